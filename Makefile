@@ -1,0 +1,65 @@
+# What one types.  `make` alone lists it.  Every target sets up what it needs by itself.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PY := .venv/bin/python
+STAMP := .cache/setup.stamp
+ARGS ?=
+BOARD ?= generic_esp32
+SITE ?= site.json
+export PYTHONDONTWRITEBYTECODE ?= 1
+
+# Board code, checked against the ESP32 stubs.
+BOARD_CODE := $(wildcard boot.py main.py) firmware lib
+
+.PHONY: help setup lock run test check lint format size bench mpy flash deploy soak clean
+
+help: ## this list
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+$(STAMP): pyproject.toml requirements.lock tools/setup_host.py tools/get_micropython32.py
+	@python3 tools/setup_host.py
+
+setup: $(STAMP) ## fetch the pinned tools and both MicroPython interpreters (done by itself when needed)
+
+lock: ## choose the transitive versions again and write requirements.lock
+	@python3 tools/setup_host.py --lock
+
+run: $(STAMP) ## the firmware against a simulated site (ARGS="--seconds 30 --headless --json")
+	@$(PY) -m tools.run $(ARGS)
+
+test: $(STAMP) ## every test
+	@$(PY) -m tools.run_tests all $(ARGS)
+
+check: $(STAMP) ## lint and the fast tests, under a minute
+	@$(PY) -m tools.run_tests lint fast $(ARGS)
+
+lint: $(STAMP) ## ruff and mypy, board code against the ESP32 stubs
+	@$(PY) -m tools.run_tests lint $(ARGS)
+
+format: $(STAMP) ## sort imports and fix what ruff can fix
+	@.venv/bin/ruff check --fix .
+
+size: $(STAMP) ## .mpy bytes and heap of every module on the 32-bit interpreter (ARGS=--json)
+	@$(PY) -m tools.size $(ARGS)
+
+bench: $(STAMP) ## speed, one JSON object a line: metric, value, unit (ARGS="name ..." picks)
+	@$(PY) -m tools.bench $(ARGS)
+
+mpy: $(STAMP) ## cross-compile every device file for the ESP32 into build/
+	@$(PY) -m tools.mpy $(ARGS)
+
+flash: $(STAMP) ## write a MicroPython image: PORT=/dev/ttyUSB0 FIRMWARE=file.bin
+	@$(PY) -m tools.flash --port "$(PORT)" --firmware "$(FIRMWARE)" $(ARGS)
+
+deploy: $(STAMP) ## put the firmware on a board: PORT=... BOARD=generic_esp32 SITE=site.json WIFI_SSID=... WIFI_PASSWORD=...
+	@$(PY) -m tools.deploy --port "$(PORT)" --board "$(BOARD)" --site "$(SITE)" $(ARGS)
+
+soak: $(STAMP) ## random faults in virtual time: SEED=... CYCLES=...
+	@$(PY) -m tools.soak $(if $(SEED),--seed $(SEED)) $(if $(CYCLES),--cycles $(CYCLES)) $(ARGS)
+
+clean: ## remove what was built; `make clean ARGS=--all` also the environment and the caches
+	@rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+	@case "$(ARGS)" in *--all*) rm -rf .venv .cache;; esac
