@@ -1,0 +1,75 @@
+"""The buses of site.json's "buses" section: one table says which kinds there are; add a kind with one row.
+
+A bus has `async run()` (the application makes it a task) and `counters()`.  Devices get the dict of buses by name.
+"""
+
+from firmware import config
+
+CAN_OPTIONS = (
+    ("backend", ("machine", "twai", "mcp2515"), "machine", 0, 0, "the controller: the port's class, the chip's, on SPI"),
+    ("id", "int", 0, 0, 7, "number of the controller (machine), ignored by twai; the SPI bus of an mcp2515"),
+    ("bitrate", "int", 500000, 10000, 1000000, "bit/s"),
+    ("sample_point", "int", 75, 50, 90, "% of the bit at which it is sampled"),
+    ("silent", "bool", False, 0, 0, "listen only: nothing is sent, not even an acknowledgement"),
+    ("tx_pin", "int", -1, -1, 48, "twai: GPIO to the transceiver's TXD"),
+    ("rx_pin", "int", -1, -1, 48, "twai: GPIO from the transceiver's RXD"),
+    ("standby_pin", "int", -1, -1, 48, "GPIO held low to wake the transceiver; -1: none"),
+    ("sck_pin", "int", -1, -1, 48, "mcp2515: SPI clock; -1: the port's default pins"),
+    ("mosi_pin", "int", -1, -1, 48, "mcp2515: SPI data to the chip"),
+    ("miso_pin", "int", -1, -1, 48, "mcp2515: SPI data from the chip"),
+    ("cs_pin", "int", -1, -1, 48, "mcp2515: chip select"),
+    ("int_pin", "int", -1, -1, 48, "mcp2515: its INT output; -1: polled"),
+    ("reset_pin", "int", -1, -1, 48, "mcp2515: its RESET input; -1: reset by SPI command"),
+    ("oscillator_hz", "int", 16000000, 1000000, 25000000, "mcp2515: its crystal"),
+)
+
+
+def _can(name, options):
+    import canbus
+
+    backend = options["backend"]
+    given = {"sample_point": options["sample_point"]}
+    if backend == "twai":
+        own = ("tx_pin", "rx_pin")
+    elif backend == "mcp2515":
+        own = ("sck_pin", "mosi_pin", "miso_pin", "cs_pin", "int_pin", "reset_pin", "oscillator_hz")
+    else:
+        own = ()
+    for key in own:
+        given[key] = options[key]
+    if options["standby_pin"] >= 0:
+        from machine import Pin
+
+        Pin(options["standby_pin"], Pin.OUT, value=0)
+    if options["silent"]:
+        given["mode"] = "SILENT"
+    return canbus.Bus(canbus.open(backend, options["id"], options["bitrate"], **given), name)
+
+
+TYPES = {  # type -> (OPTIONS, builder(name, options) -> bus)
+    "can": (CAN_OPTIONS, _can),
+}
+
+
+def build(section, errors):
+    """Open every bus of `section` (a dict by name); return {name: bus}.
+
+    What is wrong is appended to `errors` as text that names bus, key, value and range; that bus is left out.
+    """
+    buses = {}
+    for name in sorted(section):
+        given = dict(section[name])
+        kind = given.pop("type", None)
+        if kind not in TYPES:
+            errors.append("buses.%s.type: %r is not one of %s" % (name, kind, ", ".join(sorted(TYPES))))
+            continue
+        rows, builder = TYPES[kind]
+        before = len(errors)
+        options = config.check(rows, given, "buses." + name, errors)
+        if len(errors) > before:
+            continue
+        try:
+            buses[name] = builder(name, options)
+        except (OSError, ValueError) as err:
+            errors.append("buses.%s: %s" % (name, err))
+    return buses
