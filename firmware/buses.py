@@ -6,7 +6,7 @@ A bus has `async run()` (the application makes it a task) and `counters()`.  Dev
 from firmware import config
 
 CAN_OPTIONS = (
-    ("backend", ("machine", "twai", "mcp2515"), "machine", 0, 0, "the controller: the port's class, the chip's, on SPI"),
+    ("backend", ("machine", "twai", "mcp2515"), "machine", 0, 0, "port's own class, chip's registers, or on SPI"),
     ("id", "int", 0, 0, 7, "number of the controller (machine), ignored by twai; the SPI bus of an mcp2515"),
     ("bitrate", "int", 500000, 10000, 1000000, "bit/s"),
     ("sample_point", "int", 75, 50, 90, "% of the bit at which it is sampled"),
