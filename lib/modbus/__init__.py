@@ -1,0 +1,59 @@
+"""Modbus for MicroPython: what every part of the library shares, which is its errors and its numbers.
+
+The parts are imported one by one, so that a board holds only what it uses::
+
+    from modbus.tcp_client import TcpClient
+    client = TcpClient("192.168.1.20", 502)
+    registers = array("H", bytes(20))
+    await client.read_registers(1, 40000, 10, registers)
+
+Numbers come from the MODBUS Application Protocol Specification V1.1b3 and the MODBUS Messaging on TCP/IP
+Implementation Guide V1.0b.
+"""
+
+from micropython import const
+
+READ_COILS = const(1)
+READ_DISCRETE_INPUTS = const(2)
+READ_HOLDING = const(3)
+READ_INPUT = const(4)
+WRITE_COIL = const(5)
+WRITE_REGISTER = const(6)
+WRITE_COILS = const(15)
+WRITE_REGISTERS = const(16)
+MASK_WRITE = const(22)
+READ_WRITE = const(23)
+ENCAPSULATED = const(43)
+
+ILLEGAL_FUNCTION = const(1)
+ILLEGAL_ADDRESS = const(2)
+ILLEGAL_VALUE = const(3)
+DEVICE_FAILURE = const(4)
+DEVICE_BUSY = const(6)
+
+BROADCAST = const(0)  # serial line: every server obeys a write to unit 0, and none answers
+
+
+class ModbusError(Exception):
+    """Anything that kept a request from being answered; the subclasses say what."""
+
+
+class ModbusTimeout(ModbusError):
+    """Nobody answered in time."""
+
+
+class ModbusUnreachable(ModbusError):
+    """There is no connection, and it is not yet time to try again."""
+
+
+class ModbusBadFrame(ModbusError):
+    """An answer came that cannot be the answer to this request."""
+
+
+class ModbusRefused(ModbusError):
+    """The server answered with an exception; `code` is its number (2: illegal address, ...)."""
+
+    def __init__(self, function: int, code: int) -> None:
+        super().__init__("function %d refused, exception %d" % (function, code))
+        self.function = function
+        self.code = code
