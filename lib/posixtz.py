@@ -18,6 +18,7 @@ UNIQUE = const(0)  # this local time exists once
 GAP = const(1)  # clocks are put forward over it: it does not exist
 OVERLAP = const(2)  # clocks are put back over it: it comes twice
 
+_FAR = const(0x10000000)  # days; farther than any date
 _DEFAULT_RULES = ",M3.2.0,M11.1.0"
 
 
@@ -136,7 +137,8 @@ class PosixTZ:
         self.std_offset_s = 0 - reader.seconds(24, "hours of the offset")
         self.dst = ""
         self.dst_offset_s = self.std_offset_s
-        self._start = self._end = None
+        self._start: tuple = ()  # rules; () without DST
+        self._end: tuple = ()
         if reader.peek():
             self._read_dst(reader)
         # The period [from, until) in UTC and its offset; until <= from holds nothing.
@@ -161,7 +163,7 @@ class PosixTZ:
 
     def offset_at(self, day: int, sec: int) -> int:
         """Seconds east of UTC at this UTC instant."""
-        if self._start is not None:
+        if self._start:
             self._find(day, sec)
         return self._offset_s
 
@@ -211,7 +213,7 @@ class PosixTZ:
 
     def next_change(self, day: int, sec: int) -> tuple | None:
         """The UTC instant (day, sec) of the first clock change after this one; None where there are none."""
-        if self._start is None:
+        if not self._start:
             return None
         self._find(day, sec)
         return (self._until_day, self._until_sec)
@@ -224,15 +226,15 @@ class PosixTZ:
             return
         now = (day, sec)
         year = date_of(day)[0]
-        last = following = None
+        last = (-_FAR, 0)
+        following = (_FAR, 0)
         for y in (year - 1, year, year + 1):
             # In this order a start that falls together with the end of the year before wins: DST all the year round.
             for is_dst in (False, True):
                 change = self._change(y, is_dst)
                 if change > now:
-                    if following is None or change < following:
-                        following = change
-                elif last is None or change >= last:
+                    following = min(following, change)
+                elif change >= last:
                     last = change
                     self._is_dst = is_dst
         self._from_day, self._from_sec = last

@@ -47,7 +47,7 @@ def _same(ours: PosixTZ, theirs: ZoneInfo, utc: datetime) -> None:
             aware = wall.replace(tzinfo=theirs, fold=fold)
             back = aware.astimezone(UTC).replace(tzinfo=None)
             assert _moment(ours.utc(*_pair(wall), fold)) == back, (utc, wall, fold)
-            offsets.append(aware.utcoffset())
+            offsets.append(aware.replace(tzinfo=None) - back)
         kind = UNIQUE if offsets[0] == offsets[1] else GAP if offsets[0] < offsets[1] else OVERLAP
         assert ours.kind(*_pair(wall)) == kind, (utc, wall)
 
