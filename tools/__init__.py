@@ -1,0 +1,1 @@
+"""Host programs: simulated site and board, build, deploy, measurements."""

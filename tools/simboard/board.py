@@ -1,0 +1,302 @@
+"""The simulated board as its surroundings see it: power, console, pins, watchdog.
+
+`Board` stages a flash directory, starts a MicroPython interpreter on it as the ROM would, and is the hardware that
+outlives the interpreter: a starved watchdog really kills the process, a reset really starts it again.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+import tty
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from tools import stage
+from tools.interpreters import Interpreter, chosen
+from tools.simboard.supervisor import CAUSES, Supervisor
+
+_MODULES = Path(__file__).parent / "modules"
+_LINES_KEPT = 5000
+
+
+class Board:
+    """One board, alive between start() and stop().
+
+    root: the tree to run, whose boot.py, main.py, firmware/ and lib/ are staged into state_dir/flash; or, with
+    `staged`, state_dir/flash is used as it is (what a deploy left there).
+    interpreter: a command list; default is what MICROPYTHON says ("64", "32" or a path).  heap: such as "96K",
+    default HEAP.  mpy: load cross-compiled modules; default with a limited heap or the 32-bit interpreter.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        state_dir: Path,
+        site: dict | None,
+        interpreter: list[str] | None = None,
+        heap: str | None = None,
+        mpy: bool | None = None,
+        env: dict[str, str] | None = None,
+        staged: bool = False,
+    ) -> None:
+        self.root = Path(root)
+        self.state_dir = Path(state_dir).resolve()
+        self.flash = self.state_dir / "flash"
+        self.site = site
+        self.interpreter = _interpreter(interpreter)
+        self.heap = heap or os.environ.get("HEAP") or None
+        self.mpy = mpy if mpy is not None else bool(self.heap) or self.interpreter.bits == 32
+        self.env = dict(env or {})
+        self.staged = staged
+        self.on_line: Callable[[str], None] | None = None
+        self.on_pin: Callable[[int, int], None] | None = None
+        self.on_reset: Callable[[str], None] | None = None
+        self.lines: deque[str] = deque(maxlen=_LINES_KEPT)
+        self.resets: list[str] = []  # the cause of every start after the first
+        self.returncode: int | None = None
+        self.running = False
+        self._supervisor = Supervisor(self._pin_changed, self._cut)
+        self._process: asyncio.subprocess.Process | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._console: int | None = None
+        self._partial = b""
+        self._unsent = b""
+        self._next_cause: str | None = None
+        self._stopping = False
+        self._heard = asyncio.Event()
+
+    # ---- power ----
+
+    async def start(self) -> None:
+        """Stages the flash and switches the power on."""
+        march = self.interpreter.march if self.mpy else None
+        if not self.staged:
+            await asyncio.to_thread(self._stage, march)
+        if self.site is not None:
+            (self.flash / "site.json").write_text(json.dumps(self.site, indent=1))
+        self._rom = await asyncio.to_thread(self._stage_rom, march)
+        await self._supervisor.open()
+        self._stopping = False
+        await self._power_on("PWRON_RESET")
+
+    async def stop(self) -> None:
+        """Ctrl-C, a moment to end by itself, then the plug is pulled; everything is released."""
+        self._stopping = True
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGINT)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(self._ended()), 2)
+        self.kill()
+        await self._ended()
+        await self._supervisor.close()
+
+    def kill(self) -> None:
+        """A power cut: the interpreter ends at once and nothing starts it again but restart()."""
+        self._next_cause = None
+        self._stopping = True
+        self._kill()
+
+    async def restart(self, cause: str = "PWRON_RESET") -> None:
+        """Ends what runs, then starts again with that reset cause; only PWRON_RESET forgets RTC memory and clock."""
+        if cause not in CAUSES:
+            raise ValueError(f"reset cause {cause!r} (allowed: {', '.join(CAUSES)})")
+        self.kill()
+        await self._ended()
+        self._stopping = False
+        self.resets.append(cause)
+        await self._power_on(cause)
+
+    # ---- console ----
+
+    async def send(self, line: str) -> None:
+        """Types one line at the console."""
+        await self.write(line.encode() + b"\n")
+
+    async def write(self, data: bytes) -> None:
+        """Types bytes at the console; waits until the board has room for them."""
+        self._unsent += data
+        while self._unsent and self._console is not None:
+            try:
+                sent = os.write(self._console, self._unsent)
+                self._unsent = self._unsent[sent:]
+            except BlockingIOError:
+                await asyncio.sleep(0.005)
+
+    async def wait_line(self, wanted: Callable[[str], bool] | str, timeout: float = 10) -> str:
+        """The first console line, of those already printed or still to come, that contains or satisfies `wanted`.
+
+        Raises TimeoutError with the last lines seen, and the same at once when the board has ended.
+        """
+        matches = wanted if callable(wanted) else lambda line: wanted in line
+        end = time.monotonic() + timeout
+        while True:
+            for line in self.lines:
+                if matches(line):
+                    return line
+            self._heard.clear()
+            left = end - time.monotonic()
+            if left <= 0 or (not self.running and self._next_cause is None and self._process is not None):
+                tail = "\n".join(list(self.lines)[-15:])
+                raise TimeoutError(f"no line {wanted!r} within {timeout} s; the console said last:\n{tail}")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._heard.wait(), min(left, 0.5))
+
+    # ---- pins ----
+
+    def set_pin(self, pin: int, value: int | None) -> None:
+        """Drives an input pin high or low, or lets go of it (None: a broken wire; the pin's pull decides)."""
+        self._supervisor.drive(pin, value)
+
+    def pin(self, pin: int) -> int:
+        """The level of a pin as a meter on it would show; 0 while nobody drives it."""
+        return self._supervisor.outputs.get(pin, self._supervisor.inputs.get(pin) or 0)
+
+    # ---- inside ----
+
+    def _stage(self, march: str | None) -> None:
+        # what the firmware itself has written (logs, schedules) survives, as on a real re-deploy
+        for tree in stage.TREES:
+            shutil.rmtree(self.flash / tree, ignore_errors=True)
+        self.flash.mkdir(parents=True, exist_ok=True)
+        stage.stage(self.root, self.flash, march)
+
+    def _stage_rom(self, march: str | None) -> Path:
+        if march is None:
+            return _MODULES
+        rom = self.state_dir / "rom"
+        shutil.rmtree(rom, ignore_errors=True)
+        for source in sorted(_MODULES.glob("*.py")):
+            if source.name == "rom.py":
+                rom.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, rom / source.name)
+            else:
+                stage.compile_file(source, source.name, march, rom / f"{source.stem}.mpy")
+        return rom
+
+    async def _power_on(self, cause: str) -> None:
+        self._supervisor.power_on(cause)
+        nvs = self.state_dir / "nvs"
+        nvs.mkdir(parents=True, exist_ok=True)
+        env = {"PATH": os.environ.get("PATH", ""), "HOME": str(self.state_dir), "SIM_NVS": str(nvs)}
+        env.update(self.env)
+        env["SIM_BOARD"] = self._supervisor.address
+        command = list(self.interpreter.command)
+        if self.heap:
+            command += ["-X", f"heapsize={self.heap}"]
+        command.append(str(self._rom / "rom.py"))
+        master, slave = os.openpty()
+        tty.setraw(slave)
+        os.set_blocking(master, False)
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *command, stdin=slave, stdout=slave, stderr=slave, cwd=self.flash, env=env, start_new_session=True
+            )
+        finally:
+            os.close(slave)
+        self._console = master
+        self._partial = self._unsent = b""
+        self.returncode = None
+        self.running = True
+        asyncio.get_running_loop().add_reader(master, self._readable)
+        self._watcher = asyncio.create_task(self._watch(self._process))
+
+    async def _watch(self, process: asyncio.subprocess.Process) -> None:
+        await process.wait()
+        self._readable()
+        self._close_console()
+        self.running = False
+        self.returncode = process.returncode
+        self._supervisor.power_off()
+        cause, self._next_cause = self._next_cause, None
+        self._heard.set()
+        if cause is not None and not self._stopping:
+            self.resets.append(cause)
+            if self.on_reset is not None:
+                self.on_reset(cause)
+            await self._power_on(cause)
+
+    async def _ended(self) -> None:
+        # a reset hands over to a new watcher, so look again until the last one is done
+        while self._watcher is not None and not self._watcher.done():
+            await asyncio.wait([self._watcher])
+
+    def _cut(self, cause: str) -> None:
+        """The supervisor wants the chip restarted."""
+        if not self._stopping:
+            self._next_cause = cause
+        self._kill()
+
+    def _kill(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
+    def _pin_changed(self, pin: int, level: int) -> None:
+        if self.on_pin is not None:
+            self.on_pin(pin, level)
+
+    def _readable(self) -> None:
+        while self._console is not None:
+            try:
+                data = os.read(self._console, 65536)
+            except BlockingIOError:
+                return
+            except OSError:  # the last holder of the other end is gone
+                data = b""
+            if not data:
+                if self._partial:
+                    self._line(self._partial)
+                    self._partial = b""
+                asyncio.get_running_loop().remove_reader(self._console)
+                return
+            *whole, self._partial = (self._partial + data).split(b"\n")
+            for line in whole:
+                self._line(line)
+
+    def _line(self, raw: bytes) -> None:
+        line = raw.decode(errors="replace").rstrip("\r")
+        self.lines.append(line)
+        self._heard.set()
+        if self.on_line is not None:
+            self.on_line(line)
+
+    def _close_console(self) -> None:
+        if self._console is not None:
+            asyncio.get_running_loop().remove_reader(self._console)
+            os.close(self._console)
+            self._console = None
+
+
+def _interpreter(command: list[str] | None) -> Interpreter:
+    if command is None:
+        return chosen()
+    return Interpreter(chosen(command[0]).bits, tuple(command))
+
+
+async def _main() -> None:
+    """Runs the tree on a simulated board with the console on this terminal: `python -m tools.simboard.board DIR`."""
+    board = Board(stage.ROOT, state_dir=Path(sys.argv[1]), site=None)
+    board.on_line = lambda line: print(line, flush=True)
+    board.on_pin = lambda pin, level: print(f"[pin {pin} = {level}]", flush=True)
+    board.on_reset = lambda cause: print(f"[{cause}]", flush=True)
+    await board.start()
+    try:
+        while board.running:
+            line = await asyncio.to_thread(sys.stdin.readline)
+            if not line:
+                break
+            await board.send(line.rstrip("\n"))
+    finally:
+        await board.stop()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main())

