@@ -79,7 +79,7 @@ class Pcs:
         self.silence_s = 0.0
 
     def command(self, setpoint_w: float, enabled: bool = True) -> None:
-        """A setpoint was written: it counts as a sign of life and re-arms a tripped watchdog and the reversion timer."""
+        """A setpoint was written: a sign of life that re-arms a tripped watchdog and the reversion timer."""
         self.setpoint_w = setpoint_w
         self.enabled = enabled
         self.silence_s = 0.0
