@@ -67,7 +67,7 @@ def board_of(mp: Interpreter, root: Path, tmp_path: Path, **more: Any) -> Board:
     return Board(root, state_dir=tmp_path / "state", site={"name": "x"}, interpreter=list(mp.command), **more)
 
 
-def test_boot_runs_before_main_in_the_flash_directory_with_its_site(mp: Interpreter, tree: Tree, tmp_path: Path) -> None:
+def test_boot_runs_before_main_in_the_flash_directory(mp: Interpreter, tree: Tree, tmp_path: Path) -> None:
     main = "import json, helper, firmware\nprint('main', json.load(open('site.json'))['name'], helper.X, FROM_BOOT)\n"
     board = board_of(mp, tree(main=main, boot="FROM_BOOT = 7\nprint('boot')\n"), tmp_path)
 
@@ -132,7 +132,7 @@ print("alive again")
     drive(board, story)
 
 
-def test_a_program_that_ends_with_the_watchdog_running_is_restarted(mp64: Interpreter, tree: Tree, tmp_path: Path) -> None:
+def test_a_program_that_ended_is_restarted_by_the_watchdog(mp64: Interpreter, tree: Tree, tmp_path: Path) -> None:
     main = "import machine\nprint('cause', machine.reset_cause())\nmachine.WDT(timeout=200)\n1 / 0\n"
     board = board_of(mp64, tree(main=main), tmp_path)
 
@@ -163,7 +163,7 @@ def test_reset_restarts_and_keeps_rtc_memory(
     drive(board_of(mp, tree(main="import machine\n" + ECHO), tmp_path), story)
 
 
-def test_a_power_cut_forgets_rtc_memory_and_clock_but_not_flash_and_nvs(mp: Interpreter, tree: Tree, tmp_path: Path) -> None:
+def test_a_power_cut_forgets_rtc_but_not_flash_and_nvs(mp: Interpreter, tree: Tree, tmp_path: Path) -> None:
     async def story(board: Board) -> None:
         await board.wait_line("ready")
         await ask(board, "machine.RTC().memory(b'gone')")
@@ -295,7 +295,7 @@ def test_unknown_reset_cause_and_pin_are_refused_by_name(mp64: Interpreter, tree
     board = board_of(mp64, tree(), tmp_path)
 
     async def story(board: Board) -> None:
-        with pytest.raises(ValueError, match="'BROWNOUT'.*PWRON_RESET"):
+        with pytest.raises(ValueError, match=r"'BROWNOUT'.*PWRON_RESET"):
             await board.restart("BROWNOUT")
         with pytest.raises(ValueError, match="pin 60"):
             board.set_pin(60, 1)

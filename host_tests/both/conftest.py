@@ -1,0 +1,56 @@
+"""Gives every test file in here two more items: the same file under the 64-bit and the 32-bit MicroPython."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from host_tests import needs
+
+ROOT = Path(__file__).resolve().parents[2]
+RUNNER = Path(__file__).with_name("run_mp.py")
+TIMEOUT_S = 120
+
+
+class FailedUnderMicroPython(Exception):
+    """The file's output, which says what failed."""
+
+
+class MicroPythonFile(pytest.File):
+    """A test file to be run by MicroPython."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        for bits in (64, 32):
+            item = MicroPythonRun.from_parent(self, name=f"mp{bits}")
+            item.bits = bits
+            item.add_marker(f"mp{bits}")
+            yield item
+
+
+class MicroPythonRun(pytest.Item):
+    """The whole file, on one interpreter."""
+
+    bits: int
+
+    def runtest(self) -> None:
+        interpreter = needs.interpreter(self.bits)
+        command = [*interpreter.command, str(RUNNER), str(ROOT), str(self.path)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, cwd=ROOT)
+        if done.returncode:
+            raise FailedUnderMicroPython(f"{interpreter}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None) -> str:  # type: ignore[override]
+        if isinstance(excinfo.value, FailedUnderMicroPython):
+            return str(excinfo.value)
+        return str(super().repr_failure(excinfo))
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        return self.path, 0, f"{self.path.name} under MicroPython, {self.bits} bits"
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.File | None:
+    """Beside pytest's own collection of the functions (CPython)."""
+    if file_path.name.startswith("test_") and file_path.suffix == ".py" and file_path.parent == RUNNER.parent:
+        return MicroPythonFile.from_parent(parent, path=file_path)
+    return None

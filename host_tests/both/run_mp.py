@@ -1,0 +1,29 @@
+"""Runs the test functions of one file under MicroPython: `micropython run_mp.py ROOT test_file.py`.
+
+Prints one line a test and the traceback of each that fails; the exit status says whether all passed.
+"""
+
+import sys
+
+root, path = sys.argv[1], sys.argv[2]
+sys.path[:] = [root, root + "/lib", root + "/host_tests/both", ".frozen"]
+
+scope = {"__name__": "tests"}
+with open(path) as file:
+    exec(compile(file.read(), path, "exec"), scope)  # the file name makes tracebacks readable
+
+names = sorted(name for name in scope if name.startswith("test_") and callable(scope[name]))
+failed = 0
+for name in names:
+    try:
+        scope[name]()
+    except Exception as error:
+        failed += 1
+        print("FAILED", name)
+        sys.print_exception(error)
+    else:
+        print("passed", name)
+print("%d passed, %d failed" % (len(names) - failed, failed))
+if not names:
+    print("no test_ function in", path)
+sys.exit(1 if failed or not names else 0)

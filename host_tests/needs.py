@@ -1,0 +1,26 @@
+"""The rule for tests that need an interpreter: without it they skip loudly, or fail where it is required."""
+
+import os
+
+import pytest
+
+from tools.interpreters import Interpreter, find32, find64
+
+REASON_32 = "the 32-bit MicroPython is NOT there, so nothing of the ESP32's word size was tested: run `make setup`"
+REASON_64 = "the 64-bit MicroPython is not there: run `make setup`"
+
+
+def required() -> bool:
+    """True where a missing 32-bit interpreter is a failure (REQUIRE_MICROPYTHON32=1, set by .ci/run)."""
+    return os.environ.get("REQUIRE_MICROPYTHON32", "") not in ("", "0")
+
+
+def interpreter(bits: int) -> Interpreter:
+    """The interpreter; skips or fails the running test where there is none."""
+    found = find32() if bits == 32 else find64()
+    if found is not None:
+        return found
+    reason = REASON_32 if bits == 32 else REASON_64
+    if required():
+        pytest.fail(reason)
+    pytest.skip(reason)
