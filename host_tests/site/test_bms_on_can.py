@@ -1,0 +1,154 @@
+"""The BMS driver in a real MicroPython against a battery simulated with python-can, over a CAN bus made of slcan."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from firmware import image as im
+from tools.interpreters import Interpreter
+from tools.simsite.bms_can import BmsOnCan
+from tools.simsite.canhub import CanHub
+from tools.simsite.physics.plant import Plant
+
+ROOT = Path(__file__).resolve().parents[2]
+Told = dict[str, Any]
+
+
+class Board:
+    """The driver's interpreter, and what it said last."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.told: Told = {}
+        self.other: list[str] = []
+
+    async def until(self, true: Callable[[Told], bool], seconds: float = 8.0) -> Told:
+        """Read what the board prints until it is true."""
+        assert self.process.stdout
+        async with asyncio.timeout(seconds):
+            while not (self.told and true(self.told)):
+                line = (await self.process.stdout.readline()).decode()
+                assert line, f"the board ended: {self.other} {self.told}"
+                if line.startswith("{"):
+                    self.told = json.loads(line)
+                else:
+                    self.other.append(line)
+        return self.told
+
+
+async def _board(interpreter: Interpreter, hub: CanHub, options: dict[str, Any]) -> Board:
+    path = f"{ROOT / 'tools' / 'simboard' / 'modules'}:{ROOT}:{ROOT / 'lib'}:.frozen"
+    process = await asyncio.create_subprocess_exec(
+        *interpreter.command,
+        str(ROOT / "host_tests" / "site" / "bms_board.py"),
+        json.dumps({"bus": "can0", "period_ms": 200, **options}),
+        env={**os.environ, "MICROPYPATH": path, "SIM_CAN0": f"127.0.0.1:{hub.port}"},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    return Board(process)
+
+
+def _with_battery(
+    interpreter: Interpreter,
+    story: Callable[[Board, BmsOnCan, Plant, CanHub], Any],
+    options: dict[str, Any] | None = None,
+    **battery: Any,
+) -> None:
+    async def run() -> None:
+        hub = CanHub()
+        await hub.start()
+        plant = Plant()
+        bms = BmsOnCan(plant, random.Random(3), **battery)
+        bms.start(hub.port)
+        board = await _board(interpreter, hub, options or {})
+        try:
+            await story(board, bms, plant, hub)
+        finally:
+            board.process.kill()
+            await board.process.wait()
+            bms.stop()
+            await hub.stop()
+
+    asyncio.run(run())
+
+
+def test_every_group_of_the_image_holds_what_the_battery_said(mp: Interpreter) -> None:
+    async def story(board: Board, bms: BmsOnCan, plant: Plant, hub: CanHub) -> None:
+        plant.pack.current_a = 80.4
+        told = await board.until(lambda t: t["inp"][im.SEQ_BMS_FLAGS] >= 2 and bool(t["equipment"]))
+        inp, report = told["inp"], plant.bms.report()
+        assert inp[im.BMS_V] == round(report.voltage_v * 10)
+        assert inp[im.BMS_I] == round(report.current_a * 10) == 804
+        assert inp[im.BMS_SOC] == report.soc_pct * 100
+        assert inp[im.BMS_V_MAX] == round(report.charge_cutoff_v * 10)
+        assert inp[im.BMS_V_MIN] == round(report.discharge_cutoff_v * 10)
+        assert inp[im.BMS_I_CHG] == round(report.charge_limit_a * 10)
+        assert inp[im.BMS_I_DIS] == round(report.discharge_limit_a * 10)
+        assert [inp[im.CELL_V_MAX], inp[im.CELL_V_MIN]] == [report.cell_max_mv, report.cell_min_mv]
+        assert [inp[im.CELL_T_MAX], inp[im.CELL_T_MIN]] == [round(report.cell_max_c * 10), round(report.cell_min_c * 10)]
+        assert inp[im.BMS_STATUS] == report.status
+        assert all(inp[slot] >= 1 for slot in range(im.SEQ_BMS, im.SEQ_BMS_FLAGS + 1))
+        assert told["bms"]["rejected"] == 0 and told["bms"]["timeouts"] == 0
+        assert told["equipment"]["cells"] == plant.pack.cells
+
+    _with_battery(mp, story)
+
+
+def test_a_maker_that_counts_its_discharge_limit_below_zero_is_understood(mp64: Interpreter) -> None:
+    async def story(board: Board, bms: BmsOnCan, plant: Plant, hub: CanHub) -> None:
+        told = await board.until(lambda t: t["inp"][im.SEQ_BMS_LIMITS] >= 1)
+        assert told["inp"][im.BMS_I_DIS] == round(plant.bms.report().discharge_limit_a * 10)
+
+    _with_battery(mp64, story, discharge_limit_negative=True)
+
+
+def test_a_silent_battery_is_counted_and_heard_again(mp64: Interpreter) -> None:
+    async def story(board: Board, bms: BmsOnCan, plant: Plant, hub: CanHub) -> None:
+        await board.until(lambda t: t["inp"][im.SEQ_BMS] >= 2)
+        bms.silent = True
+        told = await board.until(lambda t: t["bms"]["timeouts"] >= 3)
+        stood = told["inp"][im.SEQ_BMS]
+        told = await board.until(lambda t: t["bms"]["timeouts"] >= 4)
+        assert told["inp"][im.SEQ_BMS] == stood
+        bms.silent = False
+        await board.until(lambda t: t["inp"][im.SEQ_BMS] > stood)
+
+    _with_battery(mp64, story)
+
+
+@pytest.mark.parametrize("fault", ["lossy", "wrong_length"])
+def test_a_noisy_wire_costs_frames_and_nothing_else(mp64: Interpreter, fault: str) -> None:
+    async def story(board: Board, bms: BmsOnCan, plant: Plant, hub: CanHub) -> None:
+        setattr(bms, fault, True)
+        told = await board.until(lambda t: bms.spoilt > 20 and t["inp"][im.SEQ_BMS] > 2)
+        setattr(bms, fault, False)
+        before = told["inp"][im.SEQ_BMS]
+        told = await board.until(lambda t: t["inp"][im.SEQ_BMS] > before + 2)
+        assert told["inp"][im.BMS_SOC] == plant.bms.report().soc_pct * 100
+        assert told["bus"]["handler_errors"] == 0
+        assert (told["bms"]["rejected"] > 0) == (fault == "wrong_length")
+
+    _with_battery(mp64, story)
+
+
+def test_a_bus_that_goes_away_and_comes_back_is_survived(mp64: Interpreter) -> None:
+    async def story(board: Board, bms: BmsOnCan, plant: Plant, hub: CanHub) -> None:
+        await board.until(lambda t: t["inp"][im.SEQ_BMS] >= 2)
+        port = hub.port
+        bms.stop()
+        await hub.stop()
+        told = await board.until(lambda t: t["bms"]["send_errors"] >= 2)
+        await hub.start(port)
+        bms.start(port)
+        await board.until(lambda t: t["inp"][im.SEQ_BMS] > told["inp"][im.SEQ_BMS] + 1)
+
+    _with_battery(mp64, story)
