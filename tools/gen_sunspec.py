@@ -152,7 +152,7 @@ def image_slots() -> dict[str, int]:
 
 
 def block_rows(block: Block, slots: dict[str, int], scratch: dict[str, int]) -> tuple[int, int, int, int, bytes]:
-    """First register, count, first scale-factor register, how many of those, rows (offset, type, scale, slot, decimals)."""
+    """A block as the board wants it: first register, count, first scale register, count, rows of five bytes."""
     points, _ = model_points(block.model)
     chosen = [(points[name], target, decimals) for name, target, decimals in block.points]
     first = 0 if block.from_header else min(p[0] for p, _, _ in chosen)
@@ -216,7 +216,8 @@ def main(argv: list[str] | None = None) -> int:
     text = generate()
     if arguments.check:
         current = TARGET.exists() and TARGET.read_text(encoding="utf-8") == text
-        print(f"{TARGET.relative_to(ROOT)} is {'current' if current else 'OUT OF DATE: run python -m tools.gen_sunspec'}")
+        verdict = "current" if current else "OUT OF DATE: run python -m tools.gen_sunspec"
+        print(f"{TARGET.relative_to(ROOT)} is {verdict}")
         return 0 if current else 1
     TARGET.write_text(text, encoding="utf-8")
     print(f"wrote {TARGET.relative_to(ROOT)}")

@@ -7,11 +7,12 @@ were mounted the other way round.
 import asyncio
 import time
 
+from micropython import const
+
 from firmware import image as im
 from firmware.devices import sunspec_tables as t
 from firmware.devices.sunspec import CONNECTION_OPTIONS, NotSunSpec, SunSpec, open_client
-from micropython import const
-from modbus import ModbusError
+from modbus import ModbusError, ModbusRefused
 
 OPTIONS = CONNECTION_OPTIONS + (
     ("period_ms", "int", 100, 20, 5000, "ms between measurements"),
@@ -79,8 +80,8 @@ class Device:
                 else:
                     self.sun.count.rejected += 1
                 heard = begun
-            except NotSunSpec:
-                raise
+            except (NotSunSpec, ModbusRefused):
+                raise  # the map has moved: it is another device, or another firmware in it
             except ModbusError as error:
                 self.sun.note(error)
                 if time.ticks_diff(begun, heard) > _LOST_MS:

@@ -11,17 +11,18 @@ import asyncio
 import time
 from array import array
 
+from micropython import const
+
 from firmware import image as im
 from firmware.devices import sunspec_tables as t
 from firmware.devices.sunspec import CONNECTION_OPTIONS, NotSunSpec, SunSpec, open_client
-from micropython import const
-from modbus import ModbusError
+from modbus import ModbusError, ModbusRefused
 
 OPTIONS = CONNECTION_OPTIONS + (
     ("period_ms", "int", 100, 20, 5000, "ms between measurements"),
     ("refresh_ms", "int", 1000, 100, 30000, "ms after which an unchanged setpoint is written again"),
-    ("reversion_s", "int", 5, 0, 3600, "s after which a PCS that hears nothing goes to 0 W by itself; 0: leave its setting alone"),
-    ("control_timeout_ms", "int", 1500, 200, 10000, "ms without a control cycle after which nothing is written any more"),
+    ("reversion_s", "int", 5, 0, 3600, "s; a PCS that hears nothing for so long goes to 0 W by itself; 0: leave it alone"),
+    ("control_timeout_ms", "int", 1500, 200, 10000, "ms without a control cycle, then nothing is written any more"),
 )
 
 _LOOK_MS = const(10)
@@ -111,11 +112,13 @@ class Device:
             (t.PCS_SET, 500, self._take_setpoint),
             (t.PCS_HEAT, 2000, self._take_heat),
         ):
-            block = await sun.block(table)
-            if block is not None:
-                await sun.read(block)
-                then()
-                self._slow.append([block, period_ms, time.ticks_add(now, period_ms), then])
+            try:
+                block = await sun.block(table)
+                if block is not None and await sun.read(block):
+                    then()
+                    self._slow.append([block, period_ms, time.ticks_add(now, period_ms), then])
+            except ModbusRefused as error:
+                sun.note(error)  # listed in the chain, but not readable: do without
         self._set = -1
         if 704 in sun.models:
             self._set_scale = await sun.scale(704, t.WSET_SF)
@@ -133,8 +136,8 @@ class Device:
             try:
                 await self._measure_once(begun)
                 heard = begun
-            except NotSunSpec:
-                raise
+            except (NotSunSpec, ModbusRefused):
+                raise  # the map has moved: it is another device, or another firmware in it
             except ModbusError as error:
                 self.sun.note(error)
                 if time.ticks_diff(begun, heard) > _LOST_MS:
@@ -150,7 +153,12 @@ class Device:
         for entry in self._slow:
             if time.ticks_diff(now, entry[2]) >= 0:
                 entry[2] = time.ticks_add(now, entry[1])
-                if await self.sun.read(entry[0]) and self._plausible():
+                try:
+                    good = await self.sun.read(entry[0]) and self._plausible()
+                except ModbusRefused as error:
+                    self.sun.note(error)
+                    return
+                if good:
                     entry[3]()
                 else:
                     self._reject()

@@ -10,9 +10,10 @@ import asyncio
 import struct
 from array import array
 
+from micropython import const
+
 from firmware.devices import sunspec_tables as tables
 from firmware.image import NO_VALUE
-from micropython import const
 from modbus import ModbusError, ModbusRefused, ModbusTimeout
 from modbus.client import Counters
 
@@ -35,7 +36,7 @@ CONNECTION_OPTIONS = (
     ("port", "int", 502, 1, 65535, "its TCP port"),
     ("bus", "str", "", 0, 0, "name of a serial Modbus bus, instead of host and port"),
     ("unit", "int", 1, 1, 247, "Modbus unit"),
-    ("timeout_ms", "int", 800, 50, 10000, "ms to wait for an answer (TCP; a serial bus has its own)"),
+    ("timeout_ms", "int", 500, 50, 10000, "ms to wait for an answer (TCP; a serial bus has its own)"),
 )
 
 
@@ -54,6 +55,9 @@ def open_client(name: str, options: dict, buses: dict):
 
 class NotSunSpec(ModbusError):
     """The device answers, but there is no "SunS" at any of the three places."""
+
+
+_NAMES = ((tables.COMMON_MN, 16), (tables.COMMON_MD, 16), (tables.COMMON_VR, 8), (tables.COMMON_SN, 16))
 
 
 class Block:
@@ -177,7 +181,7 @@ class SunSpec:
 
     async def _identify(self, address: int) -> None:
         words = []
-        for offset, count in ((tables.COMMON_MN, 16), (tables.COMMON_MD, 16), (tables.COMMON_VR, 8), (tables.COMMON_SN, 16)):
+        for offset, count in _NAMES:
             await self._read_surely(address + offset, count)
             text = "".join([chr(r >> 8) + chr(r & 0xFF) for r in self.registers[0:count]])
             words.append("".join([c for c in text if " " <= c <= "~"]).strip())
@@ -218,7 +222,7 @@ def signed16(value: int) -> int:
 
 
 def point(registers: array, at: int, kind: int, power: int):
-    """The point at registers[at] times 10**power as an integer; NO_VALUE if not implemented, None if it does not fit."""
+    """The point at registers[at] times 10**power, an integer; NO_VALUE: not implemented; None: does not fit."""
     raw = registers[at]
     if kind == tables.T_INT16:
         return NO_VALUE if raw == 0x8000 else scaled(signed16(raw), power)

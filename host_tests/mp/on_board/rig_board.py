@@ -1,0 +1,57 @@
+"""Runs one device driver under MicroPython: argv is a JSON object {module, options}; talks JSON lines.
+
+In: {"slot number": value, ...} is put into image.now; {"counters": 1} asks for the counters; {"cycle": 0 or 1}
+stops or starts the control cycle.  Out: {"inp": [...]} every 50 ms, {"counters": {...}}, and what drivers print.
+"""
+
+import asyncio
+import json
+import select
+import sys
+
+import firmware.image as im
+
+setup = json.loads(sys.argv[1])
+module = __import__("firmware.devices." + setup["module"], None, None, ("Device",))
+options = {row[0]: row[2] for row in module.OPTIONS}
+options.update(setup["options"])
+buses = {}
+if "serial" in setup:
+    from rig_uart import FdUart
+
+    from modbus.rtu_client import RtuClient
+
+    buses["line"] = RtuClient(FdUart(setup["serial"]), setup.get("baudrate", 115200), **setup.get("line", {}))
+image = im.Image()
+device = module.Device(setup["module"], options, image, buses)
+cycling = True
+
+
+def obey(line):
+    global cycling
+    for key, value in json.loads(line).items():
+        if key == "counters":
+            print(json.dumps({"counters": device.counters()}))
+        elif key == "cycle":
+            cycling = bool(value)
+        else:
+            image.now[int(key)] = value
+
+
+async def main():
+    asyncio.create_task(device.run())
+    poller = select.poll()
+    poller.register(sys.stdin, select.POLLIN)
+    while True:
+        for _ in poller.ipoll(0):
+            line = sys.stdin.readline()
+            if not line:
+                return
+            obey(line)
+        if cycling:
+            image.now[im.CMD_SEQ] = (image.now[im.CMD_SEQ] + 1) & 0x3FFFFFFF
+        print(json.dumps({"inp": list(image.inp)}))
+        await asyncio.sleep_ms(50)
+
+
+asyncio.run(main())
