@@ -1,0 +1,248 @@
+"""Fetches programs from Debian into .cache without installing anything: not on the system, not as root.
+
+    python3 tools/debian_bundle.py micropython32 mbpoll
+
+apt-get downloads with state, cache and sources of its own; `dpkg-deb -x` unpacks; a wrapper starts the program through
+the unpacked loader, so neither its architecture nor its libraries need be on the machine.  Runs on a bare Python 3.11.
+"""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+CACHE = Path(__file__).resolve().parents[1] / ".cache"
+MIRROR = os.environ.get("DEBIAN_MIRROR", "http://deb.debian.org/debian")
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+TRIES = 3
+
+
+class BundleError(Exception):
+    """It could not be had; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """One program with every library it needs.  A version that a point release has replaced gives way to the new one."""
+
+    name: str
+    suite: str
+    architecture: str
+    packages: dict[str, str]  # package: the version that was tested
+    program: str  # below the unpacked root
+    loader: str
+    libraries: tuple[str, ...]
+    probe: tuple[str, ...]  # arguments that must make the program answer
+    answers: str
+    exact: tuple[str, ...] = ()  # packages for which no other version will do
+
+
+BUNDLES = {
+    "micropython32": Bundle(
+        name="micropython32",
+        suite="trixie",
+        architecture="i386",
+        packages={
+            "micropython": "1.25.0+ds-1",
+            "libc6": "2.41-12+deb13u4",
+            "libffi8": "3.4.8-2",
+            "libgcc-s1": "14.2.0-19",
+            "libmbedtls21": "3.6.6-0.1~deb13u1",
+            "libmbedcrypto16": "3.6.6-0.1~deb13u1",
+            "libmbedx509-7": "3.6.6-0.1~deb13u1",
+        },
+        program="usr/bin/micropython",
+        loader="usr/lib/ld-linux.so.2",
+        libraries=("usr/lib/i386-linux-gnu", "lib/i386-linux-gnu"),
+        probe=("-c", "import sys; print('word', 32 if sys.maxsize < 2**32 else 64)"),
+        answers="word 32",
+        exact=("micropython",),
+    ),
+    "mbpoll": Bundle(
+        name="mbpoll",
+        suite="trixie",
+        architecture="amd64",
+        packages={"mbpoll": "1.5.2-1", "libmodbus5": "3.1.11-2", "libc6": "2.41-12+deb13u4"},
+        program="usr/bin/mbpoll",
+        loader="usr/lib64/ld-linux-x86-64.so.2",
+        libraries=("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"),
+        probe=("-h",),
+        answers="usage : mbpoll",
+    ),
+}
+
+
+def say(text: str) -> None:
+    """One line of progress."""
+    print(f"  {text}", flush=True)
+
+
+def present(bundle: Bundle) -> bool:
+    """True when the bundle's wrapper is there and was made for these packages."""
+    record = CACHE / bundle.name / "WANTED"
+    return (CACHE / bundle.name / bundle.name).exists() and record.exists() and record.read_text() == _wanted(bundle)
+
+
+def fetch(bundle: Bundle) -> Path:
+    """Downloads, unpacks and tries the bundle; gives the path of its wrapper.  Raises BundleError."""
+    wrapper = CACHE / bundle.name / bundle.name
+    if present(bundle):
+        return wrapper
+    _check_machine()
+    CACHE.mkdir(exist_ok=True)
+    new = CACHE / f"{bundle.name}.new"
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir()
+    try:
+        debs = _download(bundle, new / "debs")
+        for deb in debs:
+            _run(["dpkg-deb", "-x", str(deb), str(new / "root")], f"unpacking {deb.name}")
+        _wrapper(bundle, new / bundle.name)
+        _probe(bundle, new / bundle.name)
+        (new / "VERSIONS").write_text("".join(f"{deb.name}\n" for deb in debs))
+        (new / "WANTED").write_text(_wanted(bundle))
+        shutil.rmtree(new / "debs")
+        shutil.rmtree(CACHE / bundle.name, ignore_errors=True)
+        new.rename(CACHE / bundle.name)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    return wrapper
+
+
+def _wanted(bundle: Bundle) -> str:
+    return f"{bundle.suite} {bundle.architecture} {sorted(bundle.packages.items())}\n"
+
+
+def _check_machine() -> None:
+    if platform.system() != "Linux" or platform.machine() != "x86_64":
+        raise BundleError(f"needs x86-64 Linux, this is {platform.system()} on {platform.machine()}")
+    missing = [name for name in ("apt-get", "dpkg-deb") if not shutil.which(name)]
+    if missing:
+        raise BundleError(f"needs {' and '.join(missing)}, that is, Debian or a relative of it")
+    if not KEYRING.exists():
+        raise BundleError(f"needs Debian's archive keys in {KEYRING}: install the package debian-archive-keyring")
+
+
+def _configuration(bundle: Bundle) -> Path:
+    """apt's private state and sources; the system's own proxy settings still apply."""
+    base = CACHE / "apt" / f"{bundle.suite}-{bundle.architecture}"
+    for name in ("state/lists/partial", "cache/archives/partial", "etc"):
+        (base / name).mkdir(parents=True, exist_ok=True)
+    (base / "state" / "status").touch()
+    (base / "etc" / "sources.list").write_text(f"deb [signed-by={KEYRING}] {MIRROR} {bundle.suite} main\n")
+    settings = {
+        "Dir::State": base / "state",
+        "Dir::State::status": base / "state" / "status",
+        "Dir::Cache": base / "cache",
+        "Dir::Etc::SourceList": base / "etc" / "sources.list",
+        "Dir::Etc::SourceParts": "-",
+        "Dir::Etc::Preferences": "-",
+        "Dir::Etc::PreferencesParts": "-",
+        "APT::Architecture": bundle.architecture,
+        "APT::Architectures": bundle.architecture,
+        "APT::Sandbox::User": "root" if os.geteuid() == 0 else "",
+        "APT::Get::AllowUnauthenticated": "false",
+        "Acquire::Languages": "none",
+        "Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled": "false",
+        "Acquire::Retries": "3",
+    }
+    file = base / "apt.conf"
+    lines = ["#clear APT::Update;\n", "#clear DPkg::Post-Invoke;\n"]  # the system's hooks would touch the system
+    lines += [f'{key} "{value}";\n' for key, value in settings.items()]
+    file.write_text("".join(lines))
+    return file
+
+
+def _download(bundle: Bundle, into: Path) -> list[Path]:
+    into.mkdir()
+    configuration = _configuration(bundle)
+    apt = ["apt-get", "-q", "-c", str(configuration)]
+    lists = configuration.parent / "state" / "lists"
+    if not any(lists.glob("*_Packages*")):
+        say(f"reading Debian's package list ({bundle.suite}, {bundle.architecture})")
+        _retry([*apt, "update"], into, "reading the package list")
+    say(f"downloading {', '.join(bundle.packages)}")
+    pinned = [f"{name}={version}" for name, version in bundle.packages.items()]
+    if _try([*apt, "download", *pinned], into) is not None:
+        # a point release may have replaced a pinned version: take today's list and, where it may differ, today's version
+        _retry([*apt, "update"], into, "reading the package list again")
+        if _try([*apt, "download", *pinned], into) is not None:
+            loose = [f"{name}={bundle.packages[name]}" if name in bundle.exact else name for name in bundle.packages]
+            _retry([*apt, "download", *loose], into, f"downloading {' '.join(loose)}")
+    debs = sorted(into.glob("*.deb"))
+    tested = {f"{name}_{version.replace(':', '%3a')}" for name, version in bundle.packages.items()}
+    for deb in debs:
+        if deb.name.rsplit("_", 1)[0] not in tested:
+            say(f"note: Debian has replaced a version; using {deb.name}")
+    if len(debs) != len(bundle.packages):
+        raise BundleError(f"Debian gave {[deb.name for deb in debs]} for {list(bundle.packages)}")
+    return debs
+
+
+def _try(command: list[str], cwd: Path) -> str | None:
+    """None when it went well, else what it said."""
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    failed = done.returncode or "Failed to fetch" in done.stderr
+    return (done.stderr or done.stdout).strip() if failed else None
+
+
+def _retry(command: list[str], cwd: Path, doing: str) -> None:
+    for attempt in range(1, TRIES + 1):
+        error = _try(command, cwd)
+        if error is None:
+            return
+        if attempt < TRIES:
+            say(f"{doing} failed, trying again ({attempt + 1} of {TRIES})")
+            time.sleep(2 * attempt)
+    raise BundleError(f"{doing} failed ({MIRROR}; another mirror: DEBIAN_MIRROR=http://...):\n{error}")
+
+
+def _run(command: list[str], doing: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise BundleError(f"{doing} failed: {(done.stderr or done.stdout).strip()}")
+
+
+def _wrapper(bundle: Bundle, path: Path) -> None:
+    libraries = ":".join(f"$root/{name}" for name in bundle.libraries)
+    path.write_text(
+        "#!/bin/sh\n"
+        f"# starts Debian's {bundle.program.rsplit('/', 1)[1]} ({bundle.architecture}) with its own loader and libraries\n"
+        'root="${0%/*}/root"\n'
+        f'exec "$root/{bundle.loader}" --library-path "{libraries}" "$root/{bundle.program}" "$@"\n'
+    )
+    path.chmod(0o755)
+
+
+def _probe(bundle: Bundle, wrapper: Path) -> None:
+    try:
+        done = subprocess.run([str(wrapper), *bundle.probe], capture_output=True, text=True, timeout=30)
+    except OSError as error:
+        raise BundleError(f"{bundle.name} does not start: {error}") from error
+    said = done.stdout + done.stderr
+    if bundle.answers not in said:
+        hint = " (the kernel may not run 32-bit programs)" if bundle.architecture == "i386" else ""
+        raise BundleError(f"{bundle.name} does not run{hint}: status {done.returncode}, said {said.strip()!r}")
+
+
+def main(names: list[str]) -> int:
+    """Fetches each named bundle; 1 when one could not be had."""
+    status = 0
+    for name in names or BUNDLES:
+        if name not in BUNDLES:
+            print(f"no bundle {name!r} (there are {', '.join(BUNDLES)})", file=sys.stderr)
+            return 2
+        try:
+            print(f"{name}: {fetch(BUNDLES[name])}")
+        except BundleError as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            status = 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,151 @@
+"""Sets up everything the host side needs, below the tree: .venv and .cache.  `make setup` runs it; bare Python 3.11.
+
+    python3 tools/setup_host.py          what is missing, at the pinned versions
+    python3 tools/setup_host.py --lock   chooses the transitive versions again and writes requirements.lock
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+VENV = ROOT / ".venv"
+CACHE = ROOT / ".cache"
+STAMP = CACHE / "setup.stamp"
+LOCK = ROOT / "requirements.lock"
+STUBS = CACHE / "stubs"  # apart from .venv: they would shadow the host's own modules there
+_STUB_MARK = "# stubs of board modules, kept apart in .cache/stubs"
+
+
+def say(text: str) -> None:
+    """One line of progress, with the time."""
+    print(f"[setup {time.strftime('%H:%M:%S')}] {text}", flush=True)
+
+
+def fail(text: str) -> None:
+    """Ends with a message that says what to do."""
+    print(f"[setup] {text}", file=sys.stderr)
+    raise SystemExit(1)
+
+
+def create_venv(where: Path) -> None:
+    """A virtual environment with pip; says exactly what to install when this Python cannot make one."""
+    if (where / "bin" / "pip").exists():
+        return
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    shutil.rmtree(where, ignore_errors=True)
+    done = subprocess.run([sys.executable, "-m", "venv", str(where)], capture_output=True, text=True)
+    if done.returncode or not (where / "bin" / "pip").exists():
+        shutil.rmtree(where, ignore_errors=True)
+        said = (done.stderr or done.stdout).strip()
+        fail(
+            f"this Python cannot make virtual environments. On Debian or Ubuntu:\n\n"
+            f"    sudo apt-get install python3-venv        (or python{version}-venv)\n\nIt said: {said}"
+        )
+
+
+def pip(where: Path, *arguments: str) -> None:
+    """Runs the environment's pip; three tries, since networks hiccup."""
+    command = [str(where / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "-q", *arguments]
+    said = ""
+    for attempt in range(1, 4):
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode == 0:
+            return
+        said = done.stderr.strip() or done.stdout.strip()
+        if attempt < 3:
+            say(f"pip failed, trying again ({attempt + 1} of 3)")
+            time.sleep(3 * attempt)
+    fail(f"pip could not do: {' '.join(arguments)}\n{said}\nIs a package index reachable from here?")
+
+
+def direct(group: str) -> list[str]:
+    """The pins of one group in pyproject.toml."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        return list(tomllib.load(file)["project"]["optional-dependencies"][group])
+
+
+def locked() -> tuple[str, str]:
+    """requirements.lock: the environment's part and the stubs' part."""
+    text = LOCK.read_text()
+    host, _, stubs = text.partition(_STUB_MARK)
+    return host, stubs
+
+
+def lock() -> None:
+    """Installs the direct pins into a scratch environment and writes down everything that came with them."""
+    with tempfile.TemporaryDirectory() as scratch:
+        parts = []
+        for group in ("host", "stubs"):
+            where = Path(scratch) / group
+            say(f"resolving the {group} group")
+            create_venv(where)
+            pip(where, "install", *direct(group))
+            frozen = [str(where / "bin" / "python"), "-m", "pip", "freeze"]
+            parts.append(subprocess.run(frozen, capture_output=True, text=True, check=True).stdout)
+        head = "# Every version the host side uses; `make lock` writes this file from the pins in pyproject.toml.\n"
+        LOCK.write_text(f"{head}{parts[0]}{_STUB_MARK}\n{parts[1]}")
+    say(f"wrote {LOCK.name}: {sum(part.count('==') for part in parts)} packages")
+
+
+def install() -> None:
+    """The environment and the stubs, as locked."""
+    host, stubs = locked()
+    create_venv(VENV)
+    mark = VENV / "installed"
+    digest = hashlib.sha256(LOCK.read_bytes()).hexdigest()
+    if mark.exists() and mark.read_text() == digest and STUBS.exists():
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        wanted = Path(scratch) / "host.txt"
+        wanted.write_text(host)
+        say(f"installing {host.count('==')} pinned packages into .venv (a minute or so)")
+        pip(VENV, "install", "-r", str(wanted))
+        wanted.write_text(stubs)
+        say("fetching the ESP32 type stubs")
+        shutil.rmtree(STUBS, ignore_errors=True)
+        pip(VENV, "install", "--no-deps", "--target", str(STUBS), "-r", str(wanted))
+    mark.write_text(digest)
+
+
+def debian_programs() -> None:
+    """The 32-bit interpreter and mbpoll; without them their tests skip, so this only warns (unless required)."""
+    sys.path.insert(0, str(ROOT / "tools"))
+    import debian_bundle
+
+    for name, what in (("micropython32", "the 32-bit MicroPython"), ("mbpoll", "mbpoll, a Modbus peer for tests")):
+        bundle = debian_bundle.BUNDLES[name]
+        if debian_bundle.present(bundle):
+            continue
+        say(f"fetching {what} from Debian {bundle.suite}; nothing is installed on the system")
+        try:
+            debian_bundle.fetch(bundle)
+        except debian_bundle.BundleError as error:
+            say(f"WARNING: no {what}: {error}\n    Everything else works; the tests that need it are skipped.")
+            if name == "micropython32" and os.environ.get("REQUIRE_MICROPYTHON32", "") not in ("", "0"):
+                fail("REQUIRE_MICROPYTHON32 is set, so this is an error")
+
+
+def main() -> None:
+    """See the top of the file."""
+    if sys.version_info < (3, 11):
+        fail(f"needs Python 3.11 or newer, this is {sys.version.split()[0]} ({sys.executable})")
+    if "--lock" in sys.argv[1:]:
+        lock()
+        return
+    start = time.monotonic()
+    CACHE.mkdir(exist_ok=True)
+    install()
+    debian_programs()
+    STAMP.write_text(time.strftime("%Y-%m-%d %H:%M:%S\n"))
+    say(f"ready after {time.monotonic() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
