@@ -1,0 +1,276 @@
+"""One run: a site, a board and a scenario, joined; what both sides say of it, and whether it was sound."""
+
+import asyncio
+import contextlib
+import json
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from tools.simboard.board import Board
+from tools.simsite.scenario import Scenario, Step
+from tools.simsite.site import Site
+
+MONITOR_MS = 500
+READY_S = 30.0  # a board that has not answered by then has not booted
+ANSWER_S = 5.0
+EXPECT_S = 2.0  # an expectation may come true this much late (the console reports twice a second)
+EVENTS_KEPT = 200
+
+
+class Session:
+    """Plays `scenario`.  `state` is the board's newest monitor line, `log` what happened, newest last."""
+
+    def __init__(self, site: Site, board: Board, scenario: Scenario, repeat: bool = False) -> None:
+        """`repeat`: begin the scenario again when it ends, until `end()` is called."""
+        self.site = site
+        self.board = board
+        self.scenario = scenario
+        self.repeat = repeat
+        self.state: dict[str, Any] = {}
+        self.log: deque[tuple[float, str, str]] = deque(maxlen=EVENTS_KEPT)  # (second, kind, text)
+        self.problems: list[str] = []
+        self.started = 0.0
+        self.seconds = 0.0
+        self.soc_start = site.plant.pack.soc * 100
+        self.soc_end = self.soc_start
+        self.on_tick: Callable[[], None] | None = None
+        self._answers: asyncio.Queue[str] = asyncio.Queue()
+        self._ready = asyncio.Event()
+        self._end = asyncio.Event()
+        self._clears: list[asyncio.Task[None]] = []
+        self._deliberate = 0  # restarts the scenario itself asked for
+
+    # ---- the run ----------------------------------------------------------------------------------------
+    async def play(self) -> None:
+        """Start everything, play the scenario to its end (or to `end()`), leave everything running."""
+        site, board = self.site, self.board
+        await site.start()
+        board.site = site.site_json()
+        board.env.update(site.env())
+        board.on_line = self._line
+        board.on_pin = site.board_pin
+        board.on_reset = self._reset
+        site.on_output = board.set_pin
+        for pin, level in site.inputs().items():
+            board.set_pin(pin, level)
+        await board.start()
+        await self._greet()
+        self.started = time.monotonic()
+        self.soc_start = site.plant.pack.soc * 100
+        for name, profile in self.scenario.profiles.items():
+            site.follow(name, profile)
+        while True:
+            await self._play_once()
+            if not self.repeat or self._end.is_set():
+                break
+        self.soc_end = site.plant.pack.soc * 100
+        self.seconds = time.monotonic() - self.started
+        if not board.running and not self._killed():
+            self.problems.append(f"the board ended (exit code {board.returncode})")
+
+    def end(self) -> None:
+        """Stop playing as soon as possible."""
+        self._end.set()
+        self._ready.set()
+
+    async def close(self) -> None:
+        """Stop the board, then the site."""
+        for task in self._clears:
+            task.cancel()
+        self.board.on_line = None
+        with contextlib.suppress(Exception):
+            await self.board.stop()
+        await self.site.stop()
+
+    async def _greet(self) -> None:
+        """Wait until the console answers, and ask it to report."""
+        give_up = time.monotonic() + READY_S
+        while not self._ready.is_set():
+            if not self.board.running or time.monotonic() > give_up:
+                tail = "\n".join(list(self.board.lines)[-20:])
+                raise RuntimeError(f"the board did not come up; its console said:\n{tail or '(nothing)'}")
+            await self.board.send(f"monitor({MONITOR_MS})")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ready.wait(), 1.0)
+        await asyncio.sleep(0)
+        while not self._answers.empty():
+            self._answers.get_nowait()
+
+    async def _play_once(self) -> None:
+        base = time.monotonic()
+        for step in self.scenario.steps:
+            await self._until(base + step.at)
+            if self._end.is_set():
+                return
+            await self._act(step)
+        await self._until(base + self.scenario.seconds)
+
+    async def _until(self, when: float) -> None:
+        while not self._end.is_set():
+            left = when - time.monotonic()
+            if left <= 0:
+                return
+            if self.on_tick is not None:
+                self.on_tick()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._end.wait(), min(left, 0.25))
+
+    # ---- steps ------------------------------------------------------------------------------------------
+    async def _act(self, step: Step) -> None:
+        if step.action == "do":
+            await self._type(step)
+            return
+        if step.action == "expect":
+            await self._expect(step)
+            return
+        self._note("site", str(step) + (f" for {step.seconds:g} s" if step.seconds else ""))
+        if step.action == "set":
+            for name, value in step.value.items():
+                self.site.set(name, value)
+        elif step.action == "follow":
+            for name, profile in step.value.items():
+                self.site.follow(name, profile)
+        elif step.action == "inject":
+            self.site.inject(step.value)
+            if step.seconds:
+                self._clears.append(asyncio.create_task(self._clear_later(step.value, step.seconds)))
+        elif step.action == "clear":
+            self.site.clear(step.value)
+        elif step.value == "kill":
+            self.board.kill()
+        else:
+            self._deliberate += 1
+            await self.board.restart()
+            self._ready.clear()
+            await self._greet()
+
+    async def _type(self, step: Step) -> None:
+        self._note("console", step.value)
+        await self.board.send(step.value)
+        try:
+            answer = await asyncio.wait_for(self._answers.get(), ANSWER_S)
+        except TimeoutError:
+            self.problems.append(f"no answer to {step.value!r} within {ANSWER_S:g} s")
+            self._note("error", f"no answer to {step.value}")
+            return
+        if answer.startswith("!"):
+            self._note("console" if step.refused else "error", answer)
+            if not step.refused:
+                self.problems.append(f"{step.value!r} was refused: {answer[1:].strip()}")
+        elif step.refused:
+            self.problems.append(f"{step.value!r} should have been refused, but: {answer}")
+
+    async def _clear_later(self, name: str, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        self._note("site", f"clear {name}")
+        self.site.clear(name)
+
+    async def _expect(self, step: Step) -> None:
+        """Look until it is true, or say what is instead."""
+        give_up = time.monotonic() + EXPECT_S
+        while True:
+            known = {**self.state, **{k: v for k, v in self.site.truth().items() if k != "faults"}}
+            wrong = [f"{n} is {known.get(n)!r}, not {w!r}" for n, w in step.value.items() if not _fits(known.get(n), w)]
+            if not wrong:
+                self._note("site", "as expected: " + ", ".join(f"{n} {_short(known[n])}" for n in step.value))
+                return
+            if time.monotonic() > give_up:
+                break
+            await asyncio.sleep(0.1)
+        self.problems += [f"at {step.at:g} s: {text}" for text in wrong]
+        self._note("error", "; ".join(wrong))
+
+    # ---- what the board says ----------------------------------------------------------------------------
+    def _line(self, line: str) -> None:
+        if line.startswith("{"):
+            self._report(line)
+        elif line.startswith(("= ", "! ")) or line == "=":
+            self._answers.put_nowait(line)
+        elif line.strip():
+            bad = line.startswith(("Traceback", "MemoryError", "Task exception", "Unhandled"))
+            if bad:
+                self.problems.append(f"console: {line}")
+            self._note("error" if bad else "board", line)
+
+    def _report(self, line: str) -> None:
+        try:
+            data = json.loads(line)
+        except json.JSONDecodeError:
+            self.problems.append(f"console: broken report {line[:60]!r}")
+            return
+        if "event" in data:
+            self._note("event", f"{data['event']} {data.get('data', '')}".rstrip())
+        elif "t" in data:
+            self.state = data
+            self._ready.set()
+
+    def _reset(self, cause: str) -> None:
+        self.problems.append(f"the board restarted: {cause}")
+        self._note("error", f"board restarted: {cause}")
+
+    def _killed(self) -> bool:
+        return any(step.action == "board" and step.value == "kill" for step in self.scenario.steps)
+
+    def _note(self, kind: str, text: str) -> None:
+        since = time.monotonic() - self.started if self.started else 0.0
+        self.log.append((since, kind, text))
+
+    # ---- the verdict ------------------------------------------------------------------------------------
+    def summary(self) -> dict[str, Any]:
+        """The figures of the run, from the firmware's own report and the site's truth."""
+        s, truth = self.state, self.site.truth()
+        worst = max(float(s.get("violation_w") or 0), self.site.auditor.worst_violation_w)
+        if worst > 0:
+            text = self.site.auditor.worst_text or "by the firmware's own account"
+            self.problems.append(f"limit violated by {worst:.0f} W ({text})")
+        return {
+            "cycles": s.get("cycles", 0),
+            "period_ms_p50": s.get("period_p50"),
+            "period_ms_p99": s.get("period_p99"),
+            "compute_us_p50": s.get("compute_p50"),
+            "compute_us_p99": s.get("compute_p99"),
+            "commands": s.get("commands", 0),
+            "worst_violation_w": round(worst, 1),
+            "soc_start": self.soc_start,
+            "soc_end": self.soc_end,
+            "energy_in_wh": s.get("e_in"),
+            "energy_out_wh": s.get("e_out"),
+            "mode": s.get("mode"),
+            "faults": s.get("faults", []),
+            "events": s.get("events", {}),
+            "heap_used": s.get("heap_used"),
+            "heap_free": s.get("heap_free"),
+            "period_ok": s.get("period_ok"),
+            "energy_balance_error_pct": self._balance_error(s),
+            "scenario": self.scenario.name,
+            "seconds": round(self.seconds, 1),
+            "seed": self.site.seed,
+            "setpoints_written": self.site.pcs.setpoints,
+            "pcs_watchdog_trips": truth["pcs_watchdog_trips"],
+            "bms_relay_trips": truth["bms_relay_trips"],
+            "true_energy_in_wh": round(truth["energy_in_wh"], 2),
+            "true_energy_out_wh": round(truth["energy_out_wh"], 2),
+            "problems": self.problems,
+        }
+
+    def _balance_error(self, s: dict[str, Any]) -> float | None:
+        """How far the firmware's AC energy counters, through the inverter's efficiency, are from the energy the
+        SoC change stands for, % of it; None where there is too little to compare."""
+        efficiency = self.site.plant.pcs.efficiency
+        from_soc = (self.soc_start - self.soc_end) / 100 * self.site.plant.options.energy_kwh * 1000
+        if s.get("e_in") is None or abs(from_soc) < 10:
+            return None
+        from_ac = float(s["e_out"]) / efficiency - float(s["e_in"]) * efficiency
+        return round(100 * abs(from_ac - from_soc) / abs(from_soc), 3)
+
+
+def _fits(value: Any, wanted: Any) -> bool:
+    if isinstance(wanted, list):
+        return isinstance(value, int | float) and wanted[0] <= value <= wanted[1]
+    return value == wanted
+
+
+def _short(value: Any) -> str:
+    return f"{value:.1f}" if isinstance(value, float) else str(value)
