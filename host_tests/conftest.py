@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from host_tests import shims
 
@@ -12,6 +13,9 @@ from host_tests import needs  # noqa: E402  (needs the path that shims adds)
 from tools.interpreters import Interpreter  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
+
+settings.register_profile("house", deadline=None)  # cores are shared: slow is not wrong
+settings.load_profile("house")
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ class BundleError(Exception):
 
 @dataclass(frozen=True)
 class Bundle:
-    """One program with every library it needs.  A version that a point release has replaced gives way to the new one."""
+    """One program with every library it needs.  A version that a point release has replaced gives way to the new."""
 
     name: str
     suite: str
@@ -168,7 +168,7 @@ def _download(bundle: Bundle, into: Path) -> list[Path]:
     say(f"downloading {', '.join(bundle.packages)}")
     pinned = [f"{name}={version}" for name, version in bundle.packages.items()]
     if _try([*apt, "download", *pinned], into) is not None:
-        # a point release may have replaced a pinned version: take today's list and, where it may differ, today's version
+        # a point release may have replaced a pinned version: take today's list and, where allowed, its version
         _retry([*apt, "update"], into, "reading the package list again")
         if _try([*apt, "download", *pinned], into) is not None:
             loose = [f"{name}={bundle.packages[name]}" if name in bundle.exact else name for name in bundle.packages]
@@ -211,7 +211,7 @@ def _wrapper(bundle: Bundle, path: Path) -> None:
     libraries = ":".join(f"$root/{name}" for name in bundle.libraries)
     path.write_text(
         "#!/bin/sh\n"
-        f"# starts Debian's {bundle.program.rsplit('/', 1)[1]} ({bundle.architecture}) with its own loader and libraries\n"
+        f"# starts Debian's {bundle.program} ({bundle.architecture}) with its own loader and libraries\n"
         'root="${0%/*}/root"\n'
         f'exec "$root/{bundle.loader}" --library-path "{libraries}" "$root/{bundle.program}" "$@"\n'
     )

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -67,6 +66,8 @@ def pip(where: Path, *arguments: str) -> None:
 
 def direct(group: str) -> list[str]:
     """The pins of one group in pyproject.toml."""
+    import tomllib  # here, so that an older Python gets as far as main()'s message
+
     with (ROOT / "pyproject.toml").open("rb") as file:
         return list(tomllib.load(file)["project"]["optional-dependencies"][group])
 
@@ -134,7 +135,7 @@ def debian_programs() -> None:
 
 def main() -> None:
     """See the top of the file."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036  (this file is started by whatever python3 there is)
         fail(f"needs Python 3.11 or newer, this is {sys.version.split()[0]} ({sys.executable})")
     if "--lock" in sys.argv[1:]:
         lock()

@@ -1,0 +1,60 @@
+"""Ruff over everything, mypy over host code, mypy over board code against the ESP32 stubs: `make lint`."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BIN = ROOT / ".venv" / "bin"
+BOARD_CODE = ("boot.py", "main.py", "firmware", "lib")
+
+# What mypy says about board code and is not an error of ours; each pattern with its reason.
+NOT_OURS = (
+    (r"^\.cache/", "the stubs' own flaws"),
+    (r"_Ticks", "the stubs make ticks an opaque type; here they are ints, as the language has them"),
+    (r'"ptr(8|16|32)"', "viper takes any buffer for a pointer; the stubs want a cast at every call"),
+    (r'"None" has no attribute', "attributes and list slots start as None: see mypy-board.ini"),
+    (r'has no attribute "_\w+"', "a base class leaves its hooks to its back ends: abstract methods would cost heap"),
+    (r'__setitem__" of "list" matches argument', "a list of None is preallocated, then filled"),
+    (r'"(PowerConfig|ChargeParams|DischargeParams|Stats)" has no attribute', "fields are made from their tables"),
+)
+
+
+def ruff() -> bool:
+    """True when clean."""
+    return subprocess.run([str(BIN / "ruff"), "check", "."], cwd=ROOT).returncode == 0
+
+
+def mypy_host() -> bool:
+    """True when clean."""
+    return subprocess.run([str(BIN / "mypy")], cwd=ROOT).returncode == 0
+
+
+def mypy_board() -> bool:
+    """True when nothing but NOT_OURS remains."""
+    paths = [name for name in BOARD_CODE if (ROOT / name).exists()]
+    command = [str(BIN / "mypy"), "--config-file", "mypy-board.ini", "--no-error-summary", *paths]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    lines = [line for line in done.stdout.splitlines() if " note: " not in line]
+    ours = [line for line in lines if not any(re.search(pattern, line) for pattern, _ in NOT_OURS)]
+    for line in ours:
+        print(line)
+    if done.stderr.strip():
+        print(done.stderr.strip())
+        return False
+    print(f"mypy, board code against the ESP32 stubs: {len(ours)} errors ({len(lines) - len(ours)} known not to be ours)")
+    return not ours
+
+
+def main() -> int:
+    """Runs all three, whatever the first says."""
+    results = {"ruff": ruff(), "mypy (host)": mypy_host(), "mypy (board)": mypy_board()}
+    for name, clean in results.items():
+        if not clean:
+            print(f"lint: {name} found something", file=sys.stderr)
+    return 0 if all(results.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
