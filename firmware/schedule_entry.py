@@ -1,0 +1,95 @@
+"""One line of the schedule: when it starts, for how long, and what power it asks for."""
+
+from firmware.errors import PowerError, in_range
+from firmware.modes import Mode
+
+ALL_DAYS = 7  # day_of_week for every day
+_MOST_KW = 1000
+_DAY_MINUTES = 1440
+FIELDS = (
+    "enabled",
+    "day_of_week",
+    "days",
+    "hour",
+    "minute",
+    "mode",
+    "power_setpoint",
+    "duration_minutes",
+    "repeat",
+)
+
+
+class ScheduleEntry:
+    """`power_setpoint` kW for `duration_minutes` from `hour`:`minute` local time on the days named.
+
+    `day_of_week`: 0 Sunday to 6 Saturday, 7 every day.  `days`: several days instead, as a mask (bit 0 is Sunday);
+    leave `day_of_week` at 7 then.  `mode`: Mode.CHARGE (power_setpoint <= 0), Mode.DISCHARGE (>= 0) or Mode.IDLE
+    (0: hold still).  `repeat` False: the entry disables itself once it has run.  Raises PowerError for what is out
+    of range, ValueError for what is malformed.
+    """
+
+    def __init__(
+        self,
+        enabled=True,
+        day_of_week=ALL_DAYS,
+        hour=0,
+        minute=0,
+        mode=Mode.IDLE,
+        power_setpoint=0.0,
+        duration_minutes=60,
+        repeat=True,
+        days=0,
+    ) -> None:
+        self.enabled = in_range("enabled", enabled, 0, 1, "", bool)
+        self.day_of_week = in_range("day_of_week", day_of_week, 0, ALL_DAYS, "(0 Sunday to 6, 7 every day)", int)
+        self.days = in_range("days", days, 0, 127, "(bit 0 Sunday)", int)
+        self.hour = in_range("hour", hour, 0, 23, "h", int)
+        self.minute = in_range("minute", minute, 0, 59, "min", int)
+        self.mode = in_range("mode", mode, 0, 255, "", int)
+        self.power_setpoint = in_range("power_setpoint", power_setpoint, -_MOST_KW, _MOST_KW, "kW")
+        self.duration_minutes = in_range("duration_minutes", duration_minutes, 1, _DAY_MINUTES, "min", int)
+        self.repeat = in_range("repeat", repeat, 0, 1, "", bool)
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """Rules that need two fields."""
+        power = self.power_setpoint
+        if self.days and self.day_of_week != ALL_DAYS:
+            raise PowerError("day_of_week = %d: must be 7 where days names them" % self.day_of_week)
+        if self.mode == Mode.CHARGE:
+            if power > 0:
+                raise PowerError("power_setpoint = %s: allowed are -%d to 0 kW in CHARGE" % (power, _MOST_KW))
+        elif self.mode == Mode.DISCHARGE:
+            if power < 0:
+                raise PowerError("power_setpoint = %s: allowed are 0 to %d kW in DISCHARGE" % (power, _MOST_KW))
+        elif self.mode == Mode.IDLE:
+            if power:
+                raise PowerError("power_setpoint = %s: must be 0 kW in IDLE" % power)
+        else:
+            raise PowerError("mode = %d: a schedule may ask for IDLE, CHARGE or DISCHARGE" % self.mode)
+
+    def mask(self) -> int:
+        """The days it starts on, bit 0 Sunday."""
+        return self.days or (127 if self.day_of_week == ALL_DAYS else 1 << self.day_of_week)
+
+    def power_w(self) -> int:
+        """What it asks for, W, positive is discharge."""
+        return int(self.power_setpoint * 1000 + (0.5 if self.power_setpoint >= 0 else -0.5))
+
+    def to_dict(self) -> dict:
+        """The fields by name, for storage and display; `ScheduleEntry(**fields)` makes it again."""
+        return {name: getattr(self, name) for name in FIELDS}
+
+    def copy(self) -> "ScheduleEntry":
+        """Another one with the same fields."""
+        return ScheduleEntry(**self.to_dict())
+
+    def same_times(self, other: "ScheduleEntry") -> bool:
+        """Whether both start and end at the same times and repeat alike."""
+        return (
+            self.mask() == other.mask()
+            and self.hour == other.hour
+            and self.minute == other.minute
+            and self.duration_minutes == other.duration_minutes
+            and self.repeat == other.repeat
+        )

@@ -1,0 +1,399 @@
+"""The schedule: which entry sets the power now, for how much longer, and what comes next.
+
+Pure logic over a clock (`clock.py` or a test's own), ticked about once a second.  It knows no manager: after a
+tick `active`, `mode`, `power_w` and `remaining_s` say what to claim, and `take_events()` what has happened.
+
+The rules:
+  activation  An entry starts on each of its local dates at its local time, once.  A start in the hour that spring
+              skips counts on as if clocks had not been changed (02:30 is 03:30 summer time); one in the hour that
+              comes twice means the first.  It runs for its duration in real minutes, across midnight and DST.
+  overlap     The entry that started last sets the power; of those that start together, the lowest id.  When it
+              ends, an earlier one whose time is not over takes over again.
+  late start  Entered, enabled, or met by a clock just set (a reboot) in the middle of its window, an entry runs for
+              the rest of the window.  A one-shot that was running when power went and is over is done.
+  clock       Without a clock that was ever set nothing starts.  A run, once begun, lasts its remaining time by the
+              monotonic clock, whatever the wall clock does meanwhile.  A clock that goes back up to 12 hours starts
+              no activation twice; one found farther back was wrong before, and the schedule follows the new time.
+              A window skipped whole by a clock that goes forward is missed, not caught up with.
+"""
+
+from array import array
+
+from civil import DAY_S, seconds_between, text_of, weekday
+from micropython import const
+
+from firmware.errors import ConfigError, PowerError
+from firmware.schedule_entry import FIELDS, ScheduleEntry
+
+N_ENTRIES = const(16)
+SCHEMA = const(1)
+
+# kinds of events; a tuple (kind, entry id)
+STARTED = const(1)  # this entry sets the power now
+ENDED = const(2)  # it no longer does: over, overtaken by a later one, disabled or deleted
+MISSED = const(3)  # the clock went forward over its whole window
+NO_CLOCK = const(4)  # there is a schedule, but the clock is not set (id -1)
+
+# phases of an entry's newest activation
+_NEVER = const(0)  # none has begun, or it is forgotten
+_BEGUN = const(1)  # running; after a reboot: to be resumed
+_CUT = const(2)  # disabled while running; enabled again in time it resumes
+_DONE = const(3)  # has run its course
+
+_BACK_S = const(43200)  # a start this far in the future is one that a wrong clock saw
+_NO_CLOCK_S = const(60)  # give clock sources this long after boot before saying that there is no clock
+_FAR = const(0x10000000)  # days
+
+
+class Scheduler:
+    """Up to 16 entries, ids 0 to 15.  `dirty` is set when `to_doc()` has something new to store."""
+
+    def __init__(self) -> None:
+        self.active = -1  # the id of the entry that sets the power, -1 for none
+        self.mode = -1  # its mode
+        self.power_w = 0  # W, positive is discharge
+        self.remaining_s = 0  # for how much longer, real seconds
+        self.dirty = False
+        self._enabled = True
+        self._entries = [None] * N_ENTRIES
+        self._phase = bytearray(N_ENTRIES)
+        self._begun = array("i", [0] * N_ENTRIES)  # local date (day number) of the newest activation
+        self._end = array("i", [-1] * N_ENTRIES)  # clock.elapsed_s at which the run ends; -1: not running
+        self._start_day = array("i", [0] * N_ENTRIES)  # UTC start of the run
+        self._start_sec = array("i", [0] * N_ENTRIES)
+        self._run = array("i", [0] * N_ENTRIES)  # serial number of the run, to tell two of one entry apart
+        self._runs = 0
+        self._active_run = 0
+        self._events = []
+        self._met_clock = False
+        self._said_no_clock = False
+        self._stale = True  # something was edited: look at everything again
+        self._day = self._sec = self._elapsed_s = 0  # the last tick
+        self._wake_day = self._wake_sec = 0  # the next start of any entry
+
+    # ---- entries --------------------------------------------------------------------------------------
+
+    def add(self, entry: ScheduleEntry) -> int:
+        """Takes a copy of the entry and returns its id.  PowerError when all 16 are in use."""
+        for i in range(N_ENTRIES):
+            if self._entries[i] is None:
+                self._entries[i] = entry.copy()
+                self._phase[i] = _NEVER
+                self._edited()
+                return i
+        raise PowerError("schedule is full: %d entries" % N_ENTRIES)
+
+    def update(self, entry_id: int, entry: ScheduleEntry) -> None:
+        """Puts the entry in this one's place.  With the same times a run goes on, with the new power."""
+        old = self._entry(entry_id)
+        new = entry.copy()
+        if not new.same_times(old):
+            self._end[entry_id] = -1
+            self._phase[entry_id] = _NEVER
+        elif not new.enabled:
+            self._cut(entry_id)
+        self._entries[entry_id] = new
+        if entry_id == self.active and self._end[entry_id] >= 0:
+            self.mode = new.mode
+            self.power_w = new.power_w()
+        self._edited()
+
+    def delete(self, entry_id: int) -> None:
+        """Removes the entry; its run ends."""
+        self._entry(entry_id)
+        self._entries[entry_id] = None
+        self._end[entry_id] = -1
+        self._phase[entry_id] = _NEVER
+        self._edited()
+
+    def get(self, entry_id: int) -> ScheduleEntry:
+        """A copy of the entry.  PowerError when there is none."""
+        return self._entry(entry_id).copy()
+
+    def entries(self) -> list:
+        """[(id, copy of the entry)], by id."""
+        return [(i, entry.copy()) for i, entry in enumerate(self._entries) if entry is not None]
+
+    def enable(self, on: bool) -> None:
+        """Lets the schedule run, or stops it; entries keep their own `enabled`."""
+        on = bool(on)
+        if on != self._enabled:
+            self._enabled = on
+            if not on:
+                for i in range(N_ENTRIES):
+                    self._cut(i)
+            self._edited()
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the schedule runs."""
+        return self._enabled
+
+    def _entry(self, entry_id: int) -> ScheduleEntry:
+        if isinstance(entry_id, bool) or not isinstance(entry_id, int) or not 0 <= entry_id < N_ENTRIES:
+            raise PowerError("schedule id = %r: allowed are 0 to %d" % (entry_id, N_ENTRIES - 1))
+        if self._entries[entry_id] is None:
+            raise PowerError("schedule id = %d: there is no such entry" % entry_id)
+        return self._entries[entry_id]
+
+    def _cut(self, i: int) -> None:
+        if self._end[i] >= 0 or self._phase[i] == _BEGUN:
+            self._end[i] = -1
+            self._phase[i] = _CUT
+
+    def _edited(self) -> None:
+        self.dirty = True
+        self._stale = True
+
+    # ---- the tick -------------------------------------------------------------------------------------
+
+    def tick(self, clock) -> bool:
+        """Brings everything up to the clock's time; True when `active` or an event is new.
+
+        `clock`: `is_set`, `day` and `sec` (UTC), `elapsed_s` (seconds since boot, which no step of the wall clock
+        changes), `tz` (PosixTZ).  To be called at least once a minute; once a second costs a few comparisons.
+        """
+        elapsed_s = clock.elapsed_s
+        if not clock.is_set:
+            if self._said_no_clock or elapsed_s < _NO_CLOCK_S or not self._enabled or not any(self._entries):
+                return False
+            self._said_no_clock = True
+            self._events.append((NO_CLOCK, -1))
+            return True
+        if self._is_due(clock, elapsed_s):
+            self._evaluate(clock, elapsed_s)
+        self._day = clock.day
+        self._sec = clock.sec
+        self._elapsed_s = elapsed_s
+        self._met_clock = True
+        self.remaining_s = self._end[self.active] - elapsed_s if self.active >= 0 else 0
+        return bool(self._events)
+
+    def take_events(self) -> list:
+        """What happened since it was last asked: [(kind, entry id)], oldest first."""
+        events = self._events
+        self._events = []
+        return events
+
+    def _is_due(self, clock, elapsed_s: int) -> bool:
+        """Whether anything may have changed: an edit, a step of the clock, an end, a start."""
+        if self._stale or not self._met_clock:
+            return True
+        if seconds_between(self._day, self._sec, clock.day, clock.sec) != elapsed_s - self._elapsed_s:
+            return True
+        for i in range(N_ENTRIES):
+            if 0 <= self._end[i] <= elapsed_s:
+                return True
+        return clock.day > self._wake_day or (clock.day == self._wake_day and clock.sec >= self._wake_sec)
+
+    def _evaluate(self, clock, elapsed_s: int) -> None:
+        self._stale = False
+        self._wake_day = _FAR
+        self._wake_sec = 0
+        for i in range(N_ENTRIES):
+            if self._entries[i] is not None:
+                if 0 <= self._end[i] <= elapsed_s:
+                    self._finish(i)
+                if self._enabled and self._entries[i].enabled:
+                    self._look_at(i, clock, elapsed_s)
+        self._choose()
+
+    def _finish(self, i: int) -> None:
+        """The entry has run its course."""
+        self._end[i] = -1
+        self._phase[i] = _DONE
+        if not self._entries[i].repeat:
+            self._entries[i].enabled = False
+        self.dirty = True
+
+    def _look_at(self, i: int, clock, elapsed_s: int) -> None:
+        """Begins the entry's activation of this moment, if there is one, and notes its next start."""
+        entry = self._entries[i]
+        day = clock.day
+        sec = clock.sec
+        self._settle(i, clock)
+        if not entry.enabled:
+            return
+        date, start_day, start_sec = self._newest_start(entry, clock.tz, day, sec)
+        if start_day > -_FAR:
+            past_s = seconds_between(start_day, start_sec, day, sec)
+            left_s = entry.duration_minutes * 60 - past_s
+            is_new = self._phase[i] == _NEVER or date > self._begun[i]
+            if self._end[i] >= 0 and not entry.repeat:
+                is_new = False  # once is once, even where a 24 h run meets its next start on a day of 23 h
+            if left_s > 0:
+                if is_new or (date == self._begun[i] and self._end[i] < 0 and self._phase[i] != _DONE):
+                    self._begin(i, date, start_day, start_sec, elapsed_s + left_s)
+            elif is_new and self._met_clock and seconds_between(self._day, self._sec, start_day, start_sec) > 0:
+                self._events.append((MISSED, i))
+        start = self._next_start(entry, clock.tz, day, sec)
+        if start[1] < self._wake_day or (start[1] == self._wake_day and start[2] < self._wake_sec):
+            _, self._wake_day, self._wake_sec = start
+
+    def _settle(self, i: int, clock) -> None:
+        """What a reboot or a step of the clock left behind of an activation that is not running."""
+        if self._end[i] >= 0 or self._phase[i] == _NEVER:
+            return
+        entry = self._entries[i]
+        start_day, start_sec = _start_on(entry, clock.tz, self._begun[i])
+        past_s = seconds_between(start_day, start_sec, clock.day, clock.sec)
+        if past_s < -_BACK_S:
+            self._phase[i] = _NEVER
+            self.dirty = True
+        elif self._phase[i] == _BEGUN and past_s >= entry.duration_minutes * 60:
+            self._finish(i)
+
+    def _begin(self, i: int, date: int, start_day: int, start_sec: int, end: int) -> None:
+        self._phase[i] = _BEGUN
+        self._begun[i] = date
+        self._end[i] = end
+        self._start_day[i] = start_day
+        self._start_sec[i] = start_sec
+        self._runs = (self._runs + 1) & 0x3FFFFFFF
+        self._run[i] = self._runs
+        self.dirty = True
+
+    def _choose(self) -> None:
+        """Of the entries that run, the one that started last sets the power; together: the lowest id."""
+        best = -1
+        for i in range(N_ENTRIES):
+            if self._end[i] >= 0 and (
+                best < 0
+                or self._start_day[i] > self._start_day[best]
+                or (self._start_day[i] == self._start_day[best] and self._start_sec[i] > self._start_sec[best])
+            ):
+                best = i
+        run = self._run[best] if best >= 0 else 0
+        if run == self._active_run:
+            return
+        if self.active >= 0:
+            self._events.append((ENDED, self.active))
+        self.active = best
+        self._active_run = run
+        self.mode = -1
+        self.power_w = 0
+        if best >= 0:
+            self.mode = self._entries[best].mode
+            self.power_w = self._entries[best].power_w()
+            self._events.append((STARTED, best))
+
+    # ---- when -----------------------------------------------------------------------------------------
+
+    def _newest_start(self, entry, tz, day: int, sec: int) -> tuple:
+        """(local date, UTC day, UTC sec) of the entry's last start not after this instant; day -_FAR for none."""
+        today = tz.local(day, sec)[0]
+        # One date ahead, as clocks put back at midnight return to the day before; two behind: a 24 h run and a gap.
+        for date in range(today + 1, today - 3, -1):
+            if entry.mask() >> weekday(date) & 1:
+                start = _start_on(entry, tz, date)
+                if start <= (day, sec):
+                    return (date,) + start
+        return (0, -_FAR, 0)
+
+    def _next_start(self, entry, tz, day: int, sec: int, after: int = -_FAR) -> tuple:
+        """(local date, UTC day, UTC sec) of its first start after this instant on a date after `after`."""
+        first = max(tz.local(day, sec)[0] - 2, after + 1)
+        for date in range(first, first + 11):
+            if entry.mask() >> weekday(date) & 1:
+                start = _start_on(entry, tz, date)
+                if start > (day, sec):
+                    return (date,) + start
+        return (0, _FAR, 0)
+
+    def upcoming(self, n: int, clock) -> list:
+        """The next `n` starts, soonest first, as dicts: id, start (local text), day, sec (UTC), minutes, mode, power_kw.
+
+        Empty while the schedule is disabled or the clock is not set.
+        """
+        found = []
+        if not (self._enabled and clock.is_set):
+            return found
+        heads = []  # [UTC day, UTC sec, id, local date] of every entry's next start
+        for i in range(N_ENTRIES):
+            entry = self._entries[i]
+            if entry is not None and entry.enabled and (entry.repeat or self._end[i] < 0):
+                head = [clock.day, clock.sec, i, self._last_date(i, clock)]
+                self._advance(head, clock.tz)
+                heads.append(head)
+        while heads and len(found) < n:
+            head = min(heads)
+            entry = self._entries[head[2]]
+            found.append(
+                {
+                    "id": head[2],
+                    "start": text_of(*clock.tz.local(head[0], head[1]))[:16] + " " + clock.tz.name_at(head[0], head[1]),
+                    "day": head[0],
+                    "sec": head[1],
+                    "minutes": entry.duration_minutes,
+                    "mode": entry.mode,
+                    "power_kw": entry.power_setpoint,
+                }
+            )
+            if entry.repeat:
+                self._advance(head, clock.tz)
+            else:
+                heads.remove(head)
+        return found
+
+    def _last_date(self, i: int, clock) -> int:
+        """The local date up to which the entry starts no more: it has."""
+        if self._phase[i] == _NEVER:
+            return -_FAR
+        start_day, start_sec = _start_on(self._entries[i], clock.tz, self._begun[i])
+        ahead_s = seconds_between(clock.day, clock.sec, start_day, start_sec)
+        return -_FAR if ahead_s > _BACK_S else self._begun[i]
+
+    def _advance(self, head: list, tz) -> None:
+        head[3], head[0], head[1] = self._next_start(self._entries[head[2]], tz, head[0], head[1], head[3])
+
+    # ---- storage --------------------------------------------------------------------------------------
+
+    def to_doc(self) -> dict:
+        """Everything that must survive a power cut, as JSON can hold it."""
+        entries = []
+        for i, entry in enumerate(self._entries):
+            if entry is not None:
+                fields = entry.to_dict()
+                fields["id"] = i
+                fields["begun"] = [self._phase[i], self._begun[i]]
+                entries.append(fields)
+        return {"enabled": self._enabled, "entries": entries}
+
+    def from_doc(self, doc: dict) -> None:
+        """Takes over what `to_doc` gave, at start.  ConfigError lists every error, and nothing was changed."""
+        errors = []
+        entries = [None] * N_ENTRIES
+        begun = [(_NEVER, 0)] * N_ENTRIES
+        rows = doc.get("entries")
+        if not isinstance(doc.get("enabled"), bool) or not isinstance(rows, list):
+            raise ConfigError(["schedules: must have enabled (true or false) and entries (a list)"])
+        for n, row in enumerate(rows):
+            try:
+                fields = dict(row)
+                i = int(fields.pop("id"))
+                if not 0 <= i < N_ENTRIES or entries[i] is not None:
+                    raise ValueError("id = %d: allowed are 0 to %d, each once" % (i, N_ENTRIES - 1))
+                phase, date = fields.pop("begun", (_NEVER, 0))
+                if phase not in (_NEVER, _BEGUN, _CUT, _DONE) or not -DAY_S < date < DAY_S:
+                    raise ValueError("begun = %r: is no phase and date" % ([phase, date],))
+                for key in fields:
+                    if key not in FIELDS:
+                        raise ValueError("%s: no such key; known are %s" % (key, ", ".join(FIELDS)))
+                begun[i] = (phase, date)
+                entries[i] = ScheduleEntry(**fields)
+            except (PowerError, ValueError, TypeError, KeyError) as error:
+                errors.append("schedules.entries[%d]: %s" % (n, error))
+        if errors:
+            raise ConfigError(errors)
+        self._enabled = doc["enabled"]
+        self._entries = entries
+        for i in range(N_ENTRIES):
+            self._phase[i], self._begun[i] = begun[i]
+            self._end[i] = -1
+        self._stale = True
+        self.dirty = False
+
+
+def _start_on(entry, tz, date: int) -> tuple:
+    """The UTC (day, sec) at which the entry starts on this local date."""
+    return tz.utc(date, entry.hour * 3600 + entry.minute * 60)

@@ -1,0 +1,332 @@
+"""The schedule: midnight, summer time, overlaps, reboots, clocks that are unset or jump, one-shots, edits."""
+
+from civil import day_number, text_of
+from posixtz import PosixTZ
+
+from firmware.errors import ConfigError, PowerError
+from firmware.modes import Mode
+from firmware.schedule_entry import ScheduleEntry
+from firmware.scheduler import ENDED, MISSED, NO_CLOCK, STARTED, Scheduler
+
+
+class Clock:
+    """A clock that the test moves; the scheduler sees the same attributes as of firmware.clock.Clock."""
+
+    def __init__(self, zone="CET-1CEST,M3.5.0,M10.5.0/3"):
+        self.tz = PosixTZ(zone)
+        self.is_set = False
+        self.day = 0
+        self.sec = 0
+        self.elapsed_s = 0
+
+    def at(self, local):
+        """Sets the clock (a step) to the local time "2026-11-22 09:30"."""
+        day = day_number(int(local[:4]), int(local[5:7]), int(local[8:10]))
+        self.day, self.sec = self.tz.utc(day, int(local[11:13]) * 3600 + int(local[14:16]) * 60)
+        self.is_set = True
+
+    def run(self, seconds):
+        self.elapsed_s += seconds
+        self.sec += seconds
+        self.day += self.sec // 86400
+        self.sec %= 86400
+
+    def local(self):
+        return text_of(*self.tz.local(self.day, self.sec))[:16]
+
+
+def charge(kw=40.0, **fields):
+    return ScheduleEntry(mode=Mode.CHARGE, power_setpoint=-kw, **fields)
+
+
+def discharge(kw=30.0, **fields):
+    return ScheduleEntry(mode=Mode.DISCHARGE, power_setpoint=kw, **fields)
+
+
+def follow(scheduler, clock, minutes, step_s=60):
+    """Ticks every `step_s`; returns [(local time, kind, id)] of what happened."""
+    seen = []
+    for _ in range(minutes * 60 // step_s):
+        scheduler.tick(clock)
+        seen += [(clock.local(), kind, i) for kind, i in scheduler.take_events()]
+        clock.run(step_s)
+    return seen
+
+
+def started(local, clock=None, *entries):
+    """A scheduler with these entries and a clock that says `local`, ticked once."""
+    clock = clock or Clock()
+    scheduler = Scheduler()
+    for entry in entries:
+        scheduler.add(entry)
+    clock.at(local)
+    scheduler.tick(clock)
+    return scheduler, clock
+
+
+def refused(kind, call, *args, **fields):
+    try:
+        call(*args, **fields)
+    except kind as error:
+        return str(error)
+    raise AssertionError("accepted %s %s" % (args, fields))
+
+
+def test_an_entry_runs_for_its_duration():
+    scheduler, clock = started("2026-11-23 00:55", None, charge(hour=1, duration_minutes=240))
+    assert follow(scheduler, clock, 24 * 60) == [("2026-11-23 01:00", STARTED, 0), ("2026-11-23 05:00", ENDED, 0)]
+
+
+def test_while_it_runs_power_mode_and_remaining_time_are_told():
+    scheduler, clock = started("2026-11-23 01:00", None, charge(40, hour=1, duration_minutes=240))
+    clock.run(90)
+    scheduler.tick(clock)
+    assert (scheduler.active, scheduler.mode, scheduler.power_w) == (0, Mode.CHARGE, -40000)
+    assert scheduler.remaining_s == 240 * 60 - 90
+    clock.run(240 * 60)
+    scheduler.tick(clock)
+    assert (scheduler.active, scheduler.power_w, scheduler.remaining_s) == (-1, 0, 0)
+
+
+def test_an_entry_crosses_midnight_and_belongs_to_the_day_it_starts_on():
+    friday = charge(day_of_week=5, hour=23, duration_minutes=120)
+    scheduler, clock = started("2026-11-22 00:00", None, friday)
+    assert follow(scheduler, clock, 7 * 1440) == [("2026-11-27 23:00", STARTED, 0), ("2026-11-28 01:00", ENDED, 0)]
+
+
+def test_several_days_by_mask():
+    scheduler, clock = started("2026-11-22 00:00", None, charge(days=0b0101010, hour=6, duration_minutes=30))
+    starts = [when[:10] for when, kind, _ in follow(scheduler, clock, 7 * 1440) if kind == STARTED]
+    assert starts == ["2026-11-23", "2026-11-25", "2026-11-27"]
+
+
+def test_a_start_that_spring_skips_counts_on_as_if_clocks_had_not_changed():
+    scheduler, clock = started("2026-03-29 00:00", None, charge(hour=2, minute=30, duration_minutes=60))
+    assert follow(scheduler, clock, 1200)[:2] == [("2026-03-29 03:30", STARTED, 0), ("2026-03-29 04:30", ENDED, 0)]
+
+
+def test_a_start_that_comes_twice_in_autumn_is_taken_once():
+    scheduler, clock = started("2026-10-25 00:00", None, charge(hour=2, minute=30, duration_minutes=30))
+    seen = follow(scheduler, clock, 1200)
+    assert seen == [("2026-10-25 02:30", STARTED, 0), ("2026-10-25 02:00", ENDED, 0)]
+
+
+def test_durations_are_real_time_across_a_clock_change():
+    scheduler, clock = started("2026-10-25 00:00", None, charge(hour=1, duration_minutes=180))
+    assert follow(scheduler, clock, 1200) == [("2026-10-25 01:00", STARTED, 0), ("2026-10-25 03:00", ENDED, 0)]
+
+
+def test_the_entry_that_started_last_sets_the_power_and_hands_back():
+    scheduler, clock = started(
+        "2026-11-23 00:00", None, charge(hour=1, duration_minutes=240), discharge(hour=2, duration_minutes=60)
+    )
+    assert follow(scheduler, clock, 600) == [
+        ("2026-11-23 01:00", STARTED, 0),
+        ("2026-11-23 02:00", ENDED, 0),
+        ("2026-11-23 02:00", STARTED, 1),
+        ("2026-11-23 03:00", ENDED, 1),
+        ("2026-11-23 03:00", STARTED, 0),
+        ("2026-11-23 05:00", ENDED, 0),
+    ]
+
+
+def test_of_two_that_start_together_the_lowest_id_sets_the_power():
+    scheduler, clock = started(
+        "2026-11-23 01:00", None, charge(hour=1, duration_minutes=30), discharge(hour=1, duration_minutes=60)
+    )
+    assert scheduler.active == 0
+    clock.run(1800)
+    scheduler.tick(clock)
+    assert scheduler.active == 1
+
+
+def test_back_to_back_entries_follow_without_a_pause():
+    scheduler, clock = started(
+        "2026-11-23 00:59", None, charge(hour=1, duration_minutes=60), discharge(hour=2, duration_minutes=60)
+    )
+    idle = []
+    for second in range(3 * 3600):
+        scheduler.tick(clock)
+        if scheduler.active < 0 and 60 <= second < 60 + 7200:
+            idle.append(second)
+        clock.run(1)
+    assert idle == []
+
+
+def test_nothing_starts_before_the_clock_was_ever_set():
+    scheduler = Scheduler()
+    scheduler.add(charge(hour=1, duration_minutes=1440))
+    clock = Clock()
+    seen = follow(scheduler, clock, 3000)
+    assert scheduler.active == -1
+    assert [(kind, i) for _, kind, i in seen] == [(NO_CLOCK, -1)]
+
+
+def test_a_clock_set_inside_a_window_starts_the_rest_of_it():
+    scheduler, clock = started("2026-11-23 03:00", None, charge(hour=1, duration_minutes=240))
+    assert scheduler.active == 0 and scheduler.remaining_s == 120 * 60
+
+
+def test_after_a_reboot_inside_a_window_the_entry_resumes_for_the_rest():
+    scheduler, clock = started("2026-11-23 01:00", None, charge(hour=1, duration_minutes=240))
+    after = Scheduler()
+    after.from_doc(scheduler.to_doc())
+    later = Clock()
+    assert not after.tick(later) and after.active == -1
+    later.at("2026-11-23 02:30")
+    later.elapsed_s = 7
+    after.tick(later)
+    assert after.active == 0 and after.remaining_s == 150 * 60
+
+
+def test_a_one_shot_disables_itself_once_it_has_run():
+    scheduler, clock = started("2026-11-23 00:30", None, charge(hour=1, duration_minutes=60, repeat=False))
+    assert len(follow(scheduler, clock, 3 * 1440)) == 2
+    assert not scheduler.get(0).enabled
+
+
+def test_a_one_shot_whose_end_came_while_power_was_away_is_done():
+    scheduler, clock = started("2026-11-23 01:00", None, charge(hour=1, duration_minutes=60, repeat=False))
+    after = Scheduler()
+    after.from_doc(scheduler.to_doc())
+    later = Clock()
+    later.at("2026-11-23 12:00")
+    assert follow(after, later, 2 * 1440) == []
+    assert not after.get(0).enabled and after.dirty
+
+
+def test_a_clock_that_goes_back_repeats_nothing():
+    scheduler, clock = started("2026-11-23 00:59", None, charge(hour=1, duration_minutes=30))
+    assert len(follow(scheduler, clock, 60)) == 2
+    clock.at("2026-11-23 00:50")
+    assert follow(scheduler, clock, 120) == []
+
+
+def test_a_clock_that_goes_back_in_a_run_neither_prolongs_nor_ends_it():
+    scheduler, clock = started("2026-11-23 01:00", None, charge(hour=1, duration_minutes=60))
+    follow(scheduler, clock, 30)
+    clock.at("2026-11-22 20:00")
+    assert follow(scheduler, clock, 200) == [("2026-11-22 20:30", ENDED, 0)]
+
+
+def test_a_clock_that_was_days_ahead_is_corrected_and_the_schedule_follows():
+    scheduler, clock = started("2027-11-23 01:00", None, charge(hour=1, duration_minutes=30))
+    follow(scheduler, clock, 60)
+    clock.at("2026-11-23 00:59")
+    assert follow(scheduler, clock, 60)[0] == ("2026-11-23 01:00", STARTED, 0)
+
+
+def test_a_clock_that_goes_forward_into_a_window_starts_the_rest_of_it():
+    scheduler, clock = started("2026-11-22 22:00", None, charge(hour=1, duration_minutes=240))
+    clock.at("2026-11-23 04:00")
+    scheduler.tick(clock)
+    assert scheduler.remaining_s == 3600
+
+
+def test_a_window_skipped_by_the_clock_is_reported_and_not_caught_up_with():
+    scheduler, clock = started("2026-11-22 22:00", None, charge(hour=1, duration_minutes=30))
+    clock.at("2026-11-23 04:00")
+    assert follow(scheduler, clock, 60) == [("2026-11-23 04:00", MISSED, 0)]
+
+
+def test_disabled_in_a_run_it_ends_and_enabled_in_time_it_resumes():
+    scheduler, clock = started("2026-11-23 01:00", None, charge(hour=1, duration_minutes=60))
+    entry = scheduler.get(0)
+    entry.enabled = False
+    scheduler.update(0, entry)
+    clock.run(600)
+    scheduler.tick(clock)
+    assert scheduler.active == -1
+    entry.enabled = True
+    scheduler.update(0, entry)
+    clock.run(600)
+    scheduler.tick(clock)
+    assert scheduler.active == 0 and scheduler.remaining_s == 2400
+
+
+def test_switching_the_schedule_off_stops_it_and_on_resumes_it():
+    scheduler, clock = started("2026-11-23 01:00", None, charge(hour=1, duration_minutes=60))
+    scheduler.enable(False)
+    scheduler.tick(clock)
+    assert (scheduler.active, scheduler.enabled, scheduler.upcoming(3, clock)) == (-1, False, [])
+    scheduler.enable(True)
+    scheduler.tick(clock)
+    assert scheduler.active == 0
+
+
+def test_a_new_power_takes_effect_in_the_running_entry():
+    scheduler, clock = started("2026-11-23 01:00", None, charge(40, hour=1, duration_minutes=60))
+    scheduler.take_events()
+    scheduler.update(0, charge(20, hour=1, duration_minutes=60))
+    scheduler.tick(clock)
+    assert scheduler.power_w == -20000 and scheduler.take_events() == []
+
+
+def test_deleting_the_running_entry_ends_it_and_frees_its_id():
+    scheduler, clock = started("2026-11-23 01:00", None, charge(hour=1), discharge(hour=5))
+    scheduler.take_events()
+    scheduler.delete(0)
+    scheduler.tick(clock)
+    assert scheduler.take_events() == [(ENDED, 0)]
+    assert scheduler.add(charge(hour=7)) == 0
+    assert [i for i, _ in scheduler.entries()] == [0, 1]
+
+
+def test_upcoming_lists_the_next_starts_in_local_time():
+    scheduler, clock = started(
+        "2026-03-28 12:00", None, charge(hour=1, duration_minutes=240), discharge(day_of_week=0, hour=18, repeat=False)
+    )
+    assert [(entry["id"], entry["start"]) for entry in scheduler.upcoming(4, clock)] == [
+        (0, "2026-03-29 01:00 CET"),
+        (1, "2026-03-29 18:00 CEST"),
+        (0, "2026-03-30 01:00 CEST"),
+        (0, "2026-03-31 01:00 CEST"),
+    ]
+
+
+def test_seventeen_entries_are_too_many():
+    scheduler = Scheduler()
+    assert [scheduler.add(charge(hour=1)) for _ in range(16)] == list(range(16))
+    assert "16 entries" in refused(PowerError, scheduler.add, charge(hour=1))
+
+
+def test_wrong_ids_are_refused_with_the_range():
+    scheduler = Scheduler()
+    assert "0 to 15" in refused(PowerError, scheduler.get, 16)
+    assert "no such entry" in refused(PowerError, scheduler.delete, 3)
+    assert "0 to 15" in refused(PowerError, scheduler.update, True, charge())
+
+
+def test_wrong_entries_are_refused_with_value_and_range():
+    for fields, said in (
+        ({"hour": 24}, "hour = 24: allowed are 0 to 23"),
+        ({"minute": -1}, "minute = -1: allowed are 0 to 59"),
+        ({"day_of_week": 8}, "day_of_week = 8: allowed are 0 to 7"),
+        ({"duration_minutes": 1441}, "duration_minutes = 1441: allowed are 1 to 1440"),
+        ({"duration_minutes": 0}, "duration_minutes = 0: allowed are 1 to 1440"),
+        ({"days": 128}, "days = 128: allowed are 0 to 127"),
+        ({"days": 3, "day_of_week": 2}, "day_of_week = 2: must be 7"),
+        ({"mode": Mode.CHARGE, "power_setpoint": 5}, "allowed are -1000 to 0 kW in CHARGE"),
+        ({"mode": Mode.DISCHARGE, "power_setpoint": -5}, "allowed are 0 to 1000 kW in DISCHARGE"),
+        ({"mode": Mode.IDLE, "power_setpoint": 1}, "must be 0 kW in IDLE"),
+        ({"mode": Mode.EMERGENCY}, "may ask for IDLE, CHARGE or DISCHARGE"),
+    ):
+        assert said in refused(PowerError, ScheduleEntry, **fields), fields
+    assert "hour" in refused(ValueError, ScheduleEntry, hour="1")
+
+
+def test_a_stored_schedule_with_errors_lists_them_all_and_changes_nothing():
+    scheduler = Scheduler()
+    scheduler.add(charge(hour=1))
+    doc = scheduler.to_doc()
+    doc["entries"][0]["hour"] = 99
+    doc["entries"].append({"id": 16})
+    doc["entries"].append({"id": 3, "colour": "red"})
+    try:
+        scheduler.from_doc(doc)
+    except ConfigError as error:
+        assert len(error.errors) == 3 and "entries[0]" in error.errors[0], error.errors
+        assert "0 to 15" in error.errors[1] and "colour: no such key" in error.errors[2], error.errors
+    else:
+        raise AssertionError("accepted")
+    assert scheduler.get(0).hour == 1
