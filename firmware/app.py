@@ -1,0 +1,145 @@
+"""The application: one asyncio loop with the control cycle, devices, services, and the watchdog behind them all.
+
+The control task never awaits a bus; it sleeps to an absolute beat.  The watchdog is fed only while every critical
+task has reported in; a device or service that raises is restarted, and hurts nobody else.
+"""
+
+import gc
+import sys
+import time
+
+import asyncio
+import watchdog
+from micropython import const
+
+from firmware import image as im
+from firmware.errors import ConfigError
+from firmware.manager import PowerManager
+from firmware.metering import Metering
+from firmware.services.console import Console
+from firmware.sitefile import Site, read
+
+_FEED_MS = const(250)
+_SILENT_MS = const(3000)  # a critical task that has not reported for this long starves the watchdog
+
+
+class App:
+    """One site under control."""
+
+    def __init__(self, path: str) -> None:
+        """Load the site file.  What is wrong with it is printed, and then nothing runs but a console in safe STANDBY."""
+        try:
+            self.site = Site(read(path))
+        except ConfigError as error:
+            self.site = Site({"schema": 1})
+            self.site.errors = error.errors
+        if self.site.errors:
+            for line in self.site.errors:
+                print("site: " + line)
+            print("site: %s is refused; staying in STANDBY" % path)
+            self.site.devices = {}
+        self.pm = PowerManager(self.site.config, self.site.image, self.site.has)
+        self.metering = Metering(self.site.config.cycle_ms)
+        self.console = Console(self)
+        self._seen = {"control": 0, "events": 0}
+        self.restarts: dict = {}
+        self._running = True
+
+    def run(self) -> None:
+        """Run until Ctrl-C, then leave the outputs safe."""
+        self._radio()
+        gc.collect()
+        gc.threshold(gc.mem_free() // 4 + gc.mem_alloc())
+        try:
+            asyncio.run(self._main())
+        except KeyboardInterrupt:
+            print("stopped by Ctrl-C")
+        finally:
+            self._safe()
+
+    def _radio(self) -> None:
+        """Start the network first: it wants the chip's memory in large pieces."""
+        wifi = self.site.wifi
+        if wifi:
+            from firmware.wifi import connect
+
+            self.network = connect(wifi)
+
+    async def _main(self) -> None:
+        loop = asyncio.get_event_loop()
+        self.pm.events.start_task = loop.create_task
+        for name, box in self.site.buses.items():
+            loop.create_task(self._keep(name, box))
+        for name, box in self.site.devices.items():
+            loop.create_task(self._keep(name, box))
+        loop.create_task(self._keep("console", self.console))
+        loop.create_task(self._dispatch())
+        loop.create_task(self._control())
+        await self._watch()
+
+    async def _control(self) -> None:
+        """The cycle, on an absolute beat; a late one starts a new beat instead of hurrying after the old."""
+        period = self.site.config.cycle_ms
+        metering = self.metering
+        pm = self.pm
+        beat = time.ticks_ms()
+        before = time.ticks_us()
+        first = True
+        while True:
+            started = time.ticks_us()
+            pm.cycle(time.ticks_ms())
+            if not first:
+                metering.add(time.ticks_diff(started, before), time.ticks_diff(time.ticks_us(), started))
+            first = False
+            before = started
+            self._seen["control"] = 0
+            beat = time.ticks_add(beat, period)
+            wait = time.ticks_diff(beat, time.ticks_ms())
+            if wait < 0:
+                beat = time.ticks_ms()
+                wait = 0
+            await asyncio.sleep_ms(wait)
+
+    async def _dispatch(self) -> None:
+        """Callbacks, a few at a time."""
+        events = self.pm.events
+        while True:
+            for _ in range(8):
+                if not events.dispatch():
+                    break
+            self._seen["events"] = 0
+            await asyncio.sleep_ms(20)
+
+    async def _keep(self, name: str, box) -> None:
+        """Run a device, bus or service for ever; what it raises is printed, and it starts again."""
+        while True:
+            try:
+                await box.run()
+                return
+            except Exception as error:
+                self.restarts[name] = self.restarts.get(name, 0) + 1
+                print("%s: restarted after %s: %s" % (name, type(error).__name__, error))
+                sys.print_exception(error)
+            await asyncio.sleep_ms(1000)
+
+    async def _watch(self) -> None:
+        """Feed the watchdog while every critical task reports."""
+        while True:
+            healthy = True
+            for name in self._seen:
+                self._seen[name] += _FEED_MS
+                if self._seen[name] > _SILENT_MS:
+                    healthy = False
+            if healthy:
+                watchdog.feed()
+            await asyncio.sleep_ms(_FEED_MS)
+
+    def _safe(self) -> None:
+        """Leave the outputs as a power cut would: no command, contactors open."""
+        now = self.pm.image.now
+        now[im.CMD_P] = 0
+        now[im.CMD_RUN] = 0
+        now[im.CMD_CONTACTOR] = 0
+        for box in self.site.devices.values():
+            if hasattr(box, "safe"):
+                box.safe()

@@ -1,0 +1,128 @@
+"""Charging: its parameters, the four methods, and when a charge is done.
+
+The method shapes limits, it does not fight them: current and voltage of the parameters are limit rows, so the
+constant-voltage phase is the pack-voltage row holding the voltage, and every other limit still intersects.
+"""
+
+from micropython import const
+
+from firmware import image as im
+from firmware.config import Checked
+from firmware.flows import Names
+
+DONE_BAND = const(5)  # 0.01 %: the taper approaches the target for ever, this near is there
+_TAIL_MS = const(5000)  # the tail current must hold this long
+_NEAR_V = const(995)  # 0.1 %: the voltage counts as held from here
+
+# what `step` answers besides a request
+RUNNING = const(0)
+COMPLETE = const(1)
+TIMED_OUT = const(2)
+
+
+class ChargeMethod(Names):
+    """How the battery is charged."""
+
+    CC_CV = 0  # current-limited, then the voltage held until the tail current
+    PULSED = 1  # current for `pulse_duty` % of `pulse_period`, then rest
+    MULTI_STAGE = 2  # a table of SoC to current
+    TRICKLE = 3  # a small current to the target
+    _names = ("CC_CV", "PULSED", "MULTI_STAGE", "TRICKLE")
+
+
+class ChargeParams(Checked):
+    """How to charge; 0 in a maximum means "as the battery and the configuration allow"."""
+
+    WHERE = "charge"
+    ROWS = (
+        ("charge_current_max", "float", 0, 0, 1000, "A, 0: as the BMS allows"),
+        ("charge_voltage_max", "float", 0, 0, 1500, "V of the pack, 0: as configuration and BMS allow"),
+        ("charge_power_max", "float", 0, 0, 1000, "kW AC, 0: as configured"),
+        ("method", "int", ChargeMethod.CC_CV, 0, 3, "ChargeMethod"),
+        ("enable_balancing", "bool", True, 0, 1, ""),
+        ("timeout_minutes", "int", 0, 0, 10080, "min, 0: none"),
+        ("target_soc", "float", 0, 0, 100, "%, 0: max_soc"),
+        ("tail_current", "float", 0, 0, 1000, "A, 0: a twentieth of the capacity (C/20)"),
+        ("pulse_period", "float", 60, 1, 3600, "s"),
+        ("pulse_duty", "float", 80, 1, 99, "% of the period with current"),
+        ("trickle_current", "float", 0, 0, 100, "A, 0: C/50"),
+        ("stages", "any", (), 0, 0, "up to 8 pairs (SoC % up to which, A), SoC rising"),
+    )
+
+    def _check_together(self, errors: list) -> None:
+        before = 0.0
+        if len(self.stages) > 8:
+            errors.append("charge.stages: %d stages: allowed are 0 to 8" % len(self.stages))
+        for stage in self.stages:
+            if len(stage) != 2 or not before < stage[0] <= 100 or not 0 < stage[1] <= 1000:
+                errors.append("charge.stages: %r: must be (SoC above %s, at most 100 %%; 0 to 1000 A)" % (stage, before))
+                return
+            before = stage[0]
+        if self.method == ChargeMethod.MULTI_STAGE and not self.stages:
+            errors.append("charge.stages: is empty: MULTI_STAGE needs 1 to 8 pairs (SoC %, A)")
+
+
+class Charger:
+    """Runs one charge at a time.  `step` is called by the cycle: integers only, allocates nothing."""
+
+    def __init__(self, params: ChargeParams, capacity_ah: float) -> None:
+        self._method = params.method
+        self._balance = 1 if params.enable_balancing else 0
+        self._current = int(params.charge_current_max * 10) or im.FREE
+        self._tail = int(params.tail_current * 10) or max(1, int(capacity_ah / 2))
+        self._trickle = int(params.trickle_current * 10) or max(1, int(capacity_ah / 5))
+        self._period_ms = int(params.pulse_period * 1000)
+        self._on_ms = int(params.pulse_period * params.pulse_duty * 10)
+        self._stages = [(int(soc * 100), int(amps * 10)) for soc, amps in params.stages]
+        self._phase_ms = 0
+        self._tail_ms = 0
+
+    def begin(self) -> None:
+        """A new charge starts."""
+        self._phase_ms = 0
+        self._tail_ms = 0
+
+    def step(self, now, par, watts: int, target: int) -> int:
+        """This cycle's request in W (<= 0), setting OP_I_CHG for the method; `done` afterwards says if it is over."""
+        par[im.OP_SOC_MAX] = target
+        now[im.CMD_BALANCE] = self._balance
+        amps = self._current
+        request = -watts
+        method = self._method
+        if method == 1:
+            self._phase_ms += now[im.DT]
+            if self._phase_ms >= self._period_ms:
+                self._phase_ms -= self._period_ms
+            if self._phase_ms >= self._on_ms:
+                request = 0
+        elif method == 2:
+            amps = self._stage_current(now[im.SOC_HIGH])
+        elif method == 3:
+            if self._trickle < amps:
+                amps = self._trickle
+        par[im.OP_I_CHG] = amps
+        return request
+
+    def _stage_current(self, soc: int) -> int:
+        for stage in self._stages:
+            if soc < stage[0]:
+                return stage[1] if stage[1] < self._current else self._current
+        return 0
+
+    def done(self, now, par, target: int) -> bool:
+        """Target reached, the stages used up, the BMS full, or the voltage held at the tail current long enough."""
+        if now[im.SOC] != im.NO_VALUE and now[im.SOC] >= target - DONE_BAND:
+            return True
+        if self._method == 2 and par[im.OP_I_CHG] == 0:
+            return True
+        ceiling = par[im.PAR_V_MAX]
+        if par[im.OP_V_MAX] < ceiling:
+            ceiling = par[im.OP_V_MAX]
+        if im.NO_VALUE != now[im.BMS_V_MAX] < ceiling:
+            ceiling = now[im.BMS_V_MAX]
+        held = now[im.AGE + im.SEQ_BMS] <= par[im.PAR_STALE_BMS] and now[im.BMS_V] * 1000 >= ceiling * _NEAR_V
+        if held and self._method != 1 and -self._tail <= now[im.BMS_I] <= 0:
+            self._tail_ms += now[im.DT]
+        else:
+            self._tail_ms = 0
+        return self._tail_ms >= _TAIL_MS

@@ -1,0 +1,48 @@
+"""Discharging: its parameters, and when a discharge is done.  Power is AC power at the inverter's terminals."""
+
+from micropython import const
+
+from firmware import image as im
+from firmware.charging import DONE_BAND
+from firmware.config import Checked
+from firmware.limits import NAMES
+
+_PACK_VOLTAGE = im.LIMIT_ROWS_DIS + NAMES.index("pack_voltage")
+_EMPTY_MS = const(5000)  # the minimum voltage must leave nothing for this long
+
+
+class DischargeParams(Checked):
+    """How far to discharge; 0 in a maximum means "as the battery and the configuration allow"."""
+
+    WHERE = "discharge"
+    ROWS = (
+        ("discharge_current_max", "float", 0, 0, 1000, "A, 0: as the BMS allows"),
+        ("discharge_power_max", "float", 0, 0, 1000, "kW AC, 0: as configured"),
+        ("min_voltage", "float", 0, 0, 1500, "V of the pack, 0: as configuration and BMS allow"),
+        ("min_soc", "float", 0, 0, 100, "%, 0: as configured; the higher of both counts"),
+        ("timeout_minutes", "int", 0, 0, 10080, "min, 0: none"),
+    )
+
+
+class Discharger:
+    """Watches one discharge at a time.  Called by the cycle: integers only, allocates nothing."""
+
+    def __init__(self) -> None:
+        self._empty_ms = 0
+
+    def begin(self) -> None:
+        """A new discharge starts."""
+        self._empty_ms = 0
+
+    def done(self, now, par) -> bool:
+        """The floor is reached, or the minimum voltage has left under 1 % of the rating for a while."""
+        floor = par[im.PAR_SOC_MIN]
+        if im.FREE != par[im.OP_SOC_MIN] > floor:
+            floor = par[im.OP_SOC_MIN]
+        if now[im.SOC] != im.NO_VALUE and now[im.SOC] <= floor + DONE_BAND:
+            return True
+        if now[_PACK_VOLTAGE] * 100 <= par[im.PAR_P_DIS]:
+            self._empty_ms += now[im.DT]
+        else:
+            self._empty_ms = 0
+        return self._empty_ms >= _EMPTY_MS

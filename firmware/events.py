@@ -1,0 +1,204 @@
+"""What happened: a ring filled by the cycle without allocating, read by cursors, and callbacks run outside the lock.
+
+A callback is `fn(event, event_data, user_data)`, plain or async.  It can be slow, raise, or call the API back: the
+cycle never waits for it.  One that fails MAX_FAILURES times in a row is suspended, and both are reported.
+"""
+
+import sys
+import time
+from array import array
+
+from micropython import const
+
+from firmware.errors import PowerError, in_range
+from firmware.flows import Names
+
+QUEUE = const(64)  # events kept (a power of two); a reader further behind loses the oldest, counted
+MAX_CALLBACKS = const(64)
+MAX_FAILURES = const(3)
+
+
+class Event(Names):
+    """The events; `event_data` is in the comment."""
+
+    ALL = -1
+    MODE_CHANGE = 0  # the new Mode
+    FLOW_CHANGE = 1  # the new Flow
+    CHARGE_COMPLETE = 2  # the source of the claim that is done, requests.SOURCES
+    DISCHARGE_COMPLETE = 3  # the same
+    GRID_CONNECTED = 4  # 0
+    GRID_DISCONNECTED = 5  # 0
+    SCHEDULE_STARTED = 6  # entry id
+    SCHEDULE_ENDED = 7  # entry id
+    OVERPOWER = 8  # measured W beyond the live limit
+    EMERGENCY = 9  # the fault behind it, faults.TABLE; -1 commanded
+    LIMIT_CHANGE = 10  # the reason that binds now, limits.NAMES; + 16 for charge
+    FAULT_RAISED = 11  # row of faults.TABLE
+    FAULT_CLEARED = 12  # row of faults.TABLE
+    COMMS_LOST = 13  # row of faults.TABLE
+    COMMS_RESTORED = 14  # row of faults.TABLE
+    OPERATION_TIMEOUT = 15  # the source of the claim that ran out
+    CONFIG_CHANGED = 16  # 0
+    CLOCK_SET = 17  # seconds it was moved by, bounded
+    _names = (
+        "MODE_CHANGE",
+        "FLOW_CHANGE",
+        "CHARGE_COMPLETE",
+        "DISCHARGE_COMPLETE",
+        "GRID_CONNECTED",
+        "GRID_DISCONNECTED",
+        "SCHEDULE_STARTED",
+        "SCHEDULE_ENDED",
+        "OVERPOWER",
+        "EMERGENCY",
+        "LIMIT_CHANGE",
+        "FAULT_RAISED",
+        "FAULT_CLEARED",
+        "COMMS_LOST",
+        "COMMS_RESTORED",
+        "OPERATION_TIMEOUT",
+        "CONFIG_CHANGED",
+        "CLOCK_SET",
+    )
+
+
+class Callback:
+    """One registration, with how it fares."""
+
+    def __init__(self, event: int, fn, user_data) -> None:
+        self.event = event
+        self.fn = fn
+        self.user_data = user_data
+        self.failures = 0  # in a row
+        self.suspended = False
+
+
+class Cursor:
+    """One reader's place in the ring; `next` moves it and leaves the event in event, data and at_s."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+        self.lost = 0  # events overwritten before this reader came to them
+        self.event = 0
+        self.data = 0
+        self.at_s = 0
+
+
+class Events:
+    """A ring of the last events, counts, and registrations.  `post` and `next` allocate nothing."""
+
+    def __init__(self, lock) -> None:
+        self._lock = lock
+        self._codes = array("i", [0] * QUEUE)
+        self._data = array("i", [0] * QUEUE)
+        self._at_s = array("i", [0] * QUEUE)
+        self.total = 0  # posted since boot, modulo 2**30
+        self.counts = array("i", [0] * len(Event._names))
+        self.callbacks: list = []
+        self._cursor = Cursor(0)
+        self.running = None  # the callback under way, and since when: a watcher can see one that hangs
+        self.running_since = 0
+        self.start_task = None  # the application sets it: takes a coroutine and runs it on the loop
+        self.report = _print_report
+
+    def post(self, event: int, data: int, at_s: int) -> None:
+        """Record an event; the caller holds the lock.  Allocates nothing."""
+        self.counts[event] = (self.counts[event] + 1) & 0x3FFFFFFF
+        i = self.total & (QUEUE - 1)
+        self._codes[i] = event
+        self._data[i] = data
+        self._at_s[i] = at_s
+        self.total = (self.total + 1) & 0x3FFFFFFF
+
+    def next(self, cursor: Cursor) -> bool:
+        """Move a reader to the next event; False when it has seen all.  A reader QUEUE behind loses the oldest."""
+        with self._lock:
+            behind = (self.total - cursor.at) & 0x3FFFFFFF
+            if behind == 0:
+                return False
+            if behind > QUEUE:
+                cursor.lost += behind - QUEUE
+                cursor.at = (self.total - QUEUE) & 0x3FFFFFFF
+            i = cursor.at & (QUEUE - 1)
+            cursor.event = self._codes[i]
+            cursor.data = self._data[i]
+            cursor.at_s = self._at_s[i]
+            cursor.at = (cursor.at + 1) & 0x3FFFFFFF
+            return True
+
+    def history(self) -> "list[tuple[str, int, int]]":
+        """The last events, oldest first: (name, data, seconds since boot)."""
+        cursor = Cursor((self.total - min(self.total, QUEUE)) & 0x3FFFFFFF)
+        result = []
+        while self.next(cursor):
+            result.append((Event.name(cursor.event), cursor.data, cursor.at_s))
+        return result
+
+    @property
+    def overflows(self) -> int:
+        """Events that came too fast for the callbacks and were not handed to them."""
+        return self._cursor.lost
+
+    def register(self, event: int, fn, user_data) -> None:
+        """See PowerManager.register_callback."""
+        in_range("event", event, -1, len(Event._names) - 1, "(Event, -1 for all)", int)
+        if not callable(fn):
+            raise ValueError("fn = %r: must be callable as fn(event, event_data, user_data)" % (fn,))
+        with self._lock:
+            if len(self.callbacks) >= MAX_CALLBACKS:
+                raise PowerError("%d callbacks are registered: allowed are 0 to %d" % (len(self.callbacks), MAX_CALLBACKS))
+            self.callbacks = self.callbacks + [Callback(event, fn, user_data)]
+
+    def unregister(self, event: int, fn) -> None:
+        """See PowerManager.unregister_callback."""
+        with self._lock:
+            kept = [c for c in self.callbacks if not (c.event == event and c.fn == fn)]
+            if len(kept) == len(self.callbacks):
+                raise PowerError("%r is not registered for event %r" % (fn, event))
+            self.callbacks = kept
+
+    def dispatch(self) -> bool:
+        """Hand the oldest waiting event to its callbacks, outside the lock; False when none waits.  One thread only."""
+        cursor = self._cursor
+        if not self.next(cursor):
+            return False
+        for callback in self.callbacks:
+            if not callback.suspended and callback.event in (-1, cursor.event):
+                self._run(callback, cursor.event, cursor.data)
+        return True
+
+    def _run(self, callback: Callback, event: int, data: int) -> None:
+        self.running_since = time.ticks_ms()
+        self.running = callback
+        try:
+            result = callback.fn(event, data, callback.user_data)
+            if hasattr(result, "send"):
+                if self.start_task is None:
+                    raise RuntimeError("an async callback needs the running application")
+                self.start_task(self._finish(callback, result))
+            else:
+                callback.failures = 0
+        except Exception as error:
+            self._failed(callback, error)
+        self.running = None
+
+    async def _finish(self, callback: Callback, coroutine) -> None:
+        try:
+            await coroutine
+            callback.failures = 0
+        except Exception as error:
+            self._failed(callback, error)
+
+    def _failed(self, callback: Callback, error) -> None:
+        callback.failures += 1
+        if callback.failures >= MAX_FAILURES:
+            callback.suspended = True
+        self.report(callback, error)
+
+
+def _print_report(callback: Callback, error) -> None:
+    """The default report: one line, and the trace."""
+    print("callback %r failed %d times in a row%s" % (callback.fn, callback.failures, ", suspended" if callback.suspended else ""))
+    printer = getattr(sys, "print_exception", None)
+    if printer is not None:
+        printer(error)

@@ -1,0 +1,70 @@
+"""The fault table: what can go wrong, how long it must hold, how bad it is, and what the manager does about it.
+
+To add a fault: one row here, `make slots`, and one line in hot.diagnose that sets its condition.
+"""
+
+from array import array
+
+from micropython import const
+
+# severities
+INFO = const(0)
+WARNING = const(1)
+FAULT = const(2)
+EMERGENCY = const(3)
+
+# reactions
+NOTHING = const(0)
+NO_CHARGE = const(1)
+NO_DISCHARGE = const(2)
+BOTH = const(3)  # neither direction, but stay connected
+TRIP = const(7)  # neither direction, and to STANDBY until it is gone (auto_restart with back-off)
+
+TABLE = (
+    # name, cycles, ms it must hold, ms it must be gone, severity, reaction
+    ("bms_lost", 1, 0, 1000, FAULT, TRIP),  # its age already is the debounce
+    ("pcs_lost", 1, 0, 1000, FAULT, TRIP),
+    ("meter_lost", 1, 0, 1000, WARNING, NOTHING),  # limits that need it are 0 by themselves
+    ("pv_lost", 1, 0, 1000, WARNING, NOTHING),
+    ("io_lost", 1, 0, 1000, FAULT, TRIP),
+    ("emergency_stop", 1, 0, 500, EMERGENCY, TRIP),  # debounced at the pin
+    ("bms_protection", 1, 0, 5000, FAULT, TRIP),
+    ("bms_alarm", 1, 1000, 5000, WARNING, NOTHING),
+    ("cell_over_voltage", 2, 200, 5000, EMERGENCY, TRIP),
+    ("cell_under_voltage", 2, 2000, 5000, EMERGENCY, TRIP),
+    ("over_temperature", 2, 2000, 30000, EMERGENCY, TRIP),
+    ("under_temperature", 2, 2000, 30000, WARNING, NOTHING),  # derating has already taken the power
+    ("soc_jump", 1, 0, 60000, WARNING, NOTHING),
+    ("soc_disagrees", 1, 5000, 60000, WARNING, NOTHING),  # each direction already takes the worse voice
+    ("pcs_fault", 1, 100, 2000, FAULT, TRIP),
+    ("pcs_not_following", 3, 3000, 3000, FAULT, TRIP),
+    ("overpower", 3, 1500, 2000, FAULT, TRIP),
+    ("bms_frozen", 1, 0, 2000, FAULT, TRIP),
+    ("pcs_frozen", 1, 0, 2000, FAULT, TRIP),
+    ("current_mismatch", 3, 5000, 5000, FAULT, TRIP),
+    ("contactor", 3, 2000, 2000, FAULT, TRIP),
+)
+
+
+def debounce_rows() -> array:
+    """The table's first three numbers, as hot.debounce wants them."""
+    rows = array("i")
+    for row in TABLE:
+        for number in row[1:4]:
+            rows.append(number)
+    return rows
+
+
+def mask(column: int, wanted: int) -> int:
+    """The bits of all faults that have `wanted` in a column: 4 severity, 5 reaction (any of its bits)."""
+    bits = 0
+    for i in range(len(TABLE)):
+        value = TABLE[i][column]
+        if value == wanted if column == 4 else value & wanted:
+            bits |= 1 << i
+    return bits
+
+
+def names(bits: int) -> "list[str]":
+    """The names behind a mask of faults."""
+    return [TABLE[i][0] for i in range(len(TABLE)) if bits >> i & 1]

@@ -1,0 +1,65 @@
+"""Grid connection types and power flow directions: the codes of hot.limit_site and hot.classify_flow, with names."""
+
+
+class Names:
+    """A set of named codes; `name(code)` and `parse(text)` go both ways."""
+
+    _names = ()
+
+    @classmethod
+    def name(cls, code: int) -> str:
+        """The name of a code; ValueError if there is none."""
+        if isinstance(code, bool) or not isinstance(code, int) or not 0 <= code < len(cls._names):
+            raise ValueError("%s = %r: allowed are %s" % (cls.__name__, code, cls.listed()))
+        return cls._names[code]
+
+    @classmethod
+    def parse(cls, text: str) -> int:
+        """The code of a name; ValueError if there is none."""
+        if text.upper() not in cls._names:
+            raise ValueError("%s = %r: allowed are %s" % (cls.__name__, text, cls.listed()))
+        return cls._names.index(text.upper())
+
+    @classmethod
+    def listed(cls) -> str:
+        """All of them, for a message."""
+        return ", ".join(["%d %s" % (i, n) for i, n in enumerate(cls._names)])
+
+
+class Grid(Names):
+    """How the site is joined to the grid; what each allows is in hot.limit_site and docs/product.md."""
+
+    ISOLATED = 0
+    BACKUP = 1
+    INTERACTIVE = 2
+    EXPORT = 3
+    _names = ("ISOLATED", "BACKUP", "INTERACTIVE", "EXPORT")
+
+
+class Flow(Names):
+    """Where the power goes, from measured battery, grid, load and PV power."""
+
+    NONE = 0
+    GRID_TO_BATTERY = 1
+    BATTERY_TO_GRID = 2
+    GRID_TO_LOAD = 3
+    BATTERY_TO_LOAD = 4
+    MIXED = 5
+    PV_TO_LOAD = 6
+    PV_TO_BATTERY = 7
+    PV_TO_GRID = 8
+    _names = (
+        "NONE",
+        "GRID_TO_BATTERY",
+        "BATTERY_TO_GRID",
+        "GRID_TO_LOAD",
+        "BATTERY_TO_LOAD",
+        "MIXED",
+        "PV_TO_LOAD",
+        "PV_TO_BATTERY",
+        "PV_TO_GRID",
+    )
+
+
+# the bits of image.FLOW_PATHS: several can carry power at once
+PATHS = ((1, "GRID_TO_BATTERY"), (2, "BATTERY_TO_GRID"), (4, "GRID_TO_LOAD"), (8, "BATTERY_TO_LOAD"), (16, "PV_TO_LOAD"), (32, "PV_TO_BATTERY"), (64, "PV_TO_GRID"))

@@ -1,0 +1,242 @@
+"""The process image: every number the control cycle reads or makes, in preallocated int32 arrays.
+
+Devices write measurements into `inp`; the cycle freezes them into `now`, computes there, and leaves its
+command in `now`, where devices read it.  Nobody calls anybody: as in a PLC, they meet here.
+
+Positive is discharge (the battery gives), everywhere; grid power is positive for import.  Integers only,
+each within +-(2**30 - 1), so no store ever allocates.  The slot table below is the only one: its comments
+are read by `tools/slots.py`, which checks it and copies the constants that `hot.py` needs into it.
+
+A device that has received a good group of values bumps that group's SEQ slot (`Image.heard`).  The cycle
+turns a changed SEQ into age 0 and an unchanged one into age + dt, so no clock ever wraps under an age.
+"""
+
+import _thread
+from array import array
+
+from micropython import const
+
+NO_VALUE = const(-1073741824)  # "never measured": a slot that holds it takes part in nothing
+AGE_NEVER = const(1000000000)  # ms; the age of what was never heard
+AGE_MAX = const(900000000)  # ms; where the age of what was heard once stops growing
+
+# ---- inputs: devices write them into Image.inp; the cycle freezes them into Image.now -------------------
+# name            slot        unit      meaning                                                     group
+SEQ_BMS = const(0)  #         count     battery voltage, current, SoC, SoH, temperature arrived
+SEQ_BMS_LIMITS = const(1)  #  count     charge/discharge cut-off voltages and current limits arrived
+SEQ_BMS_CELLS = const(2)  #   count     cell voltage extremes arrived
+SEQ_BMS_TEMPS = const(3)  #   count     cell temperature extremes arrived
+SEQ_BMS_FLAGS = const(4)  #   count     BMS status, requests, alarms, protections arrived
+SEQ_PCS = const(5)  #         count     PCS state and measurements arrived
+SEQ_METER = const(6)  #       count     meter at the point of connection arrived
+SEQ_PV = const(7)  #          count     PV power arrived
+SEQ_IO = const(8)  #          count     board inputs (e-stop, contactor feedback) were read
+BMS_SOC = const(10)  #        0.01 %    state of charge as the BMS says it                          BMS
+BMS_SOH = const(11)  #        0.01 %    state of health                                             BMS
+BMS_V = const(12)  #          0.1 V     battery terminal voltage                                    BMS
+BMS_I = const(13)  #          0.1 A     battery current, + discharge                                BMS
+BMS_TEMP = const(14)  #       0.1 degC  battery temperature                                         BMS
+BMS_V_MAX = const(15)  #      0.1 V     charge cut-off voltage; 0 means stop                        BMS_LIMITS
+BMS_V_MIN = const(16)  #      0.1 V     discharge cut-off voltage                                   BMS_LIMITS
+BMS_I_CHG = const(17)  #      0.1 A     charge current limit >= 0; 0 means stop                     BMS_LIMITS
+BMS_I_DIS = const(18)  #      0.1 A     discharge current limit >= 0; 0 means stop                  BMS_LIMITS
+CELL_V_MAX = const(19)  #     mV        highest cell voltage                                        BMS_CELLS
+CELL_V_MIN = const(20)  #     mV        lowest cell voltage                                         BMS_CELLS
+CELL_T_MAX = const(21)  #     0.1 degC  highest cell temperature                                    BMS_TEMPS
+CELL_T_MIN = const(22)  #     0.1 degC  lowest cell temperature                                     BMS_TEMPS
+BMS_STATUS = const(23)  #     code      0 sleep, 1 charge, 2 discharge, 3 idle                      BMS_FLAGS
+BMS_REQUESTS = const(24)  #   bits      BMS_REQ_*: what the BMS forbids or asks for                 BMS_FLAGS
+BMS_PROTECT = const(25)  #    bits      BMS_PROT_*: protections the BMS has tripped                 BMS_FLAGS
+BMS_ALARM = const(26)  #      bits      BMS_PROT_*: the same conditions as warnings                 BMS_FLAGS
+PCS_STATE = const(30)  #      code      PCS_*: what the inverter is doing                           PCS
+PCS_P = const(31)  #          W         AC power, + discharge                                       PCS
+PCS_Q = const(32)  #          var       reactive power                                              PCS
+PCS_V = const(33)  #          0.1 V     AC voltage, line to line                                    PCS
+PCS_I = const(34)  #          0.1 A     AC current                                                  PCS
+PCS_HZ = const(35)  #         mHz       AC frequency                                                PCS
+PCS_DC_V = const(36)  #       0.1 V     DC bus voltage                                              PCS
+PCS_DC_I = const(37)  #       0.1 A     DC current, + discharge                                     PCS
+PCS_DC_P = const(38)  #       W         DC power, + discharge                                       PCS
+PCS_P_CHG = const(39)  #      W         charge power it can take now (rating, derated)              PCS
+PCS_P_DIS = const(40)  #      W         discharge power it can give now (rating, derated)           PCS
+PCS_TEMP = const(41)  #       0.1 degC  cabinet or heat sink temperature                            PCS
+PCS_ALARM = const(42)  #      bits      its alarm bits as they came; 0 is none                      PCS
+PCS_GRID = const(43)  #       0/1       it sees the grid and is connected to it                     PCS
+PCS_SETPOINT = const(44)  #   W         the setpoint it says it follows, + discharge                PCS
+METER_P = const(50)  #        W         power at the point of connection, + import                  METER
+METER_V = const(51)  #        0.1 V     grid voltage, line to line                                  METER
+METER_I = const(52)  #        0.1 A     grid current                                                METER
+METER_HZ = const(53)  #       mHz       grid frequency                                              METER
+PV_P = const(54)  #           W         PV power, >= 0                                              PV
+IO_ESTOP = const(56)  #       0/1       1: the emergency stop is pressed or its wire is broken      IO
+IO_CONTACTOR = const(57)  #   0/1       contactor feedback; NO_VALUE where none is wired            IO
+N_INPUTS = const(60)  #       count     how many slots are frozen each cycle
+
+# ---- made by the cycle, in Image.now -------------------------------------------------------------------
+AGE = const(60)  #            ms        ages of the groups, in the order of the SEQ slots (9 slots)
+SOC = const(70)  #            0.01 %    state of charge, refined between the BMS's steps
+SOC_LOW = const(71)  #        0.01 %    limits discharge: SOC, or the lower voice when they disagree
+SOC_HIGH = const(72)  #       0.01 %    limits charge: SOC, or the higher voice when they disagree
+SOC_SAID = const(73)  #       0.01 %    the BMS's value of the cycle before, to see its steps
+SOC_REM = const(74)  #        0.1 A ms  charge counted that is not yet a 0.01 % step
+SOC_DRIFT = const(75)  #      0.01 %    what the BMS moved minus what was counted, leaking to 0
+SOC_LEAK = const(76)  #       ms        time carried to the next step of the leak
+NET_P = const(77)  #          W         what the site takes without the battery: load - PV
+LOAD_P = const(78)  #         W         site load = NET_P + PV_P; NO_VALUE without a meter
+GRID_OK = const(79)  #        0/1       the grid is there (measured)
+MODE = const(80)  #           code      modes.Mode
+FLOW = const(81)  #           code      flows.Flow
+FAULTS = const(82)  #         bits      active faults, bit = row of the fault table
+CONDITIONS = const(83)  #     bits      what diagnose saw this cycle, before debounce
+GATE = const(84)  #           bits      GATE_*: what mode and faults forbid
+REQUEST_P = const(85)  #      W         what the winning claim asks for
+REQUEST_BY = const(86)  #     code      the winning claim's source, requests.SOURCES
+TARGET_P = const(87)  #       W         the request inside the limits, before the ramp
+LIMIT_DIS = const(88)  #      W         the live discharge limit, >= 0
+LIMIT_CHG = const(89)  #      W         the live charge limit, >= 0
+WHY_DIS = const(90)  #        code      the row of the limit list that binds discharge
+WHY_CHG = const(91)  #        code      the row of the limit list that binds charge
+RAMP_REM = const(92)  #       mW        ramp remainder carried to the next cycle
+CMD_P = const(93)  #          W         THE command: AC power for the PCS, + discharge
+CMD_RUN = const(94)  #        0/1       the PCS may switch
+CMD_CONTACTOR = const(95)  #  0/1       1: close the contactors
+CMD_BALANCE = const(96)  #    0/1       1: ask the BMS to balance
+CMD_SEQ = const(97)  #        count     bumped every cycle: a device's heartbeat and freshness check
+DT = const(98)  #             ms        this cycle's length
+UPTIME_S = const(99)  #       s         seconds since boot
+UPTIME_MS = const(100)  #     ms        the part of a second carried
+E_IN_WH = const(101)  #       Wh        AC energy into the battery since boot
+E_IN_REM = const(102)  #      W ms      carried to the next Wh
+E_OUT_WH = const(103)  #      Wh        AC energy out of the battery since boot
+E_OUT_REM = const(104)  #     W ms      carried to the next Wh
+STILL_BMS_MS = const(105)  #  ms        how long the BMS's voltage and current have not changed at all
+STILL_PCS_MS = const(106)  #  ms        how long the PCS's DC voltage and power have not changed at all
+STILL_SUM_BMS = const(107)  # mixed     their sum the cycle before
+STILL_SUM_PCS = const(108)  # mixed     their sum the cycle before
+FOLLOW_MS = const(109)  #     ms        how long the PCS has been off its setpoint
+WORST_P = const(110)  #       W         worst |command| beyond a live limit since boot: 0, or a bug
+COMMANDS = const(111)  #      count     commands that differed from the one before
+OPEN_MS = const(112)  #       ms        how long the contactors have been wanted open while closed
+FLOW_PATHS = const(113)  #    bits      flows.PATHS that carry power
+SOC_JUMP = const(114)  #      0.01 %    how far the BMS's SoC moved in this cycle, if more than a step
+LIMIT_ROWS_DIS = const(120)  # W        one slot per row of the limit list, discharge (16 slots)
+LIMIT_ROWS_CHG = const(136)  # W        one slot per row of the limit list, charge (16 slots)
+N_SLOTS = const(152)  #       count     length of Image.now
+
+# ---- parameters of the cycle, in Image.par; config.py fills them from the site's configuration ----------
+PAR_P_CHG = const(0)  #       W         configured charge power
+PAR_P_DIS = const(1)  #       W         configured discharge power
+PAR_P_EXPORT = const(2)  #    W         configured export at the point of connection
+PAR_GRID_TYPE = const(3)  #   code      flows.Grid
+PAR_GRID_CHG = const(4)  #    0/1       charging from the grid is allowed
+PAR_EXPORT = const(5)  #      0/1       export is allowed
+PAR_SOC_MIN = const(6)  #     0.01 %    floor: nothing discharges below it
+PAR_SOC_MAX = const(7)  #     0.01 %    ceiling
+PAR_SOC_TAPER = const(8)  #   0.01 %    width of the taper at both ends
+PAR_EFF = const(9)  #         0.1 %     inverter efficiency
+PAR_RAMP_UP = const(10)  #    W/s       |power| may rise this fast
+PAR_RAMP_DOWN = const(11)  #  W/s       |power| falls this fast when nothing forces it at once
+PAR_STALE_BMS = const(12)  #  ms        a BMS group older than this is missing
+PAR_STALE_PCS = const(13)  #  ms        a PCS group older than this is missing
+PAR_STALE_METER = const(14)  # ms       a meter or PV group older than this is missing
+PAR_STALE_IO = const(15)  #   ms        board inputs older than this are missing
+PAR_HAS = const(16)  #        bits      HAS_*: which devices the site has
+PAR_Q_STEP = const(17)  #     0.1 A ms  charge of 0.01 % of the battery
+PAR_SOC_FLOORED = const(18)  # 0/1      the BMS cuts its percents down (1) or rounds them (0)
+PAR_SOC_BOUND = const(19)  #  0.01 %    how far BMS and counted charge may part
+PAR_R_PACK = const(20)  #     mOhm      internal resistance, taken high
+PAR_V_MAX = const(21)  #      0.1 V     pack charge cut-off
+PAR_V_MIN = const(22)  #      0.1 V     pack discharge cut-off
+PAR_CELL_MAX = const(23)  #   mV        highest cell voltage to charge to
+PAR_CELL_MIN = const(24)  #   mV        lowest cell voltage to discharge to
+PAR_CELLS = const(25)  #      count     cells in series
+PAR_T_CHG = const(26)  #      0.1 degC  charging: 0 below, full from, full to, 0 above (4 slots)
+PAR_T_DIS = const(30)  #      0.1 degC  discharging: the same (4 slots)
+PAR_HZ_MIN = const(34)  #     mHz       below it the grid counts as lost
+PAR_HZ_MAX = const(35)  #     mHz       above it the grid counts as lost
+PAR_VG_MIN = const(36)  #     0.1 V     below it the grid counts as lost
+PAR_VG_MAX = const(37)  #     0.1 V     above it the grid counts as lost
+PAR_BREAK_I = const(38)  #    0.1 A     contactors open below this current ...
+PAR_BREAK_MS = const(39)  #   ms        ... or after this wait
+PAR_OVER_P = const(40)  #     W         measured power may pass the live limit by this
+PAR_FOLLOW_P = const(41)  #   W         the PCS may be off its setpoint by this
+PAR_FLOW_P = const(42)  #     W         flow is seen above this, and lost below half of it
+PAR_FROZEN_MS = const(43)  #  ms        unchanged this long under load is a frozen value
+PAR_SERVICE_P = const(44)  #  W         the most that maintenance may move
+PAR_CELL_TRIP_HI = const(45)  # mV      cell over-voltage: emergency
+PAR_CELL_TRIP_LO = const(46)  # mV      cell under-voltage: emergency
+PAR_T_TRIP_HI = const(47)  #  0.1 degC  over-temperature: emergency
+PAR_T_TRIP_LO = const(48)  #  0.1 degC  under-temperature
+OP_P_CHG = const(50)  #       W         operation parameters: FREE where the operation sets none
+OP_P_DIS = const(51)  #       W
+OP_I_CHG = const(52)  #       0.1 A
+OP_I_DIS = const(53)  #       0.1 A
+OP_V_MAX = const(54)  #       0.1 V
+OP_V_MIN = const(55)  #       0.1 V
+OP_SOC_MIN = const(56)  #     0.01 %
+OP_SOC_MAX = const(57)  #     0.01 %
+EMS_P_CHG = const(58)  #      W         curtailment by the EMS; FREE where there is none
+EMS_P_DIS = const(59)  #      W
+N_PAR = const(60)  #          count     length of Image.par
+
+# ---- what the bits and codes mean ----------------------------------------------------------------------
+BMS_REQ_NO_CHARGE = const(1)  # charging is forbidden
+BMS_REQ_NO_DISCHARGE = const(2)  # discharging is forbidden
+BMS_REQ_FORCE_CHARGE = const(4)  # charge now, or the cells suffer
+BMS_REQ_BALANCE = const(8)  # balancing wanted or going on
+BMS_REQ_FULL_CHARGE = const(16)  # a full charge is wanted (SoC calibration)
+
+BMS_PROT_OVER_V = const(1)
+BMS_PROT_UNDER_V = const(2)
+BMS_PROT_OVER_T = const(4)
+BMS_PROT_UNDER_T = const(8)
+BMS_PROT_OVER_I_DIS = const(16)
+BMS_PROT_OVER_I_CHG = const(32)
+BMS_PROT_SYSTEM = const(64)
+
+PCS_OFF = const(0)  # not switching, DC side may be open
+PCS_STARTING = const(1)  # synchronising or pre-charging
+PCS_STANDBY = const(2)  # ready, 0 W
+PCS_RUNNING = const(3)  # moving power
+PCS_FAULT = const(4)  # stopped by a fault of its own
+
+HAS_BMS = const(1)
+HAS_PCS = const(2)
+HAS_METER = const(4)
+HAS_PV = const(8)
+HAS_IO = const(16)
+
+GATE_NO_CHG = const(1)  # a fault forbids charging
+GATE_NO_DIS = const(2)  # a fault forbids discharging
+GATE_CLOSED = const(4)  # the mode moves nothing
+GATE_SERVICE = const(8)  # maintenance: PAR_SERVICE_P at most
+
+FREE = const(0x3FFFFFFF)  # a limit row that limits nothing
+
+
+class Image:
+    """The arrays and the lock that guards them.
+
+    `inp`: inputs as devices last wrote them; `now`: this cycle's frozen inputs and results; `par`: the
+    parameters of the cycle as integers (config.py fills it).  A device that writes several slots of one
+    group from a thread other than the main loop holds `lock`; on the main loop no await between the
+    writes is enough.
+    """
+
+    def __init__(self) -> None:
+        self.inp = array("i", [NO_VALUE] * N_INPUTS)
+        self.now = array("i", [0] * N_SLOTS)
+        self.par = array("i", [0] * N_PAR)
+        self.lock = _thread.allocate_lock()
+        for slot in range(10):
+            self.inp[slot] = 0
+        for slot in range(N_INPUTS):
+            self.now[slot] = self.inp[slot]
+        for slot in range(9):
+            self.now[AGE + slot] = AGE_NEVER
+        for slot in (SOC, SOC_LOW, SOC_HIGH, SOC_SAID, NET_P, LOAD_P):
+            self.now[slot] = NO_VALUE
+
+    def heard(self, seq_slot: int) -> None:
+        """A complete, plausible group of values has just been written: its age starts again at 0.  Allocates nothing."""
+        self.inp[seq_slot] = (self.inp[seq_slot] + 1) & 0x3FFFFFFF

@@ -1,0 +1,31 @@
+"""The limit list: every reason that can bound the power, in the order in which an equal bound is blamed.
+
+To add a limit: one name here, `make slots`, and one line in hot.limit_site or hot.limit_battery.  Each row is
+published in the image in W for both directions; the smallest binds and its name is the reason people see.
+"""
+
+NAMES = (
+    "mode",  # the mode moves nothing (STANDBY, EMERGENCY), or little (MAINTENANCE)
+    "fault",  # a fault forbids this direction
+    "missing_data",  # something this direction depends on is not heard, stale or not plausible
+    "bms_forbids",  # the BMS says no, or one of its protections has tripped
+    "pcs",  # the inverter's rating now, and whether it can switch
+    "soc",  # taper to the floor or the ceiling
+    "cell_voltage",  # what the worst cell leaves
+    "pack_voltage",  # what the pack's cut-off voltage leaves
+    "temperature",  # derating at both ends
+    "bms_current",  # the BMS's current limit x voltage
+    "grid_connection",  # the type of grid connection, and the grid's presence
+    "export",  # export at the point of connection
+    "operation",  # power and current of the charge or discharge parameters
+    "remote",  # curtailment by the EMS
+    "configuration",  # max_charge_power, max_discharge_power
+)
+
+
+def published(image) -> "list[tuple[str, int, int]]":
+    """Every limit now: (name, discharge W, charge W); a row that limits nothing says image.FREE."""
+    from firmware.image import LIMIT_ROWS_CHG, LIMIT_ROWS_DIS
+
+    now = image.now
+    return [(NAMES[i], now[LIMIT_ROWS_DIS + i], now[LIMIT_ROWS_CHG + i]) for i in range(len(NAMES))]

@@ -1,0 +1,431 @@
+"""PowerManager: the public API, its lock, and the cycle that decides how many watts flow.
+
+`cycle(now_ms)` is a plain function without I/O, clock or asyncio: freeze, diagnose, mode, request, limits, ramp,
+command, events.  It allocates nothing and always finishes.  Every public method takes the lock for microseconds;
+callbacks run outside it (events.py).
+"""
+
+import time
+from array import array
+
+from micropython import const
+
+from firmware import hot
+from firmware import image as im
+from firmware import requests as rq
+from firmware.charging import Charger, ChargeParams
+from firmware.config import PowerConfig
+from firmware.discharging import Discharger, DischargeParams
+from firmware.errors import PowerError, in_range
+from firmware.events import Event, Events
+from firmware.faults import TABLE, debounce_rows, names
+from firmware.flows import Grid
+from firmware.modes import Mode, refusal
+from firmware.reports import stats as _stats
+from firmware.supervisor import Supervisor
+
+_MINUTES_MAX = const(10080)  # a week
+_LIMIT_DEBOUNCE_MS = const(1000)
+_AHEAD_MS = const(0x20000000)  # half of the ticks' range
+
+
+class PowerManager:
+    """The power manager of one battery.  Thread-safe; positive power is discharge; kW, V, A, %, minutes."""
+
+    def __init__(self, config: "PowerConfig | None" = None, image: "im.Image | None" = None, has: int = im.HAS_BMS | im.HAS_PCS) -> None:
+        """A manager in STANDBY.  has: image.HAS_* bits of the devices that this site has."""
+        self.image = image or im.Image()
+        self._lock = self.image.lock
+        self.config = config or PowerConfig()
+        self._has = has
+        self.events = Events(self._lock)
+        self._claims = rq.Claims()
+        self._charge_params = ChargeParams()
+        self._discharge_params = DischargeParams()
+        self._charger = Charger(self._charge_params, self.config.capacity_ah())
+        self._discharger = Discharger()
+        self._fault_rows = debounce_rows()
+        self._fault_state = array("i", [0] * (3 * len(TABLE)))
+        self._states = Supervisor(self)
+        self._last_ms = -1
+        self._active = rq.IDLE  # the source whose operation runs
+        self._was_limit = -1
+        self._limit_ms = 0
+        self._was_flow = 0
+        self._was_grid = -1
+        self._snapshot = array("i", self.image.now)
+        self.lock_wait_us = 0  # the longest the cycle ever waited for the lock
+        self._scheduling = True
+        self._apply()
+
+    def _apply(self) -> None:
+        """Turn configuration and parameters into the cycle's integers."""
+        par = self.image.par
+        self.config.apply(par, self._has)
+        charge = self._charge_params
+        discharge = self._discharge_params
+        for slot, value, scale in (
+            (im.OP_P_CHG, charge.charge_power_max, 1000),
+            (im.OP_I_CHG, charge.charge_current_max, 10),
+            (im.OP_V_MAX, charge.charge_voltage_max, 10),
+            (im.OP_P_DIS, discharge.discharge_power_max, 1000),
+            (im.OP_I_DIS, discharge.discharge_current_max, 10),
+            (im.OP_V_MIN, discharge.min_voltage, 10),
+            (im.OP_SOC_MIN, discharge.min_soc, 100),
+        ):
+            par[slot] = int(value * scale + 0.5) or im.FREE
+        par[im.OP_SOC_MAX] = im.FREE
+        if par[im.EMS_P_CHG] == 0 and par[im.EMS_P_DIS] == 0:
+            par[im.EMS_P_CHG] = im.FREE
+            par[im.EMS_P_DIS] = im.FREE
+
+    # ---- start, stop, modes -----------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Leave STANDBY for IDLE as soon as BMS and PCS are alive and no fault forbids it; ends a manual pause.
+
+        PowerError in EMERGENCY and MAINTENANCE.
+        """
+        with self._lock:
+            mode = self.image.now[im.MODE]
+            if mode in (Mode.EMERGENCY, Mode.MAINTENANCE):
+                raise PowerError(refusal(mode, Mode.IDLE))
+            if self._claims.table[rq.MANUAL * 4 + 2] == rq.PAUSE:
+                self._claims.drop(rq.MANUAL)
+            self._states.want_running()
+
+    def stop(self) -> None:
+        """End every operation, ramp to 0 W, open the contactors, STANDBY.  No effect in EMERGENCY."""
+        with self._lock:
+            self._claims.drop_all()
+            self._states.want_standby()
+
+    @property
+    def mode(self) -> int:
+        """What the system is doing now, a Mode."""
+        return self.image.now[im.MODE]
+
+    def set_mode(self, mode: int) -> None:
+        """Ask for a Mode: IDLE pauses (stop_operation), CHARGE and DISCHARGE start with default parameters.
+
+        PowerError with the reason where the transition table refuses it.
+        """
+        Mode.name(mode)
+        with self._lock:
+            now = self.image.now[im.MODE]
+            why = refusal(now, mode)
+            if why and not (mode == Mode.IDLE and now == Mode.STANDBY):
+                raise PowerError(why)
+        if mode == Mode.STANDBY:
+            self.stop()
+        elif mode == Mode.IDLE:
+            self.start() if now == Mode.STANDBY else self.stop_operation()
+        elif mode == Mode.CHARGE:
+            self.start_charging()
+        elif mode == Mode.DISCHARGE:
+            self.start_discharging()
+        elif mode == Mode.EMERGENCY:
+            self.emergency_shutdown()
+        else:
+            with self._lock:
+                self._claims.drop_all()
+                self._states.enter_maintenance()
+
+    # ---- operations -------------------------------------------------------------------------------------
+
+    def set_charge_params(self, params: ChargeParams) -> None:
+        """How to charge from now on, a running charge included.  ValueError if it is no ChargeParams."""
+        if not isinstance(params, ChargeParams):
+            raise ValueError("params = %r: must be a ChargeParams" % (params,))
+        charger = Charger(params, self.config.capacity_ah())
+        with self._lock:
+            self._charge_params = params
+            self._charger = charger
+            self._apply()
+
+    def set_discharge_params(self, params: DischargeParams) -> None:
+        """How far to discharge from now on, a running discharge included.  ValueError if it is no DischargeParams."""
+        if not isinstance(params, DischargeParams):
+            raise ValueError("params = %r: must be a DischargeParams" % (params,))
+        with self._lock:
+            self._discharge_params = params
+            self._apply()
+
+    def start_charging(self, target_soc: float = 0.0) -> None:
+        """Charge by the ChargeParams to target_soc % (0: theirs, or max_soc).  PowerError if out of range or not now."""
+        config = self.config
+        target = target_soc or self._charge_params.target_soc or config.max_soc
+        in_range("target_soc", target, 0, config.max_soc, "% (0: default; at most max_soc)")
+        watts = int(config.max_charge_power * 1000)
+        self._operate(-1, rq.CHARGE, watts, self._charge_params.timeout_minutes, int(target * 100 + 0.5))
+
+    def start_discharging(self, kw: float = 0.0, minutes: int = 0) -> None:
+        """Discharge with kw at the AC terminals (0: the maximum) for minutes (0: the parameters' timeout, or no end)."""
+        config = self.config
+        in_range("kw", kw, 0, config.max_discharge_power, "kW")
+        in_range("minutes", minutes, 0, _MINUTES_MAX, "min", int)
+        watts = int((kw or config.max_discharge_power) * 1000 + 0.5)
+        self._operate(1, rq.DISCHARGE, watts, minutes or self._discharge_params.timeout_minutes, 0)
+
+    def set_constant_power(self, kw: float, minutes: int = 0) -> None:
+        """Hold kw at the AC terminals (+ discharge, - charge) for minutes (0: no end), inside every limit."""
+        config = self.config
+        in_range("kw", kw, -config.max_charge_power, config.max_discharge_power, "kW")
+        in_range("minutes", minutes, 0, _MINUTES_MAX, "min", int)
+        watts = int(abs(kw) * 1000 + 0.5)
+        self._operate(-1 if kw < 0 else 1, rq.POWER, watts, minutes, 0)
+
+    def _operate(self, sign: int, goal: int, watts: int, minutes: int, target: int) -> None:
+        with self._lock:
+            mode = self.image.now[im.MODE]
+            why = refusal(mode, Mode.CHARGE if sign < 0 else Mode.DISCHARGE)
+            if why:
+                raise PowerError(why)
+            if goal != rq.CHARGE:
+                watts *= sign
+            self._active = rq.IDLE  # begin anew, even if the same source asks again
+            self._claims.put(rq.MANUAL, watts, minutes * 60000 or rq.FOREVER, goal, target, "manual")
+
+    def stop_operation(self, minutes: int = 0) -> None:
+        """Ramp to 0 W and hold it against every lower source for minutes (0: until resume() or a new operation)."""
+        in_range("minutes", minutes, 0, _MINUTES_MAX, "min", int)
+        with self._lock:
+            self._claims.put(rq.MANUAL, 0, minutes * 60000 or rq.FOREVER, rq.PAUSE, 0, "pause")
+
+    def resume(self) -> None:
+        """End the manual operation or pause: the next claim below takes over."""
+        with self._lock:
+            self._claims.drop(rq.MANUAL)
+
+    def claim(self, source: str, kw: float, seconds: float, owner: str) -> None:
+        """A setpoint of a program: "remote", "grid_service", "schedule" or "optimiser"; it ends unless renewed in time."""
+        allowed = rq.SOURCES[rq.REMOTE : rq.REMOTE + 1] + rq.SOURCES[rq.GRID_SERVICE : rq.IDLE]
+        if source not in allowed:
+            raise PowerError("source = %r: allowed are %s" % (source, ", ".join(allowed)))
+        in_range("kw", kw, -self.config.max_charge_power, self.config.max_discharge_power, "kW")
+        in_range("seconds", seconds, 0.1, 86400, "s")
+        watts = int(kw * 1000 + (0.5 if kw >= 0 else -0.5))
+        with self._lock:
+            self._claims.put(rq.SOURCES.index(source), watts, int(seconds * 1000), rq.POWER, 0, owner)
+
+    def release(self, source: str) -> None:
+        """End a program's claim.  PowerError if there is no such source."""
+        if source not in rq.SOURCES[: rq.IDLE]:
+            raise PowerError("source = %r: allowed are %s" % (source, ", ".join(rq.SOURCES[: rq.IDLE])))
+        with self._lock:
+            self._claims.drop(rq.SOURCES.index(source))
+
+    def claims(self) -> "list[dict]":
+        """Every live claim, highest first: source, owner, kw, seconds_left, goal."""
+        with self._lock:
+            return self._claims.listed()
+
+    # ---- maintenance ------------------------------------------------------------------------------------
+
+    def service(self, contactor: bool = False, pcs: bool = False, kw: float = 0.0, seconds: float = 10.0) -> None:
+        """MAINTENANCE only: close or open the contactors, let the PCS switch, and one small setpoint that ends by itself."""
+        cap = self.config.service_power
+        in_range("contactor", contactor, 0, 1, "", bool)
+        in_range("pcs", pcs, 0, 1, "", bool)
+        in_range("kw", kw, -cap, cap, "kW (service_power)")
+        in_range("seconds", seconds, 0.1, 60, "s")
+        with self._lock:
+            if self.image.now[im.MODE] != Mode.MAINTENANCE:
+                raise PowerError("service commands need MAINTENANCE, the mode is %s" % Mode.name(self.image.now[im.MODE]))
+            if kw and not (contactor and pcs):
+                raise PowerError("kw = %s: needs contactor=True and pcs=True" % kw)
+            self._states.service(1 if contactor else 0, 1 if pcs else 0)
+            watts = int(kw * 1000 + (0.5 if kw >= 0 else -0.5))
+            self._claims.put(rq.MAINTENANCE, watts, int(seconds * 1000), rq.POWER, 0, "service")
+
+    # ---- emergency --------------------------------------------------------------------------------------
+
+    def emergency_shutdown(self) -> None:
+        """0 W in the next cycle, contactors open, latched until reset_emergency()."""
+        with self._lock:
+            self._enter_emergency(-1)
+
+    def _enter_emergency(self, cause: int) -> None:
+        now = self.image.now
+        self._claims.drop_all()
+        if now[im.MODE] != Mode.EMERGENCY:
+            self._states.enter(Mode.EMERGENCY)
+            self._states.emergency_cause = cause
+            self.events.post(Event.EMERGENCY, cause, now[im.UPTIME_S])
+        now[im.CMD_P] = 0
+        now[im.CMD_RUN] = 0
+
+    def restore_emergency(self, cause: int) -> None:
+        """At boot: the emergency latched before the reset still stands."""
+        with self._lock:
+            self._enter_emergency(cause)
+
+    def reset_emergency(self) -> None:
+        """Leave EMERGENCY for STANDBY.  PowerError while a cause stands (it names it), or if there is no emergency."""
+        with self._lock:
+            if self.image.now[im.MODE] != Mode.EMERGENCY:
+                raise PowerError("there is no emergency to reset, the mode is %s" % Mode.name(self.image.now[im.MODE]))
+            causes = self._states.emergency_causes()
+            if causes:
+                raise PowerError("the emergency cannot be reset while its cause stands: %s" % ", ".join(names(causes)))
+            self._states.want_standby()
+            self._states.enter(Mode.STANDBY)
+
+    @property
+    def is_emergency(self) -> bool:
+        """EMERGENCY is latched."""
+        return self.image.now[im.MODE] == Mode.EMERGENCY
+
+    # ---- configuration at run time ----------------------------------------------------------------------
+
+    def set_grid_connection(self, grid: int) -> None:
+        """Change the Grid connection type, from the next cycle."""
+        Grid.name(grid)
+        with self._lock:
+            self.config.grid_connection = grid
+            self.image.par[im.PAR_GRID_TYPE] = grid
+            self.events.post(Event.CONFIG_CHANGED, 0, self.image.now[im.UPTIME_S])
+
+    @property
+    def grid_connection(self) -> int:
+        """The Grid connection type."""
+        return self.config.grid_connection
+
+    def update_power_limits(self, soc: float, max_charge_current: float, max_discharge_current: float) -> None:
+        """For a site whose BMS is read by other code: SoC in % and current limits in A, as a BMS driver would write them.
+
+        They age like any measurement: not renewed within three BMS periods, they are missing and the limit is 0 W.
+        """
+        in_range("soc", soc, 0, 100, "%")
+        in_range("max_charge_current", max_charge_current, 0, 1000, "A")
+        in_range("max_discharge_current", max_discharge_current, 0, 1000, "A")
+        with self._lock:
+            inp = self.image.inp
+            inp[im.BMS_SOC] = int(soc * 100 + 0.5)
+            inp[im.BMS_I_CHG] = int(max_charge_current * 10)
+            inp[im.BMS_I_DIS] = int(max_discharge_current * 10)
+            self.image.heard(im.SEQ_BMS_LIMITS)
+            if inp[im.BMS_V] != im.NO_VALUE:
+                self.image.heard(im.SEQ_BMS)
+
+    # ---- what people see --------------------------------------------------------------------------------
+
+    def stats(self) -> dict:
+        """Everything at one instant; keys and units in reports.stats."""
+        with self._lock:
+            memoryview(self._snapshot)[:] = memoryview(self.image.now)
+            snapshot = self._snapshot
+            return _stats(snapshot)
+
+    def register_callback(self, event: int, fn, user_data=None) -> None:
+        """Call fn(event, event_data, user_data) for an Event, or for all (Event.ALL).  fn is plain or async."""
+        self.events.register(event, fn, user_data)
+
+    def unregister_callback(self, event: int, fn) -> None:
+        """Undo a registration; PowerError if there is none."""
+        self.events.unregister(event, fn)
+
+    # ---- the cycle --------------------------------------------------------------------------------------
+
+    def cycle(self, now_ms: int) -> None:
+        """One control cycle at time.ticks_ms() now_ms: from frozen inputs to the command slot, allocating nothing."""
+        asked = time.ticks_us()
+        with self._lock:
+            waited = time.ticks_diff(time.ticks_us(), asked)
+            if waited > self.lock_wait_us:
+                self.lock_wait_us = waited
+            dt = (now_ms - self._last_ms) & 0x3FFFFFFF  # ticks wrap at 2**30, also where the host's do not
+            if self._last_ms < 0 or dt >= _AHEAD_MS:
+                dt = 0
+            self._last_ms = now_ms
+            self._run(dt)
+
+    def _run(self, dt: int) -> None:
+        now = self.image.now
+        par = self.image.par
+        hot.freeze(self.image.inp, now, dt)
+        hot.count_soc(now, par)
+        hot.site_power(now, par)
+        hot.still(now)
+        hot.diagnose(now, par)
+        changed = hot.debounce(now, self._fault_rows, self._fault_state, len(TABLE))
+        if changed:
+            self._states.faults_changed(changed)
+        self._states.step(dt)
+        self._request(hot.age_claims(self._claims.table, rq.IDLE, dt))
+        hot.limit_battery(now, par, 0)
+        hot.limit_battery(now, par, 1)
+        hot.limit_site(now, par, 0)
+        hot.limit_site(now, par, 1)
+        hot.ramp(now, par)
+        hot.account(now)
+        hot.classify_flow(now, par)
+        self._announce()
+
+    def _request(self, answer: int) -> None:
+        """Let the winning claim ask: REQUEST_P, REQUEST_BY, and the mode that goes with it."""
+        now = self.image.now
+        source = answer & 0xFF
+        expired = answer >> 8
+        at_s = now[im.UPTIME_S]
+        if expired:
+            for i in range(rq.IDLE):
+                if expired >> i & 1:
+                    self.events.post(Event.OPERATION_TIMEOUT, i, at_s)
+        now[im.REQUEST_BY] = source
+        now[im.CMD_BALANCE] = 0
+        if source == rq.IDLE:
+            self._active = rq.IDLE
+            now[im.REQUEST_P] = 0
+            self._states.follow(0)
+            return
+        if source != self._active:
+            self._active = source
+            self._charger.begin()
+            self._discharger.begin()
+            self.image.par[im.OP_SOC_MAX] = im.FREE
+        table = self._claims.table
+        watts = table[source * 4 + 1]
+        goal = table[source * 4 + 2]
+        direction = watts
+        if goal == rq.CHARGE:
+            direction = -1
+            watts = self._charger.step(now, self.image.par, watts, table[source * 4 + 3])
+        now[im.REQUEST_P] = watts
+        self._states.follow(direction)
+        if direction and self._done(source, goal, direction, table[source * 4 + 3]):
+            self._claims.drop(source)
+            self.events.post(Event.CHARGE_COMPLETE if direction < 0 else Event.DISCHARGE_COMPLETE, source, at_s)
+
+    def _done(self, source: int, goal: int, direction: int, target: int) -> bool:
+        """Has the operation reached its end?  A program's bare setpoint has none: its owner renews it, or not."""
+        if goal == rq.POWER and source != rq.MANUAL:
+            return False
+        now = self.image.now
+        if now[im.MODE] != (Mode.CHARGE if direction < 0 else Mode.DISCHARGE):
+            return False
+        if direction > 0:
+            return self._discharger.done(now, self.image.par)
+        return self._charger.done(now, self.image.par, target if goal == rq.CHARGE else self.image.par[im.PAR_SOC_MAX])
+
+    def _announce(self) -> None:
+        """Post what has changed since the last cycle: flow, grid, and (debounced) the binding limit."""
+        now = self.image.now
+        at_s = now[im.UPTIME_S]
+        if now[im.FLOW] != self._was_flow:
+            self._was_flow = now[im.FLOW]
+            self.events.post(Event.FLOW_CHANGE, self._was_flow, at_s)
+        if now[im.GRID_OK] != self._was_grid and (now[im.GRID_OK] or self._was_grid >= 0):
+            self._was_grid = now[im.GRID_OK]
+            self.events.post(Event.GRID_CONNECTED if self._was_grid else Event.GRID_DISCONNECTED, 0, at_s)
+        why = now[im.WHY_DIS]
+        if now[im.REQUEST_P] < 0:
+            why = now[im.WHY_CHG] + 16
+        if why == self._was_limit:
+            self._limit_ms = 0
+        else:
+            self._limit_ms += now[im.DT]
+            if self._limit_ms >= _LIMIT_DEBOUNCE_MS:
+                self._limit_ms = 0
+                self._was_limit = why
+                self.events.post(Event.LIMIT_CHANGE, why, at_s)

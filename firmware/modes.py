@@ -1,0 +1,42 @@
+"""The modes and the one transition table: what a person or a program may ask for, from each mode."""
+
+from firmware.flows import Names
+
+
+class Mode(Names):
+    """What the system is doing."""
+
+    STANDBY = 0  # powered, contactors open, no flow
+    IDLE = 1  # connected, ready, 0 W
+    CHARGE = 2
+    DISCHARGE = 3
+    EMERGENCY = 4  # latched: 0 W, contactors open, survives a reboot
+    MAINTENANCE = 5  # service: only explicit low-level commands
+    _names = ("STANDBY", "IDLE", "CHARGE", "DISCHARGE", "EMERGENCY", "MAINTENANCE")
+
+
+# rows: from; columns: to, in the order of Mode.  "y" allowed, "." already there, else the reason below.
+_TABLE = (
+    # SICDEM
+    ".yffyy",  # STANDBY
+    "y.yyyy",  # IDLE
+    "yy.yys",  # CHARGE
+    "yyy.ys",  # DISCHARGE
+    "rrrr.r",  # EMERGENCY
+    "ymmmy.",  # MAINTENANCE
+)
+
+_REASONS = {
+    "f": "start() it first",
+    "s": "stop the operation first (stop_operation or stop)",
+    "r": "only reset_emergency() leaves EMERGENCY, once its cause is gone",
+    "m": "MAINTENANCE leaves to STANDBY only",
+}
+
+
+def refusal(now: int, wanted: int) -> str:
+    """Why the transition is refused; "" if it is allowed or already there."""
+    cell = _TABLE[now][wanted]
+    if cell in "y.":
+        return ""
+    return "%s to %s is refused: %s" % (Mode.name(now), Mode.name(wanted), _REASONS[cell])

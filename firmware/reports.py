@@ -1,0 +1,93 @@
+"""What people see: the image of one instant as kW, V, A, %, with names."""
+
+from firmware import image as im
+from firmware import requests as rq
+from firmware.faults import names
+from firmware.flows import PATHS, Flow
+from firmware.limits import NAMES
+from firmware.modes import Mode
+
+# the monitor's short keys, for a line that fits a serial port, and the stats they carry
+MONITOR = (
+    ("mode", "mode"),
+    ("p", "power"),
+    ("cmd", "command"),
+    ("req", "request"),
+    ("by", "requested_by"),
+    ("soc", "soc"),
+    ("lim_dis", "limit_discharge"),
+    ("lim_chg", "limit_charge"),
+    ("why_dis", "why_discharge"),
+    ("why_chg", "why_charge"),
+    ("grid_p", "grid_power"),
+    ("load_p", "load_power"),
+    ("pv_p", "pv_power"),
+    ("v", "voltage"),
+    ("i", "current"),
+    ("hz", "grid_frequency"),
+    ("temp", "temperature"),
+    ("flow", "flow"),
+    ("faults", "faults"),
+    ("e_in", "energy_in_wh"),
+    ("e_out", "energy_out_wh"),
+)
+
+
+def _scaled(value: int, divisor: int):
+    return None if value == im.NO_VALUE else value / divisor
+
+
+def stats(now) -> dict:
+    """power, request, command, limits in kW (+ discharge); voltage V; current A (+ discharge); soc, soh %; energy kWh AC.
+
+    None is "not measured".  `binding` names the limit that bounds the direction of the request and `reason` says it
+    in words; grid_power is + import.
+    """
+    charge = now[im.REQUEST_P] < 0
+    why = NAMES[now[im.WHY_CHG if charge else im.WHY_DIS]]
+    limit = now[im.LIMIT_CHG if charge else im.LIMIT_DIS]
+    bound = limit < abs(now[im.REQUEST_P]) or limit == 0
+    power = now[im.PCS_P]
+    dc_power = now[im.PCS_DC_P]
+    energy_in = now[im.E_IN_WH] + now[im.E_IN_REM] / 3600000
+    energy_out = now[im.E_OUT_WH] + now[im.E_OUT_REM] / 3600000
+    efficiency = None
+    if im.NO_VALUE not in (power, dc_power) and power and dc_power:
+        efficiency = (power * 100 / dc_power) if power > 0 else dc_power * 100 / power
+    return {
+        "mode": Mode.name(now[im.MODE]),
+        "power": _scaled(power, 1000),
+        "request": now[im.REQUEST_P] / 1000,
+        "requested_by": rq.SOURCES[now[im.REQUEST_BY]],
+        "command": now[im.CMD_P] / 1000,
+        "limit_discharge": now[im.LIMIT_DIS] / 1000,
+        "limit_charge": now[im.LIMIT_CHG] / 1000,
+        "why_discharge": NAMES[now[im.WHY_DIS]],
+        "why_charge": NAMES[now[im.WHY_CHG]],
+        "binding": why if bound else None,
+        "reason": "%s is limited to %.1f kW by %s" % ("charging" if charge else "discharging", limit / 1000, why) if bound else "not limited",
+        "voltage": _scaled(now[im.BMS_V], 10),
+        "current": _scaled(now[im.BMS_I], 10),
+        "soc": _scaled(now[im.SOC], 100),
+        "soh": _scaled(now[im.BMS_SOH], 100),
+        "temperature": _scaled(now[im.BMS_TEMP], 10),
+        "cell_max": _scaled(now[im.CELL_V_MAX], 1000),
+        "cell_min": _scaled(now[im.CELL_V_MIN], 1000),
+        "dc_bus_voltage": _scaled(now[im.PCS_DC_V], 10),
+        "grid_frequency": _scaled(now[im.METER_HZ] if now[im.METER_HZ] != im.NO_VALUE else now[im.PCS_HZ], 1000),
+        "grid_voltage": _scaled(now[im.METER_V] if now[im.METER_V] != im.NO_VALUE else now[im.PCS_V], 10),
+        "grid_current": _scaled(now[im.METER_I], 10),
+        "grid_power": _scaled(now[im.METER_P], 1000),
+        "grid_connected": now[im.GRID_OK] == 1,
+        "load_power": _scaled(now[im.LOAD_P], 1000),
+        "pv_power": _scaled(now[im.PV_P], 1000),
+        "energy_in": energy_in / 1000,
+        "energy_out": energy_out / 1000,
+        "energy_in_wh": energy_in,
+        "energy_out_wh": energy_out,
+        "efficiency": efficiency,
+        "flow": Flow.name(now[im.FLOW]),
+        "paths": [name for bit, name in PATHS if now[im.FLOW_PATHS] & bit],
+        "faults": names(now[im.FAULTS]),
+        "uptime_s": now[im.UPTIME_S],
+    }

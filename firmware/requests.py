@@ -1,0 +1,80 @@
+"""Who asks for power: one claim a source, the highest live one wins, and a claim that is not renewed ends.
+
+The table is an int32 array that hot.age_claims walks: ms left (0 none, FOREVER), W (+ discharge), goal, target SoC.
+"""
+
+from array import array
+
+from micropython import const
+
+SOURCES = (  # the one priority list, highest first
+    "emergency",
+    "protection",  # what the battery needs, such as the BMS's force-charge
+    "maintenance",
+    "remote",  # the EMS
+    "manual",  # a person: start_charging, set_constant_power, stop_operation
+    "grid_service",  # droop, serving the load of an island
+    "schedule",
+    "optimiser",
+    "idle",
+)
+PROTECTION = const(1)
+MAINTENANCE = const(2)
+REMOTE = const(3)
+MANUAL = const(4)
+GRID_SERVICE = const(5)
+SCHEDULE = const(6)
+OPTIMISER = const(7)
+IDLE = const(8)  # nobody asks: 0 W
+
+# goals
+POWER = const(0)  # these watts, until the lifetime ends
+CHARGE = const(1)  # charge by ChargeParams to the target SoC, at most these watts
+DISCHARGE = const(2)  # discharge by DischargeParams at these watts
+PAUSE = const(3)  # 0 W, and nobody below may move anything
+
+FOREVER = const(0x3FFFFFFF)
+
+
+class Claims:
+    """The live claims.  Not thread-safe by itself: the manager's lock guards it.  Only `listed` allocates."""
+
+    def __init__(self) -> None:
+        self.table = array("i", [0] * (4 * IDLE))
+        self.owners = [""] * IDLE
+
+    def put(self, source: int, watts: int, ms: int, goal: int, target_soc: int, owner: str) -> None:
+        """Set or renew a source's claim; ms is its lifetime, FOREVER for none."""
+        at = source * 4
+        table = self.table
+        table[at] = ms
+        table[at + 1] = watts
+        table[at + 2] = goal
+        table[at + 3] = target_soc
+        self.owners[source] = owner
+
+    def drop(self, source: int) -> None:
+        """End a source's claim."""
+        self.table[source * 4] = 0
+
+    def drop_all(self) -> None:
+        """End every claim."""
+        for source in range(IDLE):
+            self.table[source * 4] = 0
+
+    def listed(self) -> "list[dict]":
+        """Every live claim, highest first: source, owner, kw, seconds left (None: no end), goal."""
+        result = []
+        for source in range(IDLE):
+            left = self.table[source * 4]
+            if left:
+                result.append(
+                    {
+                        "source": SOURCES[source],
+                        "owner": self.owners[source],
+                        "kw": self.table[source * 4 + 1] / 1000,
+                        "seconds_left": None if left == FOREVER else left / 1000,
+                        "goal": ("power", "charge", "discharge", "pause")[self.table[source * 4 + 2]],
+                    }
+                )
+        return result

@@ -1,0 +1,161 @@
+"""The console on USB serial: one Python line at a time with `pm` in scope, events and a monitor, while control goes on.
+
+A line is evaluated and answered with `= value` or `! Error: text`.  Output is drained in small pieces, because a
+write that fills the serial port's buffer would stop the loop that the control cycle runs on.
+"""
+
+import gc
+import json
+import select
+import sys
+
+import asyncio
+from micropython import const
+
+import firmware
+from firmware import image as im
+from firmware import limits, reports
+from firmware.events import Cursor, Event
+
+_POLL_MS = const(10)
+_PIECE = const(112)  # bytes in 10 ms at 115200 baud
+_LINE_MAX = const(1024)
+_WAITING_MAX = const(8192)  # bytes of output that may wait; more is dropped and counted
+_INTERRUPT = const(3)
+
+
+class Console:
+    """Reads lines from stdin, evaluates them, writes answers, events and monitor lines to stdout."""
+
+    def __init__(self, app) -> None:
+        self._app = app
+        self._line = bytearray()
+        self._out: list = []
+        self._waiting = 0
+        self._monitor_ms = 0
+        self._next_monitor_ms = 0
+        self.dropped = 0
+        self._events = Cursor(app.pm.events.total)
+        self._poll = select.poll()
+        self._poll.register(sys.stdin, select.POLLIN)
+        self.names = {"pm": app.pm, "app": app, "monitor": self.monitor, "limits": self.limits, "devices": self.devices}
+        for name in dir(firmware):
+            if name[0].isupper():
+                self.names[name] = getattr(firmware, name)
+
+    def monitor(self, ms: int) -> None:
+        """Print the state as one JSON line every ms (100 to 60000); 0 ends it."""
+        if ms and not 100 <= ms <= 60000:
+            raise firmware.PowerError("ms = %s: allowed are 0 (off) and 100 to 60000 ms" % ms)
+        self._monitor_ms = ms
+        self._next_monitor_ms = 0
+
+    def limits(self) -> None:
+        """Print every limit: name, discharge kW, charge kW."""
+        for name, discharge, charge in limits.published(self._app.pm.image):
+            self.write("%-16s %10s %10s" % (name, _kw(discharge), _kw(charge)))
+
+    def devices(self) -> dict:
+        """The counters of every device and bus."""
+        site = self._app.site
+        return {name: box.counters() for group in (site.buses, site.devices) for name, box in group.items()}
+
+    def write(self, text: str) -> None:
+        """Queue a line for output."""
+        if self._waiting + len(text) > _WAITING_MAX:
+            self.dropped += 1
+            return
+        data = (text + "\r\n").encode()
+        self._waiting += len(data)
+        self._out.append(memoryview(data))
+
+    async def run(self) -> None:
+        """For ever: input, output, events, monitor."""
+        waited = 0
+        while True:
+            self._read()
+            self._drain()
+            waited += _POLL_MS
+            if waited >= 50:
+                self._report(waited)
+                waited = 0
+            await asyncio.sleep_ms(_POLL_MS)
+
+    def _read(self) -> None:
+        while self._poll.poll(0):
+            byte = sys.stdin.buffer.read(1)
+            if not byte:
+                self._poll.unregister(sys.stdin)  # nobody is there any more
+                return
+            code = byte[0]
+            if code in (10, 13):
+                line = bytes(self._line)
+                self._line = bytearray()
+                if line:
+                    self._evaluate(line)
+                return
+            if code == _INTERRUPT:
+                self._line = bytearray()
+            elif code in (8, 127):
+                self._line = self._line[:-1]
+            elif len(self._line) < _LINE_MAX:
+                self._line.append(code)
+
+    def _evaluate(self, line: bytes) -> None:
+        try:
+            text = line.decode()
+            try:
+                code = compile(text, "<console>", "eval")
+            except SyntaxError:
+                exec(compile(text, "<console>", "single"), self.names)
+                self.write("= None")
+                return
+            self.write("= %r" % (eval(code, self.names),))
+        except Exception as error:
+            self.write("! %s: %s" % (type(error).__name__, error))
+
+    def _drain(self) -> None:
+        room = _PIECE
+        while self._out and room > 0:
+            piece = self._out[0]
+            part = piece[:room]
+            sys.stdout.buffer.write(part)
+            room -= len(part)
+            self._waiting -= len(part)
+            if len(part) == len(piece):
+                self._out.pop(0)
+            else:
+                self._out[0] = piece[len(part) :]
+
+    def _report(self, ms: int) -> None:
+        cursor = self._events
+        while self._app.pm.events.next(cursor):
+            self.write('{"event": "%s", "data": %d, "t": %d}' % (Event.name(cursor.event), cursor.data, cursor.at_s))
+        if self._monitor_ms:
+            self._next_monitor_ms -= ms
+            if self._next_monitor_ms <= 0:
+                self._next_monitor_ms += self._monitor_ms
+                self.write(json.dumps(self.state()))
+
+    def state(self) -> dict:
+        """The monitor's line: docs/console.md lists the keys."""
+        pm = self._app.pm
+        now = pm.image.now
+        stats = pm.stats()
+        timing = self._app.metering.report()
+        line = {"t": now[im.UPTIME_S] + now[im.UPTIME_MS] / 1000}
+        for key, name in reports.MONITOR:
+            line[key] = stats[name]
+        for key in timing:
+            line[key] = timing[key]
+        line["commands"] = now[im.COMMANDS]
+        line["violation_w"] = now[im.WORST_P]
+        line["lock_wait_us"] = pm.lock_wait_us
+        line["events"] = {Event.name(i): n for i, n in enumerate(pm.events.counts) if n}
+        line["heap_used"] = gc.mem_alloc()
+        line["heap_free"] = gc.mem_free()
+        return line
+
+
+def _kw(watts: int) -> str:
+    return "-" if watts == im.FREE else "%.1f" % (watts / 1000)

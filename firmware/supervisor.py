@@ -1,0 +1,215 @@
+"""Moves between the modes inside the cycle: start and stop, faults and restarts, contactors, emergency, maintenance.
+
+Everything here runs under the manager's lock, in the cycle or for a moment from the API; it allocates nothing.
+"""
+
+from micropython import const
+
+from firmware import faults as ft
+from firmware import image as im
+from firmware.events import Event
+from firmware.modes import Mode
+
+_BACKOFF_MAX_MS = const(60000)
+_HOUR_MS = const(3600000)
+CONNECTED = (Mode.IDLE, Mode.CHARGE, Mode.DISCHARGE)  # made once: a tuple in the cycle would allocate
+
+
+class Supervisor:
+    """The mode machine of one manager."""
+
+    def __init__(self, manager) -> None:
+        self._events = manager.events
+        self._manager = manager
+        self._now = manager.image.now
+        self._par = manager.image.par
+        self._wanted = False  # start() was asked for and nothing has ended it
+        self._closed = False  # the contactors are wanted closed
+        self._run = False  # the PCS may switch
+        self._stop_ms = -1  # how long a stop has been ramping down; -1: none is
+        self.trips = 0  # restarts used up in this hour
+        self._wait_ms = 0  # back-off left
+        self._quiet_ms = 0  # since the last trip
+        self.emergency_cause = -1
+        self._trip_mask = 0
+        for i in range(len(ft.TABLE)):
+            if ft.TABLE[i][5] == ft.TRIP:
+                self._trip_mask |= 1 << i
+        self._no_charge_mask = ft.mask(5, ft.NO_CHARGE)
+        self._no_discharge_mask = ft.mask(5, ft.NO_DISCHARGE)
+        self._emergency_mask = ft.mask(4, ft.EMERGENCY)
+        self._comms_mask = 0
+        for i in range(len(ft.TABLE)):
+            if ft.TABLE[i][0].endswith("_lost"):
+                self._comms_mask |= 1 << i
+        self.enter(Mode.STANDBY)
+
+    # ---- asked for by the API ---------------------------------------------------------------------------
+
+    def want_running(self) -> None:
+        """start(): also forgives the restarts used up."""
+        self._wanted = True
+        self._stop_ms = -1
+        self.trips = 0
+        self._wait_ms = 0
+
+    def want_standby(self) -> None:
+        """stop(): ramp down, then STANDBY; at once from MAINTENANCE."""
+        self._wanted = False
+        mode = self._now[im.MODE]
+        if mode == Mode.MAINTENANCE:
+            self.enter(Mode.STANDBY)
+        elif mode in CONNECTED:
+            self._stop_ms = 0
+
+    def enter_maintenance(self) -> None:
+        """From STANDBY or IDLE: everything off until service() says otherwise."""
+        self._wanted = False
+        self.enter(Mode.MAINTENANCE)
+
+    def service(self, contactor: int, pcs: int) -> None:
+        """MAINTENANCE's low-level commands."""
+        self._closed = contactor != 0
+        self._run = pcs != 0
+
+    def emergency_causes(self) -> int:
+        """The faults of severity EMERGENCY that are active, or whose condition still holds."""
+        return (self._now[im.FAULTS] | self._now[im.CONDITIONS]) & self._emergency_mask
+
+    # ---- transitions ------------------------------------------------------------------------------------
+
+    def enter(self, mode: int) -> None:
+        """Go to a mode and set its outputs; the event follows."""
+        now = self._now
+        running = mode in CONNECTED
+        self._closed = running
+        self._run = running
+        if running:
+            now[im.GATE] &= ~im.GATE_CLOSED & ~im.GATE_SERVICE
+        elif mode == Mode.MAINTENANCE:
+            now[im.GATE] = (now[im.GATE] & ~im.GATE_CLOSED) | im.GATE_SERVICE
+        else:
+            now[im.GATE] = (now[im.GATE] & ~im.GATE_SERVICE) | im.GATE_CLOSED
+            self._stop_ms = -1
+        if now[im.MODE] != mode:
+            now[im.MODE] = mode
+            self._events.post(Event.MODE_CHANGE, mode, now[im.UPTIME_S])
+
+    def faults_changed(self, changed: int) -> None:
+        """Post events for the faults that came and went, trip or go to EMERGENCY for the new ones."""
+        now = self._now
+        active = now[im.FAULTS]
+        at_s = now[im.UPTIME_S]
+        for i in range(len(ft.TABLE)):
+            bit = 1 << i
+            if changed & bit:
+                raised = active & bit
+                self._events.post(Event.FAULT_RAISED if raised else Event.FAULT_CLEARED, i, at_s)
+                if bit & self._comms_mask:
+                    self._events.post(Event.COMMS_LOST if raised else Event.COMMS_RESTORED, i, at_s)
+                if raised and ft.TABLE[i][0] == "overpower":
+                    self._events.post(Event.OVERPOWER, self._over_power(), at_s)
+                if raised and bit & self._emergency_mask and now[im.MODE] != Mode.EMERGENCY:
+                    self._manager._enter_emergency(i)
+        gate = now[im.GATE] & ~(im.GATE_NO_CHG | im.GATE_NO_DIS)
+        if active & self._no_charge_mask:
+            gate |= im.GATE_NO_CHG
+        if active & self._no_discharge_mask:
+            gate |= im.GATE_NO_DIS
+        now[im.GATE] = gate
+        if active & changed & self._trip_mask and now[im.MODE] in CONNECTED:
+            self._trip()
+
+    def _over_power(self) -> int:
+        power = self._now[im.PCS_P]
+        return power - self._now[im.LIMIT_DIS] if power > 0 else -power - self._now[im.LIMIT_CHG]
+
+    def _trip(self) -> None:
+        """A fault takes the system to STANDBY; with auto_restart it comes back after a back-off, a capped number of times."""
+        config = self._manager.config
+        self.enter(Mode.STANDBY)
+        self._quiet_ms = 0
+        self.trips += 1
+        if not config.auto_restart or self.trips > config.restart_limit:
+            self._wanted = False
+        wait = int(config.restart_delay) * 1000
+        for _ in range(self.trips - 1):
+            if wait < _BACKOFF_MAX_MS:
+                wait *= 2
+        self._wait_ms = wait if wait < _BACKOFF_MAX_MS or self.trips == 1 else _BACKOFF_MAX_MS
+
+    # ---- every cycle ------------------------------------------------------------------------------------
+
+    def step(self, dt: int) -> None:
+        """Advance start, stop, back-off and contactors by dt ms."""
+        now = self._now
+        mode = now[im.MODE]
+        if self.trips:
+            self._quiet_ms += dt
+            if self._quiet_ms >= _HOUR_MS:
+                self.trips = 0
+        if mode == Mode.STANDBY:
+            if now[im.FAULTS] & self._trip_mask == 0:
+                if self._wait_ms > 0:
+                    self._wait_ms -= dt
+                elif self._wanted and self._alive():
+                    self.enter(Mode.IDLE)
+        elif self._stop_ms >= 0:
+            self._stop_ms += dt
+            if now[im.CMD_P] == 0 and (self._current_broken() or self._stop_ms > self._par[im.PAR_BREAK_MS]):
+                self.enter(Mode.STANDBY)
+        self._drive(dt)
+
+    def follow(self, direction: int) -> None:
+        """Let the mode follow the winning claim's direction; CHARGE <-> DISCHARGE rests in IDLE at 0 W for a cycle."""
+        mode = self._now[im.MODE]
+        if mode in CONNECTED:
+            wanted = Mode.IDLE
+            if direction < 0:
+                wanted = Mode.CHARGE
+            elif direction > 0:
+                wanted = Mode.DISCHARGE
+            if wanted != mode:
+                if mode != Mode.IDLE and wanted != Mode.IDLE:
+                    if self._now[im.CMD_P] != 0:
+                        return
+                    wanted = Mode.IDLE
+                self.enter(wanted)
+
+    def _alive(self) -> bool:
+        now = self._now
+        par = self._par
+        stale = par[im.PAR_STALE_BMS]
+        return (
+            now[im.AGE + im.SEQ_BMS] <= stale
+            and now[im.AGE + im.SEQ_BMS_LIMITS] <= stale
+            and now[im.AGE + im.SEQ_PCS] <= par[im.PAR_STALE_PCS]
+        )
+
+    def _current_broken(self) -> bool:
+        """|I| is under what the contactors may break, by every voice that is heard; no voice is no."""
+        now = self._now
+        par = self._par
+        limit = par[im.PAR_BREAK_I]
+        heard = False
+        if now[im.AGE + im.SEQ_PCS] <= par[im.PAR_STALE_PCS] and now[im.PCS_DC_I] != im.NO_VALUE:
+            heard = True
+            if not -limit < now[im.PCS_DC_I] < limit:
+                return False
+        elif now[im.AGE + im.SEQ_BMS] <= par[im.PAR_STALE_BMS] and now[im.BMS_I] != im.NO_VALUE:
+            heard = True
+            if not -limit < now[im.BMS_I] < limit:
+                return False
+        return heard
+
+    def _drive(self, dt: int) -> None:
+        """The outputs: contactors close at once, and open under the break current or after the bounded wait."""
+        now = self._now
+        if self._closed:
+            now[im.CMD_CONTACTOR] = 1
+            now[im.OPEN_MS] = 0
+        elif now[im.CMD_CONTACTOR]:
+            now[im.OPEN_MS] += dt
+            if self._current_broken() or now[im.OPEN_MS] > self._par[im.PAR_BREAK_MS]:
+                now[im.CMD_CONTACTOR] = 0
+        now[im.CMD_RUN] = 1 if self._run else 0

@@ -1,0 +1,33 @@
+"""A histogram of small integers in one preallocated array: percentiles of timings for the price of an increment."""
+
+from array import array
+
+
+class Histogram:
+    """Counts values from `low` in steps of `width`; what lies outside lands in the end buckets.  `add` allocates nothing."""
+
+    def __init__(self, low: int, width: int, buckets: int = 128) -> None:
+        self.low = low
+        self.width = width
+        self.counts = array("i", [0] * buckets)
+        self.total = 0
+        self.largest = -0x3FFFFFFF
+
+    def add(self, value: int) -> None:
+        """Count one value."""
+        i = (value - self.low) // self.width
+        last = len(self.counts) - 1
+        self.counts[0 if i < 0 else last if i > last else i] += 1
+        self.total += 1
+        if value > self.largest:
+            self.largest = value
+
+    def percentile(self, percent: int) -> int:
+        """The upper edge of the bucket in which that share of the values is reached; the largest value if that is lower."""
+        want = self.total * percent // 100
+        seen = 0
+        for i, count in enumerate(self.counts):
+            seen += count
+            if seen > want or seen == self.total:
+                return min(self.low + (i + 1) * self.width - 1, self.largest)
+        return self.largest

@@ -1,0 +1,85 @@
+"""Check the slot table of firmware/image.py and copy the constants that firmware/hot.py uses into it.
+
+viper can only inline constants of its own file, and every rule has one home; so the table stays in image.py
+(rows of the limit list in limits.py, of the fault table in faults.py) and this tool copies.
+
+    python -m tools.slots            write firmware/hot.py
+    python -m tools.slots --check    fail if it is not current
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+IMAGE = ROOT / "firmware" / "image.py"
+HOT = ROOT / "firmware" / "hot.py"
+BEGIN = "# slots: begin"
+END = "# slots: end"
+SLOT = re.compile(r"^([A-Z][A-Z0-9_]*) = const\((-?\d+|0x[0-9A-Fa-f]+)\)", re.M)
+
+
+def constants() -> dict[str, int]:
+    """Every constant of image.py, ROW_<NAME> of the limit list and C_<NAME> (a bit) of the fault table."""
+    found = {name: int(value, 0) for name, value in SLOT.findall(IMAGE.read_text())}
+    for table, prefix, value in (("limits.py", "ROW_", lambda i: i), ("faults.py", "C_", lambda i: 1 << i)):
+        text = (ROOT / "firmware" / table).read_text()
+        body = text[text.index("NAMES = (" if prefix == "ROW_" else "TABLE = (") :]
+        body = body[: body.index("\n)")]
+        for i, name in enumerate(re.findall(r"^    \(?\"(\w+)\"", body, re.M)):
+            found[prefix + name.upper()] = value(i)
+    return found
+
+
+def overlaps() -> list[str]:
+    """Slots of one array that share a number: an error in the table."""
+    errors: list[str] = []
+    text = IMAGE.read_text()
+    arrays = (text[text.index("SEQ_BMS =") : text.index("N_SLOTS =")], text[text.index("PAR_P_CHG =") : text.index("N_PAR =")])
+    for part in arrays:
+        seen: dict[int, str] = {}
+        for name, value in SLOT.findall(part):
+            slot = int(value, 0)
+            if name == "N_INPUTS":
+                continue
+            if slot in seen:
+                errors.append(f"{name} and {seen[slot]} share slot {slot}")
+            seen[slot] = name
+    return errors
+
+
+def generated(text: str) -> str:
+    """hot.py's text with its constant block made anew."""
+    head, rest = text.split(BEGIN, 1)
+    first_line, rest = rest.split("\n", 1)
+    _, body = rest.split(END, 1)
+    known = constants()
+    used = sorted({name for name in re.findall(r"\b_([A-Z][A-Z0-9_]*)\b", body) if name not in ("RANGE", "NONE")})
+    unknown = [name for name in used if name not in known]
+    if unknown:
+        raise SystemExit(f"firmware/hot.py uses {', '.join('_' + n for n in unknown)}: not in image.py, limits.py or faults.py")
+    order = list(known)
+    used.sort(key=order.index)
+    block = "".join(f"_{name} = const({known[name]})\n" for name in used)
+    return f"{head}{BEGIN}{first_line}\n{block}{END}{body}"
+
+
+def main(argv: list[str]) -> int:
+    errors = overlaps()
+    if errors:
+        print("\n".join(errors))
+        return 1
+    old = HOT.read_text()
+    new = generated(old)
+    if "--check" in argv:
+        if new != old:
+            print("firmware/hot.py: its slot constants are not those of image.py; run `make slots`")
+        return int(new != old)
+    HOT.write_text(new)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
