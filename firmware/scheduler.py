@@ -301,7 +301,7 @@ class Scheduler:
         return (0, _FAR, 0)
 
     def upcoming(self, n: int, clock) -> list:
-        """The next `n` starts, soonest first, as dicts: id, start (local text), day, sec (UTC), minutes, mode, power_kw.
+        """The next `n` starts, soonest first, as dicts: id, start (local), day, sec (UTC), minutes, mode, power_kw.
 
         Empty while the schedule is disabled or the clock is not set.
         """

@@ -1,0 +1,195 @@
+"""The wall clock: states, sources, slewing and stepping, doubts, and time that goes on across the wrap of ticks."""
+
+import time
+
+from civil import day_number, text_of
+from posixtz import PosixTZ
+
+from firmware.clock import (
+    CONFIRMED,
+    CONSOLE,
+    EMS,
+    HELD,
+    HOLDOVER,
+    KEPT,
+    NTP,
+    REFUSED,
+    RTC,
+    SLEWED,
+    STEPPED,
+    SYNCED,
+    UNSET,
+    Clock,
+)
+from firmware.errors import PowerError
+
+_NOON = 12 * 3600
+_DAY = day_number(2026, 11, 22)
+
+
+class Board:
+    """A clock on a board whose ticks the test moves."""
+
+    def __init__(self):
+        self.ticks = time.ticks_add(0, -5000)  # 5 s before the ticks wrap
+        self.clock = Clock(PosixTZ("CET-1CEST,M3.5.0,M10.5.0/3"), self.ticks)
+
+    def run(self, ms, step=1000):
+        while ms > 0:
+            part = min(ms, step)
+            self.ticks = time.ticks_add(self.ticks, part)
+            self.clock.tick(self.ticks)
+            ms -= part
+
+    def off_by_ms(self, source, off_ms, **more):
+        """A reading that says the clock is slow by off_ms."""
+        clock = self.clock
+        total = clock.sec * 1000 + clock.ms + off_ms
+        day, total = clock.day + total // 86400000, total % 86400000
+        return clock.set(source, day, total // 1000, total % 1000, **more)
+
+
+def synced(source=NTP, **more):
+    board = Board()
+    assert board.clock.set(source, _DAY, _NOON, **more) == STEPPED
+    return board
+
+
+def test_a_clock_is_unset_until_a_source_speaks():
+    board = Board()
+    board.run(5000)
+    assert board.clock.state == UNSET and not board.clock.is_set
+    assert board.clock.report()["state"] == "UNSET"
+    board.clock.set(NTP, _DAY, _NOON, 250)
+    assert board.clock.state == SYNCED and board.clock.steps == 1 and board.clock.step_s == 0
+
+
+def test_time_goes_on_across_midnight_and_the_wrap_of_ticks():
+    board = Board()
+    board.clock.set(NTP, _DAY, 86399, 900)
+    board.run(20000, 7)
+    assert text_of(board.clock.day, board.clock.sec) == "2026-11-23 00:00:19" and board.clock.ms == 900
+
+
+def test_elapsed_seconds_turn_over_with_the_clocks_seconds_and_ignore_steps():
+    board = synced()
+    board.run(300)
+    board.off_by_ms(NTP, 400)
+    before = board.clock.elapsed_s - board.clock.sec
+    for _ in range(200):
+        board.run(331)
+        assert board.clock.elapsed_s - board.clock.sec == before
+    elapsed = board.clock.elapsed_s
+    assert board.off_by_ms(NTP, 90000) == STEPPED
+    assert board.clock.elapsed_s == elapsed and board.clock.step_s == 90
+
+
+def test_a_small_error_is_slewed_without_a_second_lost_or_repeated():
+    for off_ms in (450, -450):
+        board = synced()
+        assert board.off_by_ms(NTP, off_ms) == SLEWED
+        start = board.clock.sec * 1000 + board.clock.ms
+        last = start
+        for _ in range(1000):
+            board.run(100)
+            now = board.clock.sec * 1000 + board.clock.ms
+            assert 99 <= now - last <= 101
+            last = now
+        assert last - start == 100000 + off_ms
+        assert board.clock.steps == 1
+
+
+def test_a_larger_error_is_stepped():
+    board = synced()
+    assert board.off_by_ms(NTP, -1700) == STEPPED
+    assert (board.clock.steps, board.clock.step_s) == (2, -2)
+    assert text_of(board.clock.day, board.clock.sec) == "2026-11-22 11:59:58" and board.clock.ms == 300
+
+
+def test_a_reading_counts_from_the_tick_it_was_true_at():
+    board = Board()
+    then = board.ticks
+    board.run(1500)
+    board.clock.set(NTP, _DAY, _NOON, 700, at_ms=then)
+    assert (board.clock.sec, board.clock.ms) == (_NOON + 2, 200)
+
+
+def test_a_clock_without_readings_falls_into_holdover_and_its_error_grows():
+    board = synced(error_ms=20)
+    assert board.clock.error_ms == 20
+    board.run(10000000, 60000)
+    assert board.clock.state == SYNCED and board.clock.age_s == 10000
+    board.run(2000000, 60000)
+    assert board.clock.state == HOLDOVER and board.clock.error_ms == 20 + 12000 // 20
+
+
+def test_a_kept_clock_or_an_rtc_gives_holdover_only():
+    for source in (KEPT, RTC):
+        board = synced(source)
+        assert board.clock.state == HOLDOVER and board.clock.is_set
+
+
+def test_a_worse_source_is_refused_while_a_better_one_is_fresh():
+    board = synced(NTP)
+    assert board.off_by_ms(EMS, 30000) == REFUSED
+    board.run(10900000, 60000)
+    assert board.off_by_ms(EMS, 30000) == STEPPED
+    assert board.clock.source == EMS
+
+
+def test_a_coarse_source_that_agrees_only_confirms():
+    board = synced(NTP)
+    assert board.off_by_ms(EMS, 900) == CONFIRMED
+    assert board.clock.source == NTP and board.clock.steps == 1
+
+
+def test_a_big_step_waits_for_a_second_reading_that_says_the_same():
+    board = synced(NTP)
+    assert board.off_by_ms(NTP, 86400000) == HELD
+    board.run(64000)
+    assert board.off_by_ms(NTP, -7000000) == HELD
+    board.run(64000)
+    assert board.off_by_ms(NTP, -7000100) == STEPPED
+    assert board.clock.step_s == -7001 or board.clock.step_s == -7000
+
+
+def test_one_falseticker_does_not_move_the_clock():
+    board = synced(NTP)
+    assert board.off_by_ms(NTP, 86400000) == HELD
+    board.run(64000)
+    assert board.off_by_ms(NTP, 3) == SLEWED
+    board.run(64000)
+    assert board.off_by_ms(NTP, 86400000) == HELD
+
+
+def test_a_person_may_move_the_clock_at_once():
+    board = synced(NTP)
+    assert board.off_by_ms(CONSOLE, 86400000) == STEPPED
+
+
+def test_the_console_takes_local_time_and_utc():
+    board = Board()
+    board.clock.set_text("2026-07-01 12:30")
+    assert text_of(board.clock.day, board.clock.sec) == "2026-07-01 10:30:00"
+    board.clock.set_text("2026-11-22T09:56:17Z")
+    assert text_of(board.clock.day, board.clock.sec) == "2026-11-22 09:56:17"
+    assert board.clock.report()["local"] == "2026-11-22 10:56:17 CET"
+    for text in ("", "yesterday", "2026-02-29 10:00", "2026-11-22 24:00", "2026-11-22", "2026-11--22 9:00"):
+        try:
+            board.clock.set_text(text)
+        except ValueError as error:
+            assert "must be like" in str(error)
+        else:
+            raise AssertionError("accepted " + text)
+
+
+def test_times_that_cannot_be_are_refused_with_the_range():
+    board = Board()
+    for day, sec in ((0, 0), (9496, 5), (36525, 0), (_DAY, 86400), (_DAY, -1)):
+        try:
+            board.clock.set(NTP, day, sec)
+        except PowerError as error:
+            assert "2026-01-01 to 2099-12-31" in str(error)
+        else:
+            raise AssertionError((day, sec))
+    assert board.clock.state == UNSET
