@@ -1,0 +1,218 @@
+"""Which inputs the hot functions are tried with: one row a function, value ranges by slot name, seeded.
+
+Values are what devices let through (their plausibility bounds, wide) plus NO_VALUE and the edges; parameters come from
+random configurations that PowerConfig accepts, so every divisor and order the cycle relies on holds by validation.
+"""
+
+import random
+import re
+from array import array
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from firmware import config, faults, image, requests
+from firmware.errors import ConfigError
+
+IMAGE_SOURCE = Path(image.__file__).read_text()
+FREE = image.FREE
+
+# slot pattern: low, high, may be NO_VALUE.  The first that matches decides.
+RANGES: tuple[tuple[str, int, int, bool], ...] = (
+    (r"^UPTIME_MS", 0, 999, False),
+    (r"_MS$", 0, 900_000_000, False),
+    (r"SEQ_", 0, 0x3FFFFFFF, False),
+    (r"^AGE$", 0, 0, False),  # only the gap behind the ages, which make_img fills itself
+    (r"BMS_SOC$|BMS_SOH", 0, 10000, True),
+    (r"BMS_V|PCS_DC_V", 0, 15000, True),
+    (r"BMS_I$|PCS_DC_I", -30000, 35535, True),
+    (r"BMS_I_", 0, 35535, True),
+    (r"BMS_TEMP|CELL_T|PCS_TEMP", -1000, 2000, True),
+    (r"CELL_V", 0, 6000, True),
+    (r"BMS_STATUS|PCS_STATE", 0, 4, True),
+    (r"BMS_REQUESTS|BMS_PROTECT|BMS_ALARM", 0, 127, True),
+    (r"PCS_GRID|IO_", 0, 1, True),
+    (r"PCS_P_", 0, 2_000_000, True),
+    (r"PCS_P$|PCS_SETPOINT|PCS_DC_P|PCS_Q", -1_500_000, 1_500_000, True),
+    (r"METER_P", -3_000_000, 3_000_000, True),
+    (r"PV_P", 0, 2_000_000, True),
+    (r"NET_P|LOAD_P", -5_000_000, 5_000_000, True),
+    (r"PCS_V|METER_V", 0, 12000, True),
+    (r"_HZ", 0, 70000, True),
+    (r"PCS_|METER_", 0, 32767, True),
+    (r"SOC_REM", -2_000_000, 2_000_000, False),
+    (r"SOC_DRIFT", -20000, 20000, False),
+    (r"SOC_LEAK", 0, 60000, False),
+    (r"SOC_JUMP", 0, 10000, False),
+    (r"SOC", 0, 10000, True),
+    (r"GRID_OK|CMD_CONTACTOR|CMD_RUN|CMD_BALANCE", 0, 1, False),
+    (r"GATE|MODE|FLOW$", 0, 15, False),
+    (r"FLOW_PATHS", 0, 127, False),
+    (r"FAULTS|CONDITIONS", 0, (1 << len(faults.TABLE)) - 1, False),
+    (r"REQUEST_P|TARGET_P|CMD_P", -1_000_000, 1_000_000, False),
+    (r"LIMIT_", 0, 1_000_000, False),
+    (r"WHY_|REQUEST_BY", 0, 14, False),
+    (r"RAMP_REM", 0, 999, False),
+    (r"^DT$", 1, 1000, False),
+    (r"E_IN_REM|E_OUT_REM", 0, 3_599_999, False),
+    (r"STILL_SUM", 0, 0x3FFFFFFF, False),
+    (r"UPTIME_S|_WH$|COMMANDS|CMD_SEQ|WORST_P", 0, 0x3FFFFFFF, False),
+)
+
+
+def slot_names() -> dict[int, str]:
+    """Slot of Image.now -> its name, from the table in image.py."""
+    found: dict[int, str] = {}
+    table = IMAGE_SOURCE[: IMAGE_SOURCE.index("PAR_P_CHG")]
+    for name, slot in re.findall(r"^([A-Z][A-Z0-9_]*) = const\((\d+)\)", table, re.M):
+        if not name.startswith("N_") and int(slot) < image.N_SLOTS:
+            found[int(slot)] = name
+    return found
+
+
+NAMES = slot_names()
+
+
+def _value(rng: random.Random, low: int, high: int, nullable: bool) -> int:
+    draw = rng.random()
+    if nullable and draw < 0.08:
+        return int(image.NO_VALUE)
+    if draw < 0.16:
+        return rng.choice((low, high, min(max(0, low), high)))
+    if draw < 0.4:  # small values meet thresholds and signs more often
+        return max(low, min(high, int(rng.gauss(0, 1) * 100)))
+    return rng.randint(low, high)
+
+
+@cache
+def _range(name: str) -> tuple[int, int, bool]:
+    for pattern, low, high, nullable in RANGES:
+        if re.search(pattern, name):
+            return low, high, nullable
+    raise LookupError(f"slot {name} has no range in hot_inputs.RANGES: add one")
+
+
+@cache
+def accepted_configurations() -> tuple[config.PowerConfig, ...]:
+    """Random configurations that the firmware accepts; finding them takes tries, so all functions share these."""
+    rng = random.Random(1)
+    found: list[config.PowerConfig] = []
+    while len(found) < 60:
+        given: dict[str, object] = {}
+        for key, kind, default, low, high, _ in config.FIELDS:
+            if isinstance(kind, tuple):
+                given[key] = rng.choice(kind)
+            elif kind == "bool":
+                given[key] = rng.random() < 0.5
+            elif rng.random() < 0.3:
+                given[key] = rng.uniform(low, high) if kind == "float" else rng.randint(low, high)
+        given["cycle_ms"] = rng.randrange(20, 1001, 10)
+        try:
+            found.append(config.PowerConfig(**given))
+        except ConfigError:
+            continue
+    return tuple(found)
+
+
+def make_par(rng: random.Random) -> array:
+    """Parameters of such a configuration, with an operation and a curtailment that may be free."""
+    accepted = rng.choice(accepted_configurations())
+    par = array("i", [0] * image.N_PAR)
+    accepted.apply(par, rng.randint(0, 31))
+    for slot in range(image.OP_P_CHG, image.EMS_P_DIS + 1):
+        limit = {image.OP_SOC_MIN: 10000, image.OP_SOC_MAX: 10000, image.OP_V_MAX: 15000, image.OP_V_MIN: 15000}
+        par[slot] = FREE if rng.random() < 0.5 else rng.randint(0, limit.get(slot, 1_000_000))
+    for slot in (image.OP_I_CHG, image.OP_I_DIS):
+        par[slot] = FREE if rng.random() < 0.5 else rng.randint(0, 10000)
+    return par
+
+
+def make_img(rng: random.Random, par: array) -> array:
+    """A state the cycle may be in, each slot for itself."""
+    img = array("i", [0] * image.N_SLOTS)
+    name = ""
+    for slot in range(image.N_SLOTS):
+        name = NAMES.get(slot, name)  # slots of one block carry the block's name
+        if image.AGE <= slot < image.AGE + 9:
+            stale = par[image.PAR_STALE_BMS]
+            img[slot] = rng.choice((0, 50, stale, stale + 1, 500, 501, 1000, 899_999_999, 900_000_050, image.AGE_NEVER))
+        else:
+            img[slot] = _value(rng, *_range(name)) if name else 0
+    return img
+
+
+def make_inp(rng: random.Random, img: array) -> array:
+    """What devices have written: SEQ counters that moved or did not, and new values."""
+    inp = array("i", img[: image.N_INPUTS])
+    for slot in range(image.N_INPUTS):
+        if rng.random() < 0.5:
+            name = NAMES.get(slot, "")
+            inp[slot] = _value(rng, *_range(name)) if name else 0
+    return inp
+
+
+def make_fault_rows(rng: random.Random) -> array:
+    """The fault table's debounce numbers."""
+    return array("i", faults.debounce_rows())
+
+
+def make_fault_state(rng: random.Random) -> array:
+    """Any state of the debounce counters."""
+    state = array("i", [0] * (3 * len(faults.TABLE)))
+    for at in range(0, len(state), 3):
+        state[at] = rng.choice((0, 1, 2, 3, 0x3FFFFFFF))
+        state[at + 1] = rng.choice((0, 50, 200, 1000, 5000, 900_000_000))
+        state[at + 2] = rng.randint(0, 0x3FFFFFFF)
+    return state
+
+
+def make_claims(rng: random.Random) -> array:
+    """Any claim table, dead, dying and endless claims mixed."""
+    table = array("i", requests.Claims().table)
+    for at in range(0, len(table), 4):
+        table[at] = rng.choice((0, 1, 50, 51, 60_000, 0x3FFFFFFE, FREE))
+        table[at + 1] = rng.randint(-1_000_000, 1_000_000)
+    return table
+
+
+@dataclass(frozen=True)
+class Hot:
+    """One function: its name and the kind of each argument (see `arguments`)."""
+
+    name: str
+    arguments: tuple[str, ...]
+
+
+TABLE = (
+    Hot("freeze", ("inp", "img", "dt")),
+    Hot("count_soc", ("img", "par")),
+    Hot("site_power", ("img", "par")),
+    Hot("limit_battery", ("img", "par", "direction")),
+    Hot("limit_site", ("img", "par", "direction")),
+    Hot("ramp", ("img", "par")),
+    Hot("account", ("img",)),
+    Hot("classify_flow", ("img", "par")),
+    Hot("diagnose", ("img", "par")),
+    Hot("still", ("img",)),
+    Hot("debounce", ("img", "fault_rows", "fault_state", "faults")),
+    Hot("age_claims", ("claims", "sources", "dt")),
+)
+
+
+def arguments(hot: Hot, rng: random.Random) -> list[array | int]:
+    """One set of arguments for a call."""
+    par = make_par(rng)
+    img = make_img(rng, par)
+    kinds = {
+        "par": lambda: par,
+        "img": lambda: img,
+        "inp": lambda: make_inp(rng, img),
+        "dt": lambda: rng.choice((10, 20, 50, 1000, rng.randint(1, 1000))),
+        "direction": lambda: rng.randint(0, 1),
+        "fault_rows": lambda: make_fault_rows(rng),
+        "fault_state": lambda: make_fault_state(rng),
+        "faults": lambda: len(faults.TABLE),
+        "claims": lambda: make_claims(rng),
+        "sources": lambda: requests.IDLE,
+    }
+    return [kinds[kind]() for kind in hot.arguments]
