@@ -33,7 +33,7 @@ _OPERATORS: dict[type[ast.operator], tuple[str, Callable[[Any, Any], Any]]] = {
     ast.BitOr: ("|", lambda a, b: a | b),
     ast.BitXor: ("^", lambda a, b: a ^ b),
 }
-_BY_SIGN = {sign: function for sign, function in _OPERATORS.values()}
+_BY_SIGN = dict(_OPERATORS.values())
 
 
 def _binary(sign: str, left: Any, right: Any, where: str) -> int:
@@ -71,7 +71,7 @@ class _Checker(ast.NodeTransformer):
         return ast.Constant(text)
 
     def refuse(self, node: ast.AST, why: str) -> None:
-        raise HotError(f"{self.where(node).value}: {why}")
+        raise HotError(f"{self.where(node).value!s}: {why}")
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         self.inside = True
@@ -93,7 +93,7 @@ class _Checker(ast.NodeTransformer):
 
     def binary(self, operator: ast.operator, left: ast.expr, right: ast.expr, where: ast.Constant) -> ast.Call:
         if type(operator) not in _OPERATORS:
-            raise HotError(f"{where.value}: {type(operator).__name__} is not in the subset")
+            raise HotError(f"{where.value!s}: {type(operator).__name__} is not in the subset")
         sign = ast.Constant(_OPERATORS[type(operator)][0])
         return ast.Call(ast.Name("_hot_binary", ast.Load()), [sign, left, right, where], [])
 

@@ -99,7 +99,7 @@ def accepted_configurations() -> tuple[config.PowerConfig, ...]:
     found: list[config.PowerConfig] = []
     while len(found) < 60:
         given: dict[str, object] = {}
-        for key, kind, default, low, high, _ in config.FIELDS:
+        for key, kind, _default, low, high, _ in config.FIELDS:
             if isinstance(kind, tuple):
                 given[key] = rng.choice(kind)
             elif kind == "bool":
