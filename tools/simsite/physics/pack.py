@@ -21,8 +21,8 @@ class Pack:
 
     __slots__ = (
         "soc", "temperature_c", "ambient_c", "current_a", "voltage_v", "cells", "capacity_ah", "coulombic",
-        "spread_high", "spread_low", "emf_v", "r0_ohm", "charge_c", "_u1", "_dt", "_decay", "_r0_25", "_r1_25",
-        "_heat_j_per_k", "_table", "_last",
+        "spread_high", "spread_low", "emf_v", "r0_ohm", "charge_c", "polarisation_v", "_dt", "_decay", "_r0_25",
+        "_r1_25", "_heat_j_per_k", "_table", "_last",
     )
 
     def __init__(
@@ -49,7 +49,7 @@ class Pack:
         self._r1_25 = CELL_R1_OHM * self.cells
         self._heat_j_per_k = CELL_HEAT_J_PER_K * self.cells
         self.charge_c = 0.0
-        self._u1 = 0.0
+        self.polarisation_v = 0.0
         self._dt = -1.0
         self._decay = 0.0
         self.current_a = 0.0
@@ -66,7 +66,7 @@ class Pack:
         temperature = self.temperature_c
         cold = 1.0 + COLD_PER_K * (25.0 - temperature) if temperature < 25.0 else 1.0
         r0 = self._r0_25 * cold
-        u1 = self._u1
+        u1 = self.polarisation_v
         u1 += (current_a * self._r1_25 * cold - u1) * self._decay
         charge = current_a * dt_s
         self.charge_c += charge
@@ -83,7 +83,7 @@ class Pack:
             heat_w / self._heat_j_per_k - (temperature - self.ambient_c) / COOLING_TAU_S
         )
         self.soc = soc
-        self._u1 = u1
+        self.polarisation_v = u1
         self.r0_ohm = r0
         self.emf_v = emf
         self.current_a = current_a
@@ -102,7 +102,7 @@ class Pack:
     def rest(self, soc_pct: float) -> None:
         """Put the pack at `soc_pct`, fully rested, no current."""
         self.soc = soc_pct / 100.0
-        self._u1 = 0.0
+        self.polarisation_v = 0.0
         self.step(0.0, 0.0)
 
     def cell_voltages(self) -> tuple[float, float]:

@@ -1,0 +1,119 @@
+"""A scenario file is checked as a whole, and says everything that is wrong with it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tools.run import SCENARIOS, arguments, find_scenario, plan
+from tools.simsite import scenario as scenarios
+from tools.simsite.scenario import ScenarioError
+from tools.simsite.site import Site
+
+GOOD: dict[str, Any] = {
+    "name": "a bit of everything",
+    "seconds": 20,
+    "seed": 4,
+    "site": {"soc": 60.0, "load_kw": 10},
+    "profiles": {"pv_kw": [[0, 0], [10, 30]]},
+    "steps": [
+        {"at": 5, "inject": "bms_silent", "for": 6},
+        {"at": 2, "do": "pm.start()"},
+        {"at": 3, "set": {"grid_hz": 50.2}},
+        {"at": 4, "follow": {"load_kw": [[0, 10], [5, 20]]}},
+        {"at": 9, "expect": {"mode": "IDLE", "pcs_kw": [-1, 1], "grid": True}},
+        {"at": 10, "do": "pm.set_constant_power(900, 0)", "refused": True},
+        {"at": 12, "board": "kill"},
+    ],
+}
+
+
+def test_good_scenario_is_read_in_the_order_of_time() -> None:
+    read = scenarios.parse(GOOD)
+    assert [s.at for s in read.steps] == [2, 3, 4, 5, 9, 10, 12]
+    assert read.steps[3].action == "inject" and read.steps[3].seconds == 6
+    assert read.steps[5].refused
+    assert read.profiles["pv_kw"] == [(0, 0), (10, 30)]
+    Site(read.seed, **read.site)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"secs": 3}, "'secs' is unknown; known: name, seconds, seed, site, profiles, steps"),
+        ({"seconds": 0}, "seconds: 0 is not a number from 1 to 86400"),
+        ({"seed": "x"}, "seed: 'x' is not a whole number"),
+        ({"site": []}, "site: [] is not an object of options"),
+        ({"steps": {}}, "steps: is not a list"),
+        ({"profiles": {"wind": [[0, 1]]}}, "profiles: 'wind' is unknown; known: load_kw, pv_kw, grid_hz, grid_v"),
+        ({"profiles": {"pv_kw": [[0, 1], [0, 2]]}}, "profiles.pv_kw: seconds must rise from point to point"),
+        ({"profiles": {"pv_kw": [[0]]}}, "profiles.pv_kw: every point is [second, value]"),
+        ({"steps": [{"at": -1, "do": "x"}]}, "steps[0].at: -1 is not a number from 0 to 86400"),
+        ({"steps": [{"do": "x"}]}, "steps[0].at: None is not a number"),
+        ({"steps": [{"at": 1}]}, "steps[0]: has 0 actions, exactly one of"),
+        ({"steps": [{"at": 1, "do": "x", "clear": "estop"}]}, "steps[0]: has 2 actions"),
+        ({"steps": [{"at": 1, "do": "a\nb"}]}, "is not one line of text"),
+        ({"steps": [{"at": 1, "inject": "gremlins"}]}, "steps[0].inject: 'gremlins' is unknown; known: bms_silent"),
+        ({"steps": [{"at": 1, "do": "x", "for": 3}]}, "steps[0].for: only goes with 'inject'"),
+        ({"steps": [{"at": 1, "set": {"moon": 1}}]}, "steps[0].set: 'moon' is unknown; known: load_kw"),
+        ({"steps": [{"at": 1, "set": {"load_kw": "much"}}]}, "steps[0].set.load_kw: 'much' is not a number"),
+        ({"steps": [{"at": 1, "board": "explode"}]}, "'explode' is not one of kill, restart"),
+        ({"steps": [{"at": 1, "expect": {"pcs_kw": [1]}}]}, "steps[0].expect.pcs_kw: [1] is not a [low, high] range"),
+        ({"steps": [{"at": 1, "when": 2, "do": "x"}]}, "steps[0]: 'when' is unknown; known: at, board, clear"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_place(change: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ScenarioError) as error:
+        scenarios.parse({**GOOD, **change})
+    assert complaint in str(error.value)
+
+
+def test_all_faults_of_a_file_are_listed_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "bad.json"
+    file.write_text(json.dumps({"seconds": -1, "seed": "x", "steps": [{"at": 1, "inject": "gremlins"}]}))
+    with pytest.raises(ScenarioError) as error:
+        scenarios.load(file)
+    text = str(error.value)
+    assert str(file) in text and "seconds" in text and "seed" in text and "gremlins" in text
+
+
+def test_file_that_is_not_json_or_not_there_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "bad.json"
+    file.write_text('{\n"a": 1,\n}')
+    with pytest.raises(ScenarioError, match=r"bad\.json, line 3: not JSON"):
+        scenarios.load(file)
+    with pytest.raises(ScenarioError, match="No such file"):
+        scenarios.load(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("file", sorted(SCENARIOS.glob("*.json")), ids=lambda f: f.stem)
+def test_shipped_scenario_can_be_played(file: Path) -> None:
+    read = scenarios.load(file)
+    assert read.steps and read.name != "unnamed"
+    assert read.steps[-1].at < read.seconds
+    Site(read.seed, **read.site)
+
+
+def test_default_scenario_fits_into_any_length() -> None:
+    for seconds in (10, 30, 600):
+        read = scenarios.default(seconds)
+        assert [s.value.split("(")[0] for s in read.steps] == [
+            "pm.start", "pm.set_constant_power", "pm.set_constant_power", "pm.stop_operation", "pm.stop",
+        ]
+        assert all(0 < s.at < seconds for s in read.steps)
+
+
+def test_command_line_overrides_length_and_seed() -> None:
+    args = arguments().parse_args(["--seconds", "12", "--seed", "9"])
+    script, repeat = plan(args, live=True)
+    assert (script.seconds, script.seed, repeat) == (12, 9, False)
+    script, repeat = plan(arguments().parse_args([]), live=True)
+    assert repeat
+    script, repeat = plan(arguments().parse_args([]), live=False)
+    assert script.seconds == 30 and not repeat
+
+
+def test_scenario_is_found_by_name_or_path(tmp_path: Path) -> None:
+    assert find_scenario("bms_silent") == SCENARIOS / "bms_silent.json"
+    assert find_scenario(str(tmp_path / "mine.json")) == tmp_path / "mine.json"
