@@ -102,5 +102,5 @@ while done < cycles:
         done += count
         pm.start()
 uptime_s = pm.image.now[im.UPTIME_S]
-assert abs(uptime_s - expected_s) <= 1, "uptime %d s instead of %d: the clock's wrap was not survived" % (uptime_s, expected_s)
+assert abs(uptime_s - expected_s) <= 1, "uptime %d s instead of %d: the wrap broke it" % (uptime_s, expected_s)
 print("cycles", done, "low", seen[0], "high", seen[1], "faulty", seen[2], "worst", pm.image.now[im.WORST_P])

@@ -81,7 +81,7 @@ class CAN:
         self._data = bytearray(8 * _QUEUE)
         self._tx = bytearray(32)
         self._tx_view = memoryview(self._tx)
-        self._lists = {}  # id of a caller's list -> its buffer cut to every length
+        self._lists = []  # of every list ever filled: itself, and its buffer cut to each length
         self._counters = [0] * 8
         self._handler = None
         self._irq = _Irq(self)
@@ -132,7 +132,8 @@ class CAN:
         sock = socket.socket()
         try:
             sock.connect(simlink.address(self._where))
-            sock.write(b"C\rS%d\rO\r" % _SPEEDS.index(self._bitrate))
+            door = "L" if self._mode == CAN.MODE_SILENT else "O"
+            sock.write("C\rS%d\r%s\r" % (_SPEEDS.index(self._bitrate), door))
         except OSError:  # nobody to acknowledge: error passive, as a node alone on its bus
             sock.close()
             self._counters[0] = 128
@@ -176,7 +177,7 @@ class CAN:
     def send(self, id: int, data, flags: int = 0):
         """Queues a frame: its buffer index, or None when there is no room.  OSError when stopped or bus-off."""
         if self._state in (CAN.STATE_STOPPED, CAN.STATE_BUS_OFF):
-            raise OSError(errno.ENODEV if self._state == CAN.STATE_STOPPED else errno.ENETDOWN)
+            raise OSError(errno.ENODEV if self._state == CAN.STATE_STOPPED else errno.EIO)
         if flags & (CAN.FLAG_FD_F | CAN.FLAG_BRS):
             raise ValueError("CAN FD")
         extended = flags & CAN.FLAG_EXT_ID
@@ -314,18 +315,20 @@ class CAN:
         self.poll()
         if self._count == 0:
             return None
-        if arg is None:
+        given = arg is not None
+        if not given:
             arg = [0, memoryview(bytearray(8)), 0, 0]
-            views = None
-        else:
-            views = self._lists.get(id(arg))
-        if views is None or views[0] is not arg:
+        views = None
+        for known in self._lists:
+            if known[0] is arg:
+                views = known
+        if views is None:
             whole = arg[1]
             views = [arg]
             for size in range(9):
                 views.append(whole[:size])
-            if len(whole) >= 8:
-                self._lists[id(arg)] = views
+            if given:
+                self._lists.append(views)
         slot = self._head
         size = self._sizes[slot]
         view = views[size + 1]
