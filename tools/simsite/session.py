@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tools.simboard.board import Board
+from tools.simsite.names import event_text
 from tools.simsite.scenario import Scenario, Step
 from tools.simsite.site import Site
 
@@ -17,6 +18,8 @@ READY_S = 30.0  # a board that has not answered by then has not booted
 ANSWER_S = 5.0
 EXPECT_S = 2.0  # an expectation may come true this much late (the console reports twice a second)
 EVENTS_KEPT = 200
+# Console lines no sound run prints: an exception, a site file that is refused, a task that had to start again.
+TROUBLE = ("Traceback", "MemoryError", "Task exception", " is refused; staying in", ": restarted after ")
 
 
 class Session:
@@ -189,7 +192,7 @@ class Session:
         elif line.startswith(("= ", "! ")) or line == "=":
             self._answers.put_nowait(line)
         elif line.strip():
-            bad = line.startswith(("Traceback", "MemoryError", "Task exception", "Unhandled"))
+            bad = any(mark in line for mark in TROUBLE)
             if bad:
                 self.problems.append(f"console: {line}")
             self._note("error" if bad else "board", line)
@@ -201,7 +204,7 @@ class Session:
             self.problems.append(f"console: broken report {line[:60]!r}")
             return
         if "event" in data:
-            self._note("event", f"{data['event']} {data.get('data', '')}".rstrip())
+            self._note("event", event_text(data["event"], data.get("data")))
         elif "t" in data:
             self.state = data
             self._ready.set()
@@ -213,9 +216,12 @@ class Session:
     def _killed(self) -> bool:
         return any(step.action == "board" and step.value == "kill" for step in self.scenario.steps)
 
+    def elapsed(self) -> float:
+        """Seconds since the scenario began."""
+        return time.monotonic() - self.started if self.started else 0.0
+
     def _note(self, kind: str, text: str) -> None:
-        since = time.monotonic() - self.started if self.started else 0.0
-        self.log.append((since, kind, text))
+        self.log.append((self.elapsed(), kind, text))
 
     # ---- the verdict ------------------------------------------------------------------------------------
     def summary(self) -> dict[str, Any]:

@@ -127,9 +127,9 @@ class View:
         root.split_column(
             Layout(self._header(state, truth, width), size=1, name="header"),
             Layout(name="body", size=body),
-            Layout(self._chart(truth), size=chart, name="chart"),
+            Layout(self._chart(), size=chart, name="chart"),
             Layout(name="below"),
-            Layout(self._footer(truth), size=1, name="footer"),
+            Layout(self._footer(), size=1, name="footer"),
         )
         root["body"].split_row(
             Layout(self._power(state, truth), ratio=5), Layout(self._battery(state, truth), ratio=4)
@@ -205,9 +205,8 @@ class View:
         table.add_row("energy", energy)
         return _panel(table, "battery")
 
-    def _chart(self, truth: dict[str, Any]) -> Panel:
-        span = "battery power"
-        return _panel(Chart(self.history, self.session.site.plant.pcs.rated_w / 1000), span)
+    def _chart(self) -> Panel:
+        return _panel(Chart(self.history, self.session.site.plant.pcs.rated_w / 1000), "battery power")
 
     def _log(self, lines: int) -> Panel:
         text = Text(no_wrap=True, overflow="ellipsis")
@@ -234,11 +233,13 @@ class View:
             table.add_row(name, value)
         return _panel(table, "board")
 
-    def _footer(self, truth: dict[str, Any]) -> Text:
+    def _footer(self) -> Text:
         board = self.session.board
         heap = f", heap {board.heap}" if board.heap else ""
         scenario = self.session.scenario
-        now = f"{truth['t']:.0f} s" if self.session.repeat else f"{truth['t']:.0f} of {scenario.seconds:.0f} s"
+        now = f"{self.session.elapsed():.0f} s"
+        if not self.session.repeat:
+            now = f"{now[:-2]} of {scenario.seconds:.0f} s"
         return Text.assemble(
             (" Ctrl-C", "bold"), (" ends", DIM), (f"  {scenario.name}  {now}  {board.interpreter}{heap}", DIM)
         )
@@ -270,7 +271,7 @@ class SocBar:
 
 
 def _panel(content: Any, title: str, subtitle: Text | None = None) -> Panel:
-    return Panel(content, title=title, title_align="left", subtitle=subtitle, subtitle_align="right",
+    return Panel(content, title=f"[bold]{title}[/]", title_align="left", subtitle=subtitle, subtitle_align="right",
                  border_style="grey42", padding=(0, 1))
 
 
