@@ -1,0 +1,178 @@
+"""Keeps the clock right: asks NTP servers, reads and sets the clock chip, and carries the time over a reset."""
+
+import asyncio
+
+import dns
+import ntp
+from civil import DAY_S, date_of, day_number, weekday
+from micropython import const
+
+from firmware.clock import HELD, KEPT, NTP, REFUSED, RTC, SYNCED
+from firmware.errors import PowerError
+
+_FIRST_WAIT_S = const(4)  # between the first attempts, doubling
+_HELD_WAIT_S = const(64)  # before the second reading that a big step wants
+_CHIP_S = const(3600)  # between looks at the clock chip
+_LONGEST_S = const(86400)
+
+OPTIONS = (
+    ("zone", "str", "UTC0", 1, 64, "IANA name such as Europe/Berlin, or a POSIX TZ string"),
+    (
+        "ntp",
+        "str",
+        "0.pool.ntp.org 1.pool.ntp.org 2.pool.ntp.org 3.pool.ntp.org",
+        0,
+        0,
+        "NTP servers, names or addresses separated by spaces; empty for none",
+    ),
+    ("name_server", "str", "", 0, 0, "IPv4 address of a name server; empty: the one the network names"),
+    ("poll_s", "int", 1024, 64, 86400, "s between two rounds of questions to the NTP servers"),
+    ("ntp_port", "int", 123, 1, 65535, "UDP port of the NTP servers"),
+)
+
+
+class Timekeeper:
+    """`clock`: the Clock to set; `options`: checked against OPTIONS; `chip`: a DS3231 or None; `kept`: a `machine.RTC`
+    or None; `name_server`: a function that returns the address of the network's name server, "" while there is none.
+    """
+
+    def __init__(self, clock, options: dict, chip=None, kept=None, name_server=None) -> None:
+        self._clock = clock
+        self._options = options
+        self._servers = options["ntp"].split()
+        self._chip = chip
+        self._kept = kept
+        self._name_server = name_server
+        self._poll_s = options["poll_s"]
+        self._chip_written_s = -1  # elapsed_s of the last write
+        self._counts = {"polls": 0, "answers": 0, "timeouts": 0, "rejected": 0, "contradictions": 0, "chip_errors": 0}
+        self._last_error = ""
+
+    def counters(self) -> dict:
+        """What happened since boot: polls, answers, timeouts, rejected, contradictions, chip_errors, last_error."""
+        counts = dict(self._counts)
+        counts["last_error"] = self._last_error
+        return counts
+
+    def _count(self, what: str, error="") -> None:
+        self._counts[what] = (self._counts[what] + 1) & 0x3FFFFFFF
+        if error:
+            self._last_error = str(error)
+
+    async def run(self) -> None:
+        """For ever.  Bad answers, silence and a missing network are counted, never raised."""
+        self.read_kept()
+        self.read_chip()
+        wait_s = _FIRST_WAIT_S
+        since_chip_s = 0
+        while True:
+            done = await self.ask_servers() if self._servers else REFUSED
+            if done == HELD:
+                pause_s = _HELD_WAIT_S
+            elif done > HELD or self._clock.state == SYNCED or not self._servers:
+                pause_s = self._poll_s
+                wait_s = _FIRST_WAIT_S
+            else:
+                pause_s = wait_s
+                wait_s = min(wait_s * 2, self._poll_s)
+            while pause_s > 0:
+                part_s = min(pause_s, 60)
+                await asyncio.sleep(part_s)
+                pause_s -= part_s
+                since_chip_s += part_s
+            if since_chip_s >= _CHIP_S:
+                since_chip_s = 0
+                self.read_chip()
+
+    async def ask_servers(self) -> int:
+        """One round of questions; what the clock made of the best answer (REFUSED without one)."""
+        self._count("polls")
+        samples = []
+        for server in list(self._servers):
+            found = await self._ask(server)
+            if found is not None:
+                samples.append(found)
+        chosen = ntp.best(samples)
+        if chosen is None:
+            if samples:
+                self._count("contradictions", "NTP servers contradict each other")
+            return REFUSED
+        day, sec, ms, at_ms, error_ms = chosen
+        done = self._set(NTP, day, sec, ms, error_ms, at_ms)
+        if done > HELD:
+            self._keep()
+        return done
+
+    async def _ask(self, server: str):
+        """A sample from one server, or None."""
+        try:
+            address = server
+            if not dns.is_address(server):
+                name_server = self._options["name_server"] or (self._name_server() if self._name_server else "")
+                if not name_server:
+                    self._count("rejected", "no name server to ask for " + server)
+                    return None
+                address = await dns.resolve(server, name_server)
+            found = await ntp.sample(address, 1000, self._options["ntp_port"])
+            self._count("timeouts" if found is None else "answers", "%s: no answer" % server if found is None else "")
+            return found
+        except ntp.KissOfDeath as error:
+            self._count("rejected", "%s: %s" % (server, error))
+            if error.code == "RATE":
+                self._poll_s = min(self._poll_s * 2, _LONGEST_S)
+            else:
+                self._servers.remove(server)
+        except ValueError as error:
+            self._count("rejected", "%s: %s" % (server, error))
+        except OSError as error:
+            self._count("timeouts", "%s: %s" % (server, error))
+        return None
+
+    def _set(self, source: int, day: int, sec: int, ms: int = 0, error_ms: int = -1, at_ms=None) -> int:
+        try:
+            return self._clock.set(source, day, sec, ms, error_ms, at_ms)
+        except PowerError as error:
+            self._count("rejected", error)
+            return REFUSED
+
+    # ---- what survives a reset ------------------------------------------------------------------------
+
+    def read_kept(self) -> None:
+        """Sets the clock from the chip's own, where that has run on over a reset."""
+        if self._kept is None:
+            return
+        year, month, mday, _, hour, minute, second, micros = self._kept.datetime()
+        if year >= 2026:  # an ESP32 starts in 2000 when power was away
+            self._set(KEPT, day_number(year, month, mday), hour * 3600 + minute * 60 + second, micros // 1000 % 1000)
+
+    def read_chip(self) -> None:
+        """Sets the clock from the clock chip, if that knows the time."""
+        if self._chip is None:
+            return
+        try:
+            found = self._chip.read()
+        except OSError as error:
+            self._count("chip_errors", "clock chip: %s" % error)
+            return
+        if found is None:
+            self._last_error = "clock chip: has lost the time"
+        else:
+            self._set(RTC, found[0], found[1], 500)  # somewhere in that second
+
+    def _keep(self) -> None:
+        """Hands the time on to what survives a reset; the clock chip once a day, as it keeps time well itself."""
+        clock = self._clock
+        year, month, mday = date_of(clock.day)
+        if self._kept is not None:
+            # machine.RTC counts Monday as 0
+            today = (weekday(clock.day) + 6) % 7
+            hour, rest = clock.sec // 3600, clock.sec % 3600
+            self._kept.datetime((year, month, mday, today, hour, rest // 60, rest % 60, clock.ms * 1000))
+        if self._chip is None:
+            return
+        if self._chip_written_s < 0 or clock.elapsed_s - self._chip_written_s >= DAY_S:
+            try:
+                self._chip.write(clock.day, clock.sec)
+                self._chip_written_s = clock.elapsed_s
+            except OSError as error:
+                self._count("chip_errors", "clock chip: %s" % error)
