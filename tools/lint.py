@@ -43,7 +43,7 @@ def mypy_board() -> bool:
     if done.stderr.strip():
         print(done.stderr.strip())
         return False
-    print(f"mypy, board code against the ESP32 stubs: {len(ours)} errors ({len(lines) - len(ours)} known not to be ours)")
+    print(f"mypy, board code against the ESP32 stubs: {len(ours)} errors, {len(lines) - len(ours)} known not to be ours")
     return not ours
 
 

@@ -1,0 +1,75 @@
+"""Times control cycles and hot functions: run under MicroPython in a staged flash directory.
+
+    micropython cycle_times.py CYCLES
+
+Prints: cycle_us, then each cycle's microseconds; or `hot NAME ns` for one call of each hot function.
+"""
+
+import gc
+import sys
+import time
+from array import array
+
+cycles = int(sys.argv[1])
+sys.path[:] = ["", "lib", ".frozen"]
+
+from firmware import hot  # noqa: E402
+from firmware import image as im  # noqa: E402
+from firmware.config import PowerConfig  # noqa: E402
+from firmware.manager import PowerManager  # noqa: E402
+
+pm = PowerManager(PowerConfig(), has=im.HAS_BMS | im.HAS_PCS | im.HAS_METER)
+inp = pm.image.inp
+VALUES = {
+    im.BMS_SOC: 5000, im.BMS_TEMP: 250, im.BMS_V: 6240, im.BMS_I: 0, im.BMS_V_MAX: 7000, im.BMS_V_MIN: 5500,
+    im.BMS_I_CHG: 1600, im.BMS_I_DIS: 1600, im.CELL_V_MAX: 3310, im.CELL_V_MIN: 3290, im.CELL_T_MAX: 260,
+    im.CELL_T_MIN: 240, im.BMS_STATUS: 3, im.BMS_REQUESTS: 0, im.BMS_PROTECT: 0, im.BMS_ALARM: 0,
+    im.PCS_STATE: im.PCS_RUNNING, im.PCS_P: 0, im.PCS_DC_V: 6240, im.PCS_DC_I: 0, im.PCS_P_CHG: 100000,
+    im.PCS_P_DIS: 100000, im.PCS_GRID: 1, im.METER_P: 20000, im.METER_V: 4000, im.METER_HZ: 50000,
+}  # fmt: skip
+for slot in VALUES:
+    inp[slot] = VALUES[slot]
+
+
+def world(cycle: int) -> None:
+    inp[im.BMS_V] = 6240 + cycle % 5
+    inp[im.PCS_P] = pm.image.now[im.CMD_P]
+    inp[im.METER_P] = 20000 - inp[im.PCS_P] + cycle % 100
+    for seq in range(7):
+        pm.image.heard(seq)
+
+
+at = 0
+for cycle in range(60):
+    world(cycle)
+    at += 50
+    pm.cycle(at)
+    if cycle == 20:
+        pm.start()
+pm.set_constant_power(60.0, 0)
+times = array("H", [0] * cycles)
+gc.collect()
+for cycle in range(cycles):
+    world(cycle)
+    at = time.ticks_add(at, 50)
+    start = time.ticks_us()
+    pm.cycle(at)
+    times[cycle] = min(time.ticks_diff(time.ticks_us(), start), 65535)
+print("cycle_us", *times)
+
+now, par = pm.image.now, pm.image.par
+table = pm._claims.table
+CALLS = {
+    "freeze": (inp, now, 50), "count_soc": (now, par), "site_power": (now, par), "still": (now,),
+    "diagnose": (now, par), "limit_battery": (now, par, 0), "limit_site": (now, par, 0), "ramp": (now, par), "account": (now,),
+    "classify_flow": (now, par),
+}  # fmt: skip
+for name in sorted(CALLS):
+    call = getattr(hot, name, None)
+    if call is None:
+        continue
+    arguments = CALLS[name]
+    start = time.ticks_us()
+    for _ in range(2000):
+        call(*arguments)
+    print("hot", name, time.ticks_diff(time.ticks_us(), start) * 1000 // 2000)
