@@ -14,10 +14,11 @@ from firmware.devices import sunspec_tables as t
 from firmware.devices.sunspec import CONNECTION_OPTIONS, NotSunSpec, SunSpec, open_client
 from modbus import ModbusError, ModbusRefused
 
-OPTIONS = CONNECTION_OPTIONS + (
+_OWN_OPTIONS = (
     ("period_ms", "int", 100, 20, 5000, "ms between measurements"),
     ("reversed", "bool", False, 0, 0, "the current transformers face the other way: turn the sign of power"),
 )
+OPTIONS = (CONNECTION_OPTIONS, _OWN_OPTIONS)
 
 _RETRY_MS = const(200)  # after a discovery that failed
 _LOST_MS = const(10000)  # without a measurement, after which the device is discovered anew: it may be another one

@@ -18,12 +18,13 @@ from firmware.devices import sunspec_tables as t
 from firmware.devices.sunspec import CONNECTION_OPTIONS, NotSunSpec, SunSpec, open_client
 from modbus import ModbusError, ModbusRefused
 
-OPTIONS = CONNECTION_OPTIONS + (
+_OWN_OPTIONS = (
     ("period_ms", "int", 100, 20, 5000, "ms between measurements"),
     ("refresh_ms", "int", 1000, 100, 30000, "ms after which an unchanged setpoint is written again"),
     ("reversion_s", "int", 5, 0, 3600, "s of silence after which the PCS goes to 0 W by itself; 0: leave it alone"),
     ("control_timeout_ms", "int", 1500, 200, 10000, "ms without a control cycle, then nothing is written any more"),
 )
+OPTIONS = (CONNECTION_OPTIONS, _OWN_OPTIONS)
 
 _LOOK_MS = const(10)
 _HEARTBEAT_MS = const(1000)

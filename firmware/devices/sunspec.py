@@ -14,7 +14,7 @@ from micropython import const
 
 from firmware.devices import sunspec_tables as tables
 from firmware.image import NO_VALUE
-from modbus import ModbusError, ModbusRefused, ModbusTimeout
+from modbus import ModbusError, ModbusRefused, ModbusTimeout, ModbusUnreachable
 from modbus.client import Counters
 
 _BASES = (40000, 0, 50000)
@@ -191,7 +191,7 @@ class SunSpec:
         """Count what went wrong with a request to this device."""
         count = self.count
         count.last_error = str(error)
-        if isinstance(error, ModbusTimeout):
+        if isinstance(error, (ModbusTimeout, ModbusUnreachable)):
             count.timeouts += 1
         elif isinstance(error, ModbusRefused):
             count.exceptions += 1

@@ -5,6 +5,8 @@ byte 6, the PDU from byte 7, so that TCP can put its header in front and RTU can
 Registers are handed over in arrays that the caller owns (`array("H")`).
 """
 
+import asyncio
+
 from micropython import const
 
 from modbus import (
@@ -13,8 +15,10 @@ from modbus import (
     ModbusRefused,
 )
 
+_NAP_MS = const(1)
 UNIT = const(6)  # index of the unit in a frame
 PDU = const(7)  # index of the function code in a frame
+_MOST_PARTS = const(16)  # of a device identification
 FRAME_SIZE = const(264)  # 7 + the longest PDU (253) + CRC, rounded up to whole words
 
 
@@ -37,7 +41,9 @@ class Counters:
 
 
 class Client:
-    """The requests a program can make.  A transport adds `_acquire`, `_release` and `_exchange`.
+    """The requests a program can make.  A transport adds `_exchange`, which carries one.
+
+    Requests take their turn in the order they came; `pipeline` of them may be on their way together.
 
     Every method raises a ModbusError: ModbusTimeout, ModbusUnreachable, ModbusBadFrame or ModbusRefused;
     ValueError says that the request itself could not be sent (address, count or value out of range).
@@ -45,9 +51,12 @@ class Client:
 
     connections = 0  # grows by one with every connection made; a serial line has none to make
 
-    def __init__(self, retries: int = 0) -> None:
+    def __init__(self, retries: int = 0, pipeline: int = 1) -> None:
         self.count = Counters()
         self.retries = retries  # how often an unanswered request is sent again
+        self._slots = [Slot() for _ in range(pipeline)]
+        self._queue = []  # tickets of those who wait for a slot, in the order they came
+        self._ticket = 0
 
     async def read_registers(self, unit: int, address: int, count: int, out, function: int = 3) -> None:
         """Read `count` (1 to 125) registers from `address` into out[0:count]; function 3 holding, 4 input."""
@@ -58,13 +67,7 @@ class Client:
             frame[PDU] = function
             _put16(frame, PDU + 1, address)
             _put16(frame, PDU + 3, count)
-            length = await self._transact(slot, unit, 5)
-            if length != 2 + 2 * count or frame[PDU + 1] != 2 * count:
-                self._bad("%d registers asked for, %d bytes came" % (count, length - 2))
-            at = PDU + 2
-            for i in range(count):
-                out[i] = frame[at] << 8 | frame[at + 1]
-                at += 2
+            self._registers(slot, await self._transact(slot, unit, 5), count, out)
         finally:
             self._release(slot)
 
@@ -129,6 +132,73 @@ class Client:
         finally:
             self._release(slot)
 
+    async def mask_write(self, unit: int, address: int, keep: int, flip: int) -> None:
+        """Change bits of one holding register: (old & keep) | (flip & ~keep) (function 22)."""
+        slot = await self._acquire()
+        try:
+            frame = slot.frame
+            frame[PDU] = 22
+            _put16(frame, PDU + 1, address)
+            _put16(frame, PDU + 3, keep)
+            _put16(frame, PDU + 5, flip)
+            length = await self._transact(slot, unit, 7)
+            if length and (length != 7 or _get16(frame, PDU + 3) != keep or _get16(frame, PDU + 5) != flip):
+                self._bad("function 22 at %d answered for something else" % address)
+        finally:
+            self._release(slot)
+
+    async def read_write(self, unit: int, address: int, count: int, out, write_at: int, values, writes: int) -> None:
+        """Write values[0:writes] (1 to 121) at `write_at`, then read `count` registers into out (function 23)."""
+        _check("count", count, 1, 125)
+        _check("writes", writes, 1, 121)
+        slot = await self._acquire()
+        try:
+            frame = slot.frame
+            frame[PDU] = 23
+            _put16(frame, PDU + 1, address)
+            _put16(frame, PDU + 3, count)
+            _put16(frame, PDU + 5, write_at)
+            _put16(frame, PDU + 7, writes)
+            frame[PDU + 9] = 2 * writes
+            for i in range(writes):
+                _put16(frame, PDU + 10 + 2 * i, values[i])
+            self._registers(slot, await self._transact(slot, unit, 10 + 2 * writes), count, out)
+        finally:
+            self._release(slot)
+
+    async def identify(self, unit: int, category: int = 1) -> dict:
+        """The device's identification: texts by object id (function 43/14); category 1 basic, 2 regular, 3 extended."""
+        _check("category", category, 1, 3)
+        texts = {}
+        wanted = 0
+        slot = await self._acquire()
+        try:
+            for _ in range(_MOST_PARTS):
+                frame = slot.frame
+                slot.intact = True
+                frame[PDU] = 43
+                frame[PDU + 1] = 14
+                frame[PDU + 2] = category
+                frame[PDU + 3] = wanted
+                length = await self._transact(slot, unit, 4)
+                if length < 7 or not self._texts(frame, PDU + length, texts):
+                    self._bad("function 43 answered with objects that overrun the frame")
+                if frame[PDU + 4] != 0xFF or frame[PDU + 5] <= wanted:
+                    break
+                wanted = frame[PDU + 5]
+        finally:
+            self._release(slot)
+        return texts
+
+    def _texts(self, frame, end: int, texts: dict) -> bool:
+        at = PDU + 7
+        for _ in range(frame[PDU + 6]):
+            if at + 2 > end or at + 2 + frame[at + 1] > end:
+                return False
+            texts[frame[at]] = "".join([chr(c) for c in frame[at + 2 : at + 2 + frame[at + 1]]])
+            at += 2 + frame[at + 1]
+        return True
+
     async def _write_one(self, unit: int, function: int, address: int, value: int) -> None:
         slot = await self._acquire()
         try:
@@ -138,6 +208,26 @@ class Client:
             self._echoed(slot, await self._transact(slot, unit, 5), unit, function, address, value)
         finally:
             self._release(slot)
+
+    async def _acquire(self):
+        """A slot to build a request in, in turn."""
+        self._ticket = ticket = (self._ticket + 1) & 0x3FFFFFFF
+        self._queue.append(ticket)
+        try:
+            while True:
+                if self._queue[0] == ticket:
+                    for slot in self._slots:
+                        if not slot.busy:
+                            slot.busy = True
+                            slot.intact = True
+                            return slot
+                await asyncio.sleep_ms(_NAP_MS)
+        finally:
+            self._queue.remove(ticket)
+
+    def _release(self, slot) -> None:
+        slot.transaction = -1
+        slot.busy = False
 
     async def _transact(self, slot, unit: int, length: int) -> int:
         """Send the PDU in slot.frame, and again if nobody answers; the length of the answer's PDU."""
@@ -165,6 +255,16 @@ class Client:
         if frame[PDU] != function:
             self._bad("function %d answered with %d" % (function, frame[PDU]))
         return got
+
+    def _registers(self, slot, length: int, count: int, out) -> None:
+        """Check an answer that carries `count` registers and hand them over."""
+        frame = slot.frame
+        if length != 2 + 2 * count or frame[PDU + 1] != 2 * count:
+            self._bad("%d registers asked for, %d bytes came" % (count, length - 2))
+        at = PDU + 2
+        for i in range(count):
+            out[i] = frame[at] << 8 | frame[at + 1]
+            at += 2
 
     def _echoed(self, slot, length: int, unit: int, function: int, address: int, value: int) -> None:
         """A write is answered with what was written: anything else is not the answer."""

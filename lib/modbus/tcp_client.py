@@ -26,8 +26,9 @@ class TcpClient(Client):
     """A connection to `host`:`port`, made on first use and made again, with back-off, when it is lost.
 
     host: IPv4 address; timeout_ms: for each answer, and for connecting; pipeline: requests that may be on
-    their way together; a lost connection is made again at once, and while nothing answers after a back-off
-    that doubles from 100 ms to backoff_max_ms.  `connections` grows by one with every connection made.
+    their way together (1 unless the server is known to cope: some lose all but the last).  A lost connection
+    is made again at once, and, while nothing answers, after a back-off that doubles from 100 ms to
+    backoff_max_ms.  `connections` grows by one with every connection made.
     """
 
     def __init__(
@@ -35,11 +36,11 @@ class TcpClient(Client):
         host: str,
         port: int = 502,
         timeout_ms: int = 1000,
-        pipeline: int = 2,
+        pipeline: int = 1,
         retries: int = 0,
         backoff_max_ms: int = 2000,
     ) -> None:
-        super().__init__(retries)
+        super().__init__(retries, pipeline)
         self.host = host
         self.port = port
         self.timeout_ms = timeout_ms
@@ -49,7 +50,6 @@ class TcpClient(Client):
         self._sock = None
         self._poller = None
         self._connecting = False
-        self._slots = [Slot() for _ in range(pipeline)]
         self._next_transaction = 0
         self._silent = 0  # requests in a row without an answer
         self._rx = bytearray(2 * FRAME_SIZE)
@@ -68,19 +68,6 @@ class TcpClient(Client):
         self._not_before = time.ticks_ms()
 
     # ---- what Client asks of a transport ---------------------------------------------------------------
-    async def _acquire(self) -> Slot:
-        while True:
-            for slot in self._slots:
-                if not slot.busy:
-                    slot.busy = True
-                    slot.intact = True
-                    return slot
-            await asyncio.sleep_ms(_NAP_MS)
-
-    def _release(self, slot: Slot) -> None:
-        slot.transaction = -1
-        slot.busy = False
-
     async def _exchange(self, slot: Slot, length: int) -> int:
         deadline = time.ticks_add(time.ticks_ms(), self.timeout_ms)
         if not self.connected:

@@ -1,0 +1,196 @@
+"""Modbus RTU client (master): the one that asks on a serial line, for all devices that share it.
+
+Requests take their turn in the order they came.  A device that does not answer is left in peace for a while
+that doubles each time, so it costs the others little.  An answer is looked for anywhere in what was received,
+by unit, function, length and CRC: noise before it, or another device's late answer, does not hide it.
+"""
+
+import asyncio
+import time
+
+from micropython import const
+
+from modbus import ModbusBadFrame, ModbusTimeout, ModbusUnreachable, hot
+from modbus.client import PDU, UNIT, Client, Slot
+from modbus.rtu_line import RtuLine
+
+_NAP_MS = const(1)
+_RX_SIZE = const(520)  # twice the longest frame: a late answer and the right one
+_DEAF = const(2)  # time-outs in a row after which a unit is left in peace
+_QUIET_FIRST_MS = const(500)
+_QUIET_MAX_MS = const(10000)
+_SHORTEST = const(5)  # unit, function, exception code, CRC
+
+
+class RtuClient(Client):
+    """Asks the units on one line.
+
+    uart, baudrate, bits, de, echo: see RtuLine; timeout_ms: from the end of the request to the end of the
+    answer's first byte, a half frame gets no more than gap_ms of silence; broadcast_ms: pause after a
+    broadcast, in which every unit acts; retries: how often an unanswered or spoilt request is sent again.
+    """
+
+    def __init__(
+        self,
+        uart,
+        baudrate: int,
+        bits: int = 10,
+        de=None,
+        echo: bool = False,
+        timeout_ms: int = 300,
+        gap_ms: int = 25,
+        broadcast_ms: int = 100,
+        retries: int = 1,
+    ) -> None:
+        super().__init__(retries)
+        self.line = RtuLine(uart, baudrate, bits, de, echo)
+        self.timeout_ms = timeout_ms
+        self._gap_us = max(gap_ms * 1000, 2 * self.line.silence_us)
+        self._broadcast_ms = broadcast_ms
+        self._rx = bytearray(_RX_SIZE)
+        self._rx_view = memoryview(self._rx)
+        self._have = 0
+        self._quiet = {}  # unit -> [time-outs in a row, when it may be asked again, length of the next pause]
+
+    async def run(self) -> None:
+        """A bus has nothing to do by itself; it is here because buses are started like devices."""
+
+    def counters(self) -> dict:
+        """Counts since boot."""
+        return self.count.as_dict()
+
+    # ---- what Client asks of a transport ---------------------------------------------------------------
+    async def _exchange(self, slot: Slot, length: int) -> int:
+        frame = slot.frame
+        unit = frame[UNIT]
+        self._check_quiet(unit)
+        crc = hot.crc16(frame, UNIT, PDU + length)
+        frame[PDU + length] = crc & 0xFF
+        frame[PDU + length + 1] = crc >> 8
+        await self._clear_line()
+        self.count.frames += 1
+        await self.line.send(slot.view[UNIT:], length + 3)
+        if unit == 0:
+            await asyncio.sleep_ms(self._broadcast_ms)
+            return 0
+        got = await self._listen(slot, unit, frame[PDU])
+        if got == 0:
+            self._unanswered(unit)
+        self._quiet.pop(unit, None)
+        return got
+
+    # ---- sending ---------------------------------------------------------------------------------------
+    def _check_quiet(self, unit: int) -> None:
+        entry = self._quiet.get(unit)
+        if entry is None or entry[0] < _DEAF or time.ticks_diff(time.ticks_ms(), entry[1]) >= 0:
+            return
+        raise ModbusUnreachable("unit %d does not answer, asking again soon" % unit)
+
+    def _unanswered(self, unit: int) -> None:
+        entry = self._quiet.setdefault(unit, [0, 0, _QUIET_FIRST_MS])
+        entry[0] += 1
+        if entry[0] >= _DEAF:
+            entry[1] = time.ticks_add(time.ticks_ms(), entry[2])
+            entry[2] = min(2 * entry[2], _QUIET_MAX_MS)
+        self.count.timeouts += 1
+        raise ModbusTimeout("unit %d: no answer in %d ms" % (unit, self.timeout_ms))
+
+    async def _clear_line(self) -> None:
+        """Throw away what came unasked, and wait until nobody is talking."""
+        deadline = time.ticks_add(time.ticks_ms(), self.timeout_ms)
+        while time.ticks_diff(time.ticks_ms(), deadline) < 0:
+            self._have = self.line.receive(self._rx, self._rx_view, 0)
+            if self._have == 0 and self.line.silent_us() >= self.line.silence_us:
+                return
+            if self._have:
+                self.count.late += 1
+            self._have = 0
+            await self.line.wait_silence()
+        self._bad("the line is never silent")
+
+    # ---- receiving -------------------------------------------------------------------------------------
+    async def _listen(self, slot: Slot, unit: int, function: int) -> int:
+        """Wait for the answer; its PDU's length, 0 if there was none.  Raises ModbusBadFrame for rubbish."""
+        line = self.line
+        deadline = time.ticks_add(time.ticks_ms(), self.timeout_ms)
+        await asyncio.sleep_ms(_SHORTEST * line.char_us // 1000)
+        while True:
+            before = self._have
+            self._have = line.receive(self._rx, self._rx_view, before)
+            if self._have > before:
+                got = self._find(slot, unit, function, False)
+                if got:
+                    return got
+            elif self._have and line.silent_us() > self._gap_us:
+                return self._give_up(slot, unit, function)
+            elif time.ticks_diff(time.ticks_ms(), deadline) >= 0:
+                return self._give_up(slot, unit, function) if self._have else 0
+            await asyncio.sleep_ms(self._nap())
+
+    def _nap(self) -> int:
+        """Milliseconds that may be slept without missing the end of the frame that is coming in."""
+        if self._have < 3:
+            return _NAP_MS
+        missing = answer_length(self._rx, 0, self._have) - self._have
+        if missing <= 0:
+            return _NAP_MS
+        return missing * self.line.char_us // 1000
+
+    def _find(self, slot: Slot, unit: int, function: int, final: bool) -> int:
+        """Look for the answer in what has come; its PDU's length, which is then in the slot, or 0.
+
+        A possible beginning whose end is not there yet is waited for, unless this is the `final` look.
+        """
+        rx = self._rx
+        have = self._have
+        at = 0
+        while have - at >= _SHORTEST:
+            if rx[at] == unit and rx[at + 1] & 0x7F == function:
+                length = answer_length(rx, at, have)
+                if length > have - at:
+                    if not final:
+                        return 0
+                elif length and hot.crc16(rx, at, at + length) == 0:
+                    slot.intact = False
+                    hot.move(rx, at + 1, length - 3, slot.frame, PDU)
+                    if at:
+                        self.count.rejected += 1
+                    if have - at > length:
+                        self.count.late += 1
+                    return length - 3
+            at += 1
+        return 0
+
+    def _give_up(self, slot: Slot, unit: int, function: int) -> int:
+        """The line has fallen silent on something that is no answer yet: look once more, or say so."""
+        got = self._find(slot, unit, function, True)
+        if got:
+            return got
+        self.count.crc_errors += 1
+        raise ModbusBadFrame("unit %d: %d bytes that are no answer" % (unit, self._have))
+
+
+def answer_length(rx, at: int, have: int) -> int:
+    """How long the answer that begins at rx[at] is, with unit and CRC; more than there is if that cannot be told."""
+    function = rx[at + 1]
+    if function & 0x80:
+        return 5
+    if function <= 4 or function == 23:
+        return 5 + rx[at + 2]
+    if function == 22:
+        return 10
+    if function == 43:
+        return _identification_length(rx, at, have)
+    return 8
+
+
+def _identification_length(rx, at: int, have: int) -> int:
+    """Function 43/14 says how many objects follow, each with its own length."""
+    end = at + 8
+    if end > have:
+        return have - at + 1
+    for _ in range(rx[at + 7]):
+        if end + 2 > have:
+            return have - at + 1
+        end += 2 + rx[end + 1]
+    return end + 2 - at
