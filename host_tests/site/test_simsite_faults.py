@@ -195,6 +195,27 @@ def test_every_fault_can_be_started_and_stopped() -> None:
     assert site.active == []
 
 
+def test_no_two_readings_of_a_live_site_are_the_same_unless_noise_is_off() -> None:
+    def readings(noise: float) -> tuple[set[float], set[float], set[float]]:
+        site = Site(load_kw=20.0, measurement_noise=noise)
+        site.plant.contactor_wanted = True
+        for _ in range(300):
+            site.plant.step(0.01)
+            site.plant.pcs.command(40_000)
+        seen: tuple[set[float], set[float], set[float]] = (set(), set(), set())
+        for _ in range(50):
+            site.pcs.refresh()
+            site.meter.refresh()
+            seen[0].add(site.pcs.chain.get("701.W"))
+            seen[1].add(site.meter.chain.get("203.W"))
+            seen[2].add(site.plant.bms.report().voltage_v)
+        return seen
+
+    assert all(len(values) > 3 for values in readings(1.0))
+    assert all(len(values) == 1 for values in readings(0.0))
+    assert readings(1.0) == readings(1.0)
+
+
 def test_unknown_names_are_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="fault 'bms_quiet' is unknown; known: bms_silent"):
         Site().inject("bms_quiet")

@@ -17,7 +17,7 @@ BASE = 40000
 @pytest.fixture(scope="module")
 def site() -> Iterator[LiveSite]:
     """One site for the tests that leave it as they found it: contactors closed, 20 kW of load, 5 kW of sun."""
-    with live_site(load_kw=20.0, pv_kw=5.0, pcs_start_s=0.1) as live:
+    with live_site(load_kw=20.0, pv_kw=5.0, pcs_start_s=0.1, measurement_noise=0.0) as live:
         live.call(live.site.set_contactor, True)
         live.until(lambda t: t["pcs_state"] == "RUNNING")
         yield live
@@ -66,7 +66,7 @@ def test_pcs_chain_scans_clean(site: LiveSite) -> None:
 
 @pytest.mark.parametrize("model", [203, 213])
 def test_meter_chain_scans_clean_and_import_is_positive(model: int) -> None:
-    with live_site(load_kw=30.0, meter_model=model) as live:
+    with live_site(load_kw=30.0, meter_model=model, measurement_noise=0.0) as live:
         device = scan(live.ports["meter"])
         assert [m.model_id for m in device.model_list] == [1, model]
         assert all(m.error_info == "" for m in device.model_list)

@@ -1,8 +1,10 @@
 """The meter at the point of connection: SunSpec model 203 (scaled integers) or 213 (floats), W positive for import."""
 
 import math
+import random
 from typing import Any
 
+from tools.simsite.pcs_device import NOISE_HZ, NOISE_V, NOISE_W
 from tools.simsite.physics.plant import Plant
 from tools.simsite.sunspec_chain import Chain
 
@@ -24,7 +26,8 @@ def models(model: int) -> list[tuple[int, dict[str, Any]]]:
 class MeterDevice:
     """Puts the plant's grid power into the meter's registers."""
 
-    def __init__(self, plant: Plant, model: int = 203) -> None:
+    def __init__(self, plant: Plant, model: int = 203, rng: random.Random | None = None) -> None:
+        self._random = rng or random.Random(1)
         self.plant = plant
         self.model = model
         self.chain = Chain(models(model))
@@ -34,8 +37,10 @@ class MeterDevice:
         """Bring the registers up to date with the physics."""
         plant = self.plant
         live = plant.grid_present
-        volts = plant.grid_v if live else 0.0
-        watts = plant.grid_w if live else 0.0
+        gauss, noise = self._random.gauss, plant.options.measurement_noise
+        volts = plant.grid_v + gauss(0.0, NOISE_V * noise) if live else 0.0
+        watts = plant.grid_w + gauss(0.0, NOISE_W * noise) if live else 0.0
+        hz = plant.grid_hz + gauss(0.0, NOISE_HZ * noise) if live else 0.0
         amps = watts / (_ROOT3 * volts) if volts else 0.0
         p = f"{self.model}."
         put = self.chain.put
@@ -46,7 +51,7 @@ class MeterDevice:
         put(p + "PF", (1.0 if self.model == 213 else 100.0) if watts >= 0 else -100.0)
         put(p + "PhV", volts / _ROOT3)
         put(p + "PPV", volts)
-        put(p + "Hz", plant.grid_hz if live else 0.0)
+        put(p + "Hz", hz)
         for phase, pair in (("A", "AB"), ("B", "BC"), ("C", "CA")):
             put(p + "Aph" + phase, amps)
             put(p + "Wph" + phase, watts / 3)

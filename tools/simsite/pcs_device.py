@@ -4,6 +4,7 @@ Signs as SunSpec has them: 701 W is positive for generation (discharge), 704 WSe
 """
 
 import math
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,11 @@ _THROTTLED = 4
 _ALARM_GRID_DISCONNECT = 1 << 4
 _STOP, _START, _ENTER_STANDBY, _EXIT_STANDBY = range(4)
 _ROOT3 = math.sqrt(3.0)
+# What sensors add (standard deviation).
+NOISE_W = 20.0
+NOISE_V = 0.15
+NOISE_HZ = 0.002
+NOISE_DC_V = 0.1
 # The points of the writable models that act; the others are not implemented here and say so.
 _WRITABLE = (
     "702.WMax", "702.WChaRteMax", "702.WDisChaRteMax", "703.ES", "703.ESDlyTms",
@@ -63,8 +69,11 @@ def models(plant: Plant) -> list[tuple[int, dict[str, Any]]]:
 class PcsDevice:
     """Between the registers and the physics.  `on_setpoint(watts)` hears every setpoint that comes into force."""
 
-    def __init__(self, plant: Plant, on_setpoint: Callable[[float], None] | None = None) -> None:
+    def __init__(
+        self, plant: Plant, on_setpoint: Callable[[float], None] | None = None, rng: random.Random | None = None
+    ) -> None:
         self.plant = plant
+        self._random = rng or random.Random(1)
         self.chain = Chain(models(plant))
         self.on_setpoint = on_setpoint
         self.heartbeats = 0
@@ -92,7 +101,7 @@ class PcsDevice:
         put("713.SoH", 100)
         current = plant.pack.current_a
         # Behind open contactors the DC side is dead.
-        voltage = plant.pack.voltage_v if pcs.dc_present else 0.0
+        voltage = self._measured(plant.pack.voltage_v, NOISE_DC_V) if pcs.dc_present else 0.0
         for path in ("714", "714.Prt.0"):
             put(path + ".DCA", current)
             put(path + ".DCW", current * voltage)
@@ -106,7 +115,8 @@ class PcsDevice:
         live = plant.grid_present or (pcs.state == physics.RUNNING and pcs.island != physics.NO_ISLAND)
         volts = plant.grid_v if plant.grid_present else (plant.options.grid_v if live else 0.0)
         hz = plant.grid_hz if plant.grid_present else (plant.options.grid_hz if live else 0.0)
-        power = pcs.power_w
+        volts, hz = self._measured(volts, NOISE_V), self._measured(hz, NOISE_HZ)
+        power = self._measured(pcs.power_w, NOISE_W)
         charge, discharge = pcs.limits_w()
         throttled = min(charge, discharge) < 0.999 * pcs.rated_w
         state = _INV_STATE[pcs.state]
@@ -128,6 +138,10 @@ class PcsDevice:
         put("701.TmpCab", pcs.ambient_c + 5.0)
         put("701.TmpSnk", pcs.sink_c)
         put("701.ThrotPct", 100.0 * min(charge, discharge) / pcs.rated_w)
+
+    def _measured(self, value: float, sigma: float) -> float:
+        """A true value as a sensor gives it; what is dead reads exactly 0."""
+        return value + self._random.gauss(0.0, sigma * self.plant.options.measurement_noise) if value else 0.0
 
     def written(self, address: int, count: int) -> ExcCodes | None:
         """A write has arrived in the registers: let it act, or refuse it."""

@@ -43,7 +43,7 @@ class Session:
         self._ready = asyncio.Event()
         self._end = asyncio.Event()
         self._clears: list[asyncio.Task[None]] = []
-        self._deliberate = 0  # restarts the scenario itself asked for
+        self._cut = False  # the scenario has taken the board's power away
 
     # ---- the run ----------------------------------------------------------------------------------------
     async def play(self) -> None:
@@ -70,7 +70,7 @@ class Session:
                 break
         self.soc_end = site.plant.pack.soc * 100
         self.seconds = time.monotonic() - self.started
-        if not board.running and not self._killed():
+        if not board.running and not self._cut:
             self.problems.append(f"the board ended (exit code {board.returncode})")
 
     def end(self) -> None:
@@ -142,9 +142,10 @@ class Session:
         elif step.action == "clear":
             self.site.clear(step.value)
         elif step.value == "kill":
+            self._cut = True
             self.board.kill()
         else:
-            self._deliberate += 1
+            self._cut = False
             await self.board.restart()
             self._ready.clear()
             await self._greet()
@@ -212,9 +213,6 @@ class Session:
     def _reset(self, cause: str) -> None:
         self.problems.append(f"the board restarted: {cause}")
         self._note("error", f"board restarted: {cause}")
-
-    def _killed(self) -> bool:
-        return any(step.action == "board" and step.value == "kill" for step in self.scenario.steps)
 
     def elapsed(self) -> float:
         """Seconds since the scenario began."""

@@ -71,8 +71,8 @@ class Site:
         self.pcs_wire = WireFaults(random.Random(rng.random()), share, slow)
         self.meter_wire = WireFaults(random.Random(rng.random()), share, slow)
         self.hub = CanHub()
-        self.pcs = PcsDevice(self.plant, self.auditor.setpoint)
-        self.meter = MeterDevice(self.plant, int(options.get("meter_model", 203)))
+        self.pcs = PcsDevice(self.plant, self.auditor.setpoint, random.Random(rng.random()))
+        self.meter = MeterDevice(self.plant, int(options.get("meter_model", 203)), random.Random(rng.random()))
         self.pcs_server = SunSpecServer(self.pcs.chain, self.pcs_wire, self.pcs.refresh, self.pcs.written)
         self.meter_server = SunSpecServer(self.meter.chain, self.meter_wire, self.meter.refresh)
         self.bms = BmsOnCan(

@@ -1,5 +1,6 @@
 """The battery's BMS: what it measures (quantised), what it permits, what it protects against."""
 
+import random
 from typing import NamedTuple
 
 from tools.simsite.physics.pack import Pack
@@ -25,6 +26,9 @@ CELL_UNDER_C_BACK = -15.0
 PROTECT_AFTER_S = 0.5
 RELAY_AFTER_S = 5.0  # current in a forbidden direction for this long: the BMS opens its own relay
 RELAY_CURRENT_A = 5.0
+# What its sensors add (standard deviation): no two readings of a live battery are quite the same.
+NOISE_V = 0.08
+NOISE_A = 0.15
 
 # (value, share of the current limit), linear between, held outside
 CHARGE_BY_TEMPERATURE = ((0.0, 0.0), (0.1, 0.1), (10.0, 0.5), (15.0, 1.0), (45.0, 1.0), (55.0, 0.0))
@@ -74,9 +78,11 @@ class Bms:
     __slots__ = (
         "pack", "current_max_a", "cell_v_offset", "temperature_offset_c", "protection", "relay_closed", "relay_trips",
         "_timers_s", "_wrong_way_s", "charge_cutoff_v", "discharge_cutoff_v", "soc_error_pct",
+        "noise", "_random",
     )
 
-    def __init__(self, pack: Pack, current_max_a: float = 165.0) -> None:
+    def __init__(self, pack: Pack, current_max_a: float = 165.0, noise: float = 0.0, seed: int = 1) -> None:
+        """`noise` scales the sensors' noise: 1 as real ones have, 0 none."""
         self.pack = pack
         self.current_max_a = current_max_a
         self.charge_cutoff_v = 3.6 * pack.cells
@@ -87,6 +93,8 @@ class Bms:
         self.protection = 0
         self.relay_closed = True
         self.relay_trips = 0
+        self.noise = noise
+        self._random = random.Random(seed)
         self._timers_s = [0.0, 0.0, 0.0, 0.0]
         self._wrong_way_s = 0.0
 
@@ -151,11 +159,13 @@ class Bms:
         high += self.cell_v_offset
         charge, discharge = self.limits_a()
         no_charge, no_discharge = self._forbidden()
-        current = round(pack.current_a, 1)
+        gauss, noise = self._random.gauss, self.noise
+        # With open contactors the current sensor reads its zero.
+        current = round(pack.current_a + (gauss(0.0, NOISE_A * noise) if pack.current_a else 0.0), 1)
         temperature = pack.temperature_c
         soc = pack.soc * 100.0 + self.soc_error_pct
         return BmsReport(
-            voltage_v=round(pack.voltage_v, 1),
+            voltage_v=round(pack.voltage_v + gauss(0.0, NOISE_V * noise), 1),
             current_a=current,
             temperature_c=round(temperature, 1),
             soc_pct=max(0, min(100, int(soc + 0.5))),

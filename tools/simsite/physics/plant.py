@@ -36,6 +36,7 @@ class PlantOptions:
     grid_v: float = 400.0
     load_kw: float = 0.0
     pv_kw: float = 0.0
+    measurement_noise: float = 1.0  # of every sensor on the site; 0: none
     load_noise_kw: float = 0.0  # standard deviation of a slow random walk around the load
 
 
@@ -51,7 +52,7 @@ class Plant:
     def __init__(self, options: PlantOptions | None = None, seed: int = 1) -> None:
         o = self.options = options or PlantOptions()
         self.pack = Pack(o.soc, o.energy_kwh * 1000, o.modules, o.coulombic, o.temperature_c, o.cell_spread_pct)
-        self.bms = Bms(self.pack, o.current_max_a)
+        self.bms = Bms(self.pack, o.current_max_a, o.measurement_noise, seed + 1)
         self.pcs = Pcs(
             o.pcs_kw * 1000, o.pcs_efficiency, o.pcs_tau_s, o.pcs_watchdog_s, o.pcs_start_s, o.pcs_island,
             o.pcs_autostart,
