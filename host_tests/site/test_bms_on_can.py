@@ -94,7 +94,8 @@ def test_every_group_of_the_image_holds_what_the_battery_said(mp: Interpreter) -
         assert inp[im.BMS_I_CHG] == round(report.charge_limit_a * 10)
         assert inp[im.BMS_I_DIS] == round(report.discharge_limit_a * 10)
         assert [inp[im.CELL_V_MAX], inp[im.CELL_V_MIN]] == [report.cell_max_mv, report.cell_min_mv]
-        assert [inp[im.CELL_T_MAX], inp[im.CELL_T_MIN]] == [round(report.cell_max_c * 10), round(report.cell_min_c * 10)]
+        assert inp[im.CELL_T_MAX] == round(report.cell_max_c * 10)
+        assert inp[im.CELL_T_MIN] == round(report.cell_min_c * 10)
         assert inp[im.BMS_STATUS] == report.status
         assert all(inp[slot] >= 1 for slot in range(im.SEQ_BMS, im.SEQ_BMS_FLAGS + 1))
         assert told["bms"]["rejected"] == 0 and told["bms"]["timeouts"] == 0
