@@ -46,8 +46,44 @@ def _can(name, options):
     return canbus.Bus(canbus.open(backend, options["id"], options["bitrate"], **given), name)
 
 
+MODBUS_OPTIONS = (
+    ("id", "int", 1, 0, 3, "number of the UART"),
+    ("baudrate", "int", 9600, 1200, 1000000, "bit/s"),
+    ("parity", ("none", "even", "odd"), "none", 0, 0, "Modbus asks for even; most devices come with none"),
+    ("stop", "int", 1, 1, 2, "stop bits"),
+    ("tx_pin", "int", -1, -1, 48, "GPIO to the transceiver's DI; -1: the port's default pins"),
+    ("rx_pin", "int", -1, -1, 48, "GPIO from the transceiver's RO"),
+    ("de_pin", "int", -1, -1, 48, "GPIO to its DE and /RE; -1: it finds the direction by itself"),
+    ("enable_pin", "int", -1, -1, 48, "GPIO held high to power the transceiver; -1: none"),
+    ("echo", "bool", False, 0, 0, "what is sent is received too"),
+    ("timeout_ms", "int", 300, 20, 10000, "ms to wait for an answer"),
+    ("gap_ms", "int", 25, 2, 1000, "ms of silence that end a half answer"),
+    ("retries", "int", 1, 0, 10, "how often an unanswered request is sent again"),
+)
+
+
+def _modbus_rtu(name, options):
+    from machine import UART, Pin
+
+    from modbus.rtu_client import RtuClient
+
+    parity = {"none": None, "even": 0, "odd": 1}[options["parity"]]
+    given = {"parity": parity, "stop": options["stop"], "timeout": 0, "rxbuf": 512, "txbuf": 264}
+    if options["tx_pin"] >= 0:
+        given["tx"] = options["tx_pin"]
+        given["rx"] = options["rx_pin"]
+    if options["enable_pin"] >= 0:
+        Pin(options["enable_pin"], Pin.OUT, value=1)
+    de = Pin(options["de_pin"], Pin.OUT, value=0) if options["de_pin"] >= 0 else None
+    baudrate = options["baudrate"]
+    bits = 9 + options["stop"] + (1 if parity is not None else 0)
+    own = {key: options[key] for key in ("echo", "timeout_ms", "gap_ms", "retries")}
+    return RtuClient(UART(options["id"], baudrate, **given), baudrate, bits, de, **own)
+
+
 TYPES = {  # type -> (OPTIONS, builder(name, options) -> bus)
     "can": (CAN_OPTIONS, _can),
+    "modbus_rtu": (MODBUS_OPTIONS, _modbus_rtu),
 }
 
 

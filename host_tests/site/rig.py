@@ -86,14 +86,16 @@ class Rig:
 
 
 @contextlib.asynccontextmanager
-async def rig(command: Sequence[str], module: str, options: dict[str, Any], **more: Any) -> AsyncIterator[Rig]:
+async def rig(
+    command: Sequence[str], module: str, options: dict[str, Any], env: dict[str, str] | None = None, **more: Any
+) -> AsyncIterator[Rig]:
     """Run driver `module` with `options` (the others at their defaults) under the interpreter `command`."""
-    path = f"{ROOT}:{ROOT / 'lib'}:{BOARD_SIDE}:.frozen"
+    path = f"{ROOT}:{ROOT / 'lib'}:{BOARD_SIDE}:{ROOT / 'tools' / 'simboard' / 'modules'}:.frozen"
     process = await asyncio.create_subprocess_exec(
         *command,
         str(BOARD_SIDE / "rig_board.py"),
         json.dumps({"module": module, "options": options, **more}),
-        env={**os.environ, "MICROPYPATH": path},
+        env={**os.environ, "MICROPYPATH": path, **(env or {})},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

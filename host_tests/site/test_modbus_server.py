@@ -191,7 +191,8 @@ def test_pipelined_requests_are_answered_in_order(mp: Interpreter) -> None:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(b"".join(request(n, n, 2) for n in range(200)))
             for n in range(200):
-                assert await asyncio.wait_for(reader.readexactly(13), 5) == struct.pack(">HHHBBBHH", n, 0, 7, 1, 3, 4, n, n + 1)
+                expected = struct.pack(">HHHBBBHH", n, 0, 7, 1, 3, 4, n, n + 1)
+                assert await asyncio.wait_for(reader.readexactly(13), 5) == expected
             writer.close()
 
     run(story)

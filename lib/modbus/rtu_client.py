@@ -54,6 +54,8 @@ class RtuClient(Client):
 
     async def run(self) -> None:
         """A bus has nothing to do by itself; it is here because buses are started like devices."""
+        while True:
+            await asyncio.sleep_ms(60000)
 
     def counters(self) -> dict:
         """Counts since boot."""

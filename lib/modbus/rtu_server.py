@@ -36,7 +36,7 @@ class RtuServer(Server):
         bits: int = 10,
         de=None,
         echo: bool = False,
-        identity: dict = None,
+        identity=None,
     ) -> None:
         super().__init__(models, identity)
         self.line = RtuLine(uart, baudrate, bits, de, echo)

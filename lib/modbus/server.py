@@ -69,7 +69,7 @@ class Server:
     mandatory), 3 URL, 4 product, 5 model, 6 application.
     """
 
-    def __init__(self, models, identity: dict = None) -> None:
+    def __init__(self, models, identity=None) -> None:
         self.count = ServerCounters()
         self._units = models if isinstance(models, dict) else None
         self._model = None if self._units is not None else models

@@ -52,7 +52,7 @@ class TcpServer(Server):
         host: str = "0.0.0.0",
         max_clients: int = 4,
         idle_ms: int = 60000,
-        identity: dict = None,
+        identity=None,
     ) -> None:
         super().__init__(models, identity)
         self.host = host
@@ -211,7 +211,7 @@ class TcpServer(Server):
             self._keep(client, sent or 0, size + 6)
 
     def _keep(self, client: _Client, sent: int, size: int) -> None:
-        """The peer does not read: keep the rest of the answer, and ask nothing more of this connection until it does."""
+        """The peer does not read: keep the rest of the answer, and serve this connection no further until it does."""
         if client.tx is None:
             client.tx = bytearray(_FRAME)
         client.left = size - sent

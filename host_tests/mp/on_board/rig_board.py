@@ -9,19 +9,18 @@ import json
 import select
 import sys
 
+import firmware.buses
 import firmware.image as im
+from firmware import config
 
 setup = json.loads(sys.argv[1])
 module = __import__("firmware.devices." + setup["module"], None, None, ("Device",))
-options = {row[0]: row[2] for row in module.OPTIONS}
-options.update(setup["options"])
-buses = {}
-if "serial" in setup:
-    from rig_uart import FdUart
-
-    from modbus.rtu_client import RtuClient
-
-    buses["line"] = RtuClient(FdUart(setup["serial"]), setup.get("baudrate", 115200), **setup.get("line", {}))
+errors = []
+options = config.check(module.OPTIONS, setup["options"], setup["module"], errors)
+buses = firmware.buses.build(setup.get("buses", {}), errors)
+if errors:
+    print("refused: " + "; ".join(errors))
+    sys.exit(1)
 image = im.Image()
 device = module.Device(setup["module"], options, image, buses)
 cycling = True
