@@ -1,0 +1,141 @@
+"""`make run` as people use it: the JSON verdict, the live view, Ctrl-C, and clear errors."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tools.run import ROOT
+
+pytestmark = [pytest.mark.serial, pytest.mark.mp64]
+
+KEYS = {
+    "cycles", "period_ms_p50", "period_ms_p99", "compute_us_p50", "compute_us_p99", "commands", "worst_violation_w",
+    "soc_start", "soc_end", "energy_in_wh", "energy_out_wh", "mode", "faults", "events", "heap_used", "heap_free",
+}
+COMMAND = [sys.executable, "-m", "tools.run"]
+
+
+def run(*args: str, timeout: float = 90) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *args], cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def processes_with(text: str) -> list[int]:
+    """Processes whose environment mentions `text`."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if text.encode() in entry.read_bytes():
+                found.append(int(entry.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_headless_run_ends_with_a_sound_verdict(tmp_path: Path) -> None:
+    picture = tmp_path / "view.svg"
+    done = run("--seconds", "16", "--headless", "--json", "--svg", str(picture))
+    assert done.returncode == 0, done.stderr
+    verdict = json.loads(done.stdout.splitlines()[-1])
+    assert set(verdict) >= KEYS
+    assert verdict["worst_violation_w"] == 0 and verdict["faults"] == [] and verdict["problems"] == []
+    assert verdict["cycles"] > 250
+    assert verdict["energy_in_wh"] > 20 and verdict["energy_out_wh"] > 50
+    assert verdict["soc_end"] < verdict["soc_start"]
+    assert verdict["energy_balance_error_pct"] < 2
+    assert verdict["events"]["MODE_CHANGE"] >= 4
+    assert "console pm.start()" in done.stderr
+    assert "<svg" in picture.read_text()
+
+
+def test_silenced_bms_stops_the_power_in_three_periods_and_comes_back(tmp_path: Path) -> None:
+    file = tmp_path / "silent.json"
+    file.write_text(json.dumps({
+        "seconds": 23,
+        "steps": [
+            {"at": 1, "do": "pm.start()"},
+            {"at": 4, "do": "pm.set_constant_power(-40.0, 0)"},
+            {"at": 8, "expect": {"pcs_kw": [-41, -39]}},
+            {"at": 8.5, "inject": "bms_silent", "for": 5},
+            {"at": 12.2, "expect": {"cmd": [0, 0], "pcs_kw": [-0.1, 0.1]}},
+            {"at": 22, "expect": {"pcs_kw": [-41, -30]}},
+        ],
+    }))
+    done = run("--scenario", str(file), "--headless", "--json")
+    assert done.returncode == 0, done.stderr
+    verdict = json.loads(done.stdout.splitlines()[-1])
+    assert verdict["events"]["COMMS_LOST"] >= 1 and verdict["events"]["COMMS_RESTORED"] >= 1
+    assert verdict["worst_violation_w"] == 0
+
+
+def test_unfulfilled_expectation_and_refused_line_make_the_run_unsound(tmp_path: Path) -> None:
+    file = tmp_path / "wrong.json"
+    file.write_text(json.dumps({
+        "seconds": 6,
+        "steps": [
+            {"at": 1, "do": "pm.set_constant_power(5000, 0)"},
+            {"at": 2, "expect": {"mode": "CHARGE"}},
+        ],
+    }))
+    done = run("--scenario", str(file), "--headless", "--json")
+    assert done.returncode == 1
+    problems = json.loads(done.stdout.splitlines()[-1])["problems"]
+    assert any("was refused" in p for p in problems)
+    assert any("mode is 'STANDBY', not 'CHARGE'" in p for p in problems)
+
+
+@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
+def test_live_view_ends_cleanly_and_gives_the_terminal_back(tmp_path: Path, which: signal.Signals) -> None:
+    master, slave = pty.openpty()
+    env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
+    state = tmp_path / "state"
+    process = subprocess.Popen(
+        [*COMMAND, "--state", str(state)], cwd=ROOT, stdin=slave, stdout=slave, stderr=subprocess.PIPE, env=env
+    )
+    os.close(slave)
+    os.set_blocking(master, False)
+    output = b""
+    deadline = time.monotonic() + 60
+    while b"IDLE" not in output and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.1)
+        try:
+            output += os.read(master, 1 << 20)
+        except BlockingIOError:
+            continue
+    assert b"\x1b[?1049h" in output and b"IDLE" in output, output[-2000:]
+    assert processes_with(str(state))
+    process.send_signal(which)
+    while process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+        try:
+            output += os.read(master, 1 << 20)
+        except (BlockingIOError, OSError):
+            continue
+    assert process.stderr is not None
+    errors = process.stderr.read().decode()
+    process.stderr.close()
+    os.close(master)
+    assert process.returncode == 0, errors
+    assert errors == ""
+    assert b"\x1b[?1049l" in output and b"\x1b[?25h" in output
+    assert processes_with(str(state)) == []
+
+
+@pytest.mark.parametrize(
+    ("args", "complaint"),
+    [
+        (["--seconds", "0"], "--seconds 0: allowed 1 to 86400"),
+        (["--scenario", "no_such"], "no_such: No such file or directory"),
+        (["--micropython", "/no/such"], "no such program"),
+    ],
+)
+def test_wrong_arguments_are_named(args: list[str], complaint: str) -> None:
+    done = run(*args, "--headless", timeout=20)
+    assert done.returncode == 2
+    assert complaint in done.stderr and "Traceback" not in done.stderr
