@@ -4,52 +4,79 @@ The control task never awaits a bus; it sleeps to an absolute beat.  The watchdo
 task has reported in; a device or service that raises is restarted, and hurts nobody else.
 """
 
+import asyncio
 import gc
 import sys
 import time
 
-import asyncio
 import watchdog
 from micropython import const
+from unload import unload
 
 from firmware import image as im
+from firmware.config import PowerConfig
 from firmware.errors import ConfigError
 from firmware.manager import PowerManager
 from firmware.metering import Metering
 from firmware.services.console import Console
-from firmware.sitefile import Site, read
 
+# modules that only boot needs; asked for again, they are read from flash again
+_BOOT_ONLY = ("firmware.sitefile", "firmware.buses", "firmware.checks", "firmware.parameters", "firmware.wifi")
 _FEED_MS = const(250)
 _SILENT_MS = const(3000)  # a critical task that has not reported for this long starves the watchdog
+
+
+class Site:
+    """What a site file describes, checked and built: see sitefile.build."""
+
+    def __init__(self) -> None:
+        self.name = "site"
+        self.errors: list = []
+        self.image = im.Image()
+        self.config = None
+        self.wifi = None
+        self.buses: dict = {}
+        self.devices: dict = {}
+        self.has = 0
+
+
+def load(path: str) -> Site:
+    """Read and build a site.  What is wrong with it is printed, and then the site has no devices: safe STANDBY."""
+    from firmware import sitefile
+
+    site = Site()
+    try:
+        sitefile.build(sitefile.read(path), site)
+    except ConfigError as error:
+        site.errors = error.errors
+    if site.errors:
+        for line in site.errors:
+            print("site: " + line)
+        print("site: %s is refused; staying in STANDBY" % path)
+        site.devices = {}
+        site.has = im.HAS_BMS | im.HAS_PCS
+    if site.config is None:
+        site.config = PowerConfig()
+    return site
 
 
 class App:
     """One site under control."""
 
     def __init__(self, path: str) -> None:
-        """Load the site file.  What is wrong with it is printed, and then nothing runs but a console in safe STANDBY."""
-        try:
-            self.site = Site(read(path))
-        except ConfigError as error:
-            self.site = Site({"schema": 1})
-            self.site.errors = error.errors
-        if self.site.errors:
-            for line in self.site.errors:
-                print("site: " + line)
-            print("site: %s is refused; staying in STANDBY" % path)
-            self.site.devices = {}
+        self.site = load(path)
         self.pm = PowerManager(self.site.config, self.site.image, self.site.has)
         self.metering = Metering(self.site.config.cycle_ms)
         self.console = Console(self)
         self._seen = {"control": 0, "events": 0}
         self.restarts: dict = {}
-        self._running = True
 
     def run(self) -> None:
         """Run until Ctrl-C, then leave the outputs safe."""
         self._radio()
+        for name in _BOOT_ONLY:
+            unload(name)
         gc.collect()
-        gc.threshold(gc.mem_free() // 4 + gc.mem_alloc())
         try:
             asyncio.run(self._main())
         except KeyboardInterrupt:

@@ -38,7 +38,7 @@ class ChargeParams(Checked):
         ("charge_current_max", "float", 0, 0, 1000, "A, 0: as the BMS allows"),
         ("charge_voltage_max", "float", 0, 0, 1500, "V of the pack, 0: as configuration and BMS allow"),
         ("charge_power_max", "float", 0, 0, 1000, "kW AC, 0: as configured"),
-        ("method", "int", ChargeMethod.CC_CV, 0, 3, "ChargeMethod"),
+        ("method", "int", 0, 0, 3, "ChargeMethod: 0 CC_CV, 1 PULSED, 2 MULTI_STAGE, 3 TRICKLE"),
         ("enable_balancing", "bool", True, 0, 1, ""),
         ("timeout_minutes", "int", 0, 0, 10080, "min, 0: none"),
         ("target_soc", "float", 0, 0, 100, "%, 0: max_soc"),

@@ -62,4 +62,12 @@ class Flow(Names):
 
 
 # the bits of image.FLOW_PATHS: several can carry power at once
-PATHS = ((1, "GRID_TO_BATTERY"), (2, "BATTERY_TO_GRID"), (4, "GRID_TO_LOAD"), (8, "BATTERY_TO_LOAD"), (16, "PV_TO_LOAD"), (32, "PV_TO_BATTERY"), (64, "PV_TO_GRID"))
+PATHS = (
+    (1, "GRID_TO_BATTERY"),
+    (2, "BATTERY_TO_GRID"),
+    (4, "GRID_TO_LOAD"),
+    (8, "BATTERY_TO_LOAD"),
+    (16, "PV_TO_LOAD"),
+    (32, "PV_TO_BATTERY"),
+    (64, "PV_TO_GRID"),
+)

@@ -343,7 +343,8 @@ def site_power(img: ptr32, par: ptr32):
         img[_LOAD_P] = none
     seen = 0
     ok = 1
-    if pcs_ok and (((img[_PCS_GRID] + b) & m) - b) != none:
+    switching = img[_PCS_STATE] == _PCS_STANDBY or img[_PCS_STATE] == _PCS_RUNNING  # else its own relay is open
+    if pcs_ok and switching and (((img[_PCS_GRID] + b) & m) - b) != none:
         seen = 1
         if img[_PCS_GRID] == 0:
             ok = 0
@@ -422,6 +423,8 @@ def limit_battery(img: ptr32, par: ptr32, chg: int):
     img[row + _ROW_PACK_VOLTAGE] = _RANGE
     img[row + _ROW_CELL_VOLTAGE] = _RANGE
     now = ((img[_BMS_I] + b) & m) - b
+    if now == none:
+        now = 0  # missing_data says 0 W; here it only must not overflow
     if chg != 0:
         now = 0 - now
     r = par[_PAR_R_PACK]

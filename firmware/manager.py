@@ -13,9 +13,9 @@ from micropython import const
 from firmware import hot
 from firmware import image as im
 from firmware import requests as rq
-from firmware.charging import Charger, ChargeParams
+from firmware.charging import ChargeParams, Charger
 from firmware.config import PowerConfig
-from firmware.discharging import Discharger, DischargeParams
+from firmware.discharging import DischargeParams, Discharger
 from firmware.errors import PowerError, in_range
 from firmware.events import Event, Events
 from firmware.faults import TABLE, debounce_rows, names
@@ -32,8 +32,8 @@ _AHEAD_MS = const(0x20000000)  # half of the ticks' range
 class PowerManager:
     """The power manager of one battery.  Thread-safe; positive power is discharge; kW, V, A, %, minutes."""
 
-    def __init__(self, config: "PowerConfig | None" = None, image: "im.Image | None" = None, has: int = im.HAS_BMS | im.HAS_PCS) -> None:
-        """A manager in STANDBY.  has: image.HAS_* bits of the devices that this site has."""
+    def __init__(self, config=None, image=None, has: int = im.HAS_BMS | im.HAS_PCS) -> None:
+        """A manager in STANDBY.  config: a PowerConfig; image: an Image; has: image.HAS_* bits of the site's devices."""
         self.image = image or im.Image()
         self._lock = self.image.lock
         self.config = config or PowerConfig()
@@ -56,12 +56,22 @@ class PowerManager:
         self._snapshot = array("i", self.image.now)
         self.lock_wait_us = 0  # the longest the cycle ever waited for the lock
         self._scheduling = True
-        self._apply()
+        self._apply_config()
+        self._apply_params()
 
-    def _apply(self) -> None:
-        """Turn configuration and parameters into the cycle's integers."""
+    def _apply_config(self) -> None:
+        """Turn the configuration into the cycle's integers."""
+        from firmware import parameters  # lazily: it leaves the heap after boot
+
         par = self.image.par
-        self.config.apply(par, self._has)
+        parameters.apply(self.config, par, self._has)
+        par[im.EMS_P_CHG] = im.FREE
+        par[im.EMS_P_DIS] = im.FREE
+        par[im.OP_SOC_MAX] = im.FREE
+
+    def _apply_params(self) -> None:
+        """Turn the operation parameters into the cycle's integers."""
+        par = self.image.par
         charge = self._charge_params
         discharge = self._discharge_params
         for slot, value, scale in (
@@ -74,10 +84,6 @@ class PowerManager:
             (im.OP_SOC_MIN, discharge.min_soc, 100),
         ):
             par[slot] = int(value * scale + 0.5) or im.FREE
-        par[im.OP_SOC_MAX] = im.FREE
-        if par[im.EMS_P_CHG] == 0 and par[im.EMS_P_DIS] == 0:
-            par[im.EMS_P_CHG] = im.FREE
-            par[im.EMS_P_DIS] = im.FREE
 
     # ---- start, stop, modes -----------------------------------------------------------------------------
 
@@ -141,7 +147,7 @@ class PowerManager:
         with self._lock:
             self._charge_params = params
             self._charger = charger
-            self._apply()
+            self._apply_params()
 
     def set_discharge_params(self, params: DischargeParams) -> None:
         """How far to discharge from now on, a running discharge included.  ValueError if it is no DischargeParams."""
@@ -149,7 +155,7 @@ class PowerManager:
             raise ValueError("params = %r: must be a DischargeParams" % (params,))
         with self._lock:
             self._discharge_params = params
-            self._apply()
+            self._apply_params()
 
     def start_charging(self, target_soc: float = 0.0) -> None:
         """Charge by the ChargeParams to target_soc % (0: theirs, or max_soc).  PowerError if out of range or not now."""

@@ -47,6 +47,7 @@ def stats(now) -> dict:
     why = NAMES[now[im.WHY_CHG if charge else im.WHY_DIS]]
     limit = now[im.LIMIT_CHG if charge else im.LIMIT_DIS]
     bound = limit < abs(now[im.REQUEST_P]) or limit == 0
+    word = "charging" if charge else "discharging"
     power = now[im.PCS_P]
     dc_power = now[im.PCS_DC_P]
     energy_in = now[im.E_IN_WH] + now[im.E_IN_REM] / 3600000
@@ -65,7 +66,7 @@ def stats(now) -> dict:
         "why_discharge": NAMES[now[im.WHY_DIS]],
         "why_charge": NAMES[now[im.WHY_CHG]],
         "binding": why if bound else None,
-        "reason": "%s is limited to %.1f kW by %s" % ("charging" if charge else "discharging", limit / 1000, why) if bound else "not limited",
+        "reason": "%s is limited to %.1f kW by %s" % (word, limit / 1000, why) if bound else "not limited",
         "voltage": _scaled(now[im.BMS_V], 10),
         "current": _scaled(now[im.BMS_I], 10),
         "soc": _scaled(now[im.SOC], 100),

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from tools import inline
+
 ROOT = Path(__file__).resolve().parents[1]
 ENTRY_FILES = ("boot.py", "main.py")  # run by the ROM by name, so they stay source
 TREES = ("firmware", "lib")
@@ -43,19 +45,23 @@ def _mpy_cross() -> tuple[str, str]:
     return path, version
 
 
-def compile_file(source: Path, name: str, march: str, dest: Path) -> None:
-    """Cross-compiles one file for `march` (xtensawin, x86, x64) to dest; `name` is what tracebacks will show.
+def compile_file(source: Path | str, name: str, march: str, dest: Path) -> None:
+    """Cross-compiles one file (or text) for `march` (xtensawin, x86, x64) to dest; `name` is what tracebacks will show.
 
     Raises CompileError with the compiler's message.
     """
     compiler, version = _mpy_cross()
-    key = hashlib.sha256(f"{version}|{march}|{name}|".encode() + source.read_bytes()).hexdigest()
+    text = source.read_text() if isinstance(source, Path) else source
+    key = hashlib.sha256(f"{version}|{march}|{name}|{text}".encode()).hexdigest()
     kept = _CACHE / key[:2] / f"{key[2:]}.mpy"
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
         new = kept.with_suffix(f".{os.getpid()}")
-        command = [compiler, f"-march={march}", "-s", name, "-o", str(new), str(source)]
+        written = kept.with_suffix(f".{os.getpid()}.py")
+        written.write_text(text)
+        command = [compiler, f"-march={march}", "-s", name, "-o", str(new), str(written)]
         done = subprocess.run(command, capture_output=True, text=True)
+        written.unlink()
         if done.returncode:
             new.unlink(missing_ok=True)
             raise CompileError(f"{name}: {(done.stderr or done.stdout).strip()}")
@@ -73,10 +79,16 @@ def stage(root: Path, dest: Path, march: str | None) -> list[Path]:
     for relative in device_files(root):
         target = relative
         if march and relative.suffix == ".py" and relative.name not in ENTRY_FILES:
-            target = relative.with_suffix(".mpy")
-            compile_file(root / relative, relative.as_posix(), march, dest / target)
-        else:
-            (dest / target).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(root / relative, dest / target)
+            for path, text in inline.for_board(root, relative).items():
+                target = path.with_suffix(".mpy") if path.suffix == ".py" else path
+                if path.suffix == ".py":
+                    compile_file(text, path.as_posix(), march, dest / target)
+                else:
+                    (dest / target).parent.mkdir(parents=True, exist_ok=True)
+                    (dest / target).write_text(text)
+                made.append(target)
+            continue
+        (dest / target).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(root / relative, dest / target)
         made.append(target)
     return made

@@ -4,12 +4,12 @@ A line is evaluated and answered with `= value` or `! Error: text`.  Output is d
 write that fills the serial port's buffer would stop the loop that the control cycle runs on.
 """
 
+import asyncio
 import gc
 import json
 import select
 import sys
 
-import asyncio
 from micropython import const
 
 import firmware
