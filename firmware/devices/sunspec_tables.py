@@ -24,7 +24,12 @@ X_RVRT_ENA = const(73)
 X_RVRT_S = const(74)
 X_LOCAL = const(75)
 X_OP = const(76)
-N_VALUES = const(77)
+X_STOR_MAX = const(77)
+X_STOR_MOD = const(78)
+X_STOR_OUT = const(79)
+X_STOR_IN = const(80)
+X_STOR_RVRT_S = const(81)
+N_VALUES = const(82)
 # offsets in model 1
 COMMON_MN = const(2)
 COMMON_MD = const(18)
@@ -39,6 +44,13 @@ WSET_RVRT = const(26)
 WSET_ENA_RVRT = const(30)
 WSET_RVRT_TMS = const(31)
 WSET_SF = const(55)
+# offsets in model 123
+INVERTER_CONN = const(4)
+# offsets in model 124
+STOR_MOD = const(5)
+STOR_OUT = const(12)
+STOR_RVRT = const(15)
+STOR_RATE_SF = const(25)
 # offsets in model 715
 CONTROLLER_HB = const(5)
 ALARM_RESET = const(7)
@@ -86,6 +98,28 @@ PCS_SET = (
 PCS_CONTROL = (
     715, 0, 9, 0, 0,
     b"\x02\x04\xff\x4b\x00\x08\x04\xff\x4c\x00"
+)
+# model 101, 102, 103: an older inverter's measurement
+INVERTER = (
+    103, 0, 42, 6, 32,
+    b"\x02\x01\x00\x22\x01\x07\x01\x07\x21\x01\x0a\x01\x07\x3e\x01\x0e\x00\x09\x1f\x00\x10\x01\x0b\x23\x03"
+    b"\x14\x00\x0f\x20\x00\x1b\x01\x16\x25\x01\x1d\x01\x18\x24\x01\x1f\x00\x1a\x26\x00\x21\x00\x1f\x3f\x01"
+    b"\x22\x00\x1f\x40\x01\x26\x04\xff\x3d\x00\x28\x06\xff\x2a\x00"
+)
+# model 120: its ratings
+INVERTER_RATING = (
+    120, 0, 26, 4, 23,
+    b"\x03\x01\x00\x41\x00\x17\x01\x14\x42\x00\x19\x01\x16\x43\x00"
+)
+# model 121: the setting that derates it
+INVERTER_SETTING = (
+    121, 0, 3, 22, 1,
+    b"\x02\x01\x00\x44\x00"
+)
+# model 124: its storage: limits in force
+STORAGE = (
+    124, 0, 16, 18, 8,
+    b"\x02\x01\x00\x4d\x00\x05\x05\xff\x4e\x00\x0c\x00\x07\x4f\x02\x0d\x00\x07\x50\x02\x0f\x01\xff\x51\x00"
 )
 # model 201, 202, 203, 204: meter, integers
 METER_INT = (

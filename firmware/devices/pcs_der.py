@@ -1,0 +1,122 @@
+"""The newer SunSpec dialect of an inverter: DER models 701, 702, 704, 714 and 715.
+
+Signs are SunSpec's own: 701 W and 704 WSet are positive for discharge.
+"""
+
+import time
+
+from micropython import const
+
+from firmware import image as im
+from firmware.devices import sunspec_tables as t
+from firmware.devices.pcs_dialect import Dialect, cut_off
+
+_HEARTBEAT_MS = const(1000)  # 715: "incremented every second by the controller"
+_STOP = const(0)  # 715 OpCtl
+_START = const(1)
+
+# 701 InvSt: off, sleeping, starting, running, throttled, shutting down, fault, standby
+_STATES = (
+    im.PCS_OFF,
+    im.PCS_OFF,
+    im.PCS_STARTING,
+    im.PCS_RUNNING,
+    im.PCS_RUNNING,
+    im.PCS_OFF,
+    im.PCS_FAULT,
+    im.PCS_STANDBY,
+)
+
+
+class Der(Dialect):
+    """Models 7xx."""
+
+    async def place(self) -> None:
+        """Find the blocks that this device has."""
+        sun = self.sun
+        self.main = await sun.block(t.PCS_AC)
+        self._set = self._control = -1  # addresses of models 704 and 715; -1: absent
+        self._set_scale = 0
+        self._reversion = False  # it has a reversion timer
+        await self.add_slow(t.PCS_CAPACITY, 2000, self._take_capacity)
+        await self.add_slow(t.PCS_DC, 200, self._take_dc)
+        await self.add_slow(t.PCS_SET, 500, self._take_setpoint)
+        await self.add_slow(t.PCS_HEAT, 2000, self.take_heat)
+        if 704 in sun.models:
+            self._set_scale = await sun.scale(704, t.WSET_SF)
+            self._set = sun.models[704][0]
+            self._reversion = sun.values[t.X_RVRT_S] != im.NO_VALUE and self.options["reversion_s"] > 0
+        if 715 in sun.models:
+            self._control = sun.models[715][0]
+
+    def forget(self) -> None:
+        """Nothing is known of what the PCS was told: everything is written again."""
+        super().forget()
+        self._beat_ms = time.ticks_add(time.ticks_ms(), -_HEARTBEAT_MS)
+        self._beat = 0
+
+    # ---- measuring -------------------------------------------------------------------------------------
+    def take(self) -> None:
+        """The AC block into the image."""
+        values = self.sun.values
+        inp = self.image.inp
+        state = values[t.X_STATE]
+        if 0 <= state < len(_STATES):
+            inp[im.PCS_STATE] = _STATES[state]
+        elif values[t.X_ON] == im.NO_VALUE:
+            inp[im.PCS_STATE] = im.NO_VALUE
+        else:
+            inp[im.PCS_STATE] = im.PCS_RUNNING if values[t.X_ON] else im.PCS_OFF
+        self.copy((im.PCS_P, im.PCS_Q, im.PCS_I, im.PCS_HZ, im.PCS_ALARM, im.PCS_GRID))
+        self.take_voltage()
+        self.image.heard(im.SEQ_PCS)
+
+    def _take_capacity(self) -> None:
+        """What it can do now: its rating, or the setting that derates it; charging falls back on the same."""
+        inp = self.image.inp
+        inp[im.PCS_P_DIS] = self.least(t.X_W_RTG, t.X_W_MAX, t.X_DIS_RTG, t.X_DIS_MAX)
+        charge = self.least(t.X_CHG_RTG, t.X_CHG_MAX)
+        inp[im.PCS_P_CHG] = charge if charge != im.NO_VALUE else self.least(t.X_W_RTG, t.X_W_MAX)
+
+    def _take_dc(self) -> None:
+        self.copy((im.PCS_DC_V, im.PCS_DC_I, im.PCS_DC_P))
+
+    def _take_setpoint(self) -> None:
+        values = self.sun.values
+        enabled = values[t.X_SET_ENA] == 1 and values[t.X_SET_MOD] == 1
+        self.image.inp[im.PCS_SETPOINT] = values[im.PCS_SETPOINT] if enabled else im.NO_VALUE
+
+    # ---- commanding ------------------------------------------------------------------------------------
+    async def command(self, watts: int, run: int, refresh: bool, asleep: bool) -> None:
+        """The setpoint first, then start or stop, then the heartbeat."""
+        if self._set >= 0:
+            setpoint = cut_off(watts, self._set_scale)
+            if refresh or self.sent is None:
+                await self._write_everything(setpoint)
+            elif setpoint != self.sent:
+                self.put32(0, setpoint)
+                await self.write(self._set + t.WSET, 2)
+            self.sent = setpoint
+        if self._control >= 0:
+            if run != self.sent_run or asleep:
+                self.put16(0, _START if run else _STOP)
+                await self.write(self._control + t.OP_CTL, 1)
+                self.sent_run = run
+            now = time.ticks_ms()
+            if time.ticks_diff(now, self._beat_ms) >= _HEARTBEAT_MS:
+                self._beat_ms = now
+                self._beat = (self._beat + 1) & 0xFFFF
+                self.put32(0, self._beat)
+                await self.write(self._control + t.CONTROLLER_HB, 2)
+
+    async def _write_everything(self, setpoint: int) -> None:
+        """Setpoint, mode and enable in one write, so that no old setpoint acts in between; the timer before it."""
+        if self._reversion:
+            self.put16(0, 1)  # WSetEnaRvrt: stay enabled, at the reversion setpoint
+            self.put32(1, self.options["reversion_s"])
+            await self.write(self._set + t.WSET_ENA_RVRT, 3)
+        self.put16(0, 1)  # WSetEna
+        self.put16(1, 1)  # WSetMod: watts
+        self.put32(2, setpoint)
+        self.put32(4, 0)  # WSetRvrt
+        await self.write(self._set + t.WSET_ENA, 6 if self._reversion else 4)

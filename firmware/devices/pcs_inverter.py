@@ -1,0 +1,119 @@
+"""The older SunSpec dialect of an inverter: models 101 to 103, 120, 121, 123 and 124 (storage).
+
+Model 124 knows no setpoint, only limits in percent of WChaMax, each of which may be negative: a discharge
+limit of p and a charge limit of -p leave nothing but p, and the other way round for charging.  That is how
+the makers of such inverters mean it, and it is the only way to a given power there.
+"""
+
+from micropython import const
+
+from firmware import image as im
+from firmware.devices import sunspec_tables as t
+from firmware.devices.pcs_dialect import Dialect, cut_off
+from modbus import ModbusError
+
+_BOTH = const(3)  # 124 StorCtl_Mod: the charge limit and the discharge limit are in force
+_LARGEST = const(32767)
+
+# 103 St, from 1: off, sleeping, starting, tracking, throttled, shutting down, fault, standby
+_STATES = (
+    im.PCS_OFF,
+    im.PCS_OFF,
+    im.PCS_STARTING,
+    im.PCS_RUNNING,
+    im.PCS_RUNNING,
+    im.PCS_OFF,
+    im.PCS_FAULT,
+    im.PCS_STANDBY,
+)
+
+
+class Inverter(Dialect):
+    """Models 1xx."""
+
+    async def place(self) -> None:
+        """Find the blocks that this device has.  Raises ModbusError if it cannot be given a power."""
+        sun = self.sun
+        for model in (103, 102, 101):
+            if model in sun.models:
+                self.main = await sun.block(t.INVERTER, model)
+                break
+        if self.main is None or 124 not in sun.models:
+            raise ModbusError("no models 701 and 704, nor 103 and 124")
+        await self.add_slow(t.INVERTER_RATING, 2000, self._take_capacity)
+        await self.add_slow(t.INVERTER_SETTING, 2000, self._take_capacity)
+        await self.add_slow(t.STORAGE, 500, self._take_storage)
+        values = sun.values
+        self._full_w = values[t.X_STOR_MAX] if values[t.X_STOR_MAX] != im.NO_VALUE else values[t.X_W_RTG]
+        if self._full_w == im.NO_VALUE or self._full_w <= 0:
+            raise ModbusError("neither 124 WChaMax nor 120 WRtg says what 100 % is")
+        self._scale = await sun.scale(124, t.STOR_RATE_SF)
+        self._storage = sun.models[124][0]
+        self._reversion = values[t.X_STOR_RVRT_S] != im.NO_VALUE and self.options["reversion_s"] > 0
+        self._connect = sun.models[123][0] if 123 in sun.models else -1
+
+    # ---- measuring -------------------------------------------------------------------------------------
+    def take(self) -> None:
+        """The inverter block into the image.  Its DC current has no sign: that of DC power is taken."""
+        values = self.sun.values
+        inp = self.image.inp
+        state = values[t.X_STATE]
+        inp[im.PCS_STATE] = _STATES[state - 1] if 1 <= state <= len(_STATES) else im.NO_VALUE
+        self.copy((im.PCS_P, im.PCS_Q, im.PCS_I, im.PCS_HZ, im.PCS_ALARM, im.PCS_DC_V, im.PCS_DC_P))
+        current = values[im.PCS_DC_I]
+        inp[im.PCS_DC_I] = -current if current > 0 and values[im.PCS_DC_P] < 0 else current
+        frequency = values[im.PCS_HZ]
+        inp[im.PCS_GRID] = 1 if frequency > 0 and inp[im.PCS_STATE] != im.PCS_OFF else 0
+        self.take_voltage()
+        self.take_heat()
+        self.image.heard(im.SEQ_PCS)
+
+    def _take_capacity(self) -> None:
+        inp = self.image.inp
+        inp[im.PCS_P_DIS] = self.least(t.X_W_RTG, t.X_W_MAX, t.X_DIS_RTG)
+        inp[im.PCS_P_CHG] = self.least(t.X_W_RTG, t.X_W_MAX, t.X_CHG_RTG, t.X_STOR_MAX)
+
+    def _take_storage(self) -> None:
+        """The setpoint it follows, if its two limits leave just one."""
+        values = self.sun.values
+        rate = values[t.X_STOR_OUT]  # 0.01 %
+        setpoint = im.NO_VALUE
+        if values[t.X_STOR_MOD] == _BOTH and rate != im.NO_VALUE and values[t.X_STOR_IN] == -rate:
+            setpoint = _percent_of(values[t.X_STOR_MAX], rate)
+        self.image.inp[im.PCS_SETPOINT] = setpoint
+
+    # ---- commanding ------------------------------------------------------------------------------------
+    async def command(self, watts: int, run: int, refresh: bool, asleep: bool) -> None:
+        """Both limits in one write; then, the first time and on refresh, that they are in force; then the relay."""
+        rate = self._rate(watts)
+        whole = refresh or self.sent is None
+        if whole and self._reversion:
+            self.put16(0, self.options["reversion_s"])
+            await self.write(self._storage + t.STOR_RVRT, 1)
+        if whole or rate != self.sent:
+            self.put16(0, rate)  # OutWRte
+            self.put16(1, -rate)  # InWRte
+            await self.write(self._storage + t.STOR_OUT, 2)
+        if whole:
+            self.put16(0, _BOTH)
+            await self.write(self._storage + t.STOR_MOD, 1)
+        self.sent = rate
+        if self._connect >= 0 and (run != self.sent_run or asleep):
+            self.put16(0, 1 if run else 0)
+            await self.write(self._connect + t.INVERTER_CONN, 1)
+            self.sent_run = run
+
+    def _rate(self, watts: int) -> int:
+        """Percent of WChaMax in units of the scale factor, cut off towards zero."""
+        fine = abs(watts) * 1000000 // self._full_w  # in steps of 0.0001 %
+        size = min(cut_off(fine, self._scale + 4), _LARGEST)
+        return size if watts >= 0 else -size
+
+
+def _percent_of(full: int, rate: int) -> int:
+    """`rate` (0.01 %) of `full` watts, without leaving 30 bits for what inverters are built for."""
+    if full == im.NO_VALUE:
+        return im.NO_VALUE
+    size = abs(rate)
+    watts = full // 10000 * size + full % 10000 * size // 10000
+    return watts if rate >= 0 else -watts
