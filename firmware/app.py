@@ -14,8 +14,10 @@ from micropython import const
 from unload import unload
 
 from firmware import image as im
+from firmware.callbacks import Worker
 from firmware.config import PowerConfig
 from firmware.errors import ConfigError
+from firmware.latch import Latch
 from firmware.manager import PowerManager
 from firmware.metering import Metering
 from firmware.services.console import Console
@@ -68,7 +70,10 @@ class App:
         self.pm = PowerManager(self.site.config, self.site.image, self.site.has)
         self.metering = Metering(self.site.config.cycle_ms)
         self.console = Console(self)
-        self._seen = {"control": 0, "events": 0}
+        self.latch = Latch(self.pm)
+        self.callbacks = Worker(self.pm.events)
+        self._coroutines: list = []  # of async callbacks, handed over by their thread
+        self._seen = {"control": 0, "house": 0}
         self.restarts: dict = {}
 
     def run(self) -> None:
@@ -94,13 +99,13 @@ class App:
 
     async def _main(self) -> None:
         loop = asyncio.get_event_loop()
-        self.pm.events.start_task = loop.create_task
+        self.pm.events.start_task = self._coroutines.append
         for name, box in self.site.buses.items():
             loop.create_task(self._keep(name, box))
         for name, box in self.site.devices.items():
             loop.create_task(self._keep(name, box))
         loop.create_task(self._keep("console", self.console))
-        loop.create_task(self._dispatch())
+        loop.create_task(self._house())
         loop.create_task(self._control())
         await self._watch()
 
@@ -127,15 +132,16 @@ class App:
                 wait = 0
             await asyncio.sleep_ms(wait)
 
-    async def _dispatch(self) -> None:
-        """Callbacks, a few at a time."""
-        events = self.pm.events
+    async def _house(self) -> None:
+        """What is due a few times a second: the emergency latch, callbacks."""
+        loop = asyncio.get_event_loop()
         while True:
-            for _ in range(8):
-                if not events.dispatch():
-                    break
-            self._seen["events"] = 0
-            await asyncio.sleep_ms(20)
+            self.latch.step()
+            self.callbacks.step()
+            while self._coroutines:
+                loop.create_task(self._coroutines.pop(0))
+            self._seen["house"] = 0
+            await asyncio.sleep_ms(100)
 
     async def _keep(self, name: str, box) -> None:
         """Run a device, bus or service for ever; what it raises is printed, and it starts again."""

@@ -85,6 +85,8 @@ class Charger:
     def step(self, now, par, watts: int, target: int) -> int:
         """This cycle's request in W (<= 0), setting OP_I_CHG for the method; `done` afterwards says if it is over."""
         par[im.OP_SOC_MAX] = target
+        if target >= par[im.PAR_SOC_MAX]:
+            par[im.OP_SOC_MAX] = im.FREE  # the ceiling itself bounds it, which a wanted full charge lifts
         now[im.CMD_BALANCE] = self._balance
         amps = self._current
         request = -watts
@@ -111,6 +113,8 @@ class Charger:
 
     def done(self, now, par, target: int) -> bool:
         """Target reached, the stages used up, the BMS full, or the voltage held at the tail current long enough."""
+        if target >= par[im.PAR_SOC_MAX] and now[im.BMS_REQUESTS] > 0 and now[im.BMS_REQUESTS] & im.BMS_REQ_FULL_CHARGE:
+            target = 10000
         if now[im.SOC] != im.NO_VALUE and now[im.SOC] >= target - DONE_BAND:
             return True
         if self._method == 2 and par[im.OP_I_CHG] == 0:

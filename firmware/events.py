@@ -169,18 +169,19 @@ class Events:
 
     def _run(self, callback: Callback, event: int, data: int) -> None:
         self.running_since = time.ticks_ms()
-        self.running = callback
+        self.running = callback  # a watcher suspends it if it never comes back, and sets running to None
         try:
             result = callback.fn(event, data, callback.user_data)
             if hasattr(result, "send"):
                 if self.start_task is None:
                     raise RuntimeError("an async callback needs the running application")
-                self.start_task(self._finish(callback, result))
+                self.start_task(self._finish(callback, result))  # it must be safe to call from this thread
             else:
                 callback.failures = 0
         except Exception as error:
             self._failed(callback, error)
-        self.running = None
+        if self.running is callback:
+            self.running = None
 
     async def _finish(self, callback: Callback, coroutine) -> None:
         try:

@@ -12,6 +12,7 @@ INFO = const(0)
 WARNING = const(1)
 FAULT = const(2)
 EMERGENCY = const(3)
+SEVERITIES = ("info", "warning", "fault", "emergency")
 
 # reactions
 NOTHING = const(0)
@@ -59,7 +60,7 @@ def mask(column: int, wanted: int) -> int:
     """The bits of all faults that have `wanted` in a column: 4 severity, 5 reaction (any of its bits)."""
     bits = 0
     for i in range(len(TABLE)):
-        value = TABLE[i][column]
+        value = int(TABLE[i][column])
         if value == wanted if column == 4 else value & wanted:
             bits |= 1 << i
     return bits

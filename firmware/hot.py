@@ -144,6 +144,7 @@ _EMS_P_CHG = const(58)
 _EMS_P_DIS = const(59)
 _BMS_REQ_NO_CHARGE = const(1)
 _BMS_REQ_NO_DISCHARGE = const(2)
+_BMS_REQ_FULL_CHARGE = const(16)
 _BMS_PROT_OVER_V = const(1)
 _BMS_PROT_UNDER_V = const(2)
 _BMS_PROT_OVER_T = const(4)
@@ -383,6 +384,9 @@ def limit_battery(img: ptr32, par: ptr32, chg: int):
         gap = (((img[_SOC_LOW] + b) & m) - b) - gap
     else:
         gap = par[_PAR_SOC_MAX]
+        q = ((img[_BMS_REQUESTS] + b) & m) - b
+        if q != none and (q & _BMS_REQ_FULL_CHARGE) != 0 and img[_AGE + _SEQ_BMS_FLAGS] <= par[_PAR_STALE_BMS]:
+            gap = 10000  # the BMS wants to see the cells full, to find its 100 % again
         if par[_OP_SOC_MAX] < gap:
             gap = par[_OP_SOC_MAX]
         gap = gap - (((img[_SOC_HIGH] + b) & m) - b)

@@ -18,7 +18,7 @@ from firmware.config import PowerConfig
 from firmware.discharging import DischargeParams, Discharger
 from firmware.errors import PowerError, in_range
 from firmware.events import Event, Events
-from firmware.faults import TABLE, debounce_rows, names
+from firmware.faults import SEVERITIES, TABLE, debounce_rows, names
 from firmware.flows import Grid
 from firmware.modes import Mode, refusal
 from firmware.reports import stats as _stats
@@ -27,6 +27,8 @@ from firmware.supervisor import Supervisor
 _MINUTES_MAX = const(10080)  # a week
 _LIMIT_DEBOUNCE_MS = const(1000)
 _AHEAD_MS = const(0x20000000)  # half of the ticks' range
+_ISLAND = "island"
+_FORCE_CHARGE = "bms force charge"  # 5 % of the rating, inside every limit
 
 
 class PowerManager:
@@ -34,9 +36,11 @@ class PowerManager:
 
     def __init__(self, config=None, image=None, has: int = im.HAS_BMS | im.HAS_PCS) -> None:
         """A manager in STANDBY.  config: a PowerConfig; image: an Image; has: image.HAS_* bits of the site's devices."""
+        if config is None:
+            config = PowerConfig()
+        self.config = config
         self.image = image or im.Image()
         self._lock = self.image.lock
-        self.config = config or PowerConfig()
         self._has = has
         self.events = Events(self._lock)
         self._claims = rq.Claims()
@@ -54,6 +58,8 @@ class PowerManager:
         self._was_flow = 0
         self._was_grid = -1
         self._snapshot = array("i", self.image.now)
+        self._copy = memoryview(self._snapshot)
+        self._now_view = memoryview(self.image.now)
         self.lock_wait_us = 0  # the longest the cycle ever waited for the lock
         self._scheduling = True
         self._apply_config()
@@ -278,6 +284,11 @@ class PowerManager:
             self._states.enter(Mode.STANDBY)
 
     @property
+    def emergency_cause(self) -> int:
+        """What led to EMERGENCY: a row of faults.TABLE, -1 for a command."""
+        return self._states.emergency_cause
+
+    @property
     def is_emergency(self) -> bool:
         """EMERGENCY is latched."""
         return self.image.now[im.MODE] == Mode.EMERGENCY
@@ -319,9 +330,29 @@ class PowerManager:
     def stats(self) -> dict:
         """Everything at one instant; keys and units in reports.stats."""
         with self._lock:
-            memoryview(self._snapshot)[:] = memoryview(self.image.now)
-            snapshot = self._snapshot
-            return _stats(snapshot)
+            self._copy[:] = self._now_view
+            return _stats(self._snapshot, self.image.par, self.config)
+
+    def faults(self) -> "list[dict]":
+        """Every fault that is active or has ever been raised since boot: name, severity, active, times raised."""
+        with self._lock:
+            active = self.image.now[im.FAULTS]
+            counts = [self._fault_state[3 * i + 2] for i in range(len(TABLE))]
+        return [
+            {"name": row[0], "severity": SEVERITIES[row[4]], "active": bool(active >> i & 1), "count": counts[i]}
+            for i, row in enumerate(TABLE)
+            if counts[i]
+        ]
+
+    def curtail(self, discharge_kw: "float | None" = None, charge_kw: "float | None" = None) -> None:
+        """An EMS's power limits for both directions, on top of all others; None frees that direction."""
+        for name, kw in (("discharge_kw", discharge_kw), ("charge_kw", charge_kw)):
+            if kw is not None:
+                in_range(name, kw, 0, 1000, "kW")
+        with self._lock:
+            par = self.image.par
+            par[im.EMS_P_DIS] = im.FREE if discharge_kw is None else int(discharge_kw * 1000)
+            par[im.EMS_P_CHG] = im.FREE if charge_kw is None else int(charge_kw * 1000)
 
     def register_callback(self, event: int, fn, user_data=None) -> None:
         """Call fn(event, event_data, user_data) for an Event, or for all (Event.ALL).  fn is plain or async."""
@@ -358,6 +389,7 @@ class PowerManager:
         if changed:
             self._states.faults_changed(changed)
         self._states.step(dt)
+        self._automatic()
         self._request(hot.age_claims(self._claims.table, rq.IDLE, dt))
         hot.limit_battery(now, par, 0)
         hot.limit_battery(now, par, 1)
@@ -367,6 +399,23 @@ class PowerManager:
         hot.account(now)
         hot.classify_flow(now, par)
         self._announce()
+
+    def _automatic(self) -> None:
+        """The manager's own claims: serving an island's load, and the charge that a BMS needs for its cells' sake."""
+        now = self.image.now
+        par = self.image.par
+        claims = self._claims
+        kind = par[im.PAR_GRID_TYPE]
+        islanded = kind == 0 or (kind == 1 and now[im.GRID_OK] == 0)
+        if islanded and now[im.NET_P] != im.NO_VALUE and now[im.GATE] & im.GATE_CLOSED == 0:
+            claims.put(rq.GRID_SERVICE, now[im.NET_P], rq.FOREVER, rq.POWER, 0, _ISLAND)
+        elif claims.owners[rq.GRID_SERVICE] is _ISLAND:
+            claims.drop(rq.GRID_SERVICE)
+        flags = now[im.BMS_REQUESTS]
+        if flags != im.NO_VALUE and flags & im.BMS_REQ_FORCE_CHARGE and now[im.AGE + im.SEQ_BMS_FLAGS] <= par[im.PAR_STALE_BMS]:
+            claims.put(rq.PROTECTION, -(par[im.PAR_P_CHG] // 20), rq.FOREVER, rq.POWER, 0, _FORCE_CHARGE)
+        else:
+            claims.drop(rq.PROTECTION)
 
     def _request(self, answer: int) -> None:
         """Let the winning claim ask: REQUEST_P, REQUEST_BY, and the mode that goes with it."""

@@ -37,12 +37,17 @@ def _scaled(value: int, divisor: int):
     return None if value == im.NO_VALUE else value / divisor
 
 
-def stats(now) -> dict:
+def stats(now, par, config) -> dict:
     """power, request, command, limits in kW (+ discharge); voltage V; current A (+ discharge); soc, soh %; energy kWh AC.
 
     None is "not measured".  `binding` names the limit that bounds the direction of the request and `reason` says it
-    in words; grid_power is + import.
+    in words; grid_power is + import.  available_discharge / _charge are kWh at the AC terminals down to the floor and
+    up to the ceiling, at this state of health.
     """
+    soc = now[im.SOC]
+    health = now[im.BMS_SOH] if now[im.BMS_SOH] != im.NO_VALUE else 10000
+    step_kwh = config.module_count * config.module_energy * health / 100000000  # of 0.01 % SoC
+    floor = max(par[im.PAR_SOC_MIN], 0 if par[im.OP_SOC_MIN] == im.FREE else par[im.OP_SOC_MIN])
     charge = now[im.REQUEST_P] < 0
     why = NAMES[now[im.WHY_CHG if charge else im.WHY_DIS]]
     limit = now[im.LIMIT_CHG if charge else im.LIMIT_DIS]
@@ -86,6 +91,8 @@ def stats(now) -> dict:
         "energy_out": energy_out / 1000,
         "energy_in_wh": energy_in,
         "energy_out_wh": energy_out,
+        "available_discharge": None if soc == im.NO_VALUE else max(0, soc - floor) * step_kwh * par[im.PAR_EFF] / 1000,
+        "available_charge": None if soc == im.NO_VALUE else max(0, par[im.PAR_SOC_MAX] - soc) * step_kwh * 1000 / par[im.PAR_EFF],
         "efficiency": efficiency,
         "flow": Flow.name(now[im.FLOW]),
         "paths": [name for bit, name in PATHS if now[im.FLOW_PATHS] & bit],

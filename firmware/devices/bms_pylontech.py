@@ -1,9 +1,10 @@
 """Pylontech-style battery management system on CAN: polls it, checks what it says, fills BMS_* and CELL_* slots.
 
-`variant` "hv" is the 29-bit high-voltage protocol (pylontech_hv.py).  0 is data here: a limit of 0 A means stop.
-A frame that is short, or holds a value that cannot be true, is refused as a whole and counted, and its group is
-not heard, so its age grows.  The protocol has no command for balancing: CMD_BALANCE is left to the BMS, whose
-own balancing shows in BMS_REQUESTS.
+`variant` says which frames: "hv" the 29-bit high-voltage protocol (pylontech_hv.py), "lv" the 11-bit one in all its
+editions (pylontech_lv.py); only that table is loaded.  0 is data here: a limit of 0 A means stop.  A frame that is
+short, or holds a value that cannot be true, is refused as a whole and counted, and its group is not heard, so its
+age grows.  Neither protocol has a command for balancing: CMD_BALANCE is left to the BMS, whose own balancing shows
+in BMS_REQUESTS.
 """
 
 import asyncio
@@ -16,25 +17,30 @@ from firmware import image as im
 
 OPTIONS = (
     ("bus", "str", config.REQUIRED, 0, 0, "name of the CAN bus"),
-    ("variant", ("hv",), "hv", 0, 0, "hv: 29-bit ids, high voltage"),
-    ("address", "int", 0, 0, 15, "the battery's address, x in 0x421x"),
-    ("period_ms", "int", 1000, 100, 10000, "ms between polls"),
+    ("variant", ("hv", "lv"), "hv", 0, 0, "hv: 29-bit ids, high voltage; lv: 11-bit ids, below 327 V"),
+    ("address", "int", 0, 0, 15, "hv: the battery's address, x in 0x421x"),
+    ("period_ms", "int", 1000, 100, 10000, "ms between polls (lv: keep-alives)"),
     ("byte_order", ("little", "big"), "little", 0, 0, "of 16-bit values; some makers swap them"),
-    ("current_offset", "int", 30000, 0, 65535, "0.1 A, the raw value that means 0 A"),
+    ("current_offset", "int", 30000, 0, 65535, "hv: 0.1 A, the raw value that means 0 A"),
     ("current_positive", ("charge", "discharge"), "charge", 0, 0, "which way a positive current flows on this bus"),
     ("discharge_limit_sign", ("either", "positive", "negative"), "either", 0, 0, "sign of the discharge current limit"),
     ("current_max", "int", 1000, 1, 3000, "A; a current or limit beyond it cannot be true"),
     ("voltage_max", "int", 1500, 10, 1500, "V; a battery voltage beyond it cannot be true"),
-    ("wake", "bool", True, 0, 0, "wake a sleeping pack when the contactors are wanted closed"),
+    ("wake", "bool", True, 0, 0, "hv: wake a sleeping pack when the contactors are wanted closed"),
 )
 
+# how a value lies in the frame
 _U8 = const(0)
-_U16 = const(1)
-_S16 = const(2)
-_CURRENT = const(3)
-_CHARGE_LIMIT = const(4)
-_DISCHARGE_LIMIT = const(5)
-_SLOTS = const(32)  # BMS and cell slots are 10 to 26
+_S16 = const(2)  # 1 is u16
+_BITS3 = const(3)  # the low three bits of a byte
+# what it is
+_CURRENT = const(1)  # less the offset option, turned into + discharge
+_CHARGE_LIMIT = const(2)
+_DISCHARGE_LIMIT = const(3)
+_OPTIONAL = const(4)  # NO_VALUE where the frame ends before it
+_FINE_SOC = const(5)  # 0.01 %, believed where it agrees with the whole percents
+
+_ANY = const(-1)
 _BAD_LENGTH = const(-1)
 _BAD_PAIR = const(-2)
 
@@ -45,34 +51,38 @@ class Device:
     def __init__(self, name, options, image, buses):
         if options["bus"] not in buses:
             raise ValueError("devices.%s.bus: no bus named %r" % (name, options["bus"]))
-        from firmware.devices import pylontech_hv as protocol
-
+        if options["variant"] == "hv":
+            from firmware.devices import pylontech_hv as protocol
+        else:
+            from firmware.devices import pylontech_lv as protocol
         self._protocol = protocol
         self._image = image
         self._bus = buses[options["bus"]]
-        self._address = options["address"]
+        self._address = options["address"] if protocol.ADDRESSED else 0
+        self._offset = options["current_offset"] if protocol.ADDRESSED else 0
         self._period_ms = options["period_ms"]
-        self._big = options["byte_order"] == "big"
-        self._offset = options["current_offset"]
-        self._charge_sign = -1 if options["current_positive"] == "charge" else 1
+        self._order = options["byte_order"]
+        self._swap = 1 if self._order == "big" else 0
+        self._current_sign = -1 if options["current_positive"] == "charge" else 1
         self._limit_sign = {"either": 0, "positive": 1, "negative": -1}[options["discharge_limit_sign"]]
         self._current_max = options["current_max"] * 10
         self._voltage_max = options["voltage_max"] * 10
         self._wake = options["wake"]
         self._poller = protocol.Poller()
-        self._scratch = array("i", [0] * _SLOTS)
-        self._parts = array("b", [0] * 9)  # which frames of each group have arrived since it was last heard
+        self._scratch = array("i", [0] * im.N_INPUTS)  # a group as it comes in, frame by frame
+        self._scratch[im.BMS_STATUS] = im.NO_VALUE  # lv does not tell it
+        self._parts = array("b", [0] * 9)  # which frames of each group have come since it was last heard
         self._equipment = [None] * len(protocol.EQUIPMENT)
         self.frames = 0
         self.rejected = 0
         self.timeouts = 0
         self.send_errors = 0
-        self._heard_at_poll = 0
         self._error_id = 0  # of the last refused frame, with the slot (or _BAD_*) and the value that was refused
         self._error_slot = 0
         self._error_value = 0
+        own = 0xF if protocol.ADDRESSED else 0
         for can_id, mask in protocol.SUBSCRIBE:
-            self._bus.subscribe(can_id | self._address, mask | 0xF, protocol.EXTENDED, self._on_frame)
+            self._bus.subscribe(can_id | self._address, mask | own, protocol.EXTENDED, self._on_frame)
 
     def _on_frame(self, can_id, data, _flags):
         """One frame of this battery.  Runs inside the bus's drain: allocates nothing."""
@@ -89,55 +99,70 @@ class Device:
 
     def _take(self, frame, data):
         base, length, group, part, parts, fields = frame
-        if len(data) != length:
+        if len(data) < length:
             self._refuse(base, _BAD_LENGTH, len(data))
             return
-        scratch = self._scratch
         for i in range(len(fields)):
-            field = fields[i]
-            value = self._value(field, data)
-            if not self._plausible(field, value):
-                self._refuse(base, field[0], value)
+            if not self._read(base, fields[i], data):
                 return
-            scratch[field[0]] = value
-        if not fields:
-            self._protocol.flags(base, data, self._big, scratch)
-        elif not self._pairs_hold(base, fields):
+        if fields and not self._pairs_hold(base, fields):
             return
+        self._read_flags(base, data)
         self.frames += 1
         self._parts[group] |= part
-        if self._parts[group] == parts:
+        if self._parts[group] & parts == parts:
             self._parts[group] = 0
             self._publish(group)
 
-    def _value(self, field, data):
-        """The field's value in the unit of its slot."""
-        at = field[1]
-        kind = field[2]
+    def _read(self, base, field, data):
+        """One value into the scratch array, in its slot's unit; False if it cannot be true (counted)."""
+        slot, at, kind, role, add, multiply, divide, low, high = field
+        if role >= _OPTIONAL and at + 2 > len(data):
+            if role == _OPTIONAL:
+                self._scratch[slot] = im.NO_VALUE
+            return True
         if kind == _U8:
             raw = data[at]
-        elif self._big:
-            raw = data[at] << 8 | data[at + 1]
+        elif kind == _BITS3:
+            raw = data[at] & 7
         else:
-            raw = data[at + 1] << 8 | data[at]
-        if kind == _S16 and raw & 0x8000:
-            raw -= 65536
-        if kind == _CURRENT:
-            return (raw - self._offset) * self._charge_sign
-        if kind == _CHARGE_LIMIT:
-            return raw - self._offset
-        if kind == _DISCHARGE_LIMIT:
-            raw -= self._offset
-            return abs(raw) if self._limit_sign == 0 else raw * self._limit_sign
-        return (raw + field[3]) * field[4] // field[5]
+            raw = data[at + (1 ^ self._swap)] << 8 | data[at + self._swap]
+            if kind == _S16 and raw & 0x8000:
+                raw -= 65536
+        value = (raw + add) * multiply // divide
+        if role == _FINE_SOC:
+            if -100 <= value - self._scratch[slot] <= 100 and value <= 10000:
+                self._scratch[slot] = value
+            return True
+        if _CURRENT <= role <= _DISCHARGE_LIMIT:
+            value -= self._offset
+            if role == _CURRENT:
+                value *= self._current_sign
+            elif role == _DISCHARGE_LIMIT:
+                value = abs(value) if self._limit_sign == 0 else value * self._limit_sign
+            high = min(high, self._current_max)
+            low = max(low, 0 - self._current_max)
+        elif slot == im.BMS_V or slot == im.BMS_V_MAX:
+            high = min(high, self._voltage_max)
+        if not low <= value <= high:
+            self._refuse(base, slot, value)
+            return False
+        self._scratch[slot] = value
+        return True
 
-    def _plausible(self, field, value):
-        kind = field[2]
-        if kind >= _CURRENT and not 0 - self._current_max <= value <= self._current_max:
-            return False
-        if value > self._voltage_max and (field[0] == im.BMS_V or field[0] == im.BMS_V_MAX):
-            return False
-        return field[6] <= value <= field[7]
+    def _read_flags(self, base, data):
+        """The bits of this frame: first all off, then on what any of their rows finds."""
+        scratch = self._scratch
+        rows = self._protocol.FLAGS
+        for i in range(len(rows)):
+            if rows[i][0] == base:
+                scratch[rows[i][4]] &= 0xFFFF ^ rows[i][5]
+        for i in range(len(rows)):
+            row = rows[i]
+            if row[0] == base:
+                bits = data[row[1] ^ (self._swap & row[6])] & row[2]
+                if (bits != 0) if row[3] == _ANY else (bits == row[3]):
+                    scratch[row[4]] |= row[5]
 
     def _pairs_hold(self, base, fields):
         """A maximum is never below its minimum (a charge voltage of 0 is a stop, not a maximum)."""
@@ -173,34 +198,23 @@ class Device:
         self._image.heard(group)
 
     async def run(self):
-        """Poll for ever.  A poll that brought no operating data counts as a timeout."""
+        """Poll for ever.  Polls that brought no operating data count as timeouts."""
         now = self._image.now
         inp = self._image.inp
+        silent = 0
         while True:
             asleep = self._wake and inp[im.BMS_STATUS] == 0 and now[im.CMD_CONTACTOR] == 1
-            self._heard_at_poll = inp[im.SEQ_BMS]
-            if not self._poller.send(self._bus, asleep, self._equipment[1] is not None):
+            before = inp[im.SEQ_BMS]
+            if not self._poller.send(self._bus, asleep, self._equipment):
                 self.send_errors += 1
             await asyncio.sleep_ms(self._period_ms)
-            if inp[im.SEQ_BMS] == self._heard_at_poll:
+            silent = silent + 1 if inp[im.SEQ_BMS] == before else 0
+            if silent >= self._protocol.SILENT_POLLS:
                 self.timeouts += 1
 
     def equipment(self):
-        """What the battery says of itself (a dict, empty before it answered): cells, modules, voltage, Ah, maker."""
-        known = self._equipment
-        answer = {}
-        if known[1] is not None and len(known[1]) == 8:
-            sizes = known[1]
-            order = "big" if self._big else "little"
-            answer["cells"] = int.from_bytes(sizes[0:2], order)
-            answer["modules_in_series"] = sizes[2]
-            answer["cells_per_module"] = sizes[3]
-            answer["nominal_v"] = int.from_bytes(sizes[4:6], order)
-            answer["nominal_ah"] = int.from_bytes(sizes[6:8], order)
-        if known[2] is not None and known[3] is not None:
-            letters = [chr(b) for b in known[2] + known[3] if 32 <= b < 127]
-            answer["maker"] = "".join(letters).strip()
-        return answer
+        """What the battery says of itself (a dict, empty before it answered): maker, cells, voltage, Ah."""
+        return self._protocol.equipment(self._equipment, self._order)
 
     def last_error(self):
         """The last refused frame in words, or an empty text."""

@@ -1,0 +1,50 @@
+"""Runs callbacks in a thread of their own, so that one that blocks cannot hold the control loop.
+
+A callback that does not come back within STUCK_MS is suspended; its thread is left to it and the next one goes on.
+"""
+
+import _thread
+import time
+
+from micropython import const
+
+STUCK_MS = const(5000)
+_IDLE_MS = const(20)
+_STACK = const(8192)
+
+
+class Worker:
+    """The thread that dispatches events, started when the first callback is registered."""
+
+    def __init__(self, events) -> None:
+        self._events = events
+        self._number = 0  # of the thread in charge; an abandoned one sees that it no longer is
+        self.abandoned = 0
+
+    def step(self) -> None:
+        """Call a few times a second from the loop: starts the thread, replaces one that hangs."""
+        events = self._events
+        if self._number == 0:
+            if events.callbacks:
+                self._start()
+            return
+        stuck = events.running
+        if stuck is not None and time.ticks_diff(time.ticks_ms(), events.running_since) > STUCK_MS:
+            stuck.suspended = True
+            self.abandoned += 1
+            events.running = None
+            events.report(stuck, RuntimeError("has not returned for %d ms: suspended" % STUCK_MS))
+            self._start()
+
+    def _start(self) -> None:
+        self._number += 1
+        try:
+            _thread.stack_size(_STACK)
+        except (AttributeError, ValueError):
+            pass  # a port with a fixed stack
+        _thread.start_new_thread(self._run, (self._number,))
+
+    def _run(self, number: int) -> None:
+        while self._number == number:
+            if not self._events.dispatch():
+                time.sleep_ms(_IDLE_MS)
