@@ -2,6 +2,8 @@
 
 import random
 
+from tools.simsite.physics.plant import Plant
+
 # name -> meaning; the one list that scenarios, tests and the live view use
 FAULTS = {
     "bms_silent": "the BMS answers nothing on CAN",
@@ -23,6 +25,24 @@ FAULTS = {
 }
 CELL_OFFSET_V = 0.6
 TEMPERATURE_OFFSET_C = 40.0
+ALARM_MANUFACTURER = 1 << 16
+
+
+def plant_fault(plant: Plant, name: str, on: bool) -> bool:
+    """Start or end the faults that are in the plant itself; False if `name` is not one of them."""
+    if name == "cell_over_voltage":
+        plant.bms.cell_v_offset = CELL_OFFSET_V if on else 0.0
+    elif name == "over_temperature":
+        plant.bms.temperature_offset_c = TEMPERATURE_OFFSET_C if on else 0.0
+    elif name == "contactor_stuck":
+        plant.contactor_stuck = on
+    elif name == "grid_lost":
+        plant.grid_present = not on
+    elif name == "pcs_fault":
+        plant.pcs.alarm = ALARM_MANUFACTURER if on else 0
+    else:
+        return False
+    return True
 
 
 class WireFaults:

@@ -17,6 +17,7 @@ MONITOR_MS = 500
 READY_S = 30.0  # a board that has not answered by then has not booted
 ANSWER_S = 5.0
 EXPECT_S = 2.0  # an expectation may come true this much late (the console reports twice a second)
+BOOT_S = 5.0  # while devices announce themselves, their lines may cut a report in two
 EVENTS_KEPT = 200
 # Console lines no sound run prints: an exception, a site file that is refused, a task that had to start again.
 TROUBLE = ("Traceback", "MemoryError", "Task exception", " is refused; staying in", ": restarted after ")
@@ -202,7 +203,9 @@ class Session:
         try:
             data = json.loads(line)
         except json.JSONDecodeError:
-            self.problems.append(f"console: broken report {line[:60]!r}")
+            self._note("board", line)
+            if self.started and self.elapsed() > BOOT_S:
+                self.problems.append(f"console: broken report {line[:60]!r}")
             return
         if "event" in data:
             self._note("event", event_text(data["event"], data.get("data")))

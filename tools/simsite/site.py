@@ -11,7 +11,7 @@ from typing import Any
 from tools.simsite.auditor import Auditor
 from tools.simsite.bms_can import BmsOnCan
 from tools.simsite.canhub import CanHub
-from tools.simsite.faults import CELL_OFFSET_V, FAULTS, TEMPERATURE_OFFSET_C, WireFaults
+from tools.simsite.faults import FAULTS, WireFaults, plant_fault
 from tools.simsite.meter_device import MeterDevice
 from tools.simsite.pcs_device import PcsDevice
 from tools.simsite.physics.plant import Plant, PlantOptions, Profile
@@ -23,7 +23,6 @@ CATCH_UP_S = 0.5  # a host that stalled longer loses the time (the plant stands 
 AUDIT_S = 0.1
 BMS_PERIOD_S = 1.0
 ESTOP_PIN, CONTACTOR_PIN, FEEDBACK_PIN = 34, 25, 35
-ALARM_MANUFACTURER = 1 << 16
 
 # The default site of the product: firmware.PowerConfig's fields.
 POWER = {
@@ -201,7 +200,9 @@ class Site:
     def _switch(self, name: str, on: bool) -> None:
         if name not in FAULTS:
             raise ValueError(f"fault {name!r} is unknown; known: {', '.join(FAULTS)}")
-        bms, plant = self.bms, self.plant
+        bms = self.bms
+        if plant_fault(self.plant, name, on):
+            return
         if name in ("bms_silent", "bms_frozen"):
             setattr(bms, name[4:], on)
         elif name in ("pcs_silent", "pcs_refuses", "pcs_frozen"):
@@ -214,16 +215,6 @@ class Site:
             self.pcs_wire.bad_header = self.meter_wire.bad_header = bms.lossy = on
         elif name == "wrong_length":
             self.pcs_wire.bad_length = self.meter_wire.bad_length = bms.wrong_length = on
-        elif name == "cell_over_voltage":
-            plant.bms.cell_v_offset = CELL_OFFSET_V if on else 0.0
-        elif name == "over_temperature":
-            plant.bms.temperature_offset_c = TEMPERATURE_OFFSET_C if on else 0.0
-        elif name == "contactor_stuck":
-            plant.contactor_stuck = on
-        elif name == "grid_lost":
-            plant.grid_present = not on
-        elif name == "pcs_fault":
-            plant.pcs.alarm = ALARM_MANUFACTURER if on else 0
         elif name == "estop":
             self._output(ESTOP_PIN, int(on))
 

@@ -34,6 +34,7 @@ NOISE_A = 0.15
 CHARGE_BY_TEMPERATURE = ((0.0, 0.0), (0.1, 0.1), (10.0, 0.5), (15.0, 1.0), (45.0, 1.0), (55.0, 0.0))
 DISCHARGE_BY_TEMPERATURE = ((-20.0, 0.0), (-10.0, 0.5), (0.0, 1.0), (50.0, 1.0), (60.0, 0.0))
 CHARGE_BY_CELL_V = ((3.58, 1.0), (3.65, 0.0))
+ALL_FREE = (15.0, 45.0)  # degC
 DISCHARGE_BY_CELL_V = ((2.75, 0.0), (2.95, 1.0))
 
 
@@ -41,6 +42,8 @@ def share(points: tuple[tuple[float, float], ...], x: float) -> float:
     """The piecewise-linear curve through `points` at `x`."""
     if x <= points[0][0]:
         return points[0][1]
+    if x >= points[-1][0]:
+        return points[-1][1]
     for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
         if x <= x1:
             return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
@@ -140,16 +143,18 @@ class Bms:
     def limits_a(self) -> tuple[float, float]:
         """(charge, discharge) current limits, A, as it would tell them now."""
         high, low = self.pack.cell_voltages()
-        hot = self.pack.temperature_c + self.temperature_offset_c
+        return self._limits_a(high + self.cell_v_offset, low, *self._forbidden())
+
+    def _limits_a(self, high: float, low: float, no_charge: bool, no_discharge: bool) -> tuple[float, float]:
         cold = self.pack.temperature_c - 1.0
-        no_charge, no_discharge = self._forbidden()
-        charge = discharge = 0.0
-        if not no_charge:
-            charge = self.current_max_a * share(CHARGE_BY_CELL_V, high + self.cell_v_offset)
+        hot = self.pack.temperature_c + self.temperature_offset_c
+        charge = discharge = self.current_max_a
+        if not ALL_FREE[0] < cold <= hot < ALL_FREE[1]:  # else no curve takes anything away
             charge *= min(share(CHARGE_BY_TEMPERATURE, hot), share(CHARGE_BY_TEMPERATURE, cold))
-        if not no_discharge and self.pack.soc > 0.0:
-            discharge = self.current_max_a * share(DISCHARGE_BY_CELL_V, low)
             discharge *= min(share(DISCHARGE_BY_TEMPERATURE, hot), share(DISCHARGE_BY_TEMPERATURE, cold))
+        charge = 0.0 if no_charge else charge * share(CHARGE_BY_CELL_V, high)
+        empty = no_discharge or self.pack.soc <= 0.0
+        discharge = 0.0 if empty else discharge * share(DISCHARGE_BY_CELL_V, low)
         return int(charge * 10) / 10, int(discharge * 10) / 10
 
     def report(self) -> BmsReport:
@@ -157,8 +162,8 @@ class Bms:
         pack = self.pack
         high, low = pack.cell_voltages()
         high += self.cell_v_offset
-        charge, discharge = self.limits_a()
         no_charge, no_discharge = self._forbidden()
+        charge, discharge = self._limits_a(high, low, no_charge, no_discharge)
         gauss, noise = self._random.gauss, self.noise
         # With open contactors the current sensor reads its zero.
         current = round(pack.current_a + (gauss(0.0, NOISE_A * noise) if pack.current_a else 0.0), 1)
