@@ -1,0 +1,334 @@
+"""Documents and logs in flash: sealed, kept in two versions, migrated; written late; damage found and told."""
+
+import json
+import os
+import sys
+
+from flashwear import Wear
+from journal import Journal
+from safestore import Store, StoreError
+from writeback import WriteBack
+
+_ROOT = "/tmp/storage-%s-%d" % (sys.implementation.name, id(object()) & 0xFFFFFF)
+
+
+def _place(name):
+    """An empty directory of this test's own; what an earlier run left there goes."""
+    try:
+        os.mkdir(_ROOT)
+    except OSError:
+        pass
+    place = _ROOT + "/" + name
+    try:
+        os.mkdir(place)
+    except OSError:
+        pass
+    for left in os.listdir(place):
+        os.remove(place + "/" + left)
+    return place + "/doc.json"
+
+
+def _read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _write(path, data):
+    with open(path, "wb") as file:
+        file.write(data)
+
+
+def _refused(call, *args, **options):
+    try:
+        call(*args, **options)
+    except StoreError as error:
+        return str(error)
+    raise AssertionError("no StoreError")
+
+
+def _saved_twice(name, **options):
+    path = _place(name)
+    store = Store(path, 2, **options)
+    store.save({"value": 1})
+    store.save({"value": 2})
+    return path, Store(path, 2, **options)
+
+
+def test_what_was_saved_is_loaded():
+    path, store = _saved_twice("load")
+    assert store.load() == {"schema": 2, "value": 2}
+    assert (store.origin, store.problem) == ("current", "")
+
+
+def test_a_store_that_was_never_saved_is_none():
+    store = Store(_place("never"))
+    assert store.load() is None and store.load(fallback=False) is None
+    assert (store.origin, store.problem) == ("", "")
+
+
+def test_the_file_is_plain_json():
+    path, _ = _saved_twice("plain")
+    doc = json.loads(_read(path))
+    assert doc["value"] == 2 and len(doc["crc"]) == 8
+
+
+def test_any_flipped_bit_is_found_and_the_version_before_used():
+    path, store = _saved_twice("bits")
+    good = _read(path)
+    for at in range(len(good)):
+        for bit in (1, 128):
+            damaged = bytearray(good)
+            damaged[at] ^= bit
+            _write(path, damaged)
+            assert store.load() == {"schema": 2, "value": 1}, (at, bit)
+            assert store.origin == "previous" and path in store.problem
+
+
+def test_no_flipped_bit_changes_a_value_where_files_may_be_written_by_hand():
+    path, store = _saved_twice("hand-bits", by_hand=True)
+    good = _read(path)
+    for at in range(len(good) - 1):  # the last is the line break at the end
+        damaged = bytearray(good)
+        damaged[at] ^= 2
+        _write(path, damaged)
+        assert store.load()["value"] == (1 if store.problem else 2), at
+
+
+def test_any_length_cut_off_is_found():
+    path, store = _saved_twice("short", by_hand=True)
+    good = _read(path)
+    for length in range(len(good) - 1):
+        _write(path, good[:length])
+        assert store.load()["value"] == 1, length
+
+
+def test_a_hand_written_file_that_is_cut_short_is_refused_at_any_length():
+    path = _place("cut")
+    whole = b'{"schema": 1, "name": "a \\"quoted\\" {", "devices": {"bms": {"bus": "can0"}, "list": [1, 2]}}'
+    for length in range(len(whole)):
+        _write(path, whole[:length])
+        assert "is no JSON" in _refused(Store(path, 1, by_hand=True).load), whole[:length]
+    _write(path, whole)
+    assert Store(path, 1, by_hand=True).load()["name"] == 'a "quoted" {'
+
+
+def test_without_fallback_damage_is_an_error_that_offers_the_version_before():
+    path, store = _saved_twice("offer", by_hand=True)
+    _write(path, _read(path).replace(b"2", b"3"))
+    said = _refused(store.load, fallback=False)
+    assert "doc.json" in said and "CRC is wrong" in said and "restore_previous()" in said
+    assert store.restore_previous()["value"] == 1
+    assert store.load(fallback=False)["value"] == 1
+
+
+def test_saving_over_a_damaged_version_keeps_the_good_one_before():
+    path, _ = _saved_twice("keep")
+    _write(path, b"rubbish")
+    Store(path, 2).save({"value": 3})
+    store = Store(path, 2)
+    assert store.load()["value"] == 3 and store.previous()["value"] == 1
+
+
+def test_a_save_cut_between_its_two_renames_is_finished():
+    path, store = _saved_twice("renames")
+    os.rename(path, path + ".new")
+    assert store.load(fallback=False)["value"] == 2 and store.origin == "new"
+    store.save({"value": 3})
+    assert store.previous()["value"] == 2
+
+
+def test_when_both_versions_are_damaged_both_are_named():
+    path, store = _saved_twice("both")
+    _write(path, b"{}")
+    _write(path + ".old", b"")
+    said = _refused(store.load)
+    assert "doc.json:" in said and "doc.json.old:" in said
+
+
+def test_a_file_written_by_hand_is_accepted_only_where_allowed():
+    path = _place("hand")
+    _write(path, b'{"schema": 1, "value": 7}')
+    assert Store(path, 1, by_hand=True).load()["value"] == 7
+    assert "no CRC" in _refused(Store(path, 1).load)
+
+
+def test_files_that_are_not_ours_are_refused_with_the_reason():
+    path = _place("alien")
+    for data, said in (
+        (b'{"schema": 3}', "schema = 3: written by a newer firmware; allowed are 1 to 2"),
+        (b'{"value": 3}', "schema = None: allowed are 1 to 2"),
+        (b'{"schema": "1"}', "schema = '1': allowed are 1 to 2"),
+        (b"[1, 2]", "must be an object"),
+        (b"\x89PNG\r\n", "is no JSON"),
+        (b"", "is no JSON"),
+    ):
+        _write(path, data)
+        assert said in _refused(Store(path, 2, by_hand=True).load), data
+
+
+def test_an_older_schema_is_migrated_and_saved_as_the_current_one():
+    path = _place("migrate")
+    Store(path, 1).save({"power": 5})
+
+    def migrate(doc, from_schema):
+        assert from_schema == 1
+        doc["power_kw"] = doc.pop("power")
+        return doc
+
+    store = Store(path, 2, migrate)
+    doc = store.load()
+    assert doc == {"schema": 2, "power_kw": 5} and store.loaded_schema == 1
+    store.save(doc)
+    assert Store(path, 2).load() == doc
+    assert store.previous() == doc  # the version before, migrated on the way
+
+
+def test_a_migration_that_fails_is_a_clear_error():
+    path = _place("failing")
+    Store(path, 1).save({"a": 1})
+
+    def migrate(doc, from_schema):
+        return {"power_kw": doc["power"]}
+
+    assert "cannot be brought to 2" in _refused(Store(path, 2, migrate).load)
+    assert "cannot be brought to 2" in _refused(Store(path, 2).load)
+
+
+def test_a_log_gives_its_lines_back_in_order_with_those_still_waiting():
+    log = Journal(_place("log"))
+    for n in range(5):
+        log.append("line %d" % n)
+        if n == 2:
+            log.flush()
+    assert log.waiting == 2
+    assert list(log.lines()) == ["line %d" % n for n in range(5)]
+
+
+def test_a_log_is_bounded_and_loses_the_oldest():
+    path = _place("bounded")
+    log = Journal(path, limit=400, files=3)
+    for n in range(200):
+        log.append("event number %d" % n)
+        log.flush()
+    kept = list(log.lines())
+    assert kept == ["event number %d" % n for n in range(200 - len(kept), 200)]
+    assert 30 <= len(kept) <= 60
+    sizes = [os.stat(name)[6] for name in (path, path + ".1", path + ".2")]
+    assert max(sizes) <= 400
+
+
+def test_a_damaged_line_is_left_out_and_counted():
+    path = _place("damaged")
+    log = Journal(path)
+    for n in range(3):
+        log.append("line %d" % n)
+    log.flush()
+    _write(path, _read(path).replace(b"line 1", b"line 7") + b"torn")
+    assert list(log.lines()) == ["line 0", "line 2"] and log.damaged == 2
+
+
+def test_waiting_lines_are_bounded_and_the_lost_ones_counted():
+    log = Journal(_place("waiting"), waiting=3)
+    for n in range(5):
+        log.append("line %d" % n)
+    assert list(log.lines()) == ["line 2", "line 3", "line 4"] and log.lost == 2
+
+
+def test_line_breaks_are_refused():
+    log = Journal(_place("breaks"))
+    try:
+        log.append("one\ntwo")
+    except ValueError:
+        assert log.waiting == 0
+    else:
+        raise AssertionError("accepted")
+
+
+class Saves:
+    """Counts calls; fails while `broken`."""
+
+    def __init__(self):
+        self.count = 0
+        self.broken = False
+
+    def __call__(self):
+        if self.broken:
+            raise OSError(28)
+        self.count += 1
+
+
+def test_many_changes_become_one_save():
+    saves = Saves()
+    batch = WriteBack()
+    batch.add("energy", saves, 900, 900)
+    for now_s in range(3600):
+        batch.mark("energy")
+        batch.tick(now_s)
+    assert saves.count == 3
+
+
+def test_an_urgent_save_does_not_wait():
+    saves = Saves()
+    batch = WriteBack()
+    batch.add("faults", saves, 0, 0)
+    batch.mark("faults")
+    assert batch.tick(0) == "faults" and batch.tick(0) == ""
+
+
+def test_one_save_is_done_at_a_time_the_longest_due_first():
+    batch = WriteBack()
+    batch.add("a", Saves(), 5, 0)
+    batch.add("b", Saves(), 5, 0)
+    batch.tick(1)
+    batch.mark("b")
+    batch.tick(2)
+    batch.mark("a")
+    assert [batch.tick(20), batch.tick(20), batch.tick(20)] == ["b", "a", ""]
+
+
+def test_a_failed_save_is_counted_and_tried_again():
+    saves = Saves()
+    saves.broken = True
+    batch = WriteBack()
+    batch.add("energy", saves, 0, 0)
+    batch.mark("energy")
+    batch.tick(0)
+    assert batch.errors == 1 and "energy" in batch.last_error and batch.is_dirty("energy")
+    assert batch.tick(30) == ""
+    saves.broken = False
+    assert batch.tick(60) == "energy" and not batch.is_dirty("energy")
+
+
+def test_flush_saves_everything_now_and_says_whether_it_could():
+    good, bad = Saves(), Saves()
+    bad.broken = True
+    batch = WriteBack()
+    batch.add("good", good, 900, 900)
+    batch.add("bad", bad, 900, 900)
+    batch.mark("good")
+    assert batch.flush() and good.count == 1
+    batch.mark("bad")
+    assert not batch.flush()
+
+
+def test_the_wear_estimate_follows_the_last_day():
+    wear = Wear()
+    for hour in range(48):
+        wear.tick(hour * 3600)
+        for _ in range(4):
+            wear.wrote(3000)
+    day = wear.report(300)
+    assert day["writes"] == 192 and day["writes_per_day"] == 96
+    assert abs(day["erases_per_day"] - 96 * 1.3) < 0.1
+    for hour in range(48, 80):
+        wear.tick(hour * 3600)
+    assert wear.report(300)["writes_per_day"] == 0
+
+
+def test_fewer_free_blocks_and_more_writes_mean_fewer_years():
+    wear = Wear()
+    wear.wrote(3000)
+    years = wear.report(10)["years"]
+    assert 0 < years < wear.report(20)["years"]
+    wear.wrote(9000)
+    assert wear.report(10)["years"] < years

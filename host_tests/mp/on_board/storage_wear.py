@@ -1,0 +1,93 @@
+"""A year of default operation on LittleFS2 in a simulated 2 MB flash: counts erases and compares the wear estimate.
+
+    micropython storage_wear.py ROOT DAYS
+
+Prints one JSON object: what was counted, and what flashwear reckoned.
+"""
+
+import json
+import os
+import random
+import sys
+
+root, days = sys.argv[1], int(sys.argv[2])
+sys.path[:] = [root, root + "/lib", root + "/host_tests/mp/on_board", ".frozen"]
+
+from flash import BLOCK, Flash  # noqa: E402  (needs the path above)
+from flashwear import ENDURANCE, Wear  # noqa: E402
+from journal import Journal  # noqa: E402
+from safestore import Store  # noqa: E402
+from vfs import VfsLfs2, mount  # noqa: E402
+from writeback import WriteBack  # noqa: E402
+
+_BLOCKS = 512  # the file system of a 4 MB board
+_FIRMWARE = 400000  # bytes of modules that lie there and take no part in the wear
+
+
+def _fill():
+    """The firmware's own files."""
+    os.mkdir("/flash/lib")
+    for n in range(40):
+        with open("/flash/lib/module%d.mpy" % n, "wb") as file:
+            file.write(bytes(_FIRMWARE // 40))
+
+
+def main():
+    random.seed(4)
+    erases = [0] * _BLOCKS
+    flash = Flash(bytearray(b"\xff" * (_BLOCKS * BLOCK)), erases=erases)
+    VfsLfs2.mkfs(flash)
+    mount(VfsLfs2(flash), "/flash")
+    _fill()
+    free = os.statvfs("/flash")[3]
+    for n in range(_BLOCKS):
+        erases[n] = 0
+    wear = Wear()
+    stores = {name: Store("/flash/%s.json" % name, wear=wear) for name in ("energy", "schedules", "faults")}
+    log = Journal("/flash/log", limit=16384, files=2, wear=wear)
+    docs = {
+        "energy": {"in_wh": 0, "out_wh": 0, "throughput_wh": 0, "cycles_milli": 0},
+        "schedules": {"enabled": True, "entries": [{"id": n, "text": "x" * 150} for n in range(4)]},
+        "faults": {"latched": []},
+    }
+    batch = WriteBack()
+    for name in stores:
+        batch.add(name, lambda name=name: stores[name].save(docs[name]), 900 if name == "energy" else 30, 60)
+    batch.add("log", log.flush, 600, 600)
+    last = {}
+    for minute in range(days * 1440):
+        now_s = minute * 60
+        wear.tick(now_s)
+        docs["energy"]["in_wh"] += 700
+        batch.mark("energy")
+        if minute % 360 == 0:  # two entries start and end a day
+            batch.mark("schedules")
+        if random.random() < 40 / 1440:  # events
+            log.append("[9822,%d,%d,%d]" % (now_s % 86400, random.randrange(30), random.randrange(9)))
+            batch.mark("log")
+        if minute % 10080 == 5000:
+            batch.mark("faults")
+        while batch.tick(now_s):
+            pass
+        if minute and minute % 1440 == 0:
+            last = wear.report(free)
+    per_year = 365.25 / days
+    print(
+        json.dumps(
+            {
+                "saves": wear.writes,
+                "errors": batch.errors,
+                "erases": sum(erases),
+                "reckoned_erases": wear.tenths // 10,
+                "worst_block": max(erases),
+                "worst_block_a_year": max(erases) * per_year,
+                "mean_block_a_year": sum(erases) / free * per_year,
+                "years": ENDURANCE / (max(erases) * per_year),
+                "reckoned": last,
+                "free_blocks": free,
+            }
+        )
+    )
+
+
+main()

@@ -1,0 +1,104 @@
+"""A log of text lines in flash: bounded, rotated, appended to in batches, and whole after any power cut.
+
+Lines wait in RAM until `flush`, since every append costs an erase of flash.  NAME is filled up to its limit, then
+becomes NAME.1 (the one before it NAME.2 ...), and the oldest goes.  Every line carries a checksum, so that a damaged
+one is left out and counted, and the others stay readable.
+"""
+
+import os
+from binascii import crc32
+
+
+class Journal:
+    """Lines in at most `files` files of about `limit` bytes each; `waiting` bounds the lines kept in RAM."""
+
+    def __init__(self, path: str, limit: int = 8192, files: int = 2, waiting: int = 64, wear=None) -> None:
+        self.path = path
+        self.lost = 0  # lines dropped because too many waited
+        self.damaged = 0  # lines left out at the last reading
+        self._limit = limit
+        self._files = files
+        self._waiting = []
+        self._most_waiting = waiting
+        self._wear = wear
+
+    def append(self, line: str) -> None:
+        """Takes a line (without line breaks) to be written at the next flush."""
+        if "\n" in line or "\r" in line:
+            raise ValueError("a line of a journal cannot hold line breaks")
+        if len(self._waiting) >= self._most_waiting:
+            self._waiting.pop(0)
+            self.lost += 1
+        self._waiting.append(line)
+
+    @property
+    def waiting(self) -> int:
+        """Lines not yet in flash."""
+        return len(self._waiting)
+
+    def flush(self) -> None:
+        """Writes the waiting lines, all of them or (after a power cut) none.  OSError leaves them waiting."""
+        if not self._waiting:
+            return
+        data = b"".join([_sealed(line) for line in self._waiting])
+        size = _size(self.path)
+        if size and size + len(data) > self._limit:
+            self._rotate()
+            size = 0
+        with open(self.path, "ab") as file:
+            file.write(data)
+        self._waiting = []
+        if self._wear is not None:
+            self._wear.wrote(len(data), size)
+
+    def _rotate(self) -> None:
+        """Moves every file one on; the oldest is replaced by the one before it."""
+        for n in range(self._files - 1, 0, -1):
+            younger = self._name(n - 1)
+            if _size(younger):
+                os.rename(younger, self._name(n))
+
+    def _name(self, n: int) -> str:
+        return "%s.%d" % (self.path, n) if n else self.path
+
+    def lines(self):
+        """Every line, oldest first; those still waiting come last.  Reads as it goes and holds one line at a time."""
+        self.damaged = 0
+        for n in range(self._files - 1, -1, -1):
+            try:
+                file = open(self._name(n), "rb")
+            except OSError:
+                continue
+            try:
+                for raw in file:
+                    line = _unsealed(raw)
+                    if line is None:
+                        self.damaged += 1
+                    else:
+                        yield line
+            finally:
+                file.close()
+        for line in list(self._waiting):
+            yield line
+
+
+def _sealed(line: str) -> bytes:
+    data = line.encode()
+    return b"%08x %s\n" % (crc32(data), data)
+
+
+def _unsealed(raw: bytes):
+    """The text of a stored line; None where it is damaged."""
+    if raw[8:9] != b" " or raw[-1:] != b"\n" or b"%08x" % crc32(raw[9:-1]) != raw[:8]:
+        return None
+    try:
+        return raw[9:-1].decode()
+    except (UnicodeError, ValueError):
+        return None
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path)[6]
+    except OSError:
+        return 0
