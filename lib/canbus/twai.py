@@ -130,7 +130,7 @@ def _drain(registers, ids, info, ends, depth: int, first: int) -> int:
             b[entry + 1] = size
             i = 0
             while i < 8:
-                b[entry + 2 + i] = r[at + i] if i < size and not frame & 0x40 else 0
+                b[entry + 2 + i] = r[at + i] & 0xFF if i < size and not frame & 0x40 else 0
                 i += 1
             id_of[tail] = can_id
             e[1] = following
