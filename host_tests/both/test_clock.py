@@ -2,6 +2,7 @@
 
 import time
 
+import micropython
 from civil import day_number, text_of
 from posixtz import PosixTZ
 
@@ -193,3 +194,15 @@ def test_times_that_cannot_be_are_refused_with_the_range():
         else:
             raise AssertionError((day, sec))
     assert board.clock.state == UNSET
+
+
+def test_a_tick_allocates_nothing():
+    board = synced()
+    board.off_by_ms(NTP, -450)
+    clock = board.clock
+    ticks = [time.ticks_add(board.ticks, n * 137) for n in range(700)]
+    micropython.heap_lock()
+    for now in ticks:
+        clock.tick(now)
+    micropython.heap_unlock()
+    assert clock.elapsed_s == 95

@@ -195,6 +195,23 @@ def test_a_one_shot_whose_end_came_while_power_was_away_is_done():
     assert not after.get(0).enabled and after.dirty
 
 
+def test_a_one_shot_of_24_hours_runs_once_on_a_day_of_23():
+    scheduler, clock = started("2026-03-29 00:00", None, charge(hour=0, duration_minutes=1440, repeat=False))
+    assert follow(scheduler, clock, 3000) == [("2026-03-29 00:00", STARTED, 0), ("2026-03-30 01:00", ENDED, 0)]
+
+
+def test_a_one_shot_stopped_before_the_clock_was_set_again_is_not_done():
+    scheduler, clock = started("2026-11-23 01:00", None, charge(hour=1, duration_minutes=60, repeat=False))
+    after = Scheduler()
+    after.from_doc(scheduler.to_doc())
+    after.enable(False)
+    later = Clock()
+    later.at("2026-11-23 12:00")
+    after.tick(later)
+    after.enable(True)
+    assert follow(after, later, 1440) == [("2026-11-24 01:00", STARTED, 0), ("2026-11-24 02:00", ENDED, 0)]
+
+
 def test_a_clock_that_goes_back_repeats_nothing():
     scheduler, clock = started("2026-11-23 00:59", None, charge(hour=1, duration_minutes=30))
     assert len(follow(scheduler, clock, 60)) == 2

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import os
 import random
-import struct
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -20,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from posixtz import GAP, OVERLAP, UNIQUE, PosixTZ
 
+from host_tests.unit import zones_of_python
 from tools.gen_tz import Zone, expressible_zones
 
 _EPOCH = datetime(2000, 1, 1)
@@ -50,13 +47,6 @@ def _same(ours: PosixTZ, theirs: ZoneInfo, utc: datetime) -> None:
             offsets.append(aware.replace(tzinfo=None) - back)
         kind = UNIQUE if offsets[0] == offsets[1] else GAP if offsets[0] < offsets[1] else OVERLAP
         assert ours.kind(*_pair(wall)) == kind, (utc, wall)
-
-
-@cache
-def _iana(name: str) -> ZoneInfo:
-    """The zone of the pinned package; ZoneInfo(name) would take the system's, which may be older."""
-    with resources.files("tzdata").joinpath("zoneinfo", *name.split("/")).open("rb") as file:
-        return ZoneInfo.from_file(file, key=name)
 
 
 def _transitions(zone: ZoneInfo, first: datetime) -> list[datetime]:
@@ -100,7 +90,7 @@ def test_every_transition_of_every_zone_2024_to_2037() -> None:
     for (posix, first), zones in _by_posix().items():
         ours = PosixTZ(posix)
         for zone in zones:
-            theirs = _iana(zone.name)
+            theirs = zones_of_python.iana(zone.name)
             for instant in [first, *_transitions(theirs, first)]:
                 for near_s in (-1, 0, 1, 1799, 3600, -3601):
                     if instant + timedelta(seconds=near_s) >= first:
@@ -115,16 +105,9 @@ def test_random_instants_of_every_zone() -> None:
         ours = PosixTZ(posix)
         span_s = int((_END - first).total_seconds())
         for zone in zones:
-            theirs = _iana(zone.name)
+            theirs = zones_of_python.iana(zone.name)
             for _ in range(20):
                 _same(ours, theirs, first + timedelta(seconds=random_source.randrange(3601, span_s)))
-
-
-def _zoneinfo_of(posix: str) -> ZoneInfo:
-    """A zoneinfo zone that has nothing but this POSIX string: a TZif file whose data ends before it begins."""
-    header = b"TZif2" + bytes(15) + struct.pack(">6l", 0, 0, 0, 0, 1, 4)
-    block = struct.pack(">lBB", 0, 0, 0) + b"UTC\0"
-    return ZoneInfo.from_file(io.BytesIO((header + block) * 2 + b"\n" + posix.encode() + b"\n"), key=posix)
 
 
 _NAMES = st.sampled_from(["CET", "NZST", "<+0330>", "<-03>", "Abcdef"])
@@ -173,7 +156,7 @@ _INSTANTS = st.lists(st.datetimes(datetime(2001, 1, 1), datetime(2099, 1, 1)), m
 @settings(max_examples=300, deadline=None)
 @given(posix=_posix_strings("MJ"), instants=_INSTANTS)
 def test_any_posix_string_reads_as_zoneinfo_reads_it(posix: str, instants: list[datetime]) -> None:
-    ours, theirs = PosixTZ(posix), _zoneinfo_of(posix)
+    ours, theirs = PosixTZ(posix), zones_of_python.posix(posix)
     for instant in instants:
         instant = instant.replace(microsecond=0)
         _same(ours, theirs, instant)
@@ -196,9 +179,7 @@ def _libc_zone() -> Iterator[None]:
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(posix=_posix_strings("MJn"), instants=_INSTANTS)
-def test_any_posix_string_reads_as_the_c_library_reads_it(
-    _libc_zone: None, posix: str, instants: list[datetime]
-) -> None:
+def test_any_posix_string_reads_as_the_c_library_reads_it(_libc_zone: None, posix: str, instants: list[datetime]) -> None:
     ours = PosixTZ(posix)
     os.environ["TZ"] = posix
     time.tzset()
@@ -223,7 +204,7 @@ def test_calendar_days_agree_with_datetime(moment: datetime) -> None:
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/Santiago", "Pacific/Auckland"])
 def test_zones_of_both_hemispheres_change_their_clocks(zone: str) -> None:
     """Guards the guards: the comparison above would be empty if no transitions were found."""
-    assert len(_transitions(_iana(zone), _FIRST)) == 28
+    assert len(_transitions(zones_of_python.iana(zone), _FIRST)) == 28
 
 
 def test_the_table_on_the_board_is_what_the_tz_database_gives(tmp_path: Path) -> None:
