@@ -174,6 +174,7 @@ class Supervisor:
                     if self._now[im.CMD_P] != 0:
                         return
                     wanted = Mode.IDLE
+                    self._now[im.REQUEST_P] = 0  # this cycle rests
                 self.enter(wanted)
 
     def _alive(self) -> bool:
