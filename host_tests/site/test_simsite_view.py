@@ -51,9 +51,14 @@ def test_view_shows_power_charge_mode_limits_and_events_in_80_by_24() -> None:
     for wanted in (
         "DISCHARGE", "51.23 %", "asked +80.0 kW", "by manual", "+60.0 kW", "bms current", "-95.0 kW", "configuration",
         "MODE_CHANGE IDLE", "! PowerError: no", "meter_lost", "-40.0 kW", "export", "1:06:40", "0 W over a limit",
-        "Ctrl-C ends", "12 of 30 s",
+        "Ctrl-C ends", "faults: meter_lost",
     ):
         assert wanted in text, wanted
+
+
+def test_foot_of_the_view_names_the_scenario_while_nothing_is_wrong() -> None:
+    text = "\n".join(drawn(view_of({**STATE, "faults": []}), 80, 24))
+    assert "test  12 of 30 s  micropython64, heap 96K" in text
 
 
 def test_chart_grows_up_for_discharge_and_down_for_charge() -> None:

@@ -82,6 +82,14 @@ def test_pcs_that_hears_nothing_goes_to_zero_by_itself(why: str) -> None:
     assert one.site.plant.pcs.power_w == 0 and one.site.plant.pcs.tripped
 
 
+def test_pv_is_measured_where_it_is_wired() -> None:
+    blind, seeing = Controller(pv_kw=30.0), Controller(pv_kw=30.0, pv=True)
+    for one in (blind, seeing):
+        one.run(2.0)
+    assert blind.image.inp[im.SEQ_PV] == 0 and blind.image.inp[im.PV_P] == im.NO_VALUE
+    assert seeing.image.inp[im.SEQ_PV] > 0 and seeing.image.inp[im.PV_P] == pytest.approx(30_000, abs=100)
+
+
 def test_frozen_values_are_heard_but_stand_still() -> None:
     one = Controller()
     one.run(4.0, 20_000)

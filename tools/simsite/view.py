@@ -165,14 +165,12 @@ class View:
         table.add_column(width=9)
         marks = tuple(v for v in (state.get("lim_dis"), _minus(state.get("lim_chg"))) if v is not None)
         battery = truth["pcs_kw"]
-        grid, load, sun = state.get("grid_p"), state.get("load_p"), state.get("pv_p")
-        if sun is None and truth["pv_kw"]:
-            sun = truth["pv_kw"]
+        grid = state.get("grid_p")  # as the firmware's meter says it; the others as they truly are
         rows = (
             ("battery", battery, GIVE if battery > 0 else TAKE, _way(battery, "discharge", "charge"), marks),
             ("grid", grid, GRID, _way(grid, "import", "export"), ()),
-            ("load", load, LOAD, "", ()),
-            ("solar", sun, SUN, "", ()),
+            ("load", truth["served_kw"], LOAD, "", ()),
+            ("solar", truth["pv_kw"], SUN, "", ()),
         )
         for name, value, colour, way, limits in rows:
             table.add_row(name, TwoWayBar(value, full, colour, limits), _kw(value), Text(way, DIM))
@@ -240,6 +238,9 @@ class View:
         now = f"{self.session.elapsed():.0f} s"
         if not self.session.repeat:
             now = f"{now[:-2]} of {scenario.seconds:.0f} s"
+        faults = self.session.state.get("faults") or []
+        if faults:
+            return Text.assemble((" Ctrl-C", "bold"), (" ends  ", DIM), (f"faults: {', '.join(faults)}", BAD))
         return Text.assemble(
             (" Ctrl-C", "bold"), (" ends", DIM), (f"  {scenario.name}  {now}  {board.interpreter}{heap}", DIM)
         )
@@ -280,7 +281,7 @@ def _kw(value: float | None) -> Text:
 
 
 def _minus(value: float | None) -> float | None:
-    return None if value is None else -value
+    return None if value is None else 0.0 - value  # never "-0"
 
 
 def _way(value: float | None, positive: str, negative: str) -> str:

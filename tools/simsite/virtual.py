@@ -25,12 +25,15 @@ _NOT_HERE = ("bad_crc", "wrong_length", "slow_pcs")
 class VirtualSite:
     """A plant behind an image.  Call `step(dt_s)` once after every `manager.cycle`."""
 
-    def __init__(self, image: Any, power: dict[str, Any], seed: int = 1, meter: bool = True, **options: Any) -> None:
-        """`power`: fields of PowerConfig for the auditor; options: those of PlantOptions."""
+    def __init__(
+        self, image: Any, power: dict[str, Any], seed: int = 1, meter: bool = True, pv: bool = False, **options: Any
+    ) -> None:
+        """`power`: fields of PowerConfig for the auditor; meter, pv: what is measured; options: PlantOptions'."""
         self.image = image
         self.plant = Plant(PlantOptions(**options), seed)
         self.auditor = Auditor(self.plant, power, BMS_S, float(power.get("cycle_s", 0.05)))
         self.has_meter = meter
+        self.has_pv = pv
         self.active: set[str] = set()
         self._random = random.Random(seed + 17)
         self._noise = self.plant.options.measurement_noise
@@ -77,10 +80,12 @@ class VirtualSite:
             if "pcs_silent" not in active:
                 self._write_pcs("pcs_frozen" in active)
         self._meter_s += dt_s
-        if self._meter_s >= METER_S - 1e-9 and self.has_meter:
+        if self._meter_s >= METER_S - 1e-9:
             self._meter_s = 0.0
-            if "meter_silent" not in active:
+            if self.has_meter and "meter_silent" not in active:
                 self._write_meter("meter_frozen" in active)
+            if self.has_pv:
+                self._write_pv()
         inp = self.image.inp
         inp[im.IO_ESTOP] = 1 if "estop" in active else 0
         inp[im.IO_CONTACTOR] = 1 if self.plant.contactor_closed else 0
@@ -170,6 +175,10 @@ class VirtualSite:
             inp[im.METER_I] = round(abs(watts) / (_ROOT3 * volts) * 10) if volts else 0
             inp[im.METER_HZ] = round(noisy(plant.grid_hz, NOISE_HZ) * 1000) if live else 0
         self.image.heard(im.SEQ_METER)
+
+    def _write_pv(self) -> None:
+        self.image.inp[im.PV_P] = max(0, round(self._noisy(self.plant.pv_w, NOISE_W) / 10) * 10)
+        self.image.heard(im.SEQ_PV)
 
     def _noisy(self, value: float, sigma: float) -> float:
         return value + self._random.gauss(0.0, sigma * self._noise) if value and self._noise else value
