@@ -166,12 +166,12 @@ class MCP2515(Controller):
             if self._read(_CANSTAT) & 0xEE == _CONFIG:
                 break
         else:
-            raise OSError(19)  # ENODEV: nobody answers on this SPI bus and chip select
+            raise OSError(19, "no MCP2515 answers: check SPI pins, chip select, crystal")  # ENODEV
         self._write(_CNF3, self._cnf3)
         self._write(_CNF3 + 1, self._cnf2)
         self._write(_CNF3 + 2, self._cnf1)
         if self._read(_CNF3 + 2) != self._cnf1:
-            raise OSError(5)  # EIO: the chip does not keep what is written
+            raise OSError(5, "the MCP2515 does not keep what is written: check MOSI")  # EIO
         self._write_filters(())
         self._write(_CANINTE, _RX_INTERRUPTS | _ERROR_INTERRUPT)
         self._enter(self._run_mode())
@@ -189,7 +189,7 @@ class MCP2515(Controller):
         for _ in range(400):
             if self._read(_CANSTAT) & 0xE0 == mode:
                 return
-        raise OSError(110)  # ETIMEDOUT
+        raise OSError(110, "the MCP2515 does not change its mode")  # ETIMEDOUT
 
     def _stop(self):
         if self._int is not None:

@@ -190,7 +190,7 @@ class TWAI(Controller):
         self._suspect = False
         _poke(self._r, _MOD, _RM)
         if not _peek(self._r, _MOD) & _RM:
-            raise OSError(19)  # ENODEV: no controller answers at this address
+            raise OSError(19, "no TWAI controller answers at its address")  # ENODEV
         for i in range(8):
             self._acceptance[i] = 0xFF if i >= 4 else 0
         self._configure(0, 0)
