@@ -7,7 +7,7 @@ import ntp
 from civil import DAY_S, date_of, day_number, weekday
 from micropython import const
 
-from firmware.clock import HELD, KEPT, NTP, REFUSED, RTC, SYNCED
+from firmware.clock import EMS, HELD, KEPT, NTP, REFUSED, RTC, SYNCED
 from firmware.errors import PowerError
 
 _FIRST_WAIT_S = const(4)  # between the first attempts, doubling
@@ -44,7 +44,8 @@ class Timekeeper:
         self._kept = kept
         self._name_server = name_server
         self._poll_s = options["poll_s"]
-        self._chip_written_s = -1  # elapsed_s of the last write
+        self._chip_s = 0  # elapsed_s of the last write to the clock chip
+        self._chip_steps = 0  # clock.steps at that write
         self._counts = {"polls": 0, "answers": 0, "timeouts": 0, "rejected": 0, "contradictions": 0, "chip_errors": 0}
         self._last_error = ""
 
@@ -76,6 +77,7 @@ class Timekeeper:
                 pause_s = wait_s
                 wait_s = min(wait_s * 2, self._poll_s)
             while pause_s > 0:
+                self.hand_on()
                 part_s = min(pause_s, 60)
                 await asyncio.sleep(part_s)
                 pause_s -= part_s
@@ -98,10 +100,7 @@ class Timekeeper:
                 self._count("contradictions", "NTP servers contradict each other")
             return REFUSED
         day, sec, ms, at_ms, error_ms = chosen
-        done = self._set(NTP, day, sec, ms, error_ms, at_ms)
-        if done > HELD:
-            self._keep()
-        return done
+        return self._set(NTP, day, sec, ms, error_ms, at_ms)
 
     async def _ask(self, server: str):
         """A sample from one server, or None."""
@@ -159,20 +158,25 @@ class Timekeeper:
         else:
             self._set(RTC, found[0], found[1], 500)  # somewhere in that second
 
-    def _keep(self) -> None:
-        """Hands the time on to what survives a reset; the clock chip once a day, as it keeps time well itself."""
+    def hand_on(self) -> None:
+        """Hands good time on to what survives a reset, whoever brought it: NTP, the EMS or a person.
+
+        The chip's own clock gets it every time; the clock chip after a step and once a day, as it keeps time well.
+        """
         clock = self._clock
-        year, month, mday = date_of(clock.day)
+        if not clock.is_set or clock.source < EMS:
+            return
         if self._kept is not None:
-            # machine.RTC counts Monday as 0
-            today = (weekday(clock.day) + 6) % 7
+            year, month, mday = date_of(clock.day)
+            today = (weekday(clock.day) + 6) % 7  # machine.RTC counts Monday as 0
             hour, rest = clock.sec // 3600, clock.sec % 3600
             self._kept.datetime((year, month, mday, today, hour, rest // 60, rest % 60, clock.ms * 1000))
         if self._chip is None:
             return
-        if self._chip_written_s < 0 or clock.elapsed_s - self._chip_written_s >= DAY_S:
+        if clock.steps != self._chip_steps or clock.elapsed_s - self._chip_s >= DAY_S:
             try:
                 self._chip.write(clock.day, clock.sec)
-                self._chip_written_s = clock.elapsed_s
+                self._chip_s = clock.elapsed_s
+                self._chip_steps = clock.steps
             except OSError as error:
                 self._count("chip_errors", "clock chip: %s" % error)

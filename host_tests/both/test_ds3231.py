@@ -3,41 +3,7 @@
 from civil import day_number, text_of
 from ds3231 import DS3231
 
-
-class Chip:
-    """A DS3231 on an I2C bus: BCD registers that count, an address pointer that wraps at 0x12, and a battery flag."""
-
-    def __init__(self, year=2000, month=1, mday=1, hour=0, minute=0, second=0):
-        self.present = True
-        self.regs = bytearray(0x13)
-        self.regs[0x0E] = 0x1C
-        self.regs[0x0F] = 0x88  # after first power: the oscillator flag is set
-        self.load(year, month, mday, hour, minute, second)
-
-    def load(self, year, month, mday, hour, minute, second):
-        for place, value in enumerate((second, minute, hour, 1, mday, month, year % 100)):
-            self.regs[place] = value // 10 << 4 | value % 10
-        self.regs[5] |= 0x80 if year >= 2100 else 0
-
-    # ---- the bus, as machine.I2C has it
-    def _check(self, address):
-        if address != 0x68 or not self.present:
-            raise OSError(19)
-
-    def readfrom_mem(self, address, register, count):
-        self._check(address)
-        return bytes([self.regs[(register + i) % 0x13] for i in range(count)])
-
-    def readfrom_mem_into(self, address, register, buf):
-        buf[:] = self.readfrom_mem(address, register, len(buf))
-
-    def writeto_mem(self, address, register, data):
-        self._check(address)
-        for i, byte in enumerate(data):
-            place = (register + i) % 0x13
-            if place == 0x0F:  # the flag can be cleared, never set, and bit 2 (busy) cannot be written
-                byte = (byte & 0x7B) | (self.regs[place] & byte & 0x80) | (self.regs[place] & 4)
-            self.regs[place] = byte
+from host_tests.both.ds3231chip import Chip
 
 
 def _set(**fields):
