@@ -134,9 +134,7 @@ _WRONG: list[tuple[dict[str, bytes | int], str]] = [
 
 
 @pytest.mark.parametrize(("changes", "said"), _WRONG)
-def test_answers_not_to_believe_are_refused(
-    serve: Callable[..., int], changes: dict[str, bytes | int], said: str
-) -> None:
+def test_answers_not_to_believe_are_refused(serve: Callable[..., int], changes: dict[str, bytes | int], said: str) -> None:
     port = serve(lambda request: _reply(request, time.time(), **changes))
     with pytest.raises(ValueError, match=said):
         _sample(port)
@@ -192,9 +190,7 @@ def test_the_majority_outvotes_a_falseticker() -> None:
     false=st.lists(st.tuples(st.integers(2000, 10**6), st.integers(1, 400)), max_size=4),
     seed=st.integers(0, 1000),
 )
-def test_a_majority_of_honest_servers_always_wins(
-    true: list[tuple[int, int]], false: list[tuple[int, int]], seed: int
-) -> None:
+def test_a_majority_of_honest_servers_always_wins(true: list[tuple[int, int]], false: list[tuple[int, int]], seed: int) -> None:
     """Honest: the true time is inside its error.  Liars may even agree among themselves."""
     false = false[: len(true) - 1]
     rows = [(side * error, error) for side, error in true] + [(off, error) for off, error in false]
@@ -335,6 +331,39 @@ def test_micropython_reads_the_same_time(serve: Callable[..., int], mp: Interpre
     unix, ms, error_ms = map(int, done.stdout.split())
     # The interpreter's own start and end lie between its reading and this comparison.
     assert abs(unix + ms / 1000 - time.time()) < 0.5 + error_ms / 1000
+
+
+_KEEPER_ON_BOARD = """
+import sys
+sys.path[:0] = ["", "lib"]
+import asyncio, time
+from firmware.clock import Clock
+from firmware.timekeeper import OPTIONS, Timekeeper
+from posixtz import PosixTZ
+options = dict((row[0], row[2]) for row in OPTIONS)
+options["ntp"] = "127.0.0.1 127.0.0.2 127.0.0.3"
+options["ntp_port"] = {port}
+clock = Clock(PosixTZ("UTC0"), time.ticks_ms())
+keeper = Timekeeper(clock, options)
+async def main():
+    task = asyncio.create_task(keeper.run())
+    while not clock.is_set:
+        clock.tick(time.ticks_ms())
+        await asyncio.sleep_ms(20)
+    task.cancel()
+asyncio.run(main())
+clock.tick(time.ticks_ms())
+print((clock.day + 10957) * 86400 + clock.sec, clock.ms, keeper.counters()["answers"])
+"""
+
+
+def test_the_timekeeper_sets_the_clock_on_micropython(serve: Callable[..., int], mp: Interpreter, root: Path) -> None:
+    port = serve(_off_by(0), _off_by(-9000), _off_by(0.03))
+    script = _KEEPER_ON_BOARD.format(port=port)
+    done = subprocess.run([*mp.command, "-c", script], cwd=root, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    unix, ms, answers = map(int, done.stdout.split())
+    assert answers == 3 and abs(unix + ms / 1000 - time.time()) < 1
 
 
 @pytest.fixture
