@@ -55,9 +55,9 @@ async def exercise_every_function(client: ModbusBaseClient) -> None:
     assert (await client.read_holding_registers(20, count=1)).registers == [0x17]
     both = await client.readwrite_registers(read_address=30, read_count=4, write_address=31, values=[7, 8])
     assert both.registers == [30, 7, 8, 33]
-    who = await client.read_device_information(read_code=2, object_id=0)
+    who: Any = await client.read_device_information(read_code=2, object_id=0)
     assert who.information == {0: b"Maker", 1: b"Code 1", 2: b"1.2.3", 4: b"Bank of registers"}
-    one = await client.read_device_information(read_code=4, object_id=4)
+    one: Any = await client.read_device_information(read_code=4, object_id=4)
     assert one.information == {4: b"Bank of registers"}
 
 

@@ -19,7 +19,7 @@ from tools.simsite.faults import WireFaults
 from tools.simsite.sunspec_chain import Chain
 from tools.simsite.sunspec_server import SunSpecServer
 
-COMMON = (1, {"Mn": "Older", "Md": "INV", "Opt": "", "Vr": "1", "SN": "5", "DA": 1})
+COMMON: tuple[int, dict[str, Any]] = (1, {"Mn": "Older", "Md": "INV", "Opt": "", "Vr": "1", "SN": "5", "DA": 1})
 FACTORS = ("A", "V", "W", "Hz", "VA", "VAr", "PF", "WH", "DCA", "DCV", "DCW", "Tmp")
 INVERTER = {f"{name}_SF": power for name, power in zip(FACTORS, (-1, -1, 1, -2, 1, 1, -3, 0, -1, -1, 1, -1), strict=True)}
 RATING = {"DERTyp": 82, "WRtg": 5000, "MaxChaRte": 4500, "MaxDisChaRte": 4800}
@@ -35,7 +35,8 @@ class Peer:
     """An older inverter of registers only."""
 
     def __init__(self, **storage: int) -> None:
-        models = [COMMON, (103, INVERTER), (120, RATING), (121, SETTING), (123, CONTROLS), (124, {**STORAGE, **storage})]
+        models: list[tuple[int, dict[str, Any]]] = [COMMON, (103, INVERTER), (120, RATING), (121, SETTING)]
+        models += [(123, CONTROLS), (124, {**STORAGE, **storage})]
         self.chain = Chain(models)
         self.server = SunSpecServer(self.chain, WireFaults(random.Random(1)), lambda: None, self._written)
         self.rates: list[tuple[float, float]] = []

@@ -16,6 +16,7 @@ from modbus.rtu_line import RtuLine
 
 _NAP_MS = const(1)
 _RX_SIZE = const(520)  # twice the longest frame: a late answer and the right one
+_EAGER_US = const(4000)  # most devices begin to answer within this time
 _DEAF = const(2)  # time-outs in a row after which a unit is left in peace
 _QUIET_FIRST_MS = const(500)
 _QUIET_MAX_MS = const(10000)
@@ -115,7 +116,9 @@ class RtuClient(Client):
         """Wait for the answer; its PDU's length, 0 if there was none.  Raises ModbusBadFrame for rubbish."""
         line = self.line
         deadline = time.ticks_add(time.ticks_ms(), self.timeout_ms)
-        await asyncio.sleep_ms(_SHORTEST * line.char_us // 1000)
+        shortest_us = line.char_us * expected_length(slot.frame)
+        eager = time.ticks_add(time.ticks_us(), shortest_us + _EAGER_US)
+        await asyncio.sleep_ms(_whole_ms(shortest_us))
         while True:
             before = self._have
             self._have = line.receive(self._rx, self._rx_view, before)
@@ -127,16 +130,18 @@ class RtuClient(Client):
                 return self._give_up(slot, unit, function)
             elif time.ticks_diff(time.ticks_ms(), deadline) >= 0:
                 return self._give_up(slot, unit, function) if self._have else 0
-            await asyncio.sleep_ms(self._nap())
+            await asyncio.sleep_ms(self._nap(eager))
 
-    def _nap(self) -> int:
-        """Milliseconds that may be slept without missing the end of the frame that is coming in."""
-        if self._have < 3:
-            return _NAP_MS
-        missing = answer_length(self._rx, 0, self._have) - self._have
-        if missing <= 0:
-            return _NAP_MS
-        return missing * self.line.char_us // 1000
+    def _nap(self, eager: int) -> int:
+        """Milliseconds that may be slept without missing the end of the answer.
+
+        Sleeping is coarse (10 ms on a board), so the time in which the end is due passes in yields to other tasks.
+        """
+        if self._have >= 3:
+            missing = answer_length(self._rx, 0, self._have) - self._have
+            if missing > 0:
+                return _whole_ms(missing * self.line.char_us)
+        return 0 if time.ticks_diff(eager, time.ticks_us()) > 0 else _NAP_MS
 
     def _find(self, slot: Slot, unit: int, function: int, final: bool) -> int:
         """Look for the answer in what has come; its PDU's length, which is then in the slot, or 0.
@@ -170,6 +175,22 @@ class RtuClient(Client):
             return got
         self.count.crc_errors += 1
         raise ModbusBadFrame("unit %d: %d bytes that are no answer" % (unit, self._have))
+
+
+def _whole_ms(us: int) -> int:
+    """What may be slept of `us` microseconds, as a sleep may last a good millisecond longer than asked."""
+    return max(0, us - 1500) // 1000
+
+
+def expected_length(frame) -> int:
+    """How long the answer to the request in `frame` will be at least, with unit and CRC."""
+    function = frame[PDU]
+    count = frame[PDU + 3] << 8 | frame[PDU + 4]
+    if function == 3 or function == 4 or function == 23:
+        return 5 + 2 * count
+    if function <= 2:
+        return 5 + (count + 7) // 8
+    return _SHORTEST
 
 
 def answer_length(rx, at: int, have: int) -> int:

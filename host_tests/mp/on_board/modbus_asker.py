@@ -10,6 +10,7 @@ import gc
 import json
 import select
 import sys
+import time
 from array import array
 
 from modbus import ModbusError
@@ -53,6 +54,19 @@ async def ask(client, request):
         return {"error": type(error).__name__, "text": str(error)}
 
 
+async def repeat(client, request, times, pause_ms):
+    """How many were answered, and the median round trip in microseconds, from an idle line."""
+    good = 0
+    spent = []
+    for _ in range(times):
+        begun = time.ticks_us()
+        if not isinstance(await ask(client, request), dict):
+            good += 1
+        spent.append(time.ticks_diff(time.ticks_us(), begun))
+        await asyncio.sleep_ms(pause_ms)
+    return {"good": good, "us": sorted(spent)[times // 2]}
+
+
 async def obey(client, line):
     message = json.loads(line)
     if isinstance(message, list):
@@ -62,11 +76,7 @@ async def obey(client, line):
     if "count" in message:
         return client.count.as_dict()
     if "repeat" in message:
-        good = 0
-        for _ in range(message["repeat"]):
-            if not isinstance(await ask(client, message["request"]), dict):
-                good += 1
-        return good
+        return await repeat(client, message["request"], message["repeat"], message.get("pause_ms", 0))
     if "set" in message:
         for name, value in message["set"].items():
             setattr(client, name, value)

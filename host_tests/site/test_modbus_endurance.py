@@ -1,0 +1,96 @@
+"""Modbus for long and under fire: 70,000 requests on one connection, mutated frames, and the heap stays as it is.
+
+FUZZ_FRAMES and FUZZ_SEED (environment) make the fuzz longer or another one; a failure prints the seed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import socket
+import struct
+import subprocess
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from host_tests.site.board_process import BOARD_SIDE, ROOT, board_process, free_port
+from tools.interpreters import Interpreter
+
+REQUESTS = 70_000  # more than there are transaction ids
+
+
+def run(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(asyncio.wait_for(story(), 120))
+
+
+def ask_many(port: int, first: int, number: int) -> None:
+    """One request after the other on one connection; the transaction id wraps."""
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for n in range(first, first + number):
+            transaction, address = n & 0xFFFF, n % 1900
+            sock.sendall(struct.pack(">HHHBBHH", transaction, 0, 6, 1, 3, address, 10))
+            answer = sock.recv(64)
+            assert answer == struct.pack(">HHHBBB10H", transaction, 0, 23, 1, 3, 20, *range(address, address + 10)), n
+
+
+def test_70000_requests_on_one_connection_leave_the_server_s_heap_as_it_was(mp32: Interpreter) -> None:
+    async def story() -> None:
+        port = free_port()
+        async with board_process(mp32, "modbus_bank.py", {"tcp": port, "gc": 0}, heap="4M") as board:
+            await asyncio.to_thread(ask_many, port, 0, 500)
+            before = await board.ask("heap")
+            await asyncio.to_thread(ask_many, port, 500, REQUESTS)
+            after = await board.ask("heap")
+            assert after["frames"] - before["frames"] == REQUESTS
+            allocated = (after["raw"] - before["kept"]) / REQUESTS
+            assert allocated <= 64, "bytes allocated per served request, with the garbage collector switched off"
+            assert after["kept"] - before["kept"] <= 512, "what is left after a collection"
+
+    run(story)
+
+
+def test_70000_requests_on_one_connection_by_our_client(mp32: Interpreter) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                request = await reader.readexactly(12)
+                writer.write(request[:4] + struct.pack(">HBBBH", 5, request[6], 3, 2, 7))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    async def story() -> None:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with board_process(mp32, "modbus_asker.py", {"tcp": port}, heap="256K") as client:
+            message = {"repeat": 5000, "request": ["read_registers", 1, 0, 1, 3]}
+            await client.ask(message)
+            before = await client.ask({"heap": 1})
+            for _ in range(REQUESTS // 5000):
+                assert (await client.ask(message))["good"] == 5000
+            after = await client.ask({"heap": 1})
+            counters = await client.ask({"count": 1})
+            assert counters["frames"] == REQUESTS + 5000
+            assert (counters["timeouts"], counters["late"], counters["reconnects"]) == (0, 0, 1)
+            assert after - before <= 512
+        server.close()
+
+    run(story)
+
+
+@pytest.mark.parametrize("kind", ["fixed seed", "fresh seed"])
+def test_mutated_frames_crash_nothing_and_leave_the_heap_as_it_was(mp: Interpreter, kind: str) -> None:
+    frames = int(os.environ.get("FUZZ_FRAMES", "10000"))
+    seed = 20261122 if kind == "fixed seed" else int(os.environ.get("FUZZ_SEED", random.randrange(1, 2**31 - 1)))
+    command = [*mp.command, str(BOARD_SIDE / "modbus_fuzz.py"), str(seed), str(frames)]
+    env = {**os.environ, "MICROPYPATH": f"{ROOT}:{ROOT / 'lib'}:.frozen"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60 + frames / 200)
+    assert done.returncode == 0, f"seed {seed}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+    report = json.loads(done.stdout)
+    assert report["frames"] >= frames
+    assert report["grown"] <= 2048, f"seed {seed}: the heap has grown by {report['grown']} bytes"
+    assert report["tcp"]["rejected"] and report["rtu"]["crc_errors"], "the frames were bad enough to be refused"
