@@ -130,6 +130,16 @@ def write_svg(view: View, file: Path) -> None:
     console.save_svg(str(file), title="make run")
 
 
+def watch(view: View, session: Session, live: bool, svg: bool) -> asyncio.Task[None]:
+    """Begin to show the run: the live view, or lines of progress (sampling for a picture at the end)."""
+    if live:
+        return asyncio.create_task(show(view, session, Console()))
+    script = session.scenario
+    print(f"playing {script.name!r} for {script.seconds:g} s", file=sys.stderr, flush=True)
+    session.on_tick = Progress(session).tick
+    return asyncio.create_task(sample(view) if svg else asyncio.sleep(0))
+
+
 async def run(args: argparse.Namespace, state: Path) -> int:
     """One run; returns the exit code."""
     live = not args.headless and not args.json and sys.stdout.isatty()
@@ -145,24 +155,16 @@ async def run(args: argparse.Namespace, state: Path) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop)
     view = View(session, "battery power manager")
-    background: asyncio.Task[None] | None = None
-    if live:
-        background = asyncio.create_task(show(view, session, Console()))
-    else:
-        print(f"playing {script.name!r} for {script.seconds:g} s", file=sys.stderr, flush=True)
-        session.on_tick = Progress(session).tick
-        if args.svg:
-            background = asyncio.create_task(sample(view))
+    background = watch(view, session, live, bool(args.svg))
     failure = ""
     try:
         await session.play()
     except RuntimeError as error:
         failure = str(error)
     finally:
-        if background is not None:
-            background.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await background
+        background.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await background
         if args.svg:
             write_svg(view, Path(args.svg))
         summary = session.summary()

@@ -74,6 +74,23 @@ def test_silenced_bms_stops_the_power_in_three_periods_and_comes_back(tmp_path: 
     assert verdict["worst_violation_w"] == 0
 
 
+def test_killed_firmware_leaves_the_pcs_to_its_own_watchdog(tmp_path: Path) -> None:
+    file = tmp_path / "killed.json"
+    file.write_text(json.dumps({
+        "seconds": 13,
+        "steps": [
+            {"at": 1, "do": "pm.start()"},
+            {"at": 4, "do": "pm.set_constant_power(50.0, 0)"},
+            {"at": 7.5, "expect": {"pcs_kw": [49, 51], "pcs_watchdog": False}},
+            {"at": 8, "board": "kill"},
+            {"at": 11.5, "expect": {"pcs_kw": [-0.1, 0.1], "setpoint_kw": [0, 0], "pcs_watchdog": True}},
+        ],
+    }))
+    done = run("--scenario", str(file), "--headless", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["pcs_watchdog_trips"] == 1
+
+
 def test_unfulfilled_expectation_and_refused_line_make_the_run_unsound(tmp_path: Path) -> None:
     file = tmp_path / "wrong.json"
     file.write_text(json.dumps({

@@ -25,7 +25,7 @@ class Auditor:
         self, plant: Plant, power: Mapping[str, Any], bms_period_s: float = 1.0, cycle_s: float = 0.05
     ) -> None:
         self.plant = plant
-        self.power = power
+        self.configure(power)
         self.window_s = BMS_PERIODS * bms_period_s + cycle_s + TRANSPORT_S
         self.worst_violation_w = 0.0
         self.worst_text = ""
@@ -33,6 +33,14 @@ class Auditor:
         self.setpoints = 0
         self._reports: deque[tuple[float, float, float]] = deque()  # (time, charge W, discharge W) at the AC side
         self._ratings: deque[tuple[float, float, float]] = deque()  # the same of the PCS
+
+    def configure(self, power: Mapping[str, Any]) -> None:
+        """The PowerConfig fields in force from now on."""
+        self.power = power
+        self._charge_max_w = float(power.get("max_charge_power", 1e6)) * 1000
+        self._discharge_max_w = float(power.get("max_discharge_power", 1e6)) * 1000
+        self._soc_low = float(power.get("min_soc", 0.0)) - SOC_TOLERANCE_PCT
+        self._soc_high = float(power.get("max_soc", 100.0)) + SOC_TOLERANCE_PCT
 
     def reported(self, report: BmsReport) -> None:
         """The BMS has sent `report`: what it allows, at the AC side of the inverter."""
@@ -55,22 +63,17 @@ class Auditor:
     def allowed_w(self) -> tuple[float, float]:
         """(charge, discharge) power allowed now, W at the AC side."""
         now = self.plant.time_s
-        for queue in (self._reports, self._ratings):
-            while queue and now - queue[0][0] > self.window_s:
-                queue.popleft()
-        charge = max((r[1] for r in self._reports), default=0.0)
-        discharge = max((r[2] for r in self._reports), default=0.0)
-        rated = self.plant.pcs.limits_w()
-        charge = min(charge, max((r[1] for r in self._ratings), default=rated[0]))
-        discharge = min(discharge, max((r[2] for r in self._ratings), default=rated[1]))
-        charge = min(charge, float(self.power.get("max_charge_power", 1e6)) * 1000)
-        discharge = min(discharge, float(self.power.get("max_discharge_power", 1e6)) * 1000)
+        charge, discharge = _most(self._reports, now - self.window_s)
+        if self._ratings:
+            rated = _most(self._ratings, now - self.window_s)
+        else:
+            rated = self.plant.pcs.limits_w()
         soc = self.plant.pack.soc * 100
-        if soc < float(self.power.get("min_soc", 0.0)) - SOC_TOLERANCE_PCT:
+        if soc < self._soc_low:
             discharge = 0.0
-        if soc > float(self.power.get("max_soc", 100.0)) + SOC_TOLERANCE_PCT:
+        if soc > self._soc_high:
             charge = 0.0
-        return charge, discharge
+        return min(charge, rated[0], self._charge_max_w), min(discharge, rated[1], self._discharge_max_w)
 
     def _judge(self, watts: float, how: str) -> None:
         charge, discharge = self.allowed_w()
@@ -83,3 +86,16 @@ class Auditor:
             self.worst_text = (
                 f"{how}: {watts:.0f} W at {self.plant.time_s:.2f} s, allowed -{charge:.0f} .. +{discharge:.0f} W"
             )
+
+
+def _most(queue: deque[tuple[float, float, float]], since: float) -> tuple[float, float]:
+    """The largest (charge, discharge) of the entries not older than `since`; older ones are dropped."""
+    while queue and queue[0][0] < since:
+        queue.popleft()
+    charge = discharge = 0.0
+    for _, c, d in queue:
+        if c > charge:
+            charge = c
+        if d > discharge:
+            discharge = d
+    return charge, discharge

@@ -29,6 +29,7 @@ RELAY_CURRENT_A = 5.0
 # What its sensors add (standard deviation): no two readings of a live battery are quite the same.
 NOISE_V = 0.08
 NOISE_A = 0.15
+TRIANGLE = 6.0**0.5  # half width of the triangular noise, in standard deviations
 
 # (value, share of the current limit), linear between, held outside
 CHARGE_BY_TEMPERATURE = ((0.0, 0.0), (0.1, 0.1), (10.0, 0.5), (15.0, 1.0), (45.0, 1.0), (55.0, 0.0))
@@ -164,13 +165,13 @@ class Bms:
         high += self.cell_v_offset
         no_charge, no_discharge = self._forbidden()
         charge, discharge = self._limits_a(high, low, no_charge, no_discharge)
-        gauss, noise = self._random.gauss, self.noise
+        rnd, noise = self._random.random, self.noise * TRIANGLE
         # With open contactors the current sensor reads its zero.
-        current = round(pack.current_a + (gauss(0.0, NOISE_A * noise) if pack.current_a else 0.0), 1)
+        current = round(pack.current_a + ((rnd() + rnd() - 1.0) * NOISE_A * noise if pack.current_a else 0.0), 1)
         temperature = pack.temperature_c
         soc = pack.soc * 100.0 + self.soc_error_pct
         return BmsReport(
-            voltage_v=round(pack.voltage_v + gauss(0.0, NOISE_V * noise), 1),
+            voltage_v=round(pack.voltage_v + (rnd() + rnd() - 1.0) * NOISE_V * noise, 1),
             current_a=current,
             temperature_c=round(temperature, 1),
             soc_pct=max(0, min(100, int(soc + 0.5))),

@@ -22,7 +22,7 @@ class Pack:
     __slots__ = (
         "soc", "temperature_c", "ambient_c", "current_a", "voltage_v", "cells", "capacity_ah", "coulombic",
         "spread_high", "spread_low", "emf_v", "r0_ohm", "charge_c", "polarisation_v", "_dt", "_decay", "_r0_25",
-        "_r1_25", "_heat_j_per_k", "_table", "_last",
+        "_r1_25", "_heat_j_per_k", "_table", "_last", "_cells_v",
     )
 
     def __init__(
@@ -56,6 +56,7 @@ class Pack:
         self.r0_ohm = self._r0_25
         self.emf_v = cell_ocv(self.soc) * self.cells
         self.voltage_v = self.emf_v
+        self._cells_v: tuple[float, float] | None = None  # worked out when asked for
         self.step(0.0, 0.0)
 
     def step(self, dt_s: float, current_a: float) -> None:
@@ -88,6 +89,7 @@ class Pack:
         self.emf_v = emf
         self.current_a = current_a
         self.voltage_v = emf - current_a * r0
+        self._cells_v = None
 
     def current_for(self, power_w: float) -> float:
         """The current, A, at which the terminals give `power_w` (the weaker of the two solutions does not exist
@@ -107,11 +109,12 @@ class Pack:
 
     def cell_voltages(self) -> tuple[float, float]:
         """(highest, lowest) cell voltage, V: the mean cell moved by the charge the outermost cells differ by."""
-        mean = self.voltage_v / self.cells
-        here = cell_ocv(self.soc)
-        high = mean + cell_ocv(self.soc + self.spread_high) - here
-        low = mean + cell_ocv(self.soc - self.spread_low) - here
-        return high, low
+        if self._cells_v is None:
+            mean = self.voltage_v / self.cells
+            here = cell_ocv(self.soc)
+            high = mean + cell_ocv(self.soc + self.spread_high) - here
+            self._cells_v = high, mean + cell_ocv(self.soc - self.spread_low) - here
+        return self._cells_v
 
     def stored_wh(self) -> float:
         """Energy between empty and the present charge at rest voltage, Wh."""
