@@ -82,11 +82,13 @@ class Bms:
     __slots__ = (
         "pack", "current_max_a", "cell_v_offset", "temperature_offset_c", "protection", "relay_closed", "relay_trips",
         "_timers_s", "_wrong_way_s", "charge_cutoff_v", "discharge_cutoff_v", "soc_error_pct",
-        "noise", "_random",
+        "soc_half", "noise", "_random",
     )
 
-    def __init__(self, pack: Pack, current_max_a: float = 165.0, noise: float = 0.0, seed: int = 1) -> None:
-        """`noise` scales the sensors' noise: 1 as real ones have, 0 none."""
+    def __init__(
+        self, pack: Pack, current_max_a: float = 165.0, noise: float = 0.0, seed: int = 1, soc_rounding: str = "nearest"
+    ) -> None:
+        """`noise` scales the sensors' noise: 1 as real ones have, 0 none; `soc_rounding`: "nearest" or "down"."""
         self.pack = pack
         self.current_max_a = current_max_a
         self.charge_cutoff_v = 3.6 * pack.cells
@@ -94,6 +96,7 @@ class Bms:
         self.cell_v_offset = 0.0  # measurement offset of the highest cell, V (fault injection)
         self.temperature_offset_c = 0.0  # of the hottest cell, K
         self.soc_error_pct = 0.0
+        self.soc_half = 0.5 if soc_rounding == "nearest" else 0.0
         self.protection = 0
         self.relay_closed = True
         self.relay_trips = 0
@@ -174,7 +177,7 @@ class Bms:
             voltage_v=round(pack.voltage_v + (rnd() + rnd() - 1.0) * NOISE_V * noise, 1),
             current_a=current,
             temperature_c=round(temperature, 1),
-            soc_pct=max(0, min(100, int(soc + 0.5))),
+            soc_pct=max(0, min(100, int(soc + self.soc_half))),
             soh_pct=100,
             charge_cutoff_v=round(self.charge_cutoff_v, 1),
             discharge_cutoff_v=round(self.discharge_cutoff_v, 1),

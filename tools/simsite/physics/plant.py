@@ -25,6 +25,7 @@ class PlantOptions:
     temperature_c: float = 25.0
     cell_spread_pct: float = 0.05
     coulombic: float = 0.999
+    soc_rounding: str = "nearest"  # how the BMS makes whole percents: "nearest" or "down"
     pcs_kw: float = 100.0
     pcs_efficiency: float = 0.95
     pcs_tau_s: float = 0.1
@@ -52,7 +53,7 @@ class Plant:
     def __init__(self, options: PlantOptions | None = None, seed: int = 1) -> None:
         o = self.options = options or PlantOptions()
         self.pack = Pack(o.soc, o.energy_kwh * 1000, o.modules, o.coulombic, o.temperature_c, o.cell_spread_pct)
-        self.bms = Bms(self.pack, o.current_max_a, o.measurement_noise, seed + 1)
+        self.bms = Bms(self.pack, o.current_max_a, o.measurement_noise, seed + 1, o.soc_rounding)
         self.pcs = Pcs(
             o.pcs_kw * 1000, o.pcs_efficiency, o.pcs_tau_s, o.pcs_watchdog_s, o.pcs_start_s, o.pcs_island,
             o.pcs_autostart,
