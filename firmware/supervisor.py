@@ -197,7 +197,7 @@ class Supervisor:
             heard = True
             if not -limit < now[im.PCS_DC_I] < limit:
                 return False
-        elif now[im.AGE + im.SEQ_BMS] <= par[im.PAR_STALE_BMS] and now[im.BMS_I] != im.NO_VALUE:
+        if now[im.AGE + im.SEQ_BMS] <= par[im.PAR_STALE_BMS] and now[im.BMS_I] != im.NO_VALUE:
             heard = True
             if not -limit < now[im.BMS_I] < limit:
                 return False

@@ -32,11 +32,11 @@ class Plant:
         self._flip = 0
 
     def ready(self):
-        """Started and in IDLE; the plant itself, for chaining."""
+        """Started and connected (IDLE, unless something asks for power); the plant itself, for chaining."""
         self.cycles(2)
         self.pm.start()
         self.cycles(3)
-        assert self.now[im.MODE] == 1, "not IDLE: mode %d, faults %r" % (self.now[im.MODE], self.pm.stats()["faults"])
+        assert self.now[im.MODE] in (1, 2, 3), "not started: mode %d, faults %r" % (self.now[im.MODE], self.pm.stats()["faults"])
         return self
 
     def cycle(self, dt=50):
@@ -61,6 +61,9 @@ class Plant:
             self.cycle(dt)
             passed += dt
         return passed
+
+    def until_mode(self, mode, seconds=60):
+        return self.until(lambda: self.pm.mode == mode, seconds)
 
     def _move(self, dt):
         now = self.now

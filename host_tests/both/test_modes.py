@@ -3,7 +3,7 @@
 from firmware import image as im
 from firmware.errors import PowerError
 from firmware.modes import Mode
-from plant import Plant, refusal
+from host_tests.both.plant import Plant, refusal
 
 NAMES = ("STANDBY", "IDLE", "CHARGE", "DISCHARGE", "EMERGENCY", "MAINTENANCE")
 # What the product says, not what modes.py says.  A word is a piece of the reason for refusing.
@@ -45,7 +45,7 @@ def cell(start, wanted):
         plant = plant_in(start)
         if expected == "ok":
             plant.pm.set_mode(wanted)
-            plant.until(lambda: plant.pm.mode == wanted, 20)
+            plant.until_mode(wanted, 20)
             plant.run(1)
             assert plant.pm.mode == wanted
         else:
@@ -94,7 +94,7 @@ def test_start_waits_for_bms_and_pcs():
         assert plant.pm.mode == Mode.STANDBY and plant.now[im.CMD_CONTACTOR] == 0, "started without group %d" % group
         assert plant.pm.stats()["limit_discharge"] == 0
         plant.silent.clear()
-        plant.until(lambda: plant.pm.mode == Mode.IDLE, 3)
+        plant.until_mode(Mode.IDLE, 3)
         assert plant.now[im.CMD_CONTACTOR] == 1 and plant.now[im.CMD_RUN] == 1
 
 
@@ -142,8 +142,8 @@ def test_a_mode_that_does_not_exist_is_refused_by_name_and_range():
 def test_standby_commands_nothing_whatever_is_asked():
     plant = Plant()
     plant.cycles(3)
-    for ask in (lambda: plant.pm.set_constant_power(30), lambda: plant.pm.start_charging(80), lambda: plant.pm.start_discharging(30)):
-        assert "start" in refusal(PowerError, ask)
+    for ask, kw in ((plant.pm.set_constant_power, 30), (plant.pm.start_charging, 80), (plant.pm.start_discharging, 30)):
+        assert "start" in refusal(PowerError, ask, kw)
     plant.pm.claim("remote", 30, 60, "ems")
     plant.run(2)
     assert plant.command() == 0 and plant.why() == "mode" and plant.why(True) == "mode"

@@ -1,0 +1,225 @@
+"""Grid connection types as limits, grid loss and return, and the classification of the power flow."""
+
+from firmware import image as im
+from firmware.errors import PowerError
+from firmware.flows import Flow, Grid
+from host_tests.both.plant import ALL, Plant, refusal
+
+NO_METER = ALL & ~im.HAS_METER & ~im.HAS_PV
+
+
+def limits(plant):
+    """(discharge kW, charge kW) after the ramp could follow."""
+    plant.cycles(2)
+    stats = plant.pm.stats()
+    return stats["limit_discharge"], stats["limit_charge"]
+
+
+def site(kind, has=ALL, grid=True, load=20000, pv=0, **config):
+    """A running plant with a type of grid connection."""
+    plant = Plant(has, grid_connection=kind, **config)
+    plant.grid, plant.load, plant.pv = grid, load, pv
+    return plant.ready()
+
+
+# ---- the four rows ----------------------------------------------------------------------------------------
+
+
+def test_isolated_never_imports_and_charges_from_surplus_only():
+    plant = site(Grid.ISOLATED, grid=False)
+    assert limits(plant) == (100, 0), "no surplus: nothing to charge from; grid-forming: it may serve"
+    assert plant.why(True) == "grid_connection"
+    plant.pv = 35000  # 15 kW more than the load
+    assert limits(plant) == (100, 15)
+
+
+def test_isolated_serves_the_load_by_itself():
+    plant = site(Grid.ISOLATED, grid=False, load=42000)
+    plant.run(4)
+    assert plant.command() == 42000 and plant.by() == "grid_service"
+    plant.pv = 50000
+    plant.run(4)
+    assert plant.command() == -8000, "surplus PV charges"
+
+
+def test_backup_charges_from_the_grid_only_if_allowed():
+    assert limits(site(Grid.BACKUP))[1] == 100
+    plant = site(Grid.BACKUP, allow_grid_charging=False)
+    assert limits(plant)[1] == 0 and plant.why(True) == "grid_connection"
+    plant.pv = 26000
+    assert limits(plant)[1] == 6, "surplus PV is not the grid"
+
+
+def test_backup_serves_load_only_while_the_grid_is_lost():
+    plant = site(Grid.BACKUP, load=30000)
+    plant.pm.set_constant_power(30)
+    plant.run(2)
+    assert plant.command() == 0 and plant.why() == "grid_connection"
+    plant.pm.resume()
+    plant.grid = False
+    plant.cycle()
+    assert plant.now[im.REQUEST_P] == 30000, "asked for in the cycle that measures the loss"
+    plant.run(3)
+    assert plant.command() == 30000
+    plant.grid = True
+    plant.cycle()
+    assert plant.command() == 0, "the grid is back: it serves the load, and export is forbidden"
+
+
+def test_interactive_imports_if_allowed():
+    assert limits(site(Grid.INTERACTIVE)) == (100, 100)
+    plant = site(Grid.INTERACTIVE, allow_grid_charging=False)
+    assert limits(plant)[1] == 0
+    plant.pv = 50000
+    assert limits(plant)[1] == 30
+
+
+def test_interactive_exports_up_to_the_limit_beyond_the_load():
+    plant = site(Grid.INTERACTIVE, max_grid_export_power=10)
+    assert limits(plant)[0] == 30 and plant.why() == "export"
+    plant = site(Grid.INTERACTIVE, allow_grid_export=False)
+    assert limits(plant)[0] == 20, "it may serve the load"
+    plant.load = 0
+    assert limits(plant)[0] == 0 and plant.why() == "export"
+
+
+def test_export_type_never_imports_and_exports_up_to_the_limit():
+    plant = site(Grid.EXPORT, max_grid_export_power=40, allow_grid_export=False)
+    assert limits(plant) == (60, 0), "40 kW export and 20 kW load; allow_grid_export is of INTERACTIVE"
+    plant.pv = 45000
+    assert limits(plant) == (15, 25), "PV takes the export's room, and its surplus may charge"
+
+
+# ---- meters, loss, return ---------------------------------------------------------------------------------
+
+
+def test_without_a_meter_the_export_limit_bounds_the_inverter_itself():
+    plant = site(Grid.INTERACTIVE, NO_METER, max_grid_export_power=25)
+    assert limits(plant) == (25, 100)
+    plant = site(Grid.INTERACTIVE, NO_METER, allow_grid_export=False)
+    assert limits(plant)[0] == 0
+    plant = site(Grid.EXPORT, NO_METER)
+    assert limits(plant)[1] == 0 and plant.why(True) == "missing_data", "surplus cannot be seen"
+
+
+def test_a_lost_meter_is_missing_data_where_it_is_needed():
+    plant = site(Grid.INTERACTIVE, max_grid_export_power=10)
+    plant.pm.set_constant_power(25)
+    plant.run(2)
+    plant.silent.add(im.SEQ_METER)
+    plant.run(1.1)
+    assert plant.command() == 0 and plant.why() == "missing_data"
+    assert plant.pm.stats()["limit_charge"] == 100, "charging from the grid needs no meter"
+    assert plant.faults() == ["meter_lost"]
+    plant.silent.clear()
+    plant.run(3)
+    assert plant.command() == 25000 and plant.faults() == []
+
+
+def test_the_grid_going_and_coming_is_an_event_each():
+    plant = site(Grid.INTERACTIVE)
+    assert plant.events("GRID_CONNECTED") == [0]
+    plant.grid = False
+    plant.run(1)
+    assert plant.events("GRID_DISCONNECTED") == [0] and plant.pm.stats()["grid_connected"] is False
+    plant.grid = True
+    plant.run(1)
+    assert plant.events("GRID_CONNECTED") == [0, 0]
+
+
+def test_voltage_and_frequency_out_of_range_count_as_grid_lost():
+    for slot, bad, good in (
+        (im.METER_V, 3100, 3300),
+        (im.METER_V, 4900, 4700),
+        (im.METER_HZ, 46900, 47100),
+        (im.METER_HZ, 52100, 51900),
+    ):
+        plant = site(Grid.INTERACTIVE)
+        plant.force[slot] = good
+        plant.cycles(2)
+        assert plant.pm.stats()["grid_connected"], "%d in slot %d" % (good, slot)
+        plant.force[slot] = bad
+        plant.cycles(2)
+        assert not plant.pm.stats()["grid_connected"], "%d in slot %d" % (bad, slot)
+
+
+def test_an_island_of_an_interactive_site_exports_nothing():
+    plant = site(Grid.INTERACTIVE)
+    plant.pm.set_constant_power(60)
+    plant.run(4)
+    plant.grid = False
+    plant.cycle()
+    assert plant.command() <= 20000, "at most what the load takes"
+    plant.load = 0
+    plant.cycle()
+    assert plant.command() == 0 and plant.pm.stats()["limit_charge"] == 0
+
+
+def test_an_export_over_the_limit_is_corrected_within_two_cycles():
+    plant = site(Grid.INTERACTIVE, load=60000, max_grid_export_power=5)
+    plant.pm.set_constant_power(65)
+    plant.run(5)
+    assert plant.command() == 65000
+    plant.load = 10000  # a big load trips
+    plant.cycles(2)
+    assert plant.load - plant.now[im.CMD_P] >= -5000, "export %d W" % (plant.now[im.CMD_P] - plant.load)
+
+
+def test_the_type_can_be_changed_while_running_and_only_to_a_type():
+    plant = site(Grid.INTERACTIVE)
+    plant.pm.set_constant_power(50)
+    plant.run(4)
+    plant.pm.set_grid_connection(Grid.BACKUP)
+    assert plant.pm.grid_connection == Grid.BACKUP
+    plant.cycle()
+    assert plant.command() == 0 and plant.pm.mode != 0, "a limit, not a mode check"
+    assert plant.events("CONFIG_CHANGED") == [0]
+    for wrong in (4, -1, "BACKUP", None, 1.5):
+        said = refusal(ValueError, plant.pm.set_grid_connection, wrong)
+        assert "ISOLATED" in said and "EXPORT" in said
+    assert plant.pm.grid_connection == Grid.BACKUP
+    assert PowerError is not ValueError
+
+
+# ---- flows ------------------------------------------------------------------------------------------------
+
+
+def flow_of(load=0, pv=0, kw=0.0):
+    plant = site(Grid.INTERACTIVE, load=load, pv=pv)
+    if kw:
+        plant.pm.set_constant_power(kw)
+    plant.run(8)
+    assert plant.command() == kw * 1000, plant.pm.stats()
+    return plant.pm.stats()["flow"], plant.pm.stats()["paths"]
+
+
+def test_each_single_path_has_its_name():
+    assert flow_of() == ("NONE", [])
+    assert flow_of(kw=-20) == ("GRID_TO_BATTERY", ["GRID_TO_BATTERY"])
+    assert flow_of(kw=20) == ("BATTERY_TO_GRID", ["BATTERY_TO_GRID"])
+    assert flow_of(load=20000) == ("GRID_TO_LOAD", ["GRID_TO_LOAD"])
+    assert flow_of(load=20000, kw=20) == ("BATTERY_TO_LOAD", ["BATTERY_TO_LOAD"])
+    assert flow_of(load=20000, pv=20000) == ("PV_TO_LOAD", ["PV_TO_LOAD"])
+    assert flow_of(pv=20000, kw=-20) == ("PV_TO_BATTERY", ["PV_TO_BATTERY"])
+    assert flow_of(pv=20000) == ("PV_TO_GRID", ["PV_TO_GRID"])
+
+
+def test_several_paths_at_once_are_mixed_and_told_apart():
+    flow, paths = flow_of(load=10000, pv=25000, kw=-5)
+    assert flow == "MIXED" and sorted(paths) == ["PV_TO_BATTERY", "PV_TO_GRID", "PV_TO_LOAD"]
+    flow, paths = flow_of(load=10000, kw=-5)
+    assert flow == "MIXED" and sorted(paths) == ["GRID_TO_BATTERY", "GRID_TO_LOAD"]
+    flow, paths = flow_of(load=10000, kw=30)
+    assert flow == "MIXED" and sorted(paths) == ["BATTERY_TO_GRID", "BATTERY_TO_LOAD"]
+
+
+def test_flow_has_hysteresis_and_every_change_is_an_event():
+    plant = site(Grid.INTERACTIVE, load=0)
+    seen = []
+    for load in (400, 600, 400, 300, 240, 400, 600):  # seen over 0.5 % of rating, lost below half of it
+        plant.load = load
+        plant.cycle()
+        seen.append(plant.now[im.FLOW])
+    to_load = Flow.GRID_TO_LOAD
+    assert seen == [0, to_load, to_load, to_load, 0, 0, to_load]
+    assert plant.events("FLOW_CHANGE")[-3:] == [to_load, 0, to_load]

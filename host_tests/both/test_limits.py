@@ -1,0 +1,340 @@
+"""Limits: each row by itself in each direction, their intersection, missing data, events, and how the command follows."""
+
+from firmware import image as im
+from firmware.charging import ChargeParams
+from firmware.discharging import DischargeParams
+from firmware.limits import NAMES, published
+from firmware.modes import Mode
+from host_tests.both.plant import Plant
+
+WANTED = (
+    "configuration, grid_connection, export, bms_current, soc, cell_voltage, pack_voltage, temperature, pcs, operation, "
+    "missing_data, fault, mode, bms_forbids, remote"
+)
+
+
+def running(**config):
+    return Plant(**config).ready()
+
+
+def look(plant):
+    """(discharge kW, its reason, charge kW, its reason) now."""
+    plant.cycles(2)
+    stats = plant.pm.stats()
+    return stats["limit_discharge"], stats["why_discharge"], stats["limit_charge"], stats["why_charge"]
+
+
+def test_every_limit_of_the_product_has_a_row():
+    assert sorted(NAMES) == sorted(WANTED.split(", "))
+
+
+def test_configuration():
+    assert look(running(max_discharge_power=70, max_charge_power=60)) == (70, "configuration", 60, "configuration")
+
+
+def test_bms_current_times_voltage_at_the_ac_terminals():
+    plant = running()
+    plant.force = {im.BMS_I_DIS: 500, im.BMS_I_CHG: 300}
+    dis, why_dis, chg, why_chg = look(plant)
+    assert why_dis == why_chg == "bms_current"
+    assert abs(dis - 50 * 643.5 * 0.95 / 1000) < 0.8, "discharge %s kW" % dis  # the voltage will sag a little
+    assert abs(chg - 30 * 643.5 / 0.95 / 1000) < 0.1, "charge %s kW" % chg
+
+
+def test_zero_is_data_not_absence():
+    plant = running()
+    for slot, row, direction in (
+        (im.BMS_I_DIS, "bms_current", 0),
+        (im.BMS_I_CHG, "bms_current", 2),
+        (im.PCS_P_DIS, "pcs", 0),
+        (im.PCS_P_CHG, "pcs", 2),
+    ):
+        plant.force = {slot: 0}
+        seen = look(plant)
+        assert seen[direction] == 0 and seen[direction + 1] == row, "slot %d: %r" % (slot, seen)
+        assert seen[2 - direction] == 100, "the other direction is free"
+
+
+def test_the_inverters_rating_and_readiness():
+    plant = running()
+    plant.force = {im.PCS_P_DIS: 45000, im.PCS_P_CHG: 35000}
+    assert look(plant) == (45, "pcs", 35, "pcs")
+    for state in (im.PCS_OFF, im.PCS_STARTING):
+        plant.force = {im.PCS_STATE: state}
+        assert look(plant) == (0, "pcs", 0, "pcs")
+
+
+def test_soc_tapers_to_the_floor_and_to_the_ceiling():
+    for soc, dis, chg in (
+        (50, 100, 100),
+        (22, 100, 100),
+        (21, 50, 100),
+        (20, 0, 100),
+        (15, 0, 100),
+        (88, 100, 100),
+        (89, 100, 50),
+        (90, 100, 0),
+        (95, 100, 0),
+    ):
+        plant = Plant()
+        plant.soc = float(soc)
+        plant.ready()
+        seen = look(plant)
+        assert (seen[0], seen[2]) == (dis, chg), "SoC %d: %r" % (soc, seen)
+        if dis < 100:
+            assert seen[1] == "soc"
+        if chg < 100:
+            assert seen[3] == "soc"
+
+
+def test_temperature_derates_at_both_ends():
+    # charging: 0 at 0 degC, full 10..45, 0 at 52; discharging: 0 at -20, full -5..48, 0 at 58
+    for temp, dis, chg in (
+        (25, 100, 100),
+        (5, 100, 50),
+        (0, 100, 0),
+        (-12.5, 50, 0),
+        (-20, 0, 0),
+        (48.5, 95, 50),
+        (53, 50, 0),
+        (58, 0, 0),
+    ):
+        plant = running()
+        plant.force = {im.CELL_T_MAX: int(temp * 10), im.CELL_T_MIN: int(temp * 10)}
+        seen = look(plant)
+        assert (seen[0], seen[2]) == (dis, chg), "%s degC: %r" % (temp, seen)
+        assert (seen[1] == "temperature") == (dis < 100) and (seen[3] == "temperature") == (chg < 100)
+
+
+def test_the_worst_cell_temperature_counts_on_either_side():
+    plant = running()
+    plant.force = {im.CELL_T_MAX: 500, im.CELL_T_MIN: 50}
+    dis, _, chg, _ = look(plant)
+    assert dis == 80 and round(chg) == 29, "hot end 2/7, cold end a half: the lower counts"
+
+
+def test_a_cell_near_its_voltage_limit_takes_the_power():
+    plant = running()
+    plant.force = {im.CELL_V_MAX: 3600}
+    dis, _, chg, why = look(plant)
+    assert chg == 0 and why == "cell_voltage" and dis == 100
+    plant.force = {im.CELL_V_MIN: 2800}
+    dis, why, chg, _ = look(plant)
+    assert dis == 0 and why == "cell_voltage" and chg == 100
+    plant.force = {im.CELL_V_MAX: 3580}  # 20 mV x 195 cells over 0.25 ohm
+    assert abs(look(plant)[2] - 15.6 * 643.5 / 0.95 / 1000) < 0.5
+
+
+def test_the_pack_near_its_cut_off_takes_the_power():
+    plant = running()
+    plant.force = {im.BMS_V_MAX: 6435}
+    _, _, chg, why = look(plant)
+    assert chg < 1 and why == "pack_voltage"
+    plant.force = {im.BMS_V_MIN: 6440}
+    dis, why, _, _ = look(plant)
+    assert dis == 0 and why == "pack_voltage"
+
+
+def test_the_bms_forbids_a_direction():
+    plant = running()
+    plant.force = {im.BMS_REQUESTS: im.BMS_REQ_NO_CHARGE}
+    assert look(plant) == (100, "configuration", 0, "bms_forbids")
+    plant.force = {im.BMS_REQUESTS: im.BMS_REQ_NO_DISCHARGE}
+    assert look(plant) == (0, "bms_forbids", 100, "configuration")
+
+
+def test_operation_parameters_bound_power_and_current():
+    plant = running()
+    plant.pm.set_discharge_params(DischargeParams(discharge_power_max=30))
+    plant.pm.set_charge_params(ChargeParams(charge_power_max=40))
+    assert look(plant) == (30, "operation", 40, "operation")
+    plant.pm.set_discharge_params(DischargeParams(discharge_current_max=40))
+    dis, why, _, _ = look(plant)
+    assert why == "operation" and abs(dis - 40 * 643.5 * 0.95 / 1000) < 0.6
+
+
+def test_an_ems_curtails_and_frees_each_direction():
+    plant = running()
+    plant.pm.curtail(12, 34)
+    assert look(plant) == (12, "remote", 34, "remote")
+    plant.pm.curtail(0, None)
+    assert look(plant) == (0, "remote", 100, "configuration")
+    plant.pm.curtail()
+    assert look(plant) == (100, "configuration", 100, "configuration")
+
+
+def test_limits_intersect_and_the_smallest_is_named():
+    plant = running(max_discharge_power=80)
+    plant.force = {im.PCS_P_DIS: 60000, im.CELL_T_MAX: 530, im.CELL_T_MIN: 530}
+    plant.pm.curtail(50, None)
+    assert look(plant)[:2] == (40, "temperature")  # 80 halved
+    rows = {name: dis for name, dis, _ in published(plant.image)}
+    assert rows["configuration"] == 80000 and rows["pcs"] == 60000 and rows["remote"] == 50000 and rows["temperature"] == 40000
+    assert rows["soc"] == im.FREE
+
+
+# ---- missing data -----------------------------------------------------------------------------------------
+
+
+def test_a_value_never_measured_is_missing_data():
+    for slot in (im.BMS_SOC, im.BMS_V, im.BMS_I):
+        plant = Plant()
+        plant.force = {slot: im.NO_VALUE}
+        plant.cycles(2)
+        plant.pm.start()
+        plant.cycles(5)
+        rows = {name: (dis, chg) for name, dis, chg in published(plant.image)}
+        assert rows["missing_data"] == (0, 0), "slot %d" % slot
+        assert plant.command() == 0
+
+
+def test_a_missing_current_limit_is_no_permission():
+    for slot, direction in ((im.BMS_I_DIS, 0), (im.BMS_I_CHG, 2)):
+        plant = running()
+        plant.force = {slot: im.NO_VALUE}
+        assert look(plant)[direction] == 0, "slot %d" % slot
+
+
+def test_every_stale_group_stops_what_depends_on_it():
+    for group, timeout_s in (
+        (im.SEQ_BMS, 3),
+        (im.SEQ_BMS_LIMITS, 3),
+        (im.SEQ_BMS_CELLS, 3),
+        (im.SEQ_BMS_TEMPS, 3),
+        (im.SEQ_BMS_FLAGS, 3),
+        (im.SEQ_PCS, 1),
+        (im.SEQ_IO, 0.5),
+    ):
+        plant = running()
+        plant.pm.set_constant_power(20)
+        plant.run(2)
+        plant.silent.add(group)
+        plant.run(timeout_s - 0.1)
+        assert plant.command() == 20000, "group %d was given up too early" % group
+        plant.run(0.2)
+        assert plant.command() == 0, "group %d is stale and 20 kW go on" % group
+        rows = {name: (dis, chg) for name, dis, chg in published(plant.image)}
+        assert rows["missing_data"] == (0, 0)
+
+
+def test_nothing_heard_at_all_is_zero_not_unlimited():
+    plant = Plant()
+    plant.silent = set(range(9))
+    plant.run(2)
+    stats = plant.pm.stats()
+    assert stats["limit_discharge"] == stats["limit_charge"] == 0 and plant.command() == 0
+    rows = {name: (dis, chg) for name, dis, chg in published(plant.image)}
+    assert rows["missing_data"] == (0, 0)
+
+
+# ---- how the command follows ------------------------------------------------------------------------------
+
+
+def test_a_falling_limit_acts_at_once_and_a_rising_one_is_slewed():
+    plant = running()
+    plant.pm.set_constant_power(80)
+    plant.run(5)
+    assert plant.command() == 80000
+    plant.pm.curtail(10, None)
+    plant.cycle()
+    assert plant.command() == 10000, "in the same cycle"
+    plant.pm.curtail()
+    plant.cycle()
+    assert plant.command() == 11000, "20 kW/s for 50 ms"
+    plant.run(1)
+    assert plant.command() == 31000
+
+
+def test_the_ramp_is_exact_over_time_and_never_overshoots():
+    for rate, dt in ((0.1, 50), (0.33, 50), (7.77, 30), (20, 50), (3.001, 1000)):
+        plant = Plant(ramp_up=rate, ramp_down=rate, cycle_ms=50).ready()
+        plant.pm.set_constant_power(100)
+        cycles = 10000 // dt
+        plant.cycles(cycles, dt)
+        expected = min(100000, rate * dt * cycles)
+        assert abs(plant.command() - expected) <= 1, "%s kW/s: %d W after %d ms" % (rate, plant.command(), dt * cycles)
+    plant = running()
+    plant.pm.set_constant_power(33.3)
+    most = 0
+    for _ in range(60):
+        plant.cycle()
+        most = max(most, plant.command())
+    assert most == plant.command() == 33300
+
+
+def test_up_and_down_have_rates_of_their_own():
+    plant = Plant(ramp_up=10, ramp_down=40).ready()
+    plant.pm.set_constant_power(-20)
+    plant.run(1)
+    assert plant.command() == -10000
+    plant.run(2)
+    plant.pm.stop_operation()
+    plant.run(0.25)
+    assert plant.command() == -10000
+
+
+def test_a_taper_does_not_chatter():
+    plant = Plant()
+    plant.soc = 21.4
+    plant.ready()
+    plant.pm.set_constant_power(100)
+    plant.run(6)
+    signs, before, last = 0, plant.command(), 0
+    for _ in range(600):
+        plant.cycle(200)
+        step = plant.command() - before
+        if step * last < 0:
+            signs += 1
+        last = step or last
+        before = plant.command()
+    assert signs <= 2 and 0 <= plant.command() < 60000, "%d changes of direction" % signs
+    assert plant.soc > 19.7
+
+
+# ---- events and naming ------------------------------------------------------------------------------------
+
+
+def test_a_new_binding_limit_is_an_event_once_it_has_lasted():
+    plant = running()
+    plant.run(3)
+    before = len(plant.events("LIMIT_CHANGE"))
+    plant.force = {im.PCS_P_DIS: 10000}
+    plant.run(0.5)
+    plant.force = {}
+    plant.run(3)
+    assert len(plant.events("LIMIT_CHANGE")) == before, "half a second is no change"
+    plant.force = {im.PCS_P_DIS: 10000}
+    plant.run(1.5)
+    assert plant.events("LIMIT_CHANGE")[before:] == [NAMES.index("pcs")]
+    plant.force = {im.PCS_P_CHG: 10000}
+    plant.pm.set_constant_power(-50)
+    plant.run(2)
+    assert plant.events("LIMIT_CHANGE")[before + 1 :] == [NAMES.index("pcs") + 16], "+ 16 for charge"
+
+
+def test_stats_name_what_binds_and_say_it_in_words():
+    plant = running()
+    plant.pm.set_constant_power(50)
+    plant.run(3)
+    assert plant.pm.stats()["binding"] is None and plant.pm.stats()["reason"] == "not limited"
+    plant.pm.curtail(20, None)
+    plant.cycles(2)
+    stats = plant.pm.stats()
+    assert stats["binding"] == "remote" and "20.0 kW" in stats["reason"] and "remote" in stats["reason"]
+    assert plant.pm.mode == Mode.DISCHARGE
+
+
+def test_no_command_ever_passed_a_live_limit():
+    plant = running()
+    for kw, force in (
+        (100, {im.BMS_I_DIS: 300}),
+        (-100, {im.CELL_V_MAX: 3590}),
+        (70, {im.CELL_T_MAX: 540}),
+        (-70, {im.PCS_P_CHG: 9000}),
+    ):
+        plant.pm.set_constant_power(kw)
+        plant.run(3)
+        plant.force = force
+        plant.run(3)
+        assert plant.now[im.WORST_P] == 0
+        assert -plant.now[im.LIMIT_CHG] <= plant.command() <= plant.now[im.LIMIT_DIS]
