@@ -69,7 +69,7 @@ class WriteBack:
         try:
             row.save()
             row.next_s = self._now_s + row.interval_s
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             row.dirty_s = since_s
             row.next_s = self._now_s + _RETRY_S
             self.errors += 1

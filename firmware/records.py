@@ -1,0 +1,167 @@
+"""What must survive a power cut: the schedule, energy counted over the system's life, and the log of events.
+
+Everything is loaded at start, with what was wrong told in one list, and saved late and seldom: `tick` once a second
+does at most one save.  Files: schedules.json, energy.json (each with the version before), events and events.1.
+"""
+
+import json
+import os
+
+from flashwear import Wear
+from journal import Journal
+from micropython import const
+from safestore import Store, StoreError
+from writeback import WriteBack
+
+from firmware import image as im
+from firmware.errors import ConfigError
+
+_ENERGY_S = const(900)  # at most so much energy count is lost with the power
+_ENERGY_STEP_WH = const(50)  # smaller changes are not worth a save
+_SCHEDULE_S = const(10)
+_LOG_S = const(600)  # events may be lost that long before a power cut; urgent ones
+_URGENT_S = const(2)  # only that long
+_LOG_BYTES = const(16384)
+_LOG_FILES = const(2)
+
+
+class Records:
+    """`place`: a directory, made if missing; `image`: the process image, whose energy counts begin at boot;
+    `scheduler`: its entries are loaded and saved; `capacity_wh`: of the battery, for equivalent cycles.
+    """
+
+    def __init__(self, place: str, image, scheduler, capacity_wh: int) -> None:
+        self._place = place
+        self._now = image.now
+        self._scheduler = scheduler
+        self._capacity_wh = max(1, int(capacity_wh))
+        self.wear = Wear()
+        self._schedules = Store(place + "/schedules.json", 1, wear=self.wear)
+        self._energy = Store(place + "/energy.json", 1, wear=self.wear)
+        self.events = Journal(place + "/events", _LOG_BYTES, _LOG_FILES, wear=self.wear)
+        self._in_wh = self._out_wh = 0  # before this boot
+        self._saved_wh = 0
+        self._batch = WriteBack()
+        self._batch.add("schedules", self._save_schedules, _SCHEDULE_S, 60)
+        self._batch.add("energy", self._save_energy, 0, _ENERGY_S)
+        self._batch.add("events", self.events.flush, _LOG_S, _LOG_S)
+        self._batch.add("urgent events", self.events.flush, _URGENT_S, 60)
+
+    # ---- at start -------------------------------------------------------------------------------------
+
+    def load(self) -> list:
+        """Reads everything; a list of what was wrong, one line each (empty: nothing).  What cannot be read starts anew."""
+        problems = []
+        try:
+            os.mkdir(self._place)
+        except OSError:
+            pass  # it is there
+        doc = self._read(self._energy, problems)
+        if doc is not None:
+            if isinstance(doc.get("in_wh"), int) and isinstance(doc.get("out_wh"), int):
+                self._in_wh = doc["in_wh"]
+                self._out_wh = doc["out_wh"]
+            else:
+                problems.append("%s: in_wh and out_wh must be whole numbers" % self._energy.path)
+        self._saved_wh = self._in_wh + self._out_wh
+        doc = self._read(self._schedules, problems)
+        if doc is not None:
+            self._load_schedules(doc, problems)
+        return problems
+
+    def _read(self, store, problems: list):
+        """The document of a store; None, and a problem told, where it cannot be had."""
+        try:
+            doc = store.load()
+        except StoreError as error:
+            problems.append(str(error))
+            return None
+        if store.problem:
+            problems.append("%s; using the version before" % store.problem)
+        return doc
+
+    def _load_schedules(self, doc: dict, problems: list) -> None:
+        try:
+            self._scheduler.from_doc(doc)
+        except ConfigError as error:
+            problems.extend(["%s: %s" % (self._schedules.path, line) for line in error.errors])
+            try:
+                self._scheduler.from_doc(self._schedules.previous())
+                problems.append("%s: using the version before" % self._schedules.path)
+            except (StoreError, ConfigError):
+                pass
+
+    # ---- running --------------------------------------------------------------------------------------
+
+    def log(self, clock, name: str, data: int = 0, urgent: bool = False) -> None:
+        """Adds an event to the log: when (UTC; seconds since boot where the clock is not set), its name and data."""
+        if clock.is_set:
+            row = [clock.day, clock.sec, name, data]
+        else:
+            row = [None, clock.elapsed_s, name, data]
+        self.events.append(json.dumps(row))
+        self._batch.mark("urgent events" if urgent else "events")
+
+    def tick(self, elapsed_s: int) -> None:
+        """Once a second: notes what has changed, and does the one save that is due."""
+        self.wear.tick(elapsed_s)
+        if self._scheduler.dirty:
+            self._scheduler.dirty = False
+            self._batch.mark("schedules")
+        if self._total_wh() - self._saved_wh >= _ENERGY_STEP_WH:
+            self._batch.mark("energy")
+        self._batch.tick(elapsed_s)
+
+    def flush(self) -> bool:
+        """Saves everything now: before a reset.  False when something could not be saved."""
+        if self._total_wh() != self._saved_wh:
+            self._batch.mark("energy")
+        if self._scheduler.dirty:
+            self._scheduler.dirty = False
+            self._batch.mark("schedules")
+        return self._batch.flush()
+
+    def _save_schedules(self) -> None:
+        self._schedules.save(self._scheduler.to_doc())
+
+    def _save_energy(self) -> None:
+        saved_wh = self._total_wh()
+        energy = self.energy()
+        self._energy.save({"in_wh": energy["in_wh"], "out_wh": energy["out_wh"]})
+        self._saved_wh = saved_wh
+
+    # ---- asking ---------------------------------------------------------------------------------------
+
+    def _total_wh(self) -> int:
+        return self._in_wh + self._out_wh + self._now[im.E_IN_WH] + self._now[im.E_OUT_WH]
+
+    def energy(self) -> dict:
+        """Over the system's life, AC side: in_wh, out_wh, throughput_wh (both), cycles (equivalent full ones)."""
+        in_wh = self._in_wh + self._now[im.E_IN_WH]
+        out_wh = self._out_wh + self._now[im.E_OUT_WH]
+        return {
+            "in_wh": in_wh,
+            "out_wh": out_wh,
+            "throughput_wh": in_wh + out_wh,
+            "cycles": (in_wh + out_wh) / (2 * self._capacity_wh),
+        }
+
+    def logged(self):
+        """Every event of the log, oldest first, as [day or None, second, name, data]; one is in RAM at a time."""
+        for line in self.events.lines():
+            try:
+                yield json.loads(line)
+            except ValueError:
+                pass  # its checksum was right, so an older firmware wrote it otherwise
+
+    def report(self) -> dict:
+        """Of the flash: writes and erases a day, years left, saves that failed, log lines lost or damaged."""
+        try:
+            free_blocks = os.statvfs(self._place)[3]
+        except (OSError, AttributeError):
+            free_blocks = 1
+        report = self.wear.report(free_blocks)
+        report["save_errors"] = self._batch.errors
+        report["last_error"] = self._batch.last_error
+        report["log_lost"] = self.events.lost
+        return report

@@ -1,0 +1,184 @@
+"""What survives a power cut: the schedule, lifetime energy and the event log; saved late, loaded with every problem told."""
+
+import os
+import sys
+
+from firmware import image as im
+from firmware.modes import Mode
+from firmware.records import Records
+from firmware.schedule_entry import ScheduleEntry
+from firmware.scheduler import Scheduler
+
+_ROOT = "/tmp/records-%s-%d" % (sys.implementation.name, id(object()) & 0xFFFFFF)
+
+
+class Clock:
+    """What the log asks of a clock."""
+
+    def __init__(self, is_set=True):
+        self.is_set = is_set
+        self.day, self.sec, self.elapsed_s = 9822, 35777, 12
+
+
+def _boot(name, fresh=True):
+    """A board that powers on with the files of `name`."""
+    place = _ROOT + "-" + name
+    if fresh:
+        try:
+            for left in os.listdir(place):
+                os.remove(place + "/" + left)
+        except OSError:
+            pass
+    image = im.Image()
+    scheduler = Scheduler()
+    records = Records(place, image, scheduler, 208000)
+    return place, image, scheduler, records
+
+
+def _again(name):
+    """The same board after power came back, loaded."""
+    _, image, scheduler, records = _boot(name, fresh=False)
+    problems = records.load()
+    return image, scheduler, records, problems
+
+
+def _run(records, seconds, start=0, step=1):
+    for now_s in range(start, start + seconds, step):
+        records.tick(now_s)
+
+
+def _files(place):
+    return sorted(os.listdir(place))
+
+
+def test_a_new_board_starts_without_complaint():
+    place, _, _, records = _boot("new")
+    assert records.load() == []
+    _run(records, 3600, step=10)
+    assert _files(place) == []
+    assert records.energy() == {"in_wh": 0, "out_wh": 0, "throughput_wh": 0, "cycles": 0.0}
+
+
+def test_energy_goes_on_counting_where_the_last_boot_ended():
+    _, image, _, records = _boot("energy")
+    records.load()
+    image.now[im.E_IN_WH] = 110000
+    image.now[im.E_OUT_WH] = 98000
+    _run(records, 5)
+    image, _, records, problems = _again("energy")
+    assert problems == []
+    image.now[im.E_OUT_WH] = 1000
+    energy = records.energy()
+    assert (energy["in_wh"], energy["out_wh"], energy["throughput_wh"]) == (110000, 99000, 209000)
+    assert abs(energy["cycles"] - 209000 / 416000) < 1e-6
+
+
+def test_energy_is_saved_every_quarter_of_an_hour_at_most():
+    _, image, _, records = _boot("seldom")
+    records.load()
+    for now_s in range(4 * 3600):
+        image.now[im.E_OUT_WH] = now_s
+        records.tick(now_s)
+    assert records.wear.writes == 16
+    image.now[im.E_OUT_WH] = 20000
+    assert records.flush()
+    _, _, records, _ = _again("seldom")
+    assert records.energy()["out_wh"] == 20000
+
+
+def test_the_schedule_is_saved_soon_after_an_edit_and_loaded():
+    _, _, scheduler, records = _boot("schedule")
+    records.load()
+    _run(records, 3)
+    entry = ScheduleEntry(hour=1, mode=Mode.CHARGE, power_setpoint=-40.0, duration_minutes=240, days=0b0011110)
+    scheduler.add(entry)
+    _run(records, 30, 3)
+    assert records.wear.writes == 1
+    _, scheduler, _, problems = _again("schedule")
+    assert problems == []
+    assert [(i, entry.to_dict()) for i, entry in scheduler.entries()] == [(0, entry.to_dict())]
+
+
+def test_a_damaged_schedule_is_told_and_the_version_before_used():
+    place, _, scheduler, records = _boot("damaged")
+    records.load()
+    scheduler.add(ScheduleEntry(hour=1))
+    records.flush()
+    scheduler.add(ScheduleEntry(hour=2))
+    records.flush()
+    with open(place + "/schedules.json", "rb") as file:
+        data = file.read()
+    with open(place + "/schedules.json", "wb") as file:
+        file.write(data[:-20])
+    _, scheduler, _, problems = _again("damaged")
+    assert len(problems) == 1 and "schedules.json" in problems[0] and "version before" in problems[0], problems
+    assert len(scheduler.entries()) == 1
+
+
+def test_a_schedule_with_wrong_values_is_told_value_by_value_and_the_version_before_used():
+    place, _, scheduler, records = _boot("values")
+    records.load()
+    scheduler.add(ScheduleEntry(hour=1))
+    records.flush()
+    doc = scheduler.to_doc()
+    doc["entries"][0]["hour"] = 77
+    records._schedules.save(doc)
+    _, scheduler, _, problems = _again("values")
+    assert "hour = 77: allowed are 0 to 23" in problems[0] and len(problems) == 2, problems
+    assert scheduler.get(0).hour == 1
+
+
+def test_when_nothing_can_be_read_everything_is_told_and_starts_anew():
+    place, _, _, records = _boot("rubbish")
+    records.load()
+    for name in ("schedules.json", "energy.json"):
+        with open(place + "/" + name, "wb") as file:
+            file.write(b"\x00\xff rubbish")
+    _, scheduler, records, problems = _again("rubbish")
+    assert len(problems) == 2 and "energy.json" in problems[0] and "schedules.json" in problems[1], problems
+    assert scheduler.entries() == [] and records.energy()["in_wh"] == 0
+
+
+def test_events_are_logged_with_their_time_and_come_back():
+    _, _, _, records = _boot("events")
+    records.load()
+    records.log(Clock(is_set=False), "CLOCK_SET", 5)
+    records.log(Clock(), "MODE_CHANGE", 2)
+    records.flush()
+    _, _, records, _ = _again("events")
+    assert list(records.logged()) == [[None, 12, "CLOCK_SET", 5], [9822, 35777, "MODE_CHANGE", 2]]
+
+
+def test_ordinary_events_wait_and_urgent_ones_take_them_along():
+    _, _, _, records = _boot("urgent")
+    records.load()
+    _run(records, 5)
+    records.log(Clock(), "FLOW_CHANGE", 1)
+    _run(records, 300, 5)
+    assert records.wear.writes == 0
+    records.log(Clock(), "EMERGENCY", 3, urgent=True)
+    _run(records, 10, 305)
+    assert records.wear.writes == 1 and records.events.waiting == 0
+
+
+def test_a_full_flash_is_counted_and_nothing_raised():
+    _, image, _, records = _boot("full")
+    records.load()
+
+    def full(doc):
+        raise OSError(28)
+
+    records._energy.save = full
+    image.now[im.E_IN_WH] = 500
+    _run(records, 30)
+    assert records.report()["save_errors"] == 1 and "energy" in records.report()["last_error"]
+    assert not records.flush()
+
+
+def test_the_report_tells_of_the_flash():
+    _, image, _, records = _boot("report")
+    records.load()
+    image.now[im.E_IN_WH] = 500
+    _run(records, 3)
+    report = records.report()
+    assert report["writes"] == 1 and report["years"] > 0 and report["save_errors"] == 0
