@@ -63,7 +63,7 @@ def _field(row: tuple[int, ...], slots: dict[int, tuple[str, str]], addressed: b
 def _flags(rows: list[tuple[int, ...]], slots: dict[int, tuple[str, str]]) -> list[str]:
     names = _flag_names()
     lines = []
-    for _, at, mask, wanted, slot, flag, _word in rows:
+    for at, mask, wanted, slot, flag, _word in rows:
         name = names["REQ" if slot == im.BMS_REQUESTS else "PROT", flag]
         group = slots[slot][0].removeprefix("BMS_")
         if wanted >= 0 and mask == 0xFF:
@@ -91,11 +91,10 @@ def dbc(variant: str, address: int = 0, discharge_negative: bool = False) -> str
     protocol: ModuleType = import_module(f"firmware.devices.pylontech_{variant}")
     slots = _slots()
     lines = ['VERSION ""', "", "NS_ :", "", "BS_:", "", "BU_: CONTROLLER BMS", ""]
-    for base, length, _group, _part, _parts, fields in protocol.FRAMES:
+    for base, length, _group, _part, _parts, fields, flags in protocol.FRAMES:
         own = base + (address if protocol.ADDRESSED else 0)
         identifier = own | 0x80000000 if protocol.EXTENDED else own
-        flags = [row for row in protocol.FLAGS if row[0] == base]
-        last = max([row[1] + 1 for row in flags] + [row[1] + (1 if row[2] in (0, 3) else 2) for row in fields])
+        last = max([row[0] + 1 for row in flags] + [row[1] + (1 if row[2] in (0, 3) else 2) for row in fields])
         lines.append(f"BO_ {identifier} BMS_{own:X}: {max(length, last)} BMS")
         lines += [_field(row, slots, protocol.ADDRESSED, discharge_negative) for row in fields]
         lines += [*_flags(flags, slots), ""]

@@ -98,7 +98,7 @@ class Device:
                 self._equipment[i] = bytes(data)
 
     def _take(self, frame, data):
-        base, length, group, part, parts, fields = frame
+        base, length, group, part, parts, fields, flags = frame
         if len(data) < length:
             self._refuse(base, _BAD_LENGTH, len(data))
             return
@@ -107,7 +107,8 @@ class Device:
                 return
         if fields and not self._pairs_hold(base, fields):
             return
-        self._read_flags(base, data)
+        if flags:
+            self._read_flags(flags, data)
         self.frames += 1
         self._parts[group] |= part
         if self._parts[group] & parts == parts:
@@ -150,19 +151,18 @@ class Device:
         self._scratch[slot] = value
         return True
 
-    def _read_flags(self, base, data):
-        """The bits of this frame: first all off, then on what any of their rows finds."""
+    def _read_flags(self, flags, data):
+        """The bits of this frame: first all of them off, then on what any of their rows finds."""
         scratch = self._scratch
-        rows = self._protocol.FLAGS
-        for i in range(len(rows)):
-            if rows[i][0] == base:
-                scratch[rows[i][4]] &= 0xFFFF ^ rows[i][5]
-        for i in range(len(rows)):
-            row = rows[i]
-            if row[0] == base:
-                bits = data[row[1] ^ (self._swap & row[6])] & row[2]
-                if (bits != 0) if row[3] == _ANY else (bits == row[3]):
-                    scratch[row[4]] |= row[5]
+        for i in range(len(flags)):
+            row = flags[i]
+            scratch[row[3]] &= 0xFFFF ^ row[4]
+        swap = self._swap
+        for i in range(len(flags)):
+            at, mask, wanted, slot, flag, word = flags[i]
+            bits = data[at ^ (swap & word)] & mask
+            if (bits and wanted == _ANY) or bits == wanted:
+                scratch[slot] |= flag
 
     def _pairs_hold(self, base, fields):
         """A maximum is never below its minimum (a charge voltage of 0 is a stop, not a maximum)."""

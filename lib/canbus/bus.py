@@ -12,7 +12,7 @@ from micropython import const
 from canbus.filters import fit
 
 _POLL_MS = const(5)  # between drains; the controller's (or back end's) queue holds what arrives meanwhile
-_MOST_PER_TURN = const(64)  # frames handled before other tasks get a turn: a babbling node may not stop control
+_PER_TURN = const(2)  # frames handled before other tasks get a turn: neither a burst nor a babbler may delay control
 _LOOK_MS = const(100)  # how often the controller's state is looked at
 _BUS_OFF_WAIT_MS = const(1000)  # from bus-off to the restart: longer than a short circuit's contact bounce
 
@@ -84,12 +84,12 @@ class Bus:
         self.sent += 1
         return True
 
-    def drain(self):
-        """Hand every waiting frame (at most 64) to its handlers; return how many.  Allocates nothing itself."""
+    def drain(self, most=64):
+        """Hand up to `most` waiting frames to their handlers; return how many.  Allocates nothing itself."""
         can = self.can
         message = self._message
         n = 0
-        while n < _MOST_PER_TURN and can.recv(message) is not None:
+        while n < most and can.recv(message) is not None:
             n += 1
             flags = message[2]
             if message[3] & self._overrun_flag:
@@ -138,16 +138,15 @@ class Bus:
         looked = time.ticks_ms()
         while True:
             try:
-                if self.drain() >= _MOST_PER_TURN:
-                    await asyncio.sleep_ms(0)
-                    continue
+                pause = 0 if self.drain(_PER_TURN) >= _PER_TURN else _POLL_MS
                 now = time.ticks_ms()
                 if time.ticks_diff(now, looked) >= _LOOK_MS:
                     looked = now
                     self.look(now)
             except OSError as err:
                 self.last_error = "receive: %s" % err
-            await asyncio.sleep_ms(_POLL_MS)
+                pause = _POLL_MS
+            await asyncio.sleep_ms(pause)
 
     def counters(self):
         """A new dict of this bus's counters, with the controller's own: tec, rec, state and pending frames."""
