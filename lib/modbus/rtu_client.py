@@ -109,7 +109,7 @@ class RtuClient(Client):
                 self.count.late += 1
             self._have = 0
             await self.line.wait_silence()
-        self._bad("the line is never silent")
+        self.refuse("the line is never silent")
 
     # ---- receiving -------------------------------------------------------------------------------------
     async def _listen(self, slot: Slot, unit: int, function: int) -> int:
