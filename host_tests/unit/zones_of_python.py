@@ -9,11 +9,15 @@ from importlib import resources
 from zoneinfo import ZoneInfo
 
 
+def bytes_of(name: str) -> bytes:
+    """The zone's file in the pinned package."""
+    return resources.files("tzdata").joinpath("zoneinfo", *name.split("/")).read_bytes()
+
+
 @cache
 def iana(name: str) -> ZoneInfo:
     """The zone of the pinned package; ZoneInfo(name) would take the system's, which may be older."""
-    with resources.files("tzdata").joinpath("zoneinfo", *name.split("/")).open("rb") as file:
-        return ZoneInfo.from_file(file, key=name)
+    return ZoneInfo.from_file(io.BytesIO(bytes_of(name)), key=name)
 
 
 @cache
