@@ -3,8 +3,10 @@
 import micropython
 
 import canbus
+from canbus.mcp2515 import MCP2515
 from firmware import image as im
 from firmware.devices import bms_pylontech
+from host_tests.both import test_twai_memory
 from host_tests.both.bms import FRAMES, options
 from host_tests.both.fakecan import FakeCAN
 
@@ -51,3 +53,80 @@ def test_a_thousand_polls_answered_allocate_nothing():
         micropython.heap_unlock()
     assert image.inp[im.SEQ_BMS] == before + 1000
     assert device.rejected == 0 and bus.handler_errors == 0
+
+
+def test_the_twai_back_end_receives_and_sends_without_allocating():
+    can, _, registers = test_twai_memory._open()
+    can.set_filters([(0x4200, 0x1FFFFF0F, can.FLAG_EXT_ID)])
+    for i, byte in enumerate(b"\x88\x00\x02\x10\x8012345678"):
+        registers[test_twai_memory.BUFFER + i] = byte
+    registers[test_twai_memory.SR] |= 1
+    message = [0, memoryview(bytearray(8)), 0, 0]
+    numbers = [0] * 8
+    data = bytes(8)
+    can.recv(message)
+    micropython.heap_lock()
+    try:
+        for _ in range(300):
+            can._tick(None)
+            while can._rx[0] != can._rx[1]:
+                registers[test_twai_memory.SR] &= 0xFE
+                can.recv(message)
+            registers[test_twai_memory.SR] |= 1
+            can.send(0x4200, data, 2)
+            can.get_counters(numbers)
+    finally:
+        micropython.heap_unlock()
+    assert message[0] == 0x4200, "what was sent lies in the same memory"
+    assert numbers[7] > 300
+
+
+class QuietSpi:
+    """An MCP2515 that has a frame in each buffer, for ever."""
+
+    def __init__(self):
+        self.flags = 0
+
+    def write_readinto(self, out, into):
+        for i in range(len(into)):
+            into[i] = 0
+        if out[0] == 0x03 and out[1] == 0x0E:
+            into[2] = self.mode
+        elif out[0] == 0x03 and out[1] == 0x2A:
+            into[2] = 0x00
+        elif out[0] == 0x03 and out[1] == 0x2C:
+            into[2] = self.flags
+            self.flags = 0
+        elif out[0] & 0xF9 == 0x90:
+            for i in range(13):
+                into[1 + i] = b"\x02\x08\x42\x10\x0812345678"[i]
+        elif out[0] == 0xC0:
+            self.mode = 0x80
+        elif out[0] == 0x05 and out[1] == 0x0F and out[2] == 0xE0:
+            self.mode = out[3]
+
+    def value(self, level):
+        pass
+
+
+def test_the_mcp2515_back_end_receives_and_sends_without_allocating():
+    spi = QuietSpi()
+    can = MCP2515(1, 500000, spi=spi, cs=spi)
+    can.set_filters(None)
+    message = [0, memoryview(bytearray(8)), 0, 0]
+    numbers = [0] * 8
+    data = bytes(8)
+    got = 0
+    can.recv(message)
+    micropython.heap_lock()
+    try:
+        for _ in range(300):
+            spi.flags = 3
+            can._service()
+            while can.recv(message) is not None:
+                got += 1
+            can.send(0x4200, data, 2)
+            can.get_counters(numbers)
+    finally:
+        micropython.heap_unlock()
+    assert got == 600 and bytes(message[1]) == b"12345678"
