@@ -578,9 +578,9 @@ def limit_site(img: ptr32, par: ptr32, chg: int):
                 p = 0 - net
     elif kind == 1 and grid != 0:
         p = 0
-    elif grid != 0 and (kind == 2 or kind == 3):
-        q = 0
-        if par[_PAR_EXPORT] != 0 or kind == 3:
+    elif grid != 0 and (kind != 0 or (par[_PAR_HAS] & _HAS_METER) != 0):
+        q = 0  # ISOLATED with a grid at its meter: serves what is measured, exports nothing
+        if kind == 3 or (kind == 2 and par[_PAR_EXPORT] != 0):
             q = par[_PAR_P_EXPORT]
         if (par[_PAR_HAS] & _HAS_METER) != 0:
             if net == none:

@@ -175,6 +175,8 @@ class Supervisor:
                         return
                     wanted = Mode.IDLE
                     self._now[im.REQUEST_P] = 0  # this cycle rests
+                elif self._now[im.CMD_P] * direction < 0:
+                    return  # in IDLE, the other direction's power is still ramping down
                 self.enter(wanted)
 
     def _alive(self) -> bool:
