@@ -82,6 +82,11 @@ class Charger:
         self._phase_ms = 0
         self._tail_ms = 0
 
+    def rest(self, par) -> None:
+        """No method shapes the limits, until `step` does."""
+        par[im.OP_I_CHG] = self._current
+        par[im.OP_SOC_MAX] = im.FREE
+
     def step(self, now, par, watts: int, target: int) -> int:
         """This cycle's request in W (<= 0), setting OP_I_CHG for the method; `done` afterwards says if it is over."""
         par[im.OP_SOC_MAX] = target

@@ -166,8 +166,9 @@ class PowerManager:
     def start_charging(self, target_soc: float = 0.0) -> None:
         """Charge by the ChargeParams to target_soc % (0: theirs, or max_soc).  PowerError if out of range or not now."""
         config = self.config
+        in_range("target_soc", target_soc, 0, config.max_soc, "% (0: default; at most max_soc)")
         target = target_soc or self._charge_params.target_soc or config.max_soc
-        in_range("target_soc", target, 0, config.max_soc, "% (0: default; at most max_soc)")
+        in_range("target_soc of the ChargeParams", target, 0, config.max_soc, "% (at most max_soc)")
         watts = int(config.max_charge_power * 1000)
         self._operate(-1, rq.CHARGE, watts, self._charge_params.timeout_minutes, int(target * 100 + 0.5))
 
@@ -429,6 +430,7 @@ class PowerManager:
                     self.events.post(Event.OPERATION_TIMEOUT, i, at_s)
         now[im.REQUEST_BY] = source
         now[im.CMD_BALANCE] = 0
+        self._charger.rest(self.image.par)  # what a charge sets ends with it
         if source == rq.IDLE:
             self._active = rq.IDLE
             now[im.REQUEST_P] = 0
@@ -438,7 +440,6 @@ class PowerManager:
             self._active = source
             self._charger.begin()
             self._discharger.begin()
-            self.image.par[im.OP_SOC_MAX] = im.FREE
         table = self._claims.table
         watts = table[source * 4 + 1]
         goal = table[source * 4 + 2]
