@@ -25,7 +25,7 @@ class Pcs:
     __slots__ = (
         "rated_w", "charge_fraction", "discharge_fraction", "efficiency", "tau_s", "watchdog_s", "start_s", "island",
         "setpoint_w", "enabled", "run", "state", "power_w", "grid_present", "dc_present", "silence_s", "tripped",
-        "watchdog_trips", "revert_after_s", "revert_left_s", "revert_to_w", "revert_enabled", "alarm", "refusing",
+        "watchdog_trips", "revert_after_s", "revert_left_s", "revert_to_w", "revert_enabled", "alarm",
         "sink_c", "ambient_c", "grid_v", "wh_out", "wh_in", "_start_left_s", "_dt", "_gain",
     )
 
@@ -63,7 +63,6 @@ class Pcs:
         self.revert_to_w = 0.0
         self.revert_enabled = False
         self.alarm = 0  # an alarm forced by a fault injection: the inverter stops
-        self.refusing = False
         self.sink_c = 25.0
         self.ambient_c = 25.0
         self.grid_v = 400.0
