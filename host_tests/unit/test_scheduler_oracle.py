@@ -286,16 +286,19 @@ class _World:
         """Compares every minute; `trouble` is how often a minute brings an edit, a jump or a reboot."""
         base = int((self.first - _EPOCH).total_seconds()) // 60
         for now in range(_DAYS * 1440):
+            is_on = now >= self.off_until
+            if is_on:
+                self.clock.is_set = now >= self.set_at
+                self.clock.show(base + now + self.shift, now - self.booted)
+                self.compare(base + now + self.shift)
+            # Between two ticks, before the minute is over: an edit finds a run that has not ended yet.
             if self.rng.random() < trouble:
                 self.meet(now)
             if not self.reference.enabled and self.rng.random() < 0.005:
                 self.switch()
             elif self.rng.random() < trouble and any(line.left for line in self.reference.lines.values()):
                 self.reboot(now)  # power goes in the middle of a run
-            if now >= self.off_until:
-                self.clock.is_set = now >= self.set_at
-                self.clock.show(base + now + self.shift, now - self.booted)
-                self.compare(base + now + self.shift)
+            if is_on:
                 self.reference.minute_passes()
         return self.seen
 
