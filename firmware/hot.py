@@ -662,8 +662,8 @@ def ramp(img: ptr32, par: ptr32):
     if p < low:
         p = low
     stop = goal
-    if (p > 0 and goal < 0) or (p < 0 and goal > 0):
-        stop = 0
+    if (was > 0 and goal < 0) or (was < 0 and goal > 0):
+        stop = 0  # also where a limit has already forced p to 0
     if stop == p:
         img[_RAMP_REM] = 0
     else:
