@@ -408,11 +408,13 @@ class PowerManager:
         claims = self._claims
         kind = par[im.PAR_GRID_TYPE]
         islanded = kind == 0 or (kind == 1 and now[im.GRID_OK] == 0)
-        if islanded and now[im.NET_P] != im.NO_VALUE and now[im.GATE] & im.GATE_CLOSED == 0:
+        if islanded and now[im.NET_P] != im.NO_VALUE and now[im.GATE] & (im.GATE_CLOSED | im.GATE_SERVICE) == 0:
             claims.put(rq.GRID_SERVICE, now[im.NET_P], rq.FOREVER, rq.POWER, 0, _ISLAND)
         elif claims.owners[rq.GRID_SERVICE] is _ISLAND:
             claims.drop(rq.GRID_SERVICE)
         flags = now[im.BMS_REQUESTS]
+        if now[im.GATE] & im.GATE_SERVICE:
+            flags = 0  # somebody may have their hands in it
         if flags != im.NO_VALUE and flags & im.BMS_REQ_FORCE_CHARGE and now[im.AGE + im.SEQ_BMS_FLAGS] <= par[im.PAR_STALE_BMS]:
             claims.put(rq.PROTECTION, -(par[im.PAR_P_CHG] // 20), rq.FOREVER, rq.POWER, 0, _FORCE_CHARGE)
         else:
@@ -422,6 +424,8 @@ class PowerManager:
         """Let the winning claim ask: REQUEST_P, REQUEST_BY, and the mode that goes with it."""
         now = self.image.now
         source = answer & 0xFF
+        if now[im.GATE] & im.GATE_SERVICE and source != rq.MAINTENANCE:
+            source = rq.IDLE  # in MAINTENANCE nothing moves but by service()
         expired = answer >> 8
         at_s = now[im.UPTIME_S]
         if expired:
