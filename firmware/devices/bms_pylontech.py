@@ -45,16 +45,24 @@ _BAD_LENGTH = const(-1)
 _BAD_PAIR = const(-2)
 
 
+def _protocol(variant):
+    """The module with the frames of `variant`; only this one is loaded."""
+    if variant == "hv":
+        from firmware.devices import pylontech_hv
+
+        return pylontech_hv
+    from firmware.devices import pylontech_lv
+
+    return pylontech_lv
+
+
 class Device:
     """One battery on one bus."""
 
     def __init__(self, name, options, image, buses):
         if options["bus"] not in buses:
             raise ValueError("devices.%s.bus: no bus named %r" % (name, options["bus"]))
-        if options["variant"] == "hv":
-            from firmware.devices import pylontech_hv as protocol
-        else:
-            from firmware.devices import pylontech_lv as protocol
+        protocol = _protocol(options["variant"])
         self._protocol = protocol
         self._image = image
         self._bus = buses[options["bus"]]

@@ -94,11 +94,12 @@ class MCP2515(Controller):
             Pin(reset_pin, Pin.OUT, value=1)
         if int_pin >= 0:
             self._int = Pin(int_pin, Pin.IN, Pin.PULL_UP)
-        pins = {}
-        if sck_pin >= 0:
-            pins = {"sck": Pin(sck_pin), "mosi": Pin(mosi_pin), "miso": Pin(miso_pin)}
         # 10 MHz is the chip's limit; mode 0.
-        self._spi = SPI(id, baudrate=10000000, polarity=0, phase=0, **pins)
+        if sck_pin < 0:
+            self._spi = SPI(id, baudrate=10000000, polarity=0, phase=0)
+            return
+        sck, mosi, miso = Pin(sck_pin), Pin(mosi_pin), Pin(miso_pin)
+        self._spi = SPI(id, baudrate=10000000, polarity=0, phase=0, sck=sck, mosi=mosi, miso=miso)
 
     # ---- SPI ---------------------------------------------------------------------------------------------
 

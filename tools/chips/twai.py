@@ -362,7 +362,7 @@ class TwaiChip(wire.Node):
     def _passes(self, frame: Frame, raw: bytes) -> bool:
         code, dont_care = self.filter[:4], self.filter[4:]
         if not self.registers[MOD] & 8:
-            raise NotImplementedError("dual filters: no driver here uses them")
+            return any(self._passes_half(frame, raw, code, dont_care, half) for half in (0, 1))
         if frame.extended:
             seen = [*raw[1:4], raw[4] & 0xF8 | (4 if frame.remote else 0)]
             relevant = [0xFF, 0xFF, 0xFF, 0xFC]
@@ -371,6 +371,23 @@ class TwaiChip(wire.Node):
             seen = [raw[1], raw[2] & 0xE0 | (0x10 if frame.remote else 0), data[0], data[1]]
             relevant = [0xFF, 0xF0, 0xFF if frame.data else 0, 0xFF if len(frame.data) > 1 else 0]
         return all((c ^ s) & ~d & r == 0 for c, s, d, r in zip(code, seen, dont_care, relevant, strict=True))
+
+    @staticmethod
+    def _passes_half(frame: Frame, raw: bytes, code: list[int], dont_care: list[int], half: int) -> bool:
+        """One of two short filters: 16 bits of a 29-bit id, or an 11-bit id (the first one: with a data byte)."""
+        codes = code[2 * half : 2 * half + 2]
+        masks = dont_care[2 * half : 2 * half + 2]
+        if frame.extended:
+            seen, relevant = [raw[1], raw[2]], [0xFF, 0xFF]
+        else:
+            nibble = frame.data[0] >> 4 if frame.data and half == 0 else 0
+            seen = [raw[1], raw[2] & 0xE0 | (0x10 if frame.remote else 0) | nibble]
+            relevant = [0xFF, 0xFF if frame.data and half == 0 else 0xF0]
+            if half == 0 and frame.data:  # its low nibble is compared with that of the second filter's last byte
+                low = (code[3] ^ frame.data[0]) & ~dont_care[3] & 0x0F
+                if low:
+                    return False
+        return all((c ^ s) & ~d & r == 0 for c, s, d, r in zip(codes, seen, masks, relevant, strict=True))
 
     def _capture(self, segment: int, receiving: bool) -> None:
         if not self.captured:
