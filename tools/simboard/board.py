@@ -8,8 +8,10 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
+import subprocess
 import sys
 import time
 import tty
@@ -31,7 +33,7 @@ class Board:
     root: the tree to run, whose boot.py, main.py, firmware/ and lib/ are staged into state_dir/flash; or, with
     `staged`, state_dir/flash is used as it is (what a deploy left there).
     interpreter: a command list; default is what MICROPYTHON says ("64", "32" or a path).  heap: such as "96K",
-    default HEAP.  mpy: load cross-compiled modules; default with a limited heap or the 32-bit interpreter.
+    default HEAP; it is the firmware's, see _chip_bytes.  mpy: load cross-compiled modules; default with a limited heap or the 32-bit interpreter.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Board:
         self.resets: list[str] = []  # the cause of every start after the first
         self.returncode: int | None = None
         self.running = False
+        self.chip_bytes = 0  # of heap on top of `heap`, for the simulated chip's own modules
         self._supervisor = Supervisor(self._pin_changed, self._cut)
         self._process: asyncio.subprocess.Process | None = None
         self._watcher: asyncio.Task[None] | None = None
@@ -190,7 +193,8 @@ class Board:
         env["SIM_BOARD"] = self._supervisor.address
         command = list(self.interpreter.command)
         if self.heap:
-            command += ["-X", f"heapsize={self.heap}"]
+            own = await asyncio.to_thread(self._chip_bytes)
+            command += ["-X", f"heapsize={_bytes(self.heap) + own}"]
         command.append(str(self._rom / "rom.py"))
         master, slave = os.openpty()
         tty.setraw(slave)
@@ -207,6 +211,20 @@ class Board:
         self.running = True
         asyncio.get_running_loop().add_reader(master, self._readable)
         self._watcher = asyncio.create_task(self._watch(self._process))
+
+    def _chip_bytes(self) -> int:
+        """What the simulated chip's own modules take of the interpreter's heap.
+
+        On a chip they are C in flash and take nothing, so this comes on top of the heap that the firmware may have.
+        Measured with the same interpreter and the same files, not guessed.
+        """
+        script = (
+            "import gc, sys; sys.path[:] = [%r, '.frozen']; gc.collect(); before = gc.mem_alloc(); "
+            "import machine, esp32, network; machine.Pin; machine.WDT; machine.CAN; gc.collect(); print(gc.mem_alloc() - before)"
+        ) % str(self._rom)
+        done = subprocess.run([*self.interpreter.command, "-c", script], capture_output=True, text=True, timeout=20, check=True)
+        self.chip_bytes = int(done.stdout)
+        return self.chip_bytes
 
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
         await process.wait()
@@ -273,6 +291,14 @@ class Board:
             asyncio.get_running_loop().remove_reader(self._console)
             os.close(self._console)
             self._console = None
+
+
+def _bytes(heap: str) -> int:
+    """ "96K" in bytes.  ValueError for anything but digits with an optional K or M."""
+    match = re.fullmatch(r"(\d+)([KkMm]?)", heap)
+    if not match:
+        raise ValueError(f"heap {heap!r}: must be a number of bytes, K or M, such as 96K")
+    return int(match[1]) * {"": 1, "k": 1024, "m": 1 << 20}[match[2].lower()]
 
 
 def _interpreter(command: list[str] | None) -> Interpreter:
