@@ -69,7 +69,10 @@ class Scheduler:
         self._said_no_clock = False
         self._stale = True  # something was edited: look at everything again
         self._day = self._sec = self._elapsed_s = 0  # the last tick
-        self._wake_day = self._wake_sec = 0  # the next start of any entry
+        self._wake = (0, 0)  # the next start of any entry, UTC
+        self._last = [None] * N_ENTRIES  # of each entry, as last looked up: its last start before a moment, UTC,
+        self._next = [None] * N_ENTRIES  # the next one after it,
+        self._date = array("i", [0] * N_ENTRIES)  # and the local date of the last one
 
     # ---- entries --------------------------------------------------------------------------------------
 
@@ -79,6 +82,7 @@ class Scheduler:
             if self._entries[i] is None:
                 self._entries[i] = entry.copy()
                 self._phase[i] = _NEVER
+                self._last[i] = None
                 self._edited()
                 return i
         raise PowerError("schedule is full: %d entries" % N_ENTRIES)
@@ -93,6 +97,7 @@ class Scheduler:
         elif not new.enabled:
             self._cut(entry_id)
         self._entries[entry_id] = new
+        self._last[entry_id] = None
         if entry_id == self.active and self._end[entry_id] >= 0:
             self.mode = new.mode
             self.power_w = new.power_w()
@@ -184,12 +189,12 @@ class Scheduler:
         for i in range(N_ENTRIES):
             if 0 <= self._end[i] <= elapsed_s:
                 return True
-        return clock.day > self._wake_day or (clock.day == self._wake_day and clock.sec >= self._wake_sec)
+        wake_day, wake_sec = self._wake
+        return clock.day > wake_day or (clock.day == wake_day and clock.sec >= wake_sec)
 
     def _evaluate(self, clock, elapsed_s: int) -> None:
         self._stale = False
-        self._wake_day = _FAR
-        self._wake_sec = 0
+        self._wake = (_FAR, 0)
         for i in range(N_ENTRIES):
             if self._entries[i] is not None:
                 if 0 <= self._end[i] <= elapsed_s:
@@ -214,7 +219,16 @@ class Scheduler:
         self._settle(i, clock)
         if not entry.enabled:
             return
-        date, start_day, start_sec = self._newest_start(entry, clock.tz, day, sec)
+        last, following = self._last[i], self._next[i]
+        if last is None or not last <= (day, sec) < following:
+            date, start_day, start_sec, next_day, next_sec = self._around(entry, clock.tz, day, sec)
+            self._date[i] = date
+            self._last[i] = last = (start_day, start_sec)
+            self._next[i] = following = (next_day, next_sec)
+        if following < self._wake:
+            self._wake = following
+        start_day, start_sec = last
+        date = self._date[i]
         if start_day > -_FAR:
             past_s = seconds_between(start_day, start_sec, day, sec)
             left_s = entry.duration_minutes * 60 - past_s
@@ -226,9 +240,6 @@ class Scheduler:
                     self._begin(i, date, start_day, start_sec, elapsed_s + left_s)
             elif is_new and self._met_clock and seconds_between(self._day, self._sec, start_day, start_sec) > 0:
                 self._events.append((MISSED, i))
-        start = self._next_start(entry, clock.tz, day, sec)
-        if start[1] < self._wake_day or (start[1] == self._wake_day and start[2] < self._wake_sec):
-            _, self._wake_day, self._wake_sec = start
 
     def _settle(self, i: int, clock) -> None:
         """What a reboot or a step of the clock left behind of an activation that is not running."""
@@ -279,26 +290,22 @@ class Scheduler:
 
     # ---- when -----------------------------------------------------------------------------------------
 
-    def _newest_start(self, entry, tz, day: int, sec: int) -> tuple:
-        """(local date, UTC day, UTC sec) of the entry's last start not after this instant; day -_FAR for none."""
-        today = tz.local(day, sec)[0]
-        # One date ahead, as clocks put back at midnight return to the day before; two behind: a 24 h run and a gap.
-        for date in range(today + 1, today - 3, -1):
-            if entry.mask() >> weekday(date) & 1:
-                start = _start_on(entry, tz, date)
-                if start <= (day, sec):
-                    return (date,) + start
-        return (0, -_FAR, 0)
+    def _around(self, entry, tz, day: int, sec: int, after: int = -_FAR) -> tuple:
+        """(local date, UTC day, UTC sec) of the last start not after this instant, (UTC day, UTC sec) of the next one.
 
-    def _next_start(self, entry, tz, day: int, sec: int, after: int = -_FAR) -> tuple:
-        """(local date, UTC day, UTC sec) of its first start after this instant on a date after `after`."""
+        The day is -_FAR or _FAR where there is none.  Only dates after `after` count.
+        """
+        now = (day, sec)
+        last = (0, -_FAR, 0)
+        # Two dates back: a run of 24 h, and a start that a gap put off past midnight.
         first = max(tz.local(day, sec)[0] - 2, after + 1)
         for date in range(first, first + 11):
             if entry.mask() >> weekday(date) & 1:
                 start = _start_on(entry, tz, date)
-                if start > (day, sec):
-                    return (date,) + start
-        return (0, _FAR, 0)
+                if start > now:
+                    return last + start
+                last = (date,) + start
+        return last + (_FAR, 0)
 
     def upcoming(self, n: int, clock) -> list:
         """The next `n` starts, soonest first, as dicts: id, start (local), day, sec (UTC), minutes, mode, power_kw.
@@ -344,7 +351,7 @@ class Scheduler:
         return -_FAR if ahead_s > _BACK_S else self._begun[i]
 
     def _advance(self, head: list, tz) -> None:
-        head[3], head[0], head[1] = self._next_start(self._entries[head[2]], tz, head[0], head[1], head[3])
+        _, _, _, head[0], head[1] = self._around(self._entries[head[2]], tz, head[0], head[1], head[3])
 
     # ---- storage --------------------------------------------------------------------------------------
 
@@ -389,6 +396,7 @@ class Scheduler:
         self._entries = entries
         for i in range(N_ENTRIES):
             self._phase[i], self._begun[i] = begun[i]
+            self._last[i] = None
             self._end[i] = -1
         self._stale = True
         self.dirty = False

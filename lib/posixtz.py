@@ -183,6 +183,11 @@ class PosixTZ:
 
     def utc(self, day: int, sec: int, fold: int = 0) -> tuple:
         """UTC (day, sec) of a local time; gap and overlap as the head of this file says."""
+        # More than a day inside the period held: no change is near.
+        near_s = sec - self._offset_s
+        near_day = day + near_s // DAY_S
+        if self._from_day + 1 < near_day < self._until_day - 1:
+            return (near_day, near_s % DAY_S)
         # Of the two offsets the larger gives the earlier instant: the first of an overlap, the second reading of a gap.
         large = max(self.std_offset_s, self.dst_offset_s)
         small = min(self.std_offset_s, self.dst_offset_s)
@@ -196,9 +201,7 @@ class PosixTZ:
 
     def kind(self, day: int, sec: int) -> int:
         """UNIQUE, GAP or OVERLAP: how often this local time exists."""
-        return self._kind(
-            day, sec, max(self.std_offset_s, self.dst_offset_s), min(self.std_offset_s, self.dst_offset_s)
-        )
+        return self._kind(day, sec, max(self.std_offset_s, self.dst_offset_s), min(self.std_offset_s, self.dst_offset_s))
 
     def _kind(self, day: int, sec: int, large: int, small: int) -> int:
         if large == small:
