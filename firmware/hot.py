@@ -613,8 +613,11 @@ def limit_site(img: ptr32, par: ptr32, chg: int):
         k += 1
     if (par[_PAR_HAS] & _HAS_IO) != 0 and img[_AGE + _SEQ_IO] > par[_PAR_STALE_IO]:
         p = 0
-    if (((img[_SOC] + b) & m) - b) == none or (((img[_BMS_V] + b) & m) - b) <= 0 or (((img[_BMS_I] + b) & m) - b) == none:
+    q = ((img[_BMS_SOC] + b) & m) - b
+    if q < 0 or q > 10000 or (((img[_BMS_V] + b) & m) - b) <= 0 or (((img[_BMS_I] + b) & m) - b) == none:
         p = 0
+    if (((img[_PCS_P] + b) & m) - b) == none:
+        p = 0  # what flows is not known
     if (((img[_BMS_TEMP] + b) & m) - b) == none and (((img[_CELL_T_MAX] + b) & m) - b) == none:
         p = 0
     img[row + _ROW_MISSING_DATA] = p
