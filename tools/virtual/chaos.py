@@ -1,0 +1,300 @@
+"""What people, programs and broken boxes do to a manager, at random: every API call, every fault, all from one seed."""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from firmware import image as im
+from firmware.charging import ChargeParams
+from firmware.discharging import DischargeParams
+from firmware.errors import PowerError
+from firmware.events import Event
+from firmware.modes import Mode
+from tools.simsite.virtual import VirtualSite
+from tools.virtual.invariants import Broken, Watch
+from tools.virtual.wire import ABSURD, GROUPS, Wire
+
+SITE_FAULTS = (
+    "bms_silent", "bms_frozen", "pcs_silent", "pcs_refuses", "pcs_frozen", "meter_silent", "meter_frozen", "cell_over_voltage",
+    "over_temperature", "estop", "contactor_stuck", "grid_lost", "pcs_fault",
+)  # fmt: skip
+# with these the plant does not do what the manager wants, or the manager is told what is not so
+_MISLEADING = ("pcs_refuses", "pcs_silent", "pcs_frozen", "bms_frozen", "meter_silent", "meter_frozen", "cell_over_voltage", "over_temperature")
+_PCS_LIES = ("pcs_silent", "pcs_frozen")
+_USUAL = {"temperature": 25.0, "grid_hz": 50.0, "grid_v": 400.0}
+_UNUSUAL = {"temperature": (-25.0, 65.0), "grid_hz": (46.0, 53.0), "grid_v": (300.0, 500.0)}
+_SOURCES = ("remote", "grid_service", "schedule", "optimiser")
+
+
+class Chaos:
+    """One site's bad days.  `act` does one thing; `tick` ends what has lasted long enough."""
+
+    def __init__(self, manager: Any, site: VirtualSite, wire: Wire, watch: Watch, rng: random.Random) -> None:
+        self.manager = manager
+        self.site = site
+        self.wire = wire
+        self.watch = watch
+        self.rng = rng
+        self.log: list[str] | None = None  # a list here collects what was done
+        self.refused = 0
+        self.received = 0  # events that reached a callback
+        self.misleading = False
+        self.pcs_lies = False
+        self._ends: list[tuple[int, str]] = []
+        manager.register_callback(Event.ALL, self._heard, None)
+        self._api: tuple[tuple[int, Callable[[], str]], ...] = (
+            (5, self._start), (1, self._stop), (3, self._set_mode), (8, self._start_charging), (8, self._start_discharging),
+            (10, self._constant_power), (2, self._stop_operation), (2, self._resume), (6, self._claim), (2, self._release),
+            (4, self._charge_params), (4, self._discharge_params), (2, self._service), (1, self._emergency), (6, self._reset),
+            (1, self._grid_connection), (1, self._power_limits), (2, self._curtail), (2, self._look),
+        )  # fmt: skip
+        self._api_weights = [weight for weight, _ in self._api]
+
+    def _heard(self, event: int, data: int, user_data: object) -> None:
+        self.received += 1
+
+    def _note(self, text: str) -> None:
+        if self.log is not None:
+            self.log.append(text)
+
+    # ---- one thing at a time ------------------------------------------------------------------------------
+    def act(self, cycle: int) -> None:
+        """Something happens: mostly a call of the API, else a change outside, else a fault."""
+        kind = self.rng.random()
+        if kind < 0.6:
+            self._call()
+        elif kind < 0.8:
+            self._outside()
+        else:
+            self._fault(cycle)
+
+    def tick(self, cycle: int) -> None:
+        """End the faults that are over."""
+        for end in [end for end in self._ends if end[0] <= cycle]:
+            self._ends.remove(end)
+            self._note(f"{end[1]} ends")
+            if end[1] == "wire":
+                self.wire.mend()
+            elif end[1] == "soc":
+                self.site.plant.bms.soc_error_pct = 0.0
+            elif end[1] in _USUAL:
+                self.site.plant.set(end[1], _USUAL[end[1]])
+            else:
+                self.site.clear(end[1])
+        self._judge()
+
+    def _judge(self) -> None:
+        active = self.site.active
+        plant = self.site.plant
+        self.pcs_lies = self.wire.busy or any(name in active for name in _PCS_LIES)
+        self.misleading = (
+            self.pcs_lies
+            or plant.bms.soc_error_pct != 0.0
+            or any(name in active for name in _MISLEADING)
+            or (not plant.grid_present and plant.pcs.island == "form")
+        )
+
+    def _call(self) -> None:
+        manager = self.manager
+        (_, call) = self.rng.choices(self._api, self._api_weights)[0]
+        was = manager.mode
+        if was in (Mode.STANDBY, Mode.EMERGENCY) and self.rng.random() < 0.6:
+            call = self._start if was == Mode.STANDBY else self._reset  # else most of the time nothing would flow
+        par = manager.image.par[:]
+        claims = manager._claims.table[:]
+        try:
+            self._note(call())
+        except (PowerError, ValueError) as error:
+            self.refused += 1
+            self._note(f"refused: {error}")
+            if par != manager.image.par or claims != manager._claims.table:
+                raise Broken(f"a refused call changed something: {error}") from error
+        if was == Mode.EMERGENCY and manager.mode != was and call != self._reset:
+            raise Broken(f"EMERGENCY was left by {call.__name__}")
+
+    # ---- the API --------------------------------------------------------------------------------------------
+    def _start(self) -> str:
+        self.manager.start()
+        return "start()"
+
+    def _stop(self) -> str:
+        self.manager.stop()
+        return "stop()"
+
+    def _set_mode(self) -> str:
+        mode = self.rng.choice((0, 1, 1, 2, 2, 3, 3, 5, 6, -1) if self.rng.random() < 0.97 else (4,))
+        self.manager.set_mode(mode)
+        return f"set_mode({mode})"
+
+    def _kw(self) -> float:
+        rng = self.rng
+        return rng.choice((0.0, 0.001, 1.0, -1.0, rng.uniform(-110.0, 110.0), rng.uniform(-110.0, 110.0), 100.0, -100.0))
+
+    def _minutes(self) -> int:
+        return self.rng.choice((0, 0, 0, 1, 2, 60, 10080, 10081))
+
+    def _start_charging(self) -> str:
+        target = self.rng.choice((0.0, 0.0, self.rng.uniform(0.0, 105.0), 80.0))
+        self.manager.start_charging(target)
+        return f"start_charging({target})"
+
+    def _start_discharging(self) -> str:
+        kw, minutes = self.rng.choice((0.0, self.rng.uniform(-5.0, 110.0), 50.0)), self._minutes()
+        self.manager.start_discharging(kw, minutes)
+        return f"start_discharging({kw}, {minutes})"
+
+    def _constant_power(self) -> str:
+        kw, minutes = self._kw(), self._minutes()
+        self.manager.set_constant_power(kw, minutes)
+        return f"set_constant_power({kw}, {minutes})"
+
+    def _stop_operation(self) -> str:
+        minutes = self._minutes()
+        self.manager.stop_operation(minutes)
+        return f"stop_operation({minutes})"
+
+    def _resume(self) -> str:
+        self.manager.resume()
+        return "resume()"
+
+    def _claim(self) -> str:
+        source = self.rng.choice((*_SOURCES, *_SOURCES, *_SOURCES, "emergency", "nobody"))
+        kw, seconds = self._kw(), self.rng.choice((0.1, 1.0, 30.0, 600.0, 86400.0, 0.0))
+        self.manager.claim(source, kw, seconds, "soak")
+        return f"claim({source!r}, {kw}, {seconds}, 'soak')"
+
+    def _release(self) -> str:
+        source = self.rng.choice((*_SOURCES, "protection", "nobody"))
+        self.manager.release(source)
+        return f"release({source!r})"
+
+    def _charge_params(self) -> str:
+        rng = self.rng
+        given = dict(
+            charge_current_max=rng.choice((0.0, rng.uniform(1.0, 200.0))),
+            charge_voltage_max=rng.choice((0.0, 0.0, 702.0, rng.uniform(600.0, 720.0))),
+            charge_power_max=rng.choice((0.0, rng.uniform(1.0, 120.0))),
+            method=rng.randrange(5),
+            timeout_minutes=self._minutes(),
+            target_soc=rng.choice((0.0, rng.uniform(10.0, 100.0))),
+            pulse_period=rng.choice((1.0, 10.0, 60.0)),
+            pulse_duty=rng.uniform(1.0, 99.0),
+            stages=rng.choice(((), ((50.0, 150.0), (80.0, 60.0), (95.0, 15.0)))),
+        )
+        self.manager.set_charge_params(ChargeParams(**given))
+        return f"set_charge_params({given})"
+
+    def _discharge_params(self) -> str:
+        rng = self.rng
+        given = dict(
+            discharge_current_max=rng.choice((0.0, rng.uniform(1.0, 200.0))),
+            discharge_power_max=rng.choice((0.0, rng.uniform(1.0, 120.0))),
+            min_voltage=rng.choice((0.0, 0.0, 572.0, rng.uniform(540.0, 650.0))),
+            min_soc=rng.choice((0.0, 0.0, rng.uniform(0.0, 60.0))),
+            timeout_minutes=self._minutes(),
+        )
+        self.manager.set_discharge_params(DischargeParams(**given))
+        return f"set_discharge_params({given})"
+
+    def _service(self) -> str:
+        rng = self.rng
+        on, run = rng.random() < 0.8, rng.random() < 0.8
+        kw, seconds = rng.choice((0.0, rng.uniform(-6.0, 6.0))), rng.choice((0.1, 10.0, 60.0, 61.0))
+        self.manager.service(on, run, kw, seconds)
+        return f"service({on}, {run}, {kw}, {seconds})"
+
+    def _emergency(self) -> str:
+        self.manager.emergency_shutdown()
+        return "emergency_shutdown()"
+
+    def _reset(self) -> str:
+        self.manager.reset_emergency()
+        if self.rng.random() < 0.8:
+            self.manager.start()
+        return "reset_emergency()"
+
+    def _grid_connection(self) -> str:
+        grid = self.rng.choice((0, 1, 2, 2, 2, 3, 3, 4))
+        self.manager.set_grid_connection(grid)
+        self.watch.configure()
+        self.watch.quiet_ms = 0
+        return f"set_grid_connection({grid})"
+
+    def _power_limits(self) -> str:
+        soc, chg, dis = self.rng.uniform(-1.0, 101.0), self.rng.uniform(0.0, 200.0), self.rng.uniform(0.0, 200.0)
+        self.manager.update_power_limits(soc, chg, dis)
+        self.watch.honest_ms = 0
+        return f"update_power_limits({soc}, {chg}, {dis})"
+
+    def _curtail(self) -> str:
+        limits = [self.rng.choice((None, 0.0, self.rng.uniform(-1.0, 120.0))) for _ in range(2)]
+        self.manager.curtail(*limits)
+        return f"curtail({limits[0]}, {limits[1]})"
+
+    def _look(self) -> str:
+        manager = self.manager
+        stats = manager.stats()
+        if not isinstance(manager.claims(), list) or stats["mode"] != Mode.name(manager.mode):
+            raise Broken("stats() and mode disagree")
+        return "stats(), claims()"
+
+    # ---- the world ------------------------------------------------------------------------------------------
+    def _outside(self) -> None:
+        """Load, sun, and a battery at another charge."""
+        rng, plant = self.rng, self.site.plant
+        self.watch.quiet_ms = 0
+        what = rng.choice(("load_kw", "load_kw", "pv_kw", "pv_kw", "soc", "pcs_derate"))
+        if what == "soc":
+            value = rng.choice((rng.uniform(0.5, 100.0), rng.uniform(18.0, 24.0), rng.uniform(86.0, 92.0), rng.uniform(97.0, 100.0)))
+            self.watch.honest_ms = 0
+            plant.bms.reset()
+        elif what == "pcs_derate":
+            value = rng.choice((1.0, 1.0, rng.uniform(0.0, 1.0)))
+        else:
+            value = rng.choice((0.0, rng.uniform(0.0, 120.0)))
+        plant.set(what, value)
+        self._note(f"{what} = {value}")
+
+    def _fault(self, cycle: int) -> None:
+        rng, plant = self.rng, self.site.plant
+        if len(self._ends) >= 3:
+            return
+        until = cycle + int(rng.choice((1, 3, 30, 30, 100, 300)) * rng.uniform(0.5, 2.0)) + 1
+        kind = rng.random()
+        if kind < 0.5:
+            name = rng.choice(SITE_FAULTS)
+            if name in self.site.active:
+                return
+            self.site.inject(name)
+            self._note(f"{name} begins")
+        elif kind < 0.65:
+            name = rng.choice(tuple(_USUAL))
+            value = rng.uniform(*_UNUSUAL[name])
+            plant.set(name, value)
+            self.watch.honest_ms = 0
+            self._note(f"{name} = {value}")
+        elif kind < 0.72:
+            name = "soc"
+            plant.bms.soc_error_pct = rng.choice((-3.0, 3.0, rng.uniform(-40.0, 40.0)))
+            self._note(f"BMS's SoC is off by {plant.bms.soc_error_pct} %")
+        else:
+            name = "wire"
+            self._note(self._cut_wire())
+        self.watch.quiet_ms = 0
+        self._ends.append((until, name))
+        self._judge()
+
+    def _cut_wire(self) -> str:
+        rng, wire = self.rng, self.wire
+        group = rng.choice(tuple(GROUPS))
+        kind = rng.random()
+        if kind < 0.3:
+            wire.silence(group)
+            return f"group {group} silent"
+        if kind < 0.5:
+            wire.freeze(group)
+            return f"group {group} frozen"
+        slot = rng.randrange(*GROUPS[group])
+        value = im.NO_VALUE if kind < 0.75 else rng.choice(ABSURD)
+        wire.force(slot, value)
+        return f"slot {slot} holds {value}"

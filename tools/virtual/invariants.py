@@ -1,0 +1,253 @@
+"""What must hold after every cycle, whatever happens outside: read from the image, the configuration and the plant.
+
+Independent of the manager's own bookkeeping where it can be: ages, floor, ramp and target are worked out here again.
+A few array reads a cycle, since this runs a million times.
+"""
+
+from typing import Any
+
+from firmware import image as im
+from firmware.faults import TABLE, TRIP
+from firmware.modes import Mode
+from tools.simsite.virtual import VirtualSite
+
+_LARGEST = (1 << 30) - 1
+_SMALLEST = -(1 << 30)  # NO_VALUE
+_DT_MAX_MS = 2000  # the ramp and the energy counters take no more of a late cycle
+_ROWS = 15
+_BMS_GROUPS = (im.SEQ_BMS, im.SEQ_BMS_LIMITS, im.SEQ_BMS_CELLS, im.SEQ_BMS_TEMPS, im.SEQ_BMS_FLAGS)
+_IO_STALE_MS = 500
+# what the plant may show beyond what the manager aims at: sensors, the inverter's efficiency, the sag between reports
+CURRENT_SHARE = 0.03
+CURRENT_A = 4.0
+POWER_W = 1500.0
+FOLLOW_S = 1.0  # the inverter's own response, ten time constants
+
+
+class Broken(Exception):
+    """An invariant does not hold; the text says which and with what figures."""
+
+
+class Watch:
+    """Checks one manager and its site.  `before` just ahead of each cycle, `after` just behind it."""
+
+    def __init__(self, manager: Any, site: VirtualSite, has: int) -> None:
+        self._now = manager.image.now
+        self._par = manager.image.par
+        self._inp = manager.image.inp
+        self._manager = manager
+        self._site = site
+        self._has = has
+        self._trip_mask = sum(1 << i for i, row in enumerate(TABLE) if row[5] == TRIP)
+        self._seqs = self._inp[0:9]
+        self._ages = [im.AGE_NEVER] * 9
+        self._was_p = 0
+        self._was_mode = Mode.STANDBY
+        self._was_contactor = 0
+        self.reset_allowed = False  # reset_emergency() has just succeeded
+        self.honest_ms = 0  # how long nothing has lied about the battery or the grid
+        self.quiet_ms = 0  # how long load, PV and grid have been steady
+        self._trips = 0
+        self._limits_a: list[tuple[float, float]] = []  # (charge, discharge) that the BMS allowed at its last reports
+        self._said: object = None
+        self._over_ms = 0.0
+        self._e_in = 0
+        self._e_out = 0
+        self._wh_in = 0.0
+        self._wh_out = 0.0
+        self.counted_wh = 0.0  # by the manager, in and out, while its inverter was heard
+        self.true_wh = 0.0  # by the plant, in the same cycles
+        self.configure()
+
+    def configure(self) -> None:
+        """Take the configuration anew (after the API has changed it)."""
+        config = self._manager.config
+        self._stale = [3 * config.bms_period_ms] * 5 + [config.pcs_timeout_ms]
+        self._floor = int(config.min_soc * 100 + 0.5)
+        self._ceiling = int(config.max_soc * 100 + 0.5)
+        self._rise = config.ramp_up  # kW/s = W/ms
+        self._service_w = int(config.service_power * 1000 + 0.5)
+        self._export_w = config.max_grid_export_power * 1000
+        self._break_a = config.contactor_break_current
+
+    def before(self) -> None:
+        """What stood when the cycle began: the API may have changed it since the last one."""
+        now = self._now
+        self._was_p = now[im.CMD_P]
+        self._was_mode = now[im.MODE]
+        self._was_contactor = now[im.CMD_CONTACTOR]
+
+    def after(self, dt: int) -> None:
+        """Check the cycle that has just run, `dt` ms after the one before.  Raises Broken."""
+        now = self._now
+        p = now[im.CMD_P]
+        self._check_limits(now, p, dt)
+        if p:
+            self._check_flow(now, p)
+        missing = self._missing(dt)
+        if missing and p:
+            raise Broken(f"{missing}, and the command is {p} W")
+        self._check_mode(now, p)
+        if max(now) > _LARGEST or min(now) < _SMALLEST:
+            slot = next(i for i, value in enumerate(now) if not _SMALLEST <= value <= _LARGEST)
+            raise Broken(f"slot {slot} of the image holds {now[slot]}, beyond 2**30 - 1")
+        self._check_plant(now, dt)
+
+    # ---- the manager by itself ----------------------------------------------------------------------------
+    def _check_limits(self, now: Any, p: int, dt: int) -> None:
+        dis, chg = now[im.LIMIT_DIS], now[im.LIMIT_CHG]
+        if not (dis >= p >= -chg and dis >= 0 and chg >= 0):
+            raise Broken(f"the command {p} W is outside its limits -{chg} .. +{dis} W")
+        rows = now[im.LIMIT_ROWS_DIS : im.LIMIT_ROWS_DIS + _ROWS]
+        if min(rows) != dis or rows[now[im.WHY_DIS]] != dis:
+            raise Broken(f"LIMIT_DIS is {dis} W by row {now[im.WHY_DIS]}, the rows are {list(rows)}")
+        rows = now[im.LIMIT_ROWS_CHG : im.LIMIT_ROWS_CHG + _ROWS]
+        if min(rows) != chg or rows[now[im.WHY_CHG]] != chg:
+            raise Broken(f"LIMIT_CHG is {chg} W by row {now[im.WHY_CHG]}, the rows are {list(rows)}")
+        was = self._was_p
+        target = now[im.REQUEST_P]
+        if target > dis:
+            target = dis
+        elif target < -chg:
+            target = -chg
+        if p != was:
+            if (p < was and p < target) or (p > was and p > target):
+                raise Broken(f"from {was} W to {p} W: beyond the target of {target} W (request {now[im.REQUEST_P]} W)")
+            if p * was < 0:
+                raise Broken(f"from {was} W to {p} W without a stop at 0")
+            rise = abs(p) - abs(was)
+            if rise > 0 and rise > self._rise * (dt if dt < _DT_MAX_MS else _DT_MAX_MS) + 1:
+                raise Broken(f"from {was} W to {p} W in {dt} ms: steeper than ramp_up = {self._rise} kW/s")
+
+    def _check_flow(self, now: Any, p: int) -> None:
+        """What the state of charge, the type of grid connection and the grid forbid, by the manager's own measurements."""
+        par = self._par
+        soc = now[im.SOC]
+        if soc == im.NO_VALUE:
+            raise Broken(f"no state of charge was ever heard, and the command is {p} W")
+        kind = self._manager.config.grid_connection
+        grid = now[im.GRID_OK]
+        net = now[im.NET_P]
+        if p > 0:
+            floor = self._floor
+            if floor < par[im.OP_SOC_MIN] < im.FREE:
+                floor = par[im.OP_SOC_MIN]
+            if soc <= floor:
+                raise Broken(f"discharges with {p} W at {soc / 100} %, floor {floor / 100} %")
+            if kind == 1 and grid:
+                raise Broken(f"BACKUP discharges with {p} W while the grid is there")
+            if not grid and kind in (2, 3) and (net == im.NO_VALUE or p > max(0, net)):
+                raise Broken(f"a site that follows the grid has lost it and discharges with {p} W into a load of {net} W")
+        else:
+            flags = now[im.BMS_REQUESTS]
+            full = flags > 0 and flags & im.BMS_REQ_FULL_CHARGE
+            if soc >= (10000 if full else self._ceiling):
+                raise Broken(f"charges with {p} W at {soc / 100} %, ceiling {self._ceiling / 100} %")
+            if (kind in (0, 3) or not grid) and (net == im.NO_VALUE or -p > max(0, -net)):
+                raise Broken(f"charges with {p} W from a surplus of {-net} W only (grid type {kind}, grid {grid})")
+
+    def _missing(self, dt: int) -> str:
+        """What the cycle may not do without and has not heard in time, by ages counted here; "" if nothing."""
+        seqs = self._inp[0:9]
+        ages = self._ages
+        if seqs == self._seqs:
+            for g in range(9):
+                ages[g] += dt
+        else:
+            before = self._seqs
+            for g in range(9):
+                ages[g] = 0 if seqs[g] != before[g] else ages[g] + dt
+            self._seqs = seqs
+        stale = self._stale
+        for g in _BMS_GROUPS:
+            if ages[g] > stale[g] and (ages[g] < im.AGE_NEVER or g <= im.SEQ_BMS_LIMITS):
+                return f"BMS group {g} has not been heard for {ages[g]} ms"
+        if ages[im.SEQ_PCS] > stale[im.SEQ_PCS]:
+            return f"the PCS has not been heard for {ages[im.SEQ_PCS]} ms"
+        if self._has & im.HAS_IO and ages[im.SEQ_IO] > _IO_STALE_MS:
+            return f"the board's inputs have not been read for {ages[im.SEQ_IO]} ms"
+        now = self._now
+        if not 0 <= now[im.BMS_SOC] <= 10000 or now[im.BMS_V] <= 0 or now[im.BMS_I] == im.NO_VALUE:
+            return f"BMS SoC, voltage, current are {now[im.BMS_SOC]}, {now[im.BMS_V]}, {now[im.BMS_I]}"
+        if now[im.PCS_P] == im.NO_VALUE:
+            return "the PCS does not say its power"
+        return ""
+
+    def _check_mode(self, now: Any, p: int) -> None:
+        mode, was = now[im.MODE], self._was_mode
+        if was == Mode.EMERGENCY and mode != Mode.EMERGENCY:
+            raise Broken(f"EMERGENCY was left for {Mode.name(mode)} by the cycle")
+        if p and mode in (Mode.STANDBY, Mode.EMERGENCY):
+            raise Broken(f"{p} W in {Mode.name(mode)}")
+        if mode in (Mode.STANDBY, Mode.EMERGENCY) and now[im.CMD_RUN]:
+            raise Broken(f"the inverter may switch in {Mode.name(mode)}")
+        if mode == Mode.MAINTENANCE and abs(p) > self._service_w:
+            raise Broken(f"{p} W in MAINTENANCE, allowed are {self._service_w}")
+        if (was, mode) in ((Mode.CHARGE, Mode.DISCHARGE), (Mode.DISCHARGE, Mode.CHARGE)):
+            raise Broken(f"from {Mode.name(was)} to {Mode.name(mode)} in one cycle")
+        if (p < 0 and mode == Mode.DISCHARGE) or (p > 0 and mode == Mode.CHARGE):
+            raise Broken(f"{p} W in {Mode.name(mode)}")
+        if now[im.FAULTS] & self._trip_mask and mode in (Mode.IDLE, Mode.CHARGE, Mode.DISCHARGE):
+            raise Broken(f"a fault that trips is active ({now[im.FAULTS]:#x}) in {Mode.name(mode)}")
+
+    # ---- the plant ------------------------------------------------------------------------------------------
+    def _check_plant(self, now: Any, dt: int) -> None:
+        site = self._site
+        plant = site.plant
+        self.honest_ms += dt
+        self.quiet_ms += dt
+        pack = plant.pack
+        if self._was_contactor and not now[im.CMD_CONTACTOR] and self.honest_ms > 10000 and plant.contactor_closed:
+            if abs(pack.current_a) > self._break_a + 1.0 and now[im.OPEN_MS] <= self._par[im.PAR_BREAK_MS]:
+                raise Broken(f"contactors opened under {pack.current_a:.1f} A after {now[im.OPEN_MS]} ms")
+        if plant.bms.relay_trips != self._trips:
+            self._trips = plant.bms.relay_trips
+            if self.honest_ms > 20000:
+                raise Broken("the BMS had to open its own relay: current flowed in a direction it had forbidden")
+        report = site._report
+        if report is not self._said and report is not None:
+            self._said = report
+            self._limits_a.append((report.charge_limit_a, report.discharge_limit_a))
+            del self._limits_a[:-4]
+        if self.honest_ms > 20000:
+            self._check_current(pack.current_a)
+            if pcs_p := plant.pcs.power_w:
+                self._check_export(pcs_p, dt)
+
+    def _check_current(self, amps: float) -> None:
+        if amps > CURRENT_A:
+            most = max(limit[1] for limit in self._limits_a)
+        elif amps < -CURRENT_A:
+            most = max(limit[0] for limit in self._limits_a)
+        else:
+            return
+        if abs(amps) > most * (1 + CURRENT_SHARE) + CURRENT_A:
+            raise Broken(f"{amps:.1f} A flow, the BMS allowed {most:.1f} A at most in its last reports")
+
+    def _check_export(self, power: float, dt: int) -> None:
+        """Power from the battery that goes to the grid stays inside what is allowed, but for the inverter's response."""
+        plant = self._site.plant
+        over = 0.0
+        if power > 0 and plant.grid_present and self._now[im.GRID_OK] and self._site.has_meter:
+            config = self._manager.config
+            kind = config.grid_connection
+            most = self._export_w if kind == 3 or (kind == 2 and config.allow_grid_export) else 0.0
+            over = min(power, -plant.grid_w) - most
+        if over <= POWER_W:
+            self._over_ms = 0.0
+        else:
+            self._over_ms += dt
+            if self._over_ms > 2 * dt + FOLLOW_S * 1000 and self.quiet_ms > self._over_ms:
+                raise Broken(f"{over:.0f} W more than allowed are exported for {self._over_ms:.0f} ms")
+
+    # ---- energy ---------------------------------------------------------------------------------------------
+    def count_energy(self, honest: bool) -> None:
+        """Call after each cycle: what the manager and the plant counted since the last call, kept if `honest`."""
+        now = self._now
+        e_in = now[im.E_IN_WH] * 3600000 + now[im.E_IN_REM]
+        e_out = now[im.E_OUT_WH] * 3600000 + now[im.E_OUT_REM]
+        pcs = self._site.plant.pcs
+        if honest:
+            self.counted_wh += (e_in - self._e_in + e_out - self._e_out) / 3600000
+            self.true_wh += pcs.wh_in - self._wh_in + pcs.wh_out - self._wh_out
+        self._e_in, self._e_out, self._wh_in, self._wh_out = e_in, e_out, pcs.wh_in, pcs.wh_out

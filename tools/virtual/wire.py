@@ -1,0 +1,70 @@
+"""Spoils what the devices wrote into the process image: groups fall silent or freeze, values vanish or turn absurd.
+
+The plant behind it stays honest.  Call `spoil` after the site has written and before the cycle freezes its inputs.
+"""
+
+from array import array
+
+from firmware import image as im
+
+# SEQ slot: the slots of that group, [first, last)
+GROUPS = {
+    im.SEQ_BMS: (im.BMS_SOC, im.BMS_TEMP + 1),
+    im.SEQ_BMS_LIMITS: (im.BMS_V_MAX, im.BMS_I_DIS + 1),
+    im.SEQ_BMS_CELLS: (im.CELL_V_MAX, im.CELL_V_MIN + 1),
+    im.SEQ_BMS_TEMPS: (im.CELL_T_MAX, im.CELL_T_MIN + 1),
+    im.SEQ_BMS_FLAGS: (im.BMS_STATUS, im.BMS_ALARM + 1),
+    im.SEQ_PCS: (im.PCS_STATE, im.PCS_SETPOINT + 1),
+    im.SEQ_METER: (im.METER_P, im.METER_HZ + 1),
+    im.SEQ_IO: (im.IO_ESTOP, im.IO_CONTACTOR + 1),
+}
+# values no device should pass on, and that must not upset the cycle's arithmetic
+ABSURD = (-1073741823, 1073741823, -32768, 32767, 65535, -1, 0, 1, 100000, -100000, 20000000, -20000000)
+
+
+class Wire:
+    """The spoilt groups and values of one image."""
+
+    def __init__(self, image) -> None:  # type: ignore[no-untyped-def]
+        self._inp = image.inp
+        self._held: dict[int, array] = {}  # silent groups: their SEQ and values as they were
+        self._frozen: dict[int, array] = {}  # frozen groups: values stand still, the SEQ goes on
+        self._forced: dict[int, int] = {}
+        self.busy = False  # anything is spoilt
+
+    def silence(self, seq: int) -> None:
+        """The group is not heard any more, and its values stay."""
+        first, last = GROUPS[seq]
+        self._held[seq] = array("i", [self._inp[seq], *self._inp[first:last]])
+        self.busy = True
+
+    def freeze(self, seq: int) -> None:
+        """The group is heard, with the same values for ever."""
+        first, last = GROUPS[seq]
+        self._frozen[seq] = self._inp[first:last]
+        self.busy = True
+
+    def force(self, slot: int, value: int) -> None:
+        """The slot holds `value` whatever is measured."""
+        self._forced[slot] = value
+        self.busy = True
+
+    def mend(self) -> None:
+        """Everything is as measured again, from the next report on."""
+        self._held.clear()
+        self._frozen.clear()
+        self._forced.clear()
+        self.busy = False
+
+    def spoil(self) -> None:
+        """Do it; costs nothing worth mentioning when nothing is spoilt (test `busy` first)."""
+        inp = self._inp
+        for seq, held in self._held.items():
+            first, last = GROUPS[seq]
+            inp[seq] = held[0]
+            inp[first:last] = held[1:]
+        for seq, values in self._frozen.items():
+            first, last = GROUPS[seq]
+            inp[first:last] = values
+        for slot, value in self._forced.items():
+            inp[slot] = value
