@@ -51,7 +51,7 @@ mpy: $(STAMP) ## cross-compile every device file for the ESP32 into build/
 	@$(PY) -m tools.mpy $(ARGS)
 
 flash: $(STAMP) ## write a MicroPython image: PORT=/dev/ttyUSB0 FIRMWARE=file.bin
-	@$(PY) -m tools.flash --port "$(PORT)" --firmware "$(FIRMWARE)" $(ARGS)
+	@$(PY) -m tools.flash --port "$(PORT)" --firmware "$(FIRMWARE)" --board "$(BOARD)" $(ARGS)
 
 deploy: $(STAMP) ## put the firmware on a board: PORT=... BOARD=generic_esp32 SITE=site.json WIFI_SSID=... WIFI_PASSWORD=...
 	@$(PY) -m tools.deploy --port "$(PORT)" --board "$(BOARD)" --site "$(SITE)" $(ARGS)

@@ -1,0 +1,109 @@
+"""Board files are complete, use pins their chip has, and merge into a site file that the firmware accepts."""
+
+import copy
+import json
+import re
+from typing import Any
+
+import pytest
+
+from tools import boardfile, check_site
+
+SITE: dict[str, Any] = {
+    "schema": 1,
+    "name": "test",
+    "buses": {"can0": {"type": "can", "bitrate": 250000}},
+    "devices": {
+        "bms": {"type": "bms_pylontech", "bus": "can0"},
+        "pcs": {"type": "pcs_sunspec", "host": "192.168.1.10"},
+        "io": {"type": "io_board", "estop_pin": 34, "contactor_pin": 25, "led_pin": 2},
+    },
+}
+
+
+def test_the_boards_that_were_promised_are_there() -> None:
+    promised = {"generic_esp32", "lilygo_t_can485", "lilygo_t_2can", "waveshare_esp32_s3_rs485_can"}
+    assert promised <= set(boardfile.names())
+
+
+@pytest.mark.parametrize("name", boardfile.names())
+def test_every_board_file_is_sound_and_named_as_it_says(name: str) -> None:
+    assert boardfile.load(name)["name"] == name
+
+
+@pytest.mark.parametrize("name", boardfile.names())
+def test_the_firmware_accepts_a_site_on_every_board(name: str) -> None:
+    board = boardfile.load(name)
+    merged = boardfile.site_for(board, SITE, "plant", "secret")
+    assert check_site.errors_in(merged) == []
+    assert merged["buses"]["can0"]["bitrate"] == 250000  # the site's
+    assert merged["buses"]["can0"]["backend"] == board["buses"]["can0"]["backend"]  # the board's
+    assert merged["devices"]["io"]["contactor_pin"] == board["io"]["contactor_pin"]
+    assert merged["wifi"] == {"ssid": "plant", "password": "secret"}
+    assert SITE["devices"]["io"]["estop_pin"] == 34  # what was given is left alone
+
+
+@pytest.mark.parametrize("name", boardfile.names())
+def test_the_firmware_accepts_every_bus_a_board_has(name: str) -> None:
+    board = boardfile.load(name)
+    buses = {bus: {"type": options["type"]} for bus, options in board["buses"].items()}
+    assert check_site.errors_in(boardfile.site_for(board, {"schema": 1, "buses": buses})) == []
+
+
+def test_a_pin_of_the_simulation_does_not_survive_on_a_board_without_one() -> None:
+    merged = boardfile.site_for(boardfile.load("waveshare_esp32_s3_rs485_can"), SITE)
+    assert "led_pin" not in merged["devices"]["io"]
+
+
+def test_a_bus_the_board_has_not_is_refused_with_those_it_has() -> None:
+    site = {**SITE, "buses": {"can7": {"type": "can"}}}
+    with pytest.raises(boardfile.BoardError, match=r"buses\.can7.*lilygo_t_can485 has can0 \(can\), rs485 \(modbus_rtu\)"):
+        boardfile.site_for(boardfile.load("lilygo_t_can485"), site)
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The generic board with one value changed or, for None, removed."""
+    board = copy.deepcopy(boardfile.load("generic_esp32"))
+    *way, last = path.split(".")
+    at: Any = board
+    for key in way:
+        at = at[key]
+    if value is None:
+        del at[last]
+    else:
+        at[last] = value
+    return board
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("io.contactor_pin", 36, "is input only on the esp32"),
+        ("io.contactor_pin", 27, "already used by buses.can1.tx_pin"),
+        ("buses.can1.tx_pin", 6, "its memory needs it"),
+        ("buses.can1.tx_pin", 45, "the esp32 has no such pin"),
+        ("buses.can1.tx_pin", None, "oneOf|is not valid|required"),
+        ("io.estop_pull", "up", "has no pull resistor in the chip"),
+        ("io.estop_pin", None, "'estop_pin' is a required property"),
+        ("sources", [], "non-empty|too short"),
+        ("chip", "esp8266", "is not one of"),
+    ],
+)
+def test_what_cannot_be_wired_is_refused(path: str, value: Any, message: str) -> None:
+    errors = boardfile.check(changed(path, value))
+    assert len(errors) == 1 and re.search(message, errors[0]), errors
+
+
+def test_an_unknown_board_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(boardfile.BoardError, match=r"BOARD=arduino.*generic_esp32"):
+        boardfile.load("arduino")
+
+
+def test_a_site_is_checked_with_the_firmwares_own_words(tmp_path: Any) -> None:
+    bad = {**SITE, "power": {"max_charg_power": 50}}
+    assert any("did you mean max_charge_power" in error for error in check_site.errors_in(bad))
+    bad = {**SITE, "buses": {"can0": {"type": "can", "bitrate": 5}}}
+    assert any("buses.can0" in error and "bitrate" in error for error in check_site.errors_in(bad))
+    (tmp_path / "site.json").write_text(json.dumps(SITE)[:-5])
+    _, errors = check_site.load(tmp_path / "site.json")
+    assert len(errors) == 1 and "is not JSON" in errors[0]

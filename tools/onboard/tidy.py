@@ -1,0 +1,25 @@
+# Runs on a board in its raw REPL, after WANTED = {...} has been defined: removes what an earlier deploy left in
+# firmware/ and lib/ (a stale .py would win over a new .mpy), and prints the size of every file that is there.
+import os
+
+
+def tidy(folder):
+    try:
+        entries = os.listdir(folder)
+    except OSError:
+        return
+    for entry in entries:
+        path = folder + "/" + entry
+        if os.stat(path)[0] & 0x4000:
+            tidy(path)
+            if not os.listdir(path):
+                os.rmdir(path)
+        elif path not in WANTED:  # noqa: F821
+            os.remove(path)
+            print("removed", path)
+        else:
+            print("size", path, os.stat(path)[6])
+
+
+for folder in ("firmware", "lib"):
+    tidy(folder)
