@@ -28,13 +28,17 @@ class Worker:
             if events.callbacks:
                 self._start()
             return
-        stuck = events.running
-        if stuck is not None and time.ticks_diff(time.ticks_ms(), events.running_since) > STUCK_MS:
-            stuck.suspended = True
+        if events.running is not None and time.ticks_diff(time.ticks_ms(), events.running_since) > STUCK_MS:
+            stuck = events.abandon()
+            if stuck is None:
+                return
             self.abandoned += 1
-            events.running = None
             events.report(stuck, RuntimeError("has not returned for %d ms: suspended" % STUCK_MS))
             self._start()
+
+    def stop(self) -> None:
+        """The thread ends after the callback it is in."""
+        self._number = -1
 
     def _start(self) -> None:
         self._number += 1

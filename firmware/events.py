@@ -96,6 +96,9 @@ class Events:
         self.counts = array("i", [0] * len(Event._names))
         self.callbacks: list = []
         self._cursor = Cursor(0)
+        self._hearers: list = []  # of the event in hand, and how many of them have been served
+        self._served = 0
+        self._turn = 0  # whose dispatch it is: `abandon` passes it on
         self.running = None  # the callback under way, and since when: a watcher can see one that hangs
         self.running_since = 0
         self.start_task = None  # the application sets it: takes a coroutine and runs it on the loop
@@ -160,16 +163,37 @@ class Events:
     def dispatch(self) -> bool:
         """Hand the oldest waiting event to its callbacks, outside the lock; False when none waits.  One thread only."""
         cursor = self._cursor
-        if not self.next(cursor):
-            return False
-        for callback in self.callbacks:
+        turn = self._turn
+        if self._served >= len(self._hearers):
+            if not self.next(cursor):
+                return False
+            self._hearers = self.callbacks
+            self._served = 0
+        while self._served < len(self._hearers):
+            callback = self._hearers[self._served]
+            self._served += 1
             if not callback.suspended and callback.event in (-1, cursor.event):
                 self._run(callback, cursor.event, cursor.data)
+                if turn != self._turn:
+                    return False  # given up meanwhile: another thread serves the rest
         return True
+
+    def abandon(self):
+        """Suspend the callback that hangs and let another thread's `dispatch` go on behind it.
+
+        Returns that callback, or None if it has come back just now.
+        """
+        stuck = self.running
+        if stuck is None:
+            return None
+        stuck.suspended = True
+        self._turn += 1
+        self.running = None
+        return stuck
 
     def _run(self, callback: Callback, event: int, data: int) -> None:
         self.running_since = time.ticks_ms()
-        self.running = callback  # a watcher suspends it if it never comes back, and sets running to None
+        self.running = callback  # a watcher abandons it if it never comes back
         try:
             result = callback.fn(event, data, callback.user_data)
             if hasattr(result, "send"):
