@@ -32,17 +32,8 @@ def _fill():
             file.write(bytes(_FIRMWARE // 40))
 
 
-def main():
-    random.seed(4)
-    erases = [0] * _BLOCKS
-    flash = Flash(bytearray(b"\xff" * (_BLOCKS * BLOCK)), erases=erases)
-    VfsLfs2.mkfs(flash)
-    mount(VfsLfs2(flash), "/flash")
-    _fill()
-    free = os.statvfs("/flash")[3]
-    for n in range(_BLOCKS):
-        erases[n] = 0
-    wear = Wear()
+def _board(wear):
+    """What is saved, and the batch that saves it: (batch, documents, log)."""
     stores = {name: Store("/flash/%s.json" % name, wear=wear) for name in ("energy", "schedules", "faults")}
     log = Journal("/flash/log", limit=16384, files=2, wear=wear)
     docs = {
@@ -54,40 +45,53 @@ def main():
     for name in stores:
         batch.add(name, lambda name=name: stores[name].save(docs[name]), 900 if name == "energy" else 30, 60)
     batch.add("log", log.flush, 600, 600)
-    last = {}
+    return batch, docs, log
+
+
+def _minute(minute, batch, docs, log):
+    """One minute of operation: energy always, two schedule entries and 40 events a day, a fault a week."""
+    docs["energy"]["in_wh"] += 700
+    batch.mark("energy")
+    if minute % 360 == 0:
+        batch.mark("schedules")
+    if random.random() < 40 / 1440:
+        log.append("[9822,%d,%d,%d]" % (minute % 1440 * 60, random.randrange(30), random.randrange(9)))
+        batch.mark("log")
+    if minute % 10080 == 5000:
+        batch.mark("faults")
+    while batch.tick(minute * 60):
+        pass
+
+
+def main():
+    random.seed(4)
+    erases = [0] * _BLOCKS
+    flash = Flash(bytearray(b"\xff" * (_BLOCKS * BLOCK)), erases=erases)
+    VfsLfs2.mkfs(flash)
+    mount(VfsLfs2(flash), "/flash")
+    _fill()
+    free = os.statvfs("/flash")[3]
+    for n in range(_BLOCKS):
+        erases[n] = 0
+    wear = Wear()
+    batch, docs, log = _board(wear)
+    reckoned = {}
     for minute in range(days * 1440):
-        now_s = minute * 60
-        wear.tick(now_s)
-        docs["energy"]["in_wh"] += 700
-        batch.mark("energy")
-        if minute % 360 == 0:  # two entries start and end a day
-            batch.mark("schedules")
-        if random.random() < 40 / 1440:  # events
-            log.append("[9822,%d,%d,%d]" % (now_s % 86400, random.randrange(30), random.randrange(9)))
-            batch.mark("log")
-        if minute % 10080 == 5000:
-            batch.mark("faults")
-        while batch.tick(now_s):
-            pass
+        wear.tick(minute * 60)
+        _minute(minute, batch, docs, log)
         if minute and minute % 1440 == 0:
-            last = wear.report(free)
-    per_year = 365.25 / days
-    print(
-        json.dumps(
-            {
-                "saves": wear.writes,
-                "errors": batch.errors,
-                "erases": sum(erases),
-                "reckoned_erases": wear.tenths // 10,
-                "worst_block": max(erases),
-                "worst_block_a_year": max(erases) * per_year,
-                "mean_block_a_year": sum(erases) / free * per_year,
-                "years": ENDURANCE / (max(erases) * per_year),
-                "reckoned": last,
-                "free_blocks": free,
-            }
-        )
-    )
+            reckoned = wear.report(free)
+    result = {
+        "saves": wear.writes,
+        "errors": batch.errors,
+        "erases": sum(erases),
+        "reckoned_erases": wear.tenths // 10,
+        "worst_block": max(erases),
+        "years": ENDURANCE * days / (max(erases) * 365.25),
+        "reckoned": reckoned,
+        "free_blocks": free,
+    }
+    print(json.dumps(result))
 
 
 main()
