@@ -3,7 +3,7 @@
 A sealed file is JSON that any tool reads; its last member is the CRC-32 of everything before it:
 
     {"schema": 1, "name": "site",
-    "crc": "0d2c9f41"}
+    "crc": "86b4065f"}
 
 A file without that line was written by a person: it is accepted where the store allows it.  Saving writes NAME.new,
 moves NAME to NAME.old, then NAME.new to NAME.  Each step is atomic on LittleFS, so at any moment one whole version is
