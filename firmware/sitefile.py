@@ -76,6 +76,6 @@ def _device(site, name: str, given: dict) -> None:
         return
     try:
         site.devices[name] = module.Device(name, options, site.image, site.buses)
-        site.has |= _BRINGS.get(kind.split("_")[0], 0)
+        site.has |= getattr(site.devices[name], "brings", 0) or _BRINGS.get(kind.split("_")[0], 0)
     except (OSError, KeyError, ValueError, ConfigError) as error:
         site.errors.append("devices.%s: %s" % (name, error))

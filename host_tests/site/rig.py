@@ -91,11 +91,11 @@ async def rig(
 ) -> AsyncIterator[Rig]:
     """Run driver `module` with `options` (the others at their defaults) under the interpreter `command`."""
     path = f"{ROOT}:{ROOT / 'lib'}:{BOARD_SIDE}:{ROOT / 'tools' / 'simboard' / 'modules'}:.frozen"
+    setup = json.dumps({"module": module, "options": options, **more})  # argv would not take it: 255 characters
     process = await asyncio.create_subprocess_exec(
         *command,
         str(BOARD_SIDE / "rig_board.py"),
-        json.dumps({"module": module, "options": options, **more}),
-        env={**os.environ, "MICROPYPATH": path, **(env or {})},
+        env={**os.environ, "MICROPYPATH": path, "RIG_SETUP": setup, **(env or {})},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

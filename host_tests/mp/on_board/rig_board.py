@@ -1,4 +1,4 @@
-"""Runs one device driver under MicroPython: argv is a JSON object {module, options}; talks JSON lines.
+"""Runs one device driver under MicroPython: RIG_SETUP is a JSON object {module, options}; talks JSON lines.
 
 In: {"slot number": value, ...} is put into image.now; {"counters": 1} asks for the counters; {"cycle": 0 or 1}
 stops or starts the control cycle.  Out: {"inp": [...]} every 50 ms, {"counters": {...}}, and what drivers print.
@@ -6,6 +6,7 @@ stops or starts the control cycle.  Out: {"inp": [...]} every 50 ms, {"counters"
 
 import asyncio
 import json
+import os
 import select
 import sys
 
@@ -13,7 +14,7 @@ import firmware.buses
 import firmware.image as im
 from firmware import config
 
-setup = json.loads(sys.argv[1])
+setup = json.loads(os.getenv("RIG_SETUP"))
 module = __import__("firmware.devices." + setup["module"], None, None, ("Device",))
 errors = []
 options = config.check(module.OPTIONS, setup["options"], setup["module"], errors)

@@ -1,0 +1,231 @@
+"""Reads the JSON table of a generic_modbus device: checks all of it, and makes what the driver works with.
+
+Used once, at boot.  See docs/generic_modbus.md for the form of the table.
+"""
+
+import json
+
+from firmware import image as im
+from firmware.errors import ConfigError
+
+_TYPES = {  # name: (kind of sunspec_tables.T_*, registers); the same decoder serves both drivers
+    "int16": (0, 1),
+    "uint16": (1, 1),
+    "int32": (2, 2),
+    "uint32": (3, 2),
+    "float32": (7, 2),
+}
+_READ_KEYS = ("slot", "address", "type", "scale", "offset", "function", "missing", "low", "high", "map", "mask", "period_ms")
+_WRITE_KEYS = ("from", "value", "heartbeat", "address", "type", "scale", "function", "map")
+_TABLE_KEYS = ("name", "word_order", "reads", "writes", "gap")
+_SOURCES = ("CMD_P", "CMD_RUN", "CMD_CONTACTOR", "CMD_BALANCE")
+_LONGEST = 60  # registers in one request
+
+# slots (first, last) -> the group they belong to, what its device brings to the site
+_GROUPS = (
+    (im.BMS_SOC, im.BMS_TEMP, im.SEQ_BMS, im.HAS_BMS),
+    (im.BMS_V_MAX, im.BMS_I_DIS, im.SEQ_BMS_LIMITS, 0),
+    (im.CELL_V_MAX, im.CELL_V_MIN, im.SEQ_BMS_CELLS, 0),
+    (im.CELL_T_MAX, im.CELL_T_MIN, im.SEQ_BMS_TEMPS, 0),
+    (im.BMS_STATUS, im.BMS_ALARM, im.SEQ_BMS_FLAGS, 0),
+    (im.PCS_STATE, im.PCS_SETPOINT, im.SEQ_PCS, im.HAS_PCS),
+    (im.METER_P, im.METER_HZ, im.SEQ_METER, im.HAS_METER),
+    (im.PV_P, im.PV_P, im.SEQ_PV, im.HAS_PV),
+)
+
+
+class Point:
+    """One value that is read: where it lies, and how the wire's number becomes the slot's."""
+
+    def __init__(self, row: dict, period_ms: int) -> None:
+        self.slot = getattr(im, row["slot"])
+        self.function = row.get("function", 3)
+        self.address = row["address"]
+        self.kind, self.size = _TYPES[row.get("type", "int16")]
+        self.ratio = ratio(row.get("scale", 1))
+        self.offset = int(row.get("offset", 0))
+        self.missing = row.get("missing")
+        self.low = row.get("low", -1073741823)
+        self.high = row.get("high", 1073741823)
+        self.map = {int(key): value for key, value in row["map"].items()} if "map" in row else None
+        self.mask = row.get("mask", 0)
+        self.period_ms = row.get("period_ms", period_ms)
+
+
+class Block:
+    """Points read with one request."""
+
+    def __init__(self, first: Point) -> None:
+        self.function = first.function
+        self.address = first.address
+        self.period_ms = first.period_ms
+        self.count = first.size
+        self.points = [first]
+        self.groups = 0  # bit = number in Table.groups
+        self.leads = 0  # those of them that are heard when this block is
+        self.due = 0
+        self.failures = 0
+
+    def takes(self, point: Point, gap: int) -> bool:
+        """Make room for `point` if it lies close enough behind; False if it does not."""
+        if point.function != self.function or point.period_ms != self.period_ms:
+            return False
+        end = max(self.count, point.address + point.size - self.address)
+        if point.address > self.address + self.count + gap or end > _LONGEST:
+            return False
+        self.count = end
+        self.points.append(point)
+        return True
+
+
+class Write:
+    """One value that is written: a slot of the command, a constant, or a heartbeat that counts up."""
+
+    def __init__(self, row: dict) -> None:
+        self.source = getattr(im, row["from"]) if "from" in row else -1
+        self.value = row.get("value", 0)
+        self.heartbeat = bool(row.get("heartbeat"))
+        self.address = row["address"]
+        self.kind, self.size = _TYPES[row.get("type", "int16")]
+        self.function = row.get("function", 6 if self.size == 1 else 16)
+        self.ratio = ratio(row.get("scale", 1))
+        self.map = {int(key): value for key, value in row["map"].items()} if "map" in row else None
+        self.sent = None
+
+
+class Table:
+    """The whole table: `blocks`, `writes`, the groups it fills (`groups`) and what it brings to the site (`brings`)."""
+
+    def __init__(self, given, period_ms: int) -> None:
+        """`given`: the table, or the name of a file that holds it.  Raises ConfigError with everything that is wrong."""
+        errors: list = []
+        table = _load(given, errors)
+        _check_table(table, errors)
+        if errors:
+            raise ConfigError(errors)
+        self.name = table.get("name", "generic")
+        self.swapped = table.get("word_order", "big") == "little"
+        points = sorted([Point(row, period_ms) for row in table.get("reads", [])], key=_place)
+        self.blocks: list = []
+        for point in points:
+            if not self.blocks or not self.blocks[-1].takes(point, table.get("gap", 8)):
+                self.blocks.append(Block(point))
+        self.writes = [Write(row) for row in table.get("writes", [])]
+        self.groups: list = []
+        self.brings = 0
+        for first, last, seq, has in _GROUPS:
+            if any(first <= point.slot <= last for point in points):
+                self._join(first, last, 1 << len(self.groups))
+                self.groups.append((first, last, seq))
+                self.brings |= has
+
+    def _join(self, first: int, last: int, bit: int) -> None:
+        """Tell the blocks that carry slots of a group; the fastest of them lead it."""
+        carriers = [b for b in self.blocks if any(first <= point.slot <= last for point in b.points)]
+        fastest = min([block.period_ms for block in carriers])
+        for block in carriers:
+            block.groups |= bit
+            if block.period_ms == fastest:
+                block.leads |= bit
+
+
+def _place(point: Point) -> tuple:
+    return (point.function, point.period_ms, point.address)
+
+
+def ratio(scale) -> tuple:
+    """A scale as (multiplier, divisor) in whole numbers, as exact as the board's 32-bit floats."""
+    divisor = 1
+    while divisor < 1000000 and abs(scale * divisor - round(scale * divisor)) > 2e-7 * abs(scale * divisor):
+        divisor *= 10
+    return (int(round(scale * divisor)), divisor)
+
+
+def _load(given, errors: list) -> dict:
+    if isinstance(given, str):
+        try:
+            with open(given) as file:
+                given = json.load(file)
+        except (OSError, ValueError) as error:
+            errors.append("table %s: cannot be read (%s)" % (given, error))
+            return {}
+    if not isinstance(given, dict):
+        errors.append("table = %r: must be an object, or the name of a file that holds one" % (given,))
+        return {}
+    return given
+
+
+def _check_table(table: dict, errors: list) -> None:
+    for key in table:
+        if key not in _TABLE_KEYS:
+            errors.append("table.%s: no such key, allowed are %s" % (key, ", ".join(_TABLE_KEYS)))
+    if table.get("word_order", "big") not in ("big", "little"):
+        errors.append("table.word_order = %r: allowed are big, little" % (table["word_order"],))
+    if not table.get("reads") and not errors:
+        errors.append("table.reads: is missing; a device that tells nothing is of no use")
+    for name, keys in (("reads", _READ_KEYS), ("writes", _WRITE_KEYS)):
+        for number, row in enumerate(table.get(name) or []):
+            _check_row("table.%s[%d]" % (name, number), row, keys, errors)
+
+
+def _check_row(where: str, row, keys: tuple, errors: list) -> None:
+    if not isinstance(row, dict):
+        errors.append("%s = %r: must be an object" % (where, row))
+        return
+    for key in row:
+        if key not in keys:
+            errors.append("%s.%s: no such key, allowed are %s" % (where, key, ", ".join(keys)))
+    _number(where, row, "address", 0, 65535, None, errors)
+    if row.get("type", "int16") not in _TYPES:
+        errors.append("%s.type = %r: allowed are %s" % (where, row["type"], ", ".join(sorted(_TYPES))))
+    scale = row.get("scale", 1)
+    if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 1e-6 <= abs(scale) <= 1e6:
+        errors.append("%s.scale = %r: allowed are 0.000001 to 1000000, or the same negative" % (where, scale))
+    if keys is _READ_KEYS:
+        _check_read(where, row, errors)
+    else:
+        _check_write(where, row, errors)
+    if "map" in row and not _is_map(row["map"]):
+        errors.append("%s.map = %r: must be an object from whole numbers to whole numbers" % (where, row["map"]))
+
+
+def _check_read(where: str, row: dict, errors: list) -> None:
+    slot = row.get("slot")
+    number = getattr(im, slot, None) if isinstance(slot, str) else None
+    if not isinstance(number, int) or not any(first <= number <= last for first, last, _, _ in _GROUPS):
+        errors.append("%s.slot = %r: no such input of the process image" % (where, slot))
+    if row.get("function", 3) not in (3, 4):
+        errors.append("%s.function = %r: allowed are 3, 4" % (where, row["function"]))
+    _number(where, row, "offset", -1000000000, 1000000000, 0, errors)
+    _number(where, row, "missing", 0, 0xFFFFFFFF, 0, errors)
+    _number(where, row, "mask", 0, 0xFFFF, 0, errors)
+    _number(where, row, "low", -1073741823, 1073741823, 0, errors)
+    _number(where, row, "high", -1073741823, 1073741823, 0, errors)
+    _number(where, row, "period_ms", 20, 600000, 1000, errors)
+
+
+def _check_write(where: str, row: dict, errors: list) -> None:
+    if len([key for key in ("from", "value", "heartbeat") if key in row]) != 1:
+        errors.append("%s: exactly one of from, value, heartbeat must be given" % where)
+    if "from" in row and row["from"] not in _SOURCES:
+        errors.append("%s.from = %r: allowed are %s" % (where, row["from"], ", ".join(_SOURCES)))
+    if row.get("function", 16) not in (6, 16):
+        errors.append("%s.function = %r: allowed are 6, 16" % (where, row["function"]))
+    if row.get("function", 16) == 6 and row.get("type", "int16") not in ("int16", "uint16"):
+        errors.append("%s.function = 6: writes one register, %s has two" % (where, row["type"]))
+    if row.get("type") == "float32":
+        errors.append("%s.type = 'float32': cannot be written" % where)
+    _number(where, row, "value", -1073741823, 1073741823, 0, errors)
+
+
+def _number(where: str, row: dict, key: str, low: int, high: int, default, errors: list) -> None:
+    value = row.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        errors.append("%s.%s = %r: must be a whole number from %d to %d" % (where, key, value, low, high))
+
+
+def _is_map(given) -> bool:
+    try:
+        return all(int(key) == int(key) and isinstance(given[key], int) for key in given)
+    except (TypeError, ValueError):
+        return False
