@@ -43,6 +43,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--micropython", metavar="WHICH", help="64, 32 or a path (default: $MICROPYTHON, else 64)")
     parser.add_argument("--heap", metavar="SIZE", help="heap of the board, such as 96K (default: $HEAP, else no limit)")
     parser.add_argument("--state", metavar="DIR", help="keep the board's flash here from run to run")
+    parser.add_argument("--list", action="store_true", help="list the scenarios that come with the project")
     parser.add_argument("--svg", metavar="FILE", help="write the last picture of the live view")
     return parser
 
@@ -126,6 +127,7 @@ def write_svg(view: View, file: Path) -> None:
     width, height = SVG_SIZE
     console = Console(record=True, width=width, height=height, file=io.StringIO(), force_terminal=True,
                       color_system="truecolor", legacy_windows=False)
+    view.terminal = False
     console.print(view.frame(width, height))
     console.save_svg(str(file), title="make run")
 
@@ -188,6 +190,11 @@ def main() -> int:
     if args.seconds is not None and not 1 <= args.seconds <= 86400:
         print(f"--seconds {args.seconds:g}: allowed 1 to 86400", file=sys.stderr)
         return 2
+    if args.list:
+        for file in sorted(SCENARIOS.glob("*.json")):
+            script = scenarios.load(file)
+            print(f"{file.stem:20} {script.seconds:4.0f} s  {script.name}")
+        return 0
     state = Path(args.state) if args.state else Path(tempfile.mkdtemp(prefix="board-"))
     try:
         return asyncio.run(run(args, state))

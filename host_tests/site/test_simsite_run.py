@@ -98,13 +98,15 @@ def test_unfulfilled_expectation_and_refused_line_make_the_run_unsound(tmp_path:
         "steps": [
             {"at": 1, "do": "pm.set_constant_power(5000, 0)"},
             {"at": 2, "expect": {"mode": "CHARGE"}},
+            {"at": 5.5, "expect": {"mode": "never looked at: the run is over"}},
         ],
     }))
-    done = run("--scenario", str(file), "--headless", "--json")
+    done = run("--scenario", str(file), "--headless", "--json", "--seconds", "5")
     assert done.returncode == 1
     problems = json.loads(done.stdout.splitlines()[-1])["problems"]
     assert any("was refused" in p for p in problems)
     assert any("mode is 'STANDBY', not 'CHARGE'" in p for p in problems)
+    assert len(problems) == 2
 
 
 @pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
@@ -142,6 +144,13 @@ def test_live_view_ends_cleanly_and_gives_the_terminal_back(tmp_path: Path, whic
     assert errors == ""
     assert b"\x1b[?1049l" in output and b"\x1b[?25h" in output
     assert processes_with(str(state)) == []
+
+
+def test_shipped_scenarios_are_listed() -> None:
+    done = run("--list", timeout=20)
+    assert done.returncode == 0
+    assert "bms_silent             32 s  the BMS falls silent and returns" in done.stdout
+    assert len(done.stdout.splitlines()) >= 12
 
 
 @pytest.mark.parametrize(

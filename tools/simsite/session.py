@@ -105,6 +105,8 @@ class Session:
     async def _play_once(self) -> None:
         base = time.monotonic()
         for step in self.scenario.steps:
+            if step.at >= self.scenario.seconds:
+                break
             await self._until(base + step.at)
             if self._end.is_set():
                 return

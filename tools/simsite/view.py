@@ -65,9 +65,11 @@ class TwoWayBar:
 class Chart:
     """The battery's power over time: discharge above the line, charge below, the newest at the right."""
 
-    def __init__(self, values: "deque[float]", full: float) -> None:
+    def __init__(self, values: "deque[float]", full: float, terminal: bool = True) -> None:
+        """`terminal`: False draws without reverse video, which pictures render with gaps."""
         self.values = values
         self.full = full
+        self.terminal = terminal
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width = max(10, options.max_width - 6)
@@ -100,6 +102,8 @@ class Chart:
         eighths = max(0, min(8, eighths))
         if eighths in (0, 8):
             return Segment(EIGHTHS[eighths], Style.parse(TAKE))
+        if not self.terminal:
+            return Segment("▀" if 2 <= eighths < 6 else "█" if eighths >= 6 else "▔", Style.parse(TAKE))
         # A block that hangs from the top is a lower block in reverse.
         return Segment(EIGHTHS[8 - eighths], Style.parse(TAKE + " reverse"))
 
@@ -107,8 +111,9 @@ class Chart:
 class View:
     """Draws a session.  `frame(width, height)` is one picture of now; `sample()` adds a point to the chart."""
 
-    def __init__(self, session: Session, title: str) -> None:
+    def __init__(self, session: Session, title: str, terminal: bool = True) -> None:
         self.session = session
+        self.terminal = terminal
         self.title = title
         self.history: deque[float] = deque(maxlen=HISTORY)
 
@@ -204,7 +209,7 @@ class View:
         return _panel(table, "battery")
 
     def _chart(self) -> Panel:
-        return _panel(Chart(self.history, self.session.site.plant.pcs.rated_w / 1000), "battery power")
+        return _panel(Chart(self.history, self.session.site.plant.pcs.rated_w / 1000, self.terminal), "battery power")
 
     def _log(self, lines: int) -> Panel:
         text = Text(no_wrap=True, overflow="ellipsis")
