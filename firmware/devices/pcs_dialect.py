@@ -35,6 +35,10 @@ class Dialect:
         self._words = array("H", bytes(12))
         self.forget()
 
+    def take(self) -> None:
+        """The main block's values into the image."""
+        raise NotImplementedError
+
     def forget(self) -> None:
         """Nothing is known of what the PCS was told: everything is written again."""
         self.sent = None  # setpoint as it was written

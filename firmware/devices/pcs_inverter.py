@@ -31,6 +31,13 @@ _STATES = (
 class Inverter(Dialect):
     """Models 1xx."""
 
+    def __init__(self, sun, image, options: dict) -> None:
+        super().__init__(sun, image, options)
+        self._full_w = 0  # what 100 % is
+        self._scale = 0  # of the two rates
+        self._storage = self._connect = -1  # addresses of models 124 and 123; -1: absent
+        self._reversion = False  # it has a reversion timer
+
     async def place(self) -> None:
         """Find the blocks that this device has.  Raises ModbusError if it cannot be given a power."""
         sun = self.sun
@@ -50,7 +57,8 @@ class Inverter(Dialect):
         self._scale = await sun.scale(124, t.STOR_RATE_SF)
         self._storage = sun.models[124][0]
         self._reversion = values[t.X_STOR_RVRT_S] != im.NO_VALUE and self.options["reversion_s"] > 0
-        self._connect = sun.models[123][0] if 123 in sun.models else -1
+        if 123 in sun.models:
+            self._connect = sun.models[123][0]
 
     # ---- measuring -------------------------------------------------------------------------------------
     def take(self) -> None:
