@@ -38,6 +38,8 @@ class PowerManager:
         """A manager in STANDBY.  config: a PowerConfig; image: an Image; has: image.HAS_* bits of the site's devices."""
         if config is None:
             config = PowerConfig()
+        if not isinstance(config, PowerConfig):
+            raise ValueError("config = %r: must be a PowerConfig" % (config,))
         self.config = config
         self.image = image or im.Image()
         self._lock = self.image.lock
@@ -397,7 +399,7 @@ class PowerManager:
         hot.limit_site(now, par, 0)
         hot.limit_site(now, par, 1)
         hot.ramp(now, par)
-        hot.account(now)
+        hot.account(now, par)
         hot.classify_flow(now, par)
         self._announce()
 
