@@ -698,13 +698,13 @@ def ramp(img: ptr32, par: ptr32):
 
 
 @micropython.viper
-def account(img: ptr32):
+def account(img: ptr32, par: ptr32):
     """Count AC energy in and out (Wh) from the measured inverter power; a dead measurement counts nothing."""
     one = 1
     b = one << 30
     m = b + _RANGE
     p = ((img[_PCS_P] + b) & m) - b
-    if p != 0 - b:
+    if p != 0 - b and img[_AGE + _SEQ_PCS] <= par[_PAR_STALE_PCS]:
         if p < 0:
             rem = img[_E_IN_REM] + (0 - p) * img[_DT]
             while rem >= 3600000:

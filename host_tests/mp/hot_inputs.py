@@ -190,7 +190,7 @@ TABLE = (
     Hot("limit_battery", ("img", "par", "direction")),
     Hot("limit_site", ("img", "par", "direction")),
     Hot("ramp", ("img", "par")),
-    Hot("account", ("img",)),
+    Hot("account", ("img", "par")),
     Hot("classify_flow", ("img", "par")),
     Hot("diagnose", ("img", "par")),
     Hot("still", ("img",)),

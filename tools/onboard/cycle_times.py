@@ -61,7 +61,7 @@ now, par = pm.image.now, pm.image.par
 table = pm._claims.table
 CALLS = {
     "freeze": (inp, now, 50), "count_soc": (now, par), "site_power": (now, par), "still": (now,),
-    "diagnose": (now, par), "limit_battery": (now, par, 0), "limit_site": (now, par, 0), "ramp": (now, par), "account": (now,),
+    "diagnose": (now, par), "limit_battery": (now, par, 0), "limit_site": (now, par, 0), "ramp": (now, par), "account": (now, par),
     "classify_flow": (now, par),
 }  # fmt: skip
 for name in sorted(CALLS):
