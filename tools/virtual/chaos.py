@@ -12,7 +12,7 @@ from firmware.events import Event
 from firmware.modes import Mode
 from tools.simsite.virtual import VirtualSite
 from tools.virtual.invariants import Broken, Watch
-from tools.virtual.wire import ABSURD, GROUPS, Wire
+from tools.virtual.wire import GROUPS, PLAUSIBLE, Wire
 
 SITE_FAULTS = (
     "bms_silent", "bms_frozen", "pcs_silent", "pcs_refuses", "pcs_frozen", "meter_silent", "meter_frozen", "cell_over_voltage",
@@ -295,6 +295,7 @@ class Chaos:
             wire.freeze(group)
             return f"group {group} frozen"
         slot = rng.randrange(*GROUPS[group])
-        value = im.NO_VALUE if kind < 0.75 else rng.choice(ABSURD)
+        low, high = PLAUSIBLE.get(slot, (0, 32767))
+        value = im.NO_VALUE if kind < 0.75 else rng.choice((low, high, min(high, max(low, 0)), rng.randint(low, high)))
         wire.force(slot, value)
         return f"slot {slot} holds {value}"

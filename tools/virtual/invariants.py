@@ -242,11 +242,16 @@ class Watch:
 
     # ---- energy ---------------------------------------------------------------------------------------------
     def count_energy(self, honest: bool) -> None:
-        """Call after each cycle: what the manager and the plant counted since the last call, kept if `honest`."""
+        """Call after each cycle: what the manager and the plant counted since the last call, kept if `honest`.
+
+        Raises Broken if the manager counts by an inverter that it does not hear.
+        """
         now = self._now
         e_in = now[im.E_IN_WH] * 3600000 + now[im.E_IN_REM]
         e_out = now[im.E_OUT_WH] * 3600000 + now[im.E_OUT_REM]
         pcs = self._site.plant.pcs
+        if self._ages[im.SEQ_PCS] > self._stale[im.SEQ_PCS] and (e_in != self._e_in or e_out != self._e_out):
+            raise Broken("energy is counted while the PCS is not heard")
         if honest:
             self.counted_wh += (e_in - self._e_in + e_out - self._e_out) / 3600000
             self.true_wh += pcs.wh_in - self._wh_in + pcs.wh_out - self._wh_out

@@ -18,8 +18,23 @@ GROUPS = {
     im.SEQ_METER: (im.METER_P, im.METER_HZ + 1),
     im.SEQ_IO: (im.IO_ESTOP, im.IO_CONTACTOR + 1),
 }
-# values no device should pass on, and that must not upset the cycle's arithmetic
-ABSURD = (-1073741823, 1073741823, -32768, 32767, 65535, -1, 0, 1, 100000, -100000, 20000000, -20000000)
+# what drivers let through at most, by slot: what is beyond does not reach the image
+_PLAUSIBLE: dict[tuple[int, ...], tuple[int, int]] = {
+    (im.BMS_SOC, im.BMS_SOH): (0, 10000),
+    (im.BMS_V, im.BMS_V_MAX, im.BMS_V_MIN, im.PCS_DC_V): (0, 15000),
+    (im.BMS_I, im.PCS_DC_I): (-30000, 35535),
+    (im.BMS_I_CHG, im.BMS_I_DIS): (0, 35535),
+    (im.BMS_TEMP, im.CELL_T_MAX, im.CELL_T_MIN, im.PCS_TEMP): (-1000, 2000),
+    (im.CELL_V_MAX, im.CELL_V_MIN): (0, 6000),
+    (im.BMS_STATUS, im.PCS_STATE): (0, 4),
+    (im.BMS_REQUESTS, im.BMS_PROTECT, im.BMS_ALARM): (0, 127),
+    (im.PCS_P, im.PCS_DC_P, im.PCS_Q, im.PCS_SETPOINT): (-1_500_000, 1_500_000),
+    (im.PCS_P_CHG, im.PCS_P_DIS): (0, 2_000_000),
+    (im.METER_P,): (-3_000_000, 3_000_000),
+    (im.PCS_HZ, im.METER_HZ): (0, 70000),
+    (im.PCS_GRID, im.IO_ESTOP, im.IO_CONTACTOR): (0, 1),
+}
+PLAUSIBLE = {slot: bounds for slots, bounds in _PLAUSIBLE.items() for slot in slots}
 
 
 class Wire:
