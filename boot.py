@@ -10,10 +10,12 @@ WATCHDOG_MS = 8000  # longer than loading the firmware takes, shorter than a per
 watchdog.arm(WATCHDOG_MS)
 try:
     with open("site.json") as file:
-        _devices = json.load(file).get("devices", {})
-    for _device in _devices.values():
+        _site = json.load(file)
+    for _device in _site.get("devices", {}).values():
         if _device.get("contactor_pin", -1) >= 0:  # open, before anything else can want it closed
             machine.Pin(_device["contactor_pin"], machine.Pin.OUT, value=1 - _device.get("contactor_level", 1))
-except (OSError, ValueError, AttributeError) as error:
+    for _pin, _level in (_site.get("board") or {}).get("levels", ()):  # supplies and enables of the board's own parts
+        machine.Pin(_pin, machine.Pin.OUT, value=_level)
+except (OSError, ValueError, AttributeError, TypeError) as error:
     print("boot: site.json is not readable (%s); outputs stay as the chip leaves them: inputs" % error)
 print("boot: reset cause %d" % machine.reset_cause())

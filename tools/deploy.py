@@ -14,7 +14,8 @@ from pathlib import Path
 
 from tools import boardfile, check_site, stage
 
-TIDY = Path(__file__).parent / "onboard" / "tidy.py"
+FOLDERS = Path(__file__).parent / "onboard" / "folders.py"
+TIDY = FOLDERS.with_name("tidy.py")
 MARCH = {"esp32": "xtensawin", "esp32s3": "xtensawin", "esp32c3": "rv32imc"}
 
 
@@ -41,12 +42,16 @@ def prepare(into: Path, board: dict, site: dict, march: str) -> list[Path]:
 
 def copy(port: str, resume: bool, source: Path, files: list[Path]) -> None:
     """Copies everything, removes what an earlier deploy left behind, and compares sizes."""
-    trees = [str(source / tree) for tree in stage.TREES]
-    tops = [str(source / path) for path in files if len(path.parts) == 1]
     print(f"copying {len(files)} files (those already there and equal are skipped)", flush=True)
-    mpremote(port, resume, "fs", "cp", "-r", *trees, ":")
+    folders = sorted({path.parent for path in files if len(path.parts) > 1})
+    # one mpremote run: make the folders, then one copy for each; its recursive copy goes astray on an empty root
+    steps = ["exec", f"FOLDERS = {[folder.as_posix() for folder in folders]!r}\n{FOLDERS.read_text()}"]
+    for folder in folders:
+        inside = [str(source / path) for path in files if path.parent == folder]
+        steps += ["+", "cp", *inside, f":{folder.as_posix()}/"]
+    mpremote(port, resume, *steps)
     wanted = {path.as_posix() for path in files}
-    said = mpremote(port, resume, "exec", f"WANTED = {wanted!r}\n{TIDY.read_text()}")
+    said = mpremote(port, True, "exec", f"WANTED = {wanted!r}\n{TIDY.read_text()}")
     sizes = {}
     for line in said.splitlines():
         kind, _, rest = line.strip().partition(" ")
@@ -60,7 +65,9 @@ def copy(port: str, resume: bool, source: Path, files: list[Path]) -> None:
         if len(path.parts) > 1 and sizes.get(path.as_posix()) != expected:
             raise DeployError(f"{path} has {sizes.get(path.as_posix())} bytes on the board instead of {expected}")
     # last, so that a deploy that broke off does not start half of a new firmware
-    mpremote(port, resume, "fs", "cp", *tops, ":")
+    tops = [path for path in files if len(path.parts) == 1]
+    steps = [word for path in tops for word in ("+", "cp", str(source / path), f":{path}")]
+    mpremote(port, True, *steps[1:])
 
 
 def main() -> int:
@@ -96,7 +103,7 @@ def main() -> int:
                 return 0
             copy(arguments.port, arguments.resume, target, files)
         if not arguments.no_reset:
-            mpremote(arguments.port, arguments.resume, "reset")
+            mpremote(arguments.port, True, "reset")
     except (boardfile.BoardError, stage.CompileError, DeployError, subprocess.TimeoutExpired) as error:
         print(error, file=sys.stderr)
         return 1

@@ -162,6 +162,11 @@ class Board:
         """The level of a pin as a meter on it would show; 0 while nobody drives it."""
         return self._supervisor.outputs.get(pin, self._supervisor.inputs.get(pin) or 0)
 
+    @property
+    def watchdog_armed(self) -> bool:
+        """The chip's watchdog runs."""
+        return self._supervisor.armed
+
     # ---- inside ----
 
     def _stage(self, march: str | None) -> None:

@@ -37,6 +37,11 @@ class Supervisor:
         self._writer: asyncio.StreamWriter | None = None
         self._ticker: asyncio.Task[None] | None = None
 
+    @property
+    def armed(self) -> bool:
+        """The watchdog runs."""
+        return self._timeout_s > 0
+
     async def open(self) -> None:
         """Listens on a port of its own and starts the watchdog's clock."""
         if self._server is None:
