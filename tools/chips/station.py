@@ -60,11 +60,25 @@ class Station(wire.Node):
 
 
 class PythonCan(Station):
-    """A python-can bus as a node of the wire: what its peers send goes out here, what is heard goes to them."""
+    """A python-can bus as a node of the wire: what its peers send goes out here, what is heard goes to them.
 
-    def __init__(self, bus: can.BusABC, bitrate: int = 500_000) -> None:
+    `gap_us` is a rest after each frame it sends.
+    """
+
+    def __init__(self, bus: can.BusABC, bitrate: int = 500_000, gap_us: float = 0.0) -> None:
         super().__init__(bitrate)
         self.bus = bus
+        self._gap_us = gap_us
+        self._rest_until_us = 0.0
+
+    def wants(self) -> Frame | None:
+        return super().wants() if self.wire.now_us >= self._rest_until_us else None
+
+    def transmitted(self, frame: Frame) -> None:
+        super().transmitted(frame)
+        if self._gap_us:
+            self._rest_until_us = self.wire.now_us + self._gap_us
+            self.wire.after_us(self._gap_us, self.wire.request)
 
     def pump(self) -> None:
         """Take over what python-can's peers have sent since the last call."""
