@@ -62,7 +62,7 @@ class Client:
     async def read_registers(self, unit: int, address: int, count: int, out, function: int = 3) -> None:
         """Read `count` (1 to 125) registers from `address` into out[0:count]; function 3 holding, 4 input."""
         check_range("count", count, 1, 125)
-        slot = await self.acquire()
+        slot = self.free_slot() or await self.acquire()
         try:
             frame = slot.frame
             frame[PDU] = function
@@ -79,7 +79,7 @@ class Client:
     async def write_registers(self, unit: int, address: int, values, count: int) -> None:
         """Write values[0:count] (1 to 123 registers) from `address` on (function 16)."""
         check_range("count", count, 1, 123)
-        slot = await self.acquire()
+        slot = self.free_slot() or await self.acquire()
         try:
             frame = slot.frame
             frame[PDU] = 16
@@ -102,7 +102,7 @@ class Client:
         return lambda *arguments: request(self, *arguments)
 
     async def write_one(self, unit: int, function: int, address: int, value: int) -> None:
-        slot = await self.acquire()
+        slot = self.free_slot() or await self.acquire()
         try:
             slot.frame[PDU] = function
             put16(slot.frame, PDU + 1, address)
@@ -111,18 +111,27 @@ class Client:
         finally:
             self.release(slot)
 
+    def free_slot(self):
+        """A slot to build a request in, if there is one and nobody waits for it; else None."""
+        return None if self._queue else self._take_slot()
+
+    def _take_slot(self):
+        for slot in self._slots:
+            if not slot.busy:
+                slot.busy = True
+                slot.intact = True
+                return slot
+        return None
+
     async def acquire(self):
-        """A slot to build a request in, in turn."""
+        """A slot, in turn."""
         self._ticket = ticket = (self._ticket + 1) & 0x3FFFFFFF
         self._queue.append(ticket)
         try:
             while True:
-                if self._queue[0] == ticket:
-                    for slot in self._slots:
-                        if not slot.busy:
-                            slot.busy = True
-                            slot.intact = True
-                            return slot
+                slot = self._take_slot() if self._queue[0] == ticket else None
+                if slot is not None:
+                    return slot
                 await asyncio.sleep_ms(_NAP_MS)
         finally:
             self._queue.remove(ticket)

@@ -15,7 +15,7 @@ _MOST_PARTS = const(16)  # of a device identification
 async def read_bits(client, unit: int, address: int, count: int, out, function: int = 1) -> None:
     """Read `count` (1 to 2000) bits into out[0:count] as 0 or 1; function 1 coils, 2 discrete inputs."""
     check_range("count", count, 1, 2000)
-    slot = await client.acquire()
+    slot = client.free_slot() or await client.acquire()
     try:
         frame = slot.frame
         frame[PDU] = function
@@ -38,7 +38,7 @@ async def write_coil(client, unit: int, address: int, on: bool) -> None:
 async def write_coils(client, unit: int, address: int, values, count: int) -> None:
     """Switch `count` (1 to 1968) coils from `address` on to the truth of values[0:count] (function 15)."""
     check_range("count", count, 1, 1968)
-    slot = await client.acquire()
+    slot = client.free_slot() or await client.acquire()
     try:
         frame = slot.frame
         size = (count + 7) // 8
@@ -58,7 +58,7 @@ async def write_coils(client, unit: int, address: int, values, count: int) -> No
 
 async def mask_write(client, unit: int, address: int, keep: int, flip: int) -> None:
     """Change bits of one holding register: (old & keep) | (flip & ~keep) (function 22)."""
-    slot = await client.acquire()
+    slot = client.free_slot() or await client.acquire()
     try:
         frame = slot.frame
         frame[PDU] = 22
@@ -76,7 +76,7 @@ async def read_write(client, unit: int, address: int, count: int, out, write_at:
     """Write values[0:writes] (1 to 121) at `write_at`, then read `count` registers into out (function 23)."""
     check_range("count", count, 1, 125)
     check_range("writes", writes, 1, 121)
-    slot = await client.acquire()
+    slot = client.free_slot() or await client.acquire()
     try:
         frame = slot.frame
         frame[PDU] = 23
@@ -97,7 +97,7 @@ async def identify(client, unit: int, category: int = 1) -> dict:
     check_range("category", category, 1, 3)
     texts = {}
     wanted = 0
-    slot = await client.acquire()
+    slot = client.free_slot() or await client.acquire()
     try:
         for _ in range(_MOST_PARTS):
             frame = slot.frame

@@ -13,7 +13,7 @@ import time
 
 from micropython import const
 
-from modbus import ModbusBadFrame, ModbusTimeout, ModbusUnreachable
+from modbus import ModbusBadFrame, ModbusTimeout, ModbusUnreachable, hot
 from modbus.client import FRAME_SIZE, PDU, UNIT, Client, Slot
 
 _NAP_MS = const(1)  # between two looks at the socket
@@ -214,7 +214,7 @@ class TcpClient(Client):
             at += 6 + length
         left = self._have - at
         if at and left:
-            rx[0:left] = self._rx_view[at : at + left]
+            hot.move(rx, at, left, rx, 0)
         self._have = left
 
     def _answer(self, at: int, length: int) -> None:
@@ -226,7 +226,7 @@ class TcpClient(Client):
                     self.count.rejected += 1
                     return
                 slot.intact = False
-                slot.view[PDU : PDU + length - 1] = self._rx_view[at + PDU : at + 6 + length]
+                hot.move(rx, at + PDU, length - 1, slot.frame, PDU)
                 slot.length = length - 1
                 slot.transaction = -1
                 self._silent = 0
