@@ -93,6 +93,7 @@ class Board:
         """Ctrl-C, a moment to end by itself, then the plug is pulled; everything is released."""
         self._stopping = True
         if self._process is not None and self._process.returncode is None:
+            self._supervisor.announce_end()
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGINT)
             with contextlib.suppress(TimeoutError):

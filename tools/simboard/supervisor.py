@@ -75,6 +75,11 @@ class Supervisor:
             self.rtc_offset_s = _EPOCH_2000_S - int(time.time())
             self.feeds = 0
 
+    def announce_end(self) -> None:
+        """Tells the chip that it is being switched off, so that a program that ends now is not held for the watchdog."""
+        if self._writer is not None:
+            self._writer.write(b"X\0\0\0")
+
     def power_off(self) -> None:
         """The interpreter has ended: its outputs drive nothing any more."""
         self._writer = None

@@ -39,8 +39,9 @@ def _idle() -> None:
     import time
 
     simlink = sys.modules.get("simlink")
-    while simlink is not None and simlink.armed:
-        time.sleep(1)
+    while simlink is not None and simlink.armed and not simlink.leaving:
+        time.sleep_ms(50)
+        simlink.pump()
 
 
 _status = _run("boot.py") or _run("main.py")

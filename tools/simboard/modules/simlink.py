@@ -5,7 +5,8 @@ really is cut off.  Messages in both directions: op, arg, payload length (2 byte
 
 To the supervisor: F feed; W arm the watchdog (payload: ms); H/L output pin high/low; I/O pin is now an input or an
 output; R reset (arg 0 hard, 1 soft, 2 deep sleep); M RTC memory; D RTC offset.
-From the supervisor: B boot facts, first and once; H/L/Z input pin driven high, low, or no longer driven.
+From the supervisor: B boot facts, first and once; H/L/Z input pin driven high, low, or no longer driven;
+X the power goes in a moment.
 
 Feeding and pin writes allocate nothing.
 """
@@ -25,6 +26,7 @@ rtc_memory = b""
 unique_id = b"\x24\x0a\xc4\x00\x00\x01"
 connected = False
 armed = False  # the watchdog runs
+leaving = False  # the board is being switched off
 
 _head = bytearray(4)
 _rx = bytearray(4)
@@ -92,7 +94,7 @@ def send_data(op: int, arg: int, payload: bytes) -> None:
 
 def pump() -> None:
     """Takes in what the supervisor has said since: input pins.  Allocates nothing."""
-    global _rx_have
+    global _rx_have, leaving
     while connected:
         got = _sock.readinto(_rx if _rx_have == 0 else _rx_rest[_rx_have:])
         if not got:
@@ -101,6 +103,9 @@ def pump() -> None:
         if _rx_have < 4:
             return
         _rx_have = 0
+        if _rx[0] == 0x58:
+            leaving = True
+            continue
         pin = _rx[1]
         high = 1 if _rx[0] == 0x48 else 0 if _rx[0] == 0x4C else pull[pin]
         if level[pin] != high:
