@@ -33,7 +33,8 @@ class Board:
     root: the tree to run, whose boot.py, main.py, firmware/ and lib/ are staged into state_dir/flash; or, with
     `staged`, state_dir/flash is used as it is (what a deploy left there).
     interpreter: a command list; default is what MICROPYTHON says ("64", "32" or a path).  heap: such as "96K",
-    default HEAP; it is the firmware's, see _chip_bytes.  mpy: load cross-compiled modules; default with a limited heap or the 32-bit interpreter.
+    default HEAP; it is the firmware's, see _chip_bytes.  mpy: load cross-compiled modules; default with a limited heap
+    or the 32-bit interpreter.
     """
 
     def __init__(
@@ -225,9 +226,10 @@ class Board:
         Measured with the same interpreter and the same files, not guessed.
         """
         script = (
-            "import gc, sys; sys.path[:] = [%r, '.frozen']; gc.collect(); before = gc.mem_alloc(); "
-            "import machine, esp32, network; machine.Pin; machine.WDT; machine.CAN; gc.collect(); print(gc.mem_alloc() - before)"
-        ) % str(self._rom)
+            f"import gc, sys; sys.path[:] = [{str(self._rom)!r}, '.frozen']; gc.collect(); before = gc.mem_alloc()\n"
+            "import machine, esp32, network; machine.Pin; machine.WDT; machine.CAN\n"
+            "gc.collect(); print(gc.mem_alloc() - before)"
+        )
         done = subprocess.run([*self.interpreter.command, "-c", script], capture_output=True, text=True, timeout=20, check=True)
         self.chip_bytes = int(done.stdout)
         return self.chip_bytes
