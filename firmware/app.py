@@ -37,6 +37,8 @@ class Site:
         self.image = im.Image()
         self.config = None
         self.wifi = None
+        self.clock = None  # the options of its section, None without one
+        self.storage = None
         self.buses: dict = {}
         self.devices: dict = {}
         self.has = 0
@@ -75,6 +77,24 @@ class App:
         self._coroutines: list = []  # of async callbacks, handed over by their thread
         self._seen = {"control": 0, "house": 0}
         self.restarts: dict = {}
+        self.timeline = self._timeline()
+
+    def _timeline(self):
+        """Clock, schedules and records, if the site wants them."""
+        if self.site.clock is None or self.site.errors:
+            return None
+        from firmware.timeline import Timeline
+
+        try:
+            timeline = Timeline(self.pm, self.site.clock, self.site.storage["place"])
+        except ConfigError as error:
+            print("site: " + "; ".join(error.errors))
+            return None
+        for problem in timeline.problems:
+            print("storage: " + problem)
+        self.console.names["clock"] = timeline.clock
+        self.console.names["timeline"] = timeline
+        return timeline
 
     def run(self) -> None:
         """Run until Ctrl-C, then leave the outputs safe."""
@@ -105,6 +125,9 @@ class App:
         for name, box in self.site.devices.items():
             loop.create_task(self._keep(name, box))
         loop.create_task(self._keep("console", self.console))
+        if self.timeline is not None:
+            loop.create_task(self._keep("timeline", self.timeline))
+            loop.create_task(self._keep("timekeeper", self.timeline.timekeeper))
         loop.create_task(self._house())
         loop.create_task(self._control())
         await self._watch()

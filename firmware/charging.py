@@ -129,8 +129,12 @@ class Charger:
             ceiling = par[im.OP_V_MAX]
         if im.NO_VALUE != now[im.BMS_V_MAX] < ceiling:
             ceiling = now[im.BMS_V_MAX]
-        held = now[im.AGE + im.SEQ_BMS] <= par[im.PAR_STALE_BMS] and now[im.BMS_V] * 1000 >= ceiling * _NEAR_V
-        if held and self._method != 1 and -self._tail <= now[im.BMS_I] <= 0:
+        held = now[im.BMS_V] * 1000 >= ceiling * _NEAR_V
+        if now[im.CELL_V_MAX] * 1000 >= par[im.PAR_CELL_MAX] * _NEAR_V:
+            held = True  # in a pack out of balance the fullest cell ends the charge
+        if self._method == 1 and self._phase_ms >= self._on_ms:
+            return False  # a pulse's rest says nothing
+        if held and now[im.AGE + im.SEQ_BMS] <= par[im.PAR_STALE_BMS] and -self._tail <= now[im.BMS_I] <= 0:
             self._tail_ms += now[im.DT]
         else:
             self._tail_ms = 0

@@ -8,6 +8,7 @@ from firmware.config import Checked
 from firmware.limits import NAMES
 
 _PACK_VOLTAGE = im.LIMIT_ROWS_DIS + NAMES.index("pack_voltage")
+_CELL_VOLTAGE = im.LIMIT_ROWS_DIS + NAMES.index("cell_voltage")
 _EMPTY_MS = const(5000)  # the minimum voltage must leave nothing for this long
 
 
@@ -35,13 +36,13 @@ class Discharger:
         self._empty_ms = 0
 
     def done(self, now, par) -> bool:
-        """The floor is reached, or the minimum voltage has left under 1 % of the rating for a while."""
+        """The floor is reached, or the lowest voltage of pack or cell has left under 1 % of the rating for a while."""
         floor = par[im.PAR_SOC_MIN]
         if im.FREE != par[im.OP_SOC_MIN] > floor:
             floor = par[im.OP_SOC_MIN]
         if now[im.SOC] != im.NO_VALUE and now[im.SOC] <= floor + DONE_BAND:
             return True
-        if now[_PACK_VOLTAGE] * 100 <= par[im.PAR_P_DIS]:
+        if now[_PACK_VOLTAGE] * 100 <= par[im.PAR_P_DIS] or now[_CELL_VOLTAGE] * 100 <= par[im.PAR_P_DIS]:
             self._empty_ms += now[im.DT]
         else:
             self._empty_ms = 0

@@ -40,6 +40,7 @@ class Event(Names):
     OPERATION_TIMEOUT = 15  # the source of the claim that ran out
     CONFIG_CHANGED = 16  # 0
     CLOCK_SET = 17  # seconds it was moved by, bounded
+    SCHEDULE_MISSED = 18  # entry id whose whole window the clock skipped; -1: there is a schedule and no clock
     _names = (
         "MODE_CHANGE",
         "FLOW_CHANGE",
@@ -59,6 +60,7 @@ class Event(Names):
         "OPERATION_TIMEOUT",
         "CONFIG_CHANGED",
         "CLOCK_SET",
+        "SCHEDULE_MISSED",
     )
 
 

@@ -68,6 +68,7 @@ _FAULTS = const(82)
 _CONDITIONS = const(83)
 _GATE = const(84)
 _REQUEST_P = const(85)
+_REQUEST_BY = const(86)
 _TARGET_P = const(87)
 _LIMIT_DIS = const(88)
 _LIMIT_CHG = const(89)
@@ -676,6 +677,8 @@ def ramp(img: ptr32, par: ptr32):
         move = rate * img[_DT] + img[_RAMP_REM]
         step = move // 1000
         img[_RAMP_REM] = move - step * 1000
+        if img[_GRID_OK] == 0 and par[_PAR_GRID_TYPE] < 2 and img[_REQUEST_BY] == 5:
+            step = _RANGE  # an island's load is there already: no slewing (ISOLATED, BACKUP; requests.GRID_SERVICE)
         if stop > p:
             if stop - p <= step:
                 p = stop

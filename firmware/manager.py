@@ -5,6 +5,7 @@ command, events.  It allocates nothing and always finishes.  Every public method
 callbacks run outside it (events.py).
 """
 
+import _thread
 import time
 from array import array
 
@@ -26,6 +27,7 @@ from firmware.supervisor import Supervisor
 
 _MINUTES_MAX = const(10080)  # a week
 _LIMIT_DEBOUNCE_MS = const(1000)
+_FLOW_DEBOUNCE_MS = const(200)  # two readings of the meters
 _AHEAD_MS = const(0x20000000)  # half of the ticks' range
 _ISLAND = "island"
 _FORCE_CHARGE = "bms force charge"  # 5 % of the rating, inside every limit
@@ -58,12 +60,15 @@ class PowerManager:
         self._was_limit = -1
         self._limit_ms = 0
         self._was_flow = 0
+        self._flow_ms = 0
         self._was_grid = -1
         self._snapshot = array("i", self.image.now)
         self._copy = memoryview(self._snapshot)
         self._now_view = memoryview(self.image.now)
         self.lock_wait_us = 0  # the longest the cycle ever waited for the lock
-        self._scheduling = True
+        self._plan = None  # the Scheduler, loaded when there is something to schedule
+        self.plan_lock = _thread.allocate_lock()  # looking at a schedule takes milliseconds: never under the cycle's lock
+        self.clock = None  # the application's wall clock, see clock.Clock
         self._apply_config()
         self._apply_params()
 
@@ -130,6 +135,9 @@ class PowerManager:
             why = refusal(now, mode)
             if why and not (mode == Mode.IDLE and now == Mode.STANDBY):
                 raise PowerError(why)
+            if mode == Mode.MAINTENANCE:  # at once: let go here, another thread might start an operation
+                self._claims.drop_all()
+                self._states.enter_maintenance()
         if mode == Mode.STANDBY:
             self.stop()
         elif mode == Mode.IDLE:
@@ -140,10 +148,6 @@ class PowerManager:
             self.start_discharging()
         elif mode == Mode.EMERGENCY:
             self.emergency_shutdown()
-        else:
-            with self._lock:
-                self._claims.drop_all()
-                self._states.enter_maintenance()
 
     # ---- operations -------------------------------------------------------------------------------------
 
@@ -169,10 +173,15 @@ class PowerManager:
         """Charge by the ChargeParams to target_soc % (0: theirs, or max_soc).  PowerError if out of range or not now."""
         config = self.config
         in_range("target_soc", target_soc, 0, config.max_soc, "% (0: default; at most max_soc)")
-        target = target_soc or self._charge_params.target_soc or config.max_soc
-        in_range("target_soc of the ChargeParams", target, 0, config.max_soc, "% (at most max_soc)")
+        target = int(target_soc * 100 + 0.5) or self.default_target()
         watts = int(config.max_charge_power * 1000)
-        self._operate(-1, rq.CHARGE, watts, self._charge_params.timeout_minutes, int(target * 100 + 0.5))
+        self._operate(-1, rq.CHARGE, watts, self._charge_params.timeout_minutes, target)
+
+    def default_target(self) -> int:
+        """The target SoC in 0.01 % of a charge that names none: the ChargeParams', or max_soc; PowerError above max_soc."""
+        target = self._charge_params.target_soc or self.config.max_soc
+        in_range("target_soc of the ChargeParams", target, 0, self.config.max_soc, "% (at most max_soc)")
+        return int(target * 100 + 0.5)
 
     def start_discharging(self, kw: float = 0.0, minutes: int = 0) -> None:
         """Discharge with kw at the AC terminals (0: the maximum) for minutes (0: the parameters' timeout, or no end)."""
@@ -328,6 +337,89 @@ class PowerManager:
             if inp[im.BMS_V] != im.NO_VALUE:
                 self.image.heard(im.SEQ_BMS)
 
+    # ---- schedules --------------------------------------------------------------------------------------
+
+    @property
+    def plan(self):
+        """The Scheduler behind the schedule calls (scheduler.py), made when first asked for."""
+        if self._plan is None:
+            from firmware.scheduler import Scheduler
+
+            self._plan = Scheduler()
+        return self._plan
+
+    def add_schedule(self, entry) -> int:
+        """Add a copy of a ScheduleEntry; its id.  PowerError when 16 are in use, ValueError if it is none."""
+        if not hasattr(entry, "duration_minutes"):
+            raise ValueError("entry = %r: must be a ScheduleEntry" % (entry,))
+        with self.plan_lock:
+            return self.plan.add(entry)
+
+    def update_schedule(self, entry_id: int, entry) -> None:
+        """Put an entry in this one's place.  PowerError when there is no such id."""
+        if not hasattr(entry, "duration_minutes"):
+            raise ValueError("entry = %r: must be a ScheduleEntry" % (entry,))
+        with self.plan_lock:
+            self.plan.update(entry_id, entry)
+
+    def delete_schedule(self, entry_id: int) -> None:
+        """Remove an entry; what it was running ends.  PowerError when there is no such id."""
+        with self.plan_lock:
+            self.plan.delete(entry_id)
+
+    def get_schedule(self, entry_id: int):
+        """A copy of the entry.  PowerError when there is no such id."""
+        with self.plan_lock:
+            return self.plan.get(entry_id)
+
+    def schedules(self) -> list:
+        """[(id, copy of the entry)], by id."""
+        with self.plan_lock:
+            return self.plan.entries()
+
+    def enable_scheduling(self, on: bool) -> None:
+        """Let the schedule run, or stop it; entries keep their own `enabled`."""
+        in_range("on", on, 0, 1, "", bool)
+        with self.plan_lock:
+            self.plan.enable(on)
+
+    @property
+    def scheduling_enabled(self) -> bool:
+        """Whether the schedule runs."""
+        return self._plan is None or self._plan.enabled
+
+    def upcoming(self, n: int = 5) -> "list[dict]":
+        """What will start next, soonest first: id, start (local time), minutes, mode, power_kw.  Empty without a clock."""
+        in_range("n", n, 1, 100, "", int)
+        if self.clock is None:
+            return []
+        with self.plan_lock:
+            return self.plan.upcoming(n, self.clock)
+
+    def run_schedule(self) -> None:
+        """Let the schedule claim power by the clock; the application calls it once a second."""
+        if self._plan is not None and self.clock is not None:
+            from firmware import scheduling
+
+            scheduling.step(self)
+
+    def clock_was_set(self, by_s: int) -> None:
+        """Post CLOCK_SET: the wall clock was set, or stepped by so many seconds."""
+        with self._lock:
+            self.events.post(Event.CLOCK_SET, by_s, self.image.now[im.UPTIME_S])
+
+    def _schedule_claim(self, claim, events) -> None:
+        """scheduling.step's way to the claims and events: claim is None (leave it), () (drop it) or Claims.put's arguments."""
+        with self._lock:
+            at_s = self.image.now[im.UPTIME_S]
+            for event, entry_id in events:
+                self.events.post(event, entry_id, at_s)
+            if claim is not None:
+                self._claims.drop(rq.SCHEDULE)
+                if claim:
+                    self._active = rq.IDLE if self._active == rq.SCHEDULE else self._active  # begin anew
+                    self._claims.put(rq.SCHEDULE, *claim)
+
     # ---- what people see --------------------------------------------------------------------------------
 
     def stats(self) -> dict:
@@ -474,9 +566,14 @@ class PowerManager:
         """Post what has changed since the last cycle: flow, grid, and (debounced) the binding limit."""
         now = self.image.now
         at_s = now[im.UPTIME_S]
-        if now[im.FLOW] != self._was_flow:
-            self._was_flow = now[im.FLOW]
-            self.events.post(Event.FLOW_CHANGE, self._was_flow, at_s)
+        if now[im.FLOW] == self._was_flow:
+            self._flow_ms = 0
+        else:
+            self._flow_ms += now[im.DT]
+            if self._flow_ms >= _FLOW_DEBOUNCE_MS:
+                self._flow_ms = 0
+                self._was_flow = now[im.FLOW]
+                self.events.post(Event.FLOW_CHANGE, self._was_flow, at_s)
         if now[im.GRID_OK] != self._was_grid and (now[im.GRID_OK] or self._was_grid >= 0):
             self._was_grid = now[im.GRID_OK]
             self.events.post(Event.GRID_CONNECTED if self._was_grid else Event.GRID_DISCONNECTED, 0, at_s)

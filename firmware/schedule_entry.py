@@ -80,6 +80,9 @@ class ScheduleEntry:
         """The fields by name, for storage and display; `ScheduleEntry(**fields)` makes it again."""
         return {name: getattr(self, name) for name in FIELDS}
 
+    def __repr__(self) -> str:
+        return "ScheduleEntry(%s)" % ", ".join(["%s=%r" % (name, getattr(self, name)) for name in FIELDS])
+
     def copy(self) -> "ScheduleEntry":
         """Another one with the same fields."""
         return ScheduleEntry(**self.to_dict())

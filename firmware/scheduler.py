@@ -54,6 +54,7 @@ class Scheduler:
         self.power_w = 0  # W, positive is discharge
         self.remaining_s = 0  # for how much longer, real seconds
         self.dirty = False
+        self.claimed = None  # what scheduling.step claimed last
         self._enabled = True
         self._entries = [None] * N_ENTRIES
         self._phase = bytearray(N_ENTRIES)
@@ -63,7 +64,7 @@ class Scheduler:
         self._start_sec = array("i", [0] * N_ENTRIES)
         self._run = array("i", [0] * N_ENTRIES)  # serial number of the run, to tell two of one entry apart
         self._runs = 0
-        self._active_run = 0
+        self.run = 0  # serial number of the run that sets the power
         self._events = []
         self._met_clock = False
         self._said_no_clock = False
@@ -275,12 +276,12 @@ class Scheduler:
             ):
                 best = i
         run = self._run[best] if best >= 0 else 0
-        if run == self._active_run:
+        if run == self.run:
             return
         if self.active >= 0:
             self._events.append((ENDED, self.active))
         self.active = best
-        self._active_run = run
+        self.run = run
         self.mode = -1
         self.power_w = 0
         if best >= 0:

@@ -15,6 +15,8 @@ _TOP_ROWS = (
     ("buses", "any", {}, 0, 0, "bus by name"),
     ("devices", "any", {}, 0, 0, "device by name"),
     ("wifi", "any", None, 0, 0, "ssid and password"),
+    ("clock", "any", None, 0, 0, "time zone and sources of the time, for schedules"),
+    ("storage", "any", None, 0, 0, "where schedules, energy counters and the event log are kept"),
     ("board", "any", None, 0, 0, "the board's description, kept for people"),
 )
 _WIFI_ROWS = (
@@ -56,6 +58,11 @@ def build(content: dict, site) -> None:
         errors.append("power: %s" % error)
     if top.get("wifi"):
         site.wifi = config.check(_WIFI_ROWS, top["wifi"], "wifi", errors)
+    if top.get("clock") is not None or top.get("storage") is not None:
+        from firmware import timeline
+
+        site.clock = config.check(timeline.CLOCK_OPTIONS, top.get("clock") or {}, "clock", errors)
+        site.storage = config.check(timeline.STORAGE_OPTIONS, top.get("storage") or {}, "storage", errors)
     if not errors:
         site.buses = bus_kinds.build(top["buses"], errors)
         for name in sorted(top["devices"]):

@@ -10,6 +10,7 @@ import time
 from array import array
 
 from micropython import const
+from notice import say
 
 from firmware import config
 from firmware import image as im
@@ -67,7 +68,7 @@ class Device:
         if self._writes:
             asyncio.create_task(self._write_for_ever())
         values = sum([len(block.points) for block in self._blocks])
-        print("%s: %d values in %d requests, %d written" % (self.name, values, len(self._blocks), len(self._writes)))
+        say("%s: %d values in %d requests, %d written" % (self.name, values, len(self._blocks), len(self._writes)))
         while True:
             await self._read_due(time.ticks_ms())
             await asyncio.sleep_ms(_LOOK_MS)

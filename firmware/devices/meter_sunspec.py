@@ -8,6 +8,7 @@ import asyncio
 import time
 
 from micropython import const
+from notice import say
 
 from firmware import image as im
 from firmware.devices import sunspec_tables as t
@@ -62,7 +63,7 @@ class Device:
         await sun.discover()
         if sun.found() != self.found:
             self.found = sun.found()
-            print("%s: %s" % (self.name, self.found))
+            say("%s: %s" % (self.name, self.found))
         for self.model in sun.chain:
             if 201 <= self.model <= 204:
                 return await sun.block(t.METER_INT, self.model)

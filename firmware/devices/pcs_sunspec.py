@@ -11,6 +11,7 @@ import asyncio
 import time
 
 from micropython import const
+from notice import say
 
 from firmware import image as im
 from firmware.devices.sunspec import CONNECTION_OPTIONS, NotSunSpec, SunSpec, open_client
@@ -68,7 +69,7 @@ class Device:
         await sun.discover()
         if sun.found() != self.found:
             self.found = sun.found()
-            print("%s: %s" % (self.name, self.found))
+            say("%s: %s" % (self.name, self.found))
         if 701 in sun.models:
             from firmware.devices.pcs_der import Der as Dialect
         else:

@@ -10,6 +10,7 @@ import json
 import select
 import sys
 
+import notice
 from micropython import const
 
 import firmware
@@ -36,9 +37,12 @@ class Console:
         self._next_monitor_ms = 0
         self.dropped = 0
         self._events = Cursor(app.pm.events.total)
+        notice.sink = self.write
         self._poll = select.poll()
         self._poll.register(sys.stdin, select.POLLIN)
         self.names = {"pm": app.pm, "app": app, "monitor": self.monitor, "limits": self.limits, "devices": self.devices}
+        if app.site.clock is not None:
+            self.names["ScheduleEntry"] = firmware.ScheduleEntry
         for name in dir(firmware):
             if name[0].isupper():
                 self.names[name] = getattr(firmware, name)

@@ -1,0 +1,51 @@
+"""Lets the schedule claim power: looks at it by the clock, outside the cycle's lock, and hands the manager one claim.
+
+A claim is put when a run begins or its entry is edited, not at every look: an operation that has reached its target
+stays ended for the rest of the window.  It outlives its window by a moment, so that SCHEDULE_ENDED ends it.
+"""
+
+from micropython import const
+
+from firmware import requests as rq
+from firmware.events import Event
+from firmware.modes import Mode
+from firmware.scheduler import ENDED, STARTED
+
+_GRACE_MS = const(5000)
+
+
+def step(pm) -> None:
+    """One look, about once a second."""
+    plan = pm.plan
+    with pm.plan_lock:
+        plan.tick(pm.clock)
+        happened = plan.take_events()
+        key = (plan.active, plan.run, plan.power_w, plan.mode)
+        left_ms = plan.remaining_s * 1000 + _GRACE_MS
+    claim = None
+    if key != plan.claimed:
+        plan.claimed = key
+        claim = _claim(pm, key, left_ms)
+    if claim is not None or happened:
+        pm._schedule_claim(claim, [(_event(kind), entry_id) for kind, entry_id in happened])
+
+
+def _event(kind: int) -> int:
+    if kind == STARTED:
+        return Event.SCHEDULE_STARTED
+    return Event.SCHEDULE_ENDED if kind == ENDED else Event.SCHEDULE_MISSED
+
+
+def _claim(pm, key: tuple, left_ms: int) -> tuple:
+    """Claims.put's arguments for what the schedule wants; () for nothing."""
+    entry_id, _, watts, mode = key
+    if entry_id < 0:
+        return ()
+    owner = "schedule %d" % entry_id
+    if mode == Mode.CHARGE:
+        most = int(pm.config.max_charge_power * 1000)
+        return (min(-watts or most, most), left_ms, rq.CHARGE, int(pm.config.max_soc * 100), owner)
+    if mode == Mode.DISCHARGE:
+        most = int(pm.config.max_discharge_power * 1000)
+        return (min(watts or most, most), left_ms, rq.DISCHARGE, 0, owner)
+    return (0, left_ms, rq.PAUSE, 0, owner)

@@ -1,0 +1,101 @@
+"""Joins what depends on the calendar to a running site: clock, schedule, energy counters, event log.
+
+Loaded when the site file has a "clock" or "storage" section, so that a site without them does not carry it.
+"""
+
+import asyncio
+import time
+
+from firmware import zones
+from firmware.clock import Clock
+from firmware.errors import ConfigError
+from firmware.events import Cursor, Event
+from firmware.faults import TABLE
+from firmware.records import Records
+from firmware.timekeeper import OPTIONS as TIMEKEEPER_OPTIONS
+from firmware.timekeeper import Timekeeper
+
+_OWN_OPTIONS = (
+    ("rtc_scl_pin", "int", -1, -1, 48, "GPIO of a DS3231's I2C clock; -1: there is none"),
+    ("rtc_sda_pin", "int", -1, -1, 48, "GPIO of its I2C data"),
+)
+CLOCK_OPTIONS = (TIMEKEEPER_OPTIONS, _OWN_OPTIONS)
+STORAGE_OPTIONS = (("place", "str", "data", 1, 64, "directory on the flash"),)
+_URGENT = (Event.EMERGENCY, Event.FAULT_RAISED)
+_BOUND_S = 0x3FFFFFFF
+
+
+class Timeline:
+    """clock, timekeeper and records of a site; `run` ticks them once a second."""
+
+    def __init__(self, pm, clock_options: dict, place: str) -> None:
+        """ConfigError for an unknown time zone.  What was wrong with the stored files is in `problems`."""
+        try:
+            zone = zones.zone(clock_options["zone"])
+        except ValueError as error:
+            raise ConfigError(["clock.zone: %s" % error])
+        self._pm = pm
+        self.clock = pm.clock = Clock(zone, time.ticks_ms())
+        self.timekeeper = Timekeeper(self.clock, clock_options, _chip(clock_options), _kept(), _name_server)
+        config = pm.config
+        self.records = Records(place, pm.image, pm.plan, config.module_count * config.module_energy * 1000)
+        self.problems = self.records.load()
+        self._events = Cursor(pm.events.total)
+        self._steps = 0
+
+    async def run(self) -> None:
+        """For ever, once a second."""
+        while True:
+            self.step()
+            await asyncio.sleep_ms(1000)
+
+    def step(self) -> None:
+        """Carry the clock on, run the schedule, log what happened, save what is due."""
+        pm = self._pm
+        clock = self.clock
+        clock.tick(time.ticks_ms())
+        if clock.steps != self._steps:
+            self._steps = clock.steps
+            pm.clock_was_set(max(-_BOUND_S, min(_BOUND_S, clock.step_s)))
+        pm.run_schedule()
+        cursor = self._events
+        while pm.events.next(cursor):
+            name = Event.name(cursor.event)
+            if cursor.event in (Event.FAULT_RAISED, Event.FAULT_CLEARED):
+                name += " " + TABLE[cursor.data][0]
+            self.records.log(clock, name, cursor.data, cursor.event in _URGENT)
+        self.records.tick(clock.elapsed_s)
+
+    def report(self) -> dict:
+        """The clock's state, energy over the system's life, and the flash's wear."""
+        return {
+            "clock": self.clock.report(),
+            "timekeeper": self.timekeeper.counters(),
+            "energy": self.records.energy(),
+            "flash": self.records.report(),
+            "problems": self.problems,
+        }
+
+
+def _chip(options: dict):
+    """The DS3231, if the site has one."""
+    if options["rtc_scl_pin"] < 0 or options["rtc_sda_pin"] < 0:
+        return None
+    from ds3231 import DS3231
+    from machine import I2C, Pin
+
+    return DS3231(I2C(0, scl=Pin(options["rtc_scl_pin"]), sda=Pin(options["rtc_sda_pin"])))
+
+
+def _kept():
+    from machine import RTC
+
+    return RTC()
+
+
+def _name_server() -> str:
+    """The address of the network's name server, "" while there is no network."""
+    import network
+
+    station = network.WLAN(network.STA_IF)
+    return station.ifconfig()[3] if station.isconnected() else ""
