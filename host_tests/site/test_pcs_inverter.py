@@ -85,7 +85,7 @@ def test_power_is_commanded_by_two_limits_that_leave_only_one_value(mp: Interpre
             await one.command(-20000)
             await one.until(lambda: (-40.0, 40.0) in peer.rates and peer.chain.raw("124.StorCtl_Mod") == 3)
             assert peer.chain.raw("124.InOutWRte_RvrtTms") == 5
-            assert peer.chain.raw("123.Conn") == 1
+            await one.until(lambda: peer.chain.raw("123.Conn") == 1)
             await one.until(lambda: one.has(PCS_SETPOINT=-20000))
             await one.command(12345)
             await one.until(lambda: peer.rates[-1] == (24.69, -24.69))

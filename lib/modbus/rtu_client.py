@@ -49,7 +49,6 @@ class RtuClient(Client):
         self._gap_us = max(gap_ms * 1000, 2 * self.line.silence_us)
         self._broadcast_ms = broadcast_ms
         self._rx = bytearray(_RX_SIZE)
-        self._rx_view = memoryview(self._rx)
         self._have = 0
         self._quiet = {}  # unit -> [time-outs in a row, when it may be asked again, length of the next pause]
 
@@ -60,7 +59,9 @@ class RtuClient(Client):
 
     def counters(self) -> dict:
         """Counts since boot."""
-        return self.count.as_dict()
+        counts = self.count.as_dict()
+        counts["overruns"] = self.line.overruns
+        return counts
 
     # ---- what Client asks of a transport ---------------------------------------------------------------
     async def _exchange(self, slot: Slot, length: int) -> int:
@@ -72,7 +73,13 @@ class RtuClient(Client):
         frame[PDU + length + 1] = crc >> 8
         await self._clear_line()
         self.count.frames += 1
-        await self.line.send(slot.view[UNIT:], length + 3)
+        line = self.line
+        try:
+            line.send(frame, UNIT, length + 3)
+            while not line.sent():
+                await asyncio.sleep_ms(line.sending_ms())
+        finally:
+            line.receiving()
         if unit == 0:
             await asyncio.sleep_ms(self._broadcast_ms)
             return 0
@@ -102,13 +109,13 @@ class RtuClient(Client):
         """Throw away what came unasked, and wait until nobody is talking."""
         deadline = time.ticks_add(time.ticks_ms(), self.timeout_ms)
         while time.ticks_diff(time.ticks_ms(), deadline) < 0:
-            self._have = self.line.receive(self._rx, self._rx_view, 0)
-            if self._have == 0 and self.line.silent_us() >= self.line.silence_us:
-                return
-            if self._have:
+            if self.line.receive(self._rx, 0):
                 self.count.late += 1
             self._have = 0
-            await self.line.wait_silence()
+            left_us = self.line.silence_left_us()
+            if left_us == 0:
+                return
+            await asyncio.sleep_ms(left_us // 1000)
         self.refuse("the line is never silent")
 
     # ---- receiving -------------------------------------------------------------------------------------
@@ -121,7 +128,7 @@ class RtuClient(Client):
         await asyncio.sleep_ms(_whole_ms(shortest_us))
         while True:
             before = self._have
-            self._have = line.receive(self._rx, self._rx_view, before)
+            self._have = line.receive(self._rx, before)
             if self._have > before:
                 got = self._find(slot, unit, function, False)
                 if got:

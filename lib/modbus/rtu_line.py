@@ -3,17 +3,21 @@
 MicroPython's UART knows no RS485 mode and tells nobody when a character came, so the rules of Modbus over
 Serial Line V1.02 are kept as far as that allows: never send before the line was silent for 3.5 characters, and
 hand the line back as soon as the last bit has left.  Frames are recognised by their length and CRC, not by the
-1.5-character gap: a scheduler tick of 10 ms hides it.
+1.5-character gap: a scheduler tick of 10 ms hides it.  Nothing here allocates.
 """
 
-import asyncio
 import time
 
 from micropython import const
 
+from modbus import hot
+
 _FIXED_ABOVE = const(19200)  # baud; above it the silence is fixed (specification, 2.5.1.1)
 _FIXED_SILENCE_US = const(1750)
-_SPIN_MS = const(2)  # the end of a transmission is awaited without sleeping: a sleep may last a 10 ms tick
+_SPIN_US = const(2000)  # the end of a transmission is awaited without sleeping: a sleep may last a 10 ms tick
+_TICK_US = const(10000)
+_CHUNK = const(64)
+_NEVER_ENDS_US = const(50000)  # a UART that is not done so long after it must be is broken
 
 
 class RtuLine:
@@ -29,73 +33,84 @@ class RtuLine:
         self.uart = uart
         self.char_us = bits * 1000000 // baudrate
         self.silence_us = _FIXED_SILENCE_US if baudrate > _FIXED_ABOVE else 7 * self.char_us // 2
-        self.overruns = 0
+        self.overruns = 0  # bytes that came where no frame can be that long
         self._de = de
         self._echo = echo
         self._drop = 0  # bytes of our own still to come back
+        self._chunk = bytearray(_CHUNK)
         self._last_us = time.ticks_us()  # when a byte was last seen or sent
         self._quiet = True  # silent for so long that _last_us means nothing any more
+        self._begun_us = 0
+        self._wire_us = 0  # how long what is being sent takes
         if de is not None:
             de(0)
 
-    def receive(self, buffer, view, have: int) -> int:
-        """Append what has come to buffer[have:]; how many bytes there are then.  What does not fit is dropped."""
-        waiting = self.uart.any()
-        if not waiting:
-            if not self._quiet and self.silent_us() > self.silence_us:
-                self._quiet = True
-            return have
-        self._last_us = time.ticks_us()
-        self._quiet = False
-        room = len(buffer) - have
-        if room == 0:
-            self.overruns += waiting
-            self.uart.readinto(view[0:waiting] if waiting < have else view)
-            return 0  # longer than any frame: rubbish, and so is its beginning
-        got = self.uart.readinto(view[have : have + min(room, waiting)]) or 0
-        if self._drop:
+    # ---- receiving -------------------------------------------------------------------------------------
+    def receive(self, buffer, have: int) -> int:
+        """Append what has come to buffer[have:]; how many bytes there are then.
+
+        A full buffer is rubbish, as no frame is that long: it is emptied, and what was in it counted.
+        """
+        while True:
+            waiting = self.uart.any()
+            if not waiting:
+                return have
+            self._last_us = time.ticks_us()
+            self._quiet = False
+            got = self.uart.readinto(self._chunk, min(waiting, _CHUNK)) or 0
             own = min(self._drop, got)
             self._drop -= own
             got -= own
-            for i in range(got):
-                buffer[have + i] = buffer[have + own + i]
-        return have + got
+            if have + got > len(buffer):
+                self.overruns += have
+                have = 0
+            hot.move(self._chunk, own, got, buffer, have)
+            have += got
+
+    def silence_left_us(self) -> int:
+        """Microseconds until the line will have been silent for 3.5 characters; 0: it has."""
+        if self._quiet:
+            return 0
+        left = self.silence_us - self.silent_us()
+        if left > 0:
+            return left
+        self._quiet = True
+        return 0
 
     def silent_us(self) -> int:
-        """For how long no byte has been seen or sent; once that is longer than silence_us it only says so."""
+        """For how long no byte has been seen or sent; no more than a great while."""
         silent = -1 if self._quiet else time.ticks_diff(time.ticks_us(), self._last_us)
-        return silent if silent >= 0 else 2 * self.silence_us  # below 0: nine minutes ago, or more
+        return silent if silent >= 0 else 0x1FFFFFFF  # below 0: nine minutes ago, or more
 
-    async def wait_silence(self) -> None:
-        """Until the line has been silent for 3.5 characters."""
-        while not self._quiet:
-            left = self.silence_us - self.silent_us()
-            if left <= 0:
-                self._quiet = True
-                return
-            await asyncio.sleep_ms(left // 1000)
-
-    async def send(self, view, length: int) -> int:
-        """Send view[0:length] (raising DE while it lasts); microseconds spent until the last bit has left."""
-        wire_us = length * self.char_us
-        begun = time.ticks_us()
+    # ---- sending ---------------------------------------------------------------------------------------
+    def send(self, frame, start: int, length: int) -> None:
+        """Begin to send frame[start:start + length]; DE is raised until `sent`."""
+        self._wire_us = length * self.char_us
+        self._begun_us = time.ticks_us()
         if self._de is not None:
             self._de(1)
-        try:
-            self.uart.write(view[0:length])
-            if self._echo:
-                self._drop = length
-            sleep_ms = wire_us // 1000 - (_SPIN_MS if self._de is not None else 0)
-            if sleep_ms > 0:
-                await asyncio.sleep_ms(sleep_ms)
-            while not self.uart.txdone():
-                if self._de is None:
-                    await asyncio.sleep_ms(0)
-                if time.ticks_diff(time.ticks_us(), begun) > 2 * wire_us + 50000:
-                    break  # a UART that never ends must not hold the line, or us
-        finally:
-            if self._de is not None:
-                self._de(0)
+        self._drop = length if self._echo else 0
+        self.uart.write(frame, start, length)
+
+    def sent(self) -> bool:
+        """The last bit has left.  With a DE pin this waits for the last 2 ms of it without sleeping."""
+        while not self.uart.txdone():
+            spent = time.ticks_diff(time.ticks_us(), self._begun_us)
+            if spent > self._wire_us + _NEVER_ENDS_US:
+                break
+            if self._de is None or spent < self._wire_us - _SPIN_US:
+                return False
+        self.receiving()
         self._last_us = time.ticks_us()
         self._quiet = False
-        return time.ticks_diff(self._last_us, begun)
+        return True
+
+    def sending_ms(self) -> int:
+        """Milliseconds that may be slept before asking `sent` again; with a DE pin not past the end of a tick."""
+        left = self._wire_us - time.ticks_diff(time.ticks_us(), self._begun_us)
+        return max(0, left if self._de is None else left - _TICK_US - _SPIN_US) // 1000
+
+    def receiving(self) -> None:
+        """Hand the line back; also when what was being sent is given up."""
+        if self._de is not None:
+            self._de(0)

@@ -41,9 +41,7 @@ class RtuServer(Server):
         super().__init__(models, identity)
         self.line = RtuLine(uart, baudrate, bits, de, echo)
         self._reply = bytearray(_FRAME)
-        self._reply_view = memoryview(self._reply)
         self._rx = bytearray(_RX_SIZE)
-        self._rx_view = memoryview(self._rx)
         self._have = 0
         self._running = False
 
@@ -54,23 +52,30 @@ class RtuServer(Server):
     async def run(self) -> None:
         """Serve until stop() is called."""
         self._running = True
+        line = self.line
         quiet = 0
         while self._running:
             before = self._have
-            self._have = self.line.receive(self._rx, self._rx_view, before)
+            self._have = line.receive(self._rx, before)
             if self._have != before:
                 quiet = 0
                 size = self._take(False)
             else:
                 quiet += 1
                 size = 0
-                if self._have and quiet >= _GAP_LOOKS and self.line.silent_us() > self.line.silence_us:
+                if self._have and quiet >= _GAP_LOOKS and line.silence_left_us() == 0:
                     size = self._take(True)
-            if size:
-                await self.line.wait_silence()
-                await self.line.send(self._reply_view, size)
-            else:
+            if size == 0:
                 await asyncio.sleep_ms(_NAP_MS if quiet < _TALKING_LOOKS else _IDLE_NAP_MS)
+                continue
+            while line.silence_left_us():
+                await asyncio.sleep_ms(line.silence_left_us() // 1000)
+            try:
+                line.send(self._reply, 0, size)
+                while not line.sent():
+                    await asyncio.sleep_ms(line.sending_ms())
+            finally:
+                line.receiving()
 
     def _take(self, final: bool) -> int:
         """Serve the request in what has come, if there is one; the length of the answer's frame, 0 for none.

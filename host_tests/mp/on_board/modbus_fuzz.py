@@ -92,8 +92,8 @@ class FakeUart:
         self.incoming = self.incoming[got:]
         return got
 
-    def write(self, buffer):
-        self.outgoing = bytes(buffer)
+    def write(self, buffer, start, size):
+        self.outgoing = bytes(buffer[start : start + size])
         if self.answer is not None:
             self.incoming = self.answer(self.outgoing)
         return len(buffer)
@@ -191,7 +191,7 @@ def feed(data):
         uart.incoming = data[:piece]
         data = data[piece:]
         while uart.incoming:
-            slave._have = slave.line.receive(slave._rx, slave._rx_view, slave._have)
+            slave._have = slave.line.receive(slave._rx, slave._have)
         size = slave._take(False) or size
     return slave._take(True) or size
 

@@ -126,8 +126,11 @@ class UART(io.IOBase):
                 return self.read(i + 1)
         return self.read()
 
-    def write(self, buffer) -> int:
-        """Sends; the count.  It never blocks."""
+    def write(self, buffer, *span) -> int:
+        """Sends buffer, its first n bytes (write(buffer, n)) or a part of it (write(buffer, start, n)); never blocks."""
+        if span:
+            start = span[0] if len(span) == 2 else 0
+            buffer = memoryview(buffer)[start : start + span[-1]]
         try:
             sent = self._io.write(buffer)
         except OSError:
