@@ -7,6 +7,7 @@ from micropython import const
 
 from firmware import faults as ft
 from firmware import image as im
+from firmware import requests as rq
 from firmware.events import Event
 from firmware.modes import Mode
 
@@ -132,6 +133,7 @@ class Supervisor:
         self.trips += 1
         if not config.auto_restart or self.trips > config.restart_limit:
             self._wanted = False
+            self._manager._claims.drop(rq.MANUAL)  # the next start() is a person's, who says anew what to do
         wait = int(config.restart_delay) * 1000
         for _ in range(self.trips - 1):
             if wait < _BACKOFF_MAX_MS:

@@ -98,6 +98,9 @@ class Der(Dialect):
                 await self.write(self._set + t.WSET, 2)
             self.sent = setpoint
         if self._control >= 0:
+            if run and run != self.sent_run and self.image.inp[im.PCS_STATE] == im.PCS_FAULT:
+                self.put16(0, 1)  # its latched alarms would keep it from starting
+                await self.write(self._control + t.ALARM_RESET, 1)
             if run != self.sent_run or asleep:
                 self.put16(0, _START if run else _STOP)
                 await self.write(self._control + t.OP_CTL, 1)

@@ -22,14 +22,12 @@ X_SET_ENA = const(71)
 X_SET_MOD = const(72)
 X_RVRT_ENA = const(73)
 X_RVRT_S = const(74)
-X_LOCAL = const(75)
-X_OP = const(76)
-X_STOR_MAX = const(77)
-X_STOR_MOD = const(78)
-X_STOR_OUT = const(79)
-X_STOR_IN = const(80)
-X_STOR_RVRT_S = const(81)
-N_VALUES = const(82)
+X_STOR_MAX = const(75)
+X_STOR_MOD = const(76)
+X_STOR_OUT = const(77)
+X_STOR_IN = const(78)
+X_STOR_RVRT_S = const(79)
+N_VALUES = const(80)
 # offsets in model 1
 COMMON_MN = const(2)
 COMMON_MD = const(18)
@@ -94,11 +92,6 @@ PCS_SET = (
     704, 22, 11, 55, 1,
     b"\x00\x04\xff\x47\x00\x01\x04\xff\x48\x00\x02\x02\x00\x2c\x00\x08\x04\xff\x49\x00\x09\x03\xff\x4a\x00"
 )
-# model 715: who is in charge
-PCS_CONTROL = (
-    715, 0, 9, 0, 0,
-    b"\x02\x04\xff\x4b\x00\x08\x04\xff\x4c\x00"
-)
 # model 101, 102, 103: an older inverter's measurement
 INVERTER = (
     103, 0, 42, 6, 32,
@@ -119,7 +112,7 @@ INVERTER_SETTING = (
 # model 124: its storage: limits in force
 STORAGE = (
     124, 0, 16, 18, 8,
-    b"\x02\x01\x00\x4d\x00\x05\x05\xff\x4e\x00\x0c\x00\x07\x4f\x02\x0d\x00\x07\x50\x02\x0f\x01\xff\x51\x00"
+    b"\x02\x01\x00\x4b\x00\x05\x05\xff\x4c\x00\x0c\x00\x07\x4d\x02\x0d\x00\x07\x4e\x02\x0f\x01\xff\x4f\x00"
 )
 # model 201, 202, 203, 204: meter, integers
 METER_INT = (
