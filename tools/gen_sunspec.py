@@ -101,7 +101,6 @@ BLOCKS = [
         ],
         from_header=False,
     ),
-    Block("PCS_CONTROL", 715, "who is in charge", [("LocRemCtl", "X_LOCAL", 0), ("OpCtl", "X_OP", 0)]),
     Block(
         "INVERTER",
         103,

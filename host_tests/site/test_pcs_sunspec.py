@@ -30,6 +30,7 @@ class Peer:
         self.enabled: list[int] = []
         self.operations: list[int] = []
         self.heartbeats: list[int] = []
+        self.resets = 0
         self.reversions: list[tuple[int, float, int]] = []
         at_rest = {"W": 0, "InvSt": 7, "ConnSt": 1, "LLV": 400, "Hz": 50, "Alrm": 0}
         for name, value in at_rest.items():
@@ -45,6 +46,8 @@ class Peer:
             self.reversions.append((chain.raw("704.WSetEnaRvrt"), chain.get("704.WSetRvrt"), seconds))
         if 715 in chain.starts and chain.touches("715.OpCtl", address, count):
             self.operations.append(chain.raw("715.OpCtl"))
+        if 715 in chain.starts and chain.touches("715.AlarmReset", address, count):
+            self.resets += 1
         if 715 in chain.starts and chain.touches("715.ControllerHb", address, count):
             self.heartbeats.append(chain.raw("715.ControllerHb"))
 
@@ -160,6 +163,25 @@ def test_start_stop_and_heartbeat(mp64: Interpreter) -> None:
             await one.command(10000, run=0)
             await one.until(lambda: peer.operations[-1] == 0)
             assert peer.setpoints[-1] == 0.0, "a PCS that may not run is told 0 W, before it is stopped"
+
+    run(story)
+
+
+def test_latched_alarms_are_reset_when_a_faulted_pcs_is_started_again(mp64: Interpreter) -> None:
+    async def story() -> None:
+        peer = Peer()
+        async with driver(mp64, peer) as one:
+            await one.command(1000, run=1)
+            await one.until(lambda: peer.operations[-1:] == [1])
+            peer.chain.put("701.InvSt", 6)
+            await one.until(lambda: one.has(PCS_STATE=im.PCS_FAULT))
+            await asyncio.sleep(0.3)
+            assert peer.resets == 0, "not by itself: whether to try again is for the manager to say"
+            await one.command(0, run=0)
+            await one.until(lambda: peer.operations[-1] == 0)
+            await one.command(0, run=1)
+            await one.until(lambda: peer.operations[-1] == 1)
+            assert peer.resets == 1
 
     run(story)
 
