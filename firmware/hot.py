@@ -889,7 +889,8 @@ def diagnose(img: ptr32, par: ptr32):
         q = pcs - cmd
         if q < 0:
             q = 0 - q
-        if q > par[_PAR_FOLLOW_P]:
+        island = img[_GRID_OK] == 0 and par[_PAR_GRID_TYPE] < 2  # the load decides what a forming inverter gives
+        if q > par[_PAR_FOLLOW_P] and not island:
             found = found | _C_PCS_NOT_FOLLOWING
         if pcs - img[_LIMIT_DIS] > par[_PAR_OVER_P] or 0 - pcs - img[_LIMIT_CHG] > par[_PAR_OVER_P]:
             found = found | _C_OVERPOWER
