@@ -18,6 +18,8 @@ import tokenize
 from functools import cache
 from pathlib import Path
 
+from tools.shorten import shorten
+
 _CONST = re.compile(r"^([A-Z][A-Z0-9_]*) = const\((-?\d+|-?0x[0-9A-Fa-f]+)\)", re.M)
 IMAGE = Path("firmware/image.py")
 IMAGE_NAMES = Path("firmware/image_names.py")
@@ -150,8 +152,8 @@ def for_board(root: Path, relative: Path) -> dict[Path, str]:
     """What one file of the tree becomes on the board, by path: .py sources to cross-compile, and files as they are."""
     source = (root / relative).read_text()
     if relative == IMAGE:
-        return {IMAGE: _without_names(source), IMAGE_NAMES: source}
+        return {IMAGE: shorten(_without_names(source), root), IMAGE_NAMES: source}
     if relative.parts[0] == "firmware":
         text, files = take_rows(inline(source, root), relative)
-        return {relative: text, **files}
-    return {relative: source}
+        return {relative: shorten(text, root), **files}
+    return {relative: shorten(source, root)}
