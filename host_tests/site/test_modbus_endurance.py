@@ -17,8 +17,13 @@ from typing import Any
 
 import pytest
 
+from host_tests.site import test_pcs_inverter as older_inverter
 from host_tests.site.board_process import BOARD_SIDE, ROOT, board_process, free_port
+from host_tests.site.test_modbus_generic import TABLE
 from tools.interpreters import Interpreter
+from tools.simsite.meter_device import MeterDevice
+from tools.simsite.pcs_device import PcsDevice
+from tools.simsite.physics.plant import Plant
 
 REQUESTS = 70_000  # more than there are transaction ids
 
@@ -94,3 +99,26 @@ def test_mutated_frames_crash_nothing_and_leave_the_heap_as_it_was(mp: Interpret
     assert report["frames"] >= frames
     assert report["grown"] <= 2048, f"seed {seed}: the heap has grown by {report['grown']} bytes"
     assert report["tcp"]["rejected"] and report["rtu"]["crc_errors"], "the frames were bad enough to be refused"
+
+
+def chains() -> list[tuple[int, list[int]]]:
+    """A newer PCS, an older one, two meters: the register maps that the nonsense starts from."""
+    chosen = [PcsDevice(Plant()).chain, older_inverter.Peer().chain]
+    chosen += [MeterDevice(Plant(), model).chain for model in (203, 213)]
+    return [(chain.base, list(chain.registers)) for chain in chosen]
+
+
+@pytest.mark.parametrize("kind", ["fixed seed", "fresh seed"])
+def test_devices_that_answer_nonsense_confuse_no_driver(mp: Interpreter, kind: str) -> None:
+    answers = int(os.environ.get("FUZZ_FRAMES", "10000"))
+    seed = 20261122 if kind == "fixed seed" else int(os.environ.get("FUZZ_SEED", random.randrange(1, 2**31 - 1)))
+    command = [*mp.command, str(BOARD_SIDE / "driver_fuzz.py"), str(seed), str(answers)]
+    env = {**os.environ, "MICROPYPATH": f"{ROOT}:{ROOT / 'lib'}:{ROOT / 'tools' / 'simboard' / 'modules'}:.frozen"}
+    told = json.dumps({"chains": chains(), "table": TABLE}) + "\n"
+    limit_s = 60 + answers / 200
+    done = subprocess.run(command, env=env, input=told, capture_output=True, text=True, timeout=limit_s)
+    assert done.returncode == 0, f"seed {seed}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["answers"] >= answers
+    assert report["heard"] > answers / 200, "some of it did make sense"
+    assert report["grown"] <= 4096, f"seed {seed}: the heap has grown by {report['grown']} bytes"
