@@ -19,6 +19,7 @@ from host_tests import shims
 shims.install()
 
 from firmware import image as im  # noqa: E402  (needs the path that shims adds)
+from firmware.devices import bms_pylontech  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 VARIANTS = ("hv", "lv")
@@ -44,6 +45,19 @@ def _number(value: float) -> str:
     return f"{value:.10g}"
 
 
+def _unpack(field: int) -> tuple[int, ...]:
+    """(slot, byte, kind, role, add, multiply, divide, lowest, highest) of a field of the driver's tables."""
+    quantity = 5 * (field >> 2 & 7)
+    how = bms_pylontech.QUANTITIES[quantity : quantity + 5]
+    return (field >> 12, field >> 8 & 7, field & 3, field >> 5 & 7, *how)
+
+
+def _unpack_flag(flag: int) -> tuple[int, ...]:
+    """(byte, mask, value that sets it or -1 for any bit, slot, flag bit) of a flag of the driver's tables."""
+    wanted = 0 if flag & 1 << 24 else 0xAA if flag & 1 << 25 else -1
+    return (flag >> 20 & 7, flag >> 12 & 255, wanted, flag >> 7 & 31, flag & 127)
+
+
 def _field(row: tuple[int, ...], slots: dict[int, tuple[str, str]], addressed: bool, discharge_negative: bool) -> str:
     slot, at, kind, role, add, multiply, divide, low, high = row
     name, unit = slots[slot]
@@ -55,7 +69,8 @@ def _field(row: tuple[int, ...], slots: dict[int, tuple[str, str]], addressed: b
     # The driver rounds before it divides; the DBC says the exact value.
     shift = ((add if divide == 1 else 0) - offset) * factor
     suffix = "_FINE" if role == 5 else ""
-    high = 10000 if role == 5 else high
+    low = 0 if role in (2, 3) else low  # a limit is a magnitude
+    high = 10000 if role == 5 else 7 if kind == 3 else high
     form = f"({_number(factor)},{_number(shift)}) [{_number(low * scale)}|{_number(high * scale)}]"
     return f' SG_ {name}{suffix} : {at * 8}|{bits}@1{"-" if kind == 2 else "+"} {form} "{unit_name}" CONTROLLER'
 
@@ -63,7 +78,7 @@ def _field(row: tuple[int, ...], slots: dict[int, tuple[str, str]], addressed: b
 def _flags(rows: list[tuple[int, ...]], slots: dict[int, tuple[str, str]]) -> list[str]:
     names = _flag_names()
     lines = []
-    for at, mask, wanted, slot, flag, _word in rows:
+    for at, mask, wanted, slot, flag in rows:
         name = names["REQ" if slot == im.BMS_REQUESTS else "PROT", flag]
         group = slots[slot][0].removeprefix("BMS_")
         if wanted >= 0 and mask == 0xFF:
@@ -91,7 +106,10 @@ def dbc(variant: str, address: int = 0, discharge_negative: bool = False) -> str
     protocol: ModuleType = import_module(f"firmware.devices.pylontech_{variant}")
     slots = _slots()
     lines = ['VERSION ""', "", "NS_ :", "", "BS_:", "", "BU_: CONTROLLER BMS", ""]
-    for base, length, _group, _part, _parts, fields, flags in protocol.FRAMES:
+    for base, about, packed_fields, packed_flags in protocol.FRAMES:
+        length = about & 15
+        fields = [_unpack(field) for field in packed_fields]
+        flags = [_unpack_flag(flag) for flag in packed_flags]
         own = base + (address if protocol.ADDRESSED else 0)
         identifier = own | 0x80000000 if protocol.EXTENDED else own
         last = max([row[0] + 1 for row in flags] + [row[1] + (1 if row[2] in (0, 3) else 2) for row in fields])

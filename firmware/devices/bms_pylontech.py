@@ -29,18 +29,31 @@ OPTIONS = (
     ("wake", "bool", True, 0, 0, "hv: wake a sleeping pack when the contactors are wanted closed"),
 )
 
-# how a value lies in the frame
+# how a value lies in the frame (bits 0 and 1 of a field)
 _U8 = const(0)
 _S16 = const(2)  # 1 is u16
-_BITS3 = const(3)  # the low three bits of a byte
-# what it is
+_BITS3 = const(3)
+# what the driver does with it (bits 5 to 7)
 _CURRENT = const(1)  # less the offset option, turned into + discharge
-_CHARGE_LIMIT = const(2)
+_CHARGE_LIMIT = const(2)  # less the offset option
 _DISCHARGE_LIMIT = const(3)
 _OPTIONAL = const(4)  # NO_VALUE where the frame ends before it
 _FINE_SOC = const(5)  # 0.01 %, believed where it agrees with the whole percents
+# what it counts (bits 2 to 4), five numbers each: added to the raw value, multiplied, divided, and the lowest and
+# highest that can be true, in the slot's unit
+QUANTITIES = (
+    0, 1, 1, 0, 15000,  # 0.1 V
+    5, 1, 10, 0, 15000,  # 0.01 V, rounded to 0.1 V
+    0, 1, 1, -30000, 30000,  # 0.1 A
+    -1000, 1, 1, -500, 1500,  # 0.1 degC above -100 degC
+    0, 1, 1, -500, 1500,  # 0.1 degC
+    0, 100, 1, 0, 10000,  # %
+    0, 1, 1, 0, 5000,  # mV
+    0, 1, 1, 0, 65535,  # as it is
+)  # fmt: skip
 
-_ANY = const(-1)
+_CLEAR = const(1 << 24)  # of a flag: set by cleared bits
+_EQUALS_AA = const(1 << 25)  # of a flag: set by the byte 0xAA
 _BAD_LENGTH = const(-1)
 _BAD_PAIR = const(-2)
 
@@ -77,7 +90,7 @@ class Device:
         self._voltage_max = options["voltage_max"] * 10
         self._wake = options["wake"]
         self._poller = protocol.Poller()
-        self._scratch = array("i", [0] * im.N_INPUTS)  # a group as it comes in, frame by frame
+        self._scratch = array("i", [0] * (im.BMS_ALARM + 1))  # a group as it comes in, frame by frame
         self._scratch[im.BMS_STATUS] = im.NO_VALUE  # lv does not tell it
         self._parts = array("b", [0] * 9)  # which frames of each group have come since it was last heard
         self._equipment = [None] * len(protocol.EQUIPMENT)
@@ -106,8 +119,8 @@ class Device:
                 self._equipment[i] = bytes(data)
 
     def _take(self, frame, data):
-        base, length, group, part, parts, fields, flags = frame
-        if len(data) < length:
+        base, about, fields, flags = frame
+        if len(data) < about & 15:
             self._refuse(base, _BAD_LENGTH, len(data))
             return
         for i in range(len(fields)):
@@ -118,14 +131,19 @@ class Device:
         if flags:
             self._read_flags(flags, data)
         self.frames += 1
-        self._parts[group] |= part
+        group = about >> 4 & 15
+        parts = about >> 12
+        self._parts[group] |= about >> 8 & 15
         if self._parts[group] & parts == parts:
             self._parts[group] = 0
             self._publish(group)
 
     def _read(self, base, field, data):
         """One value into the scratch array, in its slot's unit; False if it cannot be true (counted)."""
-        slot, at, kind, role, add, multiply, divide, low, high = field
+        slot = field >> 12
+        at = field >> 8 & 7
+        kind = field & 3
+        role = field >> 5 & 7
         if role >= _OPTIONAL and at + 2 > len(data):
             if role == _OPTIONAL:
                 self._scratch[slot] = im.NO_VALUE
@@ -138,19 +156,24 @@ class Device:
             raw = data[at + (1 ^ self._swap)] << 8 | data[at + self._swap]
             if kind == _S16 and raw & 0x8000:
                 raw -= 65536
-        value = (raw + add) * multiply // divide
+        quantity = 5 * (field >> 2 & 7)
+        value = (raw + QUANTITIES[quantity]) * QUANTITIES[quantity + 1] // QUANTITIES[quantity + 2]
         if role == _FINE_SOC:
             if -100 <= value - self._scratch[slot] <= 100 and value <= 10000:
                 self._scratch[slot] = value
             return True
+        low = QUANTITIES[quantity + 3]
+        high = QUANTITIES[quantity + 4]
         if _CURRENT <= role <= _DISCHARGE_LIMIT:
             value -= self._offset
             if role == _CURRENT:
                 value *= self._current_sign
-            elif role == _DISCHARGE_LIMIT:
-                value = abs(value) if self._limit_sign == 0 else value * self._limit_sign
-            high = min(high, self._current_max)
-            low = max(low, 0 - self._current_max)
+                low = 0 - self._current_max
+            else:
+                low = 0
+                if role == _DISCHARGE_LIMIT:
+                    value = abs(value) if self._limit_sign == 0 else value * self._limit_sign
+            high = self._current_max
         elif slot == im.BMS_V or slot == im.BMS_V_MAX:
             high = min(high, self._voltage_max)
         if not low <= value <= high:
@@ -163,14 +186,19 @@ class Device:
         """The bits of this frame: first all of them off, then on what any of their rows finds."""
         scratch = self._scratch
         for i in range(len(flags)):
-            row = flags[i]
-            scratch[row[3]] &= 0xFFFF ^ row[4]
+            scratch[flags[i] >> 7 & 31] &= 0xFFFF ^ (flags[i] & 127)
         swap = self._swap
         for i in range(len(flags)):
-            at, mask, wanted, slot, flag, word = flags[i]
-            bits = data[at ^ (swap & word)] & mask
-            if (bits and wanted == _ANY) or bits == wanted:
-                scratch[slot] |= flag
+            flag = flags[i]
+            bits = data[(flag >> 20 & 7) ^ (swap & flag >> 23)] & flag >> 12
+            if flag & _CLEAR:
+                found = bits & 0xFF == 0
+            elif flag & _EQUALS_AA:
+                found = bits & 0xFF == 0xAA
+            else:
+                found = bits & 0xFF != 0
+            if found:
+                scratch[flag >> 7 & 31] |= flag & 127
 
     def _pairs_hold(self, base, fields):
         """A maximum is never below its minimum (a charge voltage of 0 is a stop, not a maximum)."""
@@ -178,7 +206,7 @@ class Device:
         pairs = self._protocol.PAIRS
         for i in range(len(pairs)):
             high, low = pairs[i]
-            if fields[0][0] == high and scratch[high] < scratch[low]:
+            if fields[0] >> 12 == high and scratch[high] < scratch[low]:
                 if high != im.BMS_V_MAX or scratch[high] != 0:
                     self._refuse(base, _BAD_PAIR, scratch[high])
                     return False
@@ -196,10 +224,10 @@ class Device:
         scratch = self._scratch
         frames = self._protocol.FRAMES
         for i in range(len(frames)):
-            if frames[i][2] == group:
-                fields = frames[i][5]
+            if frames[i][1] >> 4 & 15 == group:
+                fields = frames[i][2]
                 for j in range(len(fields)):
-                    inp[fields[j][0]] = scratch[fields[j][0]]
+                    inp[fields[j] >> 12] = scratch[fields[j] >> 12]
         if group == im.SEQ_BMS_FLAGS:
             for slot in range(im.BMS_STATUS, im.BMS_ALARM + 1):
                 inp[slot] = scratch[slot]
@@ -222,7 +250,10 @@ class Device:
 
     def equipment(self):
         """What the battery says of itself (a dict, empty before it answered): maker, cells, voltage, Ah."""
-        return self._protocol.equipment(self._equipment, self._order)
+        from firmware.devices import pylontech_told
+
+        tell = pylontech_told.hv if self._protocol.EXTENDED else pylontech_told.lv
+        return tell(self._equipment, self._order)
 
     def last_error(self):
         """The last refused frame in words, or an empty text."""

@@ -10,15 +10,20 @@ from micropython import const
 
 from firmware import image as im
 
-_U16 = const(1)  # how a value lies in the frame; see bms_pylontech.py
+_U16 = const(1)
 _S16 = const(2)
-_PLAIN = const(0)  # what it is
-_CURRENT = const(1)
-_CHARGE_LIMIT = const(2)
-_DISCHARGE_LIMIT = const(3)
-_OPTIONAL = const(4)
-_FINE_SOC = const(5)
-_ANY = const(-1)
+_VOLTS = const(0 << 2)  # what it counts: 0.1 V
+_CENTIVOLTS = const(1 << 2)  # 0.01 V
+_AMPS = const(2 << 2)  # 0.1 A
+_DEGREES = const(4 << 2)  # 0.1 degC
+_PERCENT = const(5 << 2)
+_RAW = const(7 << 2)
+_CURRENT = const(1 << 5)  # what the driver does with it; see bms_pylontech.py
+_CHARGE_LIMIT = const(2 << 5)
+_DISCHARGE_LIMIT = const(3 << 5)
+_OPTIONAL = const(4 << 5)
+_FINE_SOC = const(5 << 5)
+_CLEAR = const(1 << 24)  # it is set by cleared bits
 
 EXTENDED = False
 ADDRESSED = False
@@ -27,85 +32,74 @@ SILENT_POLLS = 3  # it sends in a rhythm of its own, so one period may pass with
 
 # Fields, flags and frames: as in pylontech_hv.py.
 _LIMITS = (
-    (im.BMS_V_MAX, 0, _U16, _PLAIN, 0, 1, 1, 0, 15000),
-    (im.BMS_I_CHG, 2, _S16, _CHARGE_LIMIT, 0, 1, 1, 0, 30000),
-    (im.BMS_I_DIS, 4, _S16, _DISCHARGE_LIMIT, 0, 1, 1, 0, 30000),
-    (im.BMS_V_MIN, 6, _U16, _OPTIONAL, 0, 1, 1, 0, 15000),
+    im.BMS_V_MAX << 12 | 0 << 8 | _U16 | _VOLTS,
+    im.BMS_I_CHG << 12 | 2 << 8 | _S16 | _AMPS | _CHARGE_LIMIT,
+    im.BMS_I_DIS << 12 | 4 << 8 | _S16 | _AMPS | _DISCHARGE_LIMIT,
+    im.BMS_V_MIN << 12 | 6 << 8 | _U16 | _VOLTS | _OPTIONAL,
 )
 _CHARGE = (
-    (im.BMS_SOC, 0, _U16, _PLAIN, 0, 100, 1, 0, 10000),
-    (im.BMS_SOH, 2, _U16, _PLAIN, 0, 100, 1, 0, 10000),
-    (im.BMS_SOC, 4, _U16, _FINE_SOC, 0, 1, 1, 0, 65535),
+    im.BMS_SOC << 12 | 0 << 8 | _U16 | _PERCENT,
+    im.BMS_SOH << 12 | 2 << 8 | _U16 | _PERCENT,
+    im.BMS_SOC << 12 | 4 << 8 | _U16 | _RAW | _FINE_SOC,
 )
 _OPERATING = (
-    (im.BMS_V, 0, _S16, _PLAIN, 5, 1, 10, 0, 15000),
-    (im.BMS_I, 2, _S16, _CURRENT, 0, 1, 1, -30000, 30000),
-    (im.BMS_TEMP, 4, _S16, _PLAIN, 0, 1, 1, -500, 1500),
+    im.BMS_V << 12 | 0 << 8 | _S16 | _CENTIVOLTS,
+    im.BMS_I << 12 | 2 << 8 | _S16 | _AMPS | _CURRENT,
+    im.BMS_TEMP << 12 | 4 << 8 | _S16 | _DEGREES,
 )
 _CONDITIONS = (
-    (0, 0x02, _ANY, im.BMS_PROTECT, im.BMS_PROT_OVER_V, 0),
-    (0, 0x04, _ANY, im.BMS_PROTECT, im.BMS_PROT_UNDER_V, 0),
-    (0, 0x08, _ANY, im.BMS_PROTECT, im.BMS_PROT_OVER_T, 0),
-    (0, 0x10, _ANY, im.BMS_PROTECT, im.BMS_PROT_UNDER_T, 0),
-    (0, 0x80, _ANY, im.BMS_PROTECT, im.BMS_PROT_OVER_I_DIS, 0),
-    (1, 0x01, _ANY, im.BMS_PROTECT, im.BMS_PROT_OVER_I_CHG, 0),
-    (1, 0x08, _ANY, im.BMS_PROTECT, im.BMS_PROT_SYSTEM, 0),
-    (2, 0x02, _ANY, im.BMS_ALARM, im.BMS_PROT_OVER_V, 0),
-    (2, 0x04, _ANY, im.BMS_ALARM, im.BMS_PROT_UNDER_V, 0),
-    (2, 0x08, _ANY, im.BMS_ALARM, im.BMS_PROT_OVER_T, 0),
-    (2, 0x10, _ANY, im.BMS_ALARM, im.BMS_PROT_UNDER_T, 0),
-    (2, 0x80, _ANY, im.BMS_ALARM, im.BMS_PROT_OVER_I_DIS, 0),
-    (3, 0x01, _ANY, im.BMS_ALARM, im.BMS_PROT_OVER_I_CHG, 0),
-    (3, 0x08, _ANY, im.BMS_ALARM, im.BMS_PROT_SYSTEM, 0),
+    0 << 20 | 0x02 << 12 | im.BMS_PROTECT << 7 | im.BMS_PROT_OVER_V,
+    0 << 20 | 0x04 << 12 | im.BMS_PROTECT << 7 | im.BMS_PROT_UNDER_V,
+    0 << 20 | 0x08 << 12 | im.BMS_PROTECT << 7 | im.BMS_PROT_OVER_T,
+    0 << 20 | 0x10 << 12 | im.BMS_PROTECT << 7 | im.BMS_PROT_UNDER_T,
+    0 << 20 | 0x80 << 12 | im.BMS_PROTECT << 7 | im.BMS_PROT_OVER_I_DIS,
+    1 << 20 | 0x01 << 12 | im.BMS_PROTECT << 7 | im.BMS_PROT_OVER_I_CHG,
+    1 << 20 | 0x08 << 12 | im.BMS_PROTECT << 7 | im.BMS_PROT_SYSTEM,
+    2 << 20 | 0x02 << 12 | im.BMS_ALARM << 7 | im.BMS_PROT_OVER_V,
+    2 << 20 | 0x04 << 12 | im.BMS_ALARM << 7 | im.BMS_PROT_UNDER_V,
+    2 << 20 | 0x08 << 12 | im.BMS_ALARM << 7 | im.BMS_PROT_OVER_T,
+    2 << 20 | 0x10 << 12 | im.BMS_ALARM << 7 | im.BMS_PROT_UNDER_T,
+    2 << 20 | 0x80 << 12 | im.BMS_ALARM << 7 | im.BMS_PROT_OVER_I_DIS,
+    3 << 20 | 0x01 << 12 | im.BMS_ALARM << 7 | im.BMS_PROT_OVER_I_CHG,
+    3 << 20 | 0x08 << 12 | im.BMS_ALARM << 7 | im.BMS_PROT_SYSTEM,
 )
 _PERMITS = (
-    (0, 0x80, 0, im.BMS_REQUESTS, im.BMS_REQ_NO_CHARGE, 0),  # the bit permits
-    (0, 0x40, 0, im.BMS_REQUESTS, im.BMS_REQ_NO_DISCHARGE, 0),
-    (0, 0x30, _ANY, im.BMS_REQUESTS, im.BMS_REQ_FORCE_CHARGE, 0),
-    (0, 0x08, _ANY, im.BMS_REQUESTS, im.BMS_REQ_FULL_CHARGE, 0),
+    0 << 20 | 0x80 << 12 | im.BMS_REQUESTS << 7 | im.BMS_REQ_NO_CHARGE | _CLEAR,  # the bit permits
+    0 << 20 | 0x40 << 12 | im.BMS_REQUESTS << 7 | im.BMS_REQ_NO_DISCHARGE | _CLEAR,
+    0 << 20 | 0x30 << 12 | im.BMS_REQUESTS << 7 | im.BMS_REQ_FORCE_CHARGE,
+    0 << 20 | 0x08 << 12 | im.BMS_REQUESTS << 7 | im.BMS_REQ_FULL_CHARGE,
 )
 # Pairs of bits: 1 alarm, 2 none, 0 not supported; bytes 0 to 3 alarms (here protections), 4 to 7 warnings.
 _CONDITIONS_13 = (
-    (0, 0x04, _ANY, im.BMS_PROTECT, im.BMS_PROT_OVER_V, 0),
-    (0, 0x10, _ANY, im.BMS_PROTECT, im.BMS_PROT_UNDER_V, 0),
-    (0, 0x40, _ANY, im.BMS_PROTECT, im.BMS_PROT_OVER_T, 0),
-    (1, 0x11, _ANY, im.BMS_PROTECT, im.BMS_PROT_UNDER_T, 0),  # any, charging
-    (1, 0x04, _ANY, im.BMS_PROTECT, im.BMS_PROT_OVER_T, 0),  # charging
-    (1, 0x40, _ANY, im.BMS_PROTECT, im.BMS_PROT_OVER_I_DIS, 0),
-    (2, 0x01, _ANY, im.BMS_PROTECT, im.BMS_PROT_OVER_I_CHG, 0),
-    (2, 0x54, _ANY, im.BMS_PROTECT, im.BMS_PROT_SYSTEM, 0),  # contactor, short circuit, internal
-    (4, 0x04, _ANY, im.BMS_ALARM, im.BMS_PROT_OVER_V, 0),
-    (4, 0x10, _ANY, im.BMS_ALARM, im.BMS_PROT_UNDER_V, 0),
-    (4, 0x40, _ANY, im.BMS_ALARM, im.BMS_PROT_OVER_T, 0),
-    (5, 0x11, _ANY, im.BMS_ALARM, im.BMS_PROT_UNDER_T, 0),
-    (5, 0x04, _ANY, im.BMS_ALARM, im.BMS_PROT_OVER_T, 0),
-    (5, 0x40, _ANY, im.BMS_ALARM, im.BMS_PROT_OVER_I_DIS, 0),
-    (6, 0x01, _ANY, im.BMS_ALARM, im.BMS_PROT_OVER_I_CHG, 0),
-    (6, 0x54, _ANY, im.BMS_ALARM, im.BMS_PROT_SYSTEM, 0),
+    0 << 20 | 0x04 << 12 | im.BMS_PROTECT << 7 | im.BMS_PROT_OVER_V,
+    0 << 20 | 0x10 << 12 | im.BMS_PROTECT << 7 | im.BMS_PROT_UNDER_V,
+    0 << 20 | 0x40 << 12 | im.BMS_PROTECT << 7 | im.BMS_PROT_OVER_T,
+    1 << 20 | 0x11 << 12 | im.BMS_PROTECT << 7 | im.BMS_PROT_UNDER_T,  # any, charging
+    1 << 20 | 0x04 << 12 | im.BMS_PROTECT << 7 | im.BMS_PROT_OVER_T,  # charging
+    1 << 20 | 0x40 << 12 | im.BMS_PROTECT << 7 | im.BMS_PROT_OVER_I_DIS,
+    2 << 20 | 0x01 << 12 | im.BMS_PROTECT << 7 | im.BMS_PROT_OVER_I_CHG,
+    2 << 20 | 0x54 << 12 | im.BMS_PROTECT << 7 | im.BMS_PROT_SYSTEM,  # contactor, short circuit, internal
+    4 << 20 | 0x04 << 12 | im.BMS_ALARM << 7 | im.BMS_PROT_OVER_V,
+    4 << 20 | 0x10 << 12 | im.BMS_ALARM << 7 | im.BMS_PROT_UNDER_V,
+    4 << 20 | 0x40 << 12 | im.BMS_ALARM << 7 | im.BMS_PROT_OVER_T,
+    5 << 20 | 0x11 << 12 | im.BMS_ALARM << 7 | im.BMS_PROT_UNDER_T,
+    5 << 20 | 0x04 << 12 | im.BMS_ALARM << 7 | im.BMS_PROT_OVER_T,
+    5 << 20 | 0x40 << 12 | im.BMS_ALARM << 7 | im.BMS_PROT_OVER_I_DIS,
+    6 << 20 | 0x01 << 12 | im.BMS_ALARM << 7 | im.BMS_PROT_OVER_I_CHG,
+    6 << 20 | 0x54 << 12 | im.BMS_ALARM << 7 | im.BMS_PROT_SYSTEM,
 )
 
 FRAMES = (
-    (0x351, 6, im.SEQ_BMS_LIMITS, 1, 1, _LIMITS, ()),
-    (0x355, 4, im.SEQ_BMS, 1, 3, _CHARGE, ()),
-    (0x356, 6, im.SEQ_BMS, 2, 3, _OPERATING, ()),
-    (0x359, 4, im.SEQ_BMS_FLAGS, 1, 3, (), _CONDITIONS),
-    (0x35C, 1, im.SEQ_BMS_FLAGS, 2, 3, (), _PERMITS),
-    (0x35A, 8, im.SEQ_BMS_FLAGS, 4, 4, (), _CONDITIONS_13),
+    (0x351, 6 | im.SEQ_BMS_LIMITS << 4 | 1 << 8 | 1 << 12, _LIMITS, ()),
+    (0x355, 4 | im.SEQ_BMS << 4 | 1 << 8 | 3 << 12, _CHARGE, ()),
+    (0x356, 6 | im.SEQ_BMS << 4 | 2 << 8 | 3 << 12, _OPERATING, ()),
+    (0x359, 4 | im.SEQ_BMS_FLAGS << 4 | 1 << 8 | 3 << 12, (), _CONDITIONS),
+    (0x35C, 1 | im.SEQ_BMS_FLAGS << 4 | 2 << 8 | 3 << 12, (), _PERMITS),
+    (0x35A, 8 | im.SEQ_BMS_FLAGS << 4 | 4 << 8 | 4 << 12, (), _CONDITIONS_13),
 )
 PAIRS = ((im.BMS_V_MAX, im.BMS_V_MIN),)
 
 EQUIPMENT = (0x35E, 0x35F)
-
-
-def equipment(known, order):
-    """What 0x35E and 0x35F say, as far as they are known: maker, version, nominal Ah."""
-    answer = {}
-    if known[0] is not None:
-        answer["maker"] = "".join([chr(b) for b in known[0] if 32 <= b < 127]).strip()
-    if known[1] is not None and len(known[1]) >= 6:
-        answer["version"] = int.from_bytes(known[1][2:4], order)
-        answer["nominal_ah"] = int.from_bytes(known[1][4:6], order)
-    return answer
 
 
 class Poller:
