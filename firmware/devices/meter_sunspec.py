@@ -65,10 +65,13 @@ class Device:
             self.found = sun.found()
             say("%s: %s" % (self.name, self.found))
         for self.model in sun.chain:
+            block = None
             if 201 <= self.model <= 204:
-                return await sun.block(t.METER_INT, self.model)
-            if 211 <= self.model <= 214:
-                return await sun.block(t.METER_FLOAT, self.model)
+                block = await sun.block(t.METER_INT, self.model)
+            elif 211 <= self.model <= 214:
+                block = await sun.block(t.METER_FLOAT, self.model)
+            if block is not None:
+                return block
         raise ModbusError("%s has no meter model" % self.name)
 
     async def _measure(self, block) -> None:

@@ -10,6 +10,7 @@ from micropython import const
 from firmware import image as im
 from firmware.devices import sunspec_tables as t
 from firmware.devices.pcs_dialect import Dialect, cut_off
+from modbus import ModbusError
 
 _HEARTBEAT_MS = const(1000)  # 715: "incremented every second by the controller"
 _STOP = const(0)  # 715 OpCtl
@@ -32,9 +33,11 @@ class Der(Dialect):
     """Models 7xx."""
 
     async def place(self) -> None:
-        """Find the blocks that this device has."""
+        """Find the blocks that this device has.  Raises ModbusError if it lacks the measurement."""
         sun = self.sun
         self.main = await sun.block(t.PCS_AC)
+        if self.main is None:
+            raise ModbusError("model 701 is too short")
         self._set = self._control = -1  # addresses of models 704 and 715; -1: absent
         self._set_scale = 0
         self._reversion = False  # it has a reversion timer

@@ -113,7 +113,7 @@ async def exercise_pcs(device, image):
     for _ in range(6):
         image.now[im.CMD_P] = rand(300000) - 150000
         image.now[im.CMD_RUN] = rand(2)
-        if device._dialect is None or device._dialect.main is None:
+        if device._dialect is None:
             return
         await quietly(device._dialect.read_main())
         await quietly(device._dialect.read_one_slow(time.ticks_add(time.ticks_ms(), 5000)))
