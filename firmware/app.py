@@ -128,6 +128,8 @@ class App:
         if self.timeline is not None:
             loop.create_task(self._keep("timeline", self.timeline))
             loop.create_task(self._keep("timekeeper", self.timeline.timekeeper))
+            if self.timeline.ems is not None:
+                loop.create_task(self._keep("ems_clock", self.timeline.ems))
         loop.create_task(self._house())
         loop.create_task(self._control())
         await self._watch()

@@ -91,6 +91,8 @@ class Supervisor:
             now[im.GATE] = (now[im.GATE] & ~im.GATE_CLOSED) | im.GATE_SERVICE
         else:
             now[im.GATE] = (now[im.GATE] & ~im.GATE_SERVICE) | im.GATE_CLOSED
+            now[im.CMD_P] = 0  # also where the API enters it between two cycles
+            now[im.CMD_RUN] = 0
             self._stop_ms = -1
         if now[im.MODE] != mode:
             now[im.MODE] = mode

@@ -18,6 +18,7 @@ from firmware.timekeeper import Timekeeper
 _OWN_OPTIONS = (
     ("rtc_scl_pin", "int", -1, -1, 48, "GPIO of a DS3231's I2C clock; -1: there is none"),
     ("rtc_sda_pin", "int", -1, -1, 48, "GPIO of its I2C data"),
+    ("ems_port", "int", 0, 0, 65535, "TCP port on which an EMS may read and set the clock over Modbus; 0: none"),
 )
 CLOCK_OPTIONS = (TIMEKEEPER_OPTIONS, _OWN_OPTIONS)
 STORAGE_OPTIONS = (("place", "str", "data", 1, 64, "directory on the flash"),)
@@ -40,6 +41,11 @@ class Timeline:
         config = pm.config
         self.records = Records(place, pm.image, pm.plan, config.module_count * config.module_energy * 1000)
         self.problems = self.records.load()
+        self.ems = None  # the Modbus server of the clock
+        if clock_options["ems_port"]:
+            from firmware.services.ems_clock import server
+
+            self.ems = server(self.clock, clock_options["ems_port"])
         self._events = Cursor(pm.events.total)
         self._steps = 0
 

@@ -1,0 +1,60 @@
+"""The clock over Modbus TCP: an EMS reads the site's time and sets it.
+
+Holding registers, unit 1:
+  0, 1  UTC as seconds since 2000-01-01 00:00:00, uint32, high word first; writing both (function 16) sets the clock
+  2     state: 0 unset, 1 holdover, 2 synced (read only)
+  3     estimated error in ms, at most 65535 (read only)
+A time that cannot be (before 2026 or after 2099) is refused with exception 3 and changes nothing.
+"""
+
+from civil import DAY_S
+from modbus.server import HOLDING_REGISTERS
+from modbus.tcp_server import TcpServer
+
+from firmware.clock import EMS
+from firmware.errors import PowerError
+
+_ILLEGAL_ADDRESS = 2
+_ILLEGAL_VALUE = 3
+_REGISTERS = 4
+_FIRST_DAY = 9497  # 2026-01-01, as clock.Clock accepts
+_LAST_DAY = 36524  # 2099-12-31
+
+
+class ClockRegisters:
+    """The register model, see modbus.server."""
+
+    def __init__(self, clock) -> None:
+        self._clock = clock
+
+    def read(self, table: int, address: int, count: int, words) -> int:
+        """The time, state and error as they are now."""
+        if table != HOLDING_REGISTERS or address + count > _REGISTERS:
+            return _ILLEGAL_ADDRESS
+        clock = self._clock
+        seconds = clock.day * DAY_S + clock.sec if clock.is_set else 0
+        values = (seconds >> 16, seconds & 0xFFFF, clock.state, min(clock.error_ms, 65535) if clock.is_set else 65535)
+        for i in range(count):
+            words[i] = values[address + i]
+        return 0
+
+    def check(self, table: int, address: int, count: int, words) -> int:
+        """Only both halves of the time, and only a time that can be."""
+        if table != HOLDING_REGISTERS or address != 0 or count != 2:
+            return _ILLEGAL_ADDRESS
+        day = ((words[0] << 16) | words[1]) // DAY_S
+        return 0 if _FIRST_DAY <= day <= _LAST_DAY else _ILLEGAL_VALUE
+
+    def write(self, table: int, address: int, count: int, words) -> int:
+        """Give the clock the EMS's time; what the clock makes of it is the clock's affair (docs/time-and-storage.md)."""
+        seconds = (words[0] << 16) | words[1]
+        try:
+            self._clock.set(EMS, seconds // DAY_S, seconds % DAY_S)
+        except PowerError:
+            return _ILLEGAL_VALUE
+        return 0
+
+
+def server(clock, port: int) -> TcpServer:
+    """The server to run; two clients at a time."""
+    return TcpServer({1: ClockRegisters(clock)}, port, max_clients=2)

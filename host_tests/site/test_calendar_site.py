@@ -1,0 +1,190 @@
+"""The calendar on a running site: schedules move power, the clock is set by console and EMS, and both survive a cut."""
+
+import ast
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from pymodbus.client import ModbusTcpClient
+
+from tools.simboard.board import Board
+from tools.simsite.site import Site
+
+ROOT = Path(__file__).resolve().parents[2]
+ENTRY = "ScheduleEntry(hour=3, mode=Mode.CHARGE, power_setpoint=-30, duration_minutes=60)"
+
+
+class Rig:
+    """A site and a board joined; `ask` types a console line and gives its answer as a Python value."""
+
+    def __init__(self, site: Site, board: Board) -> None:
+        self.site = site
+        self.board = board
+
+    async def ask(self, line: str) -> Any:
+        seen = len(self.board.lines)
+        await self.board.send(line)
+        for _ in range(500):
+            for text in list(self.board.lines)[seen:]:
+                if text.startswith("= "):
+                    try:
+                        return ast.literal_eval(text[2:])
+                    except (ValueError, SyntaxError):
+                        return text[2:]  # an object's repr
+                assert not text.startswith("! "), f"{line}: {text}"
+            await asyncio.sleep(0.01)
+        raise AssertionError(f"no answer to {line}; the console said {list(self.board.lines)[seen:]}")
+
+    async def until(self, line: str, holds: Callable[[Any], bool], seconds: float = 12) -> Any:
+        answer = None
+        for _ in range(int(seconds / 0.25)):
+            answer = await self.ask(line)
+            if holds(answer):
+                return answer
+            await asyncio.sleep(0.25)
+        raise AssertionError(f"{line} is still {answer!r} after {seconds} s")
+
+    async def up(self) -> None:
+        await self.board.wait_line("pcs: ", 15)
+
+
+def play(tmp_path: Path, story: Callable[[Rig], Awaitable[None]], **clock: Any) -> None:
+    """Starts site and board with a clock section, lets the story happen, stops both."""
+
+    async def run() -> None:
+        site = Site(seed=1)
+        await site.start()
+        content = site.site_json()
+        content["clock"] = {"zone": "Europe/Berlin", "ntp": "", **clock}
+        content["storage"] = {"place": "data"}
+        board = Board(ROOT, state_dir=tmp_path, site=content, env=site.env())
+        board.on_pin = site.board_pin
+        site.on_output = board.set_pin
+        for pin, level in site.inputs().items():
+            board.set_pin(pin, level)
+        await board.start()
+        rig = Rig(site, board)
+        try:
+            await rig.up()
+            await story(rig)
+        finally:
+            await board.stop()
+            await site.stop()
+
+    asyncio.run(run())
+
+
+def test_an_entry_charges_in_its_window_and_goes_on_after_a_power_cut(tmp_path: Path) -> None:
+    async def story(rig: Rig) -> None:
+        await rig.ask("pm.start()")
+        assert await rig.ask(f"pm.add_schedule({ENTRY})") == 0
+        assert await rig.ask("pm.upcoming(3)") == [], "no clock, no promise"
+        await asyncio.sleep(1.5)
+        assert (await rig.ask("pm.claims()")) == [], "a clock that was never set starts nothing"
+        await rig.ask("clock.set_text('2026-11-22 03:30:00')")
+        await rig.until("pm.stats()['power']", lambda kw: kw is not None and kw < -29)
+        claims = await rig.ask("pm.claims()")
+        assert [claim["source"] for claim in claims] == ["schedule"] and 1700 < claims[0]["seconds_left"] < 1810
+        assert [row["start"] for row in await rig.ask("pm.upcoming(2)")] == ["2026-11-23 03:00 CET", "2026-11-24 03:00 CET"]
+        counts = await rig.ask("[pm.events.counts[Event.SCHEDULE_STARTED], pm.events.counts[Event.CLOCK_SET]]")
+        assert counts == [1, 1]
+        assert await rig.ask("timeline.records.flush()") is True
+        await rig.board.restart()
+        await asyncio.sleep(2.0)
+        await rig.up()
+        await rig.ask("pm.start()")
+        assert len(str(await rig.ask("pm.schedules()"))) > 20, "the schedule came through the cut"
+        await rig.ask("clock.set_text('2026-11-22 03:50:00')")
+        await rig.until("pm.stats()['power']", lambda kw: kw is not None and kw < -29)
+        left = (await rig.ask("pm.claims()"))[0]["seconds_left"]
+        assert 500 < left < 610, "for the rest of its window, no longer"
+
+    play(tmp_path, story)
+
+
+def test_a_person_outranks_the_schedule_and_hands_back_to_it(tmp_path: Path) -> None:
+    async def story(rig: Rig) -> None:
+        await rig.ask("pm.start()")
+        await rig.ask(f"pm.add_schedule({ENTRY})")
+        await rig.ask("clock.set_text('2026-11-22 03:30:00')")
+        await rig.until("pm.stats()['power']", lambda kw: kw is not None and kw < -29)
+        await rig.ask("pm.stop_operation()")
+        await rig.until("pm.stats()['requested_by']", lambda source: source == "manual")
+        await rig.until("pm.stats()['power']", lambda kw: kw is not None and abs(kw) < 0.5)
+        await rig.ask("pm.resume()")
+        await rig.until("pm.stats()['power']", lambda kw: kw is not None and kw < -29)
+        await rig.ask("pm.enable_scheduling(False)")
+        await rig.until("pm.claims()", lambda claims: claims == [])
+        assert await rig.ask("pm.events.counts[Event.SCHEDULE_ENDED]") == 1
+
+    play(tmp_path, story)
+
+
+def test_an_ems_sets_the_clock_over_modbus_and_nonsense_is_refused(tmp_path: Path) -> None:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+
+    async def story(rig: Rig) -> None:
+        def talk() -> None:
+            client = ModbusTcpClient("127.0.0.1", port=port)
+            assert client.connect()
+            before = client.read_holding_registers(0, count=4, device_id=1).registers
+            assert before == [0, 0, 0, 65535], "unset"
+            refused = client.write_registers(0, [0, 86400 & 0xFFFF], device_id=1)
+            assert refused.isError() and refused.exception_code == 3, "1 January 2000 cannot be"
+            half = client.write_registers(0, [12951], device_id=1)
+            assert half.isError() and half.exception_code == 2, "half a time is none"
+            seconds = 9822 * 86400 + 3 * 3600 + 1800  # 2026-11-22 03:30:00 UTC
+            assert not client.write_registers(0, [seconds >> 16, seconds & 0xFFFF], device_id=1).isError()
+            after = client.read_holding_registers(0, count=4, device_id=1).registers
+            assert after[0] << 16 | after[1] in (seconds, seconds + 1)
+            assert after[2] == 2 and after[3] <= 1100, "synced, within the second that the EMS gives"
+            client.close()
+
+        await asyncio.to_thread(talk)
+        report = await rig.ask("clock.report()")
+        assert report["source"] == "EMS" and report["local"].startswith("2026-11-22 04:30:0") and report["local"].endswith("CET")
+
+    play(tmp_path, story, ems_port=port)
+
+
+def test_a_damaged_file_is_named_and_the_version_before_is_used(tmp_path: Path) -> None:
+    async def story(rig: Rig) -> None:
+        await rig.ask(f"pm.add_schedule({ENTRY})")
+        await rig.ask("timeline.records.flush()")
+        await rig.ask(f"pm.add_schedule({ENTRY})")
+        await rig.ask("timeline.records.flush()")
+        rig.board.kill()
+        stored = rig.board.flash / "data" / "schedules.json"
+        assert len(json.loads(stored.read_text())["entries"]) == 2
+        stored.write_text(stored.read_text().replace("-30", "-99"))
+        rig.board.lines.clear()
+        await rig.board.restart()
+        told = await rig.board.wait_line("storage: ", 10)
+        assert "schedules.json" in told and "CRC" in told and "version before" in told
+        await rig.up()
+        assert (await rig.ask("len(pm.schedules())")) == 1, "the version before, whole"
+
+    play(tmp_path, story)
+
+
+def test_an_unknown_zone_is_named_with_the_nearest(tmp_path: Path) -> None:
+    async def run() -> None:
+        site = Site(seed=1)
+        await site.start()
+        content = site.site_json()
+        content["clock"] = {"zone": "Europe/Berlim"}
+        board = Board(ROOT, state_dir=tmp_path, site=content, env=site.env())
+        await board.start()
+        try:
+            assert "clock.zone" in await board.wait_line("Europe/Berlim", 15)
+        finally:
+            await board.stop()
+            await site.stop()
+
+    asyncio.run(run())
