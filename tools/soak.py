@@ -127,7 +127,7 @@ class Era:
         if trace is not None:
             self.chaos.log = []
         try:
-            for n in range(cycles):  # noqa: B007 (needed afterwards)
+            for n in range(cycles):
                 self._cycle(n, trace)
             broken = self._settle()
         except Broken as error:
@@ -196,8 +196,9 @@ class Era:
         self.chaos.log = []
         faults = sorted(self.site.active) + (["wire"] if self.wire.busy else [])
         trace.append(
-            f"{n:6} {self.ticks:10} +{dt:5} ms {s['mode']:11} req {s['request']:8.3f} by {s['requested_by']:12} cmd {s['command']:8.3f} "
-            f"p {self.site.plant.pcs.power_w / 1000:8.3f} kW  limits -{s['limit_charge']:.3f} {s['why_charge']} "
+            f"{n:6} {self.ticks:10} +{dt:5} ms {s['mode']:11} req {s['request']:8.3f} by {s['requested_by']:12} "
+            f"cmd {s['command']:8.3f} p {self.site.plant.pcs.power_w / 1000:8.3f} kW  "
+            f"limits -{s['limit_charge']:.3f} {s['why_charge']} "
             f"+{s['limit_discharge']:.3f} {s['why_discharge']}  soc {s['soc']} true {self.site.plant.pack.soc * 100:.2f}  "
             f"I {self.site.plant.pack.current_a:.1f} A  {' '.join(s['faults'])} | {' '.join(faults)} | {acts}"
         )
@@ -258,11 +259,10 @@ def _install(hot: str) -> None:
         return
     quick.shims.install()
     if hot == "checked":
-        import firmware
+        from firmware import manager
         from host_tests import hotcheck
 
-        checked = hotcheck.load(quick.ROOT / "firmware" / "hot.py")
-        sys.modules["firmware.hot"] = firmware.hot = checked
+        manager.hot = hotcheck.load(quick.ROOT / "firmware" / "hot.py")
 
 
 def main(argv: list[str] | None = None) -> int:

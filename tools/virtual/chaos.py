@@ -19,7 +19,10 @@ SITE_FAULTS = (
     "over_temperature", "estop", "contactor_stuck", "grid_lost", "pcs_fault",
 )  # fmt: skip
 # with these the plant does not do what the manager wants, or the manager is told what is not so
-_MISLEADING = ("pcs_refuses", "pcs_silent", "pcs_frozen", "bms_frozen", "meter_silent", "meter_frozen", "cell_over_voltage", "over_temperature")
+_MISLEADING = (
+    "pcs_refuses", "pcs_silent", "pcs_frozen", "bms_frozen", "meter_silent", "meter_frozen",
+    "cell_over_voltage", "over_temperature",
+)  # fmt: skip
 _PCS_LIES = ("pcs_silent", "pcs_frozen")
 _USUAL = {"temperature": 25.0, "grid_hz": 50.0, "grid_v": 400.0}
 _UNUSUAL = {"temperature": (-25.0, 65.0), "grid_hz": (46.0, 53.0), "grid_v": (300.0, 500.0)}
@@ -170,29 +173,29 @@ class Chaos:
 
     def _charge_params(self) -> str:
         rng = self.rng
-        given = dict(
-            charge_current_max=rng.choice((0.0, rng.uniform(1.0, 200.0))),
-            charge_voltage_max=rng.choice((0.0, 0.0, 702.0, rng.uniform(600.0, 720.0))),
-            charge_power_max=rng.choice((0.0, rng.uniform(1.0, 120.0))),
-            method=rng.randrange(5),
-            timeout_minutes=self._minutes(),
-            target_soc=rng.choice((0.0, rng.uniform(10.0, 100.0))),
-            pulse_period=rng.choice((1.0, 10.0, 60.0)),
-            pulse_duty=rng.uniform(1.0, 99.0),
-            stages=rng.choice(((), ((50.0, 150.0), (80.0, 60.0), (95.0, 15.0)))),
-        )
+        given = {
+            "charge_current_max": rng.choice((0.0, rng.uniform(1.0, 200.0))),
+            "charge_voltage_max": rng.choice((0.0, 0.0, 702.0, rng.uniform(600.0, 720.0))),
+            "charge_power_max": rng.choice((0.0, rng.uniform(1.0, 120.0))),
+            "method": rng.randrange(5),
+            "timeout_minutes": self._minutes(),
+            "target_soc": rng.choice((0.0, rng.uniform(10.0, 100.0))),
+            "pulse_period": rng.choice((1.0, 10.0, 60.0)),
+            "pulse_duty": rng.uniform(1.0, 99.0),
+            "stages": rng.choice(((), ((50.0, 150.0), (80.0, 60.0), (95.0, 15.0)))),
+        }
         self.manager.set_charge_params(ChargeParams(**given))
         return f"set_charge_params({given})"
 
     def _discharge_params(self) -> str:
         rng = self.rng
-        given = dict(
-            discharge_current_max=rng.choice((0.0, rng.uniform(1.0, 200.0))),
-            discharge_power_max=rng.choice((0.0, rng.uniform(1.0, 120.0))),
-            min_voltage=rng.choice((0.0, 0.0, 572.0, rng.uniform(540.0, 650.0))),
-            min_soc=rng.choice((0.0, 0.0, rng.uniform(0.0, 60.0))),
-            timeout_minutes=self._minutes(),
-        )
+        given = {
+            "discharge_current_max": rng.choice((0.0, rng.uniform(1.0, 200.0))),
+            "discharge_power_max": rng.choice((0.0, rng.uniform(1.0, 120.0))),
+            "min_voltage": rng.choice((0.0, 0.0, 572.0, rng.uniform(540.0, 650.0))),
+            "min_soc": rng.choice((0.0, 0.0, rng.uniform(0.0, 60.0))),
+            "timeout_minutes": self._minutes(),
+        }
         self.manager.set_discharge_params(DischargeParams(**given))
         return f"set_discharge_params({given})"
 
@@ -245,7 +248,7 @@ class Chaos:
         self.watch.quiet_ms = 0
         what = rng.choice(("load_kw", "load_kw", "pv_kw", "pv_kw", "soc", "pcs_derate"))
         if what == "soc":
-            value = rng.choice((rng.uniform(0.5, 100.0), rng.uniform(18.0, 24.0), rng.uniform(86.0, 92.0), rng.uniform(97.0, 100.0)))
+            value = rng.uniform(*rng.choice(((0.5, 100.0), (18.0, 24.0), (86.0, 92.0), (97.0, 100.0))))
             self.watch.honest_ms = 0
             plant.bms.reset()
         elif what == "pcs_derate":

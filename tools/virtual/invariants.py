@@ -9,6 +9,7 @@ from typing import Any
 from firmware import image as im
 from firmware.faults import TABLE, TRIP
 from firmware.modes import Mode
+from firmware.requests import GRID_SERVICE
 from tools.simsite.virtual import VirtualSite
 
 _LARGEST = (1 << 30) - 1
@@ -116,7 +117,8 @@ class Watch:
             if p * was < 0:
                 raise Broken(f"from {was} W to {p} W without a stop at 0")
             rise = abs(p) - abs(was)
-            if rise > 0 and rise > self._rise * (dt if dt < _DT_MAX_MS else _DT_MAX_MS) + 1:
+            island = not now[im.GRID_OK] and self._manager.config.grid_connection in (0, 1) and now[im.REQUEST_BY] == GRID_SERVICE
+            if rise > 0 and not island and rise > self._rise * (dt if dt < _DT_MAX_MS else _DT_MAX_MS) + 1:
                 raise Broken(f"from {was} W to {p} W in {dt} ms: steeper than ramp_up = {self._rise} kW/s")
 
     def _check_flow(self, now: Any, p: int) -> None:

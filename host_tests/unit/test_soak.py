@@ -1,0 +1,85 @@
+"""The soak finds nothing, can find something, and repeats what it finds; its quick firmware is the plain one."""
+
+import copy
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from firmware import hot
+from host_tests.mp import hot_inputs
+from tools.virtual import quick
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def soak(*arguments: str, code: str = "") -> tuple[int, str]:
+    """Runs the tool in a process of its own (it loads firmware its own way); its status and all it said."""
+    start = ["-c", code + "; from tools.soak import main; sys.exit(main(sys.argv[1:]))"] if code else ["-m", "tools.soak"]
+    done = subprocess.run([sys.executable, *start, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("seed, more", [("1", ()), ("2", ()), ("3", ("--cycle-ms", "1000"))])
+def test_no_invariant_breaks_under_the_fixed_seeds(seed: str, more: tuple[str, ...]) -> None:
+    status, said = soak("--seed", seed, "--cycles", "20000", *more)
+    assert status == 0, said
+    assert re.search(r"20,000 cycles in .* cycles/s, .* times real time", said)
+
+
+def test_no_invariant_breaks_under_a_fresh_seed() -> None:
+    status, said = soak("--cycles", "20000")
+    print(said.splitlines()[0])  # the seed: pytest shows it when this fails
+    assert status == 0, said
+
+
+def test_hot_functions_stay_inside_int32_under_chaos() -> None:
+    status, said = soak("--seed", "4", "--cycles", "1500", "--hot", "checked")
+    assert status == 0, said
+
+
+_FLOOR_FORGOTTEN = """
+import sys
+from tools.virtual import quick
+quick.install()
+from firmware import hot
+honest = hot.limit_battery
+def forgets_the_floor(img, par, chg):
+    floor, par[6] = par[6], 0
+    honest(img, par, chg)
+    par[6] = floor
+hot.limit_battery = forgets_the_floor
+"""
+
+
+def test_a_broken_limit_is_found_and_its_era_repeats_it() -> None:
+    code = f"exec({_FLOOR_FORGOTTEN!r})"
+    status, said = soak("--seed", "5", "--cycles", "200000", code=code)
+    assert status == 1
+    found = re.search(r"BROKEN: seed 5, era (\d+), (cycle \d+: discharges with .* floor .*)", said)
+    assert found, said
+    assert f"repeat with: python -m tools.soak --seed 5 --era {found[1]}" in said
+    status, again = soak("--seed", "5", "--era", found[1], code=code)
+    assert status == 1 and found[2] in again
+
+
+def _quick_hot() -> ModuleType:
+    module = ModuleType("quick_hot")
+    path = ROOT / "firmware" / "hot.py"
+    exec(compile(quick.quickened(path.read_text(), "firmware.hot"), str(path), "exec"), module.__dict__)
+    return module
+
+
+@pytest.mark.parametrize("function", hot_inputs.TABLE, ids=lambda h: h.name)
+def test_a_quick_hot_function_is_the_plain_one(function: hot_inputs.Hot) -> None:
+    quick_hot = _quick_hot()
+    rng = random.Random(function.name)
+    for _ in range(300):
+        mine = hot_inputs.arguments(function, rng)
+        theirs = copy.deepcopy(mine)
+        assert getattr(quick_hot, function.name)(*mine) == getattr(hot, function.name)(*theirs)
+        assert mine == theirs
