@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from pymodbus.framer.rtu import FramerRTU
 from pymodbus.pdu import DecodePDU
 
-from firmware.devices.generic_table import Table, ratio
+from firmware.devices.generic_points import ratio
+from firmware.devices.generic_table import Table
 from modbus import hot
 from modbus.bank import Bank
 from modbus.server import Server
