@@ -1,5 +1,6 @@
 """Fixtures and rules for every test: CPython shims, the MicroPython interpreters, loud skips."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from tools.interpreters import Interpreter  # noqa: E402
 ROOT = Path(__file__).resolve().parents[1]
 
 settings.register_profile("house", deadline=None)  # cores are shared: slow is not wrong
-settings.load_profile("house")
+settings.register_profile("check", deadline=None, max_examples=25)  # make check: a taste of each property
+settings.load_profile(os.environ.get("TEST_PROFILE", "house"))
 
 
 @pytest.fixture(scope="session")

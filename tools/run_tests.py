@@ -1,8 +1,10 @@
 """Runs parts of the test suite: `python -m tools.run_tests lint fast all [-- pytest arguments]`.
 
-fast: unit and both (CPython and both MicroPythons); all: every test, two at a time, then those that must run alone.
+fast: unit and both (CPython and both MicroPythons) without the slow ones; all: every test, two at a time, then those that
+must run alone.
 """
 
+import os
 import subprocess
 import sys
 import time
@@ -22,8 +24,9 @@ def pytest(*arguments: str) -> int:
 
 
 def fast(extra: list[str]) -> int:
-    """Tiers 1 and 2."""
-    return pytest("-n", "2", "-m", "not serial", "host_tests/unit", "host_tests/both", *extra)
+    """Tiers 1 and 2, without what is marked slow, and with a few examples of each property."""
+    os.environ.setdefault("TEST_PROFILE", "check")
+    return pytest("-n", "2", "-m", "not serial and not slow", "host_tests/unit", "host_tests/both", *extra)
 
 
 def everything(extra: list[str]) -> int:
