@@ -7,12 +7,11 @@
     asyncio.create_task(bus.run())
 
 Back ends: "machine" (the port's machine.CAN), "twai" (the ESP32's controller through its registers, for stock
-firmware, which has no CAN class) and "mcp2515" (a controller on SPI).  A back end is imported when it is opened.
+firmware, which has no CAN class) and "mcp2515" (a controller on SPI).  A back end is imported when it is opened,
+and what only opening needs is forgotten after it.
 """
 
 from canbus.bus import Bus as Bus
-
-BACKENDS = ("machine", "twai", "mcp2515")
 
 
 def open(backend, id, bitrate, mode="NORMAL", **options):
@@ -22,25 +21,12 @@ def open(backend, id, bitrate, mode="NORMAL", **options):
     the back end's own (pins, SPI, oscillator) besides machine.CAN's sample_point, sjw, tseg1 and tseg2.  Raises
     ValueError for an unknown back end or a value the controller cannot do, OSError where no hardware answers.
     """
-    kind = _kind(backend)
+    from unload import unload
+
+    from canbus.backends import kind_of
+
+    kind = kind_of(backend)
+    unload("canbus.backends")
     if not hasattr(kind, "MODE_" + mode):
         raise ValueError("mode %r: backend %s has no such mode" % (mode, backend))
     return kind(id, bitrate, mode=getattr(kind, "MODE_" + mode), **options)
-
-
-def _kind(backend):
-    if backend == "machine":
-        import machine
-
-        if not hasattr(machine, "CAN"):
-            raise ValueError("backend 'machine': this firmware has no machine.CAN; use 'twai' or 'mcp2515'")
-        return machine.CAN
-    if backend == "twai":
-        from canbus.twai import TWAI
-
-        return TWAI
-    if backend == "mcp2515":
-        from canbus.mcp2515 import MCP2515
-
-        return MCP2515
-    raise ValueError("backend %r: not one of %s" % (backend, ", ".join(BACKENDS)))

@@ -8,8 +8,7 @@ import asyncio
 import time
 
 from micropython import const
-
-from canbus.filters import fit
+from unload import unload
 
 _POLL_MS = const(5)  # between drains; the controller's (or back end's) queue holds what arrives meanwhile
 _PER_TURN = const(2)  # frames handled before other tasks get a turn: neither a burst nor a babbler may delay control
@@ -67,7 +66,10 @@ class Bus:
         wanted = []
         for i in range(len(self._ids)):
             wanted.append((self._ids[i], self._masks[i], self._ext_flag if self._extended[i] else 0))
+        from canbus.filters import fit
+
         can.set_filters(fit(wanted, can.FILTERS_MAX))
+        unload("canbus.filters")
         self._listening = True
 
     def send(self, can_id, data, extended=False):

@@ -10,8 +10,6 @@ from array import array
 import micropython
 from micropython import const
 
-from canbus.filters import fit
-
 _TX_SLOTS = const(8)
 _FREE = const(0)
 _WAITING = const(1)
@@ -162,6 +160,8 @@ class Controller:
             if len(wanted) > self.FILTERS_MAX:
                 raise ValueError("%d filters: allowed %d" % (len(wanted), self.FILTERS_MAX))
             filters = tuple(wanted)
+        from canbus.filters import fit
+
         self._filters = filters
         self._apply_filters(None if filters is None else fit(filters, self._HW_FILTERS))
 

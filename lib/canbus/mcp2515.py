@@ -6,9 +6,9 @@ interpreter can spare; a frame that found both buffers full is counted as lost.
 """
 
 from micropython import const
+from unload import unload
 
 from canbus.controller import Controller
-from canbus.timing import solve
 
 _RESET = const(0xC0)  # SPI instructions
 _READ = const(0x03)
@@ -146,6 +146,9 @@ class MCP2515(Controller):
     # ---- setting up --------------------------------------------------------------------------------------
 
     def _timing(self, bitrate, sample_point, sjw, tseg1, tseg2):
+        from canbus.timing import solve
+
+        unload("canbus.timing")
         # A quantum is 2 * prescaler periods; propagation and first phase segment make tseg1 (2 to 16).
         half = self._oscillator_hz // 2
         prescaler, tseg1, tseg2 = solve(half, bitrate, sample_point, tseg1, tseg2, range(1, 65), 16, 2)

@@ -17,9 +17,9 @@ from array import array
 
 import micropython
 from micropython import const
+from unload import unload
 
 from canbus.controller import Controller
-from canbus.timing import solve
 
 # registers, as 32-bit words; only the low byte counts (two on the newer chips' BTR0)
 _MOD = const(0)
@@ -172,7 +172,9 @@ class TWAI(Controller):
 
     def _timing(self, bitrate, sample_point, sjw, tseg1, tseg2):
         from canbus.esp32 import CLOCK_HZ
+        from canbus.timing import solve
 
+        unload("canbus.timing")
         even = range(2, self._port.prescaler_most + 1, 2)
         prescaler, tseg1, tseg2 = solve(CLOCK_HZ, bitrate, sample_point, tseg1, tseg2, even)
         sjw = min(sjw, tseg2)
