@@ -8,17 +8,19 @@ from host_tests.both.plant import Plant, photo, refusal
 METHODS = (
     "start stop set_mode set_charge_params set_discharge_params start_charging start_discharging stop_operation "
     "set_constant_power stats register_callback unregister_callback emergency_shutdown reset_emergency "
-    "set_grid_connection update_power_limits"
+    "set_grid_connection update_power_limits add_schedule update_schedule delete_schedule get_schedule schedules "
+    "enable_scheduling"
 )
 
 
 def test_every_function_and_name_of_the_product_is_there():
     for name in METHODS.split():
         assert callable(getattr(PowerManager, name)), name
-    for name in ("mode", "is_emergency", "grid_connection"):
+    for name in ("mode", "is_emergency", "grid_connection", "scheduling_enabled"):
         assert hasattr(PowerManager(), name), name
-    for name in ("PowerManager", "PowerConfig", "ChargeParams", "DischargeParams", "Mode", "Flow", "Grid", "ChargeMethod", "Event"):
-        assert hasattr(firmware, name), name
+    names = "PowerManager PowerConfig ChargeParams DischargeParams ScheduleEntry Mode Flow Grid ChargeMethod Event PowerError"
+    for name in names.split():
+        assert getattr(firmware, name).__name__ == name
     assert issubclass(PowerError, Exception)
 
 
