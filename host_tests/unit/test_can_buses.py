@@ -129,7 +129,7 @@ def test_what_is_wrong_is_named_and_the_other_buses_still_open(hardware: Hardwar
     )
     assert sorted(built) == ["f"]
     text = "\n".join(errors)
-    for part in ("buses.a.type: 'cam'", "buses.b: tx_pin -1", "buses.c.backend", "'vcan'", "buses.d.bitrate", "10000",
+    for part in ("buses.a.type = 'cam'", "buses.b: tx_pin -1", "buses.c.backend", "'vcan'", "buses.d.bitrate", "10000",
                  "buses.e: ", "MCP2515", "buses.g: ", "no machine.CAN", "buses.h.tx_pni", "tx_pin"):  # fmt: skip
         assert part in text, (part, text)
 
