@@ -23,7 +23,7 @@ from firmware.metering import Metering
 from firmware.services.console import Console
 
 # modules that only boot needs; asked for again, they are read from flash again
-_BOOT_ONLY = ("firmware.sitefile", "firmware.buses", "firmware.checks", "firmware.parameters", "firmware.wifi")
+_BOOT_ONLY = ("firmware.sitefile", "firmware.buses", "firmware.checks", "firmware.parameters", "firmware.wifi", "safestore")
 _FEED_MS = const(250)
 _SILENT_MS = const(3000)  # a critical task that has not reported for this long starves the watchdog
 
@@ -37,6 +37,7 @@ class Site:
         self.image = im.Image()
         self.config = None
         self.wifi = None
+        self.network = None
         self.clock = None  # the options of its section, None without one
         self.storage = None
         self.buses: dict = {}
@@ -68,6 +69,7 @@ class App:
     """One site under control."""
 
     def __init__(self, path: str) -> None:
+        self.path = path
         self.site = load(path)
         self.pm = PowerManager(self.site.config, self.site.image, self.site.has)
         self.metering = Metering(self.site.config.cycle_ms)
@@ -98,7 +100,6 @@ class App:
 
     def run(self) -> None:
         """Run until Ctrl-C, then leave the outputs safe."""
-        self._radio()
         for name in _BOOT_ONLY:
             unload(name)
         gc.collect()
@@ -108,14 +109,6 @@ class App:
             print("stopped by Ctrl-C")
         finally:
             self._safe()
-
-    def _radio(self) -> None:
-        """Start the network first: it wants the chip's memory in large pieces."""
-        wifi = self.site.wifi
-        if wifi:
-            from firmware.wifi import connect
-
-            self.network = connect(wifi)
 
     async def _main(self) -> None:
         loop = asyncio.get_event_loop()

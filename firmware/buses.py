@@ -87,23 +87,30 @@ TYPES = {  # type -> (OPTIONS, builder(name, options) -> bus)
 }
 
 
-def build(section, errors):
-    """Open every bus of `section` (a dict by name); return {name: bus}.
+def check(section, errors):
+    """The buses of `section` (a dict by name) that can be opened: [(name, builder, options)].
 
-    What is wrong is appended to `errors` as text that names bus, key, value and range; that bus is left out.
+    What is wrong is appended to `errors` as text that names bus, key, value and range.
     """
-    buses = {}
+    found = []
     for name in sorted(section):
         given = dict(section[name])
         kind = given.pop("type", None)
         if kind not in TYPES:
-            errors.append("buses.%s.type: %r is not one of %s" % (name, kind, ", ".join(sorted(TYPES))))
+            errors.append("buses.%s.type = %r: allowed are %s" % (name, kind, ", ".join(sorted(TYPES))))
             continue
         rows, builder = TYPES[kind]
         before = len(errors)
         options = config.check(rows, given, "buses." + name, errors)
-        if len(errors) > before:
-            continue
+        if len(errors) == before:
+            found.append((name, builder, options))
+    return found
+
+
+def build(section, errors):
+    """Check and open every bus of `section`; {name: bus}.  One that cannot be opened is told in `errors` and left out."""
+    buses = {}
+    for name, builder, options in check(section, errors):
         try:
             buses[name] = builder(name, options)
         except (OSError, ValueError) as err:

@@ -1,6 +1,6 @@
-"""Reads site.json and builds what it describes: configuration, buses, devices.  Every error is listed at once."""
+"""Reads, checks, saves site.json and builds what it describes.  Every error of the whole file is listed at once."""
 
-import json
+from safestore import Store, StoreError
 
 from firmware import buses as bus_kinds
 from firmware import config
@@ -28,61 +28,119 @@ _WIFI_ROWS = (
 _BRINGS = {"bms": im.HAS_BMS, "pcs": im.HAS_PCS, "meter": im.HAS_METER, "pv": im.HAS_PV, "io": im.HAS_IO}
 
 
+def store(path: str) -> Store:
+    """The file as a store: saved whole or not at all, with a CRC, the version before kept; a person may write it too."""
+    return Store(path, 1, by_hand=True)
+
+
 def read(path: str) -> dict:
-    """The file's content; ConfigError that names the file if it cannot be read or is no JSON object."""
+    """The file's content.  ConfigError that names the file and the fault, and says if the version before is good."""
     try:
-        with open(path) as file:
-            site = json.load(file)
-    except OSError as error:
-        raise ConfigError(["%s: cannot be read (%s)" % (path, error)])
-    except ValueError as error:
-        raise ConfigError(["%s: is not JSON (%s)" % (path, error)])
-    if not isinstance(site, dict):
-        raise ConfigError(["%s: must be a JSON object" % path])
-    return site
+        content = store(path).load(fallback=False)
+    except StoreError as error:
+        raise ConfigError([str(error)])
+    if content is None:
+        raise ConfigError(["%s: there is no such file" % path])
+    return content
 
 
-def build(content: dict, site) -> None:
-    """Fill an app.Site from the file's content; what is wrong goes to site.errors, and then no device is built."""
-    errors = site.errors
+def save(path: str, content: dict) -> None:
+    """Make a site the one of the next start.  ConfigError lists all that is wrong with it, and nothing was saved."""
+    errors = check(content).errors
+    if errors:
+        raise ConfigError(errors)
+    store(path).save(content)
+
+
+class Checked:
+    """A site file's content with defaults, and everything that is wrong with it."""
+
+    def __init__(self) -> None:
+        self.errors: list = []
+        self.name = "site"
+        self.power = None  # PowerConfig
+        self.wifi = None
+        self.clock = None
+        self.storage = None
+        self.buses: dict = {}
+        self.devices: list = []  # (name, kind, module, options)
+
+
+def check(content: dict) -> Checked:
+    """Look at the whole of it, opening nothing."""
+    found = Checked()
+    errors = found.errors
     top = config.check(_TOP_ROWS, content, "site", errors)
-    site.name = top.get("name", "site")
+    found.name = top.get("name", "site")
     given = dict(top.get("power") or {})
     if top.get("cycle_ms") is not None:
         given["cycle_ms"] = top["cycle_ms"]
     try:
-        site.config = config.PowerConfig(**given)
+        found.power = config.PowerConfig(**given)
     except ConfigError as error:
         errors.extend(error.errors)
     except (TypeError, ValueError) as error:
         errors.append("power: %s" % error)
     if top.get("wifi"):
-        site.wifi = config.check(_WIFI_ROWS, top["wifi"], "wifi", errors)
+        found.wifi = config.check(_WIFI_ROWS, top["wifi"], "wifi", errors)
     if top.get("clock") is not None or top.get("storage") is not None:
         from firmware import timeline
 
-        site.clock = config.check(timeline.CLOCK_OPTIONS, top.get("clock") or {}, "clock", errors)
-        site.storage = config.check(timeline.STORAGE_OPTIONS, top.get("storage") or {}, "storage", errors)
-    if not errors:
-        site.buses = bus_kinds.build(top["buses"], errors)
-        for name in sorted(top["devices"]):
-            _device(site, name, top["devices"][name])
+        found.clock = config.check(timeline.CLOCK_OPTIONS, top.get("clock") or {}, "clock", errors)
+        found.storage = config.check(timeline.STORAGE_OPTIONS, top.get("storage") or {}, "storage", errors)
+    found.buses = _section(top, "buses", errors)
+    bus_kinds.check(found.buses, errors)
+    devices = _section(top, "devices", errors)
+    for name in sorted(devices):
+        _check_device(found, name, devices[name])
+    return found
 
 
-def _device(site, name: str, given: dict) -> None:
+def _section(top: dict, name: str, errors: list) -> dict:
+    """A section of named objects, {} where it is none."""
+    section = top.get(name)
+    if isinstance(section, dict) and all(isinstance(entry, dict) for entry in section.values()):
+        return section
+    if name in top:
+        errors.append("%s = %r: must be an object of named objects" % (name, section))
+    return {}
+
+
+def _check_device(found: Checked, name: str, given: dict) -> None:
     given = dict(given)
     kind = given.pop("type", None)
     try:
         module = __import__("firmware.devices.%s" % kind, None, None, ("Device",))
-    except (ImportError, ValueError, TypeError):
-        site.errors.append("devices.%s.type = %r: there is no such driver in firmware/devices" % (name, kind))
+        rows = module.OPTIONS
+    except (ImportError, ValueError, TypeError, AttributeError):
+        found.errors.append("devices.%s.type = %r: there is no such driver in firmware/devices" % (name, kind))
         return
-    before = len(site.errors)
-    options = config.check(module.OPTIONS, given, "devices." + name, site.errors)
-    if len(site.errors) > before:
+    options = config.check(rows, given, "devices." + name, found.errors)
+    bus = options.get("bus")
+    if bus and bus not in found.buses:
+        found.errors.append("devices.%s.bus = %r: the buses of this site are %s" % (name, bus, ", ".join(sorted(found.buses))))
+    found.devices.append((name, kind, module, options))
+
+
+def build(content: dict, site) -> None:
+    """Fill an app.Site from the file's content; what is wrong goes to site.errors, and then no device is built."""
+    found = check(content)
+    site.errors = found.errors
+    site.name = found.name
+    site.config = found.power
+    site.wifi = found.wifi
+    if site.wifi:
+        from firmware.wifi import connect
+
+        site.network = connect(site.wifi)  # now: it wants the chip's memory in large pieces
+    if found.errors:
         return
-    try:
-        site.devices[name] = module.Device(name, options, site.image, site.buses)
-        site.has |= getattr(site.devices[name], "brings", 0) or _BRINGS.get(kind.split("_")[0], 0)
-    except (OSError, KeyError, ValueError, ConfigError) as error:
-        site.errors.append("devices.%s: %s" % (name, error))
+    site.clock = found.clock
+    site.storage = found.storage
+    site.buses = bus_kinds.build(found.buses, site.errors)
+    for name, kind, module, options in found.devices:
+        try:
+            device = site.devices[name] = module.Device(name, options, site.image, site.buses)
+            site.has |= getattr(device, "brings", 0) or _BRINGS.get(kind.split("_")[0], 0)
+        except (OSError, KeyError, ValueError, ConfigError) as error:
+            site.errors.append("devices.%s: %s" % (name, error))

@@ -7,7 +7,6 @@ import argparse
 import contextlib
 import json
 import sys
-import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,13 +34,9 @@ def _without_hardware() -> Iterator[None]:
 def errors_in(site: dict[str, Any]) -> list[str]:
     """Everything the board would refuse, in its own words."""
     with _without_hardware():
-        from firmware import image, sitefile
+        from firmware import sitefile
 
-        # the fields of app.Site; app itself would bring the whole application
-        built = types.SimpleNamespace(name="", errors=[], image=image.Image(), config=None, wifi=None, has=0)
-        built.buses, built.devices = {}, {}
-        sitefile.build(json.loads(json.dumps(site)), built)
-        return [str(error) for error in built.errors]
+        return [str(error) for error in sitefile.check(json.loads(json.dumps(site))).errors]
 
 
 def load(path: Path) -> tuple[dict[str, Any], list[str]]:

@@ -11,6 +11,7 @@ import asyncio
 from array import array
 
 from micropython import const
+from unload import unload
 
 from firmware import config
 from firmware import image as im
@@ -253,17 +254,18 @@ class Device:
         from firmware.devices import pylontech_told
 
         tell = pylontech_told.hv if self._protocol.EXTENDED else pylontech_told.lv
+        unload("firmware.devices.pylontech_told")
         return tell(self._equipment, self._order)
 
     def last_error(self):
         """The last refused frame in words, or an empty text."""
         if not self._error_id:
             return ""
-        if self._error_slot == _BAD_LENGTH:
-            return "0x%x: length %d" % (self._error_id, self._error_value)
-        if self._error_slot == _BAD_PAIR:
-            return "0x%x: maximum %d below its minimum" % (self._error_id, self._error_value)
-        return "0x%x: slot %d cannot be %d" % (self._error_id, self._error_slot, self._error_value)
+        from firmware.devices import pylontech_told
+
+        text = pylontech_told.refused(self._error_id, self._error_slot, self._error_value)
+        unload("firmware.devices.pylontech_told")
+        return text
 
     def counters(self):
         """A new dict: frames, timeouts, rejected, send_errors, last_error."""

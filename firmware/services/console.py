@@ -41,6 +41,8 @@ class Console:
         self._poll = select.poll()
         self._poll.register(sys.stdin, select.POLLIN)
         self.names = {"pm": app.pm, "app": app, "monitor": self.monitor, "limits": self.limits, "devices": self.devices}
+        self.names["save_site"] = self.save_site
+        self.names["restore_site"] = self.restore_site
         if app.site.clock is not None:
             self.names["ScheduleEntry"] = firmware.ScheduleEntry
         for name in dir(firmware):
@@ -63,6 +65,18 @@ class Console:
         """The counters of every device and bus."""
         site = self._app.site
         return {name: box.counters() for group in (site.buses, site.devices) for name, box in group.items()}
+
+    def save_site(self, content: dict) -> None:
+        """Make a site the one of the next start; ConfigError lists all that is wrong with it, and nothing was saved."""
+        from firmware import sitefile
+
+        sitefile.save(self._app.path, content)
+
+    def restore_site(self) -> None:
+        """Make the version of site.json before the present one that of the next start again."""
+        from firmware import sitefile
+
+        sitefile.store(self._app.path).restore_previous()
 
     def write(self, text: str) -> None:
         """Queue a line for output."""

@@ -8,11 +8,11 @@ A time that cannot be (before 2026 or after 2099) is refused with exception 3 an
 """
 
 from civil import DAY_S
-from modbus.server import HOLDING_REGISTERS
-from modbus.tcp_server import TcpServer
 
 from firmware.clock import EMS
 from firmware.errors import PowerError
+from modbus.server import HOLDING_REGISTERS
+from modbus.tcp_server import TcpServer
 
 _ILLEGAL_ADDRESS = 2
 _ILLEGAL_VALUE = 3
