@@ -112,6 +112,8 @@ class PowerManager:
             if self._claims.table[rq.MANUAL * 4 + 2] == rq.PAUSE:
                 self._claims.drop(rq.MANUAL)
             self._states.want_running()
+            if self._plan is not None:
+                self._plan.claimed = None  # an entry whose window it is goes on, as after a reboot
 
     def stop(self) -> None:
         """End every operation, ramp to 0 W, open the contactors, STANDBY.  No effect in EMERGENCY."""
