@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent / "on_board"
 CYCLES = 2500
 DEADLOCK_S = 100
+CONFIG_CHANGED = 16  # Event
 
 
 def run(mp: Interpreter, seed: int) -> dict:
@@ -32,6 +33,7 @@ def test_four_threads_call_everything_while_the_cycle_runs(mp: Interpreter) -> N
     assert sum(1 for cycles in said["modes"] if cycles) >= 5, f"modes visited: {said['modes']}"
     # no event lost, none doubled
     assert sum(said["posted"]) > 200
+    assert said["posted"][CONFIG_CHANGED] == said["grids_set"] > 100
     assert sum(said["heard"]) + said["overflows"] == sum(said["posted"])
     assert all(heard <= posted for heard, posted in zip(said["heard"], said["posted"], strict=True))
     if said["overflows"] == 0:

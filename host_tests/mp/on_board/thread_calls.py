@@ -28,6 +28,7 @@ class Caller:
         self.done = {}
         self.refused = 0
         self.reads = 0
+        self.grids_set = 0
         self.problems = []
         self.calls = [name for name in dir(self) if name.startswith("call_")]
 
@@ -47,7 +48,7 @@ class Caller:
                 self.done[name] = self.done.get(name, 0) + 1
             except Exception as error:
                 self.problems.append("%s: %r" % (name, error))
-            if self.below(8) == 0:
+            if self.below(12) == 0:
                 time.sleep_ms(1)
         self.ended = 1
 
@@ -149,6 +150,7 @@ class Caller:
 
     def call_grid(self):
         self.pm.set_grid_connection(self.below(GRIDS + 1))
+        self.grids_set += 1  # each is one CONFIG_CHANGED
 
     def call_limits(self):
         self.pm.update_power_limits(50, self.below(200), self.below(200))
@@ -173,6 +175,14 @@ class Caller:
     def call_enable_scheduling(self):
         pm = self.pm
         pm.enable_scheduling(not pm.scheduling_enabled)
+
+    def call_grid_again(self):
+        self.call_grid()
+
+    def call_claims_again(self):
+        self.call_claims()
+        self.call_claim()
+        self.call_claims()
 
     def call_emergency(self):
         if self.below(10) == 0:

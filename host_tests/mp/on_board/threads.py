@@ -35,7 +35,7 @@ class Heard:
 
     def __call__(self, event, data, pm):
         self.counts[event] += 1
-        if pm is not None and sum(self.counts) % 8 == 0:
+        if pm is not None and sum(self.counts) % 64 == 0:
             pm.stats()
             pm.claims()
             pm.upcoming(2)
@@ -129,6 +129,7 @@ def main():
         "ended": sum([caller.ended for caller in callers]),
         "calls": calls.total([caller.done for caller in callers]),
         "refused": sum([caller.refused for caller in callers]),
+        "grids_set": sum([caller.grids_set for caller in callers]),
         "reads": sum([caller.reads for caller in callers]),
         "problems": problems + [problem for caller in callers for problem in caller.problems],
         "posted": list(pm.events.counts),
