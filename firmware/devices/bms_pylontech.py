@@ -261,11 +261,11 @@ class Device:
         """The last refused frame in words, or an empty text."""
         if not self._error_id:
             return ""
-        from firmware.devices import pylontech_told
-
-        text = pylontech_told.refused(self._error_id, self._error_slot, self._error_value)
-        unload("firmware.devices.pylontech_told")
-        return text
+        if self._error_slot == _BAD_LENGTH:
+            return "0x%x: length %d" % (self._error_id, self._error_value)
+        if self._error_slot == _BAD_PAIR:
+            return "0x%x: maximum %d below its minimum" % (self._error_id, self._error_value)
+        return "0x%x: slot %d cannot be %d" % (self._error_id, self._error_slot, self._error_value)
 
     def counters(self):
         """A new dict: frames, timeouts, rejected, send_errors, last_error."""

@@ -1,23 +1,8 @@
-"""What a Pylontech battery says of itself, and what was wrong with a frame, in words; loaded only when somebody asks.
+"""What a Pylontech battery says of itself, from its equipment frames; loaded only when somebody asks.
 
 `hv` and `lv` take the frames in the order of their protocol's EQUIPMENT table (None for those that have not come) and
 the byte order, and return a dict of what is known.
 """
-
-from micropython import const
-
-_BAD_LENGTH = const(-1)  # as in bms_pylontech.py
-_BAD_PAIR = const(-2)
-
-
-def refused(can_id, slot, value):
-    """Why a frame was refused."""
-    if slot == _BAD_LENGTH:
-        return "0x%x: length %d" % (can_id, value)
-    if slot == _BAD_PAIR:
-        return "0x%x: maximum %d below its minimum" % (can_id, value)
-    return "0x%x: slot %d cannot be %d" % (can_id, slot, value)
-
 
 def _text(data):
     return "".join([chr(byte) for byte in data if 32 <= byte < 127]).strip()
