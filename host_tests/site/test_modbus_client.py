@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
@@ -267,6 +268,52 @@ def test_lost_connection_is_made_again_and_absence_is_reported_at_once(mp: Inter
     run(story)
 
 
+def test_server_that_takes_no_connection_is_reported_in_time(mp64: Interpreter) -> None:
+    async def story() -> None:
+        with socket.socket() as deaf:
+            deaf.bind(("127.0.0.1", 0))
+            deaf.listen(0)
+            port = deaf.getsockname()[1]
+            fillers = [socket.socket() for _ in range(4)]
+            for filler in fillers:  # the queue is full: the next one's SYN is not answered
+                filler.setblocking(False)
+                filler.connect_ex(("127.0.0.1", port))
+            await asyncio.sleep(0.1)
+            async with tcp_client(mp64, port, timeout_ms=300) as client:
+                answer = await client.ask(["read_registers", 1, 0, 1, 3])
+                assert answer["error"] == "ModbusUnreachable" and "in time" in answer["text"]
+            for filler in fillers:
+                filler.close()
+
+    run(story)
+
+
+def test_cancelled_request_leaves_the_connection_usable(mp: Interpreter) -> None:
+    async def story() -> None:
+        def answer(number: int, request: bytes) -> list[bytes | float]:
+            return [0.3, good_answer(request, 99)] if number == 1 else [good_answer(request, number)]
+
+        async with raw_server(answer) as port, tcp_client(mp, port) as client:
+            message = {"cancel": ["read_registers", 1, 0, 1, 3], "after_ms": 50}
+            assert await client.ask(message) == "cancelled"
+            assert await client.ask(["read_registers", 1, 0, 1, 3]) == [2]
+            counters = await client.ask({"count": 1})
+            assert (counters["late"], counters["timeouts"], counters["reconnects"]) == (1, 0, 1)
+
+    run(story)
+
+
+def test_cancelled_request_leaves_the_serial_line_usable(mp64: Interpreter) -> None:
+    async def story() -> None:
+        async with wire(9600) as line, serial_servers(line, 1), rtu_client(mp64, line) as client:
+            for after_ms in (0, 3, 8, 15):
+                message = {"cancel": ["read_registers", 1, 0, 20, 3], "after_ms": after_ms}
+                assert await client.ask(message) == "cancelled"
+                assert await client.ask(["read_registers", 1, 5, 2, 3]) == [1005, 1006]
+
+    run(story)
+
+
 def test_retries_are_made_and_then_it_gives_up(mp64: Interpreter) -> None:
     async def story() -> None:
         seen: list[int] = []
@@ -313,6 +360,26 @@ def test_noisy_serial_line_costs_retries_and_no_wrong_value(mp: Interpreter) -> 
                 assert await client.ask(["read_registers", 3, i, 4, 3]) == [3000 + i + k for k in range(4)]
             counters = await client.ask({"count": 1})
             assert counters["crc_errors"] >= 8 and counters["rejected"] >= 4 and counters["late"] >= 2, counters
+
+    run(story)
+
+
+def test_line_that_is_never_silent_is_reported_and_used_again_when_it_is(mp64: Interpreter) -> None:
+    async def story() -> None:
+        async with wire() as line, serial_servers(line, 1), rtu_client(mp64, line, retries=0) as client:
+
+            async def babble() -> None:
+                while True:
+                    line.inject(b"\x55\x03\xaa", sender=0)
+                    await asyncio.sleep(0.001)
+
+            noise = asyncio.create_task(babble())
+            for _ in range(3):
+                answer = await client.ask(["read_registers", 1, 0, 1, 3])
+                assert answer["error"] in ("ModbusBadFrame", "ModbusTimeout")
+            noise.cancel()
+            await asyncio.sleep(0.1)
+            assert await client.ask(["read_registers", 1, 0, 1, 3]) == [1000]
 
     run(story)
 

@@ -50,6 +50,8 @@ class RtuClient(Client):
         self._broadcast_ms = broadcast_ms
         self._rx = bytearray(_RX_SIZE)
         self._have = 0
+        self._owed = False  # an answer may still come, until _owed_until, to a request that was given up
+        self._owed_until = 0
         self._quiet = {}  # unit -> [time-outs in a row, when it may be asked again, length of the next pause]
 
     async def run(self) -> None:
@@ -73,17 +75,19 @@ class RtuClient(Client):
         frame[PDU + length + 1] = crc >> 8
         await self._clear_line()
         self.count.frames += 1
-        line = self.line
-        try:
-            line.send(frame, UNIT, length + 3)
-            while not line.sent():
-                await asyncio.sleep_ms(line.sending_ms())
-        finally:
-            line.receiving()
+        self._owed_until = time.ticks_add(time.ticks_ms(), self.timeout_ms)
+        self._owed = True
+        await self._send(frame, length + 3)
         if unit == 0:
             await asyncio.sleep_ms(self._broadcast_ms)
+            self._owed = False
             return 0
-        got = await self._listen(slot, unit, frame[PDU])
+        try:
+            got = await self._listen(slot, unit, frame[PDU])
+        except ModbusBadFrame:
+            self._owed = False
+            raise
+        self._owed = False
         if got == 0:
             self._unanswered(unit)
         self._quiet.pop(unit, None)
@@ -105,8 +109,31 @@ class RtuClient(Client):
         self.count.timeouts += 1
         raise ModbusTimeout("unit %d: no answer in %d ms" % (unit, self.timeout_ms))
 
+    async def _send(self, frame, length: int) -> None:
+        line = self.line
+        try:
+            line.send(frame, UNIT, length)
+            while not line.sent():
+                await asyncio.sleep_ms(line.sending_ms())
+        finally:
+            line.receiving()
+
+    async def _let_pass(self) -> None:
+        """A request was cancelled half-way: let its answer pass before anybody else is asked."""
+        heard = False
+        while time.ticks_diff(self._owed_until, time.ticks_ms()) > 0:
+            if self.line.receive(self._rx, 0):
+                self.count.late += 1
+                heard = True
+            elif heard and self.line.silent_us() > self._gap_us:
+                break
+            await asyncio.sleep_ms(_NAP_MS)
+        self._owed = False
+
     async def _clear_line(self) -> None:
         """Throw away what came unasked, and wait until nobody is talking."""
+        if self._owed:
+            await self._let_pass()
         deadline = time.ticks_add(time.ticks_ms(), self.timeout_ms)
         while time.ticks_diff(time.ticks_ms(), deadline) < 0:
             if self.line.receive(self._rx, 0):
@@ -122,7 +149,8 @@ class RtuClient(Client):
     async def _listen(self, slot: Slot, unit: int, function: int) -> int:
         """Wait for the answer; its PDU's length, 0 if there was none.  Raises ModbusBadFrame for rubbish."""
         line = self.line
-        deadline = time.ticks_add(time.ticks_ms(), self.timeout_ms)
+        begun = time.ticks_ms()
+        longest_ms = self.timeout_ms + _RX_SIZE * line.char_us // 1000
         shortest_us = line.char_us * expected_length(slot.frame)
         eager = time.ticks_add(time.ticks_us(), shortest_us + _EAGER_US)
         await asyncio.sleep_ms(_whole_ms(shortest_us))
@@ -135,8 +163,10 @@ class RtuClient(Client):
                     return got
             elif self._have and line.silent_us() > self._gap_us:
                 return self._give_up(slot, unit, function)
-            elif time.ticks_diff(time.ticks_ms(), deadline) >= 0:
-                return self._give_up(slot, unit, function) if self._have else 0
+            elif self._have == 0 and time.ticks_diff(time.ticks_ms(), begun) >= self.timeout_ms:
+                return 0
+            if time.ticks_diff(time.ticks_ms(), begun) >= longest_ms:  # somebody never stops talking
+                return self._give_up(slot, unit, function)
             await asyncio.sleep_ms(self._nap(eager))
 
     def _nap(self, eager: int) -> int:
@@ -165,6 +195,10 @@ class RtuClient(Client):
                     if not final:
                         return 0
                 elif length and hot.crc16(rx, at, at + length) == 0:
+                    if not fits(slot.frame, rx, at):
+                        self.count.late += 1
+                        at += length
+                        continue
                     slot.intact = False
                     hot.move(rx, at + 1, length - 3, slot.frame, PDU)
                     if at:
@@ -198,6 +232,16 @@ def expected_length(frame) -> int:
     if function <= 2:
         return 5 + (count + 7) // 8
     return _SHORTEST
+
+
+def fits(frame, rx, at: int) -> bool:
+    """The answer at rx[at] is one to the request in `frame`, and not to an earlier one of the same function."""
+    function = rx[at + 1]
+    if function <= 4 or function == 23:
+        return rx[at + 2] == expected_length(frame) - 5
+    if function <= 22:
+        return rx[at + 2] == frame[PDU + 1] and rx[at + 3] == frame[PDU + 2]
+    return True
 
 
 def answer_length(rx, at: int, have: int) -> int:

@@ -75,6 +75,15 @@ async def obey(client, line):
         return await asyncio.gather(*[ask(client, request) for request in message["together"]])
     if "count" in message:
         return client.count.as_dict()
+    if "cancel" in message:
+        task = asyncio.create_task(ask(client, message["cancel"]))
+        await asyncio.sleep_ms(message["after_ms"])
+        task.cancel()
+        try:
+            await task
+        except asyncio.CancelledError:
+            return "cancelled"
+        return "too late"
     if "repeat" in message:
         return await repeat(client, message["request"], message["repeat"], message.get("pause_ms", 0))
     if "set" in message:
