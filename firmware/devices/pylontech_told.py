@@ -4,6 +4,7 @@
 the byte order, and return a dict of what is known.
 """
 
+
 def _text(data):
     return "".join([chr(byte) for byte in data if 32 <= byte < 127]).strip()
 
