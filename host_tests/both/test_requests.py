@@ -105,6 +105,21 @@ def test_a_manual_pause_survives_automatic_sources():
     assert plant.by() == "grid_service" and plant.command() == 30000
 
 
+def test_start_ends_a_pause_and_nothing_else():
+    plant = running()
+    ask(plant, "schedule", 20)
+    plant.pm.stop_operation()
+    plant.run(2)
+    plant.pm.start()
+    plant.run(2)
+    assert plant.command() == 20000
+    plant.pm.set_constant_power(7)
+    plant.run(2)
+    plant.pm.start()
+    plant.run(2)
+    assert plant.command() == 7000
+
+
 def test_a_pause_with_minutes_ends_by_itself():
     plant = running()
     ask(plant, "schedule", 20)

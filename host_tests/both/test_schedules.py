@@ -163,6 +163,23 @@ def test_idle_holds_still_against_the_optimiser():
     assert site.plant.command() == 20000
 
 
+def test_stopped_or_in_emergency_it_waits_and_started_again_it_goes_on_for_the_rest_of_its_window():
+    site = Site(0, 59)
+    site.pm.add_schedule(night_charge(duration_minutes=30))
+    for halt, again in ((site.pm.stop, lambda: None), (site.pm.emergency_shutdown, site.pm.reset_emergency)):
+        site.seconds(120)
+        assert site.plant.command() == -40000
+        halt()
+        site.seconds(60)
+        assert site.plant.command() == 0 and site.pm.claims() == []
+        again()
+        site.pm.start()
+        site.seconds(10)
+        assert site.plant.command() == -40000 and site.plant.by() == "schedule"
+    site.seconds(1500)
+    assert site.plant.command() == 0, "no longer than its window"
+
+
 def test_disabling_scheduling_ends_a_run_and_enabling_resumes_it():
     site = Site(0, 59)
     site.pm.add_schedule(night_charge())
