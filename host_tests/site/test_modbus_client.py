@@ -377,7 +377,8 @@ def test_line_full_of_noise_gives_errors_or_the_truth_and_is_used_again_when_it_
             for _ in range(8):
                 answer = await client.ask(["read_registers", 1, 0, 1, 3])
                 assert answer == [1000] or answer["error"] in ("ModbusBadFrame", "ModbusTimeout")
-            assert (await client.ask({"count": 1}))["last_error"]
+            counters = await client.ask({"count": 1})
+            assert counters["last_error"] or counters["late"] > 2, counters
             noise.cancel()
             await asyncio.sleep(0.1)
             assert await client.ask(["read_registers", 1, 0, 1, 3]) == [1000]
