@@ -2,10 +2,10 @@
 
 `const` in MicroPython reaches no further than its own file: from outside, `im.CMD_P` is two dictionary look-ups in the
 cycle, and every name costs RAM.  So for .mpy files the build does what the compiler does inside a file: a public
-`NAME = const(number)` of a firmware module is replaced by the number wherever another firmware file uses it.  image.py,
-whose names are many, loses them too; a driver copied to the board as source still finds them, because image.mpy
-fetches image_names.mpy the moment somebody asks for a name.  Tables of configuration rows become files beside the
-module, read when a configuration is checked.
+`NAME = const(number)` is replaced by the number wherever another file uses it.  A module with many such names, as
+image.py, loses them too; a driver copied to the board as source still finds them, because image.mpy fetches
+image_names.mpy the moment somebody asks for a name.  Tables of configuration rows become files beside the module, read
+when a configuration is checked.
 """
 
 from __future__ import annotations
@@ -21,25 +21,29 @@ from pathlib import Path
 from tools.shorten import shorten
 
 _CONST = re.compile(r"^([A-Z][A-Z0-9_]*) = const\((-?\d+|-?0x[0-9A-Fa-f]+)\)", re.M)
-IMAGE = Path("firmware/image.py")
-IMAGE_NAMES = Path("firmware/image_names.py")
+_TREES = ("firmware", "lib")
+_MANY = 8  # from so many constants on, keeping their names apart costs less than keeping them in the module
 _ASK = '''
 
 def __getattr__(name):
-    from firmware import image_names
-
-    return getattr(image_names, name)
+    return getattr(__import__("{names}", None, None, (name,)), name)
 '''
+
+
+def _module(relative: Path) -> str:
+    """What the board imports a file as: firmware/x.py is firmware.x, lib/modbus/__init__.py is modbus."""
+    parts = relative.with_suffix("").parts
+    return ".".join(part for part in parts if part not in ("lib", "__init__"))
 
 
 @cache
 def _constants(root: Path) -> dict[str, dict[str, int]]:
-    """Every firmware module's public numbered constants."""
+    """Every module's public numbered constants."""
     found = {}
-    for path in sorted((root / "firmware").glob("*.py")):
+    for path in sorted(path for tree in _TREES for path in (root / tree).rglob("*.py")):
         numbers = {name: int(value, 0) for name, value in _CONST.findall(path.read_text())}
         if numbers:
-            found[f"firmware.{path.stem}"] = numbers
+            found[_module(path.relative_to(root))] = numbers
     return found
 
 
@@ -49,16 +53,17 @@ def _uses(tree: ast.Module, known: dict[str, dict[str, int]]) -> tuple[dict[str,
     names: dict[str, int] = {}
     statements: list[ast.ImportFrom] = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module == "firmware":
-            for alias in node.names:
-                if f"firmware.{alias.name}" in known:
-                    modules[alias.asname or alias.name] = f"firmware.{alias.name}"
-        elif isinstance(node, ast.ImportFrom) and node.module in known:
-            numbers = known[node.module]
+        if isinstance(node, ast.Import):
+            modules.update({alias.asname or alias.name: alias.name for alias in node.names if alias.name in known})
+        elif isinstance(node, ast.ImportFrom):
+            numbers = known.get(node.module or "", {})
             wanted = {alias.asname or alias.name: numbers[alias.name] for alias in node.names if alias.name in numbers}
             if wanted:
                 names.update(wanted)
                 statements.append(node)
+            for alias in node.names:
+                if f"{node.module}.{alias.name}" in known:
+                    modules[alias.asname or alias.name] = f"{node.module}.{alias.name}"
     return modules, names, statements
 
 
@@ -99,11 +104,21 @@ def inline(source: str, root: Path) -> str:
     return "".join(lines)
 
 
-def _without_names(source: str) -> str:
-    """image.py with its constants private, so that the compiler keeps no names, and the way back to them."""
-    numbers = [name for name, _ in _CONST.findall(source)]
-    private = re.sub(r"(?<![\w.])(" + "|".join(numbers) + r")\b", r"_\1", source)
-    return private + _ASK
+def take_names(source: str, relative: Path) -> tuple[str, dict[Path, str]]:
+    """`source` with its many constants private, so that the compiler keeps no names, and the file to find them in."""
+    constants = _CONST.findall(source)
+    if len(constants) < _MANY or relative.stem == "__init__":  # in a package, names are also asked for to find its files
+        return source, {}
+    numbers = {name for name, _ in constants}
+    lines = source.splitlines(keepends=True)
+    tokens = [t for t in tokenize.generate_tokens(io.StringIO(source).readline) if t.type not in (tokenize.NL, tokenize.COMMENT)]
+    for i in reversed(range(len(tokens))):
+        if tokens[i].type == tokenize.NAME and tokens[i].string in numbers and (not i or tokens[i - 1].string != "."):
+            row, column = tokens[i].start
+            lines[row - 1] = lines[row - 1][:column] + "_" + lines[row - 1][column:]
+    path = relative.with_name(relative.stem + "_names.py")
+    names = "".join(f"{name} = {number}\n" for name, number in constants)
+    return "".join(lines) + _ASK.format(names=_module(path)), {path: names}
 
 
 def _row_tables(tree: ast.Module) -> list[ast.Assign]:
@@ -150,10 +165,7 @@ def take_rows(source: str, relative: Path) -> tuple[str, dict[Path, str]]:
 
 def for_board(root: Path, relative: Path) -> dict[Path, str]:
     """What one file of the tree becomes on the board, by path: .py sources to cross-compile, and files as they are."""
-    source = (root / relative).read_text()
-    if relative == IMAGE:
-        return {IMAGE: shorten(_without_names(source), root), IMAGE_NAMES: source}
-    if relative.parts[0] == "firmware":
-        text, files = take_rows(inline(source, root), relative)
-        return {relative: shorten(text, root), **files}
-    return {relative: shorten(source, root)}
+    text = inline((root / relative).read_text(), root)
+    text, rows = take_rows(text, relative)
+    text, names = take_names(text, relative)
+    return {relative: shorten(text, root), **rows, **names}

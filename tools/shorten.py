@@ -23,8 +23,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 TREES = ("firmware", "lib")
+LOOKERS = ("tools/onboard", "host_tests/mp", "host_tests/site")  # what they ask a board for by name stays as it is
 _PRIVATE = re.compile(r"_[A-Za-z][A-Za-z0-9_]*")
 _CONST = re.compile(r"^(_[A-Za-z0-9_]+) = const\(", re.M)  # the compiler keeps no name of these, short or long
+_LOOK = re.compile(r"(?<!self)\.(_[A-Za-z]\w*)")
 _FRAME = re.compile(r'File "(?P<file>[\w/]+\.py)", line \d+, in (?P<name>\w+)')
 
 
@@ -96,6 +98,7 @@ def short_names(root: Path) -> dict[str, str]:
     trees = {path: ast.parse(source) for path, source in sources.items()}
     kept = set().union(*(_foreign(tree) for tree in trees.values()))
     kept.update(name for source in sources.values() for name in _CONST.findall(source))
+    kept.update(name for tree in LOOKERS for path in (root / tree).rglob("*.py") for name in _LOOK.findall(path.read_text()))
     made = set().union(*(_defined(tree) for tree in trees.values()))
     family_of = _families(trees)
     users: dict[str, set[Path]] = {}  # name -> the families that use it

@@ -45,9 +45,9 @@ class Console:
         self.names["restore_site"] = self.restore_site
         if app.site.clock is not None:
             self.names["ScheduleEntry"] = firmware.ScheduleEntry
-        for name in dir(firmware):
+        for name, value in firmware.__dict__.items():  # dir() would ask the module for every name there is
             if name[0].isupper():
-                self.names[name] = getattr(firmware, name)
+                self.names[name] = value
 
     def monitor(self, ms: int) -> None:
         """Print the state as one JSON line every ms (100 to 60000); 0 ends it."""
