@@ -1,0 +1,41 @@
+"""Setting up: versions are pinned exactly and completely, and a missing python3-venv is said with the way to get it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tools import setup_host
+
+
+def pins(lines: list[str]) -> dict[str, str]:
+    """name -> version, names as pip compares them."""
+    found = {}
+    for line in lines:
+        match = re.fullmatch(r"([A-Za-z0-9._-]+)==([0-9][^ ]*)", line.strip())
+        assert match, f"{line!r} pins no exact version"
+        found[re.sub(r"[-_.]+", "-", match[1]).lower()] = match[2]
+    return found
+
+
+@pytest.mark.parametrize("group", ["host", "stubs"])
+def test_the_lock_file_has_every_direct_pin_at_the_same_version(group: str) -> None:
+    host, stubs = setup_host.locked()
+    text = host if group == "host" else stubs
+    locked = pins([line for line in text.splitlines() if line.strip() and not line.startswith("#")])
+    for name, version in pins(setup_host.direct(group)).items():
+        assert locked.get(name) == version, f"{name}: pyproject.toml says {version}; run `make lock`"
+
+
+def test_a_python_without_venv_is_told_which_package_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    python = tmp_path / "python3"
+    python.write_text("#!/bin/bash\necho 'ensurepip is not available' >&2; exit 1\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(setup_host.sys, "executable", str(python))
+    with pytest.raises(SystemExit):
+        setup_host.create_venv(tmp_path / "venv")
+    said = capsys.readouterr().err
+    assert "apt-get install python3-venv" in said and "ensurepip is not available" in said
+    assert not (tmp_path / "venv").exists()
