@@ -64,6 +64,7 @@ def tcp_client(mp: Interpreter, port: int, **options: Any) -> contextlib.Abstrac
 
 @contextlib.asynccontextmanager
 async def rtu_client(mp: Interpreter, line: Wire, **options: Any) -> AsyncIterator[BoardProcess]:
+    options.setdefault("timeout_ms", 1500)  # the machine may be busy
     setup = {"uart": 1, "baudrate": 115200, "options": options}
     async with board_process(mp, "modbus_asker.py", setup, {"SIM_UART1": line.add()}) as board:
         yield board

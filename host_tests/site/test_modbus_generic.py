@@ -119,10 +119,9 @@ def test_command_is_written_scaled_and_cut_off_towards_zero(mp: Interpreter) -> 
         async with driver(mp, box) as one:
             await one.command(12349)
             await one.until(lambda: [0x10000 - 1234, 0xFFFF] in box.written(202))
-            assert box.written(200)[-1] == [9]
-            assert box.written(206)[0] == [77]
+            await one.until(lambda: box.written(200)[-1:] == [[9]] and box.written(206)[:1] == [[77]])
             await one.command(-12349, run=0)
-            await one.until(lambda: box.written(200)[-1] == [5] and box.written(202)[-1] == [0, 0])
+            await one.until(lambda: box.written(200)[-1:] == [[5]] and box.written(202)[-1:] == [[0, 0]])
             await one.until(lambda: len(box.written(207)) >= 3)
             beats = [values[0] for values in box.written(207)]
             assert beats == sorted(set(beats))
