@@ -103,14 +103,14 @@ class Era:
         has = im.HAS_BMS | im.HAS_PCS | im.HAS_IO | (im.HAS_METER if meter else 0)
         self.period_ms = cycle_ms or self.rng.choice((20, 50, 50, 100, 200, 500, 1000, 1000))
         power["cycle_ms"] = self.period_ms
+        # the clock wraps somewhere in the era's first half
+        self.ticks = _TICKS - self.rng.randrange(ERA_CYCLES // 2 * self.period_ms)
         self.manager = PowerManager(PowerConfig(**power), None, has)
         self.site = VirtualSite(self.manager.image, power, self.rng.randrange(1 << 30), meter, **options)
         self.site.auditor = NoAuditor()  # type: ignore[assignment]
         self.wire = Wire(self.manager.image)
         self.watch = Watch(self.manager, self.site, has)
-        self.chaos = Chaos(self.manager, self.site, self.wire, self.watch, self.rng)
-        # the clock wraps somewhere in the era's first half
-        self.ticks = _TICKS - self.rng.randrange(ERA_CYCLES // 2 * self.period_ms)
+        self.chaos = Chaos(self.manager, self.site, self.wire, self.watch, self.rng, self.ticks)
         self.manager.start()
         self.acts = 0
         self.lied_ms = AFTER_LIES_MS
@@ -168,7 +168,7 @@ class Era:
             else:
                 dt = self._length()
         if n & 15 == 0:
-            chaos.tick(n)
+            chaos.tick(n, self.ticks)
             while self.manager.events.dispatch():
                 pass
         if dt > _STEP_MS:

@@ -4,12 +4,16 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from posixtz import PosixTZ
+
 from firmware import image as im
 from firmware.charging import ChargeParams
+from firmware.clock import Clock
 from firmware.discharging import DischargeParams
 from firmware.errors import PowerError
 from firmware.events import Event
 from firmware.modes import Mode
+from firmware.schedule_entry import ScheduleEntry
 from tools.simsite.virtual import VirtualSite
 from tools.virtual.invariants import Broken, Watch
 from tools.virtual.wire import GROUPS, PLAUSIBLE, Wire
@@ -26,13 +30,15 @@ _MISLEADING = (
 _PCS_LIES = ("pcs_silent", "pcs_frozen")
 _USUAL = {"temperature": 25.0, "grid_hz": 50.0, "grid_v": 400.0}
 _UNUSUAL = {"temperature": (-25.0, 65.0), "grid_hz": (46.0, 53.0), "grid_v": (300.0, 500.0)}
+_ZONE = "CET-1CEST,M3.5.0,M10.5.0/3"
+_DAYS = ("2026-03-29 01:45", "2026-10-25 02:30", "2026-12-31 23:40", "2027-02-28 23:50", "2026-11-22 12:00")
 _SOURCES = ("remote", "grid_service", "schedule", "optimiser")
 
 
 class Chaos:
     """One site's bad days.  `act` does one thing; `tick` ends what has lasted long enough."""
 
-    def __init__(self, manager: Any, site: VirtualSite, wire: Wire, watch: Watch, rng: random.Random) -> None:
+    def __init__(self, manager: Any, site: VirtualSite, wire: Wire, watch: Watch, rng: random.Random, ticks: int) -> None:
         self.manager = manager
         self.site = site
         self.wire = wire
@@ -44,12 +50,15 @@ class Chaos:
         self.misleading = False
         self.pcs_lies = False
         self._ends: list[tuple[int, str]] = []
+        manager.clock = Clock(PosixTZ(_ZONE), ticks)
+        if rng.random() < 0.8:  # else never set: no schedule may run
+            manager.clock.set_text(rng.choice(_DAYS))
         manager.register_callback(Event.ALL, self._heard, None)
         self._api: tuple[tuple[int, Callable[[], str]], ...] = (
             (5, self._start), (1, self._stop), (3, self._set_mode), (8, self._start_charging), (8, self._start_discharging),
             (10, self._constant_power), (2, self._stop_operation), (2, self._resume), (6, self._claim), (2, self._release),
             (4, self._charge_params), (4, self._discharge_params), (2, self._service), (1, self._emergency), (6, self._reset),
-            (1, self._grid_connection), (1, self._power_limits), (2, self._curtail), (2, self._look),
+            (1, self._grid_connection), (1, self._power_limits), (2, self._curtail), (2, self._look), (6, self._schedule),
         )  # fmt: skip
         self._api_weights = [weight for weight, _ in self._api]
 
@@ -71,8 +80,10 @@ class Chaos:
         else:
             self._fault(cycle)
 
-    def tick(self, cycle: int) -> None:
-        """End the faults that are over."""
+    def tick(self, cycle: int, ticks: int) -> None:
+        """End the faults that are over; what the application does once a second."""
+        self.manager.clock.tick(ticks)
+        self.manager.run_schedule()
         for end in [end for end in self._ends if end[0] <= cycle]:
             self._ends.remove(end)
             self._note(f"{end[1]} ends")
@@ -233,6 +244,31 @@ class Chaos:
         limits = [self.rng.choice((None, 0.0, self.rng.uniform(-1.0, 120.0))) for _ in range(2)]
         self.manager.curtail(*limits)
         return f"curtail({limits[0]}, {limits[1]})"
+
+    def _schedule(self) -> str:
+        rng, manager = self.rng, self.manager
+        kind = rng.random()
+        if kind < 0.6:
+            minute = manager.clock.local()[1] // 60 + rng.randrange(-5, 20)
+            mode = rng.choice((1, 2, 2, 3, 3, 4))
+            kw = {2: -rng.uniform(0.0, 110.0), 3: rng.uniform(0.0, 110.0)}.get(mode, 0.0)
+            given = {
+                "hour": minute // 60 % 24, "minute": minute % 60, "mode": mode, "power_setpoint": kw,
+                "duration_minutes": rng.choice((1, 2, 10, 1440, 1441)), "repeat": rng.random() < 0.5,
+            }  # fmt: skip
+            manager.add_schedule(ScheduleEntry(**given))
+            return f"add_schedule({given})"
+        if kind < 0.8:
+            number = rng.randrange(17)
+            manager.delete_schedule(number)
+            return f"delete_schedule({number})"
+        if kind < 0.9:
+            text = rng.choice(_DAYS)
+            manager.clock.set_text(text)
+            return f"the clock is set to {text}"
+        on = rng.random() < 0.8
+        manager.enable_scheduling(on)
+        return f"enable_scheduling({on})"
 
     def _look(self) -> str:
         manager = self.manager
