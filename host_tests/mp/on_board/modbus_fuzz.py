@@ -281,21 +281,36 @@ async def fuzz_tcp_client(times, out):
     assert out[0] == 0
 
 
+async def round_of_100(out):
+    fuzz_tcp_server(40)
+    fuzz_rtu_server(40)
+    await fuzz_rtu_client(10, out)
+    await fuzz_tcp_client(10, out)
+
+
+async def least_heap(out):
+    """What the heap holds; the least of five looks, as an old pointer on the stack may keep some rubbish for a while."""
+    least = None
+    for _ in range(5):
+        await round_of_100(out)
+        gc.collect()
+        now = gc.mem_alloc()
+        least = now if least is None or now < least else least
+    return least
+
+
 async def main():
     out = array("H", bytes(250))
     done = 0
     start = None
     while done < frames:
-        fuzz_tcp_server(40)
-        fuzz_rtu_server(40)
-        await fuzz_rtu_client(10, out)
-        await fuzz_tcp_client(10, out)
+        await round_of_100(out)
         done += 100
         if start is None and done >= frames // 10:
-            gc.collect()
-            start = gc.mem_alloc()
-    gc.collect()
-    report = {"frames": done, "grown": gc.mem_alloc() - start, "tcp": server.count.as_dict(), "rtu": slave.count.as_dict()}
+            start = await least_heap(out)
+            done += 500
+    grown = await least_heap(out) - start
+    report = {"frames": done, "grown": grown, "tcp": server.count.as_dict(), "rtu": slave.count.as_dict()}
     print(json.dumps(report))
 
 
