@@ -225,12 +225,16 @@ class Board:
         On a chip they are C in flash and take nothing, so this comes on top of the heap that the firmware may have.
         Measured with the same interpreter and the same files, not guessed.
         """
+        controllers = [name for name in self.env if name.startswith("SIM_CAN")]
         script = (
             f"import gc, sys; sys.path[:] = [{str(self._rom)!r}, '.frozen']; gc.collect(); before = gc.mem_alloc()\n"
-            "import machine, esp32, network; machine.Pin; machine.WDT; machine.CAN\n"
+            "import machine, esp32, network; machine.Pin; machine.WDT; machine.CAN; machine.RTC\n"
+            f"controllers = [machine.CAN(int(name[7:])) for name in {controllers!r}]\n"
             "gc.collect(); print(gc.mem_alloc() - before)"
         )
-        done = subprocess.run([*self.interpreter.command, "-c", script], capture_output=True, text=True, timeout=20, check=True)
+        done = subprocess.run(
+            [*self.interpreter.command, "-c", script], capture_output=True, text=True, timeout=20, check=True, env=self.env
+        )
         self.chip_bytes = int(done.stdout)
         return self.chip_bytes
 
