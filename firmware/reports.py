@@ -77,6 +77,7 @@ def stats(now, par, config) -> dict:
         "soc": _scaled(now[im.SOC], 100),
         "soh": _scaled(now[im.BMS_SOH], 100),
         "temperature": _scaled(now[im.BMS_TEMP], 10),
+        "balancing": now[im.CMD_BALANCE] == 1 or (now[im.BMS_REQUESTS] > 0 and now[im.BMS_REQUESTS] & im.BMS_REQ_BALANCE != 0),
         "cell_max": _scaled(now[im.CELL_V_MAX], 1000),
         "cell_min": _scaled(now[im.CELL_V_MIN], 1000),
         "dc_bus_voltage": _scaled(now[im.PCS_DC_V], 10),

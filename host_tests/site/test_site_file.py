@@ -97,3 +97,7 @@ def test_a_broken_file_is_safe_standby_names_the_fault_and_offers_the_version_be
             await site.stop()
 
     asyncio.run(run())
+
+
+def test_the_example_of_the_docs_is_good() -> None:
+    assert errors_in(json.loads((ROOT / "docs" / "site.example.json").read_text())) == []
