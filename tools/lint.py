@@ -14,7 +14,7 @@ NOT_OURS = (
     (r"^\.cache/", "the stubs' own flaws"),
     (r"_Ticks", "the stubs make ticks an opaque type; here they are ints, as the language has them"),
     (r'"ptr(8|16|32)"', "viper takes any buffer for a pointer; the stubs want a cast at every call"),
-    (r'"None" has no attribute', "attributes and list slots start as None: see mypy-board.ini"),
+    (r'"None" has no attribute|Value of type "None"|Cannot determine type of "_', "attributes and list slots start as None: see mypy-board.ini"),
     (r'has no attribute "_\w+"', "a base class leaves its hooks to its back ends: abstract methods would cost heap"),
     (r'__setitem__" of "list" matches argument', "a list of None is preallocated, then filled"),
     (r'"(PowerConfig|ChargeParams|DischargeParams|Stats)" has no attribute', "fields are made from their tables"),
