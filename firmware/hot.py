@@ -91,6 +91,8 @@ _WORST_P = const(110)
 _COMMANDS = const(111)
 _FLOW_PATHS = const(113)
 _SOC_JUMP = const(114)
+_NET_LOW = const(115)
+_NET_HIGH = const(116)
 _LIMIT_ROWS_DIS = const(120)
 _PAR_P_CHG = const(0)
 _PAR_P_DIS = const(1)
@@ -323,7 +325,12 @@ def count_soc(img: ptr32, par: ptr32):
 
 @micropython.viper
 def site_power(img: ptr32, par: ptr32):
-    """What the site takes without the battery (NET_P), its load, and whether the grid is there."""
+    """What the site takes without the battery (NET_P), its load, and whether the grid is there.
+
+    NET_P is made when the meter speaks and held until it speaks again: between, the inverter's power moves and the
+    meter's would not.  Even so the two are never of the same instant, and a limit that followed each difference
+    would swing for ever; NET_LOW and NET_HIGH take the bad news at once and a quarter of the good at a time.
+    """
     one = 1
     b = one << 30
     m = b + _RANGE
@@ -338,10 +345,27 @@ def site_power(img: ptr32, par: ptr32):
     if pcs == none:
         pcs = 0
     if meter_ok and meter != none:
-        img[_NET_P] = meter + pcs
-        img[_LOAD_P] = meter + pcs + pv
+        net = ((img[_NET_P] + b) & m) - b
+        if img[_AGE + _SEQ_METER] == 0 or net == none:
+            net = meter + pcs
+            low = ((img[_NET_LOW] + b) & m) - b
+            high = ((img[_NET_HIGH] + b) & m) - b
+            if low == none or net < low:
+                low = net
+            else:
+                low += (net - low + 3) // 4
+            if high == none or net > high:
+                high = net
+            else:
+                high -= (high - net + 3) // 4
+            img[_NET_P] = net
+            img[_NET_LOW] = low
+            img[_NET_HIGH] = high
+        img[_LOAD_P] = net + pv
     else:
         img[_NET_P] = none
+        img[_NET_LOW] = none
+        img[_NET_HIGH] = none
         img[_LOAD_P] = none
     seen = 0
     ok = 1
@@ -566,7 +590,9 @@ def limit_site(img: ptr32, par: ptr32, chg: int):
     # grid connection and export: flows.Grid 0 ISOLATED, 1 BACKUP, 2 INTERACTIVE, 3 EXPORT
     kind = par[_PAR_GRID_TYPE]
     grid = img[_GRID_OK]
-    net = ((img[_NET_P] + b) & m) - b
+    net = ((img[_NET_LOW + chg] + b) & m) - b
+    if grid == 0:
+        net = ((img[_NET_P] + b) & m) - b  # an island's load and surplus are there already: nothing to smooth
     p = _RANGE
     q = _RANGE
     blind = 0  # a row needs the meter and there is none to read

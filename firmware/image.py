@@ -119,6 +119,8 @@ COMMANDS = const(111)  #      count     commands that differed from the one befo
 OPEN_MS = const(112)  #       ms        how long the contactors have been wanted open while closed
 FLOW_PATHS = const(113)  #    bits      flows.PATHS that carry power
 SOC_JUMP = const(114)  #      0.01 %    how far the BMS's SoC moved in this cycle, if more than a step
+NET_LOW = const(115)  #       W         NET_P for the discharge limit: falls at once, rises smoothed
+NET_HIGH = const(116)  #      W         NET_P for the charge limit: rises at once, falls smoothed
 LIMIT_ROWS_DIS = const(120)  # W        one slot per row of the limit list, discharge (16 slots)
 LIMIT_ROWS_CHG = const(136)  # W        one slot per row of the limit list, charge (16 slots)
 N_SLOTS = const(152)  #       count     length of Image.now
@@ -234,7 +236,7 @@ class Image:
             self.now[slot] = self.inp[slot]
         for slot in range(9):
             self.now[AGE + slot] = AGE_NEVER
-        for slot in (SOC, SOC_LOW, SOC_HIGH, SOC_SAID, NET_P, LOAD_P):
+        for slot in (SOC, SOC_LOW, SOC_HIGH, SOC_SAID, NET_P, NET_LOW, NET_HIGH, LOAD_P):
             self.now[slot] = NO_VALUE
 
     def heard(self, seq_slot: int) -> None:

@@ -9,8 +9,8 @@ NO_METER = ALL & ~im.HAS_METER & ~im.HAS_PV
 
 
 def limits(plant):
-    """(discharge kW, charge kW) after the ramp could follow."""
-    plant.cycles(2)
+    """(discharge kW, charge kW) once they have risen to where they go."""
+    plant.run(3)
     stats = plant.pm.stats()
     return stats["limit_discharge"], stats["limit_charge"]
 
@@ -235,3 +235,87 @@ def test_a_flow_of_a_moment_is_no_event():
         plant.load = 0
         plant.cycles(2)
     assert plant.events("FLOW_CHANGE") == before
+
+
+# ---- stability: meter and inverter are never read at the same instant --------------------------------------
+
+
+class LateMeter:
+    """A site whose inverter answers with a time constant and whose readings come late and in rhythms of their own."""
+
+    def __init__(self, plant, meter_late, pcs_late, pcs_tau_s, pcs_every, meter_every):
+        self.plant = plant
+        self.late = (pcs_late, meter_late)
+        self.every = (pcs_every, meter_every)
+        self.tau_s = pcs_tau_s
+        self.true = []  # W of the inverter, cycle by cycle
+        plant.follows = False
+
+    def cycles(self, count):
+        """Run; the commands and the true exports of those cycles."""
+        plant = self.plant
+        commands, exports = [], []
+        for _ in range(count):
+            last = self.true[-1] if self.true else 0
+            wanted = plant.command()
+            self.true.append(last + int((wanted - last) * min(1, 0.05 / self.tau_s)) if self.tau_s else wanted)
+            k = len(self.true) - 1
+            for i, group in enumerate((im.SEQ_PCS, im.SEQ_METER)):
+                seen = self.true[max(0, k - self.late[i])]
+                plant.silent.add(group)
+                if k % self.every[i] == i % self.every[i]:
+                    plant.silent.remove(group)
+                    slot = im.METER_P if i else im.PCS_P
+                    plant.force[slot] = plant.load - plant.pv - seen if i else seen
+            plant.cycle()
+            commands.append(plant.command())
+            exports.append(self.true[-1] - plant.load + plant.pv)
+        return commands, exports
+
+
+RHYTHMS = (  # cycles the meter is late, the inverter is late, inverter's time constant s, cycles between readings of each
+    (1, 0, 0, 1, 1),
+    (2, 0, 0, 1, 1),
+    (0, 2, 0, 1, 1),
+    (2, 2, 0.1, 2, 2),
+    (0, 0, 0, 2, 10),
+    (2, 0, 0.1, 2, 10),
+    (1, 1, 0.3, 10, 2),
+)
+
+
+def test_the_export_limit_does_not_swing_however_late_the_meter_is():
+    for rhythm in RHYTHMS:
+        plant = site(Grid.INTERACTIVE, load=10000, allow_grid_export=False)
+        late = LateMeter(plant, *rhythm)
+        plant.pm.set_constant_power(50)
+        commands, exports = late.cycles(400)
+        swing = max(commands[250:]) - min(commands[250:])
+        assert swing < 100 and abs(commands[-1] - 10000) < 100, "%r: swings by %d W at %d W" % (rhythm, swing, commands[-1])
+        over = len([watts for watts in exports if watts > 500])
+        assert over <= 12, "%r: exported for %d cycles, up to %d W" % (rhythm, over, max(exports))
+        assert plant.faults() == []
+
+
+def test_a_surplus_is_charged_without_swinging_and_never_with_the_grids_power():
+    for rhythm in RHYTHMS:
+        plant = site(Grid.INTERACTIVE, load=0, pv=30000, allow_grid_charging=False)
+        late = LateMeter(plant, *rhythm)
+        plant.pm.set_constant_power(-50)
+        commands, exports = late.cycles(400)
+        swing = max(commands[250:]) - min(commands[250:])
+        assert swing < 100 and abs(commands[-1] + 30000) < 100, "%r: swings by %d W at %d W" % (rhythm, swing, commands[-1])
+        over = len([watts for watts in exports if watts < -500])
+        assert over <= 12, "%r: imported for %d cycles, up to %d W" % (rhythm, over, -min(exports))
+
+
+def test_a_load_that_goes_takes_the_power_along_whatever_the_rhythm():
+    for rhythm in RHYTHMS[:4]:
+        plant = site(Grid.INTERACTIVE, load=60000, allow_grid_export=False)
+        late = LateMeter(plant, *rhythm)
+        plant.pm.set_constant_power(50)
+        late.cycles(200)
+        assert plant.command() == 50000
+        plant.load = 10000
+        commands, _ = late.cycles(6)  # two cycles from the reading on, which is up to four late
+        assert min(commands) <= 10000 and commands[-1] <= 12000, "%r: %r" % (rhythm, commands)

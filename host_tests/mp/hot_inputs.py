@@ -36,7 +36,7 @@ RANGES: tuple[tuple[str, int, int, bool], ...] = (
     (r"PCS_P$|PCS_SETPOINT|PCS_DC_P|PCS_Q", -1_500_000, 1_500_000, True),
     (r"METER_P", -3_000_000, 3_000_000, True),
     (r"PV_P", 0, 2_000_000, True),
-    (r"NET_P|LOAD_P", -5_000_000, 5_000_000, True),
+    (r"NET_P|NET_LOW|NET_HIGH|LOAD_P", -5_000_000, 5_000_000, True),
     (r"PCS_V|METER_V", 0, 12000, True),
     (r"_HZ", 0, 70000, True),
     (r"PCS_|METER_", 0, 32767, True),
