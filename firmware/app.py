@@ -9,6 +9,7 @@ import gc
 import sys
 import time
 
+import rare
 import watchdog
 from micropython import const
 from unload import unload
@@ -79,12 +80,10 @@ class App:
         self._coroutines: list = []  # of async callbacks, handed over by their thread
         self._seen = {"control": 0, "house": 0}
         self.restarts: dict = {}
-        self.timeline = self._timeline()
+        self.timeline = None if self.site.clock is None or self.site.errors else self._timeline()
 
-    def _timeline(self):
-        """Clock, schedules and records, if the site wants them."""
-        if self.site.clock is None or self.site.errors:
-            return None
+    def _timeline(self):  # rare
+        """Clock, schedules and records, for a site that wants them."""
         from firmware.timeline import Timeline
 
         try:
@@ -102,6 +101,7 @@ class App:
         """Run until Ctrl-C, then leave the outputs safe."""
         for name in _BOOT_ONLY:
             unload(name)
+        rare.release()
         gc.collect()
         try:
             asyncio.run(self._main())
@@ -151,7 +151,7 @@ class App:
             await asyncio.sleep_ms(wait)
 
     async def _house(self) -> None:
-        """What is due a few times a second: the emergency latch, callbacks."""
+        """What is due a few times a second: the emergency latch, callbacks, letting go of rare methods."""
         loop = asyncio.get_event_loop()
         while True:
             self.latch.step()
@@ -159,6 +159,7 @@ class App:
             while self._coroutines:
                 loop.create_task(self._coroutines.pop(0))
             self._seen["house"] = 0
+            rare.release()
             await asyncio.sleep_ms(100)
 
     async def _keep(self, name: str, box) -> None:

@@ -131,7 +131,7 @@ class Events:
             cursor.at = (cursor.at + 1) & 0x3FFFFFFF
             return True
 
-    def history(self) -> "list[tuple[str, int, int]]":
+    def history(self) -> "list[tuple[str, int, int]]":  # rare
         """The last events, oldest first: (name, data, seconds since boot)."""
         cursor = Cursor((self.total - min(self.total, QUEUE)) & 0x3FFFFFFF)
         result = []
@@ -144,7 +144,7 @@ class Events:
         """Events that came too fast for the callbacks and were not handed to them."""
         return self._cursor.lost
 
-    def register(self, event: int, fn, user_data) -> None:
+    def register(self, event: int, fn, user_data) -> None:  # rare
         """See PowerManager.register_callback."""
         in_range("event", event, -1, len(Event._names) - 1, "(Event, -1 for all)", int)
         if not callable(fn):
@@ -154,7 +154,7 @@ class Events:
                 raise PowerError("%d callbacks are registered: allowed are 0 to %d" % (len(self.callbacks), MAX_CALLBACKS))
             self.callbacks = self.callbacks + [Callback(event, fn, user_data)]
 
-    def unregister(self, event: int, fn) -> None:
+    def unregister(self, event: int, fn) -> None:  # rare
         """See PowerManager.unregister_callback."""
         with self._lock:
             kept = [c for c in self.callbacks if not (c.event == event and c.fn == fn)]

@@ -72,7 +72,7 @@ class PowerManager:
         self._apply_config()
         self._apply_params()
 
-    def _apply_config(self) -> None:
+    def _apply_config(self) -> None:  # rare
         """Turn the configuration into the cycle's integers."""
         from firmware import parameters  # lazily: it leaves the heap after boot
 
@@ -126,7 +126,7 @@ class PowerManager:
         """What the system is doing now, a Mode."""
         return self.image.now[im.MODE]
 
-    def set_mode(self, mode: int) -> None:
+    def set_mode(self, mode: int) -> None:  # rare
         """Ask for a Mode: IDLE pauses (stop_operation), CHARGE and DISCHARGE start with default parameters.
 
         PowerError with the reason where the transition table refuses it.
@@ -153,7 +153,7 @@ class PowerManager:
 
     # ---- operations -------------------------------------------------------------------------------------
 
-    def set_charge_params(self, params: ChargeParams) -> None:
+    def set_charge_params(self, params: ChargeParams) -> None:  # rare
         """How to charge from now on, a running charge included.  ValueError if it is no ChargeParams."""
         if not isinstance(params, ChargeParams):
             raise ValueError("params = %r: must be a ChargeParams" % (params,))
@@ -163,7 +163,7 @@ class PowerManager:
             self._charger = charger
             self._apply_params()
 
-    def set_discharge_params(self, params: DischargeParams) -> None:
+    def set_discharge_params(self, params: DischargeParams) -> None:  # rare
         """How far to discharge from now on, a running discharge included.  ValueError if it is no DischargeParams."""
         if not isinstance(params, DischargeParams):
             raise ValueError("params = %r: must be a DischargeParams" % (params,))
@@ -234,21 +234,21 @@ class PowerManager:
         with self._lock:
             self._claims.put(rq.SOURCES.index(source), watts, int(seconds * 1000), rq.POWER, 0, owner)
 
-    def release(self, source: str) -> None:
+    def release(self, source: str) -> None:  # rare
         """End a program's claim.  PowerError if there is no such source."""
         if source not in rq.SOURCES[: rq.IDLE]:
             raise PowerError("source = %r: allowed are %s" % (source, ", ".join(rq.SOURCES[: rq.IDLE])))
         with self._lock:
             self._claims.drop(rq.SOURCES.index(source))
 
-    def claims(self) -> "list[dict]":
+    def claims(self) -> "list[dict]":  # rare
         """Every live claim, highest first: source, owner, kw, seconds_left, goal."""
         with self._lock:
             return self._claims.listed()
 
     # ---- maintenance ------------------------------------------------------------------------------------
 
-    def service(self, contactor: bool = False, pcs: bool = False, kw: float = 0.0, seconds: float = 10.0) -> None:
+    def service(self, contactor: bool = False, pcs: bool = False, kw: float = 0.0, seconds: float = 10.0) -> None:  # rare
         """MAINTENANCE only: close or open the contactors, let the PCS switch, and one small setpoint that ends by itself."""
         cap = self.config.service_power
         in_range("contactor", contactor, 0, 1, "", bool)
@@ -281,12 +281,12 @@ class PowerManager:
         now[im.CMD_P] = 0
         now[im.CMD_RUN] = 0
 
-    def restore_emergency(self, cause: int) -> None:
+    def restore_emergency(self, cause: int) -> None:  # rare
         """At boot: the emergency latched before the reset still stands."""
         with self._lock:
             self._enter_emergency(cause)
 
-    def reset_emergency(self) -> None:
+    def reset_emergency(self) -> None:  # rare
         """Leave EMERGENCY for STANDBY.  PowerError while a cause stands (it names it), or if there is no emergency."""
         with self._lock:
             if self.image.now[im.MODE] != Mode.EMERGENCY:
@@ -309,7 +309,7 @@ class PowerManager:
 
     # ---- configuration at run time ----------------------------------------------------------------------
 
-    def set_grid_connection(self, grid: int) -> None:
+    def set_grid_connection(self, grid: int) -> None:  # rare
         """Change the Grid connection type, from the next cycle."""
         Grid.name(grid)
         with self._lock:
@@ -350,36 +350,36 @@ class PowerManager:
             self._plan = Scheduler()
         return self._plan
 
-    def add_schedule(self, entry) -> int:
+    def add_schedule(self, entry) -> int:  # rare
         """Add a copy of a ScheduleEntry; its id.  PowerError when 16 are in use, ValueError if it is none."""
         if not hasattr(entry, "duration_minutes"):
             raise ValueError("entry = %r: must be a ScheduleEntry" % (entry,))
         with self.plan_lock:
             return self.plan.add(entry)
 
-    def update_schedule(self, entry_id: int, entry) -> None:
+    def update_schedule(self, entry_id: int, entry) -> None:  # rare
         """Put an entry in this one's place.  PowerError when there is no such id."""
         if not hasattr(entry, "duration_minutes"):
             raise ValueError("entry = %r: must be a ScheduleEntry" % (entry,))
         with self.plan_lock:
             self.plan.update(entry_id, entry)
 
-    def delete_schedule(self, entry_id: int) -> None:
+    def delete_schedule(self, entry_id: int) -> None:  # rare
         """Remove an entry; what it was running ends.  PowerError when there is no such id."""
         with self.plan_lock:
             self.plan.delete(entry_id)
 
-    def get_schedule(self, entry_id: int):
+    def get_schedule(self, entry_id: int):  # rare
         """A copy of the entry.  PowerError when there is no such id."""
         with self.plan_lock:
             return self.plan.get(entry_id)
 
-    def schedules(self) -> list:
+    def schedules(self) -> list:  # rare
         """[(id, copy of the entry)], by id."""
         with self.plan_lock:
             return self.plan.entries()
 
-    def enable_scheduling(self, on: bool) -> None:
+    def enable_scheduling(self, on: bool) -> None:  # rare
         """Let the schedule run, or stop it; entries keep their own `enabled`."""
         in_range("on", on, 0, 1, "", bool)
         with self.plan_lock:
@@ -390,7 +390,7 @@ class PowerManager:
         """Whether the schedule runs."""
         return self._plan is None or self._plan.enabled
 
-    def upcoming(self, n: int = 5) -> "list[dict]":
+    def upcoming(self, n: int = 5) -> "list[dict]":  # rare
         """What will start next, soonest first: id, start (local time), minutes, mode, power_kw.  Empty without a clock."""
         in_range("n", n, 1, 100, "", int)
         if self.clock is None:
@@ -405,7 +405,7 @@ class PowerManager:
 
             scheduling.step(self)
 
-    def clock_was_set(self, by_s: int) -> None:
+    def clock_was_set(self, by_s: int) -> None:  # rare
         """Post CLOCK_SET: the wall clock was set, or stepped by so many seconds."""
         with self._lock:
             self.events.post(Event.CLOCK_SET, by_s, self.image.now[im.UPTIME_S])
@@ -430,7 +430,7 @@ class PowerManager:
             self._copy[:] = self._now_view
             return _stats(self._snapshot, self.image.par, self.config)
 
-    def faults(self) -> "list[dict]":
+    def faults(self) -> "list[dict]":  # rare
         """Every fault that is active or has ever been raised since boot: name, severity, active, times raised."""
         with self._lock:
             active = self.image.now[im.FAULTS]
@@ -451,11 +451,11 @@ class PowerManager:
             par[im.EMS_P_DIS] = im.FREE if discharge_kw is None else int(discharge_kw * 1000)
             par[im.EMS_P_CHG] = im.FREE if charge_kw is None else int(charge_kw * 1000)
 
-    def register_callback(self, event: int, fn, user_data=None) -> None:
+    def register_callback(self, event: int, fn, user_data=None) -> None:  # rare
         """Call fn(event, event_data, user_data) for an Event, or for all (Event.ALL).  fn is plain or async."""
         self.events.register(event, fn, user_data)
 
-    def unregister_callback(self, event: int, fn) -> None:
+    def unregister_callback(self, event: int, fn) -> None:  # rare
         """Undo a registration; PowerError if there is none."""
         self.events.unregister(event, fn)
 

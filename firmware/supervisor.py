@@ -63,17 +63,17 @@ class Supervisor:
         elif mode in CONNECTED:
             self._stop_ms = 0
 
-    def enter_maintenance(self) -> None:
+    def enter_maintenance(self) -> None:  # rare
         """From STANDBY or IDLE: everything off until service() says otherwise."""
         self._wanted = False
         self.enter(Mode.MAINTENANCE)
 
-    def service(self, contactor: int, pcs: int) -> None:
+    def service(self, contactor: int, pcs: int) -> None:  # rare
         """MAINTENANCE's low-level commands."""
         self._closed = contactor != 0
         self._run = pcs != 0
 
-    def emergency_causes(self) -> int:
+    def emergency_causes(self) -> int:  # rare
         """The faults of severity EMERGENCY that are active, or whose condition still holds."""
         return (self._now[im.FAULTS] | self._now[im.CONDITIONS]) & self._emergency_mask
 

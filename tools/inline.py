@@ -18,6 +18,7 @@ import tokenize
 from functools import cache
 from pathlib import Path
 
+from tools.rare import take_rare
 from tools.shorten import shorten
 
 _CONST = re.compile(r"^([A-Z][A-Z0-9_]*) = const\((-?\d+|-?0x[0-9A-Fa-f]+)\)", re.M)
@@ -168,4 +169,6 @@ def for_board(root: Path, relative: Path) -> dict[Path, str]:
     text = inline((root / relative).read_text(), root)
     text, rows = take_rows(text, relative)
     text, names = take_names(text, relative)
-    return {relative: shorten(text, root), **rows, **names}
+    text, rare = take_rare(text, relative, _module(relative))
+    rare = {path: shorten(methods, root) for path, methods in rare.items()}
+    return {relative: shorten(text, root), **rows, **names, **rare}

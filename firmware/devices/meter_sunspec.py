@@ -58,7 +58,7 @@ class Device:
         """Counts of this device since boot."""
         return self.sun.count.as_dict()
 
-    async def _discover(self):
+    async def _discover(self):  # rare
         sun = self.sun
         await sun.discover()
         if sun.found() != self.found:

@@ -64,7 +64,7 @@ class Device:
         return self.sun.count.as_dict()
 
     # ---- measuring -------------------------------------------------------------------------------------
-    async def _discover(self) -> None:
+    async def _discover(self) -> None:  # rare
         sun = self.sun
         await sun.discover()
         if sun.found() != self.found:

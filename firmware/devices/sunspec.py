@@ -71,7 +71,7 @@ class Block:
         self.scales = array("b", bytes(len(self.rows) // _ROW))
         self.rejected = -1  # slot of the value that could not be true, last time
 
-    def set_scales(self, table: tuple, registers: array) -> None:
+    def set_scales(self, table: tuple, registers: array) -> None:  # rare
         """Take the scale factors from the registers that the table says hold them."""
         rows = self.rows
         for row in range(len(self.scales)):
@@ -117,7 +117,7 @@ class SunSpec:
         self.registers = array("H", bytes(2 * _LONGEST_READ))
         self.values = array("i", [NO_VALUE] * tables.N_VALUES)
 
-    async def discover(self) -> None:
+    async def discover(self) -> None:  # rare
         """Walk the chain and read who the device is.  Raises NotSunSpec if there is none."""
         base = await self._find_base()
         self.models = {}
@@ -138,11 +138,11 @@ class SunSpec:
         if 1 in self.models:
             await self._identify(self.models[1][0])
 
-    def found(self) -> str:
+    def found(self) -> str:  # rare
         """One line that says what was discovered."""
         return "%s, SunSpec at %d, models %s" % (self.identity, self.base, " ".join([str(n) for n in self.chain]))
 
-    async def block(self, table: tuple, model: int = 0):
+    async def block(self, table: tuple, model: int = 0):  # rare
         """The block of `table` in this device, or None if the device lacks the model (or that part of it)."""
         model = model or table[0]
         if model not in self.models:
@@ -163,13 +163,13 @@ class SunSpec:
             raise NotSunSpec("model %d is not at %d any more" % (block.model, block.address))
         return block.decode(self.registers, self.values)
 
-    async def scale(self, model: int, offset: int) -> int:
+    async def scale(self, model: int, offset: int) -> int:  # rare
         """One scale factor, 0 if it is not implemented."""
         await self._read_surely(self.models[model][0] + offset, 1)
         power = signed16(self.registers[0])
         return power if -10 <= power <= 10 else 0
 
-    async def _find_base(self) -> int:
+    async def _find_base(self) -> int:  # rare
         for base in _BASES:
             try:
                 await self._read_surely(base, 2)
@@ -179,7 +179,7 @@ class SunSpec:
                 return base
         raise NotSunSpec("no SunSpec marker at 40000, 0 or 50000")
 
-    async def _identify(self, address: int) -> None:
+    async def _identify(self, address: int) -> None:  # rare
         words = []
         for offset, count in _NAMES:
             await self._read_surely(address + offset, count)
@@ -198,7 +198,7 @@ class SunSpec:
         else:
             count.rejected += 1
 
-    async def _read_surely(self, address: int, count: int) -> None:
+    async def _read_surely(self, address: int, count: int) -> None:  # rare
         """Read, and on a bad line read again: discovery is some twenty requests, one lost answer must not end it."""
         for attempt in range(_TRIES):
             try:

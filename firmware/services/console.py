@@ -56,23 +56,23 @@ class Console:
         self._monitor_ms = ms
         self._next_monitor_ms = 0
 
-    def limits(self) -> None:
+    def limits(self) -> None:  # rare
         """Print every limit: name, discharge kW, charge kW."""
         for name, discharge, charge in limits.published(self._app.pm.image):
             self.write("%-16s %10s %10s" % (name, _kw(discharge), _kw(charge)))
 
-    def devices(self) -> dict:
+    def devices(self) -> dict:  # rare
         """The counters of every device and bus."""
         site = self._app.site
         return {name: box.counters() for group in (site.buses, site.devices) for name, box in group.items()}
 
-    def save_site(self, content: dict) -> None:
+    def save_site(self, content: dict) -> None:  # rare
         """Make a site the one of the next start; ConfigError lists all that is wrong with it, and nothing was saved."""
         from firmware import sitefile
 
         sitefile.save(self._app.path, content)
 
-    def restore_site(self) -> None:
+    def restore_site(self) -> None:  # rare
         """Make the version of site.json before the present one that of the next start again."""
         from firmware import sitefile
 

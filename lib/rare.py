@@ -1,0 +1,23 @@
+"""Methods that are called so rarely that they stay in flash: fetched when called, and let go soon after.
+
+In the sources they are ordinary methods, marked `# rare` behind their `def`; tools/rare.py moves them into a file
+beside the module when it is cross-compiled, and gives their class a `__getattr__` that asks here.
+"""
+
+from unload import unload
+
+_held: list = []  # the files whose methods are in the heap
+
+
+def method(module: str, this, name: str):
+    """The method `name` of `this` out of a file of rare ones; AttributeError if it is not there either."""
+    if module not in _held:
+        _held.append(module)
+    function = getattr(__import__(module, None, None, (name,)), name)
+    return lambda *arguments, **named: function(this, *arguments, **named)
+
+
+def release() -> None:
+    """Let go of all that was fetched; the application calls it now and then.  What is running goes on."""
+    while _held:
+        unload(_held.pop())

@@ -1,0 +1,103 @@
+"""Moves the methods marked `# rare` into a file of their own before cross-compiling, so that they cost no heap.
+
+What runs at boot, at a reconnection or when a person asks for it is as much code as the cycle itself, and bytecode
+loaded from a board's file system lives in RAM.  A method whose `def` line ends in `# rare` is taken out of its class
+and into <module>_rare.py, and the class fetches it from there for the call (lib/rare.py).  Every line keeps its number.
+Not for what the cycle calls: fetching takes milliseconds.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+_MARK = re.compile(r":\s+# rare\b")
+_ASK = ["    def __getattr__(self, name):\n", '        return _fetch("{module}", self, name)\n']  # in the first one's place
+_FILE_END = "\n\nfrom rare import method as _fetch\n"
+Method = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def _marked(node: ast.AST, lines: list[str]) -> bool:
+    """The line on which a method's signature ends carries the mark."""
+    return isinstance(node, Method) and any(_MARK.search(line) for line in lines[node.lineno - 1 : node.body[0].lineno])
+
+
+def _used(nodes: list[ast.stmt]) -> set[str]:
+    return {name.id for node in nodes for name in ast.walk(node) if isinstance(name, ast.Name)}
+
+
+def _check(node: ast.ClassDef, methods: list[ast.stmt]) -> None:
+    own = {item.name for item in node.body if isinstance(item, Method)}
+    if "__getattr__" in own:
+        raise ValueError(f"line {node.lineno}: {node.name} has a __getattr__ of its own, its methods cannot be rare")
+    for method in methods:
+        assert isinstance(method, Method)
+        if method.decorator_list or method.name.startswith("__") or "super" in _used([method]):
+            raise ValueError(f"line {method.lineno}: {method.name} is a property, a special method or uses super(): not rare")
+
+
+def _bound(node: ast.stmt) -> list[str]:
+    """The names that a statement at the top of a module makes."""
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return [alias.asname or alias.name.partition(".")[0] for alias in node.names]
+    if isinstance(node, ast.Assign):
+        return [target.id for target in node.targets if isinstance(target, ast.Name)]
+    return [node.name] if isinstance(node, ast.ClassDef | Method) else []
+
+
+def _constant(node: ast.stmt) -> bool:
+    value = node.value if isinstance(node, ast.Assign) else None
+    return isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "const"
+
+
+def _companion(tree: ast.Module, lines: list[str], methods: list[ast.stmt], module: str) -> str:
+    """The file of the rare methods: what they need of the module's head, and themselves, on their own lines."""
+    used = _used(methods + [node for node in tree.body if _constant(node)])
+    text = ["\n"] * len(lines)
+    borrowed: list[str] = []
+    for node in tree.body:
+        names = [name for name in _bound(node) if name in used or name == "const"]
+        if not names:
+            if _constant(node):  # others are made of it
+                names = _bound(node)
+            else:
+                continue
+        if isinstance(node, ast.Import | ast.ImportFrom) or _constant(node):
+            text[node.lineno - 1 : node.end_lineno] = lines[node.lineno - 1 : node.end_lineno]
+        else:
+            borrowed += names
+    for method in methods:
+        text[method.lineno - 1 : method.end_lineno] = [
+            line.removeprefix("    ") for line in lines[method.lineno - 1 : method.end_lineno]
+        ]
+    first = f"from {module} import {', '.join(borrowed)}\n" if borrowed else "\n"
+    return first + "".join(text[1:])
+
+
+def take_rare(source: str, relative: Path, module: str) -> tuple[str, dict[Path, str]]:
+    """`source` without its rare methods, and the file that holds them.
+
+    Raises ValueError for one that cannot be rare: a property, a special method, one that uses super().
+    """
+    tree = ast.parse(source)
+    lines = source.splitlines(keepends=True)
+    kept = list(lines)
+    taken: list[ast.stmt] = []
+    for node in tree.body:
+        methods = [item for item in node.body if _marked(item, lines)] if isinstance(node, ast.ClassDef) else []
+        if not methods or not isinstance(node, ast.ClassDef):
+            continue
+        _check(node, methods)
+        taken += methods
+        for method in methods:
+            assert method.end_lineno is not None
+            kept[method.lineno - 1 : method.end_lineno] = ["\n"] * (method.end_lineno - method.lineno + 1)
+        at = methods[0].lineno - 1
+        kept[at : at + 2] = [line.format(module=f"{module}_rare") for line in _ASK]
+    if not taken:
+        return source, {}
+    names = [node.name for node in taken if isinstance(node, Method)]
+    if len(names) > len(set(names)):
+        raise ValueError(f"{relative}: two rare methods have one name: {', '.join(sorted(names))}")
+    return "".join(kept) + _FILE_END, {relative.with_name(relative.stem + "_rare.py"): _companion(tree, lines, taken, module)}
