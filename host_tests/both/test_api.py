@@ -99,6 +99,15 @@ def test_the_examples_of_constant_power():
     assert 7100 < plant.pm.claims()[0]["seconds_left"] <= 7200
 
 
+def test_small_powers_and_zero_keep_their_sign():
+    plant = Plant().ready()
+    for kw in (0.5, -0.5, 0.001, -0.001, 99.999, -99.999, 0):
+        plant.pm.set_constant_power(kw)
+        plant.run(12)
+        assert plant.command() == int(kw * 1000 + (0.5 if kw >= 0 else -0.5)), "%s kW became %d W" % (kw, plant.command())
+    assert plant.pm.mode == Mode.IDLE
+
+
 def test_the_examples_of_events_and_emergency():
     plant = four_modules()
     pm = plant.pm
@@ -187,6 +196,7 @@ def test_limits_from_other_code_count_as_the_bms_and_age_as_it_does():
         pm.update_power_limits(64.0, 50.0, 40.0)
         plant.run(1)
     assert abs(plant.command() - 40 * 643.5 * 0.95) < 700 and plant.why() == "bms_current"
+    assert abs(pm.stats()["limit_charge"] - 50 * 0.6435 / 0.95) < 0.1 and plant.why(True) == "bms_current"
     assert abs(pm.stats()["soc"] - 64) < 1
     plant.run(3.2)
     assert plant.command() == 0, "not renewed for three BMS periods"

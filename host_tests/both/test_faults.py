@@ -10,6 +10,9 @@ ROWS = {row[0]: (i, row) for i, row in enumerate(TABLE)}
 GROUPS = {  # group: (fault, s until it is stale)
     im.SEQ_BMS: ("bms_lost", 3),
     im.SEQ_BMS_LIMITS: ("bms_lost", 3),
+    im.SEQ_BMS_CELLS: ("bms_lost", 3),
+    im.SEQ_BMS_TEMPS: ("bms_lost", 3),
+    im.SEQ_BMS_FLAGS: ("bms_lost", 3),
     im.SEQ_PCS: ("pcs_lost", 1),
     im.SEQ_METER: ("meter_lost", 1),
     im.SEQ_PV: ("pv_lost", 1),
@@ -63,6 +66,7 @@ def test_every_condition_raises_its_row_after_its_debounce_and_clears_it_again()
         plant.run(1)
         assert name not in plant.faults(), "%s stays" % name
         assert plant.events("FAULT_CLEARED").count(ROWS[name][0]) == 1
+        assert not plant.events("COMMS_LOST") and not plant.events("COMMS_RESTORED"), "%s is no loss of comms" % name
 
 
 def test_a_condition_shorter_than_its_debounce_raises_nothing():
