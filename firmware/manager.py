@@ -36,7 +36,7 @@ _FORCE_CHARGE = "bms force charge"  # 5 % of the rating, inside every limit
 class PowerManager:
     """The power manager of one battery.  Thread-safe; positive power is discharge; kW, V, A, %, minutes."""
 
-    def __init__(self, config=None, image=None, has: int = im.HAS_BMS | im.HAS_PCS) -> None:
+    def __init__(self, config=None, image=None, has: int = im.HAS_BMS | im.HAS_PCS) -> None:  # rare
         """A manager in STANDBY.  config: a PowerConfig; image: an Image; has: image.HAS_* bits of the site's devices."""
         if config is None:
             config = PowerConfig()
@@ -440,6 +440,10 @@ class PowerManager:
             for i, row in enumerate(TABLE)
             if counts[i]
         ]
+
+    def fault_counts(self) -> dict:
+        """{fault: times raised since boot}, of those ever raised."""
+        return {fault["name"]: fault["count"] for fault in self.faults()}
 
     def curtail(self, discharge_kw: "float | None" = None, charge_kw: "float | None" = None) -> None:
         """An EMS's power limits for both directions, on top of all others; None frees that direction."""

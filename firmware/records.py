@@ -1,7 +1,7 @@
-"""What must survive a power cut: the schedule, energy counted over the system's life, and the log of events.
+"""What must survive a power cut: the schedule, energy and faults counted over the system's life, the log of events.
 
 Everything is loaded at start, with what was wrong told in one list, and saved late and seldom: `tick` once a second
-does at most one save.  Files: schedules.json, energy.json (each with the version before), events and events.1.
+does at most one save.  Files: schedules.json, energy.json, faults.json (each with the version before), events and events.1.
 """
 
 import json
@@ -27,10 +27,11 @@ _LOG_FILES = const(2)
 
 class Records:
     """`place`: a directory, made if missing; `image`: the process image, whose energy counts begin at boot;
-    `scheduler`: its entries are loaded and saved; `capacity_wh`: of the battery, for equivalent cycles.
+    `scheduler`: its entries are loaded and saved; `capacity_wh`: of the battery, for equivalent cycles;
+    `fault_counts`: a function that gives {fault: times raised since boot}, or None.
     """
 
-    def __init__(self, place: str, image, scheduler, capacity_wh: int) -> None:
+    def __init__(self, place: str, image, scheduler, capacity_wh: int, fault_counts=None) -> None:
         self._place = place
         self._now = image.now
         self._scheduler = scheduler
@@ -38,12 +39,17 @@ class Records:
         self.wear = Wear()
         self._schedules = Store(place + "/schedules.json", 1, wear=self.wear)
         self._energy = Store(place + "/energy.json", 1, wear=self.wear)
+        self._faults = Store(place + "/faults.json", 1, wear=self.wear)
+        self._fault_counts = fault_counts
+        self._faults_before: dict = {}  # raised before this boot
+        self._faults_saved = 0  # how many of this boot are in the file
         self.events = Journal(place + "/events", _LOG_BYTES, _LOG_FILES, wear=self.wear)
         self._in_wh = self._out_wh = 0  # before this boot
         self._saved_wh = 0
         self._batch = WriteBack()
         self._batch.add("schedules", self._save_schedules, _SCHEDULE_S, 60)
         self._batch.add("energy", self._save_energy, 0, _ENERGY_S)
+        self._batch.add("faults", self._save_faults, 2, 60)
         self._batch.add("events", self.events.flush, _LOG_S, _LOG_S)
         self._batch.add("urgent events", self.events.flush, _URGENT_S, 60)
 
@@ -64,6 +70,9 @@ class Records:
             else:
                 problems.append("%s: in_wh and out_wh must be whole numbers" % self._energy.path)
         self._saved_wh = self._in_wh + self._out_wh
+        doc = self._read(self._faults, problems)
+        if doc is not None and isinstance(doc.get("raised"), dict):
+            self._faults_before = {name: n for name, n in doc["raised"].items() if isinstance(n, int)}
         doc = self._read(self._schedules, problems)
         if doc is not None:
             self._load_schedules(doc, problems)
@@ -110,7 +119,12 @@ class Records:
             self._batch.mark("schedules")
         if self._total_wh() - self._saved_wh >= _ENERGY_STEP_WH:
             self._batch.mark("energy")
+        self._mark_faults()
         self._batch.tick(elapsed_s)
+
+    def _mark_faults(self) -> None:
+        if self._fault_counts is not None and sum(self._fault_counts().values()) != self._faults_saved:
+            self._batch.mark("faults")
 
     def flush(self) -> bool:
         """Saves everything now: before a reset.  False when something could not be saved."""
@@ -119,6 +133,7 @@ class Records:
         if self._scheduler.dirty:
             self._scheduler.dirty = False
             self._batch.mark("schedules")
+        self._mark_faults()
         return self._batch.flush()
 
     def _save_schedules(self) -> None:
@@ -129,6 +144,11 @@ class Records:
         energy = self.energy()
         self._energy.save({"in_wh": energy["in_wh"], "out_wh": energy["out_wh"]})
         self._saved_wh = saved_wh
+
+    def _save_faults(self) -> None:
+        counts = self._fault_counts()
+        self._faults.save({"raised": self.faults()})
+        self._faults_saved = sum(counts.values())
 
     # ---- asking ---------------------------------------------------------------------------------------
 
@@ -145,6 +165,14 @@ class Records:
             "throughput_wh": in_wh + out_wh,
             "cycles": (in_wh + out_wh) / (2 * self._capacity_wh),
         }
+
+    def faults(self) -> dict:
+        """{fault: times raised over the system's life}; a fault that ever was stays here."""
+        counts = dict(self._faults_before)
+        if self._fault_counts is not None:
+            for name, count in self._fault_counts().items():
+                counts[name] = counts.get(name, 0) + count
+        return counts
 
     def logged(self):
         """Every event of the log, oldest first, as [day or None, second, name, data]; one is in RAM at a time."""

@@ -39,7 +39,8 @@ class Timeline:
         self.clock = pm.clock = Clock(zone, time.ticks_ms())
         self.timekeeper = Timekeeper(self.clock, clock_options, _chip(clock_options), _kept(), _name_server)
         config = pm.config
-        self.records = Records(place, pm.image, pm.plan, config.module_count * config.module_energy * 1000)
+        capacity_wh = config.module_count * config.module_energy * 1000
+        self.records = Records(place, pm.image, pm.plan, capacity_wh, pm.fault_counts)
         self.problems = self.records.load()
         self.ems = None  # the Modbus server of the clock
         if clock_options["ems_port"]:
@@ -78,6 +79,7 @@ class Timeline:
             "clock": self.clock.report(),
             "timekeeper": self.timekeeper.counters(),
             "energy": self.records.energy(),
+            "faults": self.records.faults(),
             "flash": self.records.report(),
             "problems": self.problems,
         }

@@ -188,3 +188,32 @@ def test_an_unknown_zone_is_named_with_the_nearest(tmp_path: Path) -> None:
             await site.stop()
 
     asyncio.run(run())
+
+
+def test_energy_faults_and_the_latched_emergency_survive_a_power_cut(tmp_path: Path) -> None:
+    async def story(rig: Rig) -> None:
+        await rig.ask("pm.start()")
+        await rig.until("pm.mode", lambda mode: mode == 1)
+        await rig.ask("pm.set_constant_power(-90)")
+        await rig.until("pm.stats()['energy_in_wh']", lambda wh: wh > 60, 20)
+        rig.site.inject("estop")
+        await rig.until("pm.is_emergency", lambda yes: yes is True)
+        await rig.until("timeline.records.faults()", lambda faults: faults == {"emergency_stop": 1})
+        await rig.ask("timeline.records.flush()")
+        energy = await rig.ask("timeline.records.energy()")
+        rig.site.clear("estop")
+        await rig.board.restart()
+        await asyncio.sleep(2.0)
+        await rig.up()
+        assert await rig.ask("pm.is_emergency") is True, "an emergency survives the cut"
+        assert await rig.ask("timeline.records.faults()") == {"emergency_stop": 1}
+        after = await rig.ask("timeline.records.energy()")
+        assert after["in_wh"] >= energy["in_wh"] > 50
+        await rig.until("pm.reset_emergency() if pm.is_emergency else pm.mode", lambda mode: mode == 0)
+        assert await rig.ask("pm.is_emergency") is False
+        await rig.board.restart()
+        await asyncio.sleep(2.0)
+        await rig.up()
+        assert await rig.ask("pm.is_emergency") is False, "and so does its reset"
+
+    play(tmp_path, story)
