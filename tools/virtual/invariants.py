@@ -8,6 +8,7 @@ from typing import Any
 
 from firmware import image as im
 from firmware.faults import TABLE, TRIP
+from firmware.limits import NAMES
 from firmware.modes import Mode
 from firmware.requests import GRID_SERVICE
 from tools.simsite.virtual import VirtualSite
@@ -15,7 +16,9 @@ from tools.simsite.virtual import VirtualSite
 _LARGEST = (1 << 30) - 1
 _SMALLEST = -(1 << 30)  # NO_VALUE
 _DT_MAX_MS = 2000  # the ramp and the energy counters take no more of a late cycle
-_ROWS = 15
+_ROWS = len(NAMES)
+_MISSING_DIS = im.LIMIT_ROWS_DIS + NAMES.index("missing_data")
+_MISSING_CHG = im.LIMIT_ROWS_CHG + NAMES.index("missing_data")
 _BMS_GROUPS = (im.SEQ_BMS, im.SEQ_BMS_LIMITS, im.SEQ_BMS_CELLS, im.SEQ_BMS_TEMPS, im.SEQ_BMS_FLAGS)
 _IO_STALE_MS = 500
 # what the plant may show beyond what the manager aims at: sensors, the inverter's efficiency, the sag between reports
@@ -86,8 +89,8 @@ class Watch:
         if p:
             self._check_flow(now, p)
         missing = self._missing(dt)
-        if missing and p:
-            raise Broken(f"{missing}, and the command is {p} W")
+        if missing and (p or now[_MISSING_DIS] or now[_MISSING_CHG]):
+            raise Broken(f"{missing}, the command is {p} W, limits by missing_data -{now[_MISSING_CHG]} .. +{now[_MISSING_DIS]} W")
         self._check_mode(now, p)
         if max(now) > _LARGEST or min(now) < _SMALLEST:
             slot = next(i for i, value in enumerate(now) if not _SMALLEST <= value <= _LARGEST)
@@ -179,8 +182,8 @@ class Watch:
         mode, was = now[im.MODE], self._was_mode
         if was == Mode.EMERGENCY and mode != Mode.EMERGENCY:
             raise Broken(f"EMERGENCY was left for {Mode.name(mode)} by the cycle")
-        if p and mode in (Mode.STANDBY, Mode.EMERGENCY):
-            raise Broken(f"{p} W in {Mode.name(mode)}")
+        if mode in (Mode.STANDBY, Mode.EMERGENCY) and (p or now[im.LIMIT_ROWS_DIS] or now[im.LIMIT_ROWS_CHG]):
+            raise Broken(f"{p} W in {Mode.name(mode)}, limits by mode -{now[im.LIMIT_ROWS_CHG]} .. +{now[im.LIMIT_ROWS_DIS]} W")
         if mode in (Mode.STANDBY, Mode.EMERGENCY) and now[im.CMD_RUN]:
             raise Broken(f"the inverter may switch in {Mode.name(mode)}")
         if mode == Mode.MAINTENANCE and abs(p) > self._service_w:
