@@ -207,6 +207,8 @@ class PowerManager:
             why = refusal(mode, Mode.CHARGE if sign < 0 else Mode.DISCHARGE)
             if why:
                 raise PowerError(why)
+            if self._states.stop_ms >= 0:
+                raise PowerError("stop() is under way: start() it first")
             if goal != rq.CHARGE:
                 watts *= sign
             self._active = rq.IDLE  # begin anew, even if the same source asks again
@@ -526,6 +528,8 @@ class PowerManager:
         source = answer & 0xFF
         if now[im.GATE] & im.GATE_SERVICE and source != rq.MAINTENANCE:
             source = rq.IDLE  # in MAINTENANCE nothing moves but by service()
+        if self._states.stop_ms >= 0:
+            source = rq.IDLE  # stop() means it, whoever goes on claiming
         expired = answer >> 8
         at_s = now[im.UPTIME_S]
         if expired:

@@ -19,7 +19,7 @@ CONNECTED = (Mode.IDLE, Mode.CHARGE, Mode.DISCHARGE)  # made once: a tuple in th
 class Supervisor:
     """The mode machine of one manager."""
 
-    def __init__(self, manager) -> None:
+    def __init__(self, manager) -> None:  # rare
         self._events = manager.events
         self._manager = manager
         self._now = manager.image.now
@@ -27,7 +27,7 @@ class Supervisor:
         self._wanted = False  # start() was asked for and nothing has ended it
         self._closed = False  # the contactors are wanted closed
         self._run = False  # the PCS may switch
-        self._stop_ms = -1  # how long a stop has been ramping down; -1: none is
+        self.stop_ms = -1  # how long a stop has been ramping down; -1: none is
         self.trips = 0  # restarts used up in this hour
         self._wait_ms = 0  # back-off left
         self._quiet_ms = 0  # since the last trip
@@ -50,7 +50,7 @@ class Supervisor:
     def want_running(self) -> None:
         """start(): also forgives the restarts used up."""
         self._wanted = True
-        self._stop_ms = -1
+        self.stop_ms = -1
         self.trips = 0
         self._wait_ms = 0
 
@@ -61,11 +61,12 @@ class Supervisor:
         if mode == Mode.MAINTENANCE:
             self.enter(Mode.STANDBY)
         elif mode in CONNECTED:
-            self._stop_ms = 0
+            self.stop_ms = 0
 
     def enter_maintenance(self) -> None:  # rare
         """From STANDBY or IDLE: everything off until service() says otherwise."""
         self._wanted = False
+        self.stop_ms = -1
         self.enter(Mode.MAINTENANCE)
 
     def service(self, contactor: int, pcs: int) -> None:  # rare
@@ -93,7 +94,7 @@ class Supervisor:
             now[im.GATE] = (now[im.GATE] & ~im.GATE_SERVICE) | im.GATE_CLOSED
             now[im.CMD_P] = 0  # also where the API enters it between two cycles
             now[im.CMD_RUN] = 0
-            self._stop_ms = -1
+            self.stop_ms = -1
         if now[im.MODE] != mode:
             now[im.MODE] = mode
             self._events.post(Event.MODE_CHANGE, mode, now[im.UPTIME_S])
@@ -158,9 +159,9 @@ class Supervisor:
                     self._wait_ms -= dt
                 elif self._wanted and self._alive():
                     self.enter(Mode.IDLE)
-        elif self._stop_ms >= 0:
-            self._stop_ms += dt
-            if now[im.CMD_P] == 0 and (self._current_broken() or self._stop_ms > self._par[im.PAR_BREAK_MS]):
+        elif self.stop_ms >= 0:
+            self.stop_ms += dt
+            if now[im.CMD_P] == 0 and (self._current_broken() or self.stop_ms > self._par[im.PAR_BREAK_MS]):
                 self.enter(Mode.STANDBY)
         self._drive(dt)
 

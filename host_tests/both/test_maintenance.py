@@ -133,3 +133,14 @@ def test_a_fault_stops_service_power_too():
     plant.force[im.IO_ESTOP] = 1
     plant.cycle()
     assert plant.pm.is_emergency and plant.now[im.CMD_RUN] == 0
+
+
+def test_entered_while_a_stop_is_under_way_it_stays():
+    plant = Plant().ready()
+    plant.pm.stop()
+    plant.pm.set_mode(Mode.MAINTENANCE)
+    plant.run(5)
+    assert plant.pm.mode == Mode.MAINTENANCE
+    plant.pm.service(contactor=True, pcs=True, kw=3, seconds=30)
+    plant.run(2)
+    assert plant.command() == 3000

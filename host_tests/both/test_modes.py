@@ -147,3 +147,46 @@ def test_standby_commands_nothing_whatever_is_asked():
     plant.pm.claim("remote", 30, 60, "ems")
     plant.run(2)
     assert plant.command() == 0 and plant.why() == "mode" and plant.why(True) == "mode"
+
+
+def test_stop_stops_whoever_goes_on_claiming():
+    plant = Plant().ready()
+    plant.pm.set_constant_power(60)
+    plant.run(4)
+    plant.pm.stop()
+    for _ in range(10):
+        plant.pm.claim("remote", 60, 10, "an EMS that renews its claim")
+        plant.run(0.5)
+    assert plant.pm.mode == Mode.STANDBY and plant.command() == 0
+    plant = Plant(grid_connection=1)
+    plant.ready()
+    plant.grid = False
+    plant.run(1)
+    assert plant.command() == 20000, "it serves an island"
+    plant.pm.stop()
+    plant.run(4)
+    assert plant.pm.mode == Mode.STANDBY and plant.command() == 0
+    plant = Plant().ready()
+    plant.force[im.BMS_REQUESTS] = im.BMS_REQ_FORCE_CHARGE
+    plant.run(1)
+    plant.pm.stop()
+    plant.run(4)
+    assert plant.pm.mode == Mode.STANDBY
+
+
+def test_while_stopping_an_operation_is_refused_and_start_takes_the_stop_back():
+    plant = Plant().ready()
+    plant.pm.set_constant_power(60)
+    plant.run(4)
+    plant.pm.stop()
+    plant.run(0.3)
+    assert 0 < plant.command() < 60000
+    for call, kw in ((plant.pm.set_constant_power, 30), (plant.pm.start_charging, 80), (plant.pm.start_discharging, 30)):
+        assert "start()" in refusal(PowerError, call, kw)
+    plant.pm.start()
+    plant.pm.set_constant_power(30)
+    plant.run(4)
+    assert plant.pm.mode == Mode.DISCHARGE and plant.command() == 30000
+    plant.pm.stop_operation()
+    plant.run(4)
+    assert plant.pm.mode == Mode.IDLE
