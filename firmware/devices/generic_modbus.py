@@ -73,7 +73,11 @@ class Device:
         values = sum([len(block.points) for block in self._blocks])
         say("%s: %d values in %d requests, %d written" % (self.name, values, len(self._blocks), len(self._writes)))
         while True:
-            await self._read_due(time.ticks_ms())
+            now = time.ticks_ms()
+            for block in self._blocks:
+                if time.ticks_diff(now, block.due) >= 0:
+                    await self._read_due(now)
+                    break
             await asyncio.sleep_ms(_LOOK_MS)
 
     def counters(self) -> dict:
@@ -187,7 +191,9 @@ class Device:
             refresh = time.ticks_diff(now, self._refreshed) >= self._options["refresh_ms"]
             try:
                 for write in self._writes:
-                    await self._write(write, now, refresh)
+                    value = self._wanted(write, now)
+                    if value != write.sent or (refresh and not write.heartbeat):
+                        await self._write(write, value)
                 if refresh:
                     self._refreshed = now
             except ModbusError as error:
@@ -196,10 +202,7 @@ class Device:
                     write.sent = None
                 self._hold_until = time.ticks_add(time.ticks_ms(), _HOLD_MS)
 
-    async def _write(self, write, now: int, refresh: bool) -> None:
-        value = self._wanted(write, now)
-        if value == write.sent and not (refresh and not write.heartbeat):
-            return
+    async def _write(self, write, value: int) -> None:
         self.count.frames += 1
         if write.size == 1 and write.function == 6:
             await self.client.write_register(self._unit, write.address, value & 0xFFFF)

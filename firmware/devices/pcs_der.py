@@ -109,11 +109,15 @@ class Der(Dialect):
                 await self.write(self._control + t.OP_CTL, 1)
                 self.sent_run = run
             now = time.ticks_ms()
-            if time.ticks_diff(now, self._beat_ms) >= _HEARTBEAT_MS:
+            if self.beating(now):
                 self._beat_ms = now
                 self._beat = (self._beat + 1) & 0xFFFF
                 self.put32(0, self._beat)
                 await self.write(self._control + t.CONTROLLER_HB, 2)
+
+    def beating(self, now: int) -> bool:
+        """The heartbeat of model 715 is due."""
+        return self._control >= 0 and time.ticks_diff(now, self._beat_ms) >= _HEARTBEAT_MS
 
     async def _write_everything(self, setpoint: int) -> None:
         """Setpoint, mode and enable in one write, so that no old setpoint acts in between; the timer before it."""

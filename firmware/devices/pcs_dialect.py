@@ -39,6 +39,10 @@ class Dialect:
         """The main block's values into the image."""
         raise NotImplementedError
 
+    def beating(self, now: int) -> bool:
+        """A heartbeat is due."""
+        return False
+
     def forget(self) -> None:
         """Nothing is known of what the PCS was told: everything is written again."""
         self.sent = None  # setpoint as it was written

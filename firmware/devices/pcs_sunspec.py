@@ -34,7 +34,7 @@ _LOST_MS = const(10000)  # without a measurement, after which the device is disc
 class Device:
     """One PCS.  `ready`: discovered and talking; `sun`: the SunSpec side of it; `found`: what discovery said."""
 
-    def __init__(self, name: str, options: dict, image, buses: dict) -> None:
+    def __init__(self, name: str, options: dict, image, buses: dict) -> None:  # rare
         self.name = name
         self.ready = False
         self.found = ""
@@ -105,6 +105,7 @@ class Device:
         self._connection = self.sun.client.connections
         self._refreshed = now
         self._hold_until = now
+        self._watts = self._run = -1  # what was commanded last
         if self._dialect is not None:
             self._dialect.forget()
 
@@ -117,11 +118,14 @@ class Device:
                 continue
             if self._connection != self.sun.client.connections:
                 self._forget()
+            if not self._due(now):
+                continue
             try:
                 await self._command(now)
             except ModbusError as error:
                 self.sun.note(error)
                 self._dialect.forget()
+                self._run = -1
                 self._hold_until = time.ticks_add(time.ticks_ms(), _HOLD_MS)
 
     def _watch_control(self, now: int) -> None:
@@ -134,11 +138,24 @@ class Device:
         elif time.ticks_diff(now, self._seq_ms) > self._options["control_timeout_ms"]:
             self._alive = False
 
+    def _due(self, now: int) -> bool:
+        """There is something to write.  Asked a hundred times a second, so it allocates nothing."""
+        command = self._image.now
+        run = command[im.CMD_RUN]
+        if run != self._run or (run and command[im.CMD_P] != self._watts):
+            return True
+        if time.ticks_diff(now, self._refreshed) >= self._options["refresh_ms"]:
+            return True
+        return self._dialect.beating(now)
+
     async def _command(self, now: int) -> None:
         command = self._image.now
         run = command[im.CMD_RUN]
+        watts = command[im.CMD_P] if run else 0
         refresh = time.ticks_diff(now, self._refreshed) >= self._options["refresh_ms"]
         asleep = refresh and run and self._image.inp[im.PCS_STATE] == im.PCS_OFF
-        await self._dialect.command(command[im.CMD_P] if run else 0, run, refresh, asleep)
+        await self._dialect.command(watts, run, refresh, asleep)
+        self._watts = watts
+        self._run = run
         if refresh:
             self._refreshed = now
