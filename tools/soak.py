@@ -39,8 +39,8 @@ class Result(NamedTuple):
     broken: str  # "" if nothing is
 
 
-def site_of(rng: random.Random) -> tuple[dict[str, Any], dict[str, Any], bool]:
-    """A random site: fields of PowerConfig, options of the plant, whether it has a meter."""
+def site_of(rng: random.Random) -> tuple[dict[str, Any], dict[str, Any], bool, bool]:
+    """A random site: fields of PowerConfig, options of the plant, whether grid and PV are metered."""
     energy = rng.choice((1.0, 4.0, 16.0))  # kWh a module: small ones reach the ends of the SoC
     power = {
         "grid_connection": rng.choice((0, 1, 2, 2, 2, 2, 3)),
@@ -70,7 +70,7 @@ def site_of(rng: random.Random) -> tuple[dict[str, Any], dict[str, Any], bool]:
         "pv_kw": rng.choice((0.0, 0.0, rng.uniform(0.0, 60.0))),
         "measurement_noise": rng.choice((0.0, 1.0, 1.0)),
     }
-    return power, options, rng.random() < 0.8
+    return power, options, rng.random() < 0.8, rng.random() < 0.4
 
 
 class NoAuditor:
@@ -99,14 +99,14 @@ class Era:
         from tools.virtual.wire import Wire
 
         self.rng = random.Random(f"{seed}:{number}")
-        power, options, meter = site_of(self.rng)
-        has = im.HAS_BMS | im.HAS_PCS | im.HAS_IO | (im.HAS_METER if meter else 0)
+        power, options, meter, pv = site_of(self.rng)
+        has = im.HAS_BMS | im.HAS_PCS | im.HAS_IO | (im.HAS_METER if meter else 0) | (im.HAS_PV if pv else 0)
         self.period_ms = cycle_ms or self.rng.choice((20, 50, 50, 100, 200, 500, 1000, 1000))
         power["cycle_ms"] = self.period_ms
         # the clock wraps somewhere in the era's first half
         self.ticks = _TICKS - self.rng.randrange(ERA_CYCLES // 2 * self.period_ms)
         self.manager = PowerManager(PowerConfig(**power), None, has)
-        self.site = VirtualSite(self.manager.image, power, self.rng.randrange(1 << 30), meter, **options)
+        self.site = VirtualSite(self.manager.image, power, self.rng.randrange(1 << 30), meter, pv, **options)
         self.site.auditor = NoAuditor()  # type: ignore[assignment]
         self.wire = Wire(self.manager.image)
         self.watch = Watch(self.manager, self.site, has)
@@ -115,7 +115,7 @@ class Era:
         self.acts = 0
         self.lied_ms = AFTER_LIES_MS
         self.simulated_ms = 0
-        self.about = f"{self.period_ms} ms a cycle, {power}, {options}, meter {meter}"
+        self.about = f"{self.period_ms} ms a cycle, {power}, {options}, meter {meter}, PV meter {pv}"
 
     def _length(self) -> int:
         """The next cycle's length, ms: now and then early, late, doubled, or a stall."""

@@ -16,6 +16,7 @@ GROUPS = {
     im.SEQ_BMS_FLAGS: (im.BMS_STATUS, im.BMS_ALARM + 1),
     im.SEQ_PCS: (im.PCS_STATE, im.PCS_SETPOINT + 1),
     im.SEQ_METER: (im.METER_P, im.METER_HZ + 1),
+    im.SEQ_PV: (im.PV_P, im.PV_P + 1),
     im.SEQ_IO: (im.IO_ESTOP, im.IO_CONTACTOR + 1),
 }
 # what drivers let through at most, by slot: what is beyond does not reach the image
@@ -30,6 +31,7 @@ _PLAUSIBLE: dict[tuple[int, ...], tuple[int, int]] = {
     (im.BMS_REQUESTS, im.BMS_PROTECT, im.BMS_ALARM): (0, 127),
     (im.PCS_P, im.PCS_DC_P, im.PCS_Q, im.PCS_SETPOINT): (-1_500_000, 1_500_000),
     (im.PCS_P_CHG, im.PCS_P_DIS): (0, 2_000_000),
+    (im.PV_P,): (0, 2_000_000),
     (im.METER_P,): (-3_000_000, 3_000_000),
     (im.PCS_HZ, im.METER_HZ): (0, 70000),
     (im.PCS_GRID, im.IO_ESTOP, im.IO_CONTACTOR): (0, 1),
