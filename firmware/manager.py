@@ -572,6 +572,14 @@ class PowerManager:
             return self._discharger.done(now, self.image.par)
         return self._charger.done(now, self.image.par, target if goal == rq.CHARGE else self.image.par[im.PAR_SOC_MAX])
 
+    def _sees_grid(self) -> bool:
+        """Meter or inverter looks at the grid now; an inverter that is off has its relay open and sees nothing."""
+        now = self.image.now
+        par = self.image.par
+        if now[im.AGE + im.SEQ_METER] <= par[im.PAR_STALE_METER]:
+            return True
+        return now[im.AGE + im.SEQ_PCS] <= par[im.PAR_STALE_PCS] and im.PCS_STANDBY <= now[im.PCS_STATE] <= im.PCS_RUNNING
+
     def _announce(self) -> None:
         """Post what has changed since the last cycle: flow, grid, and (debounced) the binding limit."""
         now = self.image.now
@@ -584,7 +592,7 @@ class PowerManager:
                 self._flow_ms = 0
                 self._was_flow = now[im.FLOW]
                 self.events.post(Event.FLOW_CHANGE, self._was_flow, at_s)
-        if now[im.GRID_OK] != self._was_grid and (now[im.GRID_OK] or self._was_grid >= 0):
+        if now[im.GRID_OK] != self._was_grid and (now[im.GRID_OK] or (self._was_grid >= 0 and self._sees_grid())):
             self._was_grid = now[im.GRID_OK]
             self.events.post(Event.GRID_CONNECTED if self._was_grid else Event.GRID_DISCONNECTED, 0, at_s)
         why = now[im.WHY_DIS]

@@ -319,3 +319,21 @@ def test_a_load_that_goes_takes_the_power_along_whatever_the_rhythm():
         plant.load = 10000
         commands, _ = late.cycles(6)  # two cycles from the reading on, which is up to four late
         assert min(commands) <= 10000 and commands[-1] <= 12000, "%r: %r" % (rhythm, commands)
+
+
+def test_an_inverter_that_is_off_or_silent_is_no_loss_of_the_grid():
+    plant = Plant(NO_METER).ready()
+    plant.run(1)
+    plant.pm.stop()
+    plant.run(3)
+    assert plant.events("GRID_CONNECTED") == [0] and not plant.events("GRID_DISCONNECTED")
+    plant.pm.start()
+    plant.run(2)
+    plant.silent.add(im.SEQ_PCS)
+    plant.run(5)
+    assert plant.faults() == ["pcs_lost"] and not plant.events("GRID_DISCONNECTED")
+    plant.silent.clear()
+    plant.run(8)
+    plant.grid = False
+    plant.run(1)
+    assert plant.events("GRID_DISCONNECTED") == [0], "but a grid seen to be gone is"
