@@ -576,7 +576,7 @@ class PowerManager:
         """Meter or inverter looks at the grid now; an inverter that is off has its relay open and sees nothing."""
         now = self.image.now
         par = self.image.par
-        if now[im.AGE + im.SEQ_METER] <= par[im.PAR_STALE_METER]:
+        if par[im.PAR_HAS] & im.HAS_METER and now[im.AGE + im.SEQ_METER] <= par[im.PAR_STALE_METER]:
             return True
         return now[im.AGE + im.SEQ_PCS] <= par[im.PAR_STALE_PCS] and im.PCS_STANDBY <= now[im.PCS_STATE] <= im.PCS_RUNNING
 
