@@ -164,3 +164,13 @@ def test_an_emergency_survives_a_reboot_by_what_is_restored():
 
 def test_emergency_is_the_first_of_the_sources():
     assert SOURCES[:3] == ("emergency", "protection", "maintenance")
+
+
+def test_without_any_voice_about_the_current_contactors_take_the_whole_wait():
+    plant = loaded(contactor_wait=1.5)
+    plant.force[im.PCS_DC_I] = plant.force[im.BMS_I] = im.NO_VALUE
+    plant.pm.emergency_shutdown()
+    plant.run(1.4)
+    assert plant.now[im.CMD_CONTACTOR] == 1, "nobody says that the current is gone"
+    plant.run(0.3)
+    assert plant.now[im.CMD_CONTACTOR] == 0
