@@ -87,6 +87,7 @@ _E_OUT_REM = const(104)
 _STILL_BMS_MS = const(105)
 _STILL_PCS_MS = const(106)
 _STILL_SUM_BMS = const(107)
+_SLOW_P = const(109)
 _WORST_P = const(110)
 _COMMANDS = const(111)
 _FLOW_PATHS = const(113)
@@ -908,15 +909,33 @@ def diagnose(img: ptr32, par: ptr32):
         found = found | _C_SOC_DISAGREES
 
     cmd = ((img[_CMD_P] + b) & m) - b
+    slow = ((img[_SLOW_P] + b) & m) - b
+    q = cmd - slow
+    if q < 0:
+        q = 0 - q
+    k = img[_DT]
+    if k > 1000:
+        k = 1000
+    k = q // 8 * k // 250  # time constant 2 s
+    if k == 0 and q > 0:
+        k = 1
+    if cmd < slow:
+        slow -= k
+    else:
+        slow += k
+    img[_SLOW_P] = slow
     pcs = ((img[_PCS_P] + b) & m) - b
     if pcs != none and img[_AGE + _SEQ_PCS] <= par[_PAR_STALE_PCS]:
         if img[_PCS_STATE] == _PCS_FAULT:
             found = found | _C_PCS_FAULT
-        q = pcs - cmd
-        if q < 0:
-            q = 0 - q
+        low = cmd  # between the command and how a slow inverter would follow it, it is on its way
+        high = cmd
+        if slow < low:
+            low = slow
+        else:
+            high = slow
         island = img[_GRID_OK] == 0 and par[_PAR_GRID_TYPE] < 2  # the load decides what a forming inverter gives
-        if q > par[_PAR_FOLLOW_P] and not island:
+        if (pcs - high > par[_PAR_FOLLOW_P] or low - pcs > par[_PAR_FOLLOW_P]) and not island:
             found = found | _C_PCS_NOT_FOLLOWING
         if pcs - img[_LIMIT_DIS] > par[_PAR_OVER_P] or 0 - pcs - img[_LIMIT_CHG] > par[_PAR_OVER_P]:
             found = found | _C_OVERPOWER

@@ -113,7 +113,7 @@ STILL_BMS_MS = const(105)  #  ms        how long the BMS's voltage and current h
 STILL_PCS_MS = const(106)  #  ms        how long the PCS's DC voltage and power have not changed at all
 STILL_SUM_BMS = const(107)  # mixed     their sum the cycle before
 STILL_SUM_PCS = const(108)  # mixed     their sum the cycle before
-FOLLOW_MS = const(109)  #     ms        how long the PCS has been off its setpoint
+SLOW_P = const(109)  #        W         the command as an inverter with 2 s response would follow it
 WORST_P = const(110)  #       W         worst |command| beyond a live limit since boot: 0, or a bug
 COMMANDS = const(111)  #      count     commands that differed from the one before
 OPEN_MS = const(112)  #       ms        how long the contactors have been wanted open while closed
@@ -225,7 +225,7 @@ class Image:
     writes is enough.
     """
 
-    def __init__(self) -> None:
+    def __init__(self) -> None:  # rare
         self.inp = array("i", [NO_VALUE] * N_INPUTS)
         self.now = array("i", [0] * N_SLOTS)
         self.par = array("i", [0] * N_PAR)

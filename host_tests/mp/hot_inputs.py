@@ -49,7 +49,7 @@ RANGES: tuple[tuple[str, int, int, bool], ...] = (
     (r"GATE|MODE|FLOW$", 0, 15, False),
     (r"FLOW_PATHS", 0, 127, False),
     (r"FAULTS|CONDITIONS", 0, (1 << len(faults.TABLE)) - 1, False),
-    (r"REQUEST_P|TARGET_P|CMD_P", -1_000_000, 1_000_000, False),
+    (r"REQUEST_P|TARGET_P|CMD_P|SLOW_P", -1_000_000, 1_000_000, False),
     (r"LIMIT_", 0, 1_000_000, False),
     (r"WHY_|REQUEST_BY", 0, 14, False),
     (r"RAMP_REM", 0, 999, False),
