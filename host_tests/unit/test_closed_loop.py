@@ -40,6 +40,33 @@ def test_a_discharge_ends_at_the_emptiest_cell_of_a_pack_out_of_balance() -> Non
     assert loop.plant.pack.soc > 0.03 and loop.plant.pack.cell_voltages()[1] > 2.8 * 0.99
 
 
+@pytest.mark.parametrize("response_s", [0.5, 1.0])
+def test_the_voltage_is_held_with_a_slow_inverter_too(response_s: float) -> None:
+    loop = Loop(95.5, max_soc=100.0, site_pcs_tau_s=response_s)
+    loop.pm.set_charge_params(ChargeParams(charge_voltage_max=668.0, tail_current=10.0))
+    loop.pm.start_charging(100.0)
+    samples = loop.run_until("CHARGE_COMPLETE", 900)
+    assert 668.0 * 0.998 < max(s.voltage_v for s in samples) < 668.0 * 1.003
+    assert turns([s.command_w for s in samples], 1000.0) <= 2
+    assert loop.happened("FAULT_RAISED") == 0, "its lag on the ramp is no fault"
+
+
+# ---- current --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cycle_ms", [50, 1000])
+def test_the_current_of_the_parameters_is_held_within_1_percent(cycle_ms: int) -> None:
+    loop = Loop(45.0, cycle_ms, 1.0)
+    loop.pm.set_charge_params(ChargeParams(charge_current_max=80.0))
+    loop.pm.start_charging()
+    loop.run(15.0)
+    assert all(abs(s.current_a + 80.0) < 0.8 for s in loop.run(30.0))
+    loop.pm.set_discharge_params(DischargeParams(discharge_current_max=90.0))
+    loop.pm.start_discharging()
+    loop.run(15.0)
+    assert all(abs(s.current_a - 90.0) < 0.9 for s in loop.run(30.0))
+
+
 # ---- power and ramp -----------------------------------------------------------------------------------------
 
 
@@ -75,6 +102,15 @@ def test_the_ramp_is_exact_to_1_watt_per_second_and_does_not_overshoot(rate: flo
         crossed.append(loop.now[im.CMD_P])
     assert 0 in crossed
     assert max(abs(p) for p in crossed) == target_w
+
+
+def test_an_inverter_that_does_nothing_is_found_out() -> None:
+    loop = Loop(55.0)
+    loop.site.inject("pcs_refuses")
+    loop.pm.set_constant_power(60.0)
+    samples = loop.run_until("FAULT_RAISED", 10)
+    assert "pcs_not_following" in loop.faults() and loop.now[im.CMD_P] == 0
+    assert samples[-1].s - samples[0].s > 3, "a ramp may lag that long"
 
 
 # ---- state of charge ----------------------------------------------------------------------------------------
@@ -120,6 +156,9 @@ def _taper(edge: str) -> Loop:
         loop = Loop(96.5, max_soc=100.0)
         loop.pm.set_charge_params(ChargeParams(charge_voltage_max=668.0, tail_current=0.5))
         loop.pm.start_charging(100.0)
+    elif edge == "bms current":
+        loop = Loop(3.6, min_soc=0.0, soc_taper=0.1, cell_voltage_min=2.5)
+        loop.pm.set_constant_power(100.0)
     elif edge == "minimum voltage":
         loop = Loop(16.0, min_soc=0.0)
         loop.pm.set_discharge_params(DischargeParams(min_voltage=625.0))
@@ -135,7 +174,9 @@ def _taper(edge: str) -> Loop:
     return loop
 
 
-@pytest.mark.parametrize("edge", ["soc floor", "soc ceiling", "constant voltage", "minimum voltage", "cell voltage", "temperature"])
+@pytest.mark.parametrize(
+    "edge", ["soc floor", "soc ceiling", "constant voltage", "minimum voltage", "cell voltage", "bms current", "temperature"]
+)
 def test_a_taper_is_no_limit_cycle(edge: str) -> None:
     loop = _taper(edge)
     loop.run(20.0)
