@@ -148,3 +148,17 @@ def test_requested_by_is_a_source():
     plant.pm.claim("remote", 5, 10, "ems")
     plant.run(1)
     assert plant.pm.stats()["requested_by"] == "remote" and "remote" in SOURCES
+
+
+def test_balancing_is_seen_whether_asked_for_or_going_on_by_itself():
+    plant = Plant().ready()
+    assert plant.pm.stats()["balancing"] is False
+    plant.force[im.BMS_REQUESTS] = im.BMS_REQ_BALANCE
+    plant.cycle()
+    assert plant.pm.stats()["balancing"] is True, "the BMS says that it balances"
+    plant.force[im.BMS_REQUESTS] = im.NO_VALUE
+    plant.cycle()
+    assert plant.pm.stats()["balancing"] is False
+    plant.pm.start_charging(80)
+    plant.cycles(2)
+    assert plant.pm.stats()["balancing"] is True, "a charge asks for it"
