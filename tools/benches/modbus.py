@@ -131,7 +131,7 @@ def _crc(data: bytes) -> bytes:
 
 
 async def _round_trip(path: str, registers: int, times: int) -> float:
-    setup = {"uart": 1, "baudrate": _BAUDRATE, "options": {"retries": 0}}
+    setup = {"uart": 1, "baudrate": _BAUDRATE, "options": {"retries": 0, "gap_ms": 500, "timeout_ms": 2000}}
     async with board_process(chosen("64"), "modbus_asker.py", setup, {"SIM_UART1": path}) as board:
         message = {"repeat": times, "pause_ms": 5, "request": ["read_registers", 1, 0, registers, 3]}
         medians = []
