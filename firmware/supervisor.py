@@ -30,6 +30,7 @@ class Supervisor:
         self.stop_ms = -1  # how long a stop has been ramping down; -1: none is
         self.trips = 0  # restarts used up in this hour
         self._wait_ms = 0  # back-off left
+        self._restart_ms = int(manager.config.restart_delay * 1000)  # here: a float in the cycle would allocate
         self._quiet_ms = 0  # since the last trip
         self.emergency_cause = -1
         self._trip_mask = 0
@@ -137,7 +138,7 @@ class Supervisor:
         if not config.auto_restart or self.trips > config.restart_limit:
             self._wanted = False
             self._manager._claims.drop(rq.MANUAL)  # the next start() is a person's, who says anew what to do
-        wait = int(config.restart_delay) * 1000
+        wait = self._restart_ms
         for _ in range(self.trips - 1):
             if wait < _BACKOFF_MAX_MS:
                 wait *= 2

@@ -212,6 +212,16 @@ def test_a_restart_comes_after_the_fault_and_a_back_off_that_doubles():
         assert abs(wait - expected) < 0.3, waits
 
 
+def test_a_back_off_shorter_than_a_second_counts_too():
+    plant = loaded(0, restart_delay=0.6, restart_limit=4)
+    waits = []
+    for _ in range(3):
+        trip(plant)
+        waits.append(plant.until(lambda: plant.pm.mode == Mode.IDLE, 60) / 1000)
+    for wait, expected in zip(waits, (2.6, 3.2, 4.4)):
+        assert abs(wait - expected) < 0.2, waits
+
+
 def test_restarts_are_capped_and_start_forgives():
     plant = loaded(0, restart_delay=0, restart_limit=2)
     for _ in range(2):
