@@ -5,6 +5,7 @@ import random
 import re
 import subprocess
 import sys
+from array import array
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +14,7 @@ import pytest
 from firmware import hot
 from host_tests.mp import hot_inputs
 from tools.virtual import quick
+from tools.virtual.invariants import too_large
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -65,6 +67,12 @@ def test_a_broken_limit_is_found_and_its_era_repeats_it() -> None:
     assert f"repeat with: python -m tools.soak --seed 5 --era {found[1]}" in said
     status, again = soak("--seed", "5", "--era", found[1], code=code)
     assert status == 1 and found[2] in again
+
+
+@pytest.mark.parametrize("value", [2**30, -(2**30) - 1, 2**31 - 1, -(2**31)])
+def test_a_slot_that_would_allocate_is_seen(value: int) -> None:
+    assert too_large(array("i", [0, value, 0]))
+    assert not too_large(array("i", [0, -1, 2**30 - 1, -(2**30)]))
 
 
 def _quick_hot() -> ModuleType:
