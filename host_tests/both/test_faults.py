@@ -82,6 +82,13 @@ def test_a_condition_shorter_than_its_debounce_raises_nothing():
         assert plant.faults() == [] and not plant.events("FAULT_RAISED"), name
 
 
+def test_a_value_on_its_threshold_is_no_fault():
+    plant = loaded()
+    plant.force = {im.CELL_V_MAX: 3750, im.CELL_V_MIN: 2400, im.CELL_T_MAX: 600, im.CELL_T_MIN: -200}
+    plant.run(8)
+    assert plant.faults() == [] and not plant.pm.is_emergency
+
+
 def test_a_silent_device_is_its_own_fault_and_an_event_and_comes_back():
     for group, (name, seconds) in GROUPS.items():
         plant = loaded()

@@ -213,6 +213,16 @@ def test_several_paths_at_once_are_mixed_and_told_apart():
     assert flow == "MIXED" and sorted(paths) == ["BATTERY_TO_GRID", "BATTERY_TO_LOAD"]
 
 
+def test_a_silent_inverter_carries_no_power_on_any_path():
+    plant = site(Grid.INTERACTIVE, load=20000)
+    plant.pm.set_constant_power(10)
+    plant.run(2)
+    assert "BATTERY_TO_LOAD" in plant.pm.stats()["paths"]
+    plant.silent.add(im.SEQ_PCS)
+    plant.run(1.5)
+    assert "BATTERY_TO_LOAD" not in plant.pm.stats()["paths"]
+
+
 def test_flow_has_hysteresis_and_every_change_is_an_event():
     plant = site(Grid.INTERACTIVE, load=0)
     seen = []

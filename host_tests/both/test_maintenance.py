@@ -69,6 +69,16 @@ def test_other_sources_cannot_pass_the_cap_nor_move_at_all():
     assert plant.command() == 0, "only explicit low-level commands: %d W by %s" % (plant.command(), plant.by())
 
 
+def test_the_cap_is_a_limit_of_its_own():
+    for service_kw in (5, 2.5):
+        plant = maintained(service_power=service_kw)
+        plant.pm.service(contactor=True, pcs=True, kw=service_kw, seconds=30)
+        plant.run(2)
+        stats = plant.pm.stats()
+        assert (stats["limit_discharge"], stats["why_discharge"]) == (service_kw, "mode")
+        assert plant.command() == service_kw * 1000
+
+
 def test_limits_hold_in_maintenance_too():
     plant = maintained()
     plant.force[im.BMS_I_DIS] = 0
