@@ -65,7 +65,7 @@ def site_of(rng: random.Random) -> tuple[dict[str, Any], dict[str, Any], bool, b
         "soc": rng.uniform(5.0, 99.0),
         "soc_rounding": power["soc_rounding"],
         "pcs_island": rng.choice(("off", "off", "follow", "form")),
-        "pcs_tau_s": rng.choice((0.05, 0.1, 0.3)),
+        "pcs_tau_s": rng.choice((0.05, 0.1, 0.3, 0.6)),
         "load_kw": rng.choice((0.0, rng.uniform(0.0, 80.0))),
         "pv_kw": rng.choice((0.0, 0.0, rng.uniform(0.0, 60.0))),
         "measurement_noise": rng.choice((0.0, 1.0, 1.0)),

@@ -284,7 +284,7 @@ class Chaos:
         self.watch.quiet_ms = 0
         what = rng.choice(("load_kw", "load_kw", "pv_kw", "pv_kw", "soc", "pcs_derate"))
         if what == "soc":
-            value = rng.uniform(*rng.choice(((0.5, 100.0), (18.0, 24.0), (86.0, 92.0), (97.0, 100.0))))
+            value = rng.uniform(*rng.choice(((0.5, 100.0), (0.5, 4.0), (18.0, 24.0), (86.0, 92.0), (97.0, 100.0))))
             self.watch.honest_ms = 0
             plant.bms.reset()
         elif what == "pcs_derate":

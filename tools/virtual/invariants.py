@@ -12,7 +12,7 @@ from firmware.faults import TABLE, TRIP
 from firmware.limits import NAMES
 from firmware.modes import Mode
 from firmware.requests import GRID_SERVICE
-from tools.simsite.virtual import VirtualSite
+from tools.simsite.virtual import METER_S, VirtualSite
 
 _LARGEST = (1 << 30) - 1
 _SMALLEST = -(1 << 30)  # NO_VALUE
@@ -29,7 +29,7 @@ _IO_STALE_MS = 500
 CURRENT_SHARE = 0.03
 CURRENT_A = 4.0
 POWER_W = 1500.0
-FOLLOW_S = 1.0  # the inverter's own response, ten time constants
+FOLLOW = 10  # the inverter's own response, in its time constants
 
 
 def too_large(slots: Any) -> bool:
@@ -251,7 +251,7 @@ class Watch:
             self._over_ms = 0.0
         else:
             self._over_ms += dt
-            if self._over_ms > 2 * dt + FOLLOW_S * 1000 and self.quiet_ms > self._over_ms:
+            if self._over_ms > 2 * dt + FOLLOW * plant.pcs.tau_s * 1000 + METER_S * 1000 and self.quiet_ms > self._over_ms:
                 raise Broken(f"{over:.0f} W more than allowed are exported for {self._over_ms:.0f} ms")
 
     # ---- energy ---------------------------------------------------------------------------------------------
