@@ -59,6 +59,7 @@ class PowerManager:
         self._active = rq.IDLE  # the source whose operation runs
         self._was_limit = -1
         self._limit_ms = 0
+        self._curtail_ms = 0  # left of curtail()'s limits; 0: no end
         self._was_flow = 0
         self._flow_ms = 0
         self._was_grid = -1
@@ -447,8 +448,12 @@ class PowerManager:
         """{fault: times raised since boot}, of those ever raised."""
         return {fault["name"]: fault["count"] for fault in self.faults()}
 
-    def curtail(self, discharge_kw: "float | None" = None, charge_kw: "float | None" = None) -> None:
-        """An EMS's power limits for both directions, on top of all others; None frees that direction."""
+    def curtail(self, discharge_kw: "float | None" = None, charge_kw: "float | None" = None, seconds: float = 0.0) -> None:
+        """An EMS's power limits for both directions, on top of all others; None frees that direction.
+
+        They hold for so many seconds (0: until the next call); an EMS that may die renews them in time.
+        """
+        in_range("seconds", seconds, 0, 86400, "s (0: until the next call)")
         for name, kw in (("discharge_kw", discharge_kw), ("charge_kw", charge_kw)):
             if kw is not None:
                 in_range(name, kw, 0, 1000, "kW")
@@ -456,6 +461,7 @@ class PowerManager:
             par = self.image.par
             par[im.EMS_P_DIS] = im.FREE if discharge_kw is None else int(discharge_kw * 1000)
             par[im.EMS_P_CHG] = im.FREE if charge_kw is None else int(charge_kw * 1000)
+            self._curtail_ms = int(seconds * 1000)
 
     def register_callback(self, event: int, fn, user_data=None) -> None:  # rare
         """Call fn(event, event_data, user_data) for an Event, or for all (Event.ALL).  fn is plain or async."""
@@ -492,6 +498,11 @@ class PowerManager:
         if changed:
             self._states.faults_changed(changed)
         self._states.step(dt)
+        if self._curtail_ms > 0:
+            self._curtail_ms -= dt
+            if self._curtail_ms <= 0:
+                par[im.EMS_P_DIS] = im.FREE
+                par[im.EMS_P_CHG] = im.FREE
         self._automatic()
         self._request(hot.age_claims(self._claims.table, rq.IDLE, dt))
         hot.limit_battery(now, par, 0)

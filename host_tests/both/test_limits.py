@@ -163,6 +163,18 @@ def test_an_ems_curtails_and_frees_each_direction():
     assert look(plant) == (100, "configuration", 100, "configuration")
 
 
+def test_curtailment_with_a_lifetime_ends_by_itself_unless_renewed():
+    plant = running()
+    plant.pm.curtail(34, 12, seconds=5)
+    plant.run(4)
+    assert look(plant) == (34, "remote", 12, "remote")
+    plant.pm.curtail(34, 12, seconds=5)
+    plant.run(4)
+    assert look(plant)[0] == 34, "renewed in time"
+    plant.run(2)
+    assert look(plant)[1] != "remote" and look(plant)[3] != "remote", "an EMS that has died leaves no limits behind"
+
+
 def test_limits_intersect_and_the_smallest_is_named():
     plant = running(max_discharge_power=80)
     plant.force = {im.PCS_P_DIS: 60000, im.CELL_T_MAX: 530, im.CELL_T_MIN: 530}
