@@ -161,8 +161,8 @@ class Era:
         rng, watch, chaos = self.rng, self.watch, self.chaos
         dt = self.period_ms
         luck = rng.random()
-        if luck < 0.05:
-            if luck < 0.035:
+        if luck < 0.06:
+            if luck < 0.05:
                 self.acts += 1
                 chaos.act(n)
             else:

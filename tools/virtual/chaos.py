@@ -73,9 +73,9 @@ class Chaos:
     def act(self, cycle: int) -> None:
         """Something happens: mostly a call of the API, else a change outside, else a fault."""
         kind = self.rng.random()
-        if kind < 0.6:
+        if kind < 0.75:
             self._call()
-        elif kind < 0.8:
+        elif kind < 0.91:
             self._outside()
         else:
             self._fault(cycle)
@@ -114,6 +114,8 @@ class Chaos:
         was = manager.mode
         if was in (Mode.STANDBY, Mode.EMERGENCY) and self.rng.random() < 0.6:
             call = self._start if was == Mode.STANDBY else self._reset  # else most of the time nothing would flow
+        elif was == Mode.IDLE and self.rng.random() < 0.5:
+            call = self.rng.choice((self._resume, self._start_charging, self._start_discharging, self._constant_power))
         par = manager.image.par[:]
         claims = manager._claims.table[:]
         try:
