@@ -16,7 +16,8 @@ from modbus.rtu_line import RtuLine
 
 _NAP_MS = const(1)
 _RX_SIZE = const(520)  # twice the longest frame: a late answer and the right one
-_EAGER_US = const(4000)  # most devices begin to answer within this time
+_EAGER_US = const(2000)  # from when an answer is expected: looked for without a sleep
+_TURNAROUND_MAX_US = const(100000)
 _DEAF = const(2)  # time-outs in a row after which a unit is left in peace
 _QUIET_FIRST_MS = const(500)
 _QUIET_MAX_MS = const(10000)
@@ -50,6 +51,7 @@ class RtuClient(Client):
         self._broadcast_ms = broadcast_ms
         self._rx = bytearray(_RX_SIZE)
         self._have = 0
+        self._turnaround_us = 0
         self._owed = False  # an answer may still come, until _owed_until, to a request that was given up
         self._owed_until = 0
         self._quiet = {}  # unit -> [time-outs in a row, when it may be asked again, length of the next pause]
@@ -151,15 +153,17 @@ class RtuClient(Client):
         line = self.line
         begun = time.ticks_ms()
         longest_ms = self.timeout_ms + _RX_SIZE * line.char_us // 1000
-        shortest_us = line.char_us * expected_length(slot.frame)
-        eager = time.ticks_add(time.ticks_us(), shortest_us + _EAGER_US)
-        await asyncio.sleep_ms(_whole_ms(shortest_us))
+        begun_us = time.ticks_us()
+        wire_us = line.char_us * expected_length(slot.frame)
+        eager = time.ticks_add(begun_us, wire_us + self._turnaround_us + _EAGER_US)
+        await asyncio.sleep_ms(_whole_ms(wire_us + self._turnaround_us))
         while True:
             before = self._have
             self._have = line.receive(self._rx, before)
             if self._have > before:
                 got = self._find(slot, unit, function, False)
                 if got:
+                    self._learn(time.ticks_diff(time.ticks_us(), begun_us) - wire_us)
                     return got
             elif self._have and line.silent_us() > self._gap_us:
                 return self._give_up(slot, unit, function)
@@ -168,6 +172,14 @@ class RtuClient(Client):
             if time.ticks_diff(time.ticks_ms(), begun) >= longest_ms:  # somebody never stops talking
                 return self._give_up(slot, unit, function)
             await asyncio.sleep_ms(self._nap(eager))
+
+    def _learn(self, turnaround_us: int) -> None:
+        """How long devices on this line think before they answer: what may be slept before it is worth looking."""
+        known = self._turnaround_us
+        if turnaround_us < known:
+            self._turnaround_us = max(0, turnaround_us)
+        else:
+            self._turnaround_us = min(known + (turnaround_us - known >> 3), _TURNAROUND_MAX_US)
 
     def _nap(self, eager: int) -> int:
         """Milliseconds that may be slept without missing the end of the answer.
