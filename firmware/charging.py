@@ -49,7 +49,7 @@ class ChargeParams(Checked):
         ("stages", "any", (), 0, 0, "up to 8 pairs (SoC % up to which, A), SoC rising"),
     )
 
-    def _check_together(self, errors: list) -> None:
+    def _check_together(self, errors: list) -> None:  # rare
         before = 0.0
         if len(self.stages) > 8:
             errors.append("charge.stages: %d stages: allowed are 0 to 8" % len(self.stages))
@@ -65,7 +65,7 @@ class ChargeParams(Checked):
 class Charger:
     """Runs one charge at a time.  `step` is called by the cycle: integers only, allocates nothing."""
 
-    def __init__(self, params: ChargeParams, capacity_ah: float) -> None:
+    def __init__(self, params: ChargeParams, capacity_ah: float) -> None:  # rare
         self._method = params.method
         self._balance = 1 if params.enable_balancing else 0
         self._current = int(params.charge_current_max * 10) or im.FREE
@@ -120,7 +120,7 @@ class Charger:
         """Target reached, the stages used up, the BMS full, or the voltage held at the tail current long enough."""
         if target >= par[im.PAR_SOC_MAX] and now[im.BMS_REQUESTS] > 0 and now[im.BMS_REQUESTS] & im.BMS_REQ_FULL_CHARGE:
             target = 10000
-        if now[im.SOC] != im.NO_VALUE and now[im.SOC] >= target - DONE_BAND:
+        if now[im.SOC] != im.NO_VALUE and now[im.SOC_HIGH] >= target - DONE_BAND:
             return True
         if self._method == 2 and par[im.OP_I_CHG] == 0:
             return True

@@ -40,7 +40,7 @@ class Discharger:
         floor = par[im.PAR_SOC_MIN]
         if im.FREE != par[im.OP_SOC_MIN] > floor:
             floor = par[im.OP_SOC_MIN]
-        if now[im.SOC] != im.NO_VALUE and now[im.SOC] <= floor + DONE_BAND:
+        if now[im.SOC] != im.NO_VALUE and now[im.SOC_LOW] <= floor + DONE_BAND:
             return True
         if now[_PACK_VOLTAGE] * 100 <= par[im.PAR_P_DIS] or now[_CELL_VOLTAGE] * 100 <= par[im.PAR_P_DIS]:
             self._empty_ms += now[im.DT]

@@ -134,6 +134,21 @@ def test_the_true_charge_stops_within_0_3_percent_of_the_target(rounding: str, s
     assert abs(loop.plant.pack.soc * 100 - (target or 90.0)) < 0.3
 
 
+def test_a_bms_that_is_8_percent_wrong_moves_neither_end_and_no_operation_hangs() -> None:
+    loop = Loop(78.0, 100, 1.0)
+    loop.plant.bms.soc_error_pct = -8.0  # says less than there is
+    loop.run(5.0)
+    loop.pm.start_charging(80.0)
+    loop.run_until("CHARGE_COMPLETE", 900)
+    assert loop.plant.pack.soc * 100 < 80.6
+    loop = Loop(22.0, 100, 1.0)
+    loop.plant.bms.soc_error_pct = 8.0  # says more than there is
+    loop.run(5.0)
+    loop.pm.start_discharging(0.0)
+    loop.run_until("DISCHARGE_COMPLETE", 900)
+    assert loop.plant.pack.soc * 100 > 19.4
+
+
 def test_an_aged_pack_of_80_percent_capacity_still_stops_near_the_floor() -> None:
     loop = Loop(23.0, 100, 1.0, site_energy_kwh=208 * 0.8)
     loop.pm.start_discharging(0.0)
