@@ -8,14 +8,22 @@ import watchdog
 WATCHDOG_MS = 8000  # longer than loading the firmware takes, shorter than a person's patience
 
 watchdog.arm(WATCHDOG_MS)
-try:
+
+
+def _safe_outputs() -> None:
+    """Contactors open, before anything else can want them closed; supplies and enables of the board's own parts."""
     with open("site.json") as file:
-        _site = json.load(file)
-    for _device in _site.get("devices", {}).values():
-        if _device.get("contactor_pin", -1) >= 0:  # open, before anything else can want it closed
-            machine.Pin(_device["contactor_pin"], machine.Pin.OUT, value=1 - _device.get("contactor_level", 1))
-    for _pin, _level in (_site.get("board") or {}).get("levels", ()):  # supplies and enables of the board's own parts
-        machine.Pin(_pin, machine.Pin.OUT, value=_level)
+        site = json.load(file)
+    for device in site.get("devices", {}).values():
+        if device.get("contactor_pin", -1) >= 0:
+            machine.Pin(device["contactor_pin"], machine.Pin.OUT, value=1 - device.get("contactor_level", 1))
+    for pin, level in (site.get("board") or {}).get("levels", ()):
+        machine.Pin(pin, machine.Pin.OUT, value=level)
+
+
+try:
+    _safe_outputs()
 except (OSError, ValueError, AttributeError, TypeError) as error:
     print("boot: site.json is not readable (%s); outputs stay as the chip leaves them: inputs" % error)
+del _safe_outputs  # what is named here stays in the heap for ever
 print("boot: reset cause %d" % machine.reset_cause())

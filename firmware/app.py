@@ -18,10 +18,7 @@ from firmware import image as im
 from firmware.callbacks import Worker
 from firmware.config import PowerConfig
 from firmware.errors import ConfigError
-from firmware.latch import Latch
 from firmware.manager import PowerManager
-from firmware.metering import Metering
-from firmware.services.console import Console
 
 # modules that only boot needs; asked for again, they are read from flash again
 _BOOT_ONLY = ("firmware.sitefile", "firmware.buses", "firmware.checks", "firmware.parameters", "firmware.wifi", "safestore")
@@ -32,7 +29,7 @@ _SILENT_MS = const(3000)  # a critical task that has not reported for this long 
 class Site:
     """What a site file describes, checked and built: see sitefile.build."""
 
-    def __init__(self) -> None:
+    def __init__(self) -> None:  # rare
         self.name = "site"
         self.errors: list = []
         self.image = im.Image()
@@ -66,12 +63,24 @@ def load(path: str) -> Site:
     return site
 
 
+def _forget_boot() -> None:
+    for name in _BOOT_ONLY:
+        unload(name)
+    rare.release()
+    gc.collect()
+
+
 class App:
     """One site under control."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str) -> None:  # rare
         self.path = path
         self.site = load(path)
+        _forget_boot()  # now: there is not room for both, the checks of the site file and what comes next
+        from firmware.latch import Latch
+        from firmware.metering import Metering
+        from firmware.services.console import Console
+
         self.pm = PowerManager(self.site.config, self.site.image, self.site.has)
         self.metering = Metering(self.site.config.cycle_ms)
         self.console = Console(self)
@@ -99,10 +108,7 @@ class App:
 
     def run(self) -> None:
         """Run until Ctrl-C, then leave the outputs safe."""
-        for name in _BOOT_ONLY:
-            unload(name)
-        rare.release()
-        gc.collect()
+        _forget_boot()
         try:
             asyncio.run(self._main())
         except KeyboardInterrupt:

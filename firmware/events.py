@@ -89,7 +89,7 @@ class Cursor:
 class Events:
     """A ring of the last events, counts, and registrations.  `post` and `next` allocate nothing."""
 
-    def __init__(self, lock) -> None:
+    def __init__(self, lock) -> None:  # rare
         self._lock = lock
         self._codes = array("i", [0] * QUEUE)
         self._data = array("i", [0] * QUEUE)

@@ -70,18 +70,14 @@ class PowerManager:
         self._plan = None  # the Scheduler, loaded when there is something to schedule
         self.plan_lock = _thread.allocate_lock()  # looking at a schedule takes milliseconds: never under the cycle's lock
         self.clock = None  # the application's wall clock, see clock.Clock
-        self._apply_config()
-        self._apply_params()
-
-    def _apply_config(self) -> None:  # rare
-        """Turn the configuration into the cycle's integers."""
-        from firmware import parameters  # lazily: it leaves the heap after boot
+        from firmware import parameters  # it leaves the heap after boot
 
         par = self.image.par
         parameters.apply(self.config, par, self._has)
         par[im.EMS_P_CHG] = im.FREE
         par[im.EMS_P_DIS] = im.FREE
         par[im.OP_SOC_MAX] = im.FREE
+        self._apply_params()
 
     def _apply_params(self) -> None:
         """Turn the operation parameters into the cycle's integers."""

@@ -1,6 +1,9 @@
 """Reads, checks, saves site.json and builds what it describes.  Every error of the whole file is listed at once."""
 
-from safestore import Store, StoreError
+import gc
+
+import rare
+from unload import unload
 
 from firmware import buses as bus_kinds
 from firmware import config
@@ -28,17 +31,22 @@ _WIFI_ROWS = (
 _BRINGS = {"bms": im.HAS_BMS, "pcs": im.HAS_PCS, "meter": im.HAS_METER, "pv": im.HAS_PV, "io": im.HAS_IO}
 
 
-def store(path: str) -> Store:
-    """The file as a store: saved whole or not at all, with a CRC, the version before kept; a person may write it too."""
+def store(path: str):
+    """The file as a Store: saved whole or not at all, with a CRC, the version before kept; a person may write it too."""
+    from safestore import Store
+
     return Store(path, 1, by_hand=True)
 
 
 def read(path: str) -> dict:
     """The file's content.  ConfigError that names the file and the fault, and says if the version before is good."""
+    from safestore import StoreError
+
     try:
         content = store(path).load(fallback=False)
     except StoreError as error:
         raise ConfigError([str(error)])
+    unload("safestore")  # the checks need its room
     if content is None:
         raise ConfigError(["%s: there is no such file" % path])
     return content
@@ -137,10 +145,14 @@ def build(content: dict, site) -> None:
         return
     site.clock = found.clock
     site.storage = found.storage
+    unload("firmware.checks")
     site.buses = bus_kinds.build(found.buses, site.errors)
+    unload("firmware.buses")
     for name, kind, module, options in found.devices:
         try:
             device = site.devices[name] = module.Device(name, options, site.image, site.buses)
             site.has |= getattr(device, "brings", 0) or _BRINGS.get(kind.split("_")[0], 0)
         except (OSError, KeyError, ValueError, ConfigError) as error:
             site.errors.append("devices.%s: %s" % (name, error))
+        rare.release()  # of a board's heap, the next driver's constructor needs the room of this one's
+        gc.collect()

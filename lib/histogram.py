@@ -9,7 +9,7 @@ class Histogram:
     def __init__(self, low: int, width: int, buckets: int = 128) -> None:
         self.low = low
         self.width = width
-        self.counts = array("i", [0] * buckets)
+        self.counts = array("i", bytes(4 * buckets))
         self.total = 0
         self.largest = -0x3FFFFFFF
 

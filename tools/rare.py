@@ -2,7 +2,7 @@
 
 What runs at boot, at a reconnection or when a person asks for it is as much code as the cycle itself, and bytecode
 loaded from a board's file system lives in RAM.  A method whose `def` line ends in `# rare` is taken out of its class
-and into <module>_rare.py, and the class fetches it from there for the call (lib/rare.py).  Every line keeps its number.
+and into lib/<module>_rare.py, and the class fetches it from there for the call (lib/rare.py).  Every line keeps its number.
 Not for what the cycle calls: fetching takes milliseconds.
 """
 
@@ -13,8 +13,13 @@ import re
 from pathlib import Path
 
 _MARK = re.compile(r":\s+# rare\b")
-_ASK = ["    def __getattr__(self, name):\n", '        return _fetch("{module}", self, name)\n']  # in the first one's place
+_ASK = ["    def __getattr__(self, name):\n", '        return _fetch("{file}_rare", self, name)\n']  # in the first one's place
+_RARE, _MAKE_FILE = "_rare", "_make"  # ends of the names of the files: constructors apart, as boot needs them alone
 _FILE_END = "\n\nfrom rare import method as _fetch\n"
+_MAKE = [
+    "    def __init__(self, *given, **named):\n",
+    '        _fetch("{file}_make", self, "{maker}")(*given, **named)\n',
+]  # in the place of a constructor
 Method = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -33,7 +38,8 @@ def _check(node: ast.ClassDef, methods: list[ast.stmt]) -> None:
         raise ValueError(f"line {node.lineno}: {node.name} has a __getattr__ of its own, its methods cannot be rare")
     for method in methods:
         assert isinstance(method, Method)
-        if method.decorator_list or method.name.startswith("__") or "super" in _used([method]):
+        special = method.name.startswith("__") and method.name != "__init__"
+        if method.decorator_list or special or "super" in _used([method]):
             raise ValueError(f"line {method.lineno}: {method.name} is a property, a special method or uses super(): not rare")
 
 
@@ -75,6 +81,15 @@ def _companion(tree: ast.Module, lines: list[str], methods: list[ast.stmt], modu
     return first + "".join(text[1:])
 
 
+def _makes_rarely(node: ast.ClassDef, lines: list[str]) -> bool:
+    return any(isinstance(item, Method) and item.name == "__init__" and _marked(item, lines) for item in node.body)
+
+
+def _makers(classes: list[ast.ClassDef]) -> dict[str, str]:
+    """What the rare constructors of a module's classes are called in their file: a name costs RAM, so mostly the same."""
+    return {node.name: "make" if node is classes[0] else f"make_{node.name}" for node in classes}
+
+
 def take_rare(source: str, relative: Path, module: str) -> tuple[str, dict[Path, str]]:
     """`source` without its rare methods, and the file that holds them.
 
@@ -84,6 +99,8 @@ def take_rare(source: str, relative: Path, module: str) -> tuple[str, dict[Path,
     lines = source.splitlines(keepends=True)
     kept = list(lines)
     taken: list[ast.stmt] = []
+    file = module.replace(".", "_")  # not in a package: a module in a package costs a second name
+    makers = _makers([node for node in tree.body if isinstance(node, ast.ClassDef) and _makes_rarely(node, lines)])
     for node in tree.body:
         methods = [item for item in node.body if _marked(item, lines)] if isinstance(node, ast.ClassDef) else []
         if not methods or not isinstance(node, ast.ClassDef):
@@ -93,11 +110,22 @@ def take_rare(source: str, relative: Path, module: str) -> tuple[str, dict[Path,
         for method in methods:
             assert method.end_lineno is not None
             kept[method.lineno - 1 : method.end_lineno] = ["\n"] * (method.end_lineno - method.lineno + 1)
-        at = methods[0].lineno - 1
-        kept[at : at + 2] = [line.format(module=f"{module}_rare") for line in _ASK]
+        asking = [method for method in methods if isinstance(method, Method) and method.name != "__init__"]
+        for method, stub in [(m, _MAKE) for m in methods if m not in asking] + [(m, _ASK) for m in asking[:1]]:
+            at = method.lineno - 1
+            kept[at : at + 2] = [line.format(file=file, maker=makers.get(node.name)) for line in stub]
+            if stub is _MAKE:
+                lines[at] = lines[at].replace("__init__", makers[node.name])
     if not taken:
         return source, {}
-    names = [node.name for node in taken if isinstance(node, Method)]
+    constructors: list[ast.stmt] = [node for node in taken if isinstance(node, Method) and node.name == "__init__"]
+    rest = [node for node in taken if node not in constructors]
+    names = [node.name for node in rest if isinstance(node, Method)]
     if len(names) > len(set(names)):
         raise ValueError(f"{relative}: two rare methods have one name: {', '.join(sorted(names))}")
-    return "".join(kept) + _FILE_END, {relative.with_name(relative.stem + "_rare.py"): _companion(tree, lines, taken, module)}
+    files = {
+        Path("lib", f"{file}{end}.py"): _companion(tree, lines, methods, module)
+        for end, methods in ((_RARE, rest), (_MAKE_FILE, constructors))
+        if methods
+    }
+    return "".join(kept) + _FILE_END, files

@@ -73,7 +73,7 @@ def _protocol(variant):
 class Device:
     """One battery on one bus."""
 
-    def __init__(self, name, options, image, buses):
+    def __init__(self, name, options, image, buses):  # rare
         if options["bus"] not in buses:
             raise ValueError("devices.%s.bus: no bus named %r" % (name, options["bus"]))
         protocol = _protocol(options["variant"])
@@ -249,7 +249,7 @@ class Device:
             if silent >= self._protocol.SILENT_POLLS:
                 self.timeouts += 1
 
-    def equipment(self):
+    def equipment(self):  # rare
         """What the battery says of itself (a dict, empty before it answered): maker, cells, voltage, Ah."""
         from firmware.devices import pylontech_told
 
@@ -257,7 +257,7 @@ class Device:
         unload("firmware.devices.pylontech_told")
         return tell(self._equipment, self._order)
 
-    def last_error(self):
+    def last_error(self):  # rare
         """The last refused frame in words, or an empty text."""
         if not self._error_id:
             return ""
@@ -267,7 +267,7 @@ class Device:
             return "0x%x: maximum %d below its minimum" % (self._error_id, self._error_value)
         return "0x%x: slot %d cannot be %d" % (self._error_id, self._error_slot, self._error_value)
 
-    def counters(self):
+    def counters(self):  # rare
         """A new dict: frames, timeouts, rejected, send_errors, last_error."""
         return {
             "frames": self.frames,

@@ -49,7 +49,7 @@ def _output(number, off_level):
 class Device:
     """The board's own pins."""
 
-    def __init__(self, name, options, image, buses):
+    def __init__(self, name, options, image, buses):  # rare
         toward_pressed = "up" if options["estop_pressed_level"] else "down"
         if options["estop_pin"] >= 0 and options["estop_pull"] not in (toward_pressed, "none"):
             raise ValueError(
@@ -141,6 +141,6 @@ class Device:
             last = now
             await asyncio.sleep_ms(_STEP_MS)
 
-    def counters(self):
+    def counters(self):  # rare
         """A new dict: frames (reads of the pins), presses of the emergency stop, dead_openings of the contactor."""
         return {"frames": self.reads, "presses": self.presses, "dead_openings": self.dead_openings, "last_error": ""}

@@ -36,7 +36,7 @@ _BOUNDS = (
 class Device:
     """One meter.  `sun`: the SunSpec side of it; `found`: what discovery said."""
 
-    def __init__(self, name: str, options: dict, image, buses: dict) -> None:
+    def __init__(self, name: str, options: dict, image, buses: dict) -> None:  # rare
         self.name = name
         self.found = ""
         self.model = 0

@@ -28,7 +28,7 @@ _INTERRUPT = const(3)
 class Console:
     """Reads lines from stdin, evaluates them, writes answers, events and monitor lines to stdout."""
 
-    def __init__(self, app) -> None:
+    def __init__(self, app) -> None:  # rare
         self._app = app
         self._line = bytearray()
         self._out: list = []

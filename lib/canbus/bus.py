@@ -19,7 +19,7 @@ _BUS_OFF_WAIT_MS = const(1000)  # from bus-off to the restart: longer than a sho
 class Bus:
     """One CAN bus: `subscribe` first, then run `run()` as a task; `send` at any time."""
 
-    def __init__(self, can, name="can"):
+    def __init__(self, can, name="can"):  # rare
         self.can = can
         self.name = name
         self.frames = 0  # received and given to a handler
@@ -45,7 +45,7 @@ class Bus:
         self._is_off = False
         self._listening = False
 
-    def subscribe(self, can_id, mask, extended, handler):
+    def subscribe(self, can_id, mask, extended, handler):  # rare
         """Call handler(id, data, flags) for each frame whose id equals `can_id` in the bits of `mask`.
 
         `data` is a memoryview valid only during the call; the handler must not await, block or allocate much.
@@ -61,7 +61,7 @@ class Bus:
         if self._listening:
             self._set_filters()
 
-    def _set_filters(self):
+    def _set_filters(self):  # rare
         can = self.can
         wanted = []
         for i in range(len(self._ids)):
@@ -150,7 +150,7 @@ class Bus:
                 pause = _POLL_MS
             await asyncio.sleep_ms(pause)
 
-    def counters(self):
+    def counters(self):  # rare
         """A new dict of this bus's counters, with the controller's own: tec, rec, state and pending frames."""
         numbers = self.can.get_counters(self._numbers)
         return {
