@@ -178,6 +178,9 @@ def test_outside_limits_name_value_and_range_and_change_nothing():
         refusal(ValueError, pm.update_power_limits, 50, 10, wrong)
     for given in ((-1, None), (None, 1001)):
         assert "1000" in refusal(PowerError, pm.curtail, *given)
+    for seconds in (-1, 86401):
+        assert "86400" in refusal(PowerError, pm.curtail, 5, 5, seconds)
+    assert "seconds" in refusal(ValueError, pm.curtail, 5, 5, None)
     for given in (("5", None), (None, float("nan"))):
         assert "kw" in refusal(ValueError, pm.curtail, *given)
     assert photo(pm) == before

@@ -350,3 +350,24 @@ def test_no_command_ever_passed_a_live_limit():
         plant.run(3)
         assert plant.now[im.WORST_P] == 0
         assert -plant.now[im.LIMIT_CHG] <= plant.command() <= plant.now[im.LIMIT_DIS]
+
+
+def test_an_ems_limits_end_unless_it_renews_them():
+    plant = running()
+    plant.pm.set_constant_power(50)
+    plant.pm.curtail(10, 20, 5)
+    for _ in range(3):
+        plant.run(4)
+        assert plant.command() == 10000
+        plant.pm.curtail(10, 20, 5)  # alive
+    plant.run(4.9)
+    assert plant.command() == 10000 and plant.pm.stats()["limit_charge"] == 20
+    plant.run(0.3)
+    assert plant.why() == "configuration" and plant.pm.stats()["limit_charge"] == 100, "the EMS has died"
+    plant.pm.curtail(10)
+    plant.run(120, 500)
+    assert plant.command() == 10000, "without seconds: until the next call"
+    plant.pm.curtail(10, None, 1)
+    plant.pm.curtail(15)
+    plant.run(5)
+    assert plant.command() == 15000, "the call before is forgotten whole"
