@@ -25,6 +25,7 @@ _SEQ_METER = const(6)
 _SEQ_PV = const(7)
 _SEQ_IO = const(8)
 _BMS_SOC = const(10)
+_BMS_SOH = const(11)
 _BMS_V = const(12)
 _BMS_I = const(13)
 _BMS_TEMP = const(14)
@@ -252,6 +253,9 @@ def count_soc(img: ptr32, par: ptr32):
         before = ((img[_SOC_SAID] + b) & m) - b
         amps = ((img[_BMS_I] + b) & m) - b
         q = par[_PAR_Q_STEP]
+        steps = img[_BMS_SOH]
+        if steps >= 5000 and steps < 10000:
+            q = q // 100 * (steps // 100)  # an aged battery moves a step with less charge
         steps = 0
         if amps != none and img[_AGE + _SEQ_BMS] <= par[_PAR_STALE_BMS] and q > 0:
             rem = ((img[_SOC_REM] + b) & m) - b

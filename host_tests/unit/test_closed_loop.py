@@ -149,6 +149,16 @@ def test_a_bms_that_is_8_percent_wrong_moves_neither_end_and_no_operation_hangs(
     assert loop.plant.pack.soc * 100 > 19.4
 
 
+@pytest.mark.parametrize("told", [80, 100])
+def test_charge_is_counted_by_the_state_of_health_that_the_bms_tells(told: int) -> None:
+    loop = Loop(85.0, 1000, 1.0, site_energy_kwh=208 * 0.8)
+    loop.plant.bms.soh_pct = told
+    loop.pm.start_discharging(0.0)
+    loop.run_until("DISCHARGE_COMPLETE", 7200)
+    assert abs(loop.plant.pack.soc * 100 - 20.0) < 0.3
+    assert ("soc_disagrees" in loop.faults()) == (told == 100), "nothing is wrong with an old battery that says so"
+
+
 def test_an_aged_pack_of_80_percent_capacity_still_stops_near_the_floor() -> None:
     loop = Loop(23.0, 100, 1.0, site_energy_kwh=208 * 0.8)
     loop.pm.start_discharging(0.0)

@@ -82,7 +82,7 @@ class Bms:
     __slots__ = (
         "pack", "current_max_a", "cell_v_offset", "temperature_offset_c", "protection", "relay_closed", "relay_trips",
         "_timers_s", "_wrong_way_s", "charge_cutoff_v", "discharge_cutoff_v", "soc_error_pct",
-        "soc_half", "noise", "_random",
+        "soc_half", "soh_pct", "noise", "_random",
     )
 
     def __init__(
@@ -97,6 +97,7 @@ class Bms:
         self.temperature_offset_c = 0.0  # of the hottest cell, K
         self.soc_error_pct = 0.0
         self.soc_half = 0.5 if soc_rounding == "nearest" else 0.0
+        self.soh_pct = 100  # what it says; the pack's capacity is the pack's
         self.protection = 0
         self.relay_closed = True
         self.relay_trips = 0
@@ -178,7 +179,7 @@ class Bms:
             current_a=current,
             temperature_c=round(temperature, 1),
             soc_pct=max(0, min(100, int(soc + self.soc_half))),
-            soh_pct=100,
+            soh_pct=self.soh_pct,
             charge_cutoff_v=round(self.charge_cutoff_v, 1),
             discharge_cutoff_v=round(self.discharge_cutoff_v, 1),
             charge_limit_a=charge,
