@@ -15,7 +15,6 @@ from micropython import const
 from unload import unload
 
 from firmware import image as im
-from firmware.callbacks import Worker
 from firmware.config import PowerConfig
 from firmware.errors import ConfigError
 from firmware.manager import PowerManager
@@ -75,17 +74,19 @@ class App:
 
     def __init__(self, path: str) -> None:  # rare
         self.path = path
+        from firmware.metering import Metering
+
+        self.metering = Metering(50)  # first, while the heap still has its large pieces whole
         self.site = load(path)
         _forget_boot()  # now: there is not room for both, the checks of the site file and what comes next
         from firmware.latch import Latch
-        from firmware.metering import Metering
         from firmware.services.console import Console
 
         self.pm = PowerManager(self.site.config, self.site.image, self.site.has)
-        self.metering = Metering(self.site.config.cycle_ms)
+        self.metering.expect(self.site.config.cycle_ms)
         self.console = Console(self)
         self.latch = Latch(self.pm)
-        self.callbacks = Worker(self.pm.events)
+        self.callbacks = None  # their Worker, from the first registration on
         self._coroutines: list = []  # of async callbacks, handed over by their thread
         self._seen = {"control": 0, "house": 0}
         self.restarts: dict = {}
@@ -161,7 +162,12 @@ class App:
         loop = asyncio.get_event_loop()
         while True:
             self.latch.step()
-            self.callbacks.step()
+            if self.callbacks is not None:
+                self.callbacks.step()
+            elif self.pm.events.callbacks:
+                from firmware.callbacks import Worker
+
+                self.callbacks = Worker(self.pm.events)
             while self._coroutines:
                 loop.create_task(self._coroutines.pop(0))
             self._seen["house"] = 0

@@ -10,11 +10,15 @@ class Metering:
     """Timings of the control task in microseconds."""
 
     def __init__(self, period_ms: int) -> None:
-        self._period_us = period_ms * 1000
+        self.expect(period_ms)
         self._late = Histogram(-12800, 200)
         self._compute = Histogram(0, 20, 200)
         self.cycles = 0
         self.good = 0
+
+    def expect(self, period_ms: int) -> None:
+        """From now on, cycles are to come so many ms apart."""
+        self._period_us = period_ms * 1000
 
     def add(self, period_us: int, compute_us: int) -> None:
         """One cycle: microseconds since the one before, and spent in it."""

@@ -8,28 +8,11 @@ from firmware.limits import NAMES
 from firmware.modes import Mode
 
 # the monitor's short keys, for a line that fits a serial port, and the stats they carry
-MONITOR = (
-    ("mode", "mode"),
-    ("p", "power"),
-    ("cmd", "command"),
-    ("req", "request"),
-    ("by", "requested_by"),
-    ("soc", "soc"),
-    ("lim_dis", "limit_discharge"),
-    ("lim_chg", "limit_charge"),
-    ("why_dis", "why_discharge"),
-    ("why_chg", "why_charge"),
-    ("grid_p", "grid_power"),
-    ("load_p", "load_power"),
-    ("pv_p", "pv_power"),
-    ("v", "voltage"),
-    ("i", "current"),
-    ("hz", "grid_frequency"),
-    ("temp", "temperature"),
-    ("flow", "flow"),
-    ("faults", "faults"),
-    ("e_in", "energy_in_wh"),
-    ("e_out", "energy_out_wh"),
+MONITOR = (  # one text, as two dozen pairs of texts would take a kilobyte
+    "mode p=power cmd=command req=request by=requested_by soc lim_dis=limit_discharge "
+    "lim_chg=limit_charge why_dis=why_discharge why_chg=why_charge grid_p=grid_power load_p=load_power "
+    "pv_p=pv_power v=voltage i=current hz=grid_frequency temp=temperature flow faults e_in=energy_in_wh "
+    "e_out=energy_out_wh"
 )
 
 

@@ -4,16 +4,22 @@ In the sources they are ordinary methods, marked `# rare` behind their `def`; to
 beside the module when it is cross-compiled, and gives their class a `__getattr__` that asks here.
 """
 
+import sys
+
 from unload import unload
 
-_held: list = []  # the files whose methods are in the heap
+_held: list = []  # the modules that were loaded for the methods which are in the heap
 
 
 def method(module: str, this, name: str):
     """The method `name` of `this` out of a file of rare ones; AttributeError if it is not there either."""
-    if module not in _held:
-        _held.append(module)
-    function = getattr(__import__(module, None, None, (name,)), name)
+    if module not in sys.modules:
+        before = set(sys.modules)
+        __import__(module)
+        for loaded in sys.modules:
+            if loaded not in before:
+                _held.append(loaded)  # with what only it imports
+    function = getattr(sys.modules[module], name)
     return lambda *arguments, **named: function(this, *arguments, **named)
 
 

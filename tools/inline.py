@@ -164,11 +164,31 @@ def take_rows(source: str, relative: Path) -> tuple[str, dict[Path, str]]:
     return "".join(lines), files
 
 
+def _loaded(tree: ast.Module) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+def drop_imports(text: str, source: str) -> str:
+    """`text` without the imports of what `source` used and `text`, its constants inlined and its rare methods gone, does not.
+
+    What `source` itself does not use it imports for others, or for what the import does: that stays.
+    """
+    tree = ast.parse(text)
+    gone = _loaded(ast.parse(source)) - _loaded(tree)
+    lines = text.splitlines(keepends=True)
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and all((alias.asname or alias.name) in gone for alias in node.names):
+            lines[node.lineno - 1 : node.end_lineno] = ["\n"] * ((node.end_lineno or node.lineno) - node.lineno + 1)
+    return "".join(lines)
+
+
 def for_board(root: Path, relative: Path) -> dict[Path, str]:
     """What one file of the tree becomes on the board, by path: .py sources to cross-compile, and files as they are."""
-    text = inline((root / relative).read_text(), root)
-    text, rows = take_rows(text, relative)
+    source = (root / relative).read_text()
+    text, rows = take_rows(inline(source, root), relative)
     text, names = take_names(text, relative)
     text, rare = take_rare(text, relative, _module(relative))
+    if relative.stem != "__init__":
+        text = drop_imports(text, source)
     rare = {path: shorten(methods, root) for path, methods in rare.items()}
     return {relative: shorten(text, root), **rows, **names, **rare}

@@ -119,7 +119,7 @@ class Console:
             elif len(self._line) < _LINE_MAX:
                 self._line.append(code)
 
-    def _evaluate(self, line: bytes) -> None:
+    def _evaluate(self, line: bytes) -> None:  # rare
         try:
             text = line.decode()
             try:
@@ -162,8 +162,9 @@ class Console:
         stats = pm.stats()
         timing = self._app.metering.report()
         line = {"t": now[im.UPTIME_S] + now[im.UPTIME_MS] / 1000}
-        for key, name in reports.MONITOR:
-            line[key] = stats[name]
+        for pair in reports.MONITOR.split(" "):
+            key, _, name = pair.partition("=")
+            line[key] = stats[name or key]
         for key in timing:
             line[key] = timing[key]
         line["commands"] = now[im.COMMANDS]
