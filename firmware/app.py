@@ -4,6 +4,7 @@ The control task never awaits a bus; it sleeps to an absolute beat.  The watchdo
 task has reported in; a device or service that raises is restarted, and hurts nobody else.
 """
 
+import _thread
 import asyncio
 import gc
 import sys
@@ -88,6 +89,7 @@ class App:
         self.latch = Latch(self.pm)
         self.callbacks = None  # their Worker, from the first registration on
         self._coroutines: list = []  # of async callbacks, handed over by their thread
+        self._handing_over = _thread.allocate_lock()
         self._seen = {"control": 0, "house": 0}
         self.restarts: dict = {}
         self.timeline = None if self.site.clock is None or self.site.errors else self._timeline()
@@ -119,7 +121,7 @@ class App:
 
     async def _main(self) -> None:
         loop = asyncio.get_event_loop()
-        self.pm.events.start_task = self._coroutines.append
+        self.pm.events.start_task = self._hand_over
         for name, box in self.site.buses.items():
             loop.create_task(self._keep(name, box))
         for name, box in self.site.devices.items():
@@ -157,6 +159,11 @@ class App:
                 wait = 0
             await asyncio.sleep_ms(wait)
 
+    def _hand_over(self, coroutine) -> None:
+        """From the callbacks' thread: the loop starts the coroutine at its next look."""
+        with self._handing_over:
+            self._coroutines.append(coroutine)
+
     async def _house(self) -> None:
         """What is due a few times a second: the emergency latch, callbacks, letting go of rare methods."""
         loop = asyncio.get_event_loop()
@@ -168,8 +175,10 @@ class App:
                 from firmware.callbacks import Worker
 
                 self.callbacks = Worker(self.pm.events)
-            while self._coroutines:
-                loop.create_task(self._coroutines.pop(0))
+            with self._handing_over:
+                handed, self._coroutines = self._coroutines, []
+            for coroutine in handed:
+                loop.create_task(coroutine)
             self._seen["house"] = 0
             rare.release()
             await asyncio.sleep_ms(100)

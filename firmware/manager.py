@@ -321,21 +321,35 @@ class PowerManager:
         """The Grid connection type."""
         return self.config.grid_connection
 
-    def update_power_limits(self, soc: float, max_charge_current: float, max_discharge_current: float) -> None:
+    def update_power_limits(
+        self, soc: float, max_charge_current: float, max_discharge_current: float, voltage=None, current=None, temperature=None
+    ) -> None:
         """For a site whose BMS is read by other code: SoC in % and current limits in A, as a BMS driver would write them.
 
-        They age like any measurement: not renewed within three BMS periods, they are missing and the limit is 0 W.
+        They age like any measurement: not renewed within three BMS periods they are missing and the limit is 0 W.  With
+        voltage (V), current (A, + discharge) and temperature (degC) all given no BMS driver is needed; without, those
+        must come from one, and a dead one stays dead.
         """
         in_range("soc", soc, 0, 100, "%")
         in_range("max_charge_current", max_charge_current, 0, 1000, "A")
         in_range("max_discharge_current", max_discharge_current, 0, 1000, "A")
+        whole = voltage is not None and current is not None and temperature is not None
+        if whole:
+            in_range("voltage", voltage, 1, 1500, "V")
+            in_range("current", current, -1000, 1000, "A (+ discharge)")
+            in_range("temperature", temperature, -50, 120, "degC")
+        elif not (voltage is None and current is None and temperature is None):
+            raise PowerError("voltage %s, current %s, temperature %s: give all three or none" % (voltage, current, temperature))
         with self._lock:
             inp = self.image.inp
             inp[im.BMS_SOC] = int(soc * 100 + 0.5)
             inp[im.BMS_I_CHG] = int(max_charge_current * 10)
             inp[im.BMS_I_DIS] = int(max_discharge_current * 10)
             self.image.heard(im.SEQ_BMS_LIMITS)
-            if inp[im.BMS_V] != im.NO_VALUE:
+            if whole:
+                inp[im.BMS_V] = int(voltage * 10 + 0.5)
+                inp[im.BMS_I] = int(current * 10)
+                inp[im.BMS_TEMP] = int(temperature * 10)
                 self.image.heard(im.SEQ_BMS)
 
     # ---- schedules --------------------------------------------------------------------------------------

@@ -194,15 +194,18 @@ def test_limits_from_other_code_count_as_the_bms_and_age_as_it_does():
     plant.image.now[im.AGE + im.SEQ_BMS_FLAGS] = im.AGE_NEVER  # a BMS that was never on this board's buses
     pm.set_constant_power(60)
     for _ in range(10):
-        plant.image.inp[im.BMS_V] = int(plant.volts * 10)  # which the other code writes, too
-        plant.image.inp[im.BMS_I] = int(plant.dc_watts() / plant.volts * 10)
-        pm.update_power_limits(64.0, 50.0, 40.0)
+        pm.update_power_limits(64.0, 50.0, 40.0, plant.volts, plant.dc_watts() / plant.volts, 25.0)
         plant.run(1)
     assert abs(plant.command() - 40 * 643.5 * 0.95) < 700 and plant.why() == "bms_current"
     assert abs(pm.stats()["limit_charge"] - 50 * 0.6435 / 0.95) < 0.1 and plant.why(True) == "bms_current"
     assert abs(pm.stats()["soc"] - 64) < 1
     plant.run(3.2)
     assert plant.command() == 0, "not renewed for three BMS periods"
+    for _ in range(5):
+        pm.update_power_limits(64.0, 50.0, 40.0)
+        plant.run(1)
+    assert plant.command() == 0 and plant.why() in ("missing_data", "mode"), "limits alone do not make a dead voltage fresh"
+    assert "all three" in refusal(PowerError, pm.update_power_limits, 64.0, 50.0, 40.0, 640.0)
 
 
 # ---- what the reference firmware gets wrong ---------------------------------------------------------------
