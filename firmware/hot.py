@@ -941,7 +941,8 @@ def diagnose(img: ptr32, par: ptr32):
         island = img[_GRID_OK] == 0 and par[_PAR_GRID_TYPE] < 2  # the load decides what a forming inverter gives
         if (pcs - high > par[_PAR_FOLLOW_P] or low - pcs > par[_PAR_FOLLOW_P]) and not island:
             found = found | _C_PCS_NOT_FOLLOWING
-        if pcs - img[_LIMIT_DIS] > par[_PAR_OVER_P] or 0 - pcs - img[_LIMIT_CHG] > par[_PAR_OVER_P]:
+        q = par[_PAR_OVER_P]  # beyond a live limit, and not on the way down from before it fell
+        if (pcs - img[_LIMIT_DIS] > q and pcs - high > q) or (0 - pcs - img[_LIMIT_CHG] > q and low - pcs > q):
             found = found | _C_OVERPOWER
         if pcs < 0:
             pcs = 0 - pcs

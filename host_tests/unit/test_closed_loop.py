@@ -113,6 +113,17 @@ def test_an_inverter_that_does_nothing_is_found_out() -> None:
     assert samples[-1].s - samples[0].s > 3, "a ramp may lag that long"
 
 
+@pytest.mark.parametrize("response_s", [0.2, 1.0])
+def test_a_limit_that_falls_far_is_no_fault_of_an_inverter_on_its_way_down(response_s: float) -> None:
+    loop = Loop(55.0, site_pcs_tau_s=response_s)
+    loop.pm.set_constant_power(85.0)
+    loop.run(20.0)
+    loop.pm.curtail(discharge_kw=5.0)
+    samples = loop.run(10.0)
+    assert max(s.command_w for s in samples) <= 5000 and samples[-1].power_w < 6000
+    assert loop.happened("FAULT_RAISED") == 0 and loop.happened("OVERPOWER") == 0
+
+
 # ---- state of charge ----------------------------------------------------------------------------------------
 
 
