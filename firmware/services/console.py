@@ -23,6 +23,7 @@ _PIECE = const(112)  # bytes in 10 ms at 115200 baud
 _LINE_MAX = const(1024)
 _WAITING_MAX = const(8192)  # bytes of output that may wait; more is dropped and counted
 _INTERRUPT = const(3)
+_LINE_END = memoryview(b"\r\n")  # a piece of its own: a monitor line is long, and copying it takes heap
 
 
 class Console:
@@ -83,9 +84,10 @@ class Console:
         if self._waiting + len(text) > _WAITING_MAX:
             self.dropped += 1
             return
-        data = (text + "\r\n").encode()
-        self._waiting += len(data)
+        data = text.encode()
+        self._waiting += len(data) + 2
         self._out.append(memoryview(data))
+        self._out.append(_LINE_END)
 
     async def run(self) -> None:
         """For ever: input, output, events, monitor."""

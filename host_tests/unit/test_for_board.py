@@ -1,0 +1,67 @@
+"""What the build does to a source before it is cross-compiled: private names, rare methods, numbered constants."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from tools import inline, rare, shorten, stage
+
+ROOT = stage.ROOT
+SOURCES = [path for path in stage.device_files() if path.suffix == ".py" and path.name not in stage.ENTRY_FILES]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=str)
+def test_no_two_private_names_of_a_file_become_one(path: Path) -> None:
+    names = shorten.short_names(ROOT)
+    used = set(re.findall(r"\b_[A-Za-z]\w*", (ROOT / path).read_text()))
+    after = [names.get(name, name) for name in used]
+    assert len(after) == len(set(after))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=str)
+def test_what_goes_on_the_board_is_python_and_stays_on_its_lines(path: Path) -> None:
+    made = inline.for_board(ROOT, path)
+    for file, text in made.items():
+        if file.suffix == ".py":
+            ast.parse(text)
+    wanted = {node.name: node.lineno for node in ast.walk(ast.parse((ROOT / path).read_text())) if isinstance(node, ast.ClassDef)}
+    got = {node.name: node.lineno for node in ast.walk(ast.parse(made[path])) if isinstance(node, ast.ClassDef)}
+    assert {name: line for name, line in got.items() if name in wanted} == {name: wanted[name] for name in got if name in wanted}
+
+
+def test_a_traceback_is_told_in_the_names_of_the_source() -> None:
+    short = shorten.short_names(ROOT)["_keep"]
+    told = shorten.explain(f'  File "firmware/app.py", line 150, in {short}\n')
+    assert told == '  File "firmware/app.py", line 150, in _keep\n'
+
+
+SOURCE = '''"""A module."""
+_STEP = 3
+
+
+class Thing:
+    def __init__(self, at):  # rare
+        self.at = at
+
+    def step(self):
+        self.at += _STEP
+
+    def tell(self):  # rare
+        return "at %d" % self.at
+'''
+
+
+def test_a_rare_method_leaves_its_class_for_a_file_of_its_own() -> None:
+    text, files = rare.take_rare(SOURCE, Path("lib/thing.py"), "thing")
+    assert "at %d" not in text and "def step" in text
+    assert set(files) == {Path("lib/thing_rare.py"), Path("lib/thing_make.py")}
+    line = next(i for i, one in enumerate(SOURCE.splitlines()) if "at %d" in one)
+    assert "at %d" in files[Path("lib/thing_rare.py")].splitlines()[line]
+
+
+def test_a_property_cannot_be_rare() -> None:
+    source = "class Thing:\n    @property\n    def at(self):  # rare\n        return 1\n"
+    with pytest.raises(ValueError, match="at is a property"):
+        rare.take_rare(source, Path("lib/thing.py"), "thing")
