@@ -22,6 +22,8 @@ _POLL_MS = const(10)
 _PIECE = const(112)  # bytes in 10 ms at 115200 baud
 _LINE_MAX = const(1024)
 _WAITING_MAX = const(8192)  # bytes of output that may wait; more is dropped and counted
+_MONITOR_MAX = const(1536)  # bytes that a monitor line may have
+_ROOM = const(1024)  # bytes in one piece, kept for the compiler, which finds none in a full heap
 _INTERRUPT = const(3)
 _LINE_END = memoryview(b"\r\n")  # a piece of its own: a monitor line is long, and copying it takes heap
 
@@ -31,6 +33,7 @@ class Console:
 
     def __init__(self, app) -> None:  # rare
         self._app = app
+        self._room = bytearray(_ROOM)
         self._line = bytearray()
         self._out: list = []
         self._waiting = 0
@@ -84,9 +87,8 @@ class Console:
         if self._waiting + len(text) > _WAITING_MAX:
             self.dropped += 1
             return
-        data = text.encode()
-        self._waiting += len(data) + 2
-        self._out.append(memoryview(data))
+        self._piece(text)
+        self._waiting += 2
         self._out.append(_LINE_END)
 
     async def run(self) -> None:
@@ -122,6 +124,7 @@ class Console:
                 self._line.append(code)
 
     def _evaluate(self, line: bytes) -> None:  # rare
+        self._room = None
         try:
             text = line.decode()
             try:
@@ -133,6 +136,10 @@ class Console:
             self.write("= %r" % (eval(code, self.names),))
         except Exception as error:
             self.write("! %s: %s" % (type(error).__name__, error))
+        try:
+            self._room = bytearray(_ROOM)
+        except MemoryError:
+            pass  # the next line tries without, and then again
 
     def _drain(self) -> None:
         room = _PIECE
@@ -155,7 +162,28 @@ class Console:
             self._next_monitor_ms -= ms
             if self._next_monitor_ms <= 0:
                 self._next_monitor_ms += self._monitor_ms
-                self.write(json.dumps(self.state()))
+                self._write_json(self.state())
+
+    def _write_json(self, line: dict) -> None:
+        """A line of JSON in pieces: one text of it would want more heap in one place than a full heap has."""
+        if self._waiting + _MONITOR_MAX > _WAITING_MAX:
+            self.dropped += 1
+            return
+        text = "{"
+        for key in line:
+            text += '"%s": %s, ' % (key, json.dumps(line[key]))
+            if len(text) > _PIECE:
+                self._piece(text)
+                text = ""
+        # the key that ends every line takes no comma
+        self._piece(text + '"waiting": %d}' % self._waiting)
+        self._waiting += 2
+        self._out.append(_LINE_END)
+
+    def _piece(self, text: str) -> None:
+        data = text.encode()
+        self._waiting += len(data)
+        self._out.append(memoryview(data))
 
     def state(self) -> dict:
         """The monitor's line: docs/console.md lists the keys."""
