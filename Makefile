@@ -13,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE ?= 1
 # Board code, checked against the ESP32 stubs.
 BOARD_CODE := $(wildcard boot.py main.py) firmware lib
 
-.PHONY: help setup lock run test check lint format size bench mpy flash deploy soak clean
+.PHONY: help setup lock run test check lint slots format size bench mpy flash deploy soak clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ check: $(STAMP) ## lint and the fast tests, under a minute
 
 lint: $(STAMP) ## ruff and mypy, board code against the ESP32 stubs
 	@$(PY) -m tools.run_tests lint $(ARGS)
+
+slots: ## copy the slot numbers of image.py that hot.py uses into it
+	@python3 -m tools.slots
 
 format: $(STAMP) ## sort imports and fix what ruff can fix
 	@.venv/bin/ruff check --fix .

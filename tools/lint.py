@@ -1,9 +1,11 @@
-"""Ruff over everything, mypy over host code, mypy over board code against the ESP32 stubs: `make lint`."""
+"""Ruff over everything, mypy over host code and over board code (ESP32 stubs), copied slot numbers: `make lint`."""
 
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+from tools import slots
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = ROOT / ".venv" / "bin"
@@ -48,9 +50,14 @@ def mypy_board() -> bool:
     return not ours
 
 
+def copied_slots() -> bool:
+    """True when hot.py's constants are those of the slot table."""
+    return slots.main(["--check"]) == 0
+
+
 def main() -> int:
-    """Runs all three, whatever the first says."""
-    results = {"ruff": ruff(), "mypy (host)": mypy_host(), "mypy (board)": mypy_board()}
+    """Runs them all, whatever the first says."""
+    results = {"ruff": ruff(), "mypy (host)": mypy_host(), "mypy (board)": mypy_board(), "slots": copied_slots()}
     for name, clean in results.items():
         if not clean:
             print(f"lint: {name} found something", file=sys.stderr)

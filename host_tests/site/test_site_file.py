@@ -53,7 +53,8 @@ def test_every_error_of_the_whole_file_is_listed_at_once_with_value_and_range() 
 
 def test_sections_of_the_wrong_kind_are_told_not_tripped_over() -> None:
     for section in ("buses", "devices"):
-        for wrong in (5, [], "x", {"a": 3}):
+        wrongs: tuple[Any, ...] = (5, [], "x", {"a": 3})
+        for wrong in wrongs:
             told = errors_in({**GOOD, section: wrong})
             assert any(line.startswith(section) for line in told), (section, wrong, told)
 

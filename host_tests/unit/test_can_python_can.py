@@ -21,6 +21,8 @@ from tools import gen_dbc
 from tools.chips import wire
 from tools.chips.station import PythonCan
 
+pytestmark = pytest.mark.slow
+
 RIGS: dict[str, Callable[[], Rig]] = {
     "esp32": lambda: TwaiRig("esp32"),
     "esp32s3": lambda: TwaiRig("esp32s3"),

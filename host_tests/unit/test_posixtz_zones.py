@@ -19,6 +19,8 @@ from posixtz import GAP, OVERLAP, UNIQUE, PosixTZ
 from host_tests.unit import zones_of_python
 from tools.gen_tz import expressible_zones
 
+pytestmark = pytest.mark.slow
+
 _EPOCH = datetime(2000, 1, 1)
 _FIRST = datetime(2024, 1, 1)
 _END = datetime(2038, 1, 1)

@@ -24,6 +24,8 @@ from firmware.scheduler import ENDED, MISSED, STARTED, Scheduler
 from host_tests.unit import zones_of_python
 from tools.gen_tz import expressible_zones
 
+pytestmark = pytest.mark.slow
+
 _EPOCH = datetime(2000, 1, 1)
 _DAYS = 9
 _SETS = int(os.environ.get("SCHEDULE_SETS", "24"))

@@ -26,6 +26,7 @@ def soak(*arguments: str, code: str = "") -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed, more", [("1", ()), ("2", ()), ("3", ("--cycle-ms", "1000"))])
 def test_no_invariant_breaks_under_the_fixed_seeds(seed: str, more: tuple[str, ...]) -> None:
     status, said = soak("--seed", seed, "--cycles", "20000", *more)
@@ -39,6 +40,7 @@ def test_no_invariant_breaks_under_a_fresh_seed() -> None:
     assert status == 0, said
 
 
+@pytest.mark.slow
 def test_hot_functions_stay_inside_int32_under_chaos() -> None:
     status, said = soak("--seed", "4", "--cycles", "1500", "--hot", "checked")
     assert status == 0, said
@@ -58,6 +60,7 @@ hot.limit_battery = forgets_the_floor
 """
 
 
+@pytest.mark.slow
 def test_a_broken_limit_is_found_and_its_era_repeats_it() -> None:
     code = f"exec({_FLOOR_FORGOTTEN!r})"
     status, said = soak("--seed", "5", "--cycles", "200000", code=code)
