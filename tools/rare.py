@@ -2,7 +2,7 @@
 
 What runs at boot, at a reconnection or when a person asks for it is as much code as the cycle itself, and bytecode
 loaded from a board's file system lives in RAM.  A method whose `def` line ends in `# rare` is taken out of its class
-and into lib/<module>_rare.py, and the class fetches it from there for the call (lib/rare.py).  Every line keeps its number.
+and into lib/<file>_rare.py, and the class fetches it from there for the call (lib/rare.py).  Every line keeps its number.
 Not for what the cycle calls: fetching takes milliseconds.
 """
 
@@ -99,7 +99,8 @@ def take_rare(source: str, relative: Path, module: str) -> tuple[str, dict[Path,
     lines = source.splitlines(keepends=True)
     kept = list(lines)
     taken: list[ast.stmt] = []
-    file = module.replace(".", "_")  # not in a package: a module in a package costs a second name
+    # not in a package, and named by the last word alone: names of modules are kept in the heap for ever
+    file = module.rpartition(".")[2]
     makers = _makers([node for node in tree.body if isinstance(node, ast.ClassDef) and _makes_rarely(node, lines)])
     for node in tree.body:
         methods = [item for item in node.body if _marked(item, lines)] if isinstance(node, ast.ClassDef) else []

@@ -45,21 +45,23 @@ def _mpy_cross() -> tuple[str, str]:
     return path, version
 
 
-def compile_file(source: Path | str, name: str, march: str, dest: Path) -> None:
+def compile_file(source: Path | str, name: str, march: str, dest: Path, lines: bool = True) -> None:
     """Cross-compiles one file (or text) for `march` (xtensawin, x86, x64) to dest; `name` is what tracebacks will show.
+
+    Without `lines` they name the function only: line numbers take 3 KB of a board's heap.
 
     Raises CompileError with the compiler's message.
     """
     compiler, version = _mpy_cross()
     text = source.read_text() if isinstance(source, Path) else source
-    key = hashlib.sha256(f"{version}|{march}|{name}|{text}".encode()).hexdigest()
+    key = hashlib.sha256(f"{version}|{march}|{name}|{lines}|{text}".encode()).hexdigest()
     kept = _CACHE / key[:2] / f"{key[2:]}.mpy"
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
         new = kept.with_suffix(f".{os.getpid()}")
         written = kept.with_suffix(f".{os.getpid()}.py")
         written.write_text(text)
-        command = [compiler, f"-march={march}", "-s", name, "-o", str(new), str(written)]
+        command = [compiler, f"-march={march}", *(() if lines else ("-O3",)), "-s", name, "-o", str(new), str(written)]
         done = subprocess.run(command, capture_output=True, text=True)
         written.unlink()
         if done.returncode:
@@ -70,8 +72,10 @@ def compile_file(source: Path | str, name: str, march: str, dest: Path) -> None:
     shutil.copyfile(kept, dest)
 
 
-def stage(root: Path, dest: Path, march: str | None) -> list[Path]:
-    """Fills dest with what goes on a board; with `march` modules are .mpy for it.  Gives the paths below dest.
+def stage(root: Path, dest: Path, march: str | None, lines: bool = True) -> list[Path]:
+    """Fills dest with what goes on a board; with `march` modules are .mpy for it, with line numbers or without.
+
+    Gives the paths below dest.
 
     Raises CompileError for the first file that does not compile.
     """
@@ -82,7 +86,10 @@ def stage(root: Path, dest: Path, march: str | None) -> list[Path]:
             for path, text in inline.for_board(root, relative).items():
                 target = path.with_suffix(".mpy") if path.suffix == ".py" else path
                 if path.suffix == ".py":
-                    compile_file(text, path.as_posix(), march, dest / target)
+                    if target in made:
+                        raise CompileError(f"{relative}: {target} is made of another file too")
+                    # called as the board calls the file: one name in its heap instead of two
+                    compile_file(text, target.as_posix(), march, dest / target, lines)
                 else:
                     (dest / target).parent.mkdir(parents=True, exist_ok=True)
                     (dest / target).write_text(text)

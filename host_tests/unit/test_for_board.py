@@ -37,6 +37,19 @@ def test_a_traceback_is_told_in_the_names_of_the_source() -> None:
     assert told == '  File "firmware/app.py", line 150, in _keep\n'
 
 
+def test_a_traceback_through_compiled_files_and_rare_methods_names_their_sources() -> None:
+    names = shorten.short_names(ROOT)
+    told = shorten.explain(f'File "firmware/app.mpy", line 1, in {names["_keep"]}\nFile "/lib/app_make.mpy", line 9, in make\n')
+    assert told == 'File "firmware/app.py", line 1, in _keep\nFile "firmware/app.py", line 9, in make\n'
+    assert shorten.explain('File "firmware/unknown.mpy", line 1, in _a\n') == 'File "firmware/unknown.mpy", line 1, in _a\n'
+
+
+def test_a_file_without_line_numbers_is_smaller(tmp_path: Path) -> None:
+    for lines in (True, False):
+        stage.compile_file("def f(a):\n    b = a\n    return b\n", "f.mpy", "x86", tmp_path / f"{lines}.mpy", lines)
+    assert (tmp_path / "False.mpy").stat().st_size < (tmp_path / "True.mpy").stat().st_size
+
+
 SOURCE = '''"""A module."""
 _STEP = 3
 

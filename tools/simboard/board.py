@@ -34,7 +34,7 @@ class Board:
     `staged`, state_dir/flash is used as it is (what a deploy left there).
     interpreter: a command list; default is what MICROPYTHON says ("64", "32" or a path).  heap: such as "96K",
     default HEAP; it is the firmware's, see _chip_bytes.  mpy: load cross-compiled modules; default with a limited heap
-    or the 32-bit interpreter.
+    or the 32-bit interpreter.  lines: with line numbers for tracebacks; default unless the heap is limited.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class Board:
         interpreter: list[str] | None = None,
         heap: str | None = None,
         mpy: bool | None = None,
+        lines: bool | None = None,
         env: dict[str, str] | None = None,
         staged: bool = False,
     ) -> None:
@@ -56,6 +57,7 @@ class Board:
         self.interpreter = _interpreter(interpreter)
         self.heap = heap or os.environ.get("HEAP") or None
         self.mpy = mpy if mpy is not None else bool(self.heap) or self.interpreter.bits == 32
+        self.lines = lines if lines is not None else not self.heap
         self.env = dict(env or {})
         self.staged = staged
         self.on_line: Callable[[str], None] | None = None
@@ -176,7 +178,7 @@ class Board:
         for tree in stage.TREES:
             shutil.rmtree(self.flash / tree, ignore_errors=True)
         self.flash.mkdir(parents=True, exist_ok=True)
-        stage.stage(self.root, self.flash, march)
+        stage.stage(self.root, self.flash, march, self.lines)
 
     def _stage_rom(self, march: str | None) -> Path:
         if march is None:
@@ -188,7 +190,7 @@ class Board:
                 rom.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, rom / source.name)
             else:
-                stage.compile_file(source, source.name, march, rom / f"{source.stem}.mpy")
+                stage.compile_file(source, source.name, march, rom / f"{source.stem}.mpy", self.lines)
         return rom
 
     async def _power_on(self, cause: str) -> None:
@@ -230,6 +232,7 @@ class Board:
             f"import gc, sys; sys.path[:] = [{str(self._rom)!r}, '.frozen']; gc.collect(); before = gc.mem_alloc()\n"
             "import machine, esp32, network; machine.Pin; machine.WDT; machine.CAN; machine.RTC\n"
             f"controllers = [machine.CAN(int(name[7:])) for name in {controllers!r}]\n"
+            f"rom = compile(open({str(self._rom / 'rom.py')!r}).read(), 'rom.py', 'exec')\n"  # compiled, not run
             "gc.collect(); print(gc.mem_alloc() - before)"
         )
         done = subprocess.run(
