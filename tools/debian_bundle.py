@@ -73,6 +73,31 @@ BUNDLES = {
         probe=("-h",),
         answers="usage : mbpoll",
     ),
+    "chrony": Bundle(
+        name="chrony",
+        suite="trixie",
+        architecture="amd64",
+        packages={
+            "chrony": "4.6.1-3+deb13u2",
+            "libc6": "2.41-12+deb13u4",
+            "libcap2": "1:2.75-10+deb13u1+b3",
+            "libgnutls30t64": "3.8.9-3+deb13u4",
+            "libnettle8t64": "3.10.1-1",
+            "libhogweed6t64": "3.10.1-1",
+            "libseccomp2": "2.6.0-2",
+            "libp11-kit0": "0.25.5-3",
+            "libidn2-0": "2.3.8-2",
+            "libunistring5": "1.3-2",
+            "libtasn1-6": "4.20.0-2+deb13u1",
+            "libgmp10": "2:6.3.0+dfsg-3",
+            "libffi8": "3.4.8-2",
+        },
+        program="usr/sbin/chronyd",
+        loader="usr/lib64/ld-linux-x86-64.so.2",
+        libraries=("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"),
+        probe=("--version",),
+        answers="chronyd (chrony) version",
+    ),
 }
 
 

@@ -116,11 +116,16 @@ def install() -> None:
 
 
 def debian_programs() -> None:
-    """The 32-bit interpreter and mbpoll; without them their tests skip, so this only warns (unless required)."""
+    """The 32-bit interpreter, mbpoll and chrony; without them their tests skip, so this only warns (unless required)."""
     sys.path.insert(0, str(ROOT / "tools"))
     import debian_bundle
 
-    for name, what in (("micropython32", "the 32-bit MicroPython"), ("mbpoll", "mbpoll, a Modbus peer for tests")):
+    programs = {
+        "micropython32": "the 32-bit MicroPython",
+        "mbpoll": "mbpoll, a Modbus peer for tests",
+        "chrony": "chrony, an NTP peer for tests",
+    }
+    for name, what in programs.items():
         bundle = debian_bundle.BUNDLES[name]
         if debian_bundle.present(bundle):
             continue
