@@ -1,4 +1,4 @@
-"""Modbus for MicroPython: what every part of the library shares, which is its errors and its numbers.
+"""Modbus for MicroPython: what every part of the library shares, which is its errors.
 
 The parts are imported one by one, so that a board holds only what it uses::
 
@@ -10,28 +10,6 @@ The parts are imported one by one, so that a board holds only what it uses::
 Numbers come from the MODBUS Application Protocol Specification V1.1b3 and the MODBUS Messaging on TCP/IP
 Implementation Guide V1.0b.
 """
-
-from micropython import const
-
-READ_COILS = const(1)
-READ_DISCRETE_INPUTS = const(2)
-READ_HOLDING = const(3)
-READ_INPUT = const(4)
-WRITE_COIL = const(5)
-WRITE_REGISTER = const(6)
-WRITE_COILS = const(15)
-WRITE_REGISTERS = const(16)
-MASK_WRITE = const(22)
-READ_WRITE = const(23)
-ENCAPSULATED = const(43)
-
-ILLEGAL_FUNCTION = const(1)
-ILLEGAL_ADDRESS = const(2)
-ILLEGAL_VALUE = const(3)
-DEVICE_FAILURE = const(4)
-DEVICE_BUSY = const(6)
-
-BROADCAST = const(0)  # serial line: every server obeys a write to unit 0, and none answers
 
 
 class ModbusError(Exception):

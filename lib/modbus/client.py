@@ -9,16 +9,12 @@ import asyncio
 
 from micropython import const
 
-from modbus import (
-    ModbusBadFrame,
-    ModbusError,
-    ModbusRefused,
-)
+from modbus import ModbusBadFrame, ModbusError, ModbusRefused
 
 _NAP_MS = const(1)
 UNIT = const(6)  # index of the unit in a frame
 PDU = const(7)  # index of the function code in a frame
-FRAME_SIZE = const(264)  # 7 + the longest PDU (253) + CRC, rounded up to whole words
+_AROUND = const(18)  # bytes of a frame beside its registers, at most (function 23)
 
 
 class Counters:
@@ -52,16 +48,18 @@ class Client:
 
     connections = 0  # grows by one with every connection made; a serial line has none to make
 
-    def __init__(self, retries: int = 0, pipeline: int = 1) -> None:
+    def __init__(self, retries: int = 0, pipeline: int = 1, registers: int = 125) -> None:
+        """registers: the most that one request moves (16 bits count as one); frames have room for no more."""
         self.count = Counters()
         self.retries = retries  # how often an unanswered request is sent again
-        self._slots = [Slot() for _ in range(pipeline)]
+        self.registers = registers
+        self._slots = [Slot(_AROUND + 2 * registers) for _ in range(pipeline)]
         self._queue = []  # tickets of those who wait for a slot, in the order they came
         self._ticket = 0
 
     async def read_registers(self, unit: int, address: int, count: int, out, function: int = 3) -> None:
         """Read `count` (1 to 125) registers from `address` into out[0:count]; function 3 holding, 4 input."""
-        check_range("count", count, 1, 125)
+        check_range("count", count, 1, self.registers)
         slot = self.free_slot() or await self.acquire()
         try:
             frame = slot.frame
@@ -72,13 +70,20 @@ class Client:
         finally:
             self.release(slot)
 
-    async def write_register(self, unit: int, address: int, value: int) -> None:
+    async def write_register(self, unit: int, address: int, value: int, function: int = 6) -> None:
         """Write one holding register (function 6)."""
-        await self.write_one(unit, 6, address, value)
+        slot = self.free_slot() or await self.acquire()
+        try:
+            slot.frame[PDU] = function
+            put16(slot.frame, PDU + 1, address)
+            put16(slot.frame, PDU + 3, value)
+            self.check_echo(slot, await self.transact(slot, unit, 5), unit, function, address, value)
+        finally:
+            self.release(slot)
 
     async def write_registers(self, unit: int, address: int, values, count: int) -> None:
         """Write values[0:count] (1 to 123 registers) from `address` on (function 16)."""
-        check_range("count", count, 1, 123)
+        check_range("count", count, 1, min(123, self.registers))
         slot = self.free_slot() or await self.acquire()
         try:
             frame = slot.frame
@@ -101,35 +106,23 @@ class Client:
         request = getattr(rarer, name)
         return lambda *arguments: request(self, *arguments)
 
-    async def write_one(self, unit: int, function: int, address: int, value: int) -> None:
-        slot = self.free_slot() or await self.acquire()
-        try:
-            slot.frame[PDU] = function
-            put16(slot.frame, PDU + 1, address)
-            put16(slot.frame, PDU + 3, value)
-            self.check_echo(slot, await self.transact(slot, unit, 5), unit, function, address, value)
-        finally:
-            self.release(slot)
-
-    def free_slot(self):
-        """A slot to build a request in, if there is one and nobody waits for it; else None."""
-        return None if self._queue else self._take_slot()
-
-    def _take_slot(self):
-        for slot in self._slots:
-            if not slot.busy:
-                slot.busy = True
-                slot.intact = True
-                return slot
+    def free_slot(self, ticket: int = 0):
+        """A slot to build a request in, if one is free and it is the turn of `ticket` (0: of one who has none); else None."""
+        if not self._queue or self._queue[0] == ticket:
+            for slot in self._slots:
+                if not slot.busy:
+                    slot.busy = True
+                    slot.intact = True
+                    return slot
         return None
 
     async def acquire(self):
         """A slot, in turn."""
-        self._ticket = ticket = (self._ticket + 1) & 0x3FFFFFFF
+        self._ticket = ticket = self._ticket % 0x3FFFFFFF + 1
         self._queue.append(ticket)
         try:
             while True:
-                slot = self._take_slot() if self._queue[0] == ticket else None
+                slot = self.free_slot(ticket)
                 if slot is not None:
                     return slot
                 await asyncio.sleep_ms(_NAP_MS)
@@ -194,9 +187,8 @@ class Client:
 class Slot:
     """One request on its way.  `intact`: the frame still holds the request, so it may be sent again."""
 
-    def __init__(self) -> None:
-        self.frame = bytearray(FRAME_SIZE)
-        self.view = memoryview(self.frame)
+    def __init__(self, size: int) -> None:
+        self.frame = bytearray(size)
         self.busy = False
         self.intact = True
         self.transaction = -1  # -1: waits for nothing

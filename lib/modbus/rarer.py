@@ -14,7 +14,7 @@ _MOST_PARTS = const(16)  # of a device identification
 
 async def read_bits(client, unit: int, address: int, count: int, out, function: int = 1) -> None:
     """Read `count` (1 to 2000) bits into out[0:count] as 0 or 1; function 1 coils, 2 discrete inputs."""
-    check_range("count", count, 1, 2000)
+    check_range("count", count, 1, min(2000, 16 * client.registers))
     slot = client.free_slot() or await client.acquire()
     try:
         frame = slot.frame
@@ -32,12 +32,12 @@ async def read_bits(client, unit: int, address: int, count: int, out, function: 
 
 async def write_coil(client, unit: int, address: int, on: bool) -> None:
     """Switch one coil (function 5)."""
-    await client.write_one(unit, 5, address, 0xFF00 if on else 0)
+    await client.write_register(unit, address, 0xFF00 if on else 0, 5)
 
 
 async def write_coils(client, unit: int, address: int, values, count: int) -> None:
     """Switch `count` (1 to 1968) coils from `address` on to the truth of values[0:count] (function 15)."""
-    check_range("count", count, 1, 1968)
+    check_range("count", count, 1, min(1968, 16 * client.registers))
     slot = client.free_slot() or await client.acquire()
     try:
         frame = slot.frame
@@ -74,8 +74,8 @@ async def mask_write(client, unit: int, address: int, keep: int, flip: int) -> N
 
 async def read_write(client, unit: int, address: int, count: int, out, write_at: int, values, writes: int) -> None:
     """Write values[0:writes] (1 to 121) at `write_at`, then read `count` registers into out (function 23)."""
-    check_range("count", count, 1, 125)
-    check_range("writes", writes, 1, 121)
+    check_range("count", count, 1, client.registers)
+    check_range("writes", writes, 1, min(121, client.registers))
     slot = client.free_slot() or await client.acquire()
     try:
         frame = slot.frame

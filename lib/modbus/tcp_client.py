@@ -7,21 +7,20 @@ set costs about 290 bytes a time and a timeout some 500 more.
 """
 
 import asyncio
-import select
-import socket
 import time
 
 from micropython import const
+from unload import unload
 
 from modbus import ModbusBadFrame, ModbusTimeout, ModbusUnreachable, hot
-from modbus.client import FRAME_SIZE, PDU, UNIT, Client, Slot
+from modbus.client import PDU, UNIT, Client, Slot
 
 _NAP_MS = const(1)  # between two looks at the socket
 _EAGER_MS = const(2)  # in which the looks follow each other without a sleep
 _SPOILT = const(-2)  # transaction of a request whose answer came with a spoilt header
 _RECENT = const(256)  # ids this far back may belong to answers that come late
-_DEAF = const(3)  # unanswered requests in a row after which the connection is given up
 _LONGEST = const(254)  # the largest length field: unit + the longest PDU
+_DEAF = const(3)  # unanswered requests in a row after which the connection is given up
 
 
 class TcpClient(Client):
@@ -30,7 +29,8 @@ class TcpClient(Client):
     host: IPv4 address; timeout_ms: for each answer, and for connecting; pipeline: requests that may be on
     their way together (1 unless the server is known to cope: some lose all but the last).  A lost connection
     is made again at once, and, while nothing answers, after a back-off that doubles from 100 ms to
-    backoff_max_ms.  `connections` grows by one with every connection made.
+    backoff_max_ms.  `connections` grows by one with every connection made.  registers: the most that one request
+    moves (16 bits count as one); a frame has room for no more, and an answer that is longer is refused.
     """
 
     def __init__(
@@ -41,27 +41,28 @@ class TcpClient(Client):
         pipeline: int = 1,
         retries: int = 0,
         backoff_max_ms: int = 2000,
+        registers: int = 125,
     ) -> None:
-        super().__init__(retries, pipeline)
+        super().__init__(retries, pipeline, registers)
         self.host = host
         self.port = port
         self.timeout_ms = timeout_ms
         self._backoff_max_ms = backoff_max_ms
         self._backoff_ms = 0
         self._not_before = time.ticks_ms()
-        self._sock = None
-        self._poller = None
+        self._sock = None  # a connection that stands
         self._connecting = False
         self._next_transaction = 0
         self._silent = 0  # requests in a row without an answer
-        self._rx = bytearray(2 * FRAME_SIZE)
+        # what has come: one frame, and the beginning of the next where several answers may be on their way
+        self._rx = bytearray(min(pipeline, 2) * len(self._slots[0].frame))
         self._rx_view = memoryview(self._rx)
         self._have = 0  # bytes in _rx
 
     @property
     def connected(self) -> bool:
         """The connection stands."""
-        return self._sock is not None and not self._connecting
+        return self._sock is not None
 
     def close(self) -> None:
         """Close the connection; the next request opens it again at once."""
@@ -109,47 +110,28 @@ class TcpClient(Client):
             raise ModbusUnreachable("%s:%d: not connected, trying again soon" % (self.host, self.port))
         self._connecting = True
         self.count.reconnects += 1
+        why = "cancelled while connecting"
         try:
-            await self._open(deadline)
+            from modbus.tcp_connect import connect
+
+            unload("modbus.tcp_connect")  # 1 KB that is not needed again while the connection holds
+            self._sock = await connect(self.host, self.port, deadline)
+            self._silent = 0
+            self._have = 0
+            self.connections += 1
+        except OSError as error:
+            why = str(error)
+            raise ModbusUnreachable("%s:%d: %s" % (self.host, self.port, why))
         finally:
             self._connecting = False
-            if self._poller is None:
-                self._drop("cancelled while connecting")
-
-    async def _open(self, deadline: int) -> None:
-        try:
-            address = socket.getaddrinfo(self.host, self.port, 0, socket.SOCK_STREAM)[0][-1]
-            self._sock = sock = socket.socket()
-            sock.setblocking(False)
-            poller = select.poll()
-            poller.register(sock, select.POLLOUT)
-            try:
-                sock.connect(address)
-            except OSError as error:
-                if error.errno not in (115, 119, 11):  # EINPROGRESS here and on lwIP, EAGAIN
-                    raise
-            while True:
-                for _, event in poller.ipoll(0):
-                    if event & (select.POLLHUP | select.POLLERR):
-                        raise OSError("refused")
-                    self._poller = poller
-                    self._silent = 0
-                    self._have = 0
-                    self.connections += 1
-                    return
-                if time.ticks_diff(time.ticks_ms(), deadline) >= 0:
-                    raise OSError("no connection in time")
-                await asyncio.sleep_ms(_NAP_MS)
-        except OSError as error:
-            self._drop(str(error))
-            raise ModbusUnreachable("%s:%d: %s" % (self.host, self.port, error))
+            if self._sock is None:
+                self._drop(why)
 
     def _drop(self, why: str) -> None:
         """Give the connection up: everything on its way is lost, and the next attempt waits its back-off."""
         if self._sock is not None:
             self._sock.close()
         self._sock = None
-        self._poller = None
         self._have = 0
         self.count.last_error = why
         for slot in self._slots:
@@ -182,11 +164,11 @@ class TcpClient(Client):
 
     def _receive(self) -> None:
         """Take what has come and hand each answer to the request that waits for it."""
-        if self._sock is None or self._connecting:
+        if self._sock is None:
             return
+        rx = self._rx
         try:
-            room = self._rx_view if self._have == 0 else self._rx_view[self._have :]
-            got = self._sock.readinto(room)
+            got = self._sock.readinto(self._rx_view[self._have :] if self._have else self._rx_view)
         except OSError as error:
             self._drop(str(error))
             return
@@ -195,27 +177,22 @@ class TcpClient(Client):
         if got == 0:
             self._drop("closed by the peer")
             return
-        self._have += got
-        self._deal()
-
-    def _deal(self) -> None:
-        rx = self._rx
+        have = self._have = self._have + got
         at = 0
-        while self._have - at >= 6:
+        while have - at >= 6:
             length = rx[at + 4] << 8 | rx[at + 5]
-            if rx[at + 2] or rx[at + 3] or not 3 <= length <= _LONGEST:
+            if rx[at + 2] or rx[at + 3] or not 3 <= length <= min(_LONGEST, len(self._slots[0].frame) - 6):
                 # The stream is out of step, and nothing in it says where the next frame begins.
                 self.count.rejected += 1
                 self._drop("bad header")
                 return
-            if self._have - at < 6 + length:
+            if have - at < 6 + length:
                 break
             self._answer(at, length)
             at += 6 + length
-        left = self._have - at
-        if at and left:
-            hot.move(rx, at, left, rx, 0)
-        self._have = left
+        if at and have > at:
+            hot.move(rx, at, have - at, rx, 0)
+        self._have = have - at
 
     def _answer(self, at: int, length: int) -> None:
         rx = self._rx
