@@ -12,7 +12,11 @@ _held: list = []  # the modules that were loaded for the methods which are in th
 
 
 def method(module: str, this, name: str):
-    """The method `name` of `this` out of a file of rare ones; AttributeError if it is not there either."""
+    """The method `name` of `this` out of the module's file of rare ones; AttributeError if it is not there either.
+
+    Constructors are called make, and have a file of their own.
+    """
+    module = module[module.rfind(".") + 1 :] + ("_make" if name.startswith("make") else "_rare")
     if module not in sys.modules:
         before = set(sys.modules)
         __import__(module)

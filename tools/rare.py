@@ -13,12 +13,12 @@ import re
 from pathlib import Path
 
 _MARK = re.compile(r":\s+# rare\b")
-_ASK = ["    def __getattr__(self, name):\n", '        return _fetch("{file}_rare", self, name)\n']  # in the first one's place
+_ASK = ["    def __getattr__(self, name):\n", '        return _fetch(__name__, self, name)\n']  # in the first one's place
 _RARE, _MAKE_FILE = "_rare", "_make"  # ends of the names of the files: constructors apart, as boot needs them alone
 _FILE_END = "\n\nfrom rare import method as _fetch\n"
 _MAKE = [
     "    def __init__(self, *given, **named):\n",
-    '        _fetch("{file}_make", self, "{maker}")(*given, **named)\n',
+    '        _fetch(__name__, self, "{maker}")(*given, **named)\n',
 ]  # in the place of a constructor
 Method = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -114,7 +114,7 @@ def take_rare(source: str, relative: Path, module: str) -> tuple[str, dict[Path,
         asking = [method for method in methods if isinstance(method, Method) and method.name != "__init__"]
         for method, stub in [(m, _MAKE) for m in methods if m not in asking] + [(m, _ASK) for m in asking[:1]]:
             at = method.lineno - 1
-            kept[at : at + 2] = [line.format(file=file, maker=makers.get(node.name)) for line in stub]
+            kept[at : at + 2] = [line.format(maker=makers.get(node.name)) for line in stub]
             if stub is _MAKE:
                 lines[at] = lines[at].replace("__init__", makers[node.name])
     if not taken:
@@ -124,6 +124,8 @@ def take_rare(source: str, relative: Path, module: str) -> tuple[str, dict[Path,
     names = [node.name for node in rest if isinstance(node, Method)]
     if len(names) > len(set(names)):
         raise ValueError(f"{relative}: two rare methods have one name: {', '.join(sorted(names))}")
+    if any(name.startswith("make") for name in names):
+        raise ValueError(f"{relative}: the names of constructors begin with make, those of rare methods do not")
     files = {
         Path("lib", f"{file}{end}.py"): _companion(tree, lines, methods, module)
         for end, methods in ((_RARE, rest), (_MAKE_FILE, constructors))
