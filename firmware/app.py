@@ -21,7 +21,15 @@ from firmware.errors import ConfigError
 from firmware.manager import PowerManager
 
 # modules that only boot needs; asked for again, they are read from flash again
-_BOOT_ONLY = ("firmware.sitefile", "firmware.buses", "firmware.checks", "firmware.parameters", "firmware.wifi", "safestore")
+_BOOT_ONLY = (
+    "firmware.sitefile",
+    "firmware.buses",
+    "firmware.devices.connection",
+    "firmware.checks",
+    "firmware.parameters",
+    "firmware.wifi",
+    "safestore",
+)
 _FEED_MS = const(250)
 _SILENT_MS = const(3000)  # a critical task that has not reported for this long starves the watchdog
 

@@ -15,7 +15,8 @@ from unload import unload
 
 from firmware import config
 from firmware import image as im
-from firmware.devices.sunspec import CONNECTION_OPTIONS, open_client, point
+from firmware.devices.connection import CONNECTION_OPTIONS, open_client
+from firmware.devices.sunspec import point
 from modbus import ModbusError, ModbusRefused, ModbusTimeout, ModbusUnreachable
 from modbus.client import Counters
 

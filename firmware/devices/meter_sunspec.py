@@ -5,15 +5,15 @@ were mounted the other way round.
 """
 
 import asyncio
-import time
 
 from micropython import const
 from notice import say
 
 from firmware import image as im
 from firmware.devices import sunspec_tables as t
-from firmware.devices.sunspec import CONNECTION_OPTIONS, NotSunSpec, SunSpec, open_client
-from modbus import ModbusError, ModbusRefused
+from firmware.devices.connection import CONNECTION_OPTIONS, open_client
+from firmware.devices.sunspec import LONGEST_READ, SunSpec
+from modbus import ModbusError
 
 _OWN_OPTIONS = (
     ("period_ms", "int", 100, 20, 5000, "ms between measurements"),
@@ -22,15 +22,13 @@ _OWN_OPTIONS = (
 OPTIONS = (CONNECTION_OPTIONS, _OWN_OPTIONS)
 
 _RETRY_MS = const(200)  # after a discovery that failed
-_LOST_MS = const(10000)  # without a measurement, after which the device is discovered anew: it may be another one
 
-# What cannot be true: slot, lowest, highest
-_BOUNDS = (
-    (im.METER_P, -200000000, 200000000),
-    (im.METER_V, 0, 1000000),
-    (im.METER_I, -1000000, 1000000),
-    (im.METER_HZ, 0, 100000),
-)
+_BOUNDS = (  # what can be true: slot, lowest, highest; one flat tuple, as a row of its own takes 32 bytes
+    im.METER_P, -200000000, 200000000,
+    im.METER_V, 0, 1000000,
+    im.METER_I, -1000000, 1000000,
+    im.METER_HZ, 0, 100000,
+)  # fmt: skip
 
 
 class Device:
@@ -40,16 +38,18 @@ class Device:
         self.name = name
         self.found = ""
         self.model = 0
-        self.sun = SunSpec(open_client(name, options, buses), options["unit"])
+        self.sun = SunSpec(open_client(name, options, buses, LONGEST_READ), options["unit"], _BOUNDS)
         self._period_ms = options["period_ms"]
         self._reversed = options["reversed"]
         self._image = image
+        self._block = None  # where its measurement is
 
     async def run(self) -> None:
         """Work for ever; whatever happens on the wire is counted, and tried again."""
         while True:
             try:
-                await self._measure(await self._discover())
+                await self._discover()
+                await self.sun.measure(self._read, self._period_ms)
             except ModbusError as error:
                 self.sun.note(error)
             await asyncio.sleep_ms(_RETRY_MS)
@@ -58,51 +58,30 @@ class Device:
         """Counts of this device since boot."""
         return self.sun.count.as_dict()
 
-    async def _discover(self):  # rare
+    async def _discover(self) -> None:  # rare
         sun = self.sun
         await sun.discover()
         if sun.found() != self.found:
             self.found = sun.found()
             say("%s: %s" % (self.name, self.found))
+        self._block = None
         for self.model in sun.chain:
-            block = None
             if 201 <= self.model <= 204:
-                block = await sun.block(t.METER_INT, self.model)
+                self._block = await sun.block(t.METER_INT, self.model)
             elif 211 <= self.model <= 214:
-                block = await sun.block(t.METER_FLOAT, self.model)
-            if block is not None:
-                return block
+                self._block = await sun.block(t.METER_FLOAT, self.model)
+            if self._block is not None:
+                sun.forget()
+                return
         raise ModbusError("%s has no meter model" % self.name)
 
-    async def _measure(self, block) -> None:
-        """Read until the map is no longer where it was, or the device has been away for long."""
-        heard = time.ticks_ms()
-        while True:
-            begun = time.ticks_ms()
-            try:
-                if await self.sun.read(block) and self._plausible():
-                    self._take()
-                else:
-                    self.sun.count.rejected += 1
-                heard = begun
-            except (NotSunSpec, ModbusRefused):
-                raise  # the map has moved: it is another device, or another firmware in it
-            except ModbusError as error:
-                self.sun.note(error)
-                if time.ticks_diff(begun, heard) > _LOST_MS:
-                    return
-            spent = time.ticks_diff(time.ticks_ms(), begun)
-            await asyncio.sleep_ms(max(1, self._period_ms - spent))
-
-    def _plausible(self) -> bool:
-        values = self.sun.values
-        for slot, low, high in _BOUNDS:
-            if values[slot] != im.NO_VALUE and not low <= values[slot] <= high:
-                self.sun.count.last_error = "slot %d is %d, allowed %d to %d" % (slot, values[slot], low, high)
-                return False
-        return values[im.METER_P] != im.NO_VALUE  # a meter without power is none
-
-    def _take(self) -> None:
+    async def _read(self, _now: int) -> None:
+        """One measurement into the image.  A meter without power is none."""
+        if not await self.sun.read(self._block):
+            return
+        if self.sun.values[im.METER_P] == im.NO_VALUE:
+            self.sun.count.rejected += 1
+            return
         values = self.sun.values
         inp = self._image.inp
         inp[im.METER_P] = -values[im.METER_P] if self._reversed else values[im.METER_P]

@@ -10,6 +10,7 @@ from micropython import const
 from firmware import image as im
 from firmware.devices import sunspec_tables as t
 from firmware.devices.pcs_dialect import Dialect, cut_off
+from firmware.devices.pcs_placing import add_slow
 from modbus import ModbusError
 
 _HEARTBEAT_MS = const(1000)  # 715: "incremented every second by the controller"
@@ -41,10 +42,10 @@ class Der(Dialect):
         self._set = self._control = -1  # addresses of models 704 and 715; -1: absent
         self._set_scale = 0
         self._reversion = False  # it has a reversion timer
-        await self.add_slow(t.PCS_CAPACITY, 2000, self._take_capacity)
-        await self.add_slow(t.PCS_DC, 200, self._take_dc)
-        await self.add_slow(t.PCS_SET, 500, self._take_setpoint)
-        await self.add_slow(t.PCS_HEAT, 2000, self.take_heat)
+        await add_slow(self, t.PCS_CAPACITY, 2000, self._take_capacity)
+        await add_slow(self, t.PCS_DC, 200, self._take_dc)
+        await add_slow(self, t.PCS_SET, 500, self._take_setpoint)
+        await add_slow(self, t.PCS_HEAT, 2000, self.take_heat)
         if 704 in sun.models:
             self._set_scale = await sun.scale(704, t.WSET_SF)
             self._set = sun.models[704][0]
@@ -97,23 +98,19 @@ class Der(Dialect):
             if refresh or self.sent is None:
                 await self._write_everything(setpoint)
             elif setpoint != self.sent:
-                self.put32(0, setpoint)
-                await self.write(self._set + t.WSET, 2)
+                await self.write(self._set + t.WSET, setpoint >> 16, setpoint)
             self.sent = setpoint
         if self._control >= 0:
             if run and run != self.sent_run and self.image.inp[im.PCS_STATE] == im.PCS_FAULT:
-                self.put16(0, 1)  # its latched alarms would keep it from starting
-                await self.write(self._control + t.ALARM_RESET, 1)
+                await self.write(self._control + t.ALARM_RESET, 1)  # latched alarms would keep it from starting
             if run != self.sent_run or asleep:
-                self.put16(0, _START if run else _STOP)
-                await self.write(self._control + t.OP_CTL, 1)
+                await self.write(self._control + t.OP_CTL, _START if run else _STOP)
                 self.sent_run = run
             now = time.ticks_ms()
             if self.beating(now):
                 self._beat_ms = now
                 self._beat = (self._beat + 1) & 0xFFFF
-                self.put32(0, self._beat)
-                await self.write(self._control + t.CONTROLLER_HB, 2)
+                await self.write(self._control + t.CONTROLLER_HB, 0, self._beat)
 
     def beating(self, now: int) -> bool:
         """The heartbeat of model 715 is due."""
@@ -121,12 +118,10 @@ class Der(Dialect):
 
     async def _write_everything(self, setpoint: int) -> None:
         """Setpoint, mode and enable in one write, so that no old setpoint acts in between; the timer before it."""
-        if self._reversion:
-            self.put16(0, 1)  # WSetEnaRvrt: stay enabled, at the reversion setpoint
-            self.put32(1, self.options["reversion_s"])
-            await self.write(self._set + t.WSET_ENA_RVRT, 3)
-        self.put16(0, 1)  # WSetEna
-        self.put16(1, 1)  # WSetMod: watts
-        self.put32(2, setpoint)
-        self.put32(4, 0)  # WSetRvrt
-        await self.write(self._set + t.WSET_ENA, 6 if self._reversion else 4)
+        address = self._set + t.WSET_ENA
+        if not self._reversion:
+            await self.write(address, 1, 1, setpoint >> 16, setpoint)  # WSetEna; WSetMod: watts; WSet
+            return
+        timer_s = self.options["reversion_s"]
+        await self.write(self._set + t.WSET_ENA_RVRT, 1, timer_s >> 16, timer_s)  # 1: stay enabled, at the reversion setpoint
+        await self.write(address, 1, 1, setpoint >> 16, setpoint, 0, 0)  # and WSetRvrt

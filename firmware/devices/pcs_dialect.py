@@ -1,4 +1,4 @@
-"""What the two SunSpec dialects of an inverter share: blocks that are read now and then, bounds, register writes."""
+"""What the two SunSpec dialects of an inverter share: blocks that are read now and then, register writes."""
 
 import time
 from array import array
@@ -7,23 +7,13 @@ from firmware import image as im
 from firmware.devices import sunspec_tables as t
 from modbus import ModbusRefused
 
-# What cannot be true: slot, lowest, highest
-_BOUNDS = (
-    (im.PCS_P, -20000000, 20000000),
-    (im.PCS_V, 0, 20000),
-    (im.PCS_HZ, 0, 100000),
-    (im.PCS_DC_V, 0, 20000),
-    (im.PCS_DC_I, -100000, 100000),
-    (t.X_TMP_CAB, -1000, 2500),
-    (t.X_TMP_SNK, -1000, 2500),
-)
-
 
 class Dialect:
-    """One family of SunSpec models.  A subclass adds `place`, `take` and `command`.
+    """One family of SunSpec models.  A subclass adds `place`, `take`, `command` and `beating`.
 
     `await place()` finds the family's blocks; `take()` puts the main block's values into the image;
-    `await command(watts, run, refresh, asleep)` writes what has changed, or everything on `refresh`.
+    `await command(watts, run, refresh, asleep)` writes what has changed, or everything on `refresh`;
+    `beating(now)`: a heartbeat is due.
     """
 
     def __init__(self, sun, image, options: dict) -> None:
@@ -32,64 +22,25 @@ class Dialect:
         self.options = options
         self.main = None  # the block read every period
         self.slow = []  # [block, period in ms, when due, what to do with it]
-        self._words = array("H", bytes(12))
+        self._words = array("H", bytes(12))  # to be written
         self.forget()
-
-    def take(self) -> None:
-        """The main block's values into the image."""
-        raise NotImplementedError
-
-    def beating(self, now: int) -> bool:
-        """A heartbeat is due."""
-        return False
 
     def forget(self) -> None:
         """Nothing is known of what the PCS was told: everything is written again."""
         self.sent = None  # setpoint as it was written
         self.sent_run = -1
 
-    async def add_slow(self, table: tuple, period_ms: int, take) -> None:
-        """Read a block now and every period_ms; one that the device lists but refuses is left out."""
-        sun = self.sun
-        try:
-            block = await sun.block(table)
-            if block is not None and await sun.read(block):
-                take()
-                self.slow.append([block, period_ms, time.ticks_add(time.ticks_ms(), period_ms), take])
-        except ModbusRefused as error:
-            sun.note(error)
-
-    async def read_main(self) -> None:
-        """Read the main block; what cannot be true is counted and goes no further."""
-        if await self.sun.read(self.main) and self._plausible():
-            self.take()
-        else:
-            self.sun.count.rejected += 1
-
     async def read_one_slow(self, now: int) -> None:
         """Read the first slow block that is due, if any."""
         for entry in self.slow:
-            if time.ticks_diff(now, entry[2]) < 0:
-                continue
-            entry[2] = time.ticks_add(now, entry[1])
-            try:
-                good = await self.sun.read(entry[0]) and self._plausible()
-            except ModbusRefused as error:
-                self.sun.note(error)
+            if time.ticks_diff(now, entry[2]) >= 0:
+                entry[2] = time.ticks_add(now, entry[1])
+                try:
+                    if await self.sun.read(entry[0]):
+                        entry[3]()
+                except ModbusRefused as error:
+                    self.sun.note(error)
                 return
-            if good:
-                entry[3]()
-            else:
-                self.sun.count.rejected += 1
-            return
-
-    def _plausible(self) -> bool:
-        values = self.sun.values
-        for slot, low, high in _BOUNDS:
-            if values[slot] != im.NO_VALUE and not low <= values[slot] <= high:
-                self.sun.count.last_error = "slot %d is %d, allowed %d to %d" % (slot, values[slot], low, high)
-                return False
-        return True
 
     def copy(self, slots: tuple) -> None:
         """Values into the image, slot by slot."""
@@ -118,22 +69,17 @@ class Dialect:
                 least = value
         return least
 
-    def put16(self, at: int, value: int) -> None:
-        """A number, two's complement, into the words to be written."""
-        self._words[at] = value & 0xFFFF
-
-    def put32(self, at: int, value: int) -> None:
-        """A 32-bit number, high word first, into the words to be written."""
-        self._words[at] = value >> 16 & 0xFFFF
-        self._words[at + 1] = value & 0xFFFF
-
-    async def write(self, address: int, count: int) -> None:
-        """Write the first `count` words."""
-        self.sun.count.frames += 1
-        if count == 1:
-            await self.sun.client.write_register(self.sun.unit, address, self._words[0])
+    async def write(self, address: int, *values) -> None:
+        """Write numbers, two's complement, one to a register (of a longer one the higher bits: value >> 16)."""
+        sun = self.sun
+        words = self._words
+        sun.count.frames += 1
+        for i in range(len(values)):
+            words[i] = values[i] & 0xFFFF
+        if len(values) == 1:
+            await sun.client.write_register(sun.unit, address, words[0])
         else:
-            await self.sun.client.write_registers(self.sun.unit, address, self._words, count)
+            await sun.client.write_registers(sun.unit, address, words, len(values))
 
 
 def cut_off(value: int, power: int) -> int:

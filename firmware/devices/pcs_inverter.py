@@ -10,6 +10,7 @@ from micropython import const
 from firmware import image as im
 from firmware.devices import sunspec_tables as t
 from firmware.devices.pcs_dialect import Dialect, cut_off
+from firmware.devices.pcs_placing import add_slow
 from modbus import ModbusError
 
 _BOTH = const(3)  # 124 StorCtl_Mod: the charge limit and the discharge limit are in force
@@ -38,7 +39,7 @@ class Inverter(Dialect):
         self._storage = self._connect = -1  # addresses of models 124 and 123; -1: absent
         self._reversion = False  # it has a reversion timer
 
-    async def place(self) -> None:
+    async def place(self) -> None:  # rare
         """Find the blocks that this device has.  Raises ModbusError if it cannot be given a power."""
         sun = self.sun
         for model in (103, 102, 101):
@@ -47,9 +48,9 @@ class Inverter(Dialect):
                 break
         if self.main is None or 124 not in sun.models:
             raise ModbusError("no models 701 and 704, nor 103 and 124")
-        await self.add_slow(t.INVERTER_RATING, 2000, self._take_capacity)
-        await self.add_slow(t.INVERTER_SETTING, 2000, self._take_capacity)
-        await self.add_slow(t.STORAGE, 500, self._take_storage)
+        await add_slow(self, t.INVERTER_RATING, 2000, self._take_capacity)
+        await add_slow(self, t.INVERTER_SETTING, 2000, self._take_capacity)
+        await add_slow(self, t.STORAGE, 500, self._take_storage)
         values = sun.values
         self._full_w = values[t.X_STOR_MAX] if values[t.X_STOR_MAX] != im.NO_VALUE else values[t.X_W_RTG]
         if self._full_w == im.NO_VALUE or self._full_w <= 0:
@@ -96,20 +97,19 @@ class Inverter(Dialect):
         rate = self._rate(watts)
         whole = refresh or self.sent is None
         if whole and self._reversion:
-            self.put16(0, self.options["reversion_s"])
-            await self.write(self._storage + t.STOR_RVRT, 1)
+            await self.write(self._storage + t.STOR_RVRT, self.options["reversion_s"])
         if whole or rate != self.sent:
-            self.put16(0, rate)  # OutWRte
-            self.put16(1, -rate)  # InWRte
-            await self.write(self._storage + t.STOR_OUT, 2)
+            await self.write(self._storage + t.STOR_OUT, rate, -rate)  # OutWRte, InWRte
         if whole:
-            self.put16(0, _BOTH)
-            await self.write(self._storage + t.STOR_MOD, 1)
+            await self.write(self._storage + t.STOR_MOD, _BOTH)
         self.sent = rate
         if self._connect >= 0 and (run != self.sent_run or asleep):
-            self.put16(0, 1 if run else 0)
-            await self.write(self._connect + t.INVERTER_CONN, 1)
+            await self.write(self._connect + t.INVERTER_CONN, 1 if run else 0)
             self.sent_run = run
+
+    def beating(self, _now: int) -> bool:
+        """It has no heartbeat."""
+        return False
 
     def _rate(self, watts: int) -> int:
         """Percent of WChaMax in units of the scale factor, cut off towards zero."""

@@ -14,8 +14,10 @@ from micropython import const
 from notice import say
 
 from firmware import image as im
-from firmware.devices.sunspec import CONNECTION_OPTIONS, NotSunSpec, SunSpec, open_client
-from modbus import ModbusError, ModbusRefused
+from firmware.devices import sunspec_tables as t
+from firmware.devices.connection import CONNECTION_OPTIONS, open_client
+from firmware.devices.sunspec import LONGEST_READ, SunSpec
+from modbus import ModbusError
 
 _OWN_OPTIONS = (
     ("period_ms", "int", 100, 20, 5000, "ms between measurements"),
@@ -28,7 +30,16 @@ OPTIONS = (CONNECTION_OPTIONS, _OWN_OPTIONS)
 _LOOK_MS = const(10)
 _HOLD_MS = const(100)  # after a write that failed
 _RETRY_MS = const(200)  # after a discovery that failed
-_LOST_MS = const(10000)  # without a measurement, after which the device is discovered anew: it may be another one
+
+_BOUNDS = (  # what can be true: slot, lowest, highest; one flat tuple, as a row of its own takes 32 bytes
+    im.PCS_P, -20000000, 20000000,
+    im.PCS_V, 0, 20000,
+    im.PCS_HZ, 0, 100000,
+    im.PCS_DC_V, 0, 20000,
+    im.PCS_DC_I, -100000, 100000,
+    t.X_TMP_CAB, -1000, 2500,
+    t.X_TMP_SNK, -1000, 2500,
+)  # fmt: skip
 
 
 class Device:
@@ -38,7 +49,7 @@ class Device:
         self.name = name
         self.ready = False
         self.found = ""
-        self.sun = SunSpec(open_client(name, options, buses), options["unit"])
+        self.sun = SunSpec(open_client(name, options, buses, LONGEST_READ), options["unit"], _BOUNDS)
         self._options = options
         self._image = image
         self._dialect = None
@@ -53,7 +64,7 @@ class Device:
         while True:
             try:
                 await self._discover()
-                await self._measure()
+                await self.sun.measure(self._read, self._options["period_ms"])
             except ModbusError as error:
                 self.sun.note(error)
             self.ready = False
@@ -76,27 +87,17 @@ class Device:
             from firmware.devices.pcs_inverter import Inverter as Dialect
         dialect = Dialect(sun, self._image, self._options)
         await dialect.place()
+        sun.forget()
         self._dialect = dialect
         self._forget()
         self.ready = True
 
-    async def _measure(self) -> None:
-        """Read until the map is no longer where it was, or the device has been away for long."""
-        heard = time.ticks_ms()
-        while True:
-            begun = time.ticks_ms()
-            try:
-                await self._dialect.read_main()
-                await self._dialect.read_one_slow(begun)
-                heard = begun
-            except (NotSunSpec, ModbusRefused):
-                raise  # the map has moved: it is another device, or another firmware in it
-            except ModbusError as error:
-                self.sun.note(error)
-                if time.ticks_diff(begun, heard) > _LOST_MS:
-                    return
-            spent = time.ticks_diff(time.ticks_ms(), begun)
-            await asyncio.sleep_ms(max(1, self._options["period_ms"] - spent))
+    async def _read(self, now: int) -> None:
+        """The main block into the image, and one of the slower blocks, if one is due."""
+        dialect = self._dialect
+        if await self.sun.read(dialect.main):
+            dialect.take()
+        await dialect.read_one_slow(now)
 
     # ---- commanding ------------------------------------------------------------------------------------
     def _forget(self) -> None:

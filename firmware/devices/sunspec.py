@@ -8,6 +8,7 @@ which tools/gen_sunspec.py makes sunspec_tables.py.
 
 import asyncio
 import struct
+import time
 from array import array
 
 from micropython import const
@@ -27,30 +28,9 @@ _TRY_AGAIN_MS = const(50)
 _ROW = const(5)  # bytes of a row of a block table
 _NO_SCALE = const(255)
 _NOT_IMPLEMENTED = const(-128)  # in Block.scales: the device leaves this point out
-_LONGEST_READ = const(44)  # registers; the longest block of sunspec_tables.py has 42
+LONGEST_READ = const(44)  # registers; the longest block of sunspec_tables.py has 42
+_LOST_MS = const(10000)  # without a measurement, after which the device is discovered anew: it may be another one
 _LARGEST = const(0x3FFFFFFF)
-
-
-CONNECTION_OPTIONS = (
-    ("host", "str", "", 0, 0, "IPv4 address of a Modbus/TCP device"),
-    ("port", "int", 502, 1, 65535, "its TCP port"),
-    ("bus", "str", "", 0, 0, "name of a serial Modbus bus, instead of host and port"),
-    ("unit", "int", 1, 1, 247, "Modbus unit"),
-    ("timeout_ms", "int", 500, 50, 10000, "ms to wait for an answer (TCP; a serial bus has its own)"),
-)
-
-
-def open_client(name: str, options: dict, buses: dict):
-    """The Modbus client that CONNECTION_OPTIONS describe: a TCP connection of its own, or a bus others share."""
-    if bool(options["host"]) == bool(options["bus"]):
-        raise ValueError("%s: give either host or bus" % name)
-    if options["bus"]:
-        if options["bus"] not in buses:
-            raise ValueError("%s: bus is %r, there are: %s" % (name, options["bus"], ", ".join(sorted(buses))))
-        return buses[options["bus"]]
-    from modbus.tcp_client import TcpClient
-
-    return TcpClient(options["host"], options["port"], options["timeout_ms"])
 
 
 class NotSunSpec(ModbusError):
@@ -104,17 +84,20 @@ class SunSpec:
 
     After `discover`: `base`, `models` (id -> (address of the id register, length)), `identity` (maker,
     model, version, serial number).  Every method that talks raises ModbusError.
+
+    bounds: what cannot be true of this device: slot, lowest, highest, and so on.
     """
 
-    def __init__(self, client, unit: int) -> None:
+    def __init__(self, client, unit: int, bounds: tuple) -> None:
         self.client = client
         self.unit = unit
+        self._bounds = bounds
         self.base = -1
         self.models = {}
         self.chain = []  # ids in the order of the chain
         self.identity = ""
         self.count = Counters()  # this device's own, where the client's are those of a bus that others use too
-        self.registers = array("H", bytes(2 * _LONGEST_READ))
+        self.registers = array("H", bytes(2 * LONGEST_READ))
         self.values = array("i", [NO_VALUE] * tables.N_VALUES)
 
     async def discover(self) -> None:  # rare
@@ -138,6 +121,11 @@ class SunSpec:
         if 1 in self.models:
             await self._identify(self.models[1][0])
 
+    def forget(self) -> None:  # rare
+        """Let go of the map of models, which nobody needs once the blocks are placed: 300 bytes."""
+        self.models = {}
+        self.chain = []
+
     def found(self) -> str:  # rare
         """One line that says what was discovered."""
         return "%s, SunSpec at %d, models %s" % (self.identity, self.base, " ".join([str(n) for n in self.chain]))
@@ -157,11 +145,38 @@ class SunSpec:
         return block
 
     async def read(self, block: Block) -> bool:
-        """Read a block's registers and decode them into `values`; False if a value cannot be true."""
+        """Read a block's registers and decode them into `values`; False, and counted, if a value cannot be true."""
         await self._read(block.address, block.count)
         if block.model and self.registers[0] != block.model:
             raise NotSunSpec("model %d is not at %d any more" % (block.model, block.address))
-        return block.decode(self.registers, self.values)
+        values = self.values
+        good = block.decode(self.registers, values)
+        bounds = self._bounds
+        for i in range(0, len(bounds), 3):
+            value = values[bounds[i]]
+            if value != NO_VALUE and not bounds[i + 1] <= value <= bounds[i + 2]:
+                self.count.last_error = "slot %d is %d, allowed %d to %d" % (bounds[i], value, bounds[i + 1], bounds[i + 2])
+                good = False
+        if not good:
+            self.count.rejected += 1
+        return good
+
+    async def measure(self, read, period_ms: int) -> None:
+        """`await read(now)` every period, until the map is no longer where it was, or the device has been away for long."""
+        heard = time.ticks_ms()
+        while True:
+            begun = time.ticks_ms()
+            try:
+                await read(begun)
+                heard = begun
+            except (NotSunSpec, ModbusRefused):
+                raise  # the map has moved: it is another device, or another firmware in it
+            except ModbusError as error:
+                self.note(error)
+                if time.ticks_diff(begun, heard) > _LOST_MS:
+                    return
+            spent = time.ticks_diff(time.ticks_ms(), begun)
+            await asyncio.sleep_ms(max(1, period_ms - spent))
 
     async def scale(self, model: int, offset: int) -> int:  # rare
         """One scale factor, 0 if it is not implemented."""
