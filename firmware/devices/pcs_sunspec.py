@@ -16,7 +16,7 @@ from notice import say
 from firmware import image as im
 from firmware.devices import sunspec_tables as t
 from firmware.devices.connection import CONNECTION_OPTIONS, open_client
-from firmware.devices.sunspec import LONGEST_READ, SunSpec
+from firmware.devices.sunspec import LONGEST_READ, SunSpec, measure
 from modbus import ModbusError
 
 _OWN_OPTIONS = (
@@ -64,7 +64,7 @@ class Device:
         while True:
             try:
                 await self._discover()
-                await self.sun.measure(self._read, self._options["period_ms"])
+                await measure(self.sun, self._read, self._options["period_ms"])
             except ModbusError as error:
                 self.sun.note(error)
             self.ready = False

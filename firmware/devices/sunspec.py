@@ -161,23 +161,6 @@ class SunSpec:
             self.count.rejected += 1
         return good
 
-    async def measure(self, read, period_ms: int) -> None:
-        """`await read(now)` every period, until the map is no longer where it was, or the device has been away for long."""
-        heard = time.ticks_ms()
-        while True:
-            begun = time.ticks_ms()
-            try:
-                await read(begun)
-                heard = begun
-            except (NotSunSpec, ModbusRefused):
-                raise  # the map has moved: it is another device, or another firmware in it
-            except ModbusError as error:
-                self.note(error)
-                if time.ticks_diff(begun, heard) > _LOST_MS:
-                    return
-            spent = time.ticks_diff(time.ticks_ms(), begun)
-            await asyncio.sleep_ms(max(1, period_ms - spent))
-
     async def scale(self, model: int, offset: int) -> int:  # rare
         """One scale factor, 0 if it is not implemented."""
         await self._read_surely(self.models[model][0] + offset, 1)
@@ -229,6 +212,24 @@ class SunSpec:
     async def _read(self, address: int, count: int) -> None:
         self.count.frames += 1
         await self.client.read_registers(self.unit, address, count, self.registers)
+
+
+async def measure(sun: SunSpec, read, period_ms: int) -> None:
+    """`await read(now)` every period, until the map is no longer where it was, or the device has been away for long."""
+    heard = time.ticks_ms()
+    while True:
+        begun = time.ticks_ms()
+        try:
+            await read(begun)
+            heard = begun
+        except (NotSunSpec, ModbusRefused):
+            raise  # the map has moved: it is another device, or another firmware in it
+        except ModbusError as error:
+            sun.note(error)
+            if time.ticks_diff(begun, heard) > _LOST_MS:
+                return
+        spent = time.ticks_diff(time.ticks_ms(), begun)
+        await asyncio.sleep_ms(max(1, period_ms - spent))
 
 
 def signed16(value: int) -> int:
