@@ -9,6 +9,8 @@ import time
 
 from micropython import const
 
+from firmware.dispatching import abandon, dispatch, print_report
+
 STUCK_MS = const(5000)
 _IDLE_MS = const(20)
 _STACK = const(8192)  # bytes on a 32-bit chip
@@ -30,11 +32,11 @@ class Worker:
                 self._start()
             return
         if events.running is not None and time.ticks_diff(time.ticks_ms(), events.running_since) > STUCK_MS:
-            stuck = events.abandon()
+            stuck = abandon(events)
             if stuck is None:
                 return
             self.abandoned += 1
-            events.report(stuck, RuntimeError("has not returned for %d ms: suspended" % STUCK_MS))
+            (events.report or print_report)(stuck, RuntimeError("has not returned for %d ms: suspended" % STUCK_MS))
             self._start()
 
     def stop(self) -> None:
@@ -51,5 +53,5 @@ class Worker:
 
     def _run(self, number: int) -> None:
         while self._number == number:
-            if not self._events.dispatch():
+            if not dispatch(self._events):
                 time.sleep_ms(_IDLE_MS)

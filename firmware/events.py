@@ -1,21 +1,18 @@
-"""What happened: a ring filled by the cycle without allocating, read by cursors, and callbacks run outside the lock.
+"""What happened: a ring filled by the cycle without allocating, read by cursors; and who wants to be called about it.
 
-A callback is `fn(event, event_data, user_data)`, plain or async.  It can be slow, raise, or call the API back: the
-cycle never waits for it.  One that fails MAX_FAILURES times in a row is suspended, and both are reported.
+How callbacks are run is in dispatching.py, which a site without callbacks does not load.
 """
 
-import sys
-import time
 from array import array
 
 from micropython import const
 
+from firmware import dispatching
 from firmware.errors import PowerError, in_range
 from firmware.flows import Names
 
 QUEUE = const(64)  # events kept (a power of two); a reader further behind loses the oldest, counted
 MAX_CALLBACKS = const(64)
-MAX_FAILURES = const(3)
 
 
 class Event(Names):
@@ -91,7 +88,7 @@ class Events:
 
     def __init__(self, lock) -> None:  # rare
         self._lock = lock
-        self._codes = array("i", [0] * QUEUE)
+        self._codes = array("b", [0] * QUEUE)
         self._data = array("i", [0] * QUEUE)
         self._at_s = array("i", [0] * QUEUE)
         self.total = 0  # posted since boot, modulo 2**30
@@ -104,7 +101,7 @@ class Events:
         self.running = None  # the callback under way, and since when: a watcher can see one that hangs
         self.running_since = 0
         self.start_task = None  # the application sets it: takes a coroutine and runs it on the loop
-        self.report = _print_report
+        self.report = None  # takes a callback that failed and its error; None prints them
 
     def post(self, event: int, data: int, at_s: int) -> None:
         """Record an event; the caller holds the lock.  Allocates nothing."""
@@ -162,70 +159,10 @@ class Events:
                 raise PowerError("%r is not registered for event %r" % (fn, event))
             self.callbacks = kept
 
-    def dispatch(self) -> bool:
+    def dispatch(self) -> bool:  # rare
         """Hand the oldest waiting event to its callbacks, outside the lock; False when none waits.  One thread only."""
-        cursor = self._cursor
-        turn = self._turn
-        if self._served >= len(self._hearers):
-            if not self.next(cursor):
-                return False
-            self._hearers = self.callbacks
-            self._served = 0
-        while self._served < len(self._hearers):
-            callback = self._hearers[self._served]
-            self._served += 1
-            if not callback.suspended and callback.event in (-1, cursor.event):
-                self._run(callback, cursor.event, cursor.data)
-                if turn != self._turn:
-                    return False  # given up meanwhile: another thread serves the rest
-        return True
+        return dispatching.dispatch(self)
 
-    def abandon(self):
-        """Suspend the callback that hangs and let another thread's `dispatch` go on behind it.
-
-        Returns that callback, or None if it has come back just now.
-        """
-        stuck = self.running
-        if stuck is None:
-            return None
-        stuck.suspended = True
-        self._turn += 1
-        self.running = None
-        return stuck
-
-    def _run(self, callback: Callback, event: int, data: int) -> None:
-        self.running_since = time.ticks_ms()
-        self.running = callback  # a watcher abandons it if it never comes back
-        try:
-            result = callback.fn(event, data, callback.user_data)
-            if hasattr(result, "send"):
-                if self.start_task is None:
-                    raise RuntimeError("an async callback needs the running application")
-                self.start_task(self._finish(callback, result))  # it must be safe to call from this thread
-            else:
-                callback.failures = 0
-        except Exception as error:
-            self._failed(callback, error)
-        if self.running is callback:
-            self.running = None
-
-    async def _finish(self, callback: Callback, coroutine) -> None:
-        try:
-            await coroutine
-            callback.failures = 0
-        except Exception as error:
-            self._failed(callback, error)
-
-    def _failed(self, callback: Callback, error) -> None:
-        callback.failures += 1
-        if callback.failures >= MAX_FAILURES:
-            callback.suspended = True
-        self.report(callback, error)
-
-
-def _print_report(callback: Callback, error) -> None:
-    """The default report: one line, and the trace."""
-    print("callback %r failed %d times in a row%s" % (callback.fn, callback.failures, ", suspended" if callback.suspended else ""))
-    printer = getattr(sys, "print_exception", None)
-    if printer is not None:
-        printer(error)
+    def abandon(self):  # rare
+        """See dispatching.abandon."""
+        return dispatching.abandon(self)

@@ -1,5 +1,8 @@
 """The fault table: what can go wrong, how long it must hold, how bad it is, and what the manager does about it.
 
+The cycle works with masks and times made of the table when a manager is made, so the table itself does not stay in a
+board's heap: nothing but `# rare` methods may import this module at its head, and what else needs a name imports it for that.
+
 To add a fault: one row here, `make slots`, and one line in hot.diagnose that sets its condition.
 """
 

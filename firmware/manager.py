@@ -53,6 +53,7 @@ class PowerManager:
         self._charger = Charger(self._charge_params, self.config.capacity_ah())
         self._discharger = Discharger()
         self._fault_rows = debounce_rows()
+        self._n_faults = len(TABLE)
         self._fault_state = array("i", [0] * (3 * len(TABLE)))
         self._states = Supervisor(self)
         self._last_ms = -1
@@ -63,9 +64,6 @@ class PowerManager:
         self._was_flow = 0
         self._flow_ms = 0
         self._was_grid = -1
-        self._snapshot = array("i", self.image.now)
-        self._copy = memoryview(self._snapshot)
-        self._now_view = memoryview(self.image.now)
         self.lock_wait_us = 0  # the longest the cycle ever waited for the lock
         self._plan = None  # the Scheduler, loaded when there is something to schedule
         self.plan_lock = _thread.allocate_lock()  # looking at a schedule takes milliseconds: never under the cycle's lock
@@ -97,7 +95,7 @@ class PowerManager:
 
     # ---- start, stop, modes -----------------------------------------------------------------------------
 
-    def start(self) -> None:
+    def start(self) -> None:  # rare: modes
         """Leave STANDBY for IDLE as soon as BMS and PCS are alive and no fault forbids it; ends a manual pause.
 
         PowerError in EMERGENCY and MAINTENANCE.
@@ -123,7 +121,7 @@ class PowerManager:
         """What the system is doing now, a Mode."""
         return self.image.now[im.MODE]
 
-    def set_mode(self, mode: int) -> None:  # rare
+    def set_mode(self, mode: int) -> None:  # rare: modes
         """Ask for a Mode: IDLE pauses (stop_operation), CHARGE and DISCHARGE start with default parameters.
 
         PowerError with the reason where the transition table refuses it.
@@ -150,7 +148,7 @@ class PowerManager:
 
     # ---- operations -------------------------------------------------------------------------------------
 
-    def set_charge_params(self, params: ChargeParams) -> None:  # rare
+    def set_charge_params(self, params: ChargeParams) -> None:  # rare: params
         """How to charge from now on, a running charge included.  ValueError if it is no ChargeParams."""
         if not isinstance(params, ChargeParams):
             raise ValueError("params = %r: must be a ChargeParams" % (params,))
@@ -160,7 +158,7 @@ class PowerManager:
             self._charger = charger
             self._apply_params()
 
-    def set_discharge_params(self, params: DischargeParams) -> None:  # rare
+    def set_discharge_params(self, params: DischargeParams) -> None:  # rare: params
         """How far to discharge from now on, a running discharge included.  ValueError if it is no DischargeParams."""
         if not isinstance(params, DischargeParams):
             raise ValueError("params = %r: must be a DischargeParams" % (params,))
@@ -168,7 +166,7 @@ class PowerManager:
             self._discharge_params = params
             self._apply_params()
 
-    def start_charging(self, target_soc: float = 0.0) -> None:
+    def start_charging(self, target_soc: float = 0.0) -> None:  # rare: operate
         """Charge by the ChargeParams to target_soc % (0: theirs, or max_soc).  PowerError if out of range or not now."""
         config = self.config
         in_range("target_soc", target_soc, 0, config.max_soc, "% (0: default; at most max_soc)")
@@ -176,13 +174,13 @@ class PowerManager:
         watts = int(config.max_charge_power * 1000)
         self._operate(-1, rq.CHARGE, watts, self._charge_params.timeout_minutes, target)
 
-    def default_target(self) -> int:
+    def default_target(self) -> int:  # rare: operate
         """The target SoC in 0.01 % of a charge that names none: the ChargeParams', or max_soc; PowerError above max_soc."""
         target = self._charge_params.target_soc or self.config.max_soc
         in_range("target_soc of the ChargeParams", target, 0, self.config.max_soc, "% (at most max_soc)")
         return int(target * 100 + 0.5)
 
-    def start_discharging(self, kw: float = 0.0, minutes: int = 0) -> None:
+    def start_discharging(self, kw: float = 0.0, minutes: int = 0) -> None:  # rare: operate
         """Discharge with kw at the AC terminals (0: the maximum) for minutes (0: the parameters' timeout, or no end)."""
         config = self.config
         in_range("kw", kw, 0, config.max_discharge_power, "kW")
@@ -190,7 +188,7 @@ class PowerManager:
         watts = int((kw or config.max_discharge_power) * 1000 + 0.5)
         self._operate(1, rq.DISCHARGE, watts, minutes or self._discharge_params.timeout_minutes, 0)
 
-    def set_constant_power(self, kw: float, minutes: int = 0) -> None:
+    def set_constant_power(self, kw: float, minutes: int = 0) -> None:  # rare: operate
         """Hold kw at the AC terminals (+ discharge, - charge) for minutes (0: no end), inside every limit."""
         config = self.config
         in_range("kw", kw, -config.max_charge_power, config.max_discharge_power, "kW")
@@ -198,7 +196,7 @@ class PowerManager:
         watts = int(abs(kw) * 1000 + 0.5)
         self._operate(-1 if kw < 0 else 1, rq.POWER, watts, minutes, 0)
 
-    def _operate(self, sign: int, goal: int, watts: int, minutes: int, target: int) -> None:
+    def _operate(self, sign: int, goal: int, watts: int, minutes: int, target: int) -> None:  # rare: operate
         with self._lock:
             mode = self.image.now[im.MODE]
             why = refusal(mode, Mode.CHARGE if sign < 0 else Mode.DISCHARGE)
@@ -211,18 +209,18 @@ class PowerManager:
             self._active = rq.IDLE  # begin anew, even if the same source asks again
             self._claims.put(rq.MANUAL, watts, minutes * 60000 or rq.FOREVER, goal, target, "manual")
 
-    def stop_operation(self, minutes: int = 0) -> None:
+    def stop_operation(self, minutes: int = 0) -> None:  # rare: operate
         """Ramp to 0 W and hold it against every lower source for minutes (0: until resume() or a new operation)."""
         in_range("minutes", minutes, 0, _MINUTES_MAX, "min", int)
         with self._lock:
             self._claims.put(rq.MANUAL, 0, minutes * 60000 or rq.FOREVER, rq.PAUSE, 0, "pause")
 
-    def resume(self) -> None:
+    def resume(self) -> None:  # rare: operate
         """End the manual operation or pause: the next claim below takes over."""
         with self._lock:
             self._claims.drop(rq.MANUAL)
 
-    def claim(self, source: str, kw: float, seconds: float, owner: str) -> None:
+    def claim(self, source: str, kw: float, seconds: float, owner: str) -> None:  # rare: programs
         """A setpoint of a program: "remote", "grid_service", "schedule" or "optimiser"; it ends unless renewed in time."""
         allowed = rq.SOURCES[rq.REMOTE : rq.REMOTE + 1] + rq.SOURCES[rq.GRID_SERVICE : rq.IDLE]
         if source not in allowed:
@@ -233,21 +231,21 @@ class PowerManager:
         with self._lock:
             self._claims.put(rq.SOURCES.index(source), watts, int(seconds * 1000), rq.POWER, 0, owner)
 
-    def release(self, source: str) -> None:  # rare
+    def release(self, source: str) -> None:  # rare: programs
         """End a program's claim.  PowerError if there is no such source."""
         if source not in rq.SOURCES[: rq.IDLE]:
             raise PowerError("source = %r: allowed are %s" % (source, ", ".join(rq.SOURCES[: rq.IDLE])))
         with self._lock:
             self._claims.drop(rq.SOURCES.index(source))
 
-    def claims(self) -> "list[dict]":  # rare
+    def claims(self) -> "list[dict]":  # rare: programs
         """Every live claim, highest first: source, owner, kw, seconds_left, goal."""
         with self._lock:
             return self._claims.listed()
 
     # ---- maintenance ------------------------------------------------------------------------------------
 
-    def service(self, contactor: bool = False, pcs: bool = False, kw: float = 0.0, seconds: float = 10.0) -> None:  # rare
+    def service(self, contactor: bool = False, pcs: bool = False, kw: float = 0.0, seconds: float = 10.0) -> None:  # rare: service
         """MAINTENANCE only: close or open the contactors, let the PCS switch, and one small setpoint that ends by itself."""
         cap = self.config.service_power
         in_range("contactor", contactor, 0, 1, "", bool)
@@ -280,12 +278,12 @@ class PowerManager:
         now[im.CMD_P] = 0
         now[im.CMD_RUN] = 0
 
-    def restore_emergency(self, cause: int) -> None:  # rare
+    def restore_emergency(self, cause: int) -> None:  # rare: service
         """At boot: the emergency latched before the reset still stands."""
         with self._lock:
             self._enter_emergency(cause)
 
-    def reset_emergency(self) -> None:  # rare
+    def reset_emergency(self) -> None:  # rare: service
         """Leave EMERGENCY for STANDBY.  PowerError while a cause stands (it names it), or if there is no emergency."""
         with self._lock:
             if self.image.now[im.MODE] != Mode.EMERGENCY:
@@ -308,7 +306,7 @@ class PowerManager:
 
     # ---- configuration at run time ----------------------------------------------------------------------
 
-    def set_grid_connection(self, grid: int) -> None:  # rare
+    def set_grid_connection(self, grid: int) -> None:  # rare: service
         """Change the Grid connection type, from the next cycle."""
         Grid.name(grid)
         with self._lock:
@@ -323,7 +321,7 @@ class PowerManager:
 
     def update_power_limits(
         self, soc: float, max_charge_current: float, max_discharge_current: float, voltage=None, current=None, temperature=None
-    ) -> None:
+    ) -> None:  # rare: limits
         """For a site whose BMS is read by other code: SoC in % and current limits in A, as a BMS driver would write them.
 
         They age like any measurement: not renewed within three BMS periods they are missing and the limit is 0 W.  With
@@ -363,36 +361,36 @@ class PowerManager:
             self._plan = Scheduler()
         return self._plan
 
-    def add_schedule(self, entry) -> int:  # rare
+    def add_schedule(self, entry) -> int:  # rare: schedule
         """Add a copy of a ScheduleEntry; its id.  PowerError when 16 are in use, ValueError if it is none."""
         if not hasattr(entry, "duration_minutes"):
             raise ValueError("entry = %r: must be a ScheduleEntry" % (entry,))
         with self.plan_lock:
             return self.plan.add(entry)
 
-    def update_schedule(self, entry_id: int, entry) -> None:  # rare
+    def update_schedule(self, entry_id: int, entry) -> None:  # rare: schedule
         """Put an entry in this one's place.  PowerError when there is no such id."""
         if not hasattr(entry, "duration_minutes"):
             raise ValueError("entry = %r: must be a ScheduleEntry" % (entry,))
         with self.plan_lock:
             self.plan.update(entry_id, entry)
 
-    def delete_schedule(self, entry_id: int) -> None:  # rare
+    def delete_schedule(self, entry_id: int) -> None:  # rare: schedule
         """Remove an entry; what it was running ends.  PowerError when there is no such id."""
         with self.plan_lock:
             self.plan.delete(entry_id)
 
-    def get_schedule(self, entry_id: int):  # rare
+    def get_schedule(self, entry_id: int):  # rare: schedule
         """A copy of the entry.  PowerError when there is no such id."""
         with self.plan_lock:
             return self.plan.get(entry_id)
 
-    def schedules(self) -> list:  # rare
+    def schedules(self) -> list:  # rare: schedule
         """[(id, copy of the entry)], by id."""
         with self.plan_lock:
             return self.plan.entries()
 
-    def enable_scheduling(self, on: bool) -> None:  # rare
+    def enable_scheduling(self, on: bool) -> None:  # rare: schedule
         """Let the schedule run, or stop it; entries keep their own `enabled`."""
         in_range("on", on, 0, 1, "", bool)
         with self.plan_lock:
@@ -403,7 +401,7 @@ class PowerManager:
         """Whether the schedule runs."""
         return self._plan is None or self._plan.enabled
 
-    def upcoming(self, n: int = 5) -> "list[dict]":  # rare
+    def upcoming(self, n: int = 5) -> "list[dict]":  # rare: schedule
         """What will start next, soonest first: id, start (local time), minutes, mode, power_kw.  Empty without a clock."""
         in_range("n", n, 1, 100, "", int)
         if self.clock is None:
@@ -418,12 +416,12 @@ class PowerManager:
 
             scheduling.step(self)
 
-    def clock_was_set(self, by_s: int) -> None:  # rare
+    def clock_was_set(self, by_s: int) -> None:  # rare: schedule
         """Post CLOCK_SET: the wall clock was set, or stepped by so many seconds."""
         with self._lock:
             self.events.post(Event.CLOCK_SET, by_s, self.image.now[im.UPTIME_S])
 
-    def _schedule_claim(self, claim, events) -> None:
+    def _schedule_claim(self, claim, events) -> None:  # rare: schedule
         """scheduling.step's way to the claims and events: claim is None (leave it), () (drop it) or Claims.put's arguments."""
         with self._lock:
             at_s = self.image.now[im.UPTIME_S]
@@ -440,10 +438,9 @@ class PowerManager:
     def stats(self) -> dict:
         """Everything at one instant; keys and units in reports.stats."""
         with self._lock:
-            self._copy[:] = self._now_view
-            return _stats(self._snapshot, self.image.par, self.config)
+            return _stats(self.image.now, self.image.par, self.config)
 
-    def faults(self) -> "list[dict]":  # rare
+    def faults(self) -> "list[dict]":  # rare: events
         """Every fault that is active or has ever been raised since boot: name, severity, active, times raised."""
         with self._lock:
             active = self.image.now[im.FAULTS]
@@ -454,11 +451,13 @@ class PowerManager:
             if counts[i]
         ]
 
-    def fault_counts(self) -> dict:
+    def fault_counts(self) -> dict:  # rare: events
         """{fault: times raised since boot}, of those ever raised."""
         return {fault["name"]: fault["count"] for fault in self.faults()}
 
-    def curtail(self, discharge_kw: "float | None" = None, charge_kw: "float | None" = None, seconds: float = 0.0) -> None:
+    def curtail(
+        self, discharge_kw: "float | None" = None, charge_kw: "float | None" = None, seconds: float = 0.0
+    ) -> None:  # rare: programs
         """An EMS's power limits for both directions, on top of all others; None frees that direction.
 
         They hold for so many seconds (0: until the next call); an EMS that may die renews them in time.
@@ -473,11 +472,11 @@ class PowerManager:
             par[im.EMS_P_CHG] = im.FREE if charge_kw is None else int(charge_kw * 1000)
             self._curtail_ms = int(seconds * 1000)
 
-    def register_callback(self, event: int, fn, user_data=None) -> None:  # rare
+    def register_callback(self, event: int, fn, user_data=None) -> None:  # rare: events
         """Call fn(event, event_data, user_data) for an Event, or for all (Event.ALL).  fn is plain or async."""
         self.events.register(event, fn, user_data)
 
-    def unregister_callback(self, event: int, fn) -> None:  # rare
+    def unregister_callback(self, event: int, fn) -> None:  # rare: events
         """Undo a registration; PowerError if there is none."""
         self.events.unregister(event, fn)
 
@@ -504,7 +503,7 @@ class PowerManager:
         hot.site_power(now, par)
         hot.still(now)
         hot.diagnose(now, par)
-        changed = hot.debounce(now, self._fault_rows, self._fault_state, len(TABLE))
+        changed = hot.debounce(now, self._fault_rows, self._fault_state, self._n_faults)
         if changed:
             self._states.faults_changed(changed)
         self._states.step(dt)

@@ -1,8 +1,9 @@
 """What people see: the image of one instant as kW, V, A, %, with names."""
 
+import rare
+
 from firmware import image as im
 from firmware import requests as rq
-from firmware.faults import names
 from firmware.flows import PATHS, Flow
 from firmware.limits import NAMES
 from firmware.modes import Mode
@@ -18,6 +19,12 @@ MONITOR = (  # one text, as two dozen pairs of texts would take a kilobyte
 
 def _scaled(value: int, divisor: int):
     return None if value == im.NO_VALUE else value / divisor
+
+
+def _faults(bits: int) -> "list[str]":
+    if not bits:
+        return []
+    return rare.borrow("firmware.faults").names(bits)
 
 
 def stats(now, par, config) -> dict:
@@ -80,6 +87,6 @@ def stats(now, par, config) -> dict:
         "efficiency": efficiency,
         "flow": Flow.name(now[im.FLOW]),
         "paths": [name for bit, name in PATHS if now[im.FLOW_PATHS] & bit],
-        "faults": names(now[im.FAULTS]),
+        "faults": _faults(now[im.FAULTS]),
         "uptime_s": now[im.UPTIME_S],
     }

@@ -33,10 +33,14 @@ class Supervisor:
         self._restart_ms = int(manager.config.restart_delay * 1000)  # here: a float in the cycle would allocate
         self._quiet_ms = 0  # since the last trip
         self.emergency_cause = -1
+        self._n_faults = len(ft.TABLE)
         self._trip_mask = 0
+        self._overpower = -1  # its row
         for i in range(len(ft.TABLE)):
             if ft.TABLE[i][5] == ft.TRIP:
                 self._trip_mask |= 1 << i
+            if ft.TABLE[i][0] == "overpower":
+                self._overpower = i
         self._no_charge_mask = ft.mask(5, ft.NO_CHARGE)
         self._no_discharge_mask = ft.mask(5, ft.NO_DISCHARGE)
         self._emergency_mask = ft.mask(4, ft.EMERGENCY)
@@ -105,14 +109,14 @@ class Supervisor:
         now = self._now
         active = now[im.FAULTS]
         at_s = now[im.UPTIME_S]
-        for i in range(len(ft.TABLE)):
+        for i in range(self._n_faults):
             bit = 1 << i
             if changed & bit:
                 raised = active & bit
                 self._events.post(Event.FAULT_RAISED if raised else Event.FAULT_CLEARED, i, at_s)
                 if bit & self._comms_mask:
                     self._events.post(Event.COMMS_LOST if raised else Event.COMMS_RESTORED, i, at_s)
-                if raised and ft.TABLE[i][0] == "overpower":
+                if raised and i == self._overpower:
                     self._events.post(Event.OVERPOWER, self._over_power(), at_s)
                 if raised and bit & self._emergency_mask and now[im.MODE] != Mode.EMERGENCY:
                     self._manager._enter_emergency(i)

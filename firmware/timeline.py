@@ -6,11 +6,12 @@ Loaded when the site file has a "clock" or "storage" section, so that a site wit
 import asyncio
 import time
 
+import rare
+
 from firmware import zones
 from firmware.clock import Clock
 from firmware.errors import ConfigError
 from firmware.events import Cursor, Event
-from firmware.faults import TABLE
 from firmware.records import Records
 from firmware.timekeeper import OPTIONS as TIMEKEEPER_OPTIONS
 from firmware.timekeeper import Timekeeper
@@ -69,7 +70,7 @@ class Timeline:
         while pm.events.next(cursor):
             name = Event.name(cursor.event)
             if cursor.event in (Event.FAULT_RAISED, Event.FAULT_CLEARED):
-                name += " " + TABLE[cursor.data][0]
+                name += " " + rare.borrow("firmware.faults").TABLE[cursor.data][0]
             self.records.log(clock, name, cursor.data, cursor.event in _URGENT)
         self.records.tick(clock.elapsed_s)
 

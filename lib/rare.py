@@ -4,11 +4,26 @@ In the sources they are ordinary methods, marked `# rare` behind their `def`; to
 beside the module when it is cross-compiled, and gives their class a `__getattr__` that asks here.
 """
 
+import _thread
 import sys
 
 from unload import unload
 
+_lock = _thread.allocate_lock()
 _held: list = []  # the modules that were loaded for the methods which are in the heap
+
+
+def borrow(module: str):
+    """A module that is needed for a moment only: fetched if it is not in the heap, let go by the next `release`."""
+    with _lock:  # another thread must not see it half fetched
+        found = sys.modules.get(module)
+        if found is None:
+            before = set(sys.modules)
+            found = __import__(module, None, None, (module,))
+            for loaded in sys.modules:
+                if loaded not in before:
+                    _held.append(loaded)  # with what only it imports
+    return found
 
 
 def method(module: str, this, name: str):
@@ -16,18 +31,31 @@ def method(module: str, this, name: str):
 
     Constructors are called make, and have a file of their own.
     """
-    module = module[module.rfind(".") + 1 :] + ("_make" if name.startswith("make") else "_rare")
-    if module not in sys.modules:
-        before = set(sys.modules)
-        __import__(module)
-        for loaded in sys.modules:
-            if loaded not in before:
-                _held.append(loaded)  # with what only it imports
-    function = getattr(sys.modules[module], name)
+    return _of(module, "make" if name.startswith("make") else "rare", this, name)
+
+
+def grouped(module: str, this, name: str):
+    """The same for a module with several files of rare methods; a text beside them says which is where."""
+    with open("lib/%s.rare" % _last(module)) as index:
+        for line in index:
+            known, _, group = line.rstrip().partition(" ")
+            if known == name:
+                return _of(module, group, this, name)
+    raise AttributeError(name)
+
+
+def _last(module: str) -> str:
+    return module[module.rfind(".") + 1 :]
+
+
+def _of(module: str, group: str, this, name: str):
+    function = getattr(borrow(_last(module) + "_" + group), name)
     return lambda *arguments, **named: function(this, *arguments, **named)
 
 
 def release() -> None:
     """Let go of all that was fetched; the application calls it now and then.  What is running goes on."""
-    while _held:
-        unload(_held.pop())
+    if _held and _lock.acquire(False):  # a thread that fetches just now takes its time: next time, then
+        while _held:
+            unload(_held.pop())
+        _lock.release()

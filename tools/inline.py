@@ -190,5 +190,5 @@ def for_board(root: Path, relative: Path) -> dict[Path, str]:
     text, rare = take_rare(text, relative, _module(relative))
     if relative.stem != "__init__":
         text = drop_imports(text, source)
-    rare = {path: shorten(methods, root) for path, methods in rare.items()}
+    rare = {path: shorten(text, root) for path, text in rare.items()}
     return {relative: shorten(text, root), **rows, **names, **rare}

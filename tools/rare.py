@@ -3,7 +3,8 @@
 What runs at boot, at a reconnection or when a person asks for it is as much code as the cycle itself, and bytecode
 loaded from a board's file system lives in RAM.  A method whose `def` line ends in `# rare` is taken out of its class
 and into lib/<file>_rare.py, and the class fetches it from there for the call (lib/rare.py).  Every line keeps its number.
-Not for what the cycle calls: fetching takes milliseconds.
+Not for what the cycle calls: fetching takes milliseconds.  In a class with many of them the mark names a group,
+`# rare: service`: each group has a file of its own, as all of a file is in the heap while one of its methods runs.
 """
 
 from __future__ import annotations
@@ -12,10 +13,9 @@ import ast
 import re
 from pathlib import Path
 
-_MARK = re.compile(r":\s+# rare\b")
+_MARK = re.compile(r":\s+# rare\b(?:: (\w+))?")
 _ASK = ["    def __getattr__(self, name):\n", '        return _fetch(__name__, self, name)\n']  # in the first one's place
-_RARE, _MAKE_FILE = "_rare", "_make"  # ends of the names of the files: constructors apart, as boot needs them alone
-_FILE_END = "\n\nfrom rare import method as _fetch\n"
+_FILE_END = "\n\nfrom rare import {fetch} as _fetch\n"
 _MAKE = [
     "    def __init__(self, *given, **named):\n",
     '        _fetch(__name__, self, "{maker}")(*given, **named)\n',
@@ -23,9 +23,14 @@ _MAKE = [
 Method = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def _marked(node: ast.AST, lines: list[str]) -> bool:
-    """The line on which a method's signature ends carries the mark."""
-    return isinstance(node, Method) and any(_MARK.search(line) for line in lines[node.lineno - 1 : node.body[0].lineno])
+def _mark(node: ast.AST, lines: list[str]) -> str:
+    """The group that the line on which a method's signature ends puts it in; "" without a mark."""
+    if isinstance(node, Method):
+        for line in lines[node.lineno - 1 : node.body[0].lineno]:
+            found = _MARK.search(line)
+            if found:
+                return "make" if node.name == "__init__" else found[1] or "rare"
+    return ""
 
 
 def _used(nodes: list[ast.stmt]) -> set[str]:
@@ -82,12 +87,20 @@ def _companion(tree: ast.Module, lines: list[str], methods: list[ast.stmt], modu
 
 
 def _makes_rarely(node: ast.ClassDef, lines: list[str]) -> bool:
-    return any(isinstance(item, Method) and item.name == "__init__" and _marked(item, lines) for item in node.body)
+    return any(isinstance(item, Method) and item.name == "__init__" and _mark(item, lines) != "" for item in node.body)
 
 
 def _makers(classes: list[ast.ClassDef]) -> dict[str, str]:
     """What the rare constructors of a module's classes are called in their file: a name costs RAM, so mostly the same."""
     return {node.name: "make" if node is classes[0] else f"make_{node.name}" for node in classes}
+
+
+def _index(groups: dict[str, list[ast.stmt]], makers: list[str]) -> str:
+    """A line for every rare method: its name and its group."""
+    where = {maker: "make" for maker in makers}
+    for group, methods in groups.items():
+        where.update({m.name: group for m in methods if isinstance(m, Method) and m.name != "__init__"})
+    return "".join(f"{name} {group}\n" for name, group in where.items())
 
 
 def take_rare(source: str, relative: Path, module: str) -> tuple[str, dict[Path, str]]:
@@ -96,14 +109,15 @@ def take_rare(source: str, relative: Path, module: str) -> tuple[str, dict[Path,
     Raises ValueError for one that cannot be rare: a property, a special method, one that uses super().
     """
     tree = ast.parse(source)
-    lines = source.splitlines(keepends=True)
+    whole = source.splitlines(keepends=True)
+    lines = list(whole)  # with the constructors called as their files call them
     kept = list(lines)
     taken: list[ast.stmt] = []
     # not in a package, and named by the last word alone: names of modules are kept in the heap for ever
     file = module.rpartition(".")[2]
     makers = _makers([node for node in tree.body if isinstance(node, ast.ClassDef) and _makes_rarely(node, lines)])
     for node in tree.body:
-        methods = [item for item in node.body if _marked(item, lines)] if isinstance(node, ast.ClassDef) else []
+        methods = [item for item in node.body if _mark(item, lines)] if isinstance(node, ast.ClassDef) else []
         if not methods or not isinstance(node, ast.ClassDef):
             continue
         _check(node, methods)
@@ -119,16 +133,19 @@ def take_rare(source: str, relative: Path, module: str) -> tuple[str, dict[Path,
                 lines[at] = lines[at].replace("__init__", makers[node.name])
     if not taken:
         return source, {}
-    constructors: list[ast.stmt] = [node for node in taken if isinstance(node, Method) and node.name == "__init__"]
-    rest = [node for node in taken if node not in constructors]
-    names = [node.name for node in rest if isinstance(node, Method)]
+    groups: dict[str, list[ast.stmt]] = {}
+    names = []
+    for method in taken:
+        assert isinstance(method, Method)
+        groups.setdefault(_mark(method, whole), []).append(method)
+        names += [method.name] if method.name != "__init__" else []
     if len(names) > len(set(names)):
         raise ValueError(f"{relative}: two rare methods have one name: {', '.join(sorted(names))}")
     if any(name.startswith("make") for name in names):
         raise ValueError(f"{relative}: the names of constructors begin with make, those of rare methods do not")
-    files = {
-        Path("lib", f"{file}{end}.py"): _companion(tree, lines, methods, module)
-        for end, methods in ((_RARE, rest), (_MAKE_FILE, constructors))
-        if methods
-    }
-    return "".join(kept) + _FILE_END, files
+    files = {Path("lib", f"{file}_{group}.py"): _companion(tree, lines, methods, module) for group, methods in groups.items()}
+    fetch = "method"
+    if groups.keys() - {"make", "rare"}:
+        fetch = "grouped"
+        files[Path("lib", f"{file}.rare")] = _index(groups, list(makers.values()))
+    return "".join(kept) + _FILE_END.format(fetch=fetch), files

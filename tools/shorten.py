@@ -27,7 +27,7 @@ LOOKERS = ("tools/onboard", "host_tests/mp", "host_tests/site")  # what they ask
 _PRIVATE = re.compile(r"_[A-Za-z][A-Za-z0-9_]*")
 _CONST = re.compile(r"^(_[A-Za-z0-9_]+) = const\(", re.M)  # the compiler keeps no name of these, short or long
 _LOOK = re.compile(r"(?<!self)\.(_[A-Za-z]\w*)")
-_FRAME = re.compile(r'File "(?P<file>[\w/]+?)(?P<companion>_rare|_make)?\.m?py", line (?P<line>\d+), in (?P<name>\w+)')
+_FRAME = re.compile(r'File "(?P<file>[\w/]+)\.m?py", line (?P<line>\d+), in (?P<name>\w+)')
 
 
 def _short_names() -> Iterator[str]:
@@ -133,12 +133,13 @@ def shorten(source: str, root: Path = ROOT) -> str:
     return "".join(lines)
 
 
-def _source(root: Path, file: str, companion: bool) -> Path | None:
-    """The source behind a file on the board; one of rare methods or constructors is called after it, in lib/."""
+def _source(root: Path, file: str) -> Path | None:
+    """The source behind a file on the board; files of rare methods are called after it and stand in lib/."""
     path = (root / file.lstrip("/")).with_suffix(".py")
-    if companion:
-        return next((found for tree in TREES for found in (root / tree).rglob(path.name)), None)
-    return path if path.exists() else None
+    if path.exists():
+        return path
+    name = path.stem.rpartition("_")[0] + ".py"
+    return next((found for tree in TREES for found in (root / tree).rglob(name)), None)
 
 
 def explain(text: str, root: Path = ROOT) -> str:
@@ -146,7 +147,7 @@ def explain(text: str, root: Path = ROOT) -> str:
     names = short_names(root)
 
     def long(match: re.Match[str]) -> str:
-        path = _source(root, match["file"], bool(match["companion"]))
+        path = _source(root, match["file"])
         if path is None:
             return match[0]
         own = {names[name]: name for name in _names(path.read_text()) if name in names}

@@ -5,7 +5,8 @@ import time
 
 from firmware.callbacks import STUCK_MS, Worker
 from firmware.errors import PowerError
-from firmware.events import MAX_CALLBACKS, MAX_FAILURES, QUEUE, Cursor, Event
+from firmware.dispatching import MAX_FAILURES
+from firmware.events import MAX_CALLBACKS, QUEUE, Cursor, Event
 from firmware.modes import Mode
 from host_tests.both.plant import Plant, photo, refusal
 

@@ -74,6 +74,21 @@ def test_a_rare_method_leaves_its_class_for_a_file_of_its_own() -> None:
     assert "at %d" in files[Path("lib/thing_rare.py")].splitlines()[line]
 
 
+def test_a_group_of_rare_methods_is_a_file_of_its_own_and_the_index_says_where_each_is() -> None:
+    source = SOURCE + "\n    def repair(self):  # rare: service\n        self.at = 0\n"
+    text, files = rare.take_rare(source, Path("lib/thing.py"), "thing")
+    assert set(files) == {Path(f"lib/thing{end}") for end in ("_rare.py", "_make.py", "_service.py", ".rare")}
+    assert files[Path("lib/thing.rare")].splitlines() == ["make make", "tell rare", "repair service"]
+    assert "def repair" in files[Path("lib/thing_service.py")] and "def repair" not in text
+    assert "from rare import grouped as _fetch" in text
+
+
+def test_a_rare_method_called_like_a_constructor_is_refused() -> None:
+    source = "class Thing:\n    def make_it(self):  # rare\n        return 1\n"
+    with pytest.raises(ValueError, match="begin with make"):
+        rare.take_rare(source, Path("lib/thing.py"), "thing")
+
+
 def test_a_property_cannot_be_rare() -> None:
     source = "class Thing:\n    @property\n    def at(self):  # rare\n        return 1\n"
     with pytest.raises(ValueError, match="at is a property"):

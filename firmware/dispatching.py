@@ -1,0 +1,85 @@
+"""Runs callbacks outside the lock, for the thread of callbacks.py or whoever else calls Events.dispatch.
+
+A callback is `fn(event, event_data, user_data)`, plain or async.  It can be slow, raise, or call the API back: the
+cycle never waits for it.  One that fails MAX_FAILURES times in a row is suspended, and both are reported.
+"""
+
+import sys
+import time
+
+from micropython import const
+
+MAX_FAILURES = const(3)
+
+
+def dispatch(events) -> bool:
+    """Hand the oldest waiting event to its callbacks; False when none waits.  One thread only."""
+    cursor = events._cursor
+    turn = events._turn
+    if events._served >= len(events._hearers):
+        if not events.next(cursor):
+            return False
+        events._hearers = events.callbacks
+        events._served = 0
+    while events._served < len(events._hearers):
+        callback = events._hearers[events._served]
+        events._served += 1
+        if not callback.suspended and callback.event in (-1, cursor.event):
+            _run(events, callback, cursor.event, cursor.data)
+            if turn != events._turn:
+                return False  # given up meanwhile: another thread serves the rest
+    return True
+
+
+def abandon(events):
+    """Suspend the callback that hangs and let another thread's `dispatch` go on behind it.
+
+    Returns that callback, or None if it has come back just now.
+    """
+    stuck = events.running
+    if stuck is None:
+        return None
+    stuck.suspended = True
+    events._turn += 1
+    events.running = None
+    return stuck
+
+
+def _run(events, callback, event: int, data: int) -> None:
+    events.running_since = time.ticks_ms()
+    events.running = callback  # a watcher abandons it if it never comes back
+    try:
+        result = callback.fn(event, data, callback.user_data)
+        if hasattr(result, "send"):
+            if events.start_task is None:
+                raise RuntimeError("an async callback needs the running application")
+            events.start_task(_finish(events, callback, result))  # it must be safe to call from this thread
+        else:
+            callback.failures = 0
+    except Exception as error:
+        _failed(events, callback, error)
+    if events.running is callback:
+        events.running = None
+
+
+async def _finish(events, callback, coroutine) -> None:
+    try:
+        await coroutine
+        callback.failures = 0
+    except Exception as error:
+        _failed(events, callback, error)
+
+
+def _failed(events, callback, error) -> None:
+    callback.failures += 1
+    if callback.failures >= MAX_FAILURES:
+        callback.suspended = True
+    (events.report or print_report)(callback, error)
+
+
+def print_report(callback, error) -> None:
+    """The default report: one line, and the trace."""
+    print("callback %r failed %d times in a row%s" % (callback.fn, callback.failures, ", suspended" if callback.suspended else ""))
+    printer = getattr(sys, "print_exception", None)
+    if printer is not None:
+        printer(error)
