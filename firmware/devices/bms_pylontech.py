@@ -59,24 +59,16 @@ _BAD_LENGTH = const(-1)
 _BAD_PAIR = const(-2)
 
 
-def _protocol(variant):
-    """The module with the frames of `variant`; only this one is loaded."""
-    if variant == "hv":
-        from firmware.devices import pylontech_hv
-
-        return pylontech_hv
-    from firmware.devices import pylontech_lv
-
-    return pylontech_lv
-
-
 class Device:
     """One battery on one bus."""
 
     def __init__(self, name, options, image, buses):  # rare
         if options["bus"] not in buses:
             raise ValueError("devices.%s.bus: no bus named %r" % (name, options["bus"]))
-        protocol = _protocol(options["variant"])
+        if options["variant"] == "hv":  # only one of them is loaded
+            from firmware.devices import pylontech_hv as protocol
+        else:
+            from firmware.devices import pylontech_lv as protocol
         self._protocol = protocol
         self._image = image
         self._bus = buses[options["bus"]]
@@ -90,7 +82,6 @@ class Device:
         self._current_max = options["current_max"] * 10
         self._voltage_max = options["voltage_max"] * 10
         self._wake = options["wake"]
-        self._poller = protocol.Poller()
         self._scratch = array("i", [0] * (im.BMS_ALARM + 1))  # a group as it comes in, frame by frame
         self._scratch[im.BMS_STATUS] = im.NO_VALUE  # lv does not tell it
         self._parts = array("b", [0] * 9)  # which frames of each group have come since it was last heard
@@ -238,12 +229,13 @@ class Device:
         """Poll for ever.  Polls that brought no operating data count as timeouts."""
         now = self._image.now
         inp = self._image.inp
-        silent = 0
+        silent = turn = 0
         while True:
             asleep = self._wake and inp[im.BMS_STATUS] == 0 and now[im.CMD_CONTACTOR] == 1
             before = inp[im.SEQ_BMS]
-            if not self._poller.send(self._bus, asleep, self._equipment):
+            if not self._protocol.poll(self._bus, asleep, self._equipment, turn):
                 self.send_errors += 1
+            turn = (turn + 1) % 1000
             await asyncio.sleep_ms(self._period_ms)
             silent = silent + 1 if inp[im.SEQ_BMS] == before else 0
             if silent >= self._protocol.SILENT_POLLS:

@@ -34,18 +34,6 @@ _UNKNOWN = const(2)  # the emergency stop, until its pin has been steady once: t
 _DEAD_MS = const(1000)  # a command this old is no command: the contactor opens
 
 
-def _input(number, pull):
-    if pull == "none":
-        return Pin(number, Pin.IN)
-    return Pin(number, Pin.IN, Pin.PULL_UP if pull == "up" else Pin.PULL_DOWN)
-
-
-def _output(number, off_level):
-    if number < 0:
-        return None
-    return Pin(number, Pin.OUT, value=off_level)
-
-
 class Device:
     """The board's own pins."""
 
@@ -57,18 +45,16 @@ class Device:
                 % (name, options["estop_pull"], options["estop_pressed_level"], toward_pressed)
             )
         self._image = image
-        self._estop = _input(options["estop_pin"], options["estop_pull"]) if options["estop_pin"] >= 0 else None
+        self._estop = self._input(options["estop_pin"], options["estop_pull"])
         self._pressed_level = options["estop_pressed_level"]
         self._press_ms = options["estop_debounce_ms"]
         self._release_ms = options["estop_release_ms"]
         self._close_level = options["contactor_level"]
-        self._contactor = _output(options["contactor_pin"], 1 - self._close_level)
-        self._feedback = None
-        if options["feedback_pin"] >= 0:
-            self._feedback = _input(options["feedback_pin"], options["feedback_pull"])
+        self._contactor = self._output(options["contactor_pin"], 1 - self._close_level)
+        self._feedback = self._input(options["feedback_pin"], options["feedback_pull"])
         self._closed_level = options["feedback_level"]
         self._lit_level = options["led_level"]
-        self._led = _output(options["led_pin"], 1 - self._lit_level)
+        self._led = self._output(options["led_pin"], 1 - self._lit_level)
         self._pressed = 0 if self._estop is None else _UNKNOWN
         self._candidate = 0  # what the pin says, not yet for long enough to count
         self._candidate_ms = 0
@@ -78,6 +64,16 @@ class Device:
         self.reads = 0
         self.presses = 0
         self.dead_openings = 0
+
+    def _input(self, number, pull):  # rare
+        if number < 0:
+            return None
+        if pull == "none":
+            return Pin(number, Pin.IN)
+        return Pin(number, Pin.IN, Pin.PULL_UP if pull == "up" else Pin.PULL_DOWN)
+
+    def _output(self, number, off_level):  # rare
+        return None if number < 0 else Pin(number, Pin.OUT, value=off_level)
 
     def step(self, dt_ms):
         """Read the inputs, drive the outputs.  Allocates nothing."""

@@ -94,22 +94,18 @@ PAIRS = ((im.CELL_V_MAX, im.CELL_V_MIN), (im.CELL_T_MAX, im.CELL_T_MIN), (im.BMS
 EQUIPMENT = (0x7310, 0x7320, 0x7330, 0x7340)
 
 
-class Poller:
-    """What the controller sends: the poll, the equipment question until it is answered, the wake-up call."""
+_WAKE = b"\xaa\0\0\0\0\0\0\0"  # leave sleep
+_ASK_EQUIPMENT = b"\2\0\0\0\0\0\0\0"
+_ASK = b"\0\0\0\0\0\0\0\0"
 
-    def __init__(self):
-        self._poll = bytearray(8)
-        self._wake = bytearray(b"\xaa\0\0\0\0\0\0\0")
-        self._asked = 0
 
-    def send(self, bus, asleep, known):
-        """Send one period's frames; False if the poll did not go out.  `known`: the equipment frames so far."""
-        poll = self._poll
-        if asleep:
-            bus.send(0x8200, self._wake, True)  # 0xAA: leave sleep
-        if known[1] is None and self._asked % 10 == 0:
-            poll[0] = 2
-            bus.send(0x4200, poll, True)
-        self._asked = (self._asked + 1) % 10
-        poll[0] = 0
-        return bus.send(0x4200, poll, True)
+def poll(bus, asleep, known, turn):
+    """Send one period's frames: the poll, the equipment question until it is answered, the wake-up call.
+
+    False if the poll did not go out.  `known`: the equipment frames so far; `turn`: counts the periods.
+    """
+    if asleep:
+        bus.send(0x8200, _WAKE, True)
+    if known[1] is None and turn % 10 == 0:
+        bus.send(0x4200, _ASK_EQUIPMENT, True)
+    return bus.send(0x4200, _ASK, True)

@@ -102,12 +102,9 @@ PAIRS = ((im.BMS_V_MAX, im.BMS_V_MIN),)
 EQUIPMENT = (0x35E, 0x35F)
 
 
-class Poller:
-    """What the controller sends: its keep-alive."""
+_ALIVE = b"\0\0\0\0\0\0\0\0"
 
-    def __init__(self):
-        self._alive = bytearray(8)
 
-    def send(self, bus, _asleep, _known):
-        """Send one period's frame; False if it did not go out."""
-        return bus.send(0x305, self._alive, False)
+def poll(bus, _asleep, _known, _turn):
+    """Send one period's frame, the keep-alive; False if it did not go out."""
+    return bus.send(0x305, _ALIVE, False)

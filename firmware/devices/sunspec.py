@@ -7,7 +7,6 @@ which tools/gen_sunspec.py makes sunspec_tables.py.
 """
 
 import asyncio
-import struct
 import time
 from array import array
 
@@ -85,8 +84,13 @@ class SunSpec:
     After `discover`: `base`, `models` (id -> (address of the id register, length)), `identity` (maker,
     model, version, serial number).  Every method that talks raises ModbusError.
 
-    bounds: what cannot be true of this device: slot, lowest, highest, and so on.
+    bounds: what can be true of this device: slot, lowest, highest, and so on.
     """
+
+    # All devices share these: whoever reads uses what came before the next await, and no two kinds of device fill the
+    # same values but those.
+    registers = array("H", bytes(2 * LONGEST_READ))
+    values = array("i", [NO_VALUE] * tables.N_VALUES)
 
     def __init__(self, client, unit: int, bounds: tuple) -> None:
         self.client = client
@@ -97,8 +101,6 @@ class SunSpec:
         self.chain = []  # ids in the order of the chain
         self.identity = ""
         self.count = Counters()  # this device's own, where the client's are those of a bus that others use too
-        self.registers = array("H", bytes(2 * LONGEST_READ))
-        self.values = array("i", [NO_VALUE] * tables.N_VALUES)
 
     async def discover(self) -> None:  # rare
         """Walk the chain and read who the device is.  Raises NotSunSpec if there is none."""
@@ -254,7 +256,9 @@ def point(registers: array, at: int, kind: int, power: int):
             return NO_VALUE
         return scaled(signed16(raw) << 16 | low, power)
     if kind == tables.T_FLOAT32:
-        return _from_float(raw, low, power)
+        from firmware.devices.sunspec_float import from_float  # few devices have floats
+
+        return from_float(raw, low, power)
     if raw == 0xFFFF and low == 0xFFFF:  # uint32, acc32
         return NO_VALUE
     return scaled(raw << 16 | low, power)
@@ -268,19 +272,9 @@ def scaled(value: int, power: int):
             return None
         power -= 1
     if power < 0:
-        divisor = 10 ** -power
+        divisor = 10**-power
         if value < 0:
             value = -((divisor // 2 - value) // divisor)
         else:
             value = (value + divisor // 2) // divisor
     return value if -_LARGEST <= value <= _LARGEST else None
-
-
-def _from_float(high: int, low: int, power: int):
-    value = struct.unpack(">f", struct.pack(">HH", high, low))[0]
-    if value != value:  # NaN: not implemented
-        return NO_VALUE
-    value *= 10 ** power
-    if not -1e9 < value < 1e9:
-        return None
-    return int(value + 0.5) if value >= 0 else -int(0.5 - value)

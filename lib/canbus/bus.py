@@ -37,7 +37,6 @@ class Bus:
         self._extended = []
         self._handlers = []
         self._message = [0, memoryview(bytearray(8)), 0, 0]
-        self._numbers = [0] * 8  # get_counters() writes here
         self._ext_flag = can.FLAG_EXT_ID
         self._rtr_flag = can.FLAG_RTR
         self._overrun_flag = can.RECV_ERR_OVERRUN
@@ -90,6 +89,7 @@ class Bus:
         """Hand up to `most` waiting frames to their handlers; return how many.  Allocates nothing itself."""
         can = self.can
         message = self._message
+        ids = self._ids
         n = 0
         while n < most and can.recv(message) is not None:
             n += 1
@@ -99,25 +99,22 @@ class Bus:
             if flags & self._rtr_flag:
                 self.remote += 1
                 continue
-            self._dispatch(message[0], message[1], flags)
+            can_id = message[0]
+            extended = flags & self._ext_flag != 0
+            claimed = False
+            for i in range(len(ids)):
+                if can_id & self._masks[i] == ids[i] and self._extended[i] == extended:
+                    claimed = True
+                    try:
+                        self._handlers[i](can_id, message[1], flags)
+                    except Exception as err:  # one reader's fault must not cost the others their frames
+                        self.handler_errors += 1
+                        self.last_error = "handler of 0x%x: %r" % (can_id, err)
+            if claimed:
+                self.frames += 1
+            else:
+                self.unclaimed += 1
         return n
-
-    def _dispatch(self, can_id, data, flags):
-        extended = flags & self._ext_flag != 0
-        ids = self._ids
-        claimed = False
-        for i in range(len(ids)):
-            if can_id & self._masks[i] == ids[i] and self._extended[i] == extended:
-                claimed = True
-                try:
-                    self._handlers[i](can_id, data, flags)
-                except Exception as err:  # one reader's fault must not cost the others their frames
-                    self.handler_errors += 1
-                    self.last_error = "handler of 0x%x: %r" % (can_id, err)
-        if claimed:
-            self.frames += 1
-        else:
-            self.unclaimed += 1
 
     def look(self, now_ms):
         """Look after the controller: count bus-off and restart it after a second.  Called by run()."""
@@ -152,7 +149,7 @@ class Bus:
 
     def counters(self):  # rare
         """A new dict of this bus's counters, with the controller's own: tec, rec, state and pending frames."""
-        numbers = self.can.get_counters(self._numbers)
+        numbers = self.can.get_counters()
         return {
             "frames": self.frames,
             "unclaimed": self.unclaimed,

@@ -85,7 +85,7 @@ class TcpClient(Client):
                 self.count.rejected += 1
                 raise ModbusBadFrame("answer to a request that was never made")
             if slot.transaction < 0:
-                raise ModbusUnreachable("%s:%d: %s" % (self.host, self.port, self.count.last_error))
+                raise self._unreachable(self.count.last_error)
             now = time.ticks_ms()
             if time.ticks_diff(now, deadline) >= 0:
                 break
@@ -107,7 +107,7 @@ class TcpClient(Client):
         if self._sock is not None:
             return
         if time.ticks_diff(time.ticks_ms(), self._not_before) < 0:
-            raise ModbusUnreachable("%s:%d: not connected, trying again soon" % (self.host, self.port))
+            raise self._unreachable("not connected, trying again soon")
         self._connecting = True
         self.count.reconnects += 1
         why = "cancelled while connecting"
@@ -121,11 +121,14 @@ class TcpClient(Client):
             self.connections += 1
         except OSError as error:
             why = str(error)
-            raise ModbusUnreachable("%s:%d: %s" % (self.host, self.port, why))
+            raise self._unreachable(why)
         finally:
             self._connecting = False
             if self._sock is None:
                 self._drop(why)
+
+    def _unreachable(self, why: str) -> ModbusUnreachable:
+        return ModbusUnreachable("%s:%d: %s" % (self.host, self.port, why))
 
     def _drop(self, why: str) -> None:
         """Give the connection up: everything on its way is lost, and the next attempt waits its back-off."""
@@ -153,14 +156,12 @@ class TcpClient(Client):
         slot.transaction = transaction
         self.count.frames += 1
         try:
-            sent = self._sock.write(frame, PDU + length)
+            # a send buffer that cannot take one frame: the peer has stopped reading
+            if self._sock.write(frame, PDU + length) != PDU + length:
+                raise OSError("peer does not read")
         except OSError as error:
             self._drop(str(error))
-            raise ModbusUnreachable("%s:%d: %s" % (self.host, self.port, error))
-        if sent != PDU + length:
-            # The send buffer of the connection cannot take one frame: the peer has stopped reading.
-            self._drop("peer does not read")
-            raise ModbusUnreachable("%s:%d: peer does not read" % (self.host, self.port))
+            raise self._unreachable(str(error))
 
     def _receive(self) -> None:
         """Take what has come and hand each answer to the request that waits for it."""
