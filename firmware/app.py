@@ -31,6 +31,7 @@ _BOOT_ONLY = (
     "safestore",
 )
 _FEED_MS = const(250)
+_COLLECT_AFTER = const(4096)  # bytes; a heap that is only swept when full ends up in crumbs
 _SILENT_MS = const(3000)  # a critical task that has not reported for this long starves the watchdog
 
 
@@ -120,6 +121,7 @@ class App:
     def run(self) -> None:
         """Run until Ctrl-C, then leave the outputs safe."""
         _forget_boot()
+        gc.threshold(_COLLECT_AFTER)
         try:
             asyncio.run(self._main())
         except KeyboardInterrupt:

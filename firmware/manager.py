@@ -435,7 +435,7 @@ class PowerManager:
 
     # ---- what people see --------------------------------------------------------------------------------
 
-    def stats(self) -> dict:
+    def stats(self) -> dict:  # rare: stats
         """Everything at one instant; keys and units in reports.stats."""
         with self._lock:
             return _stats(self.image.now, self.image.par, self.config)

@@ -8,14 +8,6 @@ from firmware.flows import PATHS, Flow
 from firmware.limits import NAMES
 from firmware.modes import Mode
 
-# the monitor's short keys, for a line that fits a serial port, and the stats they carry
-MONITOR = (  # one text, as two dozen pairs of texts would take a kilobyte
-    "mode p=power cmd=command req=request by=requested_by soc lim_dis=limit_discharge "
-    "lim_chg=limit_charge why_dis=why_discharge why_chg=why_charge grid_p=grid_power load_p=load_power "
-    "pv_p=pv_power v=voltage i=current hz=grid_frequency temp=temperature flow faults e_in=energy_in_wh "
-    "e_out=energy_out_wh"
-)
-
 
 def _scaled(value: int, divisor: int):
     return None if value == im.NO_VALUE else value / divisor

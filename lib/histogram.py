@@ -1,6 +1,13 @@
-"""A histogram of small integers in one preallocated array: percentiles of timings for the price of an increment."""
+"""A histogram of small integers in one preallocated array: percentiles of timings for the price of an increment.
+
+Counts are 16 bits.  When one is full all are halved: what is old counts less, and the percentiles hardly move.
+"""
 
 from array import array
+
+from micropython import const
+
+_FULL = const(65535)
 
 
 class Histogram:
@@ -9,15 +16,22 @@ class Histogram:
     def __init__(self, low: int, width: int, buckets: int = 128) -> None:
         self.low = low
         self.width = width
-        self.counts = array("i", bytes(4 * buckets))
-        self.total = 0
+        self.counts = array("H", bytes(2 * buckets))
+        self.total = 0  # of the counts
         self.largest = -0x3FFFFFFF
 
     def add(self, value: int) -> None:
         """Count one value."""
         i = (value - self.low) // self.width
-        last = len(self.counts) - 1
-        self.counts[0 if i < 0 else last if i > last else i] += 1
+        counts = self.counts
+        last = len(counts) - 1
+        i = 0 if i < 0 else last if i > last else i
+        if counts[i] == _FULL:
+            self.total = 0
+            for k in range(last + 1):
+                counts[k] >>= 1
+                self.total += counts[k]
+        counts[i] += 1
         self.total += 1
         if value > self.largest:
             self.largest = value

@@ -5,7 +5,6 @@ write that fills the serial port's buffer would stop the loop that the control c
 """
 
 import asyncio
-import gc
 import json
 import select
 import sys
@@ -15,7 +14,7 @@ from micropython import const
 
 import firmware
 from firmware import image as im
-from firmware import limits, reports
+from firmware import limits
 from firmware.events import Cursor, Event
 
 _POLL_MS = const(10)
@@ -33,7 +32,7 @@ class Console:
 
     def __init__(self, app) -> None:  # rare
         self._app = app
-        self._room = bytearray(_ROOM)
+        self._room = None  # made when boot has left the heap
         self._line = bytearray()
         self._out: list = []
         self._waiting = 0
@@ -94,6 +93,7 @@ class Console:
     async def run(self) -> None:
         """For ever: input, output, events, monitor."""
         waited = 0
+        self._keep_room()
         while True:
             self._read()
             self._drain()
@@ -136,6 +136,9 @@ class Console:
             self.write("= %r" % (eval(code, self.names),))
         except Exception as error:
             self.write("! %s: %s" % (type(error).__name__, error))
+        self._keep_room()
+
+    def _keep_room(self) -> None:
         try:
             self._room = bytearray(_ROOM)
         except MemoryError:
@@ -162,16 +165,18 @@ class Console:
             self._next_monitor_ms -= ms
             if self._next_monitor_ms <= 0:
                 self._next_monitor_ms += self._monitor_ms
-                self._write_json(self.state())
+                self._write_state()
 
-    def _write_json(self, line: dict) -> None:
-        """A line of JSON in pieces: one text of it would want more heap in one place than a full heap has."""
+    def _write_state(self) -> None:
+        """The monitor's line in pieces: one text of it would want more heap in one place than a full heap has."""
+        from firmware.services import monitor
+
         if self._waiting + _MONITOR_MAX > _WAITING_MAX:
             self.dropped += 1
             return
         text = "{"
-        for key in line:
-            text += '"%s": %s, ' % (key, json.dumps(line[key]))
+        for key, value in monitor.state(self._app):
+            text += '"%s": %s, ' % (key, json.dumps(value))
             if len(text) > _PIECE:
                 self._piece(text)
                 text = ""
@@ -184,26 +189,6 @@ class Console:
         data = text.encode()
         self._waiting += len(data)
         self._out.append(memoryview(data))
-
-    def state(self) -> dict:
-        """The monitor's line: docs/console.md lists the keys."""
-        pm = self._app.pm
-        now = pm.image.now
-        stats = pm.stats()
-        timing = self._app.metering.report()
-        line = {"t": now[im.UPTIME_S] + now[im.UPTIME_MS] / 1000}
-        for pair in reports.MONITOR.split(" "):
-            key, _, name = pair.partition("=")
-            line[key] = stats[name or key]
-        for key in timing:
-            line[key] = timing[key]
-        line["commands"] = now[im.COMMANDS]
-        line["violation_w"] = now[im.WORST_P]
-        line["lock_wait_us"] = pm.lock_wait_us
-        line["events"] = {Event.name(i): n for i, n in enumerate(pm.events.counts) if n}
-        line["heap_used"] = gc.mem_alloc()
-        line["heap_free"] = gc.mem_free()
-        return line
 
 
 def _kw(watts: int) -> str:
