@@ -4,8 +4,8 @@ import _thread
 import time
 
 from firmware.callbacks import STUCK_MS, Worker
-from firmware.errors import PowerError
 from firmware.dispatching import MAX_FAILURES
+from firmware.errors import PowerError
 from firmware.events import MAX_CALLBACKS, QUEUE, Cursor, Event
 from firmware.modes import Mode
 from host_tests.both.plant import Plant, photo, refusal
