@@ -89,7 +89,10 @@ def stage(root: Path, dest: Path, march: str | None, lines: bool = True) -> list
                     if target in made:
                         raise CompileError(f"{relative}: {target} is made of another file too")
                     # called as the board calls the file: one name in its heap instead of two
-                    compile_file(text, target.as_posix(), march, dest / target, lines)
+                    try:
+                        compile_file(text, target.as_posix(), march, dest / target, lines)
+                    except CompileError as error:
+                        raise CompileError(f"{relative}: {error}") from None
                 else:
                     (dest / target).parent.mkdir(parents=True, exist_ok=True)
                     (dest / target).write_text(text)

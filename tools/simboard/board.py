@@ -34,7 +34,7 @@ class Board:
     `staged`, state_dir/flash is used as it is (what a deploy left there).
     interpreter: a command list; default is what MICROPYTHON says ("64", "32" or a path).  heap: such as "96K",
     default HEAP; it is the firmware's, see _chip_bytes.  mpy: load cross-compiled modules; default with a limited heap
-    or the 32-bit interpreter.  lines: with line numbers for tracebacks; default unless the heap is limited.
+    or the 32-bit interpreter.  line_numbers: for tracebacks, in compiled modules; default unless the heap is limited.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Board:
         interpreter: list[str] | None = None,
         heap: str | None = None,
         mpy: bool | None = None,
-        lines: bool | None = None,
+        line_numbers: bool | None = None,
         env: dict[str, str] | None = None,
         staged: bool = False,
     ) -> None:
@@ -57,7 +57,7 @@ class Board:
         self.interpreter = _interpreter(interpreter)
         self.heap = heap or os.environ.get("HEAP") or None
         self.mpy = mpy if mpy is not None else bool(self.heap) or self.interpreter.bits == 32
-        self.lines = lines if lines is not None else not self.heap
+        self.line_numbers = not self.heap if line_numbers is None else line_numbers
         self.env = dict(env or {})
         self.staged = staged
         self.on_line: Callable[[str], None] | None = None
@@ -178,7 +178,7 @@ class Board:
         for tree in stage.TREES:
             shutil.rmtree(self.flash / tree, ignore_errors=True)
         self.flash.mkdir(parents=True, exist_ok=True)
-        stage.stage(self.root, self.flash, march, self.lines)
+        stage.stage(self.root, self.flash, march, self.line_numbers)
 
     def _stage_rom(self, march: str | None) -> Path:
         if march is None:
@@ -190,7 +190,7 @@ class Board:
                 rom.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, rom / source.name)
             else:
-                stage.compile_file(source, source.name, march, rom / f"{source.stem}.mpy", self.lines)
+                stage.compile_file(source, source.name, march, rom / f"{source.stem}.mpy", self.line_numbers)
         return rom
 
     async def _power_on(self, cause: str) -> None:
