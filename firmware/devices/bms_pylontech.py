@@ -65,11 +65,7 @@ class Device:
     def __init__(self, name, options, image, buses):  # rare
         if options["bus"] not in buses:
             raise ValueError("devices.%s.bus: no bus named %r" % (name, options["bus"]))
-        if options["variant"] == "hv":  # only one of them is loaded
-            from firmware.devices import pylontech_hv as protocol
-        else:
-            from firmware.devices import pylontech_lv as protocol
-        self._protocol = protocol
+        protocol = self._protocol = self._load(options["variant"])
         self._image = image
         self._bus = buses[options["bus"]]
         self._address = options["address"] if protocol.ADDRESSED else 0
@@ -96,6 +92,16 @@ class Device:
         own = 0xF if protocol.ADDRESSED else 0
         for can_id, mask in protocol.SUBSCRIBE:
             self._bus.subscribe(can_id | self._address, mask | own, protocol.EXTENDED, self._on_frame)
+
+    def _load(self, variant):  # rare
+        """The module with the frames of `variant`; only this one is loaded."""
+        if variant == "hv":
+            from firmware.devices import pylontech_hv
+
+            return pylontech_hv
+        from firmware.devices import pylontech_lv
+
+        return pylontech_lv
 
     def _on_frame(self, can_id, data, _flags):
         """One frame of this battery.  Runs inside the bus's drain: allocates nothing."""

@@ -36,7 +36,7 @@ class Bus:
         self._masks = []
         self._extended = []
         self._handlers = []
-        self._message = [0, memoryview(bytearray(8)), 0, 0]
+        self._message: list = [0, memoryview(bytearray(8)), 0, 0]
         self._ext_flag = can.FLAG_EXT_ID
         self._rtr_flag = can.FLAG_RTR
         self._overrun_flag = can.RECV_ERR_OVERRUN
