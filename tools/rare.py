@@ -97,7 +97,7 @@ def _makers(classes: list[ast.ClassDef]) -> dict[str, str]:
 
 def _index(groups: dict[str, list[ast.stmt]], makers: list[str]) -> str:
     """A line for every rare method: its name and its group."""
-    where = {maker: "make" for maker in makers}
+    where = dict.fromkeys(makers, "make")
     for group, methods in groups.items():
         where.update({m.name: group for m in methods if isinstance(m, Method) and m.name != "__init__"})
     return "".join(f"{name} {group}\n" for name, group in where.items())
