@@ -64,6 +64,7 @@ def _constant(node: ast.stmt) -> bool:
 
 def _companion(tree: ast.Module, lines: list[str], methods: list[ast.stmt], module: str) -> str:
     """The file of the rare methods: what they need of the module's head, and themselves, on their own lines."""
+    own = {method.name for method in methods if isinstance(method, Method)}
     used = _used(methods + [node for node in tree.body if _constant(node)])
     text = ["\n"] * len(lines)
     borrowed: list[str] = []
@@ -74,6 +75,8 @@ def _companion(tree: ast.Module, lines: list[str], methods: list[ast.stmt], modu
                 names = _bound(node)
             else:
                 continue
+        if own & set(names):
+            raise ValueError(f"{module}: a rare method has the name of what others like it use: {', '.join(own & set(names))}")
         if isinstance(node, ast.Import | ast.ImportFrom) or _constant(node):
             text[node.lineno - 1 : node.end_lineno] = lines[node.lineno - 1 : node.end_lineno]
         else:

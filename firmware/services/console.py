@@ -14,7 +14,7 @@ from micropython import const
 
 import firmware
 from firmware import image as im
-from firmware import limits
+from firmware import limits as limit_list
 from firmware.events import Cursor, Event
 
 _POLL_MS = const(10)
@@ -61,7 +61,7 @@ class Console:
 
     def limits(self) -> None:  # rare
         """Print every limit: name, discharge kW, charge kW."""
-        for name, discharge, charge in limits.published(self._app.pm.image):
+        for name, discharge, charge in limit_list.published(self._app.pm.image):
             self.write("%-16s %10s %10s" % (name, _kw(discharge), _kw(charge)))
 
     def devices(self) -> dict:  # rare
