@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tools.interpreters import Interpreter
 from tools.run import ROOT
 
 pytestmark = [pytest.mark.serial, pytest.mark.mp64]
@@ -52,6 +53,16 @@ def test_headless_run_ends_with_a_sound_verdict(tmp_path: Path) -> None:
     assert verdict["events"]["MODE_CHANGE"] >= 4
     assert "console pm.start()" in done.stderr
     assert "<svg" in picture.read_text()
+
+
+@pytest.mark.mp32
+def test_the_firmware_runs_in_96_kilobytes_of_heap_on_a_32_bit_board(mp32: Interpreter) -> None:
+    done = run("--seconds", "16", "--headless", "--json", "--heap", "96K", "--micropython", "32")
+    assert done.returncode == 0, done.stdout + done.stderr
+    verdict = json.loads(done.stdout.splitlines()[-1])
+    assert verdict["worst_violation_w"] == 0 and verdict["faults"] == [] and verdict["problems"] == []
+    assert verdict["energy_in_wh"] > 20 and verdict["energy_out_wh"] > 50, "it charged and discharged"
+    assert 0 < verdict["heap_used"] + verdict["heap_free"] <= 96 * 1024
 
 
 def test_silenced_bms_stops_the_power_in_three_periods_and_comes_back(tmp_path: Path) -> None:
