@@ -1,21 +1,30 @@
-"""The power manager's public names."""
+"""The power manager's public names.
 
-from firmware.charging import ChargeMethod, ChargeParams
+Those that only name codes for people, and ScheduleEntry, are loaded when they are first asked for: a board whose
+heap nobody looks at does not carry them.
+"""
+
+from firmware.charging import ChargeParams
 from firmware.config import PowerConfig
 from firmware.discharging import DischargeParams
 from firmware.errors import ConfigError, PowerError
-from firmware.events import Event
-from firmware.flows import Flow, Grid
 from firmware.manager import PowerManager
-from firmware.modes import Mode
+
+ON_DEMAND = (  # one text of each: where it is, what it is called
+    "schedule_entry ScheduleEntry",
+    "event_codes Event",
+    "flows Flow",
+    "flows Grid",
+    "modes Mode",
+    "charge_methods ChargeMethod",
+)
 
 
 def __getattr__(name: str):
-    """ScheduleEntry is loaded when it is first asked for: a site without schedules does not carry it."""
-    if name == "ScheduleEntry":
-        from firmware.schedule_entry import ScheduleEntry
-
-        return ScheduleEntry
+    for text in ON_DEMAND:
+        module, _, found = text.partition(" ")
+        if found == name:
+            return getattr(__import__("firmware." + module, None, None, (name,)), name)
     try:  # MicroPython asks here before it looks for a submodule
         return __import__("firmware." + name, None, None, (name,))
     except ImportError:

@@ -21,7 +21,13 @@ from firmware.errors import ConfigError
 from firmware.manager import PowerManager
 
 # modules that only boot needs; asked for again, they are read from flash again
-_BOOT_ONLY = (
+_BOOT_ONLY = (  # and what only has names for people
+    "firmware.flows",
+    "firmware.limits",
+    "firmware.modes",
+    "firmware.event_codes",
+    "firmware.charge_methods",
+    "firmware.faults",
     "firmware.sitefile",
     "firmware.buses",
     "firmware.devices.connection",

@@ -7,8 +7,8 @@ constant-voltage phase is the pack-voltage row holding the voltage, and every ot
 from micropython import const
 
 from firmware import image as im
+from firmware.charge_methods import ChargeMethod
 from firmware.config import Checked
-from firmware.flows import Names
 
 DONE_BAND = const(5)  # 0.01 %: the taper approaches the target for ever, this near is there
 _TAIL_MS = const(5000)  # the tail current must hold this long
@@ -18,16 +18,6 @@ _NEAR_V = const(995)  # 0.1 %: the voltage counts as held from here
 RUNNING = const(0)
 COMPLETE = const(1)
 TIMED_OUT = const(2)
-
-
-class ChargeMethod(Names):
-    """How the battery is charged."""
-
-    CC_CV = 0  # current-limited, then the voltage held until the tail current
-    PULSED = 1  # current for `pulse_duty` % of `pulse_period`, then rest
-    MULTI_STAGE = 2  # a table of SoC to current
-    TRICKLE = 3  # a small current to the target
-    _names = ("CC_CV", "PULSED", "MULTI_STAGE", "TRICKLE")
 
 
 class ChargeParams(Checked):

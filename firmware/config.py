@@ -5,8 +5,9 @@ are then its length, 0 0 for any), "any" (the owner of the rows checks it) or a 
 REQUIRED: the key must be given.  The checking itself is in checks.py, which leaves the heap when nobody checks.
 """
 
+import rare
+
 from firmware.errors import ConfigError
-from firmware.flows import Grid
 
 REQUIRED = object()
 
@@ -94,7 +95,7 @@ class PowerConfig(Checked):
 
     def __init__(self, **given) -> None:
         if isinstance(given.get("grid_connection"), str):
-            given["grid_connection"] = Grid.parse(given["grid_connection"])
+            given["grid_connection"] = rare.borrow("firmware.flows").Grid.parse(given["grid_connection"])
         super().__init__(**given)
 
     def _check_together(self, errors: list) -> None:

@@ -2,7 +2,8 @@
 
 import esp32
 
-from firmware.events import Cursor, Event
+from firmware.event_codes import Event
+from firmware.events import Cursor
 from firmware.modes import Mode
 
 _KEY = "emergency"

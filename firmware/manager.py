@@ -18,7 +18,8 @@ from firmware.charging import ChargeParams, Charger
 from firmware.config import PowerConfig
 from firmware.discharging import DischargeParams, Discharger
 from firmware.errors import PowerError, in_range
-from firmware.events import Event, Events
+from firmware.event_codes import Event
+from firmware.events import Events
 from firmware.faults import SEVERITIES, TABLE, debounce_rows, names
 from firmware.flows import Grid
 from firmware.modes import Mode, refusal

@@ -7,7 +7,7 @@ stays ended for the rest of the window.  It outlives its window by a moment, so 
 from micropython import const
 
 from firmware import requests as rq
-from firmware.events import Event
+from firmware.event_codes import Event
 from firmware.modes import Mode
 from firmware.scheduler import ENDED, STARTED
 

@@ -8,7 +8,7 @@ from micropython import const
 from firmware import faults as ft
 from firmware import image as im
 from firmware import requests as rq
-from firmware.events import Event
+from firmware.event_codes import Event
 from firmware.modes import Mode
 
 _BACKOFF_MAX_MS = const(60000)

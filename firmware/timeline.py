@@ -11,7 +11,8 @@ import rare
 from firmware import zones
 from firmware.clock import Clock
 from firmware.errors import ConfigError
-from firmware.events import Cursor, Event
+from firmware.event_codes import Event
+from firmware.events import Cursor
 from firmware.records import Records
 from firmware.timekeeper import OPTIONS as TIMEKEEPER_OPTIONS
 from firmware.timekeeper import Timekeeper

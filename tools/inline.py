@@ -2,10 +2,10 @@
 
 `const` in MicroPython reaches no further than its own file: from outside, `im.CMD_P` is two dictionary look-ups in the
 cycle, and every name costs RAM.  So for .mpy files the build does what the compiler does inside a file: a public
-`NAME = const(number)` is replaced by the number wherever another file uses it.  A module with many such names, as
-image.py, loses them too; a driver copied to the board as source still finds them, because image.mpy fetches
-image_names.mpy the moment somebody asks for a name.  Tables of configuration rows become files beside the module, read
-when a configuration is checked.
+`NAME = const(number)` is replaced by the number wherever another file uses it, and so is a code such as Mode.IDLE.
+A module with many such names, as image.py, loses them too; a driver copied to the board as source still finds them,
+because image.mpy fetches image_names.mpy the moment somebody asks for a name.  Tables of configuration rows become
+files beside the module, read when a configuration is checked.
 """
 
 from __future__ import annotations
@@ -48,6 +48,21 @@ def _constants(root: Path) -> dict[str, dict[str, int]]:
     return found
 
 
+@cache
+def _class_codes(root: Path) -> dict[str, dict[str, int]]:
+    """The numbers of every class of named codes (flows.Names), by the class's name."""
+    found: dict[str, dict[str, int]] = {}
+    for path in sorted((root / "firmware").glob("*.py")):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and [ast.unparse(base) for base in node.bases] == ["Names"]:
+                codes: dict[str, int] = {}
+                for item in node.body:
+                    if isinstance(item, ast.Assign) and isinstance(item.targets[0], ast.Name) and not item.targets[0].id[0] == "_":
+                        codes[item.targets[0].id] = int(ast.literal_eval(item.value))
+                found[node.name] = codes
+    return found
+
+
 def _uses(tree: ast.Module, known: dict[str, dict[str, int]]) -> tuple[dict[str, str], dict[str, int], list[ast.ImportFrom]]:
     """What a file calls the modules (alias: module), which constants it imports by name, and by which statements."""
     modules: dict[str, str] = {}
@@ -75,8 +90,11 @@ def _literal(number: int) -> str:
 def inline(source: str, root: Path) -> str:
     """`source` with other modules' constants as numbers; every line stays where it is."""
     known = _constants(root)
-    modules, names, statements = _uses(ast.parse(source), known)
-    if not modules and not names:
+    tree = ast.parse(source)
+    modules, names, statements = _uses(tree, known)
+    imported = {a.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for a in node.names if not a.asname}
+    classes = {name: codes for name, codes in _class_codes(root).items() if name in imported}
+    if not modules and not names and not classes:
         return source
     lines = source.splitlines(keepends=True)
     skip: set[int] = set()
@@ -95,8 +113,9 @@ def inline(source: str, root: Path) -> str:
         row, column = token.start
         if token.string in names:
             edits.append((row, column, token.end[1], _literal(names[token.string])))
-        elif token.string in modules and tokens[i + 1].string == ".":
-            number = known[modules[token.string]].get(tokens[i + 2].string)
+        elif (token.string in modules or token.string in classes) and tokens[i + 1].string == ".":
+            numbers = classes.get(token.string) or known[modules[token.string]]
+            number = numbers.get(tokens[i + 2].string)
             if number is not None and tokens[i + 2].end[0] == row:
                 edits.append((row, column, tokens[i + 2].end[1], _literal(number)))
     for row, start, end, text in reversed(edits):
@@ -177,8 +196,11 @@ def drop_imports(text: str, source: str) -> str:
     gone = _loaded(ast.parse(source)) - _loaded(tree)
     lines = text.splitlines(keepends=True)
     for node in tree.body:
-        if isinstance(node, ast.ImportFrom) and all((alias.asname or alias.name) in gone for alias in node.names):
+        if isinstance(node, ast.ImportFrom) and any((alias.asname or alias.name) in gone for alias in node.names):
+            kept = [ast.unparse(alias) for alias in node.names if (alias.asname or alias.name) not in gone]
             lines[node.lineno - 1 : node.end_lineno] = ["\n"] * ((node.end_lineno or node.lineno) - node.lineno + 1)
+            if kept:
+                lines[node.lineno - 1] = f"from {'.' * node.level}{node.module or ''} import {', '.join(kept)}\n"
     return "".join(lines)
 
 

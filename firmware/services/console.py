@@ -10,12 +10,13 @@ import select
 import sys
 
 import notice
+import rare
 from micropython import const
 
 import firmware
 from firmware import image as im
 from firmware import limits as limit_list
-from firmware.events import Cursor, Event
+from firmware.events import Cursor
 
 _POLL_MS = const(10)
 _PIECE = const(112)  # bytes in 10 ms at 115200 baud
@@ -46,10 +47,8 @@ class Console:
         self.names = {"pm": app.pm, "app": app, "monitor": self.monitor, "limits": self.limits, "devices": self.devices}
         self.names["save_site"] = self.save_site
         self.names["restore_site"] = self.restore_site
-        if app.site.clock is not None:
-            self.names["ScheduleEntry"] = firmware.ScheduleEntry
         for name, value in firmware.__dict__.items():  # dir() would ask the module for every name there is
-            if name[0].isupper():
+            if name[0].isupper() and name != "ON_DEMAND":
                 self.names[name] = value
 
     def monitor(self, ms: int) -> None:
@@ -127,16 +126,24 @@ class Console:
         self._room = None
         try:
             text = line.decode()
+            self._fetch_names(text)
             try:
                 code = compile(text, "<console>", "eval")
             except SyntaxError:
                 exec(compile(text, "<console>", "single"), self.names)
                 self.write("= None")
-                return
-            self.write("= %r" % (eval(code, self.names),))
+            else:
+                self.write("= %r" % (eval(code, self.names),))
         except Exception as error:
             self.write("! %s: %s" % (type(error).__name__, error))
         self._keep_room()
+
+    def _fetch_names(self, text: str) -> None:  # rare
+        """The public classes that a line names and the heap has not: they stay, as what the line makes may use them."""
+        for where in firmware.ON_DEMAND:
+            name = where.partition(" ")[2]
+            if name in text and name not in self.names:
+                self.names[name] = getattr(firmware, name)
 
     def _keep_room(self) -> None:
         try:
@@ -160,7 +167,8 @@ class Console:
     def _report(self, ms: int) -> None:
         cursor = self._events
         while self._app.pm.events.next(cursor):
-            self.write('{"event": "%s", "data": %d, "t": %d}' % (Event.name(cursor.event), cursor.data, cursor.at_s))
+            name = rare.borrow("firmware.event_codes").Event.name(cursor.event)
+            self.write('{"event": "%s", "data": %d, "t": %d}' % (name, cursor.data, cursor.at_s))
         if self._monitor_ms:
             self._next_monitor_ms -= ms
             if self._next_monitor_ms <= 0:

@@ -9,10 +9,6 @@ import rare
 
 from firmware import image as im
 from firmware import requests as rq
-from firmware.events import Event
-from firmware.flows import Flow
-from firmware.limits import NAMES
-from firmware.modes import Mode
 
 # what is shown as the image has it: key and decimal places here (one text: a row for each would take a kilobyte), slot below
 _KEYS = "p3 cmd3 req3 soc2 lim_dis3 lim_chg3 grid_p3 load_p3 pv_p3 v1 i1 temp1"
@@ -33,20 +29,27 @@ _SLOTS = bytes(
     )
 )
 
+# names as one text each: half the heap of what they come from, which is let go again
+_MODES = " ".join(rare.borrow("firmware.modes").Mode._names)
+_FLOWS = " ".join(rare.borrow("firmware.flows").Flow._names)
+_EVENTS = " ".join(rare.borrow("firmware.event_codes").Event._names)
+_LIMITS = " ".join(rare.borrow("firmware.limits").NAMES)
+
 
 def state(app):
     """Key and value of all that the line says, "t" first.  The caller does not await in between: it is one instant."""
     pm = app.pm
     now = pm.image.now
     yield "t", now[im.UPTIME_S] + now[im.UPTIME_MS] / 1000
-    yield "mode", Mode.name(now[im.MODE])
+    yield "mode", _MODES.split(" ")[now[im.MODE]]
     for i, key in enumerate(_KEYS.split(" ")):
         yield key[:-1], _scaled(now[_SLOTS[i]], 10 ** int(key[-1]))
     yield "by", rq.SOURCES[now[im.REQUEST_BY]]
-    yield "why_dis", NAMES[now[im.WHY_DIS]]
-    yield "why_chg", NAMES[now[im.WHY_CHG]]
+    limits = _LIMITS.split(" ")
+    yield "why_dis", limits[now[im.WHY_DIS]]
+    yield "why_chg", limits[now[im.WHY_CHG]]
     yield "hz", _scaled(now[im.METER_HZ] if now[im.METER_HZ] != im.NO_VALUE else now[im.PCS_HZ], 1000)
-    yield "flow", Flow.name(now[im.FLOW])
+    yield "flow", _FLOWS.split(" ")[now[im.FLOW]]
     faults = now[im.FAULTS]
     yield "faults", rare.borrow("firmware.faults").names(faults) if faults else []
     yield "e_in", now[im.E_IN_WH] + now[im.E_IN_REM] / 3600000
@@ -57,7 +60,8 @@ def state(app):
     yield "commands", now[im.COMMANDS]
     yield "violation_w", now[im.WORST_P]
     yield "lock_wait_us", pm.lock_wait_us
-    yield "events", {Event.name(i): n for i, n in enumerate(pm.events.counts) if n}
+    names = _EVENTS.split(" ")
+    yield "events", {names[i]: n for i, n in enumerate(pm.events.counts) if n}
     yield "heap_used", gc.mem_alloc()
     yield "heap_free", gc.mem_free()
 

@@ -6,7 +6,8 @@ import time
 from firmware.callbacks import STUCK_MS, Worker
 from firmware.dispatching import MAX_FAILURES
 from firmware.errors import PowerError
-from firmware.events import MAX_CALLBACKS, QUEUE, Cursor, Event
+from firmware.event_codes import Event
+from firmware.events import MAX_CALLBACKS, QUEUE, Cursor
 from firmware.modes import Mode
 from host_tests.both.plant import Plant, photo, refusal
 

@@ -1,7 +1,7 @@
 """Faults: each row raised and cleared by its condition after its debounce, its reaction, restarts with back-off and a cap."""
 
 from firmware import image as im
-from firmware.events import Event
+from firmware.event_codes import Event
 from firmware.faults import EMERGENCY, FAULT, TABLE, TRIP, WARNING
 from firmware.modes import Mode
 from host_tests.both.plant import Plant

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from firmware import image as im
 from firmware.config import PowerConfig
-from firmware.events import Event
+from firmware.event_codes import Event
 from firmware.limits import NAMES
 from firmware.manager import PowerManager
 from firmware.modes import Mode

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from firmware import hot
 from firmware import requests as rq
-from firmware.events import QUEUE, Cursor, Event, Events
+from firmware.event_codes import Event
+from firmware.events import QUEUE, Cursor, Events
 from firmware.requests import Claims
 
 N_READERS = 3

@@ -11,7 +11,7 @@ from firmware.charging import ChargeParams
 from firmware.clock import Clock
 from firmware.discharging import DischargeParams
 from firmware.errors import PowerError
-from firmware.events import Event
+from firmware.event_codes import Event
 from firmware.modes import Mode
 from firmware.schedule_entry import ScheduleEntry
 from tools.simsite.virtual import VirtualSite
