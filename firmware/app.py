@@ -230,5 +230,5 @@ class App:
         now[im.CMD_RUN] = 0
         now[im.CMD_CONTACTOR] = 0
         for box in self.site.devices.values():
-            if hasattr(box, "safe"):
+            if hasattr(type(box), "safe"):  # asked of the object, a rare method might be fetched: there may be no heap for it
                 box.safe()

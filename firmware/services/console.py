@@ -5,6 +5,7 @@ write that fills the serial port's buffer would stop the loop that the control c
 """
 
 import asyncio
+import gc
 import json
 import select
 import sys
@@ -123,20 +124,28 @@ class Console:
                 self._line.append(code)
 
     def _evaluate(self, line: bytes) -> None:  # rare
-        self._room = None
         try:
             text = line.decode()
             self._fetch_names(text)
-            try:
-                code = compile(text, "<console>", "eval")
-            except SyntaxError:
-                exec(compile(text, "<console>", "single"), self.names)
+            code, statement = self._compile(text)
+            if statement:
+                exec(code, self.names)
                 self.write("= None")
             else:
                 self.write("= %r" % (eval(code, self.names),))
         except Exception as error:
             self.write("! %s: %s" % (type(error).__name__, error))
-        self._keep_room()
+
+    def _compile(self, text: str):  # rare
+        """The line's code, and whether it is a statement.  The room is the compiler's alone: what stays would break it up."""
+        self._room = None
+        try:
+            return compile(text, "<console>", "eval"), False
+        except SyntaxError:
+            return compile(text, "<console>", "single"), True
+        finally:
+            gc.collect()
+            self._keep_room()
 
     def _fetch_names(self, text: str) -> None:  # rare
         """The public classes that a line names and the heap has not: they stay, as what the line makes may use them."""
