@@ -33,9 +33,9 @@ def mpremote(port: str, resume: bool, *arguments: str, timeout: float = 600) -> 
     return done.stdout
 
 
-def prepare(into: Path, board: dict, site: dict, march: str) -> list[Path]:
+def prepare(into: Path, board: dict, site: dict, march: str, line_numbers: bool = False) -> list[Path]:
     """Fills a directory with what goes on the board; gives the paths."""
-    made = stage.stage(stage.ROOT, into, march)
+    made = stage.stage(stage.ROOT, into, march, line_numbers)
     (into / "site.json").write_text(json.dumps(site, separators=(",", ":")))
     return [*made, Path("site.json")]
 
@@ -79,6 +79,7 @@ def main() -> int:
     parser.add_argument("--ssid", default=os.environ.get("WIFI_SSID", ""))
     parser.add_argument("--password", default=os.environ.get("WIFI_PASSWORD", ""))
     parser.add_argument("--march", help="machine code of viper functions (default: the board's chip)")
+    parser.add_argument("--line-numbers", action="store_true", help="tracebacks with line numbers, for 3 KB of heap")
     parser.add_argument("--resume", action="store_true", help="do not soft-reset the board first")
     parser.add_argument("--no-reset", action="store_true", help="do not restart the board afterwards")
     parser.add_argument("--dry-run", type=Path, metavar="DIR", help="put the files there instead of on a board")
@@ -97,7 +98,7 @@ def main() -> int:
         march = arguments.march or MARCH[board["chip"]]
         with tempfile.TemporaryDirectory() as scratch:
             target = arguments.dry_run or Path(scratch)
-            files = prepare(target, board, site, march)
+            files = prepare(target, board, site, march, arguments.line_numbers)
             if arguments.dry_run:
                 print(f"{len(files)} files for {board['title']} in {target}")
                 return 0
