@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from firmware.event_codes import Event
 from tools import inline, rare, shorten, stage
 
 ROOT = stage.ROOT
@@ -48,6 +49,13 @@ def test_a_file_without_line_numbers_is_smaller(tmp_path: Path) -> None:
     for lines in (True, False):
         stage.compile_file("def f(a):\n    b = a\n    return b\n", "f.mpy", "x86", tmp_path / f"{lines}.mpy", lines)
     assert (tmp_path / "False.mpy").stat().st_size < (tmp_path / "True.mpy").stat().st_size
+
+
+def test_a_code_becomes_its_number_and_the_class_that_names_it_is_not_imported() -> None:
+    made = inline.for_board(ROOT, Path("firmware/latch.py"))[Path("firmware/latch.py")]
+    assert "Event" not in made and "Mode" not in made
+    assert f"in ({Event.EMERGENCY}, {Event.MODE_CHANGE})" in made
+    assert "from firmware.events import Cursor" in made
 
 
 SOURCE = '''"""A module."""
