@@ -22,6 +22,7 @@ from firmware.manager import PowerManager
 
 # modules that only boot needs; asked for again, they are read from flash again
 _BOOT_ONLY = (  # and what only has names for people
+    "firmware.names",
     "firmware.flows",
     "firmware.limits",
     "firmware.modes",

@@ -1,6 +1,6 @@
 """The methods of charging: codes and names."""
 
-from firmware.flows import Names
+from firmware.names import Names
 
 
 class ChargeMethod(Names):

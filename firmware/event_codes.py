@@ -1,6 +1,6 @@
 """The events' codes and names.  Code that uses a code gets the number from the build; names are for people only."""
 
-from firmware.flows import Names
+from firmware.names import Names
 
 
 class Event(Names):

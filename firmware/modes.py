@@ -1,6 +1,6 @@
 """The modes and the one transition table: what a person or a program may ask for, from each mode."""
 
-from firmware.flows import Names
+from firmware.names import Names
 
 
 class Mode(Names):

@@ -123,7 +123,7 @@ class Console:
             elif len(self._line) < _LINE_MAX:
                 self._line.append(code)
 
-    def _evaluate(self, line: bytes) -> None:  # rare
+    def _evaluate(self, line: bytes) -> None:  # rare: line
         try:
             text = line.decode()
             self._fetch_names(text)
@@ -136,7 +136,7 @@ class Console:
         except Exception as error:
             self.write("! %s: %s" % (type(error).__name__, error))
 
-    def _compile(self, text: str):  # rare
+    def _compile(self, text: str):  # rare: line
         """The line's code, and whether it is a statement.  The room is the compiler's alone: what stays would break it up."""
         self._room = None
         try:
@@ -147,12 +147,12 @@ class Console:
             gc.collect()
             self._keep_room()
 
-    def _fetch_names(self, text: str) -> None:  # rare
+    def _fetch_names(self, text: str) -> None:  # rare: line
         """The public classes that a line names and the heap has not: they stay, as what the line makes may use them."""
         for where in firmware.ON_DEMAND:
-            name = where.partition(" ")[2]
+            module, _, name = where.partition(" ")
             if name in text and name not in self.names:
-                self.names[name] = getattr(firmware, name)
+                self.names[name] = getattr(rare.borrow("firmware." + module), name)
 
     def _keep_room(self) -> None:
         try:
@@ -177,6 +177,7 @@ class Console:
         cursor = self._events
         while self._app.pm.events.next(cursor):
             name = rare.borrow("firmware.event_codes").Event.name(cursor.event)
+            rare.release()  # at once: what is fetched together is in the heap together
             self.write('{"event": "%s", "data": %d, "t": %d}' % (name, cursor.data, cursor.at_s))
         if self._monitor_ms:
             self._next_monitor_ms -= ms

@@ -56,6 +56,6 @@ def test_a_visit_to_a_board_with_96_kb_of_heap(tmp_path: Path) -> None:
     said = asyncio.run(visit(tmp_path))
     answers = [line for line in said if line[:2] in ("= ", "! ")]
     assert not [line for line in said if "MemoryError" in line]
-    assert len(answers) == len(LINES)
+    assert len(answers) == len(LINES), said[-30:]
     for (line, wanted), answer in zip(LINES, answers, strict=True):
         assert answer.startswith(wanted), f"{line}: {answer}"
