@@ -210,7 +210,7 @@ class PowerManager:
             self._active = rq.IDLE  # begin anew, even if the same source asks again
             self._claims.put(rq.MANUAL, watts, minutes * 60000 or rq.FOREVER, goal, target, "manual")
 
-    def stop_operation(self, minutes: int = 0) -> None:  # rare: operate
+    def stop_operation(self, minutes: int = 0) -> None:
         """Ramp to 0 W and hold it against every lower source for minutes (0: until resume() or a new operation)."""
         in_range("minutes", minutes, 0, _MINUTES_MAX, "min", int)
         with self._lock:
@@ -221,7 +221,7 @@ class PowerManager:
         with self._lock:
             self._claims.drop(rq.MANUAL)
 
-    def claim(self, source: str, kw: float, seconds: float, owner: str) -> None:  # rare: programs
+    def claim(self, source: str, kw: float, seconds: float, owner: str) -> None:
         """A setpoint of a program: "remote", "grid_service", "schedule" or "optimiser"; it ends unless renewed in time."""
         allowed = rq.SOURCES[rq.REMOTE : rq.REMOTE + 1] + rq.SOURCES[rq.GRID_SERVICE : rq.IDLE]
         if source not in allowed:
@@ -232,7 +232,7 @@ class PowerManager:
         with self._lock:
             self._claims.put(rq.SOURCES.index(source), watts, int(seconds * 1000), rq.POWER, 0, owner)
 
-    def release(self, source: str) -> None:  # rare: programs
+    def release(self, source: str) -> None:
         """End a program's claim.  PowerError if there is no such source."""
         if source not in rq.SOURCES[: rq.IDLE]:
             raise PowerError("source = %r: allowed are %s" % (source, ", ".join(rq.SOURCES[: rq.IDLE])))

@@ -116,6 +116,13 @@ class Device:
         if self._contactor is not None:
             self._contactor.value(self._close_level if close else 1 - self._close_level)
 
+    def safe(self):
+        """The firmware ends: contactor open, LED off.  Allocates nothing, and fetches nothing."""
+        if self._contactor is not None:
+            self._contactor.value(1 - self._close_level)
+        if self._led is not None:
+            self._led.value(1 - self._lit_level)
+
     def _drive_led(self, dt_ms):
         """Steady: running; slow blink: standing by; fast blink: a fault, an emergency stop, or no control."""
         now = self._image.now

@@ -128,6 +128,17 @@ def test_the_contactor_follows_the_command_and_opens_when_control_dies():
     assert pins[25].level == 1
 
 
+def test_when_the_firmware_ends_the_contactor_opens_whichever_its_level():
+    for level in (0, 1):
+        device, image, pins = _rig(contactor_level=level)
+        image.now[im.CMD_CONTACTOR] = 1
+        _steps(device, image, 100)
+        assert pins[25].level == level
+        device.safe()
+        assert pins[25].level == 1 - level and pins[2].level == 0
+    _rig(contactor_pin=-1, led_pin=-1)[0].safe()  # nothing is wired, and nothing happens
+
+
 def test_feedback_is_reported_and_absent_where_none_is_wired():
     device, image, pins = _rig(feedback_level=0, feedback_pull="up")
     pins[26].level = 0
