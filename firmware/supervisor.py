@@ -166,7 +166,7 @@ class Supervisor:
                     self.enter(Mode.IDLE)
         elif self.stop_ms >= 0:
             self.stop_ms += dt
-            if now[im.CMD_P] == 0 and (self._current_broken() or self.stop_ms > self._par[im.PAR_BREAK_MS]):
+            if now[im.CMD_P] == 0 and (self._current_broken(self.stop_ms) or self.stop_ms > self._par[im.PAR_BREAK_MS]):
                 self.enter(Mode.STANDBY)
         self._drive(dt)
 
@@ -199,18 +199,21 @@ class Supervisor:
             and now[im.AGE + im.SEQ_PCS] <= par[im.PAR_STALE_PCS]
         )
 
-    def _current_broken(self) -> bool:
-        """|I| is under what the contactors may break, by every voice that is heard; no voice is no."""
+    def _current_broken(self, since_ms: int) -> bool:
+        """|I| is under what the contactors may break, by every voice, one of them younger than since_ms; no voice is no.
+
+        What was measured before the power was taken away says nothing: an inverter may have been on its way up.
+        """
         now = self._now
         par = self._par
         limit = par[im.PAR_BREAK_I]
         heard = False
         if now[im.AGE + im.SEQ_PCS] <= par[im.PAR_STALE_PCS] and now[im.PCS_DC_I] != im.NO_VALUE:
-            heard = True
+            heard = now[im.AGE + im.SEQ_PCS] < since_ms
             if not -limit < now[im.PCS_DC_I] < limit:
                 return False
         if now[im.AGE + im.SEQ_BMS] <= par[im.PAR_STALE_BMS] and now[im.BMS_I] != im.NO_VALUE:
-            heard = True
+            heard = heard or now[im.AGE + im.SEQ_BMS] < since_ms
             if not -limit < now[im.BMS_I] < limit:
                 return False
         return heard
@@ -222,7 +225,10 @@ class Supervisor:
             now[im.CMD_CONTACTOR] = 1
             now[im.OPEN_MS] = 0
         elif now[im.CMD_CONTACTOR]:
-            now[im.OPEN_MS] += dt
-            if self._current_broken() or now[im.OPEN_MS] > self._par[im.PAR_BREAK_MS]:
-                now[im.CMD_CONTACTOR] = 0
+            if now[im.OPEN_MS] == 0:
+                now[im.OPEN_MS] = 1  # from now on
+            else:
+                now[im.OPEN_MS] += dt
+                if self._current_broken(now[im.OPEN_MS] - 1) or now[im.OPEN_MS] > self._par[im.PAR_BREAK_MS]:
+                    now[im.CMD_CONTACTOR] = 0
         now[im.CMD_RUN] = 1 if self._run else 0

@@ -56,6 +56,20 @@ def test_contactors_open_after_the_bounded_wait_though_current_flows():
     assert plant.now[im.CMD_CONTACTOR] == 0, "but not for ever"
 
 
+def test_contactors_wait_for_a_current_that_was_measured_after_the_power_was_taken_away():
+    plant = loaded(60)
+    plant.force = {im.PCS_DC_I: 0, im.BMS_I: 0}  # what was measured while the inverter was away; now it is coming back
+    plant.pm.emergency_shutdown()
+    plant.cycle()
+    assert plant.command() == 0 and plant.now[im.CMD_CONTACTOR] == 1, "0 A from before says nothing of now"
+    plant.force = {im.PCS_DC_I: 263, im.BMS_I: 0}
+    plant.cycle()
+    assert plant.now[im.CMD_CONTACTOR] == 1, "26 A are more than the contactors may break"
+    plant.force = {im.PCS_DC_I: 0, im.BMS_I: 0}
+    plant.cycles(3)
+    assert plant.now[im.CMD_CONTACTOR] == 0
+
+
 def test_contactors_stay_closed_while_either_voice_says_current_flows():
     for slot in (im.PCS_DC_I, im.BMS_I):
         plant = loaded()
