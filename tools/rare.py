@@ -15,7 +15,7 @@ from pathlib import Path
 
 _MARK = re.compile(r":\s+# rare\b(?:: (\w+))?")
 _ASK = ["    def __getattr__(self, name):\n", '        return _fetch(__name__, self, name)\n']  # in the first one's place
-_FILE_END = "\n\nfrom rare import {fetch} as _fetch\n"
+_FILE_END = "\n\nfrom {helper} import {fetch} as _fetch\n"
 _MAKE = [
     "    def __init__(self, *given, **named):\n",
     '        _fetch(__name__, self, "{maker}")(*given, **named)\n',
@@ -54,6 +54,8 @@ def _bound(node: ast.stmt) -> list[str]:
         return [alias.asname or alias.name.partition(".")[0] for alias in node.names]
     if isinstance(node, ast.Assign):
         return [target.id for target in node.targets if isinstance(target, ast.Name)]
+    if isinstance(node, ast.AnnAssign) and node.value is not None:
+        return [node.target.id] if isinstance(node.target, ast.Name) else []
     return [node.name] if isinstance(node, ast.ClassDef | Method) else []
 
 
@@ -106,8 +108,8 @@ def _index(groups: dict[str, list[ast.stmt]], makers: list[str]) -> str:
     return "".join(f"{name} {group}\n" for name, group in where.items())
 
 
-def take_rare(source: str, relative: Path, module: str) -> tuple[str, dict[Path, str]]:
-    """`source` without its rare methods, and the file that holds them.
+def take_rare(source: str, relative: Path, module: str, home: str = "lib", helper: str = "rare") -> tuple[str, dict[Path, str]]:
+    """`source` without its rare methods, and the files in `home` that hold them; the module `helper` fetches from those.
 
     Raises ValueError for one that cannot be rare: a property, a special method, one that uses super().
     """
@@ -146,9 +148,9 @@ def take_rare(source: str, relative: Path, module: str) -> tuple[str, dict[Path,
         raise ValueError(f"{relative}: two rare methods have one name: {', '.join(sorted(names))}")
     if any(name.startswith("make") for name in names):
         raise ValueError(f"{relative}: the names of constructors begin with make, those of rare methods do not")
-    files = {Path("lib", f"{file}_{group}.py"): _companion(tree, lines, methods, module) for group, methods in groups.items()}
+    files = {Path(home, f"{file}_{group}.py"): _companion(tree, lines, methods, module) for group, methods in groups.items()}
     fetch = "method"
     if groups.keys() - {"make", "rare"}:
         fetch = "grouped"
-        files[Path("lib", f"{file}.rare")] = _index(groups, list(makers.values()))
-    return "".join(kept) + _FILE_END.format(fetch=fetch), files
+        files[Path(home, f"{file}.rare")] = _index(groups, list(makers.values()))
+    return "".join(kept) + _FILE_END.format(helper=helper, fetch=fetch), files

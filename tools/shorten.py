@@ -91,9 +91,9 @@ def _families(trees: dict[Path, ast.Module]) -> dict[Path, Path]:
 
 
 @cache
-def short_names(root: Path) -> dict[str, str]:
-    """Private name -> short name, for every file below root's firmware/ and lib/."""
-    paths = sorted(path for tree in TREES for path in (root / tree).rglob("*.py"))
+def short_names(root: Path, trees: tuple[str, ...] = TREES) -> dict[str, str]:
+    """Private name -> short name, for every file below those folders of root."""
+    paths = sorted(path for tree in trees for path in (root / tree).rglob("*.py"))
     sources = {path: path.read_text() for path in paths}
     trees = {path: ast.parse(source) for path, source in sources.items()}
     kept = set().union(*(_foreign(tree) for tree in trees.values()))
@@ -120,9 +120,9 @@ def short_names(root: Path) -> dict[str, str]:
     return result
 
 
-def shorten(source: str, root: Path = ROOT) -> str:
-    """`source` with its private names short; every line stays where it is."""
-    names = short_names(root)
+def shorten(source: str, root: Path = ROOT, trees: tuple[str, ...] = TREES) -> str:
+    """`source` with its private names short, as all of `trees` has them; every line stays where it is."""
+    names = short_names(root, trees)
     lines = source.splitlines(keepends=True)
     tokens = [t for t in tokenize.generate_tokens(io.StringIO(source).readline) if t.type == tokenize.NAME]
     for token in reversed(tokens):

@@ -19,10 +19,10 @@ from rich.table import Table
 
 from tools import stage
 from tools.interpreters import chosen
+from tools.simboard import chiprom
 
 ROOT = stage.ROOT
 MEASURE = Path(__file__).parent / "onboard" / "heap_of.py"
-MODULES = Path(__file__).parent / "simboard" / "modules"
 STAND_IN = "package_init"
 BUDGETS = {"core": 56 * 1024}  # bytes of heap: docs say 56 KB for the core without services
 PROFILES = ("core", "devices", "services", "app", "lib")
@@ -121,8 +121,7 @@ def weigh() -> dict:
     with tempfile.TemporaryDirectory() as scratch:
         flash, rom = Path(scratch) / "flash", Path(scratch) / "rom"
         stage.stage(ROOT, flash, "x86")
-        for source in MODULES.glob("*.py"):
-            stage.compile_file(source, source.name, "x86", rom / f"{source.stem}.mpy")
+        chiprom.build(rom, "x86", lines=True)
         sources = {module_name(p): p for p in stage.device_files() if p.suffix == ".py" and len(p.parts) > 1}
         where = profiles(sources)
         sizes = {name: (flash / path.with_suffix(".mpy")).stat().st_size for name, path in sources.items()}

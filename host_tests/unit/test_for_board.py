@@ -97,6 +97,12 @@ def test_a_rare_method_called_like_a_constructor_is_refused() -> None:
         rare.take_rare(source, Path("lib/thing.py"), "thing")
 
 
+def test_what_a_rare_method_uses_of_its_module_is_borrowed_annotated_or_not() -> None:
+    source = "known: list = []\nlimit = 3\n\n\nclass Thing:\n    def tell(self):  # rare\n        return known, limit\n"
+    _, files = rare.take_rare(source, Path("lib/thing.py"), "thing")
+    assert files[Path("lib/thing_rare.py")].startswith("from thing import known, limit\n")
+
+
 def test_a_property_cannot_be_rare() -> None:
     source = "class Thing:\n    @property\n    def at(self):  # rare\n        return 1\n"
     with pytest.raises(ValueError, match="at is a property"):

@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import time
 import tty
@@ -21,9 +20,9 @@ from pathlib import Path
 
 from tools import stage
 from tools.interpreters import Interpreter, chosen
+from tools.simboard import chiprom
 from tools.simboard.supervisor import CAUSES, Supervisor
 
-_MODULES = Path(__file__).parent / "modules"
 _LINES_KEPT = 5000
 
 
@@ -33,7 +32,7 @@ class Board:
     root: the tree to run, whose boot.py, main.py, firmware/ and lib/ are staged into state_dir/flash; or, with
     `staged`, state_dir/flash is used as it is (what a deploy left there).
     interpreter: a command list; default is what MICROPYTHON says ("64", "32" or a path).  heap: such as "96K",
-    default HEAP; it is the firmware's, see _chip_bytes.  mpy: load cross-compiled modules; default with a limited heap
+    default HEAP: all that the interpreter has.  mpy: load cross-compiled modules; default with a limited heap
     or the 32-bit interpreter.  line_numbers: for tracebacks, in compiled modules; default unless the heap is limited.
     """
 
@@ -67,7 +66,6 @@ class Board:
         self.resets: list[str] = []  # the cause of every start after the first
         self.returncode: int | None = None
         self.running = False
-        self.chip_bytes = 0  # of heap on top of `heap`, for the simulated chip's own modules
         self._supervisor = Supervisor(self._pin_changed, self._cut)
         self._process: asyncio.subprocess.Process | None = None
         self._watcher: asyncio.Task[None] | None = None
@@ -180,18 +178,13 @@ class Board:
         self.flash.mkdir(parents=True, exist_ok=True)
         stage.stage(self.root, self.flash, march, self.line_numbers)
 
-    def _stage_rom(self, march: str | None) -> Path:
+    def _stage_rom(self, march: str | None) -> str:
+        """The folder of the chip's own modules, as the interpreter, started in the flash directory, is told it."""
         if march is None:
-            return _MODULES
+            return str(chiprom.SOURCES)
         rom = self.state_dir / "rom"
-        shutil.rmtree(rom, ignore_errors=True)
-        for source in sorted(_MODULES.glob("*.py")):
-            if source.name == "rom.py":
-                rom.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source, rom / source.name)
-            else:
-                stage.compile_file(source, source.name, march, rom / f"{source.stem}.mpy", self.line_numbers)
-        return rom
+        chiprom.build(rom, march, self.line_numbers)
+        return os.path.relpath(rom, self.flash)  # short: every path that is imported from stays in the heap
 
     async def _power_on(self, cause: str) -> None:
         self._supervisor.power_on(cause)
@@ -202,9 +195,8 @@ class Board:
         env["SIM_BOARD"] = self._supervisor.address
         command = list(self.interpreter.command)
         if self.heap:
-            own = await asyncio.to_thread(self._chip_bytes)
-            command += ["-X", f"heapsize={_bytes(self.heap) + own}"]
-        command.append(str(self._rom / "rom.py"))
+            command += ["-X", f"heapsize={_bytes(self.heap)}"]
+        command.append(f"{self._rom}/{chiprom.ENTRY}")
         master, slave = os.openpty()
         tty.setraw(slave)
         os.set_blocking(master, False)
@@ -220,26 +212,6 @@ class Board:
         self.running = True
         asyncio.get_running_loop().add_reader(master, self._readable)
         self._watcher = asyncio.create_task(self._watch(self._process))
-
-    def _chip_bytes(self) -> int:
-        """What the simulated chip's own modules take of the interpreter's heap.
-
-        On a chip they are C in flash and take nothing, so this comes on top of the heap that the firmware may have.
-        Measured with the same interpreter and the same files, not guessed.
-        """
-        controllers = [name for name in self.env if name.startswith("SIM_CAN")]
-        script = (
-            f"import gc, sys; sys.path[:] = [{str(self._rom)!r}, '.frozen']; gc.collect(); before = gc.mem_alloc()\n"
-            "import machine, esp32, network; machine.Pin; machine.WDT; machine.CAN; machine.RTC\n"
-            f"controllers = [machine.CAN(int(name[7:])) for name in {controllers!r}]\n"
-            f"rom = compile(open({str(self._rom / 'rom.py')!r}).read(), 'rom.py', 'exec')\n"  # compiled, not run
-            "gc.collect(); print(gc.mem_alloc() - before)"
-        )
-        done = subprocess.run(
-            [*self.interpreter.command, "-c", script], capture_output=True, text=True, timeout=20, check=True, env=self.env
-        )
-        self.chip_bytes = int(done.stdout)
-        return self.chip_bytes
 
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
         await process.wait()

@@ -249,9 +249,8 @@ class Session:
             "mode": s.get("mode"),
             "faults": s.get("faults", []),
             "events": s.get("events", {}),
-            "heap_used": s["heap_used"] - self.board.chip_bytes if s.get("heap_used") else None,  # by the firmware
+            "heap_used": s.get("heap_used"),
             "heap_free": s.get("heap_free"),
-            "heap_chip": self.board.chip_bytes,  # on top, for the simulated chip's own modules; 0 where no limit is set
             "period_ok": s.get("period_ok"),
             "energy_balance_error_pct": self._balance_error(s),
             "scenario": self.scenario.name,

@@ -1,26 +1,11 @@
 """machine.Pin: in, out, open drain, pull and edge interrupts; levels live in the supervisor.
 
-Interrupts are polled: a handler runs when any pin is read, at every watchdog feed, or from `machine.Pin.poll()`.
+Interrupts are polled: a handler runs when any pin is read.
 """
 
 import simlink
 
-_inputs = []  # pins that have an irq handler
-
-
-class _Irq:
-    def __init__(self, pin: "Pin") -> None:
-        self._pin = pin
-        self._flags = 0
-
-    def flags(self) -> int:
-        return self._flags
-
-    def trigger(self, trigger: int = 0) -> int:
-        old = self._pin._trigger
-        if trigger:
-            self._pin._trigger = trigger
-        return old
+_irqs: list = []  # of the pins that have a handler
 
 
 class Pin:
@@ -40,25 +25,21 @@ class Pin:
     DRIVE_2 = 2
     DRIVE_3 = 3
 
-    def __init__(self, id: int, mode: int = -1, pull: int = -1, *, value=None, drive=None, hold=None) -> None:
+    def __init__(self, id: int, mode: int = -1, pull: int = -1, *, value=None, drive=None, hold=None) -> None:  # rare
         if isinstance(id, Pin):
             id = id._id
         if not isinstance(id, int) or not 0 <= id < len(simlink.level):
             raise ValueError("invalid pin %r" % (id,))
         self._id = id
-        self._mode = Pin.IN
-        self._handler = None
-        self._trigger = 3
-        self._irq = None
-        self.init(mode, pull, value=value)
+        if mode != -1:
+            self.init(mode, pull, value=value)
 
-    def init(self, mode: int = -1, pull: int = -1, *, value=None, drive=None, hold=None) -> None:
+    def init(self, mode: int = -1, pull: int = -1, *, value=None, drive=None, hold=None) -> None:  # rare
         """Sets direction, pull and first level."""
         if mode == -1:
             return
         if mode in (Pin.OUT, Pin.OPEN_DRAIN) and 34 <= self._id <= 39 and simlink.unique_id[0] == 0x24:
             raise ValueError("pin can only be input")
-        self._mode = mode
         if value is not None:
             self.value(value)
         simlink.send(0x49 if mode == Pin.IN else 0x4F, self._id)
@@ -72,7 +53,9 @@ class Pin:
         """Reads the level, or sets it.  Setting allocates nothing."""
         pin = self._id
         if level is None:
-            poll()
+            simlink.pump()
+            for irq in _irqs:
+                irq.look()
             return simlink.level[pin] & 1  # a floating pin reads 0
         high = 1 if level else 0
         simlink.level[pin] = high
@@ -87,33 +70,14 @@ class Pin:
     def off(self) -> None:
         self.value(0)
 
-    def toggle(self) -> None:
+    def toggle(self) -> None:  # rare
         self.value(0 if simlink.level[self._id] else 1)
 
-    def irq(self, handler=None, trigger: int = 3, wake=None, hard: bool = False) -> _Irq:
+    def irq(self, handler=None, trigger: int = 3, wake=None, hard: bool = False):  # rare
         """Calls handler(pin) after an edge; see the top of this file for when."""
-        self._handler = handler
-        self._trigger = trigger
-        if self._irq is None:
-            self._irq = _Irq(self)
-        if handler is not None and self not in _inputs:
-            simlink.changed[self._id] = 0
-            _inputs.append(self)
-        elif handler is None and self in _inputs:
-            _inputs.remove(self)
-        return self._irq
+        import sim_irq
+
+        return sim_irq.of_pin(_irqs, self, self._id, handler, trigger)
 
     def __repr__(self) -> str:
         return "Pin(%d)" % self._id
-
-
-def poll() -> None:
-    """Takes in new levels and runs the handlers of the edges among them."""
-    simlink.pump()
-    for pin in _inputs:
-        edges = simlink.changed[pin._id]
-        if edges:
-            simlink.changed[pin._id] = 0
-            if edges & pin._trigger:
-                pin._irq._flags = edges & pin._trigger
-                pin._handler(pin)

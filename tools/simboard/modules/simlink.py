@@ -11,11 +11,13 @@ X the power goes in a moment.
 Feeding and pin writes allocate nothing.
 """
 
-import errno
 import os
 import socket
+import sys
 
-_PINS = 49  # GPIO 0 to 48: what an ESP32 or ESP32-S3 has at most
+from micropython import const
+
+_PINS = const(49)  # GPIO 0 to 48: what an ESP32 or ESP32-S3 has at most
 
 level = bytearray(_PINS)  # every pin: 0 or 1; 2 for one that nobody drives and no resistor pulls
 pull = bytearray(_PINS)  # the level a pin has while nobody drives it
@@ -24,14 +26,12 @@ cause = 1  # machine.PWRON_RESET
 rtc_offset_s = 0  # RTC minus the host's clock
 rtc_memory = b""
 unique_id = b"\x24\x0a\xc4\x00\x00\x01"
-connected = False
 armed = False  # the watchdog runs
 leaving = False  # the board is being switched off
 
 _head = bytearray(4)
 _rx = bytearray(4)
 _rx_have = 0
-_rx_rest = memoryview(_rx)
 _sock = None
 
 
@@ -43,43 +43,24 @@ def address(text: str) -> tuple:
     return socket.getaddrinfo(host, int(port))[0][-1]
 
 
-def _exactly(count: int) -> bytes:
-    data = b""
-    while len(data) < count:
-        more = _sock.recv(count - len(data))
-        if not more:
-            raise OSError(errno.ECONNRESET)
-        data += more
-    return data
+def fetch(file: str, name: str):
+    """What `name` is in a file that leaves the heap again, as on a chip this code is in flash."""
+    found = getattr(__import__(file), name)
+    del sys.modules[file]
+    return found
 
 
-def _open() -> None:
-    global _sock, cause, rtc_offset_s, rtc_memory, unique_id, connected
-    where = os.getenv("SIM_BOARD")
-    if not where:
-        return
-    _sock = socket.socket()
-    _sock.connect(address(where))
-    head = _exactly(4)
-    facts = _exactly(head[2] | head[3] << 8)
-    cause = head[1]
-    rtc_offset_s = int.from_bytes(facts[0:8], "little")
-    if facts[7] & 0x80:
-        rtc_offset_s -= 1 << 64
-    unique_id = facts[8:14]
-    level[:] = facts[14 : 14 + _PINS]
-    rtc_memory = facts[14 + _PINS :]
-    _sock.setblocking(False)
-    connected = True
+def method(module: str, this, name: str):
+    """A method of `this` that is marked `# rare`: see tools/rare.py."""
+    function = fetch(module + ("_make" if name.startswith("make") else "_rare"), name)
+    return lambda *arguments, **named: function(this, *arguments, **named)
 
 
 def send(op: int, arg: int) -> None:
     """One message without payload.  Allocates nothing."""
-    if connected:
+    if _sock is not None:
         _head[0] = op
         _head[1] = arg
-        _head[2] = 0
-        _head[3] = 0
         try:
             _sock.write(_head)
         except OSError:
@@ -87,16 +68,17 @@ def send(op: int, arg: int) -> None:
 
 
 def send_data(op: int, arg: int, payload: bytes) -> None:
-    """One message with its payload."""
-    if connected:
-        _sock.write(bytes((op, arg, len(payload) & 255, len(payload) >> 8)) + payload)
+    """One message with its payload.  Raises OSError where there is no supervisor."""
+    if _sock is None:
+        raise OSError("no supervisor: SIM_BOARD is not set")
+    _sock.write(bytes((op, arg, len(payload) & 255, len(payload) >> 8)) + payload)
 
 
 def pump() -> None:
     """Takes in what the supervisor has said since: input pins.  Allocates nothing."""
     global _rx_have, leaving
-    while connected:
-        got = _sock.readinto(_rx if _rx_have == 0 else _rx_rest[_rx_have:])
+    while _sock is not None:
+        got = _sock.readinto(_rx if _rx_have == 0 else memoryview(_rx)[_rx_have:])
         if not got:
             return
         _rx_have += got
@@ -113,4 +95,22 @@ def pump() -> None:
             changed[pin] |= 1 if high == 1 else 2
 
 
-_open()
+def _open(where: str) -> None:
+    global _sock, cause, rtc_offset_s, rtc_memory, unique_id
+    _sock = socket.socket()
+    _sock.connect(address(where))
+    head = _sock.read(4)  # a blocking socket gives as many as it is asked for
+    facts = _sock.read(head[2] | head[3] << 8)
+    cause = head[1]
+    rtc_offset_s = int.from_bytes(facts[0:8], "little")
+    if facts[7] & 0x80:
+        rtc_offset_s -= 1 << 64
+    unique_id = facts[8:14]
+    level[:] = facts[14 : 14 + _PINS]
+    rtc_memory = facts[14 + _PINS :]
+    _sock.setblocking(False)
+
+
+if os.getenv("SIM_BOARD"):
+    _open(os.getenv("SIM_BOARD"))
+del _open  # what is named here stays in the heap for ever
