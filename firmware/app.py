@@ -16,74 +16,12 @@ from micropython import const
 from unload import unload
 
 from firmware import image as im
-from firmware.config import PowerConfig
 from firmware.errors import ConfigError
 from firmware.manager import PowerManager
 
-# modules that only boot needs; asked for again, they are read from flash again
-_BOOT_ONLY = (  # and what only has names for people
-    "firmware.names",
-    "firmware.flows",
-    "firmware.limits",
-    "firmware.modes",
-    "firmware.event_codes",
-    "firmware.charge_methods",
-    "firmware.faults",
-    "firmware.sitefile",
-    "firmware.buses",
-    "firmware.devices.connection",
-    "firmware.checks",
-    "firmware.parameters",
-    "firmware.wifi",
-    "safestore",
-)
 _FEED_MS = const(250)
 _COLLECT_AFTER = const(4096)  # bytes; a heap that is only swept when full ends up in crumbs
 _SILENT_MS = const(3000)  # a critical task that has not reported for this long starves the watchdog
-
-
-class Site:
-    """What a site file describes, checked and built: see sitefile.build."""
-
-    def __init__(self) -> None:  # rare
-        self.name = "site"
-        self.errors: list = []
-        self.image = im.Image()
-        self.config = None
-        self.wifi = None
-        self.network = None
-        self.clock = None  # the options of its section, None without one
-        self.storage = None
-        self.buses: dict = {}
-        self.devices: dict = {}
-        self.has = 0
-
-
-def load(path: str) -> Site:
-    """Read and build a site.  What is wrong with it is printed, and then the site has no devices: safe STANDBY."""
-    from firmware import sitefile
-
-    site = Site()
-    try:
-        sitefile.build(sitefile.read(path), site)
-    except ConfigError as error:
-        site.errors = error.errors
-    if site.errors:
-        for line in site.errors:
-            print("site: " + line)
-        print("site: %s is refused; staying in STANDBY" % path)
-        site.devices = {}
-        site.has = im.HAS_BMS | im.HAS_PCS
-    if site.config is None:
-        site.config = PowerConfig()
-    return site
-
-
-def _forget_boot() -> None:
-    for name in _BOOT_ONLY:
-        unload(name)
-    rare.release()
-    gc.collect()
 
 
 class App:
@@ -94,8 +32,8 @@ class App:
         from firmware.metering import Metering
 
         self.metering = Metering(50)  # first, while the heap still has its large pieces whole
-        self.site = load(path)
-        _forget_boot()  # now: there is not room for both, the checks of the site file and what comes next
+        self.site = self._load()
+        self._forget_boot()  # now: there is not room for both, the checks of the site file and what comes next
         from firmware.latch import Latch
         from firmware.services.console import Console
 
@@ -109,6 +47,11 @@ class App:
         self._seen = {"control": 0, "house": 0}
         self.restarts: dict = {}
         self.timeline = None if self.site.clock is None or self.site.errors else self._timeline()
+
+    def _load(self):  # rare
+        from firmware import sitefile  # here: a name of the constructor's would keep it in the heap
+
+        return sitefile.load(self.path)
 
     def _timeline(self):  # rare
         """Clock, schedules and records, for a site that wants them."""
@@ -125,9 +68,31 @@ class App:
         self.console.names["timeline"] = timeline
         return timeline
 
+    def _forget_boot(self) -> None:  # rare
+        """Let go of what only boot needs, and of names for people; asked for again, it is read from flash again."""
+        for name in (
+            "firmware.names",
+            "firmware.flows",
+            "firmware.limits",
+            "firmware.modes",
+            "firmware.event_codes",
+            "firmware.charge_methods",
+            "firmware.faults",
+            "firmware.sitefile",
+            "firmware.buses",
+            "firmware.devices.connection",
+            "firmware.checks",
+            "firmware.parameters",
+            "firmware.wifi",
+            "safestore",
+        ):
+            unload(name)
+        rare.release()
+        gc.collect()
+
     def run(self) -> None:
         """Run until Ctrl-C, then leave the outputs safe."""
-        _forget_boot()
+        self._forget_boot()
         gc.threshold(_COLLECT_AFTER)
         try:
             asyncio.run(self._main())

@@ -39,16 +39,17 @@ class ChargeParams(Checked):
         ("stages", "any", (), 0, 0, "up to 8 pairs (SoC % up to which, A), SoC rising"),
     )
 
-    def _check_together(self, errors: list) -> None:  # rare
+    def _check_together(self, values: dict, errors: list) -> None:  # rare
         before = 0.0
-        if len(self.stages) > 8:
-            errors.append("charge.stages: %d stages: allowed are 0 to 8" % len(self.stages))
-        for stage in self.stages:
+        stages = values["stages"]
+        if len(stages) > 8:
+            errors.append("charge.stages: %d stages: allowed are 0 to 8" % len(stages))
+        for stage in stages:
             if len(stage) != 2 or not before < stage[0] <= 100 or not 0 < stage[1] <= 1000:
                 errors.append("charge.stages: %r: must be (SoC above %s, at most 100 %%; 0 to 1000 A)" % (stage, before))
                 return
             before = stage[0]
-        if self.method == ChargeMethod.MULTI_STAGE and not self.stages:
+        if values["method"] == ChargeMethod.MULTI_STAGE and not stages:
             errors.append("charge.stages: is empty: MULTI_STAGE needs 1 to 8 pairs (SoC %, A)")
 
 
@@ -56,14 +57,15 @@ class Charger:
     """Runs one charge at a time.  `step` is called by the cycle: integers only, allocates nothing."""
 
     def __init__(self, params: ChargeParams, capacity_ah: float) -> None:  # rare
-        self._method = params.method
-        self._balance = 1 if params.enable_balancing else 0
-        self._current = int(params.charge_current_max * 10) or im.FREE
-        self._tail = int(params.tail_current * 10) or max(1, int(capacity_ah / 2))
-        self._trickle = int(params.trickle_current * 10) or max(1, int(capacity_ah / 5))
-        self._period_ms = int(params.pulse_period * 1000)
-        self._on_ms = int(params.pulse_period * params.pulse_duty * 10)
-        self._stages = [(int(soc * 100), int(amps * 10)) for soc, amps in params.stages]
+        wanted = params.values()
+        self._method = wanted["method"]
+        self._balance = 1 if wanted["enable_balancing"] else 0
+        self._current = int(wanted["charge_current_max"] * 10) or im.FREE
+        self._tail = int(wanted["tail_current"] * 10) or max(1, int(capacity_ah / 2))
+        self._trickle = int(wanted["trickle_current"] * 10) or max(1, int(capacity_ah / 5))
+        self._period_ms = int(wanted["pulse_period"] * 1000)
+        self._on_ms = int(wanted["pulse_period"] * wanted["pulse_duty"] * 10)
+        self._stages = [(int(soc * 100), int(amps * 10)) for soc, amps in wanted["stages"]]
         self._phase_ms = 0
         self._tail_ms = 0
 

@@ -1,6 +1,6 @@
 """Checks values against tables of rows (config.py), all at once.  Not needed once the site runs: app.py unloads it."""
 
-import json
+from rows import each
 
 from firmware import config
 from firmware.errors import PowerError, in_range
@@ -22,25 +22,6 @@ def _distance(a: str, b: str) -> int:
 def _nearest(key: str, known: list) -> str:
     best = min(known, key=lambda name: _distance(key, name))
     return "; did you mean %s?" % best if _distance(key, best) <= max(2, len(key) // 3) else ""
-
-
-def _each(rows):
-    """The rows one by one, of a table or of a tuple of tables.
-
-    Cross-compiled modules carry the name of a file in a table's place, so that no table fills the heap.
-    """
-    if isinstance(rows, str):
-        with open(rows) as file:
-            for line in file:
-                row = json.loads(line)
-                yield row[:2] + [config.REQUIRED if row[2] == "REQUIRED" else row[2]] + row[3:]
-    elif rows and isinstance(rows[0][0], str) and not isinstance(rows[0], str):
-        for row in rows:
-            yield row
-    else:
-        for table in rows:
-            for row in _each(table):
-                yield row
 
 
 def _value(row, value):
@@ -65,25 +46,25 @@ def check(rows, given: dict, where: str, errors: list) -> dict:
         errors.append("%s = %r: must be an object of keys and values" % (where, given))
         return {}
     result = {}
-    known = [row[0] for row in _each(rows)]
+    known = [row[0] for row in each(rows)]
     for key in given:
         if key not in known:
             errors.append("%s.%s: no such key%s" % (where, key, _nearest(key, known)))
-    for row in _each(rows):
+    for row in each(rows):
         key = row[0]
         if key in given:
             try:
                 result[key] = _value(row, given[key])
             except (PowerError, ValueError) as error:
                 errors.append("%s.%s" % (where, error))
-        elif row[2] is config.REQUIRED:
+        elif row[2] == config.REQUIRED:
             errors.append("%s.%s: is missing (%s)" % (where, key, row[5]))
         else:
-            result[key] = float(row[2]) if row[1] == "float" else row[2]
+            result[key] = config.usual(row)
     return result
 
 
-def together(power, errors: list) -> None:
+def together(power: dict, errors: list) -> None:
     """PowerConfig's rules that need two fields."""
     for low, high in (
         ("min_soc", "max_soc"),
@@ -97,9 +78,9 @@ def together(power, errors: list) -> None:
         ("discharge_temp_full_low", "discharge_temp_full_high"),
         ("discharge_temp_full_high", "discharge_temp_zero_high"),
     ):
-        if getattr(power, low) >= getattr(power, high):
-            errors.append("power.%s = %s: must be below %s = %s" % (low, getattr(power, low), high, getattr(power, high)))
-    if power.cycle_ms % 10:
-        errors.append("power.cycle_ms = %d: allowed are 20 to 1000 ms in steps of 10" % power.cycle_ms)
-    if power.max_soc - power.min_soc < 2 * power.soc_taper:
-        errors.append("power.soc_taper = %s: must fit twice between min_soc and max_soc" % power.soc_taper)
+        if power[low] >= power[high]:
+            errors.append("power.%s = %s: must be below %s = %s" % (low, power[low], high, power[high]))
+    if power["cycle_ms"] % 10:
+        errors.append("power.cycle_ms = %d: allowed are 20 to 1000 ms in steps of 10" % power["cycle_ms"])
+    if power["max_soc"] - power["min_soc"] < 2 * power["soc_taper"]:
+        errors.append("power.soc_taper = %s: must fit twice between min_soc and max_soc" % power["soc_taper"])

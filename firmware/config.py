@@ -9,7 +9,7 @@ import rare
 
 from firmware.errors import ConfigError
 
-REQUIRED = object()
+REQUIRED = "REQUIRED"
 
 # PowerConfig: first the fields of the reference firmware, then ours
 FIELDS = (
@@ -62,13 +62,19 @@ FIELDS = (
 
 def check(rows, given: dict, where: str, errors: list) -> dict:
     """`given` made whole with the rows' defaults; every error is appended to `errors` with `where` in front."""
-    from firmware import checks
+    return rare.borrow("firmware.checks").check(rows, given, where, errors)
 
-    return checks.check(rows, given, where, errors)
+
+def usual(row):
+    """A row's default."""
+    return float(row[2]) if row[1] == "float" else row[2]
 
 
 class Checked:
-    """A set of named values described by ROWS, checked as a whole when made; ConfigError lists all that is wrong."""
+    """A set of named values described by ROWS, checked as a whole when made; ConfigError lists all that is wrong.
+
+    Only what differs from the rows' defaults is kept: on a board a value costs its name, its place and a float.
+    """
 
     ROWS = ()
     WHERE = ""
@@ -77,13 +83,26 @@ class Checked:
         errors: list = []
         values = check(self.ROWS, given, self.WHERE, errors)
         if not errors:
-            for key in values:
-                setattr(self, key, values[key])
-            self._check_together(errors)
+            self._check_together(values, errors)
         if errors:
             raise ConfigError(errors)
+        for row in rare.borrow("rows").each(self.ROWS):
+            if values[row[0]] != usual(row):
+                setattr(self, row[0], values[row[0]])
 
-    def _check_together(self, errors: list) -> None:
+    def __getattr__(self, name: str):
+        if name[0] != "_":
+            for row in rare.borrow("rows").each(self.ROWS):
+                if row[0] == name:
+                    return usual(row)
+        raise AttributeError(name)
+
+    def values(self) -> dict:
+        """All of them by name, defaults included."""
+        kept = self.__dict__
+        return {row[0]: kept.get(row[0], usual(row)) for row in rare.borrow("rows").each(self.ROWS)}
+
+    def _check_together(self, values: dict, errors: list) -> None:
         """Rules that need two fields."""
 
 
@@ -98,14 +117,8 @@ class PowerConfig(Checked):
             given["grid_connection"] = rare.borrow("firmware.flows").Grid.parse(given["grid_connection"])
         super().__init__(**given)
 
-    def _check_together(self, errors: list) -> None:
-        from firmware import checks
-
-        checks.together(self, errors)
-
-    def cells(self) -> int:
-        """Cells in series."""
-        return self.module_count * self.cells_per_module
+    def _check_together(self, values: dict, errors: list) -> None:
+        rare.borrow("firmware.checks").together(values, errors)
 
     def capacity_ah(self) -> float:
         """Ah of the pack: its energy over its nominal voltage."""

@@ -1,7 +1,7 @@
 """The fault table: what can go wrong, how long it must hold, how bad it is, and what the manager does about it.
 
-The cycle works with masks and times made of the table when a manager is made, so the table itself does not stay in a
-board's heap: nothing but `# rare` methods may import this module at its head, and what else needs a name imports it for that.
+The cycle works with masks and times made of the table when a manager is made, and the table itself stays in a board's
+flash (lib/rows.py): go through it with `rows()`.
 
 To add a fault: one row here, `make slots`, and one line in hot.diagnose that sets its condition.
 """
@@ -9,6 +9,7 @@ To add a fault: one row here, `make slots`, and one line in hot.diagnose that se
 from array import array
 
 from micropython import const
+from rows import each
 
 # severities
 INFO = const(0)
@@ -50,25 +51,29 @@ TABLE = (
 )
 
 
+def rows():
+    """The table's rows, one by one."""
+    return each(TABLE)
+
+
 def debounce_rows() -> array:
     """The table's first three numbers, as hot.debounce wants them."""
-    rows = array("i")
-    for row in TABLE:
+    numbers = array("i")
+    for row in rows():
         for number in row[1:4]:
-            rows.append(number)
-    return rows
+            numbers.append(number)
+    return numbers
 
 
 def mask(column: int, wanted: int) -> int:
     """The bits of all faults that have `wanted` in a column: 4 severity, 5 reaction (any of its bits)."""
     bits = 0
-    for i in range(len(TABLE)):
-        value = int(TABLE[i][column])
-        if value == wanted if column == 4 else value & wanted:
+    for i, row in enumerate(rows()):
+        if row[column] == wanted if column == 4 else row[column] & wanted:
             bits |= 1 << i
     return bits
 
 
 def names(bits: int) -> "list[str]":
     """The names behind a mask of faults."""
-    return [TABLE[i][0] for i in range(len(TABLE)) if bits >> i & 1]
+    return [row[0] for i, row in enumerate(rows()) if bits >> i & 1]

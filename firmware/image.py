@@ -169,6 +169,7 @@ PAR_CELL_TRIP_HI = const(45)  # mV      cell over-voltage: emergency
 PAR_CELL_TRIP_LO = const(46)  # mV      cell under-voltage: emergency
 PAR_T_TRIP_HI = const(47)  #  0.1 degC  over-temperature: emergency
 PAR_T_TRIP_LO = const(48)  #  0.1 degC  under-temperature
+PAR_ENERGY = const(49)  #     Wh        energy of the pack when new
 OP_P_CHG = const(50)  #       W         operation parameters: FREE where the operation sets none
 OP_P_DIS = const(51)  #       W
 OP_I_CHG = const(52)  #       0.1 A

@@ -20,7 +20,7 @@ from firmware.discharging import DischargeParams, Discharger
 from firmware.errors import PowerError, in_range
 from firmware.event_codes import Event
 from firmware.events import Events
-from firmware.faults import SEVERITIES, TABLE, debounce_rows, names
+from firmware.faults import SEVERITIES, debounce_rows, names, rows
 from firmware.flows import Grid
 from firmware.modes import Mode, refusal
 from firmware.reports import stats as _stats
@@ -54,8 +54,10 @@ class PowerManager:
         self._charger = Charger(self._charge_params, self.config.capacity_ah())
         self._discharger = Discharger()
         self._fault_rows = debounce_rows()
-        self._n_faults = len(TABLE)
-        self._fault_state = array("i", [0] * (3 * len(TABLE)))
+        self._n_faults = len(self._fault_rows) // 3
+        self._fault_state = array("i", self._fault_rows)  # as long: three numbers for each
+        for i in range(len(self._fault_state)):
+            self._fault_state[i] = 0
         self._states = Supervisor(self)
         self._last_ms = -1
         self._active = rq.IDLE  # the source whose operation runs
@@ -78,19 +80,19 @@ class PowerManager:
         par[im.OP_SOC_MAX] = im.FREE
         self._apply_params()
 
-    def _apply_params(self) -> None:
+    def _apply_params(self) -> None:  # rare: params
         """Turn the operation parameters into the cycle's integers."""
         par = self.image.par
-        charge = self._charge_params
-        discharge = self._discharge_params
+        charge = self._charge_params.values()
+        discharge = self._discharge_params.values()
         for slot, value, scale in (
-            (im.OP_P_CHG, charge.charge_power_max, 1000),
-            (im.OP_I_CHG, charge.charge_current_max, 10),
-            (im.OP_V_MAX, charge.charge_voltage_max, 10),
-            (im.OP_P_DIS, discharge.discharge_power_max, 1000),
-            (im.OP_I_DIS, discharge.discharge_current_max, 10),
-            (im.OP_V_MIN, discharge.min_voltage, 10),
-            (im.OP_SOC_MIN, discharge.min_soc, 100),
+            (im.OP_P_CHG, charge["charge_power_max"], 1000),
+            (im.OP_I_CHG, charge["charge_current_max"], 10),
+            (im.OP_V_MAX, charge["charge_voltage_max"], 10),
+            (im.OP_P_DIS, discharge["discharge_power_max"], 1000),
+            (im.OP_I_DIS, discharge["discharge_current_max"], 10),
+            (im.OP_V_MIN, discharge["min_voltage"], 10),
+            (im.OP_SOC_MIN, discharge["min_soc"], 100),
         ):
             par[slot] = int(value * scale + 0.5) or im.FREE
 
@@ -169,33 +171,35 @@ class PowerManager:
 
     def start_charging(self, target_soc: float = 0.0) -> None:  # rare: operate
         """Charge by the ChargeParams to target_soc % (0: theirs, or max_soc).  PowerError if out of range or not now."""
-        config = self.config
-        in_range("target_soc", target_soc, 0, config.max_soc, "% (0: default; at most max_soc)")
+        in_range("target_soc", target_soc, 0, self.image.par[im.PAR_SOC_MAX] / 100, "% (0: default; at most max_soc)")
         target = int(target_soc * 100 + 0.5) or self.default_target()
-        watts = int(config.max_charge_power * 1000)
-        self._operate(-1, rq.CHARGE, watts, self._charge_params.timeout_minutes, target)
+        self._operate(-1, rq.CHARGE, self.image.par[im.PAR_P_CHG], self._charge_params.timeout_minutes, target)
 
     def default_target(self) -> int:  # rare: operate
         """The target SoC in 0.01 % of a charge that names none: the ChargeParams', or max_soc; PowerError above max_soc."""
-        target = self._charge_params.target_soc or self.config.max_soc
-        in_range("target_soc of the ChargeParams", target, 0, self.config.max_soc, "% (at most max_soc)")
+        highest = self.image.par[im.PAR_SOC_MAX] / 100
+        target = self._charge_params.target_soc or highest
+        in_range("target_soc of the ChargeParams", target, 0, highest, "% (at most max_soc)")
         return int(target * 100 + 0.5)
 
     def start_discharging(self, kw: float = 0.0, minutes: int = 0) -> None:  # rare: operate
         """Discharge with kw at the AC terminals (0: the maximum) for minutes (0: the parameters' timeout, or no end)."""
-        config = self.config
-        in_range("kw", kw, 0, config.max_discharge_power, "kW")
+        most = self.image.par[im.PAR_P_DIS]
+        in_range("kw", kw, 0, most / 1000, "kW")
         in_range("minutes", minutes, 0, _MINUTES_MAX, "min", int)
-        watts = int((kw or config.max_discharge_power) * 1000 + 0.5)
+        watts = int(kw * 1000 + 0.5) or most
         self._operate(1, rq.DISCHARGE, watts, minutes or self._discharge_params.timeout_minutes, 0)
 
     def set_constant_power(self, kw: float, minutes: int = 0) -> None:  # rare: operate
         """Hold kw at the AC terminals (+ discharge, - charge) for minutes (0: no end), inside every limit."""
-        config = self.config
-        in_range("kw", kw, -config.max_charge_power, config.max_discharge_power, "kW")
+        self._check_kw(kw)
         in_range("minutes", minutes, 0, _MINUTES_MAX, "min", int)
         watts = int(abs(kw) * 1000 + 0.5)
         self._operate(-1 if kw < 0 else 1, rq.POWER, watts, minutes, 0)
+
+    def _check_kw(self, kw: float) -> None:
+        par = self.image.par
+        in_range("kw", kw, -par[im.PAR_P_CHG] / 1000, par[im.PAR_P_DIS] / 1000, "kW")
 
     def _operate(self, sign: int, goal: int, watts: int, minutes: int, target: int) -> None:  # rare: operate
         with self._lock:
@@ -226,7 +230,7 @@ class PowerManager:
         allowed = rq.SOURCES[rq.REMOTE : rq.REMOTE + 1] + rq.SOURCES[rq.GRID_SERVICE : rq.IDLE]
         if source not in allowed:
             raise PowerError("source = %r: allowed are %s" % (source, ", ".join(allowed)))
-        in_range("kw", kw, -self.config.max_charge_power, self.config.max_discharge_power, "kW")
+        self._check_kw(kw)
         in_range("seconds", seconds, 0.1, 86400, "s")
         watts = int(kw * 1000 + (0.5 if kw >= 0 else -0.5))
         with self._lock:
@@ -248,7 +252,7 @@ class PowerManager:
 
     def service(self, contactor: bool = False, pcs: bool = False, kw: float = 0.0, seconds: float = 10.0) -> None:  # rare: service
         """MAINTENANCE only: close or open the contactors, let the PCS switch, and one small setpoint that ends by itself."""
-        cap = self.config.service_power
+        cap = self.image.par[im.PAR_SERVICE_P] / 1000
         in_range("contactor", contactor, 0, 1, "", bool)
         in_range("pcs", pcs, 0, 1, "", bool)
         in_range("kw", kw, -cap, cap, "kW (service_power)")
@@ -318,7 +322,7 @@ class PowerManager:
     @property
     def grid_connection(self) -> int:
         """The Grid connection type."""
-        return self.config.grid_connection
+        return self.image.par[im.PAR_GRID_TYPE]
 
     def update_power_limits(
         self, soc: float, max_charge_current: float, max_discharge_current: float, voltage=None, current=None, temperature=None
@@ -439,16 +443,16 @@ class PowerManager:
     def stats(self) -> dict:  # rare: stats
         """Everything at one instant; keys and units in reports.stats."""
         with self._lock:
-            return _stats(self.image.now, self.image.par, self.config)
+            return _stats(self.image.now, self.image.par)
 
     def faults(self) -> "list[dict]":  # rare: events
         """Every fault that is active or has ever been raised since boot: name, severity, active, times raised."""
         with self._lock:
             active = self.image.now[im.FAULTS]
-            counts = [self._fault_state[3 * i + 2] for i in range(len(TABLE))]
+            counts = [self._fault_state[3 * i + 2] for i in range(self._n_faults)]
         return [
             {"name": row[0], "severity": SEVERITIES[row[4]], "active": bool(active >> i & 1), "count": counts[i]}
-            for i, row in enumerate(TABLE)
+            for i, row in enumerate(rows())
             if counts[i]
         ]
 

@@ -1,59 +1,71 @@
 """Turns a PowerConfig into the cycle's integers.  Needed when the configuration changes only: app.py unloads it."""
 
+from rows import each
+
 from firmware import image as im
 
+PLACE_ROWS = (  # field, slot, parts of its unit in one of the slot's
+    ("max_charge_power", im.PAR_P_CHG, 1000),
+    ("max_discharge_power", im.PAR_P_DIS, 1000),
+    ("max_grid_export_power", im.PAR_P_EXPORT, 1000),
+    ("grid_connection", im.PAR_GRID_TYPE, 1),
+    ("allow_grid_charging", im.PAR_GRID_CHG, 1),
+    ("allow_grid_export", im.PAR_EXPORT, 1),
+    ("min_soc", im.PAR_SOC_MIN, 100),
+    ("max_soc", im.PAR_SOC_MAX, 100),
+    ("soc_taper", im.PAR_SOC_TAPER, 100),
+    ("inverter_efficiency", im.PAR_EFF, 10),
+    ("ramp_up", im.PAR_RAMP_UP, 1000),
+    ("ramp_down", im.PAR_RAMP_DOWN, 1000),
+    ("bms_period_ms", im.PAR_STALE_BMS, 3),
+    ("pcs_timeout_ms", im.PAR_STALE_PCS, 1),
+    ("meter_timeout_ms", im.PAR_STALE_METER, 1),
+    ("soc_bound", im.PAR_SOC_BOUND, 100),
+    ("internal_resistance", im.PAR_R_PACK, 1000),
+    ("cell_voltage_max", im.PAR_CELL_MAX, 1000),
+    ("cell_voltage_min", im.PAR_CELL_MIN, 1000),
+    ("charge_temp_zero_low", im.PAR_T_CHG, 10),
+    ("charge_temp_full_low", im.PAR_T_CHG + 1, 10),
+    ("charge_temp_full_high", im.PAR_T_CHG + 2, 10),
+    ("charge_temp_zero_high", im.PAR_T_CHG + 3, 10),
+    ("discharge_temp_zero_low", im.PAR_T_DIS, 10),
+    ("discharge_temp_full_low", im.PAR_T_DIS + 1, 10),
+    ("discharge_temp_full_high", im.PAR_T_DIS + 2, 10),
+    ("discharge_temp_zero_high", im.PAR_T_DIS + 3, 10),
+    ("grid_frequency", im.PAR_HZ_MIN, 940),  # 47 to 52 Hz at 50 Hz: EN 50549-1's operating range, widened
+    ("grid_frequency", im.PAR_HZ_MAX, 1040),
+    ("grid_voltage", im.PAR_VG_MIN, 8),  # 80 to 120 %
+    ("grid_voltage", im.PAR_VG_MAX, 12),
+    ("contactor_break_current", im.PAR_BREAK_I, 10),
+    ("contactor_wait", im.PAR_BREAK_MS, 1000),
+    ("service_power", im.PAR_SERVICE_P, 1000),
+    ("cell_trip_high", im.PAR_CELL_TRIP_HI, 1000),
+    ("cell_trip_low", im.PAR_CELL_TRIP_LO, 1000),
+    ("temp_trip_high", im.PAR_T_TRIP_HI, 10),
+    ("discharge_temp_zero_low", im.PAR_T_TRIP_LO, 10),
+)
 
-def apply(power, par, has: int) -> None:
+
+def apply(config, par, has: int) -> None:
     """Write the cycle's integer parameters (image.PAR_*); `has`: image.HAS_* bits of the site's devices."""
-    for slot, value, scale in (
-        (im.PAR_P_CHG, power.max_charge_power, 1000),
-        (im.PAR_P_DIS, power.max_discharge_power, 1000),
-        (im.PAR_P_EXPORT, power.max_grid_export_power, 1000),
-        (im.PAR_GRID_TYPE, power.grid_connection, 1),
-        (im.PAR_GRID_CHG, power.allow_grid_charging, 1),
-        (im.PAR_EXPORT, power.allow_grid_export, 1),
-        (im.PAR_SOC_MIN, power.min_soc, 100),
-        (im.PAR_SOC_MAX, power.max_soc, 100),
-        (im.PAR_SOC_TAPER, power.soc_taper, 100),
-        (im.PAR_EFF, power.inverter_efficiency, 10),
-        (im.PAR_RAMP_UP, power.ramp_up, 1000),
-        (im.PAR_RAMP_DOWN, power.ramp_down, 1000),
-        (im.PAR_STALE_BMS, power.bms_period_ms, 3),
-        (im.PAR_STALE_PCS, power.pcs_timeout_ms, 1),
-        (im.PAR_STALE_METER, power.meter_timeout_ms, 1),
-        (im.PAR_STALE_IO, 500, 1),
-        (im.PAR_HAS, has, 1),
-        (im.PAR_Q_STEP, power.capacity_ah(), 3600),  # Ah x 3600 s x 10 x 1000 ms / 10000 steps
-        (im.PAR_SOC_FLOORED, power.soc_rounding == "down", 1),
-        (im.PAR_SOC_BOUND, power.soc_bound, 100),
-        (im.PAR_R_PACK, power.internal_resistance, 1000),
-        (im.PAR_V_MAX, power.cell_voltage_max * power.cells(), 10),
-        (im.PAR_V_MIN, power.cell_voltage_min * power.cells(), 10),
-        (im.PAR_CELL_MAX, power.cell_voltage_max, 1000),
-        (im.PAR_CELL_MIN, power.cell_voltage_min, 1000),
-        (im.PAR_CELLS, power.cells(), 1),
-        (im.PAR_T_CHG, power.charge_temp_zero_low, 10),
-        (im.PAR_T_CHG + 1, power.charge_temp_full_low, 10),
-        (im.PAR_T_CHG + 2, power.charge_temp_full_high, 10),
-        (im.PAR_T_CHG + 3, power.charge_temp_zero_high, 10),
-        (im.PAR_T_DIS, power.discharge_temp_zero_low, 10),
-        (im.PAR_T_DIS + 1, power.discharge_temp_full_low, 10),
-        (im.PAR_T_DIS + 2, power.discharge_temp_full_high, 10),
-        (im.PAR_T_DIS + 3, power.discharge_temp_zero_high, 10),
-        (im.PAR_HZ_MIN, power.grid_frequency, 940),  # 47 to 52 Hz at 50 Hz: EN 50549-1's operating range, widened
-        (im.PAR_HZ_MAX, power.grid_frequency, 1040),
-        (im.PAR_VG_MIN, power.grid_voltage, 8),  # 80 to 120 %
-        (im.PAR_VG_MAX, power.grid_voltage, 12),
-        (im.PAR_BREAK_I, power.contactor_break_current, 10),
-        (im.PAR_BREAK_MS, power.contactor_wait, 1000),
-        (im.PAR_OVER_P, max(power.max_charge_power, power.max_discharge_power), 50),  # 5 % of rating
-        (im.PAR_FOLLOW_P, max(power.max_charge_power, power.max_discharge_power), 50),
-        (im.PAR_FLOW_P, max(power.max_charge_power, power.max_discharge_power), 5),  # 0.5 %
-        (im.PAR_FROZEN_MS, 60000, 1),
-        (im.PAR_SERVICE_P, power.service_power, 1000),
-        (im.PAR_CELL_TRIP_HI, power.cell_trip_high, 1000),
-        (im.PAR_CELL_TRIP_LO, power.cell_trip_low, 1000),
-        (im.PAR_T_TRIP_HI, power.temp_trip_high, 10),
-        (im.PAR_T_TRIP_LO, power.discharge_temp_zero_low, 10),
-    ):
-        par[slot] = int(value * scale + (0.5 if value >= 0 else -0.5))
+    power = config.values()
+    for name, slot, scale in each(PLACE_ROWS):
+        par[slot] = _whole(power[name] * scale)
+    cells = power["module_count"] * power["cells_per_module"]
+    most = max(par[im.PAR_P_CHG], par[im.PAR_P_DIS])
+    par[im.PAR_HAS] = has
+    par[im.PAR_STALE_IO] = 500
+    par[im.PAR_FROZEN_MS] = 60000
+    par[im.PAR_SOC_FLOORED] = 1 if power["soc_rounding"] == "down" else 0
+    par[im.PAR_CELLS] = cells
+    par[im.PAR_V_MAX] = _whole(power["cell_voltage_max"] * cells * 10)
+    par[im.PAR_V_MIN] = _whole(power["cell_voltage_min"] * cells * 10)
+    par[im.PAR_ENERGY] = _whole(power["module_count"] * power["module_energy"] * 1000)
+    capacity_ah = par[im.PAR_ENERGY] / power["system_voltage_nominal"]
+    par[im.PAR_Q_STEP] = _whole(capacity_ah * 3600)  # Ah x 3600 s x 10 x 1000 ms / 10000 steps
+    par[im.PAR_OVER_P] = par[im.PAR_FOLLOW_P] = most // 20  # 5 % of rating
+    par[im.PAR_FLOW_P] = most // 200  # 0.5 %
+
+
+def _whole(value: float) -> int:
+    return int(value + (0.5 if value >= 0 else -0.5))

@@ -19,7 +19,7 @@ def _faults(bits: int) -> "list[str]":
     return rare.borrow("firmware.faults").names(bits)
 
 
-def stats(now, par, config) -> dict:
+def stats(now, par) -> dict:
     """power, request, command, limits in kW (+ discharge); voltage V; current A (+ discharge); soc, soh %; energy kWh AC.
 
     None is "not measured".  `binding` names the limit that bounds the direction of the request and `reason` says it
@@ -28,7 +28,7 @@ def stats(now, par, config) -> dict:
     """
     soc = now[im.SOC]
     health = now[im.BMS_SOH] if now[im.BMS_SOH] != im.NO_VALUE else 10000
-    step_kwh = config.module_count * config.module_energy * health / 100000000  # of 0.01 % SoC
+    step_kwh = par[im.PAR_ENERGY] / 1000 * health / 100000000  # of 0.01 % SoC
     floor = max(par[im.PAR_SOC_MIN], 0 if par[im.OP_SOC_MIN] == im.FREE else par[im.OP_SOC_MIN])
     charge = now[im.REQUEST_P] < 0
     why = NAMES[now[im.WHY_CHG if charge else im.WHY_DIS]]

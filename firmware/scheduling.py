@@ -6,6 +6,7 @@ stays ended for the rest of the window.  It outlives its window by a moment, so 
 
 from micropython import const
 
+from firmware import image as im
 from firmware import requests as rq
 from firmware.event_codes import Event
 from firmware.modes import Mode
@@ -42,10 +43,11 @@ def _claim(pm, key: tuple, left_ms: int) -> tuple:
     if entry_id < 0:
         return ()
     owner = "schedule %d" % entry_id
+    par = pm.image.par
     if mode == Mode.CHARGE:
-        most = int(pm.config.max_charge_power * 1000)
-        return (min(-watts or most, most), left_ms, rq.CHARGE, int(pm.config.max_soc * 100), owner)
+        most = par[im.PAR_P_CHG]
+        return (min(-watts or most, most), left_ms, rq.CHARGE, par[im.PAR_SOC_MAX], owner)
     if mode == Mode.DISCHARGE:
-        most = int(pm.config.max_discharge_power * 1000)
+        most = par[im.PAR_P_DIS]
         return (min(watts or most, most), left_ms, rq.DISCHARGE, 0, owner)
     return (0, left_ms, rq.PAUSE, 0, owner)

@@ -9,6 +9,7 @@ from firmware import buses as bus_kinds
 from firmware import config
 from firmware import image as im
 from firmware.errors import ConfigError
+from firmware.site import Site
 
 _TOP_ROWS = (
     ("schema", "int", config.REQUIRED, 1, 1, "version of this file's form"),
@@ -76,6 +77,8 @@ class Checked:
 
 def check(content: dict) -> Checked:
     """Look at the whole of it, opening nothing."""
+    gc.collect()
+    _fetch_drivers(content)
     found = Checked()
     errors = found.errors
     top = config.check(_TOP_ROWS, content, "site", errors)
@@ -114,11 +117,24 @@ def _section(top: dict, name: str, errors: list) -> dict:
     return {}
 
 
+def _driver(kind: str):
+    return __import__("firmware.devices.%s" % kind, None, None, ("Device",))
+
+
+def _fetch_drivers(content: dict) -> None:
+    """Import the drivers, what they need and their names first: they stay, and find the heap's large pieces still whole."""
+    try:
+        for entry in content["devices"].values():
+            _driver(entry["type"])
+    except (ImportError, ValueError, TypeError, AttributeError, KeyError):
+        pass  # told where the device is checked
+
+
 def _check_device(found: Checked, name: str, given: dict) -> None:
     given = dict(given)
     kind = given.pop("type", None)
     try:
-        module = __import__("firmware.devices.%s" % kind, None, None, ("Device",))
+        module = _driver(kind)
         rows = module.OPTIONS
     except (ImportError, ValueError, TypeError, AttributeError):
         found.errors.append("devices.%s.type = %r: there is no such driver in firmware/devices" % (name, kind))
@@ -130,17 +146,34 @@ def _check_device(found: Checked, name: str, given: dict) -> None:
     found.devices.append((name, kind, module, options))
 
 
-def build(content: dict, site) -> None:
-    """Fill an app.Site from the file's content; what is wrong goes to site.errors, and then no device is built."""
+def load(path: str) -> Site:
+    """Read and build a site.  What is wrong with it is printed, and then the site has no devices: safe STANDBY."""
+    site = Site()
+    try:
+        build(read(path), site)
+    except ConfigError as error:
+        site.errors = error.errors
+    if site.errors:
+        for line in site.errors:
+            print("site: " + line)
+        print("site: %s is refused; staying in STANDBY" % path)
+        site.devices = {}
+        site.has = im.HAS_BMS | im.HAS_PCS
+    if site.config is None:
+        site.config = config.PowerConfig()
+    return site
+
+
+def build(content: dict, site: Site) -> None:
+    """Fill a Site from the file's content; what is wrong goes to site.errors, and then no device is built."""
     found = check(content)
     site.errors = found.errors
     site.name = found.name
     site.config = found.power
-    site.wifi = found.wifi
-    if site.wifi:
+    if found.wifi:
         from firmware.wifi import connect
 
-        site.network = connect(site.wifi)  # now: it wants the chip's memory in large pieces
+        connect(found.wifi)  # now: it wants the chip's memory in large pieces
     if found.errors:
         return
     site.clock = found.clock

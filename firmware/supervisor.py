@@ -30,24 +30,26 @@ class Supervisor:
         self.stop_ms = -1  # how long a stop has been ramping down; -1: none is
         self.trips = 0  # restarts used up in this hour
         self._wait_ms = 0  # back-off left
-        self._restart_ms = int(manager.config.restart_delay * 1000)  # here: a float in the cycle would allocate
+        power = manager.config  # here: looking into it allocates
+        self._restart_ms = int(power.restart_delay * 1000)
+        self._restart_limit = power.restart_limit if power.auto_restart else 0
         self._quiet_ms = 0  # since the last trip
         self.emergency_cause = -1
-        self._n_faults = len(ft.TABLE)
+        self._n_faults = 0
         self._trip_mask = 0
+        self._comms_mask = 0
         self._overpower = -1  # its row
-        for i in range(len(ft.TABLE)):
-            if ft.TABLE[i][5] == ft.TRIP:
-                self._trip_mask |= 1 << i
-            if ft.TABLE[i][0] == "overpower":
-                self._overpower = i
+        for row in ft.rows():
+            if row[5] == ft.TRIP:
+                self._trip_mask |= 1 << self._n_faults
+            if row[0].endswith("_lost"):
+                self._comms_mask |= 1 << self._n_faults
+            if row[0] == "overpower":
+                self._overpower = self._n_faults
+            self._n_faults += 1
         self._no_charge_mask = ft.mask(5, ft.NO_CHARGE)
         self._no_discharge_mask = ft.mask(5, ft.NO_DISCHARGE)
         self._emergency_mask = ft.mask(4, ft.EMERGENCY)
-        self._comms_mask = 0
-        for i in range(len(ft.TABLE)):
-            if ft.TABLE[i][0].endswith("_lost"):
-                self._comms_mask |= 1 << i
         self.enter(Mode.STANDBY)
 
     # ---- asked for by the API ---------------------------------------------------------------------------
@@ -135,11 +137,10 @@ class Supervisor:
 
     def _trip(self) -> None:
         """A fault takes the system to STANDBY; with auto_restart it comes back after a back-off, a capped number of times."""
-        config = self._manager.config
         self.enter(Mode.STANDBY)
         self._quiet_ms = 0
         self.trips += 1
-        if not config.auto_restart or self.trips > config.restart_limit:
+        if self.trips > self._restart_limit:
             self._wanted = False
             self._manager._claims.drop(rq.MANUAL)  # the next start() is a person's, who says anew what to do
         wait = self._restart_ms

@@ -8,6 +8,7 @@ import time
 
 import rare
 
+from firmware import image as im
 from firmware import zones
 from firmware.clock import Clock
 from firmware.errors import ConfigError
@@ -40,9 +41,7 @@ class Timeline:
         self._pm = pm
         self.clock = pm.clock = Clock(zone, time.ticks_ms())
         self.timekeeper = Timekeeper(self.clock, clock_options, _chip(clock_options), _kept(), _name_server)
-        config = pm.config
-        capacity_wh = config.module_count * config.module_energy * 1000
-        self.records = Records(place, pm.image, pm.plan, capacity_wh, pm.fault_counts)
+        self.records = Records(place, pm.image, pm.plan, pm.image.par[im.PAR_ENERGY], pm.fault_counts)
         self.problems = self.records.load()
         self.ems = None  # the Modbus server of the clock
         if clock_options["ems_port"]:
@@ -71,7 +70,7 @@ class Timeline:
         while pm.events.next(cursor):
             name = Event.name(cursor.event)
             if cursor.event in (Event.FAULT_RAISED, Event.FAULT_CLEARED):
-                name += " " + rare.borrow("firmware.faults").TABLE[cursor.data][0]
+                name += " " + rare.borrow("firmware.faults").names(1 << cursor.data)[0]
             self.records.log(clock, name, cursor.data, cursor.event in _URGENT)
         self.records.tick(clock.elapsed_s)
 

@@ -3,11 +3,10 @@
 import network
 
 
-def connect(options: dict):
-    """Start joining; control does not wait for it.  Returns the interface, whose isconnected() tells."""
+def connect(options: dict) -> None:
+    """Start joining; control does not wait for it."""
     network.country(options["country"])
     station = network.WLAN(network.STA_IF)
     station.active(True)
     if not station.isconnected():
         station.connect(options["ssid"], options["password"])
-    return station

@@ -26,30 +26,26 @@ def borrow(module: str):
     return found
 
 
-def method(module: str, this, name: str):
-    """The method `name` of `this` out of the module's file of rare ones; AttributeError if it is not there either.
+def method(number: int, this, name: str):
+    """The method `name` of `this` out of its module's file of rare ones; AttributeError if it is not there either.
 
-    Constructors are called make, and have a file of their own.
+    `number` is the module's; constructors are called make, and have a file of their own.
     """
-    return _of(module, "make" if name.startswith("make") else "rare", this, name)
+    return _of("r%d%s" % (number, "m" if name.startswith("make") else "r"), this, name)
 
 
-def grouped(module: str, this, name: str):
+def grouped(number: int, this, name: str):
     """The same for a module with several files of rare methods; a text beside them says which is where."""
-    with open("lib/%s.rare" % _last(module)) as index:
+    with open("lib/r%d" % number) as index:
         for line in index:
             known, _, group = line.rstrip().partition(" ")
             if known == name:
-                return _of(module, group, this, name)
+                return _of("r%d%s" % (number, group), this, name)
     raise AttributeError(name)
 
 
-def _last(module: str) -> str:
-    return module[module.rfind(".") + 1 :]
-
-
-def _of(module: str, group: str, this, name: str):
-    function = getattr(borrow(_last(module) + "_" + group), name)
+def _of(file: str, this, name: str):
+    function = getattr(borrow(file), name)
     return lambda *arguments, **named: function(this, *arguments, **named)
 
 

@@ -18,7 +18,7 @@ import tokenize
 from functools import cache
 from pathlib import Path
 
-from tools.rare import take_rare
+from tools.rare import numbers, take_rare
 from tools.shorten import shorten
 
 _CONST = re.compile(r"^([A-Z][A-Z0-9_]*) = const\((-?\d+|-?0x[0-9A-Fa-f]+)\)", re.M)
@@ -141,42 +141,60 @@ def take_names(source: str, relative: Path) -> tuple[str, dict[Path, str]]:
     return "".join(lines) + _ASK.format(names=_module(path)), {path: names}
 
 
+def _is_table(node: ast.AST) -> bool:
+    """An assignment of a table of rows, known by its name: each row a tuple, all of one length."""
+    if not (isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and isinstance(node.value, ast.Tuple)):
+        return False
+    name = node.targets[0].id
+    rows = node.value.elts
+    named = name in ("TABLE", "ROWS", "FIELDS", "OPTIONS") or name.endswith(("_ROWS", "_OPTIONS"))
+    return named and bool(rows) and len({len(row.elts) if isinstance(row, ast.Tuple) else 0 for row in rows} - {0}) == 1 and all(
+        isinstance(row, ast.Tuple) for row in rows
+    )
+
+
 def _row_tables(tree: ast.Module) -> list[ast.Assign]:
-    """The tables of configuration rows (see firmware/config.py), known by their names."""
+    """The tables of rows (see lib/rows.py) of a file."""
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Assign) and _is_table(node)]
+
+
+@cache
+def _row_files(root: Path) -> dict[tuple[str, int], Path]:
+    """Where each table goes, by its file and its line: short names, as they stay in the heap."""
     found = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and isinstance(node.value, ast.Tuple):
-            name = node.targets[0].id
-            whole = all(isinstance(row, ast.Tuple) and len(row.elts) == 6 for row in node.value.elts)
-            if (name in ("ROWS", "FIELDS", "OPTIONS") or name.endswith(("_ROWS", "_OPTIONS"))) and node.value.elts and whole:
-                found.append(node)
-    return found
+    for path in sorted(path for tree in _TREES for path in (root / tree).rglob("*.py")):
+        relative = path.relative_to(root).as_posix()
+        found += [(relative, node.lineno) for node in _row_tables(ast.parse(path.read_text()))]
+    return {where: Path("lib", f"{number}.rows") for number, where in enumerate(sorted(found))}
 
 
-def _row(node: ast.expr) -> list[object]:
-    """One row as JSON; REQUIRED by its name."""
+def _row(node: ast.expr, constants: dict[str, int]) -> list[object]:
+    """One row as JSON: texts, numbers, sums of numbers and the file's own constants."""
     assert isinstance(node, ast.Tuple)
     row: list[object] = []
     for cell in node.elts:
-        if isinstance(cell, ast.Name | ast.Attribute):
-            name = cell.id if isinstance(cell, ast.Name) else cell.attr
-            if name != "REQUIRED":
-                raise ValueError(f"line {cell.lineno}: a configuration row holds numbers, texts and REQUIRED, not {name}")
-            row.append(name)
-        else:
+        try:
             row.append(ast.literal_eval(cell))
+        except ValueError:
+            names = {"REQUIRED": "REQUIRED", **constants}
+            text = ast.unparse(cell).removeprefix("config.")
+            try:
+                row.append(eval(text, {"__builtins__": {}}, names))
+            except (NameError, TypeError):
+                raise ValueError(f"line {cell.lineno}: a row holds numbers, texts, constants and REQUIRED, not {text}") from None
     return row
 
 
-def take_rows(source: str, relative: Path) -> tuple[str, dict[Path, str]]:
+def take_rows(source: str, relative: Path, root: Path) -> tuple[str, dict[Path, str]]:
     """`source` with its tables of rows replaced by the names of files, and those files: on the board they cost no heap."""
     files: dict[Path, str] = {}
     lines = source.splitlines(keepends=True)
+    constants = {name: int(value, 0) for name, value in _CONST.findall(source)}
     for node in _row_tables(ast.parse(source)):
         assert isinstance(node.value, ast.Tuple) and isinstance(node.targets[0], ast.Name)
         name = node.targets[0].id
-        path = relative.with_name(f"{relative.stem}.{name.lower()}.rows")
-        files[path] = "".join(json.dumps(_row(row)) + "\n" for row in node.value.elts)
+        path = _row_files(root)[relative.as_posix(), node.lineno]
+        files[path] = "".join(json.dumps(_row(row, constants)) + "\n" for row in node.value.elts)
         last = node.end_lineno or node.lineno
         lines[node.lineno - 1] = " " * node.col_offset + f'{name} = "{path.as_posix()}"\n'
         lines[node.lineno : last] = ["\n"] * (last - node.lineno)
@@ -207,9 +225,9 @@ def drop_imports(text: str, source: str) -> str:
 def for_board(root: Path, relative: Path) -> dict[Path, str]:
     """What one file of the tree becomes on the board, by path: .py sources to cross-compile, and files as they are."""
     source = (root / relative).read_text()
-    text, rows = take_rows(inline(source, root), relative)
+    text, rows = take_rows(inline(source, root), relative, root)
     text, names = take_names(text, relative)
-    text, rare = take_rare(text, relative, _module(relative))
+    text, rare = take_rare(text, relative, _module(relative), numbers(root, _TREES).get(relative, -1))
     if relative.stem != "__init__":
         text = drop_imports(text, source)
     rare = {path: shorten(text, root) for path, text in rare.items()}

@@ -2,23 +2,28 @@
 
 What runs at boot, at a reconnection or when a person asks for it is as much code as the cycle itself, and bytecode
 loaded from a board's file system lives in RAM.  A method whose `def` line ends in `# rare` is taken out of its class
-and into lib/<file>_rare.py, and the class fetches it from there for the call (lib/rare.py).  Every line keeps its number.
+and into a file of its own, and the class fetches it from there for the call (lib/rare.py).  Every line keeps its number.
 Not for what the cycle calls: fetching takes milliseconds.  In a class with many of them the mark names a group,
 `# rare: service`: each group has a file of its own, as all of a file is in the heap while one of its methods runs.
+
+The files are called by a number, lib/r7m.py for the constructors and lib/r7r.py for the rest, as what is imported leaves
+its name and its path in the heap for ever; `python -m tools.shorten` tells them apart.
 """
 
 from __future__ import annotations
 
 import ast
 import re
+import string
+from functools import cache
 from pathlib import Path
 
 _MARK = re.compile(r":\s+# rare\b(?:: (\w+))?")
-_ASK = ["    def __getattr__(self, name):\n", '        return _fetch(__name__, self, name)\n']  # in the first one's place
+_ASK = ["    def __getattr__(self, name):\n", '        return _fetch({number}, self, name)\n']  # in the first one's place
 _FILE_END = "\n\nfrom {helper} import {fetch} as _fetch\n"
 _MAKE = [
     "    def __init__(self, *given, **named):\n",
-    '        _fetch(__name__, self, "{maker}")(*given, **named)\n',
+    '        _fetch({number}, self, "{maker}")(*given, **named)\n',
 ]  # in the place of a constructor
 Method = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -100,16 +105,34 @@ def _makers(classes: list[ast.ClassDef]) -> dict[str, str]:
     return {node.name: "make" if node is classes[0] else f"make_{node.name}" for node in classes}
 
 
-def _index(groups: dict[str, list[ast.stmt]], makers: list[str]) -> str:
-    """A line for every rare method: its name and its group."""
-    where = dict.fromkeys(makers, "make")
+def _letters(groups: list[str]) -> dict[str, str]:
+    """The letter that each group's file ends in: m the constructors, r what names no group, a, b, c ... the rest."""
+    others = iter(letter for letter in string.ascii_lowercase if letter not in "mr")
+    return {group: {"make": "m", "rare": "r"}.get(group) or next(others) for group in groups}
+
+
+def _index(groups: dict[str, list[ast.stmt]], makers: list[str], letters: dict[str, str]) -> str:
+    """A line for every rare method: its name and its group's letter."""
+    where = dict.fromkeys(makers, "m")
     for group, methods in groups.items():
-        where.update({m.name: group for m in methods if isinstance(m, Method) and m.name != "__init__"})
-    return "".join(f"{name} {group}\n" for name, group in where.items())
+        where.update({m.name: letters[group] for m in methods if isinstance(m, Method) and m.name != "__init__"})
+    return "".join(f"{name} {letter}\n" for name, letter in where.items())
 
 
-def take_rare(source: str, relative: Path, module: str, home: str = "lib", helper: str = "rare") -> tuple[str, dict[Path, str]]:
-    """`source` without its rare methods, and the files in `home` that hold them; the module `helper` fetches from those.
+@cache
+def numbers(root: Path, trees: tuple[str, ...]) -> dict[Path, int]:
+    """The number of every file with rare methods below those folders of root."""
+    paths = sorted(path for tree in trees for path in (root / tree).rglob("*.py"))
+    rare = [path.relative_to(root) for path in paths if _MARK.search(path.read_text())]
+    return {path: number for number, path in enumerate(rare)}
+
+
+def take_rare(
+    source: str, relative: Path, module: str, number: int, stem: str = "lib/r", helper: str = "rare"
+) -> tuple[str, dict[Path, str]]:
+    """`source` without its rare methods, and the files that hold them, called `stem`, `number` and a letter.
+
+    The module `helper` is the one that fetches from those.
 
     Raises ValueError for one that cannot be rare: a property, a special method, one that uses super().
     """
@@ -118,8 +141,6 @@ def take_rare(source: str, relative: Path, module: str, home: str = "lib", helpe
     lines = list(whole)  # with the constructors called as their files call them
     kept = list(lines)
     taken: list[ast.stmt] = []
-    # not in a package, and named by the last word alone: names of modules are kept in the heap for ever
-    file = module.rpartition(".")[2]
     makers = _makers([node for node in tree.body if isinstance(node, ast.ClassDef) and _makes_rarely(node, lines)])
     for node in tree.body:
         methods = [item for item in node.body if _mark(item, lines)] if isinstance(node, ast.ClassDef) else []
@@ -133,7 +154,7 @@ def take_rare(source: str, relative: Path, module: str, home: str = "lib", helpe
         asking = [method for method in methods if isinstance(method, Method) and method.name != "__init__"]
         for method, stub in [(m, _MAKE) for m in methods if m not in asking] + [(m, _ASK) for m in asking[:1]]:
             at = method.lineno - 1
-            kept[at : at + 2] = [line.format(maker=makers.get(node.name)) for line in stub]
+            kept[at : at + 2] = [line.format(number=number, maker=makers.get(node.name)) for line in stub]
             if stub is _MAKE:
                 lines[at] = lines[at].replace("__init__", makers[node.name])
     if not taken:
@@ -148,9 +169,12 @@ def take_rare(source: str, relative: Path, module: str, home: str = "lib", helpe
         raise ValueError(f"{relative}: two rare methods have one name: {', '.join(sorted(names))}")
     if any(name.startswith("make") for name in names):
         raise ValueError(f"{relative}: the names of constructors begin with make, those of rare methods do not")
-    files = {Path(home, f"{file}_{group}.py"): _companion(tree, lines, methods, module) for group, methods in groups.items()}
+    letters = _letters(list(groups))
+    files = {
+        Path(f"{stem}{number}{letters[group]}.py"): _companion(tree, lines, methods, module) for group, methods in groups.items()
+    }
     fetch = "method"
     if groups.keys() - {"make", "rare"}:
         fetch = "grouped"
-        files[Path(home, f"{file}.rare")] = _index(groups, list(makers.values()))
+        files[Path(f"{stem}{number}")] = _index(groups, list(makers.values()), letters)
     return "".join(kept) + _FILE_END.format(helper=helper, fetch=fetch), files

@@ -21,6 +21,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from tools.rare import numbers
+
 ROOT = Path(__file__).resolve().parents[1]
 TREES = ("firmware", "lib")
 LOOKERS = ("tools/onboard", "host_tests/mp", "host_tests/site")  # what they ask a board for by name stays as it is
@@ -95,12 +97,12 @@ def short_names(root: Path, trees: tuple[str, ...] = TREES) -> dict[str, str]:
     """Private name -> short name, for every file below those folders of root."""
     paths = sorted(path for tree in trees for path in (root / tree).rglob("*.py"))
     sources = {path: path.read_text() for path in paths}
-    trees = {path: ast.parse(source) for path, source in sources.items()}
-    kept = set().union(*(_foreign(tree) for tree in trees.values()))
+    parsed = {path: ast.parse(source) for path, source in sources.items()}
+    kept = set().union(*(_foreign(tree) for tree in parsed.values()))
     kept.update(name for source in sources.values() for name in _CONST.findall(source))
     kept.update(name for tree in LOOKERS for path in (root / tree).rglob("*.py") for name in _LOOK.findall(path.read_text()))
-    made = set().union(*(_defined(tree) for tree in trees.values()))
-    family_of = _families(trees)
+    made = set().union(*(_defined(tree) for tree in parsed.values()))
+    family_of = _families(parsed)
     users: dict[str, set[Path]] = {}  # name -> the families that use it
     for path, source in sources.items():
         for name in _names(source):
@@ -134,12 +136,13 @@ def shorten(source: str, root: Path = ROOT, trees: tuple[str, ...] = TREES) -> s
 
 
 def _source(root: Path, file: str) -> Path | None:
-    """The source behind a file on the board; files of rare methods are called after it and stand in lib/."""
+    """The source behind a file on the board; those of rare methods are called by a number and stand in lib/."""
     path = (root / file.lstrip("/")).with_suffix(".py")
     if path.exists():
         return path
-    name = path.stem.rpartition("_")[0] + ".py"
-    return next((found for tree in TREES for found in (root / tree).rglob(name)), None)
+    rare = re.fullmatch(r"r(\d+)[a-z]", path.stem)
+    found = [source for source, number in numbers(root, TREES).items() if rare and number == int(rare[1])]
+    return root / found[0] if found else None
 
 
 def explain(text: str, root: Path = ROOT) -> str:

@@ -26,6 +26,7 @@ _WAITING_MAX = const(8192)  # bytes of output that may wait; more is dropped and
 _MONITOR_MAX = const(1536)  # bytes that a monitor line may have
 _ROOM = const(1024)  # bytes in one piece, kept for the compiler, which finds none in a full heap
 _INTERRUPT = const(3)
+_LENT = "monitor limits devices save_site restore_site"  # methods that are names while a line that asks for them runs
 _LINE_END = memoryview(b"\r\n")  # a piece of its own: a monitor line is long, and copying it takes heap
 
 
@@ -45,14 +46,12 @@ class Console:
         notice.sink = self.write
         self._poll = select.poll()
         self._poll.register(sys.stdin, select.POLLIN)
-        self.names = {"pm": app.pm, "app": app, "monitor": self.monitor, "limits": self.limits, "devices": self.devices}
-        self.names["save_site"] = self.save_site
-        self.names["restore_site"] = self.restore_site
+        self.names = {"pm": app.pm, "app": app}
         for name, value in firmware.__dict__.items():  # dir() would ask the module for every name there is
             if name[0].isupper() and name != "ON_DEMAND":
                 self.names[name] = value
 
-    def monitor(self, ms: int) -> None:
+    def monitor(self, ms: int) -> None:  # rare
         """Print the state as one JSON line every ms (100 to 60000); 0 ends it."""
         if ms and not 100 <= ms <= 60000:
             raise firmware.PowerError("ms = %s: allowed are 0 (off) and 100 to 60000 ms" % ms)
@@ -124,17 +123,22 @@ class Console:
                 self._line.append(code)
 
     def _evaluate(self, line: bytes) -> None:  # rare: line
+        lent = ()
         try:
             text = line.decode()
-            self._fetch_names(text)
+            lent = self._lend(text)
             code, statement = self._compile(text)
             if statement:
                 exec(code, self.names)
                 self.write("= None")
             else:
                 self.write("= %r" % (eval(code, self.names),))
+            if statement or "lambda" in text:
+                lent = ()  # what the line has made may use them later
         except Exception as error:
             self.write("! %s: %s" % (type(error).__name__, error))
+        for name in lent:
+            del self.names[name]
 
     def _compile(self, text: str):  # rare: line
         """The line's code, and whether it is a statement.  The room is the compiler's alone: what stays would break it up."""
@@ -147,12 +151,15 @@ class Console:
             gc.collect()
             self._keep_room()
 
-    def _fetch_names(self, text: str) -> None:  # rare: line
-        """The public classes that a line names and the heap has not: they stay, as what the line makes may use them."""
-        for where in firmware.ON_DEMAND:
-            module, _, name = where.partition(" ")
+    def _lend(self, text: str) -> list:  # rare: line
+        """Puts among the names what a line names and the heap has not: rare methods and public classes."""
+        lent = []
+        for where in firmware.ON_DEMAND.split(", ") + _LENT.split(" "):
+            module, _, name = where.rpartition(" ")
             if name in text and name not in self.names:
-                self.names[name] = getattr(rare.borrow("firmware." + module), name)
+                self.names[name] = getattr(rare.borrow("firmware." + module) if module else self, name)
+                lent.append(name)
+        return lent
 
     def _keep_room(self) -> None:
         try:

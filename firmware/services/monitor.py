@@ -38,8 +38,6 @@ _EVENTS = " ".join(rare.borrow("firmware.event_codes").Event._names)
 rare.release()
 _LIMITS = " ".join(rare.borrow("firmware.limits").NAMES)
 rare.release()
-_FAULTS = " ".join([row[0] for row in rare.borrow("firmware.faults").TABLE])
-rare.release()
 
 
 def state(app):
@@ -57,7 +55,7 @@ def state(app):
     yield "hz", _scaled(now[im.METER_HZ] if now[im.METER_HZ] != im.NO_VALUE else now[im.PCS_HZ], 1000)
     yield "flow", _FLOWS.split(" ")[now[im.FLOW]]
     faults = now[im.FAULTS]
-    yield "faults", [name for i, name in enumerate(_FAULTS.split(" ")) if faults >> i & 1] if faults else []
+    yield "faults", rare.borrow("firmware.faults").names(faults) if faults else []
     yield "e_in", now[im.E_IN_WH] + now[im.E_IN_REM] / 3600000
     yield "e_out", now[im.E_OUT_WH] + now[im.E_OUT_REM] / 3600000
     timing = app.metering.report()

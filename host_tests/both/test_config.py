@@ -28,7 +28,7 @@ def test_the_default_is_the_default_site():
     assert (config.module_count, config.system_voltage_nominal, config.grid_connection) == (13, 624.0, Grid.INTERACTIVE)
     assert (config.max_charge_power, config.max_discharge_power, config.max_grid_export_power) == (100.0, 100.0, 100.0)
     assert (config.min_soc, config.max_soc, config.inverter_efficiency, config.auto_restart) == (20.0, 90.0, 95.0, True)
-    assert (config.cycle_ms, config.cells(), int(config.capacity_ah())) == (50, 195, 333)
+    assert (config.cycle_ms, config.cells_per_module, int(config.capacity_ah())) == (50, 15, 333)
 
 
 def test_every_field_of_the_reference_is_there():

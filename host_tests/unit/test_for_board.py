@@ -40,7 +40,8 @@ def test_a_traceback_is_told_in_the_names_of_the_source() -> None:
 
 def test_a_traceback_through_compiled_files_and_rare_methods_names_their_sources() -> None:
     names = shorten.short_names(ROOT)
-    told = shorten.explain(f'File "firmware/app.mpy", line 1, in {names["_keep"]}\nFile "/lib/app_make.mpy", line 9, in make\n')
+    number = rare.numbers(ROOT, shorten.TREES)[Path("firmware/app.py")]
+    told = shorten.explain(f'File "firmware/app.mpy", line 1, in {names["_keep"]}\nFile "/lib/r{number}m.mpy", line 9, in make\n')
     assert told == 'File "firmware/app.py", line 1, in _keep\nFile "firmware/app.py", line 9, in make\n'
     assert shorten.explain('File "firmware/unknown.mpy", line 1, in _a\n') == 'File "firmware/unknown.mpy", line 1, in _a\n'
 
@@ -75,35 +76,35 @@ class Thing:
 
 
 def test_a_rare_method_leaves_its_class_for_a_file_of_its_own() -> None:
-    text, files = rare.take_rare(SOURCE, Path("lib/thing.py"), "thing")
+    text, files = rare.take_rare(SOURCE, Path("lib/thing.py"), "thing", 7)
     assert "at %d" not in text and "def step" in text
-    assert set(files) == {Path("lib/thing_rare.py"), Path("lib/thing_make.py")}
+    assert set(files) == {Path("lib/r7r.py"), Path("lib/r7m.py")}
     line = next(i for i, one in enumerate(SOURCE.splitlines()) if "at %d" in one)
-    assert "at %d" in files[Path("lib/thing_rare.py")].splitlines()[line]
+    assert "at %d" in files[Path("lib/r7r.py")].splitlines()[line]
 
 
 def test_a_group_of_rare_methods_is_a_file_of_its_own_and_the_index_says_where_each_is() -> None:
     source = SOURCE + "\n    def repair(self):  # rare: service\n        self.at = 0\n"
-    text, files = rare.take_rare(source, Path("lib/thing.py"), "thing")
-    assert set(files) == {Path(f"lib/thing{end}") for end in ("_rare.py", "_make.py", "_service.py", ".rare")}
-    assert files[Path("lib/thing.rare")].splitlines() == ["make make", "tell rare", "repair service"]
-    assert "def repair" in files[Path("lib/thing_service.py")] and "def repair" not in text
+    text, files = rare.take_rare(source, Path("lib/thing.py"), "thing", 7)
+    assert set(files) == {Path(f"lib/r7{end}") for end in ("r.py", "m.py", "a.py", "")}
+    assert files[Path("lib/r7")].splitlines() == ["make m", "tell r", "repair a"]
+    assert "def repair" in files[Path("lib/r7a.py")] and "def repair" not in text
     assert "from rare import grouped as _fetch" in text
 
 
 def test_a_rare_method_called_like_a_constructor_is_refused() -> None:
     source = "class Thing:\n    def make_it(self):  # rare\n        return 1\n"
     with pytest.raises(ValueError, match="begin with make"):
-        rare.take_rare(source, Path("lib/thing.py"), "thing")
+        rare.take_rare(source, Path("lib/thing.py"), "thing", 7)
 
 
 def test_what_a_rare_method_uses_of_its_module_is_borrowed_annotated_or_not() -> None:
     source = "known: list = []\nlimit = 3\n\n\nclass Thing:\n    def tell(self):  # rare\n        return known, limit\n"
-    _, files = rare.take_rare(source, Path("lib/thing.py"), "thing")
-    assert files[Path("lib/thing_rare.py")].startswith("from thing import known, limit\n")
+    _, files = rare.take_rare(source, Path("lib/thing.py"), "thing", 7)
+    assert files[Path("lib/r7r.py")].startswith("from thing import known, limit\n")
 
 
 def test_a_property_cannot_be_rare() -> None:
     source = "class Thing:\n    @property\n    def at(self):  # rare\n        return 1\n"
     with pytest.raises(ValueError, match="at is a property"):
-        rare.take_rare(source, Path("lib/thing.py"), "thing")
+        rare.take_rare(source, Path("lib/thing.py"), "thing", 7)

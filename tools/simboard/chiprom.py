@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from tools import stage
-from tools.rare import take_rare
+from tools.rare import numbers, take_rare
 from tools.shorten import shorten
 
 SOURCES = Path(__file__).parent / "modules"
@@ -24,7 +24,8 @@ def build(into: Path, march: str, lines: bool) -> None:
         if source.name == ENTRY:
             continue
         relative = Path(source.name)
-        text, rare = take_rare(source.read_text(), relative, source.stem, home="", helper="simlink")
+        number = numbers(SOURCES.parent, (SOURCES.name,)).get(Path(SOURCES.name) / relative, -1)
+        text, rare = take_rare(source.read_text(), relative, source.stem, number, stem="c", helper="simlink")
         for path, part in {relative: text, **rare}.items():
             # called as the board calls it: one name in its heap instead of two
             name = (Path("..", into.name) / path.with_suffix(".mpy")).as_posix()

@@ -6,7 +6,8 @@ comes after them is in sim_end.py.
 
 import sys
 
-sys.path[1:] = ["", "lib", ".frozen"]  # the first is where this file is
+# where this file is comes first, as it was started: the interpreter's own idea of it is longer, and paths stay in the heap
+sys.path[:] = [sys.argv[0].rsplit("/", 1)[0], "", "lib", ".frozen"]
 _status = 0
 for _name in ("boot.py", "main.py"):
     if not _status:

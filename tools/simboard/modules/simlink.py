@@ -28,6 +28,7 @@ rtc_memory = b""
 unique_id = b"\x24\x0a\xc4\x00\x00\x01"
 armed = False  # the watchdog runs
 leaving = False  # the board is being switched off
+interfaces: dict = {}  # what network.WLAN knows of each
 
 _head = bytearray(4)
 _rx = bytearray(4)
@@ -50,9 +51,9 @@ def fetch(file: str, name: str):
     return found
 
 
-def method(module: str, this, name: str):
-    """A method of `this` that is marked `# rare`: see tools/rare.py."""
-    function = fetch(module + ("_make" if name.startswith("make") else "_rare"), name)
+def method(number: int, this, name: str):
+    """A method of `this` that is marked `# rare`, out of its file: see tools/rare.py."""
+    function = fetch("c%d%s" % (number, "m" if name.startswith("make") else "r"), name)
     return lambda *arguments, **named: function(this, *arguments, **named)
 
 

@@ -1,0 +1,18 @@
+"""What a site file has become: kept while the site runs, in a file of its own so that the one that reads it can leave."""
+
+from firmware import image as im
+
+
+class Site:
+    """What a site file describes, checked and built: see sitefile.build."""
+
+    def __init__(self) -> None:
+        self.name = "site"
+        self.errors: list = []
+        self.image = im.Image()
+        self.config = None  # PowerConfig
+        self.clock = None  # the options of its section, None without one
+        self.storage = None
+        self.buses: dict = {}
+        self.devices: dict = {}
+        self.has = 0  # image.HAS_* bits of the devices
