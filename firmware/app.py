@@ -15,12 +15,16 @@ import watchdog
 from micropython import const
 from unload import unload
 
+# Not used by name: these stay, so they come first, while the heap still has its large pieces whole.  What only a rare
+# method imports is let go with it, and would be loaded twice.
+from firmware import events, latch, metering, supervisor  # noqa: F401
 from firmware import image as im
 from firmware.errors import ConfigError
 from firmware.manager import PowerManager
+from firmware.services import console  # noqa: F401
 
 _FEED_MS = const(250)
-_COLLECT_AFTER = const(4096)  # bytes; a heap that is only swept when full ends up in crumbs
+_COLLECT_AFTER = const(2048)  # bytes; a heap that is only swept when full ends up in crumbs
 _SILENT_MS = const(3000)  # a critical task that has not reported for this long starves the watchdog
 
 
@@ -29,14 +33,13 @@ class App:
 
     def __init__(self, path: str) -> None:  # rare
         self.path = path
+        from firmware.latch import Latch
         from firmware.metering import Metering
+        from firmware.services.console import Console
 
         self.metering = Metering(50)  # first, while the heap still has its large pieces whole
         self.site = self._load()
         self._forget_boot()  # now: there is not room for both, the checks of the site file and what comes next
-        from firmware.latch import Latch
-        from firmware.services.console import Console
-
         self.pm = PowerManager(self.site.config, self.site.image, self.site.has)
         self.metering.expect(self.site.config.cycle_ms)
         self.console = Console(self)
@@ -121,7 +124,7 @@ class App:
     async def _control(self) -> None:
         """The cycle, on an absolute beat; a late one starts a new beat instead of hurrying after the old."""
         period = self.site.config.cycle_ms
-        metering = self.metering
+        timing = self.metering
         pm = self.pm
         beat = time.ticks_ms()
         before = time.ticks_us()
@@ -130,7 +133,7 @@ class App:
             started = time.ticks_us()
             pm.cycle(time.ticks_ms())
             if not first:
-                metering.add(time.ticks_diff(started, before), time.ticks_diff(time.ticks_us(), started))
+                timing.add(time.ticks_diff(started, before), time.ticks_diff(time.ticks_us(), started))
             first = False
             before = started
             self._seen["control"] = 0

@@ -39,9 +39,9 @@ class ChargeParams(Checked):
         ("stages", "any", (), 0, 0, "up to 8 pairs (SoC % up to which, A), SoC rising"),
     )
 
-    def _check_together(self, values: dict, errors: list) -> None:  # rare
+    def _check_together(self, errors: list) -> None:  # rare
         before = 0.0
-        stages = values["stages"]
+        stages = self.stages
         if len(stages) > 8:
             errors.append("charge.stages: %d stages: allowed are 0 to 8" % len(stages))
         for stage in stages:
@@ -49,7 +49,7 @@ class ChargeParams(Checked):
                 errors.append("charge.stages: %r: must be (SoC above %s, at most 100 %%; 0 to 1000 A)" % (stage, before))
                 return
             before = stage[0]
-        if values["method"] == ChargeMethod.MULTI_STAGE and not stages:
+        if self.method == ChargeMethod.MULTI_STAGE and not stages:
             errors.append("charge.stages: is empty: MULTI_STAGE needs 1 to 8 pairs (SoC %, A)")
 
 
@@ -57,7 +57,7 @@ class Charger:
     """Runs one charge at a time.  `step` is called by the cycle: integers only, allocates nothing."""
 
     def __init__(self, params: ChargeParams, capacity_ah: float) -> None:  # rare
-        wanted = params.values()
+        wanted = dict(params.each())
         self._method = wanted["method"]
         self._balance = 1 if wanted["enable_balancing"] else 0
         self._current = int(wanted["charge_current_max"] * 10) or im.FREE

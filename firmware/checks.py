@@ -3,7 +3,7 @@
 from rows import each
 
 from firmware import config
-from firmware.errors import PowerError, in_range
+from firmware.errors import ConfigError, PowerError, in_range
 
 
 def _distance(a: str, b: str) -> int:
@@ -40,47 +40,89 @@ def _value(row, value):
     return in_range(key, value, low, high, unit, {"float": float, "int": int, "bool": bool}[kind])
 
 
-def check(rows, given: dict, where: str, errors: list) -> dict:
-    """See config.check."""
+def check(rows, given: dict, where: str, errors: list, unusual: bool = False) -> dict:
+    """See config.check; `unusual`: the result holds only what is given and differs from its default."""
     if not isinstance(given, dict):
         errors.append("%s = %r: must be an object of keys and values" % (where, given))
         return {}
     result = {}
-    known = [row[0] for row in each(rows)]
-    for key in given:
-        if key not in known:
-            errors.append("%s.%s: no such key%s" % (where, key, _nearest(key, known)))
-    for row in each(rows):
+    unknown = set(given)
+    first = len(errors)
+    for row in each(rows):  # one after the other: there is no room for all of a long table at once
         key = row[0]
         if key in given:
+            unknown.discard(key)
             try:
-                result[key] = _value(row, given[key])
+                value = _value(row, given[key])
+                if not unusual or value != _usual(row):
+                    result[key] = value
             except (PowerError, ValueError) as error:
                 errors.append("%s.%s" % (where, error))
         elif row[2] == config.REQUIRED:
             errors.append("%s.%s: is missing (%s)" % (where, key, row[5]))
-        else:
-            result[key] = config.usual(row)
+        elif not unusual:
+            result[key] = _usual(row)
+    for key in given:
+        if key in unknown:
+            errors.insert(first, "%s.%s: no such key%s" % (where, key, _nearest(key, [row[0] for row in each(rows)])))
+            first += 1
     return result
 
 
-def together(power: dict, errors: list) -> None:
+def _usual(row):
+    """A row's default."""
+    return float(row[2]) if row[1] == "float" else row[2]
+
+
+def fill(checked, given: dict) -> None:
+    """What a config.Checked does when it is made: check the whole, keep what is not as usual."""
+    errors: list = []
+    found = check(checked.ROWS, given, checked.WHERE, errors, True)
+    for key in found:
+        setattr(checked, key, found[key])
+    if not errors:
+        checked._check_together(errors)
+    if errors:
+        raise ConfigError(errors)
+
+
+def default(rows, name: str):
+    """The default of a field; AttributeError if there is none of that name."""
+    for row in each(rows):
+        if row[0] == name:
+            return _usual(row)
+    raise AttributeError(name)
+
+
+def values(checked):
+    """See config.Checked.each."""
+    kept = checked.__dict__
+    for row in each(checked.ROWS):
+        yield row[0], kept.get(row[0], _usual(row))
+
+
+_ASCENDING = (  # fields of PowerConfig, each pair the lower one first
+    ("min_soc", "max_soc"),
+    ("cell_voltage_min", "cell_voltage_max"),
+    ("cell_voltage_max", "cell_trip_high"),
+    ("cell_trip_low", "cell_voltage_min"),
+    ("charge_temp_zero_low", "charge_temp_full_low"),
+    ("charge_temp_full_low", "charge_temp_full_high"),
+    ("charge_temp_full_high", "charge_temp_zero_high"),
+    ("discharge_temp_zero_low", "discharge_temp_full_low"),
+    ("discharge_temp_full_low", "discharge_temp_full_high"),
+    ("discharge_temp_full_high", "discharge_temp_zero_high"),
+)
+
+
+def together(config, errors: list) -> None:
     """PowerConfig's rules that need two fields."""
-    for low, high in (
-        ("min_soc", "max_soc"),
-        ("cell_voltage_min", "cell_voltage_max"),
-        ("cell_voltage_max", "cell_trip_high"),
-        ("cell_trip_low", "cell_voltage_min"),
-        ("charge_temp_zero_low", "charge_temp_full_low"),
-        ("charge_temp_full_low", "charge_temp_full_high"),
-        ("charge_temp_full_high", "charge_temp_zero_high"),
-        ("discharge_temp_zero_low", "discharge_temp_full_low"),
-        ("discharge_temp_full_low", "discharge_temp_full_high"),
-        ("discharge_temp_full_high", "discharge_temp_zero_high"),
-    ):
+    wanted = {name for pair in _ASCENDING for name in pair}
+    power = {name: value for name, value in values(config) if name in wanted}
+    for low, high in _ASCENDING:
         if power[low] >= power[high]:
             errors.append("power.%s = %s: must be below %s = %s" % (low, power[low], high, power[high]))
-    if power["cycle_ms"] % 10:
-        errors.append("power.cycle_ms = %d: allowed are 20 to 1000 ms in steps of 10" % power["cycle_ms"])
-    if power["max_soc"] - power["min_soc"] < 2 * power["soc_taper"]:
-        errors.append("power.soc_taper = %s: must fit twice between min_soc and max_soc" % power["soc_taper"])
+    if config.cycle_ms % 10:
+        errors.append("power.cycle_ms = %d: allowed are 20 to 1000 ms in steps of 10" % config.cycle_ms)
+    if power["max_soc"] - power["min_soc"] < 2 * config.soc_taper:
+        errors.append("power.soc_taper = %s: must fit twice between min_soc and max_soc" % config.soc_taper)

@@ -7,8 +7,6 @@ REQUIRED: the key must be given.  The checking itself is in checks.py, which lea
 
 import rare
 
-from firmware.errors import ConfigError
-
 REQUIRED = "REQUIRED"
 
 # PowerConfig: first the fields of the reference firmware, then ours
@@ -65,11 +63,6 @@ def check(rows, given: dict, where: str, errors: list) -> dict:
     return rare.borrow("firmware.checks").check(rows, given, where, errors)
 
 
-def usual(row):
-    """A row's default."""
-    return float(row[2]) if row[1] == "float" else row[2]
-
-
 class Checked:
     """A set of named values described by ROWS, checked as a whole when made; ConfigError lists all that is wrong.
 
@@ -80,29 +73,17 @@ class Checked:
     WHERE = ""
 
     def __init__(self, **given) -> None:
-        errors: list = []
-        values = check(self.ROWS, given, self.WHERE, errors)
-        if not errors:
-            self._check_together(values, errors)
-        if errors:
-            raise ConfigError(errors)
-        for row in rare.borrow("rows").each(self.ROWS):
-            if values[row[0]] != usual(row):
-                setattr(self, row[0], values[row[0]])
+        if given:  # the defaults fit: a test holds them to it
+            rare.borrow("firmware.checks").fill(self, given)
 
     def __getattr__(self, name: str):
-        if name[0] != "_":
-            for row in rare.borrow("rows").each(self.ROWS):
-                if row[0] == name:
-                    return usual(row)
-        raise AttributeError(name)
+        return rare.borrow("firmware.checks").default(self.ROWS, name)
 
-    def values(self) -> dict:
-        """All of them by name, defaults included."""
-        kept = self.__dict__
-        return {row[0]: kept.get(row[0], usual(row)) for row in rare.borrow("rows").each(self.ROWS)}
+    def each(self):
+        """Name and value of all of them, defaults included, in the order of the rows."""
+        return rare.borrow("firmware.checks").values(self)
 
-    def _check_together(self, values: dict, errors: list) -> None:
+    def _check_together(self, errors: list) -> None:
         """Rules that need two fields."""
 
 
@@ -117,8 +98,8 @@ class PowerConfig(Checked):
             given["grid_connection"] = rare.borrow("firmware.flows").Grid.parse(given["grid_connection"])
         super().__init__(**given)
 
-    def _check_together(self, values: dict, errors: list) -> None:
-        rare.borrow("firmware.checks").together(values, errors)
+    def _check_together(self, errors: list) -> None:
+        rare.borrow("firmware.checks").together(self, errors)
 
     def capacity_ah(self) -> float:
         """Ah of the pack: its energy over its nominal voltage."""

@@ -9,6 +9,7 @@ import _thread
 import time
 from array import array
 
+import rare
 from micropython import const
 
 from firmware import hot
@@ -45,14 +46,18 @@ class PowerManager:
             raise ValueError("config = %r: must be a PowerConfig" % (config,))
         self.config = config
         self.image = image or im.Image()
+        par = self.image.par
+        rare.borrow("firmware.parameters").apply(config, par, has)  # first: then its room is free for the rest
+        rare.release()
         self._lock = self.image.lock
-        self._has = has
         self.events = Events(self._lock)
         self._claims = rq.Claims()
         self._charge_params = ChargeParams()
         self._discharge_params = DischargeParams()
         self._charger = Charger(self._charge_params, self.config.capacity_ah())
         self._discharger = Discharger()
+        self._apply_params()
+        rare.release()
         self._fault_rows = debounce_rows()
         self._n_faults = len(self._fault_rows) // 3
         self._fault_state = array("i", self._fault_rows)  # as long: three numbers for each
@@ -71,20 +76,15 @@ class PowerManager:
         self._plan = None  # the Scheduler, loaded when there is something to schedule
         self.plan_lock = _thread.allocate_lock()  # looking at a schedule takes milliseconds: never under the cycle's lock
         self.clock = None  # the application's wall clock, see clock.Clock
-        from firmware import parameters  # it leaves the heap after boot
-
-        par = self.image.par
-        parameters.apply(self.config, par, self._has)
         par[im.EMS_P_CHG] = im.FREE
         par[im.EMS_P_DIS] = im.FREE
         par[im.OP_SOC_MAX] = im.FREE
-        self._apply_params()
 
     def _apply_params(self) -> None:  # rare: params
         """Turn the operation parameters into the cycle's integers."""
         par = self.image.par
-        charge = self._charge_params.values()
-        discharge = self._discharge_params.values()
+        charge = dict(self._charge_params.each())
+        discharge = dict(self._discharge_params.each())
         for slot, value, scale in (
             (im.OP_P_CHG, charge["charge_power_max"], 1000),
             (im.OP_I_CHG, charge["charge_current_max"], 10),

@@ -12,7 +12,7 @@ class Metering:
     def __init__(self, period_ms: int) -> None:
         self.expect(period_ms)
         self._late = Histogram(-12800, 200)
-        self._compute = Histogram(0, 20, 200)
+        self._compute = Histogram(0, 25)
         self.cycles = 0
         self.good = 0
 

@@ -4,26 +4,28 @@ from rows import each
 
 from firmware import image as im
 
-PLACE_ROWS = (  # field, slot, parts of its unit in one of the slot's
+PLACE_ROWS = (  # field, in the order of config.FIELDS; slot; parts of its unit in one of the field's
+    ("grid_connection", im.PAR_GRID_TYPE, 1),
     ("max_charge_power", im.PAR_P_CHG, 1000),
     ("max_discharge_power", im.PAR_P_DIS, 1000),
     ("max_grid_export_power", im.PAR_P_EXPORT, 1000),
-    ("grid_connection", im.PAR_GRID_TYPE, 1),
-    ("allow_grid_charging", im.PAR_GRID_CHG, 1),
-    ("allow_grid_export", im.PAR_EXPORT, 1),
     ("min_soc", im.PAR_SOC_MIN, 100),
     ("max_soc", im.PAR_SOC_MAX, 100),
-    ("soc_taper", im.PAR_SOC_TAPER, 100),
+    ("allow_grid_charging", im.PAR_GRID_CHG, 1),
+    ("allow_grid_export", im.PAR_EXPORT, 1),
     ("inverter_efficiency", im.PAR_EFF, 10),
     ("ramp_up", im.PAR_RAMP_UP, 1000),
     ("ramp_down", im.PAR_RAMP_DOWN, 1000),
+    ("soc_taper", im.PAR_SOC_TAPER, 100),
+    ("soc_bound", im.PAR_SOC_BOUND, 100),
     ("bms_period_ms", im.PAR_STALE_BMS, 3),
     ("pcs_timeout_ms", im.PAR_STALE_PCS, 1),
     ("meter_timeout_ms", im.PAR_STALE_METER, 1),
-    ("soc_bound", im.PAR_SOC_BOUND, 100),
     ("internal_resistance", im.PAR_R_PACK, 1000),
     ("cell_voltage_max", im.PAR_CELL_MAX, 1000),
     ("cell_voltage_min", im.PAR_CELL_MIN, 1000),
+    ("cell_trip_high", im.PAR_CELL_TRIP_HI, 1000),
+    ("cell_trip_low", im.PAR_CELL_TRIP_LO, 1000),
     ("charge_temp_zero_low", im.PAR_T_CHG, 10),
     ("charge_temp_full_low", im.PAR_T_CHG + 1, 10),
     ("charge_temp_full_high", im.PAR_T_CHG + 2, 10),
@@ -32,6 +34,7 @@ PLACE_ROWS = (  # field, slot, parts of its unit in one of the slot's
     ("discharge_temp_full_low", im.PAR_T_DIS + 1, 10),
     ("discharge_temp_full_high", im.PAR_T_DIS + 2, 10),
     ("discharge_temp_zero_high", im.PAR_T_DIS + 3, 10),
+    ("temp_trip_high", im.PAR_T_TRIP_HI, 10),
     ("grid_frequency", im.PAR_HZ_MIN, 940),  # 47 to 52 Hz at 50 Hz: EN 50549-1's operating range, widened
     ("grid_frequency", im.PAR_HZ_MAX, 1040),
     ("grid_voltage", im.PAR_VG_MIN, 8),  # 80 to 120 %
@@ -39,30 +42,29 @@ PLACE_ROWS = (  # field, slot, parts of its unit in one of the slot's
     ("contactor_break_current", im.PAR_BREAK_I, 10),
     ("contactor_wait", im.PAR_BREAK_MS, 1000),
     ("service_power", im.PAR_SERVICE_P, 1000),
-    ("cell_trip_high", im.PAR_CELL_TRIP_HI, 1000),
-    ("cell_trip_low", im.PAR_CELL_TRIP_LO, 1000),
-    ("temp_trip_high", im.PAR_T_TRIP_HI, 10),
-    ("discharge_temp_zero_low", im.PAR_T_TRIP_LO, 10),
 )
 
 
 def apply(config, par, has: int) -> None:
     """Write the cycle's integer parameters (image.PAR_*); `has`: image.HAS_* bits of the site's devices."""
-    power = config.values()
-    for name, slot, scale in each(PLACE_ROWS):
-        par[slot] = _whole(power[name] * scale)
-    cells = power["module_count"] * power["cells_per_module"]
+    places = each(PLACE_ROWS)
+    place = next(places)
+    for name, value in config.each():  # both tables have the same order: no room for all the values at once is needed
+        while place is not None and place[0] == name:
+            par[place[1]] = _whole(value * place[2])
+            place = next(places, None)
+    cells = config.module_count * config.cells_per_module
     most = max(par[im.PAR_P_CHG], par[im.PAR_P_DIS])
     par[im.PAR_HAS] = has
     par[im.PAR_STALE_IO] = 500
     par[im.PAR_FROZEN_MS] = 60000
-    par[im.PAR_SOC_FLOORED] = 1 if power["soc_rounding"] == "down" else 0
+    par[im.PAR_SOC_FLOORED] = 1 if config.soc_rounding == "down" else 0
     par[im.PAR_CELLS] = cells
-    par[im.PAR_V_MAX] = _whole(power["cell_voltage_max"] * cells * 10)
-    par[im.PAR_V_MIN] = _whole(power["cell_voltage_min"] * cells * 10)
-    par[im.PAR_ENERGY] = _whole(power["module_count"] * power["module_energy"] * 1000)
-    capacity_ah = par[im.PAR_ENERGY] / power["system_voltage_nominal"]
-    par[im.PAR_Q_STEP] = _whole(capacity_ah * 3600)  # Ah x 3600 s x 10 x 1000 ms / 10000 steps
+    par[im.PAR_V_MAX] = _whole(config.cell_voltage_max * cells * 10)
+    par[im.PAR_V_MIN] = _whole(config.cell_voltage_min * cells * 10)
+    par[im.PAR_ENERGY] = _whole(config.module_count * config.module_energy * 1000)
+    par[im.PAR_Q_STEP] = _whole(config.capacity_ah() * 3600)  # Ah x 3600 s x 10 x 1000 ms / 10000 steps
+    par[im.PAR_T_TRIP_LO] = par[im.PAR_T_DIS]
     par[im.PAR_OVER_P] = par[im.PAR_FOLLOW_P] = most // 20  # 5 % of rating
     par[im.PAR_FLOW_P] = most // 200  # 0.5 %
 

@@ -26,59 +26,73 @@ def stats(now, par) -> dict:
     in words; grid_power is + import.  available_discharge / _charge are kWh at the AC terminals down to the floor and
     up to the ceiling, at this state of health.
     """
-    soc = now[im.SOC]
-    health = now[im.BMS_SOH] if now[im.BMS_SOH] != im.NO_VALUE else 10000
-    step_kwh = par[im.PAR_ENERGY] / 1000 * health / 100000000  # of 0.01 % SoC
-    floor = max(par[im.PAR_SOC_MIN], 0 if par[im.OP_SOC_MIN] == im.FREE else par[im.OP_SOC_MIN])
+    told: dict = {}
+    _tell_power(told, now)
+    _tell_battery(told, now, par)
+    _tell_site(told, now)
+    return told
+
+
+# In three parts, told one after the other: a function's code lies in one piece, and a full heap has no large ones.
+
+
+def _tell_power(told: dict, now) -> None:
     charge = now[im.REQUEST_P] < 0
     why = NAMES[now[im.WHY_CHG if charge else im.WHY_DIS]]
     limit = now[im.LIMIT_CHG if charge else im.LIMIT_DIS]
     bound = limit < abs(now[im.REQUEST_P]) or limit == 0
     word = "charging" if charge else "discharging"
+    told["mode"] = Mode.name(now[im.MODE])
+    told["power"] = _scaled(now[im.PCS_P], 1000)
+    told["request"] = now[im.REQUEST_P] / 1000
+    told["requested_by"] = rq.SOURCES[now[im.REQUEST_BY]]
+    told["command"] = now[im.CMD_P] / 1000
+    told["limit_discharge"] = now[im.LIMIT_DIS] / 1000
+    told["limit_charge"] = now[im.LIMIT_CHG] / 1000
+    told["why_discharge"] = NAMES[now[im.WHY_DIS]]
+    told["why_charge"] = NAMES[now[im.WHY_CHG]]
+    told["binding"] = why if bound else None
+    told["reason"] = "%s is limited to %.1f kW by %s" % (word, limit / 1000, why) if bound else "not limited"
+
+
+def _tell_battery(told: dict, now, par) -> None:
+    soc = now[im.SOC]
+    health = now[im.BMS_SOH] if now[im.BMS_SOH] != im.NO_VALUE else 10000
+    step_kwh = par[im.PAR_ENERGY] / 1000 * health / 100000000  # of 0.01 % SoC
+    floor = max(par[im.PAR_SOC_MIN], 0 if par[im.OP_SOC_MIN] == im.FREE else par[im.OP_SOC_MIN])
+    told["voltage"] = _scaled(now[im.BMS_V], 10)
+    told["current"] = _scaled(now[im.BMS_I], 10)
+    told["soc"] = _scaled(soc, 100)
+    told["soh"] = _scaled(now[im.BMS_SOH], 100)
+    told["temperature"] = _scaled(now[im.BMS_TEMP], 10)
+    told["balancing"] = now[im.CMD_BALANCE] == 1 or (now[im.BMS_REQUESTS] > 0 and now[im.BMS_REQUESTS] & im.BMS_REQ_BALANCE != 0)
+    told["cell_max"] = _scaled(now[im.CELL_V_MAX], 1000)
+    told["cell_min"] = _scaled(now[im.CELL_V_MIN], 1000)
+    told["available_discharge"] = told["available_charge"] = None
+    if soc != im.NO_VALUE:
+        told["available_discharge"] = max(0, soc - floor) * step_kwh * par[im.PAR_EFF] / 1000
+        told["available_charge"] = max(0, par[im.PAR_SOC_MAX] - soc) * step_kwh * 1000 / par[im.PAR_EFF]
+
+
+def _tell_site(told: dict, now) -> None:
     power = now[im.PCS_P]
     dc_power = now[im.PCS_DC_P]
-    energy_in = now[im.E_IN_WH] + now[im.E_IN_REM] / 3600000
-    energy_out = now[im.E_OUT_WH] + now[im.E_OUT_REM] / 3600000
-    efficiency = None
+    told["efficiency"] = None
     if im.NO_VALUE not in (power, dc_power) and power and dc_power:
-        efficiency = (power * 100 / dc_power) if power > 0 else dc_power * 100 / power
-    return {
-        "mode": Mode.name(now[im.MODE]),
-        "power": _scaled(power, 1000),
-        "request": now[im.REQUEST_P] / 1000,
-        "requested_by": rq.SOURCES[now[im.REQUEST_BY]],
-        "command": now[im.CMD_P] / 1000,
-        "limit_discharge": now[im.LIMIT_DIS] / 1000,
-        "limit_charge": now[im.LIMIT_CHG] / 1000,
-        "why_discharge": NAMES[now[im.WHY_DIS]],
-        "why_charge": NAMES[now[im.WHY_CHG]],
-        "binding": why if bound else None,
-        "reason": "%s is limited to %.1f kW by %s" % (word, limit / 1000, why) if bound else "not limited",
-        "voltage": _scaled(now[im.BMS_V], 10),
-        "current": _scaled(now[im.BMS_I], 10),
-        "soc": _scaled(now[im.SOC], 100),
-        "soh": _scaled(now[im.BMS_SOH], 100),
-        "temperature": _scaled(now[im.BMS_TEMP], 10),
-        "balancing": now[im.CMD_BALANCE] == 1 or (now[im.BMS_REQUESTS] > 0 and now[im.BMS_REQUESTS] & im.BMS_REQ_BALANCE != 0),
-        "cell_max": _scaled(now[im.CELL_V_MAX], 1000),
-        "cell_min": _scaled(now[im.CELL_V_MIN], 1000),
-        "dc_bus_voltage": _scaled(now[im.PCS_DC_V], 10),
-        "grid_frequency": _scaled(now[im.METER_HZ] if now[im.METER_HZ] != im.NO_VALUE else now[im.PCS_HZ], 1000),
-        "grid_voltage": _scaled(now[im.METER_V] if now[im.METER_V] != im.NO_VALUE else now[im.PCS_V], 10),
-        "grid_current": _scaled(now[im.METER_I], 10),
-        "grid_power": _scaled(now[im.METER_P], 1000),
-        "grid_connected": now[im.GRID_OK] == 1,
-        "load_power": _scaled(now[im.LOAD_P], 1000),
-        "pv_power": _scaled(now[im.PV_P], 1000),
-        "energy_in": energy_in / 1000,
-        "energy_out": energy_out / 1000,
-        "energy_in_wh": energy_in,
-        "energy_out_wh": energy_out,
-        "available_discharge": None if soc == im.NO_VALUE else max(0, soc - floor) * step_kwh * par[im.PAR_EFF] / 1000,
-        "available_charge": None if soc == im.NO_VALUE else max(0, par[im.PAR_SOC_MAX] - soc) * step_kwh * 1000 / par[im.PAR_EFF],
-        "efficiency": efficiency,
-        "flow": Flow.name(now[im.FLOW]),
-        "paths": [name for bit, name in PATHS if now[im.FLOW_PATHS] & bit],
-        "faults": _faults(now[im.FAULTS]),
-        "uptime_s": now[im.UPTIME_S],
-    }
+        told["efficiency"] = (power * 100 / dc_power) if power > 0 else dc_power * 100 / power
+    told["energy_in_wh"] = now[im.E_IN_WH] + now[im.E_IN_REM] / 3600000
+    told["energy_out_wh"] = now[im.E_OUT_WH] + now[im.E_OUT_REM] / 3600000
+    told["energy_in"] = told["energy_in_wh"] / 1000
+    told["energy_out"] = told["energy_out_wh"] / 1000
+    told["dc_bus_voltage"] = _scaled(now[im.PCS_DC_V], 10)
+    told["grid_frequency"] = _scaled(now[im.METER_HZ] if now[im.METER_HZ] != im.NO_VALUE else now[im.PCS_HZ], 1000)
+    told["grid_voltage"] = _scaled(now[im.METER_V] if now[im.METER_V] != im.NO_VALUE else now[im.PCS_V], 10)
+    told["grid_current"] = _scaled(now[im.METER_I], 10)
+    told["grid_power"] = _scaled(now[im.METER_P], 1000)
+    told["grid_connected"] = now[im.GRID_OK] == 1
+    told["load_power"] = _scaled(now[im.LOAD_P], 1000)
+    told["pv_power"] = _scaled(now[im.PV_P], 1000)
+    told["flow"] = Flow.name(now[im.FLOW])
+    told["paths"] = [name for bit, name in PATHS if now[im.FLOW_PATHS] & bit]
+    told["faults"] = _faults(now[im.FAULTS])
+    told["uptime_s"] = now[im.UPTIME_S]

@@ -7,7 +7,8 @@ from array import array
 
 from micropython import const
 
-SOURCES = (  # the one priority list, highest first
+# The one priority list, highest first.  A list, as the words of a constant tuple are objects of 32 bytes each, not names.
+SOURCES = [
     "emergency",
     "protection",  # what the battery needs, such as the BMS's force-charge
     "maintenance",
@@ -17,7 +18,7 @@ SOURCES = (  # the one priority list, highest first
     "schedule",
     "optimiser",
     "idle",
-)
+]
 PROTECTION = const(1)
 MAINTENANCE = const(2)
 REMOTE = const(3)

@@ -5,7 +5,6 @@ import gc
 import rare
 from unload import unload
 
-from firmware import buses as bus_kinds
 from firmware import config
 from firmware import image as im
 from firmware.errors import ConfigError
@@ -99,8 +98,10 @@ def check(content: dict) -> Checked:
 
         found.clock = config.check(timeline.CLOCK_OPTIONS, top.get("clock") or {}, "clock", errors)
         found.storage = config.check(timeline.STORAGE_OPTIONS, top.get("storage") or {}, "storage", errors)
+    from firmware import buses  # here: the power's check has needed its room
+
     found.buses = _section(top, "buses", errors)
-    bus_kinds.check(found.buses, errors)
+    buses.check(found.buses, errors)
     devices = _section(top, "devices", errors)
     for name in sorted(devices):
         _check_device(found, name, devices[name])
@@ -167,6 +168,7 @@ def load(path: str) -> Site:
 def build(content: dict, site: Site) -> None:
     """Fill a Site from the file's content; what is wrong goes to site.errors, and then no device is built."""
     found = check(content)
+    content.clear()  # its room is needed; the caller still holds it
     site.errors = found.errors
     site.name = found.name
     site.config = found.power
@@ -179,7 +181,7 @@ def build(content: dict, site: Site) -> None:
     site.clock = found.clock
     site.storage = found.storage
     unload("firmware.checks")
-    site.buses = bus_kinds.build(found.buses, site.errors)
+    site.buses = rare.borrow("firmware.buses").build(found.buses, site.errors)
     unload("firmware.buses")
     for name, kind, module, options in found.devices:
         try:

@@ -5,6 +5,7 @@ beside the module when it is cross-compiled, and gives their class a `__getattr_
 """
 
 import _thread
+import gc
 import sys
 
 from unload import unload
@@ -14,16 +15,35 @@ _held: list = []  # the modules that were loaded for the methods which are in th
 
 
 def borrow(module: str):
-    """A module that is needed for a moment only: fetched if it is not in the heap, let go by the next `release`."""
+    """A module that is needed for a moment only: fetched if it is not in the heap, let go by the next `release`.
+
+    Where there is no room for it, what was fetched before is let go first.
+    """
     with _lock:  # another thread must not see it half fetched
-        found = sys.modules.get(module)
-        if found is None:
-            before = set(sys.modules)
+        try:
+            return _import(module)
+        except MemoryError:
+            _let_go()
+            gc.collect()
+            return _import(module)
+
+
+def _import(module: str):
+    found = sys.modules.get(module)
+    if found is None:
+        before = set(sys.modules)
+        try:
             found = __import__(module, None, None, (module,))
+        finally:  # with what only it imports; of one that failed, half is there
             for loaded in sys.modules:
                 if loaded not in before:
-                    _held.append(loaded)  # with what only it imports
+                    _held.append(loaded)
     return found
+
+
+def _let_go() -> None:
+    while _held:
+        unload(_held.pop())
 
 
 def method(number: int, this, name: str):
@@ -49,9 +69,21 @@ def _of(file: str, this, name: str):
     return lambda *arguments, **named: function(this, *arguments, **named)
 
 
+def text(at: int, length: int) -> str:
+    """A text that the build has moved to flash (tools/texts.py); its place if there is no room or no file for it.
+
+    It never raises: it is asked for while something else is going wrong.
+    """
+    try:
+        with open("lib/texts") as file:
+            file.seek(at)
+            return file.read(length)
+    except (OSError, MemoryError):
+        return "text %d" % at
+
+
 def release() -> None:
     """Let go of all that was fetched; the application calls it now and then.  What is running goes on."""
     if _held and _lock.acquire(False):  # a thread that fetches just now takes its time: next time, then
-        while _held:
-            unload(_held.pop())
+        _let_go()
         _lock.release()

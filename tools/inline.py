@@ -20,6 +20,7 @@ from pathlib import Path
 
 from tools.rare import numbers, take_rare
 from tools.shorten import shorten
+from tools.texts import FILE, HOME, content, take_texts
 
 _CONST = re.compile(r"^([A-Z][A-Z0-9_]*) = const\((-?\d+|-?0x[0-9A-Fa-f]+)\)", re.M)
 _TREES = ("firmware", "lib")
@@ -230,5 +231,8 @@ def for_board(root: Path, relative: Path) -> dict[Path, str]:
     text, rare = take_rare(text, relative, _module(relative), numbers(root, _TREES).get(relative, -1))
     if relative.stem != "__init__":
         text = drop_imports(text, source)
+    if relative != HOME:
+        text = take_texts(text, root, _TREES)
     rare = {path: shorten(text, root) for path, text in rare.items()}
-    return {relative: shorten(text, root), **rows, **names, **rare}
+    texts = {FILE: content(root, _TREES)} if relative == HOME else {}
+    return {relative: shorten(text, root), **rows, **names, **rare, **texts}

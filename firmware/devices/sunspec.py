@@ -124,7 +124,8 @@ class SunSpec:
             await self._identify(self.models[1][0])
 
     def forget(self) -> None:  # rare
-        """Let go of the map of models, which nobody needs once the blocks are placed: 300 bytes."""
+        """Let go of the map of models and of the name, which nobody needs once the blocks are placed: 400 bytes."""
+        self.identity = ""
         self.models = {}
         self.chain = []
 

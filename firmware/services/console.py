@@ -24,7 +24,7 @@ _PIECE = const(112)  # bytes in 10 ms at 115200 baud
 _LINE_MAX = const(1024)
 _WAITING_MAX = const(8192)  # bytes of output that may wait; more is dropped and counted
 _MONITOR_MAX = const(1536)  # bytes that a monitor line may have
-_ROOM = const(1024)  # bytes in one piece, kept for the compiler, which finds none in a full heap
+_ROOM = const(1536)  # bytes in one piece, kept for the compiler, which finds none in a full heap
 _INTERRUPT = const(3)
 _LENT = "monitor limits devices save_site restore_site"  # methods that are names while a line that asks for them runs
 _LINE_END = memoryview(b"\r\n")  # a piece of its own: a monitor line is long, and copying it takes heap
@@ -47,9 +47,6 @@ class Console:
         self._poll = select.poll()
         self._poll.register(sys.stdin, select.POLLIN)
         self.names = {"pm": app.pm, "app": app}
-        for name, value in firmware.__dict__.items():  # dir() would ask the module for every name there is
-            if name[0].isupper() and name != "ON_DEMAND":
-                self.names[name] = value
 
     def monitor(self, ms: int) -> None:  # rare
         """Print the state as one JSON line every ms (100 to 60000); 0 ends it."""
@@ -123,11 +120,19 @@ class Console:
                 self._line.append(code)
 
     def _evaluate(self, line: bytes) -> None:  # rare: line
+        """The line has the room that is kept for it: a full heap has no other large piece."""
+        self._room = None
         lent = ()
         try:
             text = line.decode()
             lent = self._lend(text)
-            code, statement = self._compile(text)
+            gc.collect()
+            statement = False
+            try:
+                code = compile(text, "<console>", "eval")
+            except SyntaxError:
+                code = compile(text, "<console>", "single")
+                statement = True
             if statement:
                 exec(code, self.names)
                 self.write("= None")
@@ -139,25 +144,23 @@ class Console:
             self.write("! %s: %s" % (type(error).__name__, error))
         for name in lent:
             del self.names[name]
-
-    def _compile(self, text: str):  # rare: line
-        """The line's code, and whether it is a statement.  The room is the compiler's alone: what stays would break it up."""
-        self._room = None
-        try:
-            return compile(text, "<console>", "eval"), False
-        except SyntaxError:
-            return compile(text, "<console>", "single"), True
-        finally:
-            gc.collect()
-            self._keep_room()
+        code = lent = None
+        rare.release()
+        gc.collect()
+        self._keep_room()
 
     def _lend(self, text: str) -> list:  # rare: line
-        """Puts among the names what a line names and the heap has not: rare methods and public classes."""
+        """Puts among the names what a line names: rare methods, and the firmware's public names."""
         lent = []
-        for where in firmware.ON_DEMAND.split(", ") + _LENT.split(" "):
+        public = [name for name in firmware.__dict__ if "A" <= name[0] <= "Z"]
+        for where in public + firmware.ON_DEMAND.split(", ") + _LENT.split(" "):
             module, _, name = where.rpartition(" ")
             if name in text and name not in self.names:
-                self.names[name] = getattr(rare.borrow("firmware." + module) if module else self, name)
+                if module:
+                    found = getattr(rare.borrow("firmware." + module), name)
+                else:
+                    found = firmware.__dict__[name] if name in public else getattr(self, name)
+                self.names[name] = found
                 lent.append(name)
         return lent
 

@@ -42,32 +42,45 @@ rare.release()
 
 def state(app):
     """Key and value of all that the line says, "t" first.  The caller does not await in between: it is one instant."""
-    pm = app.pm
-    now = pm.image.now
+    yield from _measured(app.pm.image.now)
+    yield from _counted(app)
+
+
+def _measured(now):
     yield "t", now[im.UPTIME_S] + now[im.UPTIME_MS] / 1000
-    yield "mode", _MODES.split(" ")[now[im.MODE]]
+    yield "mode", _word(_MODES, now[im.MODE])
     for i, key in enumerate(_KEYS.split(" ")):
         yield key[:-1], _scaled(now[_SLOTS[i]], 10 ** int(key[-1]))
     yield "by", rq.SOURCES[now[im.REQUEST_BY]]
-    limits = _LIMITS.split(" ")
-    yield "why_dis", limits[now[im.WHY_DIS]]
-    yield "why_chg", limits[now[im.WHY_CHG]]
+    yield "why_dis", _word(_LIMITS, now[im.WHY_DIS])
+    yield "why_chg", _word(_LIMITS, now[im.WHY_CHG])
     yield "hz", _scaled(now[im.METER_HZ] if now[im.METER_HZ] != im.NO_VALUE else now[im.PCS_HZ], 1000)
-    yield "flow", _FLOWS.split(" ")[now[im.FLOW]]
+    yield "flow", _word(_FLOWS, now[im.FLOW])
     faults = now[im.FAULTS]
     yield "faults", rare.borrow("firmware.faults").names(faults) if faults else []
     yield "e_in", now[im.E_IN_WH] + now[im.E_IN_REM] / 3600000
     yield "e_out", now[im.E_OUT_WH] + now[im.E_OUT_REM] / 3600000
+    yield "commands", now[im.COMMANDS]
+    yield "violation_w", now[im.WORST_P]
+
+
+def _counted(app):
     timing = app.metering.report()
     for key in timing:
         yield key, timing[key]
-    yield "commands", now[im.COMMANDS]
-    yield "violation_w", now[im.WORST_P]
-    yield "lock_wait_us", pm.lock_wait_us
-    names = _EVENTS.split(" ")
-    yield "events", {names[i]: n for i, n in enumerate(pm.events.counts) if n}
+    yield "lock_wait_us", app.pm.lock_wait_us
+    yield "events", {_word(_EVENTS, i): n for i, n in enumerate(app.pm.events.counts) if n}
     yield "heap_used", gc.mem_alloc()
     yield "heap_free", gc.mem_free()
+
+
+def _word(text: str, number: int) -> str:
+    """One word of a text; split(), which makes an object of each of them, wants heap for all."""
+    start = 0
+    for _ in range(number):
+        start = text.find(" ", start) + 1
+    end = text.find(" ", start)
+    return text[start:] if end < 0 else text[start:end]
 
 
 def _scaled(value: int, divisor: int):

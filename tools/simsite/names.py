@@ -11,14 +11,14 @@ _CHARGE_LIMIT = 16  # added to a limit's number when it binds charging
 
 @cache
 def _table(module: str, variable: str) -> tuple[str, ...]:
-    """The texts of a tuple ("TABLE", or "Class.tuple"): its items, or the first member of each item."""
+    """The texts of a tuple or list ("TABLE", or "Class.tuple"): its items, or the first member of each item."""
     tree: ast.AST = ast.parse((FIRMWARE / f"{module}.py").read_text())
     owner, _, variable = variable.rpartition(".")
     if owner:
         tree = next(n for n in ast.walk(tree) if isinstance(n, ast.ClassDef) and n.name == owner)
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == variable for t in node.targets):
-            assert isinstance(node.value, ast.Tuple)
+            assert isinstance(node.value, ast.Tuple | ast.List)
             first = [item.elts[0] if isinstance(item, ast.Tuple) else item for item in node.value.elts]
             return tuple(str(item.value) for item in first if isinstance(item, ast.Constant))
     raise LookupError(f"firmware/{module}.py has no {variable}")

@@ -9,6 +9,11 @@ import simlink
 _CLASSES = " Pin UART CAN WDT RTC SPI I2C SoftSPI SoftI2C "  # one text: a dict would cost more
 
 
+def reset_cause() -> int:
+    """Why the chip started: one of the *_RESET constants (machine.reset() counts as HARD_RESET on an ESP32)."""
+    return simlink.cause
+
+
 def __getattr__(name: str) -> object:
     if _CLASSES.find(" %s " % name) < 0:
         return simlink.fetch("sim_chip", name)

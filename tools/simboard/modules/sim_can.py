@@ -73,7 +73,7 @@ class CAN:
         self._line = bytearray(32)
         self._tx = bytearray(32)
         self._queue = bytearray(_QUEUE * _RECORD)
-        self._lists = []  # of every list ever filled: itself, and its buffer cut to each length
+        self._lists = []  # of every list ever filled: itself, and its buffer cut to each length it has had
         self._counters = [0] * 8
         self._handler = None
         self._irq = None
@@ -315,7 +315,7 @@ class CAN:
         queue = self._queue
         at = self._head * _RECORD
         size = queue[at + 6]
-        view = views[size + 1]
+        view = views[size + 1] or self._cut(views, size)
         for i in range(size):
             view[i] = queue[at + 7 + i]
         arg[0] = queue[at] | queue[at + 1] << 8 | queue[at + 2] << 16 | queue[at + 3] << 24
@@ -327,13 +327,16 @@ class CAN:
         return arg
 
     def _know(self, arg) -> list:  # rare
-        """The list that recv fills, and its buffer cut to each length; a list of the caller's is remembered."""
-        views = [arg or [0, memoryview(bytearray(8)), 0, 0]]
-        for size in range(9):
-            views.append(views[0][1][:size])
+        """The list that recv fills, and room for its buffer cut to each length; a list of the caller's is remembered."""
+        views = [arg or [0, memoryview(bytearray(8)), 0, 0]] + [None] * 8
+        views.append(views[0][1])
         if arg is not None:
             self._lists.append(views)
         return views
+
+    def _cut(self, views: list, size: int):  # rare
+        views[size + 1] = views[9][:size]
+        return views[size + 1]
 
     def irq(self, handler=None, trigger: int = 0, hard: bool = False):  # rare
         """Sets handler(can); called from poll(), not at any moment."""

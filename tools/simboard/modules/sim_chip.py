@@ -24,11 +24,6 @@ def unique_id() -> bytes:
     return simlink.unique_id
 
 
-def reset_cause() -> int:
-    """Why the chip started: one of the *_RESET constants (machine.reset() counts as HARD_RESET on an ESP32)."""
-    return simlink.cause
-
-
 def _end(kind: int) -> None:
     simlink.send_data(0x52, kind, b"")
     import time
