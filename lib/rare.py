@@ -75,10 +75,10 @@ def text(at: int, length: int) -> str:
     It never raises: it is asked for while something else is going wrong.
     """
     try:
-        with open("lib/texts") as file:
+        with open("lib/texts", "rb") as file:
             file.seek(at)
-            return file.read(length)
-    except (OSError, MemoryError):
+            return file.read(length).decode()
+    except (OSError, ValueError, MemoryError):
         return "text %d" % at
 
 

@@ -1,10 +1,11 @@
 """PowerConfig: what is allowed, every error at once by name, value and range, and that each field reaches the cycle."""
 
-from firmware import PowerConfig
+from firmware import ChargeParams, DischargeParams, PowerConfig
 from firmware import image as im
 from firmware.config import FIELDS
 from firmware.errors import ConfigError, PowerError
 from firmware.flows import Grid
+from firmware.parameters import PLACE_ROWS
 from host_tests.both.plant import Plant, refusal
 
 REFERENCE = (  # the fields of the reference firmware
@@ -29,6 +30,24 @@ def test_the_default_is_the_default_site():
     assert (config.max_charge_power, config.max_discharge_power, config.max_grid_export_power) == (100.0, 100.0, 100.0)
     assert (config.min_soc, config.max_soc, config.inverter_efficiency, config.auto_restart) == (20.0, 90.0, 95.0, True)
     assert (config.cycle_ms, config.cells_per_module, int(config.capacity_ah())) == (50, 15, 333)
+
+
+def test_the_defaults_of_every_set_fit_together():
+    for kind in (PowerConfig, ChargeParams, DischargeParams):
+        kind(**dict(kind().each()))
+
+
+def test_what_is_as_usual_is_not_kept_and_reads_the_same():
+    config = PowerConfig(max_soc=90, min_soc=25)
+    assert config.__dict__ == {"min_soc": 25.0}
+    assert (config.max_soc, config.min_soc, dict(config.each())["min_soc"]) == (90.0, 25.0, 25.0)
+    assert not hasattr(config, "max_sock")
+
+
+def test_every_place_of_a_parameter_comes_in_the_order_of_the_fields():
+    order = [row[0] for row in FIELDS]
+    places = [order.index(row[0]) for row in PLACE_ROWS]
+    assert places == sorted(places)
 
 
 def test_every_field_of_the_reference_is_there():

@@ -18,7 +18,7 @@ LINES = (  # what a person types in a visit, and a word of the answer
     ("pm.claim('remote', 5, 20, 'x')", "= None"),
     ("pm.claims()[0]['owner']", "= 'x'"),
     ("pm.curtail(50, 50, 10)", "= None"),
-    ("pm.set_constant_power(999)", "! "),
+    ("pm.set_constant_power(999)", "! PowerError: kw = 999: allowed are -100.0 to 100.0 kW"),
     ("pm.stop_operation()", "= None"),
     ("Mode.name(Mode.IDLE)", "= 'IDLE'"),
     ("pm.faults()", "= ["),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from firmware.event_codes import Event
-from tools import inline, rare, shorten, stage
+from tools import inline, rare, shorten, stage, texts
 
 ROOT = stage.ROOT
 SOURCES = [path for path in stage.device_files() if path.suffix == ".py" and path.name not in stage.ENTRY_FILES]
@@ -102,6 +102,70 @@ def test_what_a_rare_method_uses_of_its_module_is_borrowed_annotated_or_not() ->
     source = "known: list = []\nlimit = 3\n\n\nclass Thing:\n    def tell(self):  # rare\n        return known, limit\n"
     _, files = rare.take_rare(source, Path("lib/thing.py"), "thing", 7)
     assert files[Path("lib/r7r.py")].startswith("from thing import known, limit\n")
+
+
+REASONS = '''"""A module."""
+
+
+class Thing:
+    """Says µ, for bytes and letters to differ."""
+
+    def check(self, at):
+        name = "a name that is used"
+        if at < 0:
+            raise ValueError("at = %d: allowed are 0 and more" % at)
+        if at > 9:
+            self.last_error = "more than nine µ"
+            raise ValueError("short")
+        return name
+'''
+
+
+@pytest.fixture
+def thing(tmp_path: Path) -> Path:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "thing.py").write_text(REASONS)
+    return tmp_path
+
+
+def test_the_texts_of_errors_are_fetched_from_flash_and_others_stay(thing: Path) -> None:
+    made = texts.take_texts(REASONS, thing, ("lib",))
+    content = texts.content(thing, ("lib",)).encode()
+    asked = {(int(at), int(size)) for at, size in re.findall(r"_txt\((\d+), (\d+)\)", made)}
+    assert {content[at : at + size].decode() for at, size in asked} == {"at = %d: allowed are 0 and more", "more than nine µ"}
+    assert '"a name that is used"' in made and '"short"' in made
+    assert [line for line in made.splitlines() if "def check" in line] == ["    def check(self, at):"]
+
+
+def test_every_text_that_is_fetched_is_what_stood_in_the_source(tmp_path: Path) -> None:
+    stage.stage(ROOT, tmp_path, "x86")
+    content = (tmp_path / "lib" / "texts").read_bytes()
+    places = texts.places(ROOT, shorten.TREES)
+    assert len(places) > 50
+    for text, at in places.items():
+        assert content[at : at + len(text.encode())].decode() == text
+
+
+def test_no_name_that_the_build_adds_is_one_of_the_sources() -> None:
+    used = {name for path in SOURCES for name in re.findall(r"\b_[a-z]\w*", (ROOT / path).read_text())}
+    assert not used & {"_fetch", "_txt"}
+
+
+def test_a_table_goes_to_flash_with_its_constants_and_sums_as_numbers(tmp_path: Path) -> None:
+    (tmp_path / "lib").mkdir()
+    source = 'FIRST = const(4)\nTABLE = (\n    ("a", FIRST, -1),\n    ("b", 2 + 1, 0.5),\n)\n'
+    (tmp_path / "lib" / "thing.py").write_text(source)
+    made, files = inline.take_rows(source, Path("lib/thing.py"), tmp_path)
+    assert list(files.values()) == ['["a", 4, -1]\n["b", 3, 0.5]\n']
+    assert made.splitlines()[1] == f'TABLE = "{next(iter(files)).as_posix()}"'
+
+
+def test_a_row_of_what_is_not_a_constant_is_refused_by_name_and_line(tmp_path: Path) -> None:
+    (tmp_path / "lib").mkdir()
+    source = 'TABLE = (\n    ("a", elsewhere),\n)\n'
+    (tmp_path / "lib" / "thing.py").write_text(source)
+    with pytest.raises(ValueError, match=r"line 2: .*not elsewhere"):
+        inline.take_rows(source, Path("lib/thing.py"), tmp_path)
 
 
 def test_a_property_cannot_be_rare() -> None:

@@ -315,7 +315,9 @@ class CAN:
         queue = self._queue
         at = self._head * _RECORD
         size = queue[at + 6]
-        view = views[size + 1] or self._cut(views, size)
+        view = views[size + 1]
+        if view is None:
+            view = self._cut(views, size)
         for i in range(size):
             view[i] = queue[at + 7 + i]
         arg[0] = queue[at] | queue[at + 1] << 8 | queue[at + 2] << 16 | queue[at + 3] << 24
