@@ -9,7 +9,7 @@ def each(table):
         with open(table) as file:
             for line in file:
                 yield json.loads(line)
-    elif table and isinstance(table[0], tuple) and isinstance(table[0][0], str):
+    elif table and isinstance(table[0][0], str) and not isinstance(table[0], str):
         for row in table:
             yield row
     else:
