@@ -24,6 +24,7 @@ from firmware.events import Events
 from firmware.faults import SEVERITIES, debounce_rows, names, rows
 from firmware.flows import Grid
 from firmware.modes import Mode, refusal
+from firmware.reports import named as _named
 from firmware.reports import stats as _stats
 from firmware.supervisor import Supervisor
 
@@ -443,7 +444,8 @@ class PowerManager:
     def stats(self) -> dict:  # rare: stats
         """Everything at one instant; keys and units in reports.stats."""
         with self._lock:
-            return _stats(self.image.now, self.image.par)
+            told = _stats(self.image.now, self.image.par)
+        return _named(told)
 
     def faults(self) -> "list[dict]":  # rare: events
         """Every fault that is active or has ever been raised since boot: name, severity, active, times raised."""

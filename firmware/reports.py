@@ -4,24 +4,16 @@ import rare
 
 from firmware import image as im
 from firmware import requests as rq
-from firmware.flows import PATHS, Flow
-from firmware.limits import NAMES
-from firmware.modes import Mode
 
 
 def _scaled(value: int, divisor: int):
     return None if value == im.NO_VALUE else value / divisor
 
 
-def _faults(bits: int) -> "list[str]":
-    if not bits:
-        return []
-    return rare.borrow("firmware.faults").names(bits)
-
-
 def stats(now, par) -> dict:
-    """power, request, command, limits in kW (+ discharge); voltage V; current A (+ discharge); soc, soh %; energy kWh AC.
+    """Everything at one instant, with codes and bits where `named` puts names: this is done under the manager's lock.
 
+    power, request, command, limits in kW (+ discharge); voltage V; current A (+ discharge); soc, soh %; energy kWh AC.
     None is "not measured".  `binding` names the limit that bounds the direction of the request and `reason` says it
     in words; grid_power is + import.  available_discharge / _charge are kWh at the AC terminals down to the floor and
     up to the ceiling, at this state of health.
@@ -37,22 +29,15 @@ def stats(now, par) -> dict:
 
 
 def _tell_power(told: dict, now) -> None:
-    charge = now[im.REQUEST_P] < 0
-    why = NAMES[now[im.WHY_CHG if charge else im.WHY_DIS]]
-    limit = now[im.LIMIT_CHG if charge else im.LIMIT_DIS]
-    bound = limit < abs(now[im.REQUEST_P]) or limit == 0
-    word = "charging" if charge else "discharging"
-    told["mode"] = Mode.name(now[im.MODE])
+    told["mode"] = now[im.MODE]
     told["power"] = _scaled(now[im.PCS_P], 1000)
     told["request"] = now[im.REQUEST_P] / 1000
     told["requested_by"] = rq.SOURCES[now[im.REQUEST_BY]]
     told["command"] = now[im.CMD_P] / 1000
     told["limit_discharge"] = now[im.LIMIT_DIS] / 1000
     told["limit_charge"] = now[im.LIMIT_CHG] / 1000
-    told["why_discharge"] = NAMES[now[im.WHY_DIS]]
-    told["why_charge"] = NAMES[now[im.WHY_CHG]]
-    told["binding"] = why if bound else None
-    told["reason"] = "%s is limited to %.1f kW by %s" % (word, limit / 1000, why) if bound else "not limited"
+    told["why_discharge"] = now[im.WHY_DIS]
+    told["why_charge"] = now[im.WHY_CHG]
 
 
 def _tell_battery(told: dict, now, par) -> None:
@@ -92,7 +77,31 @@ def _tell_site(told: dict, now) -> None:
     told["grid_connected"] = now[im.GRID_OK] == 1
     told["load_power"] = _scaled(now[im.LOAD_P], 1000)
     told["pv_power"] = _scaled(now[im.PV_P], 1000)
-    told["flow"] = Flow.name(now[im.FLOW])
-    told["paths"] = [name for bit, name in PATHS if now[im.FLOW_PATHS] & bit]
-    told["faults"] = _faults(now[im.FAULTS])
+    told["flow"] = now[im.FLOW]
+    told["paths"] = now[im.FLOW_PATHS]
+    told["faults"] = now[im.FAULTS]
     told["uptime_s"] = now[im.UPTIME_S]
+
+
+def named(told: dict) -> dict:
+    """What `stats` says, with names for the codes; each list of names is fetched and let go before the next."""
+    told["mode"] = rare.borrow("firmware.modes").Mode.name(told["mode"])
+    rare.release()
+    flows = rare.borrow("firmware.flows")
+    told["flow"] = flows.Flow.name(told["flow"])
+    told["paths"] = [name for bit, name in flows.PATHS if told["paths"] & bit]
+    flows = None
+    rare.release()
+    told["faults"] = rare.borrow("firmware.faults").names(told["faults"]) if told["faults"] else []
+    rare.release()
+    for key in ("why_discharge", "why_charge"):
+        told[key] = rare.borrow("firmware.limits").NAMES[told[key]]
+    charge = told["request"] < 0
+    limit = told["limit_charge" if charge else "limit_discharge"]
+    bound = limit < abs(told["request"]) or limit == 0
+    told["binding"] = told["why_charge" if charge else "why_discharge"] if bound else None
+    told["reason"] = "not limited"
+    if bound:
+        word = "charging" if charge else "discharging"
+        told["reason"] = "%s is limited to %.1f kW by %s" % (word, limit, told["binding"])
+    return told

@@ -24,7 +24,7 @@ _PIECE = const(112)  # bytes in 10 ms at 115200 baud
 _LINE_MAX = const(1024)
 _WAITING_MAX = const(8192)  # bytes of output that may wait; more is dropped and counted
 _MONITOR_MAX = const(1536)  # bytes that a monitor line may have
-_ROOM = const(1536)  # bytes in one piece, kept for the compiler, which finds none in a full heap
+_ROOM = const(2560)  # bytes in one piece, kept for the line that is asked next: a full heap has no large one
 _INTERRUPT = const(3)
 _LENT = "monitor limits devices save_site restore_site"  # methods that are names while a line that asks for them runs
 _LINE_END = memoryview(b"\r\n")  # a piece of its own: a monitor line is long, and copying it takes heap
@@ -137,7 +137,7 @@ class Console:
                 exec(code, self.names)
                 self.write("= None")
             else:
-                self.write("= %r" % (eval(code, self.names),))
+                self._answer(eval(code, self.names))
             if statement or "lambda" in text:
                 lent = ()  # what the line has made may use them later
         except Exception as error:
@@ -148,6 +148,36 @@ class Console:
         rare.release()
         gc.collect()
         self._keep_room()
+
+    def _answer(self, value) -> None:  # rare: line
+        """A value as repr shows it, in pieces: the text of all that stats() says is more than a full heap has in one place."""
+
+        def told(value):
+            if type(value) in (dict, list) and value:
+                ends = "{}" if type(value) is dict else "[]"
+                before = ends[0]
+                for item in value:
+                    yield before
+                    before = ", "
+                    if type(value) is dict:
+                        yield "%r: " % (item,)
+                        item = value[item]
+                    yield from told(item)
+                yield ends[1]
+            else:
+                yield repr(value)
+
+        text = "= "
+        try:
+            for part in told(value):
+                text += part
+                if len(text) > _PIECE:
+                    self._piece(text)
+                    text = ""
+            self._piece(text)
+        finally:  # also of what breaks off: the error is a line of its own
+            self._waiting += 2
+            self._out.append(_LINE_END)
 
     def _lend(self, text: str) -> list:  # rare: line
         """Puts among the names what a line names: rare methods, and the firmware's public names."""

@@ -65,6 +65,29 @@ def test_the_firmware_runs_in_96_kilobytes_of_heap_on_a_32_bit_board(mp32: Inter
     assert 0 < verdict["heap_used"] + verdict["heap_free"] <= 96 * 1024
 
 
+@pytest.mark.mp32
+def test_trouble_on_every_wire_finds_room_in_96_kilobytes(mp32: Interpreter, tmp_path: Path) -> None:
+    file = tmp_path / "trouble.json"
+    file.write_text(json.dumps({
+        "seconds": 26,
+        "steps": [
+            {"at": 1, "do": "pm.start()"},
+            {"at": 3, "do": "pm.set_constant_power(-20.0, 0)"},
+            {"at": 5, "inject": "bad_crc", "for": 3},
+            {"at": 10, "inject": "pcs_silent", "for": 3},
+            {"at": 11, "inject": "meter_silent", "for": 3},
+            {"at": 12, "do": "pm.stats()"},
+            {"at": 14, "do": "pm.faults()"},
+            {"at": 16, "do": "devices()"},
+        ],
+    }))
+    done = run("--scenario", str(file), "--headless", "--json", "--heap", "96K", "--micropython", "32")
+    assert done.returncode == 0, done.stdout + done.stderr
+    verdict = json.loads(done.stdout.splitlines()[-1])
+    assert verdict["worst_violation_w"] == 0 and verdict["problems"] == []
+    assert verdict["events"]["COMMS_LOST"] >= 1 and verdict["events"]["COMMS_RESTORED"] >= 1
+
+
 def test_silenced_bms_stops_the_power_in_three_periods_and_comes_back(tmp_path: Path) -> None:
     file = tmp_path / "silent.json"
     file.write_text(json.dumps({
