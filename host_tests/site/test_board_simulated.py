@@ -250,6 +250,7 @@ def test_wifi_station_joins_and_refuses_a_wrong_password(mp64: Interpreter, tree
         await ask(board, "w.connect('plant', 'secret')")
         await asyncio.sleep(0.1)
         assert await ask(board, "w.isconnected(), w.ifconfig()[0]") == "= (True, '127.0.0.1')"
+        assert await ask(board, "network.WLAN(network.STA_IF).isconnected()") == "= True", "there is one station"
 
     drive(board_of(mp64, tree(main=main), tmp_path, env=env), story)
 
