@@ -4,10 +4,10 @@ The method shapes limits, it does not fight them: current and voltage of the par
 constant-voltage phase is the pack-voltage row holding the voltage, and every other limit still intersects.
 """
 
+import rare
 from micropython import const
 
 from firmware import image as im
-from firmware.charge_methods import ChargeMethod
 from firmware.config import Checked
 
 DONE_BAND = const(5)  # 0.01 %: the taper approaches the target for ever, this near is there
@@ -39,18 +39,8 @@ class ChargeParams(Checked):
         ("stages", "any", (), 0, 0, "up to 8 pairs (SoC % up to which, A), SoC rising"),
     )
 
-    def _check_together(self, errors: list) -> None:  # rare
-        before = 0.0
-        stages = self.stages
-        if len(stages) > 8:
-            errors.append("charge.stages: %d stages: allowed are 0 to 8" % len(stages))
-        for stage in stages:
-            if len(stage) != 2 or not before < stage[0] <= 100 or not 0 < stage[1] <= 1000:
-                errors.append("charge.stages: %r: must be (SoC above %s, at most 100 %%; 0 to 1000 A)" % (stage, before))
-                return
-            before = stage[0]
-        if self.method == ChargeMethod.MULTI_STAGE and not stages:
-            errors.append("charge.stages: is empty: MULTI_STAGE needs 1 to 8 pairs (SoC %, A)")
+    def _check_together(self, errors: list) -> None:
+        rare.borrow("firmware.checks").stages(self, errors)
 
 
 class Charger:

@@ -3,6 +3,7 @@
 from rows import each
 
 from firmware import config
+from firmware.charge_methods import ChargeMethod
 from firmware.errors import ConfigError, PowerError, in_range
 
 
@@ -126,3 +127,18 @@ def together(config, errors: list) -> None:
         errors.append("power.cycle_ms = %d: allowed are 20 to 1000 ms in steps of 10" % config.cycle_ms)
     if power["max_soc"] - power["min_soc"] < 2 * config.soc_taper:
         errors.append("power.soc_taper = %s: must fit twice between min_soc and max_soc" % config.soc_taper)
+
+
+def stages(params, errors: list) -> None:
+    """ChargeParams' rules for its stages."""
+    before = 0.0
+    given = params.stages
+    if len(given) > 8:
+        errors.append("charge.stages: %d stages: allowed are 0 to 8" % len(given))
+    for stage in given:
+        if len(stage) != 2 or not before < stage[0] <= 100 or not 0 < stage[1] <= 1000:
+            errors.append("charge.stages: %r: must be (SoC above %s, at most 100 %%; 0 to 1000 A)" % (stage, before))
+            return
+        before = stage[0]
+    if params.method == ChargeMethod.MULTI_STAGE and not given:
+        errors.append("charge.stages: is empty: MULTI_STAGE needs 1 to 8 pairs (SoC %, A)")

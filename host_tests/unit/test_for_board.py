@@ -168,6 +168,25 @@ def test_a_row_of_what_is_not_a_constant_is_refused_by_name_and_line(tmp_path: P
         inline.take_rows(source, Path("lib/thing.py"), tmp_path)
 
 
+def test_no_rare_method_hides_behind_what_its_class_inherits() -> None:
+    """A base's method of that name would be found instead of it, and the class's own way to fetch would hide the base's."""
+    classes: dict[str, tuple[list[str], set[str], set[str]]] = {}
+    for path in SOURCES:
+        lines = (ROOT / path).read_text().splitlines(keepends=True)
+        for node in ast.walk(ast.parse("".join(lines))):
+            if isinstance(node, ast.ClassDef):
+                methods = {m.name: m for m in node.body if isinstance(m, rare.Method)}
+                heads = {name: "".join(lines[m.lineno - 1 : m.body[0].lineno - 1]) for name, m in methods.items()}
+                marked = {name for name, head in heads.items() if "# rare" in head}
+                bases = [ast.unparse(base).rpartition(".")[2] for base in node.bases]
+                classes[f"{path}:{node.name}"] = (bases, set(methods), marked - {"__init__"})
+    assert any(marked for _, _, marked in classes.values())
+    for where, (bases, _, marked) in classes.items():
+        for base, (_, methods, below) in classes.items():
+            if marked and base.rpartition(":")[2] in bases:  # of two classes with one name, either may be meant
+                assert not methods & marked and not below and "__getattr__" not in methods, f"{where} inherits from {base}"
+
+
 def test_a_property_cannot_be_rare() -> None:
     source = "class Thing:\n    @property\n    def at(self):  # rare\n        return 1\n"
     with pytest.raises(ValueError, match="at is a property"):
