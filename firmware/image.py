@@ -125,7 +125,7 @@ LIMIT_ROWS_DIS = const(120)  # W        one slot per row of the limit list, disc
 LIMIT_ROWS_CHG = const(136)  # W        one slot per row of the limit list, charge (16 slots)
 N_SLOTS = const(152)  #       count     length of Image.now
 
-# ---- parameters of the cycle, in Image.par; config.py fills them from the site's configuration ----------
+# ---- parameters of the cycle, in Image.par; parameters.py fills them from the site's configuration ----------
 PAR_P_CHG = const(0)  #       W         configured charge power
 PAR_P_DIS = const(1)  #       W         configured discharge power
 PAR_P_EXPORT = const(2)  #    W         configured export at the point of connection
@@ -221,7 +221,7 @@ class Image:
     """The arrays and the lock that guards them.
 
     `inp`: inputs as devices last wrote them; `now`: this cycle's frozen inputs and results; `par`: the
-    parameters of the cycle as integers (config.py fills it).  A device that writes several slots of one
+    parameters of the cycle as integers (parameters.py fills it).  A device that writes several slots of one
     group from a thread other than the main loop holds `lock`; on the main loop no await between the
     writes is enough.
     """

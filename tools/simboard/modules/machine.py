@@ -1,6 +1,6 @@
 """`machine` for the simulated board: what an ESP32 offers, with the wires leading to the host.
 
-Each class lives in a file of its own and stays from its first use on; everything else is in sim_chip.py and is
+Each class lives in a file of its own and stays from its first use on; all else but the reset cause is in sim_chip.py and is
 fetched for the moment it is asked for.  A chip has all this in flash, so it must cost the firmware's heap next to nothing.
 """
 
