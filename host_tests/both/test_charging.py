@@ -1,7 +1,8 @@
 """Charging: each method's current, where it ends and with which event, balancing, what the BMS asks for."""
 
 from firmware import image as im
-from firmware.charging import ChargeMethod, ChargeParams
+from firmware.charge_methods import ChargeMethod
+from firmware.charging import ChargeParams
 from firmware.errors import ConfigError, PowerError
 from firmware.modes import Mode
 from host_tests.both.plant import Plant, photo, refusal
