@@ -3,12 +3,9 @@
 The clock (tools/simboard/chip) counts instructions, and sees a number of its own being loaded into a register.  That is
 all that these functions do, so they cost the chip next to nothing, and nothing happens on an interpreter without it.
 
-    off()           # what follows is the host's work, until on()
-    try:
-        self._file.readinto(buf)
-        pad_us(97)  # on the chip all of it takes this long
-    finally:
-        on()
+    off()  # what follows is the host's work
+    self._file.readinto(buf)
+    on_after_us(97)  # on the chip all of it took this long
 """
 
 import time
@@ -44,44 +41,51 @@ def pad_us(us: int):
 
 
 @micropython.viper
-def _low_bits(record, word: int) -> int:
-    return ptr32(record)[word] & 0x3FFFFFFF
+def on_after_us(us: int):
+    """pad_us() and on() in one call: what was uncounted has taken the chip that long."""
+    while us:
+        if us & 1:
+            _ = 0x2C5EA504
+        else:
+            _ = 0x2C5EA503
+        us >>= 1
+    _ = 0x2C5EA505
+    _ = 0x2C5EA502
 
 
-def _look() -> None:
-    off()
-    _records.readinto(_record)
-    on()
-
-
+@micropython.viper
 def count() -> int:
     """Instructions that this thread has spent as the chip, modulo 2^30 as ticks are (time.ticks_diff); 0 without the clock.
 
     Allocates nothing.
     """
-    if not paced:
-        return 0
-    _look()
-    return _low_bits(_record, 0)
+    _ = 0x2C5EA501
+    _look(_record)
+    _ = 0x2C5EA502
+    return ptr32(_record)[0] & 0x3FFFFFFF
 
 
+@micropython.viper
 def chip_us() -> int:
     """The time as the chip has it: ticks_us() without the moments when the host was late.  Modulo 2^30; allocates nothing.
 
     Without the clock it is ticks_us().
     """
     if not paced:
-        return time.ticks_us()
-    _look()
-    return _low_bits(_record, 2)
+        return int(time.ticks_us())
+    _ = 0x2C5EA501
+    _look(_record)
+    _ = 0x2C5EA502
+    return ptr32(_record)[2] & 0x3FFFFFFF
 
 
 _record = bytearray(24)  # instructions and microseconds of the chip, and the clock's mark
+_look = len  # brings the record up to date
 paced = False  # this interpreter runs at a chip's speed
 try:
-    _records = open(_RECORDS_FD, "rb")
-    paced = _records.readinto(_record) == 24 and _record[16:] == _MAGIC
+    _file = open(_RECORDS_FD, "rb")
+    if _file.readinto(_record) == 24 and _record[16:] == _MAGIC:
+        paced = True
+        _look = _file.readinto
 except OSError:
     pass
-if not paced:
-    _records = None
