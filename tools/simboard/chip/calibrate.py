@@ -10,11 +10,12 @@ from tools.simboard.chip.start import command
 
 WORKLOAD = Path(__file__).parents[2] / "onboard" / "chip_times.py"
 MODULES = Path(__file__).parents[1] / "modules"
+HEAP_BYTES = 112000  # an ESP32's, on which the collection's figure was measured
 TOLERANCE = 0.10
 TRIES = 3  # a host that is busy for a moment
 
-# Instructions of one turn of each, as this interpreter has them; an emulated ESP32 spends 3.9, 11.7 and 9.6 us on them.
-EXPECTED = {"loop_turn": 307, "call_3_arguments": 1400, "viper_call": 1054}
+# Instructions of one turn of each, as this interpreter has them.
+EXPECTED = {"loop_turn": 306, "call_3_arguments": 1400, "viper_call": 1054, "collection": 892_000}
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Measured:
 
 def measure(chip: str | Profile) -> dict[str, Measured]:
     """Runs the workload once.  Raises ChipError where it does not run."""
-    done = subprocess.run([*command(chip), str(WORKLOAD), str(MODULES)], capture_output=True, text=True, timeout=120)
+    whole = [*command(chip), "-X", f"heapsize={HEAP_BYTES}", str(WORKLOAD), str(MODULES)]
+    done = subprocess.run(whole, capture_output=True, text=True, timeout=120)
     lines = [line.split() for line in done.stdout.splitlines()]
     if done.returncode or not lines:
         raise ChipError(f"the calibration's workload did not run: {(done.stdout + done.stderr).strip()[-600:]}")
@@ -61,9 +63,10 @@ def wrong(chip: Profile, measured: dict[str, Measured]) -> str | None:
         found = measured[name]
         if abs(found.instructions / instructions - 1) > TOLERANCE:
             return f"{name} takes {found.instructions:.0f} instructions, not {instructions}: another interpreter?"
-        if abs(found.mips / chip.mips - 1) > TOLERANCE:
+        mips = chip.mips * 100 / chip.gc_percent if name == "collection" else chip.mips
+        if abs(found.mips / mips - 1) > TOLERANCE:
             return (
-                f"{name} ran at {found.mips:.0f} million instructions a second, not {chip.mips} +-10 %: "
+                f"{name} ran at {found.mips:.0f} million instructions a second, not {mips:.0f} +-10 %: "
                 "this machine is too slow or too busy"
             )
     return None
