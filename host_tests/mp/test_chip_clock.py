@@ -226,6 +226,21 @@ def test_a_collection_in_psram_costs_more_than_its_instructions() -> None:
         assert abs(us / (instructions / chosen.mips * chosen.gc_percent / 100) - 1) < 0.05, name
 
 
+def test_a_collection_is_the_chips_work_also_where_an_uncounted_module_sets_it_off(chip: Interpreter) -> None:
+    text = """
+def hidden():
+    off()
+    gc.collect()
+    on()
+
+x = [bytearray(100) for _ in range(500)]
+print(spent(gc.collect))
+print(spent(hidden))
+"""
+    open_, hidden = numbers(chip, text)
+    assert abs(hidden / open_ - 1) < 0.02
+
+
 def test_a_process_without_the_clock_is_told_apart_from_one_that_has_ended() -> None:
     with pytest.raises(ValueError, match="does not run at a chip's speed"):
         record.read(os.getpid())
@@ -280,7 +295,7 @@ def test_a_chip_that_there_is_not_is_refused_with_the_ones_there_are() -> None:
 def test_without_a_compiler_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "CACHE", tmp_path)
     monkeypatch.setenv("CC", "no-such-compiler")
-    with pytest.raises(ChipError, match="needs a C compiler.*apt-get install gcc"):
+    with pytest.raises(ChipError, match=r"needs a C compiler.*apt-get install gcc"):
         build.build()
 
 

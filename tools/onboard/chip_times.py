@@ -14,8 +14,8 @@ import micropython
 
 sys.path.insert(0, sys.argv[1])
 
-import sim_pace  # noqa: E402
-from sim_pace import chip_us, count  # noqa: E402
+import sim_pace
+from sim_pace import chip_us, count
 
 LIVE_KB = 93
 

@@ -38,7 +38,4 @@ def build() -> Path:
     if done.returncode:
         raise ChipError(f"{compiler} could not compile {SOURCE.name}:\n{done.stderr.strip()}")
     new.rename(ready)  # whole or not at all, also when two of us compile
-    for other in CACHE.glob("pace-*.so"):
-        if other != ready:
-            other.unlink(missing_ok=True)
     return ready
