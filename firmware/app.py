@@ -56,7 +56,7 @@ class App:
         from firmware.timeline import Timeline  # a site without a calendar does not load it
 
         try:
-            timeline = Timeline(self.pm, self.site.clock, self.site.storage["place"])
+            timeline = Timeline(self.pm, self.site.clock, self.site.storage["place"], self.site.name_server)
         except ConfigError as error:
             print("site: " + "; ".join(error.errors))
             return None
