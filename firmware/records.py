@@ -15,6 +15,7 @@ from writeback import WriteBack
 
 from firmware import image as im
 from firmware.errors import ConfigError
+from firmware.event_codes import Event
 
 _ENERGY_S = const(900)  # at most so much energy count is lost with the power
 _ENERGY_STEP_WH = const(50)  # smaller changes are not worth a save
@@ -28,10 +29,11 @@ _LOG_FILES = const(2)
 class Records:
     """`place`: a directory, made if missing; `image`: the process image, whose energy counts begin at boot;
     `scheduler`: its entries are loaded and saved; `capacity_wh`: of the battery, for equivalent cycles;
-    `fault_counts`: a function that gives {fault: times raised since boot}, or None.
+    `fault_counts`: a function that gives {fault: times raised since boot}, or None; `event_counts`: how often each Event
+    was posted, by its code.
     """
 
-    def __init__(self, place: str, image, scheduler, capacity_wh: int, fault_counts=None) -> None:
+    def __init__(self, place: str, image, scheduler, capacity_wh: int, fault_counts=None, event_counts=None) -> None:
         self._place = place
         self._now = image.now
         self._scheduler = scheduler
@@ -43,6 +45,7 @@ class Records:
         self._fault_counts = fault_counts
         self._faults_before: dict = {}  # raised before this boot
         self._faults_saved = 0  # how many of this boot are in the file
+        self._event_counts = event_counts
         self.events = Journal(place + "/events", _LOG_BYTES, _LOG_FILES, wear=self.wear)
         self._in_wh = self._out_wh = 0  # before this boot
         self._saved_wh = 0
@@ -123,7 +126,7 @@ class Records:
         self._batch.tick(elapsed_s)
 
     def _mark_faults(self) -> None:
-        if self._fault_counts is not None and sum(self._fault_counts().values()) != self._faults_saved:
+        if self._event_counts is not None and self._event_counts[Event.FAULT_RAISED] != self._faults_saved:
             self._batch.mark("faults")
 
     def flush(self) -> bool:
@@ -146,9 +149,9 @@ class Records:
         self._saved_wh = saved_wh
 
     def _save_faults(self) -> None:
-        counts = self._fault_counts()
+        raised = self._event_counts[Event.FAULT_RAISED]
         self._faults.save({"raised": self.faults()})
-        self._faults_saved = sum(counts.values())
+        self._faults_saved = raised
 
     # ---- asking ---------------------------------------------------------------------------------------
 
