@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import io
 import json
+import os
 import shutil
 import signal
 import sys
@@ -16,6 +17,7 @@ from rich.console import Console
 from rich.live import Live
 
 from tools.interpreters import chosen
+from tools.simboard import profiles
 from tools.simboard.board import Board
 from tools.simsite import scenario as scenarios
 from tools.simsite.scenario import Scenario, ScenarioError
@@ -41,7 +43,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--scenario", metavar="FILE", help="a scenario file, or the name of one in tools/scenarios")
     parser.add_argument("--seed", type=int, help="seed of everything random (default: the scenario's)")
     parser.add_argument("--micropython", metavar="WHICH", help="64, 32 or a path (default: $MICROPYTHON, else 64)")
-    parser.add_argument("--heap", metavar="SIZE", help="heap of the board, such as 96K (default: $HEAP, else no limit)")
+    parser.add_argument("--heap", metavar="SIZE", help="heap, such as 96K (default: $HEAP, else the chip's, else no limit)")
+    parser.add_argument("--chip", metavar="NAME", help="esp32 or esp32s3 (default: $CHIP, else a fast board)")
+    parser.add_argument("--romfs", action="store_true", help="our own image: firmware and lib run from ROMFS (default: $ROMFS)")
     parser.add_argument("--state", metavar="DIR", help="keep the board's flash here from run to run")
     parser.add_argument("--list", action="store_true", help="list the scenarios that come with the project")
     parser.add_argument("--svg", metavar="FILE", help="write the last picture of the live view")
@@ -73,7 +77,9 @@ def build(args: argparse.Namespace, script: Scenario, state: Path, repeat: bool)
     """Site, board and session for one run."""
     site = Site(script.seed, **script.site)
     interpreter = list(chosen(args.micropython).command) if args.micropython else None
-    board = Board(ROOT, state_dir=state, site=site.site_json(), interpreter=interpreter, heap=args.heap)
+    env = {**os.environ, **({"CHIP": args.chip} if args.chip else {}), **({"ROMFS": "1"} if args.romfs else {})}
+    profile = profiles.chosen(env, args.heap)
+    board = Board(ROOT, state_dir=state, site=site.site_json(), interpreter=interpreter, heap=args.heap, profile=profile)
     return Session(site, board, script, repeat)
 
 

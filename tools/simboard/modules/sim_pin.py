@@ -3,7 +3,11 @@
 Interrupts are polled: a handler runs when any pin is read.
 """
 
+import sim_pace
 import simlink
+from micropython import const
+
+_PIN_US = const(1)  # gpio_set_level(), gpio_get_level()
 
 _irqs: list = []  # of the pins that have a handler
 
@@ -51,15 +55,20 @@ class Pin:
 
     def value(self, level=None):
         """Reads the level, or sets it.  Setting allocates nothing."""
-        pin = self._id
-        if level is None:
-            simlink.pump()
-            for irq in _irqs:
-                irq.look()
-            return simlink.level[pin] & 1  # a floating pin reads 0
-        high = 1 if level else 0
-        simlink.level[pin] = high
-        simlink.send(0x48 if high else 0x4C, pin)
+        sim_pace.off()
+        try:
+            sim_pace.pad_us(_PIN_US)
+            pin = self._id
+            if level is None:
+                simlink.pump()
+                for irq in _irqs:
+                    irq.look()
+                return simlink.level[pin] & 1  # a floating pin reads 0
+            high = 1 if level else 0
+            simlink.level[pin] = high
+            simlink.send(0x48 if high else 0x4C, pin)
+        finally:
+            sim_pace.on()
 
     def __call__(self, level=None):
         return self.value(level)

@@ -9,6 +9,11 @@ import io
 import os
 import time
 
+import sim_pace
+import simlink
+from micropython import const
+
+_CALL_US = const(10)  # any(), readinto(), write() of a driver in C: IDF's uart_read_bytes() and its locks
 _POLL = 3  # MP_STREAM_POLL
 _FILENO = 10  # MP_STREAM_GET_FILENO
 _POLLIN = 1
@@ -59,12 +64,7 @@ class UART(io.IOBase):
                 raise OSError(errno.ENODEV)
             self._io = open(self._where, "r+b")
         else:
-            import socket
-
-            import simlink
-
-            sock = socket.socket()
-            sock.connect(simlink.address(self._where))
+            sock = simlink.wire(self._where)
             sock.setblocking(False)
             self._io = sock
 
@@ -89,11 +89,24 @@ class UART(io.IOBase):
 
     def any(self) -> int:
         """Bytes that wait."""
-        self._pump()
-        return self._count
+        sim_pace.off()
+        try:
+            self._pump()
+            sim_pace.pad_us(_CALL_US)
+            return self._count
+        finally:
+            sim_pace.on()
 
     def readinto(self, buffer, nbytes: int = -1):
         """Fills buffer with what is there (waiting up to `timeout` ms); the count, or None for nothing."""
+        sim_pace.off()
+        try:
+            sim_pace.pad_us(_CALL_US)
+            return self._readinto(buffer, nbytes)
+        finally:
+            sim_pace.on()
+
+    def _readinto(self, buffer, nbytes: int):
         wanted = len(buffer) if nbytes < 0 else min(nbytes, len(buffer))
         start = time.ticks_ms()
         self._pump()
@@ -112,22 +125,38 @@ class UART(io.IOBase):
 
     def read(self, nbytes: int = -1):
         """Up to nbytes bytes, all there are without it; None for nothing."""
-        self._pump()
-        buffer = bytearray(self._count if nbytes < 0 else nbytes)
-        got = self.readinto(buffer) if buffer else None
-        return None if got is None else bytes(buffer[:got])
+        sim_pace.off()
+        try:
+            self._pump()
+            buffer = bytearray(self._count if nbytes < 0 else nbytes)
+            got = self.readinto(buffer) if buffer else None
+            return None if got is None else bytes(buffer[:got])
+        finally:
+            sim_pace.on()
 
     def readline(self):
         """The bytes up to and with a newline, or all there are; None for nothing."""
-        self._pump()
-        size = len(self._rx)
-        for i in range(self._count):
-            if self._rx[(self._head + i) % size] == 10:
-                return self.read(i + 1)
-        return self.read()
+        sim_pace.off()
+        try:
+            self._pump()
+            size = len(self._rx)
+            for i in range(self._count):
+                if self._rx[(self._head + i) % size] == 10:
+                    return self.read(i + 1)
+            return self.read()
+        finally:
+            sim_pace.on()
 
     def write(self, buffer, *span) -> int:
         """Sends buffer, its first n bytes (write(buffer, n)) or a part of it (write(buffer, start, n)); never blocks."""
+        sim_pace.off()
+        try:
+            sim_pace.pad_us(_CALL_US)
+            return self._write(buffer, span)
+        finally:
+            sim_pace.on()
+
+    def _write(self, buffer, span: tuple) -> int:
         if span:
             start = span[0] if len(span) == 2 else 0
             buffer = memoryview(buffer)[start : start + span[-1]]
@@ -169,5 +198,8 @@ class UART(io.IOBase):
     def deinit(self) -> None:
         """Closes the line."""
         if self._io is not None:
-            self._io.close()
+            if self._is_tty:
+                self._io.close()
+            else:
+                simlink.cut(self._io)
             self._io = None
