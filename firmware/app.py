@@ -10,18 +10,17 @@ import gc
 import sys
 import time
 
-import rare
 import watchdog
 from micropython import const
-from unload import unload
 
-# Not used by name: these stay, so they come first, while the heap still has its large pieces whole.  What only a rare
-# method imports is let go with it, and would be loaded twice.
-from firmware import events, latch, metering, supervisor  # noqa: F401
 from firmware import image as im
+from firmware import sitefile
+from firmware.callbacks import Worker
 from firmware.errors import ConfigError
+from firmware.latch import Latch
 from firmware.manager import PowerManager
-from firmware.services import console  # noqa: F401
+from firmware.metering import Metering
+from firmware.services.console import Console
 
 _FEED_MS = const(250)
 _COLLECT_AFTER = const(2048)  # bytes; a heap that is only swept when full ends up in crumbs
@@ -31,15 +30,10 @@ _SILENT_MS = const(3000)  # a critical task that has not reported for this long 
 class App:
     """One site under control."""
 
-    def __init__(self, path: str) -> None:  # rare
+    def __init__(self, path: str) -> None:
         self.path = path
-        from firmware.latch import Latch
-        from firmware.metering import Metering
-        from firmware.services.console import Console
-
-        self.metering = Metering(50)  # first, while the heap still has its large pieces whole
-        self.site = self._load()
-        self._forget_boot()  # now: there is not room for both, the checks of the site file and what comes next
+        self.metering = Metering(50)
+        self.site = sitefile.load(path)
         self.pm = PowerManager(self.site.config, self.site.image, self.site.has)
         self.metering.expect(self.site.config.cycle_ms)
         self.console = Console(self)
@@ -51,12 +45,7 @@ class App:
         self.restarts: dict = {}
         self.timeline = None if self.site.clock is None or self.site.errors else self._timeline()
 
-    def _load(self):  # rare
-        from firmware import sitefile  # here: a name of the constructor's would keep it in the heap
-
-        return sitefile.load(self.path)
-
-    def _timeline(self):  # rare
+    def _timeline(self):
         """Clock, schedules and records, for a site that wants them."""
         from firmware.timeline import Timeline
 
@@ -71,31 +60,8 @@ class App:
         self.console.names["timeline"] = timeline
         return timeline
 
-    def _forget_boot(self) -> None:  # rare
-        """Let go of what only boot needs, and of names for people; asked for again, it is read from flash again."""
-        for name in (
-            "firmware.names",
-            "firmware.flows",
-            "firmware.limits",
-            "firmware.modes",
-            "firmware.event_codes",
-            "firmware.charge_methods",
-            "firmware.faults",
-            "firmware.sitefile",
-            "firmware.buses",
-            "firmware.devices.connection",
-            "firmware.checks",
-            "firmware.parameters",
-            "firmware.wifi",
-            "safestore",
-        ):
-            unload(name)
-        rare.release()
-        gc.collect()
-
     def run(self) -> None:
         """Run until Ctrl-C, then leave the outputs safe."""
-        self._forget_boot()
         gc.threshold(_COLLECT_AFTER)
         try:
             asyncio.run(self._main())
@@ -150,22 +116,19 @@ class App:
             self._coroutines.append(coroutine)
 
     async def _house(self) -> None:
-        """What is due a few times a second: the emergency latch, callbacks, letting go of rare methods."""
+        """What is due a few times a second: the emergency latch, callbacks."""
         loop = asyncio.get_event_loop()
         while True:
             self.latch.step()
             if self.callbacks is not None:
                 self.callbacks.step()
             elif self.pm.events.callbacks:
-                from firmware.callbacks import Worker
-
                 self.callbacks = Worker(self.pm.events)
             with self._handing_over:
                 handed, self._coroutines = self._coroutines, []
             for coroutine in handed:
                 loop.create_task(coroutine)
             self._seen["house"] = 0
-            rare.release()
             await asyncio.sleep_ms(100)
 
     async def _keep(self, name: str, box) -> None:
@@ -199,5 +162,5 @@ class App:
         now[im.CMD_RUN] = 0
         now[im.CMD_CONTACTOR] = 0
         for box in self.site.devices.values():
-            if hasattr(type(box), "safe"):  # asked of the object, a rare method might be fetched: there may be no heap for it
+            if hasattr(box, "safe"):
                 box.safe()

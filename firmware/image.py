@@ -226,7 +226,7 @@ class Image:
     writes is enough.
     """
 
-    def __init__(self) -> None:  # rare
+    def __init__(self) -> None:
         self.inp = array("i", [NO_VALUE] * N_INPUTS)
         self.now = array("i", [0] * N_SLOTS)
         self.par = array("i", [0] * N_PAR)

@@ -1,10 +1,10 @@
-"""Turns a PowerConfig into the cycle's integers.  Needed when the configuration changes only: app.py unloads it."""
+"""Turns a PowerConfig into the cycle's integers."""
 
 from rows import each
 
 from firmware import image as im
 
-PLACE_ROWS = (  # field, in the order of config.FIELDS; slot; parts of its unit in one of the field's
+PLACE_ROWS = (  # field of config.FIELDS; slot; parts of its unit in one of the field's
     ("grid_connection", im.PAR_GRID_TYPE, 1),
     ("max_charge_power", im.PAR_P_CHG, 1000),
     ("max_discharge_power", im.PAR_P_DIS, 1000),
@@ -47,12 +47,8 @@ PLACE_ROWS = (  # field, in the order of config.FIELDS; slot; parts of its unit 
 
 def apply(config, par, has: int) -> None:
     """Write the cycle's integer parameters (image.PAR_*); `has`: image.HAS_* bits of the site's devices."""
-    places = each(PLACE_ROWS)
-    place = next(places)
-    for name, value in config.each():  # both tables have the same order: no room for all the values at once is needed
-        while place is not None and place[0] == name:
-            par[place[1]] = _whole(value * place[2])
-            place = next(places, None)
+    for name, slot, parts in each(PLACE_ROWS):
+        par[slot] = _whole(getattr(config, name) * parts)
     cells = config.module_count * config.cells_per_module
     most = max(par[im.PAR_P_CHG], par[im.PAR_P_DIS])
     par[im.PAR_HAS] = has

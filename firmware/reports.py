@@ -1,9 +1,11 @@
 """What people see: the image of one instant as kW, V, A, %, with names."""
 
-import rare
-
+from firmware import faults
 from firmware import image as im
 from firmware import requests as rq
+from firmware.flows import PATHS, Flow
+from firmware.limits import NAMES
+from firmware.modes import Mode
 
 
 def _scaled(value: int, divisor: int):
@@ -23,9 +25,6 @@ def stats(now, par) -> dict:
     _tell_battery(told, now, par)
     _tell_site(told, now)
     return told
-
-
-# In three parts, told one after the other: a function's code lies in one piece, and a full heap has no large ones.
 
 
 def _tell_power(told: dict, now) -> None:
@@ -84,18 +83,13 @@ def _tell_site(told: dict, now) -> None:
 
 
 def named(told: dict) -> dict:
-    """What `stats` says, with names for the codes; each list of names is fetched and let go before the next."""
-    told["mode"] = rare.borrow("firmware.modes").Mode.name(told["mode"])
-    rare.release()
-    flows = rare.borrow("firmware.flows")
-    told["flow"] = flows.Flow.name(told["flow"])
-    told["paths"] = [name for bit, name in flows.PATHS if told["paths"] & bit]
-    flows = None
-    rare.release()
-    told["faults"] = rare.borrow("firmware.faults").names(told["faults"]) if told["faults"] else []
-    rare.release()
+    """What `stats` says, with names for the codes."""
+    told["mode"] = Mode.name(told["mode"])
+    told["flow"] = Flow.name(told["flow"])
+    told["paths"] = [name for bit, name in PATHS if told["paths"] & bit]
+    told["faults"] = faults.names(told["faults"])
     for key in ("why_discharge", "why_charge"):
-        told[key] = rare.borrow("firmware.limits").NAMES[told[key]]
+        told[key] = NAMES[told[key]]
     charge = told["request"] < 0
     limit = told["limit_charge" if charge else "limit_discharge"]
     bound = limit < abs(told["request"]) or limit == 0

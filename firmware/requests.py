@@ -63,7 +63,7 @@ class Claims:
         for source in range(IDLE):
             self.table[source * 4] = 0
 
-    def listed(self) -> "list[dict]":  # rare
+    def listed(self) -> "list[dict]":
         """Every live claim, highest first: source, owner, kw, seconds left (None: no end), goal."""
         result = []
         for source in range(IDLE):

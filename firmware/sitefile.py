@@ -1,11 +1,8 @@
 """Reads, checks, saves site.json and builds what it describes.  Every error of the whole file is listed at once."""
 
-import gc
+from safestore import Store, StoreError
 
-import rare
-from unload import unload
-
-from firmware import config
+from firmware import buses, config
 from firmware import image as im
 from firmware.errors import ConfigError
 from firmware.site import Site
@@ -33,20 +30,15 @@ _BRINGS = {"bms": im.HAS_BMS, "pcs": im.HAS_PCS, "meter": im.HAS_METER, "pv": im
 
 def store(path: str):
     """The file as a Store: saved whole or not at all, with a CRC, the version before kept; a person may write it too."""
-    from safestore import Store
-
     return Store(path, 1, by_hand=True)
 
 
 def read(path: str) -> dict:
     """The file's content.  ConfigError that names the file and the fault, and says if the version before is good."""
-    from safestore import StoreError
-
     try:
         content = store(path).load(fallback=False)
     except StoreError as error:
         raise ConfigError([str(error)])
-    unload("safestore")  # the checks need its room
     if content is None:
         raise ConfigError(["%s: there is no such file" % path])
     return content
@@ -76,8 +68,6 @@ class Checked:
 
 def check(content: dict) -> Checked:
     """Look at the whole of it, opening nothing."""
-    gc.collect()
-    _fetch_drivers(content)
     found = Checked()
     errors = found.errors
     top = config.check(_TOP_ROWS, content, "site", errors)
@@ -98,8 +88,6 @@ def check(content: dict) -> Checked:
 
         found.clock = config.check(timeline.CLOCK_OPTIONS, top.get("clock") or {}, "clock", errors)
         found.storage = config.check(timeline.STORAGE_OPTIONS, top.get("storage") or {}, "storage", errors)
-    from firmware import buses  # here: the power's check has needed its room
-
     found.buses = _section(top, "buses", errors)
     buses.check(found.buses, errors)
     devices = _section(top, "devices", errors)
@@ -120,15 +108,6 @@ def _section(top: dict, name: str, errors: list) -> dict:
 
 def _driver(kind: str):
     return __import__("firmware.devices.%s" % kind, None, None, ("Device",))
-
-
-def _fetch_drivers(content: dict) -> None:
-    """Import the drivers, what they need and their names first: they stay, and find the heap's large pieces still whole."""
-    try:
-        for entry in content["devices"].values():
-            _driver(entry["type"])
-    except (ImportError, ValueError, TypeError, AttributeError, KeyError):
-        pass  # told where the device is checked
 
 
 def _check_device(found: Checked, name: str, given: dict) -> None:
@@ -168,7 +147,6 @@ def load(path: str) -> Site:
 def build(content: dict, site: Site) -> None:
     """Fill a Site from the file's content; what is wrong goes to site.errors, and then no device is built."""
     found = check(content)
-    content.clear()  # its room is needed; the caller still holds it
     site.errors = found.errors
     site.name = found.name
     site.config = found.power
@@ -180,14 +158,10 @@ def build(content: dict, site: Site) -> None:
         return
     site.clock = found.clock
     site.storage = found.storage
-    unload("firmware.checks")
-    site.buses = rare.borrow("firmware.buses").build(found.buses, site.errors)
-    unload("firmware.buses")
+    site.buses = buses.build(found.buses, site.errors)
     for name, kind, module, options in found.devices:
         try:
             device = site.devices[name] = module.Device(name, options, site.image, site.buses)
             site.has |= getattr(device, "brings", 0) or _BRINGS.get(kind.split("_")[0], 0)
         except (OSError, KeyError, ValueError, ConfigError) as error:
             site.errors.append("devices.%s: %s" % (name, error))
-        rare.release()  # of a board's heap, the next driver's constructor needs the room of this one's
-        gc.collect()

@@ -6,10 +6,8 @@ Loaded when the site file has a "clock" or "storage" section, so that a site wit
 import asyncio
 import time
 
-import rare
-
+from firmware import faults, zones
 from firmware import image as im
-from firmware import zones
 from firmware.clock import Clock
 from firmware.errors import ConfigError
 from firmware.event_codes import Event
@@ -70,7 +68,7 @@ class Timeline:
         while pm.events.next(cursor):
             name = Event.name(cursor.event)
             if cursor.event in (Event.FAULT_RAISED, Event.FAULT_CLEARED):
-                name += " " + rare.borrow("firmware.faults").names(1 << cursor.data)[0]
+                name += " " + faults.names(1 << cursor.data)[0]
             self.records.log(clock, name, cursor.data, cursor.event in _URGENT)
         self.records.tick(clock.elapsed_s)
 

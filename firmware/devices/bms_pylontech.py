@@ -11,10 +11,10 @@ import asyncio
 from array import array
 
 from micropython import const
-from unload import unload
 
 from firmware import config
 from firmware import image as im
+from firmware.devices import pylontech_told
 
 OPTIONS = (
     ("bus", "str", config.REQUIRED, 0, 0, "name of the CAN bus"),
@@ -62,7 +62,7 @@ _BAD_PAIR = const(-2)
 class Device:
     """One battery on one bus."""
 
-    def __init__(self, name, options, image, buses):  # rare
+    def __init__(self, name, options, image, buses):
         if options["bus"] not in buses:
             raise ValueError("devices.%s.bus: no bus named %r" % (name, options["bus"]))
         protocol = self._protocol = self._load(options["variant"])
@@ -93,7 +93,7 @@ class Device:
         for can_id, mask in protocol.SUBSCRIBE:
             self._bus.subscribe(can_id | self._address, mask | own, protocol.EXTENDED, self._on_frame)
 
-    def _load(self, variant):  # rare
+    def _load(self, variant):
         """The module with the frames of `variant`; only this one is loaded."""
         if variant == "hv":
             from firmware.devices import pylontech_hv
@@ -247,15 +247,12 @@ class Device:
             if silent >= self._protocol.SILENT_POLLS:
                 self.timeouts += 1
 
-    def equipment(self):  # rare
+    def equipment(self):
         """What the battery says of itself (a dict, empty before it answered): maker, cells, voltage, Ah."""
-        from firmware.devices import pylontech_told
-
         tell = pylontech_told.hv if self._protocol.EXTENDED else pylontech_told.lv
-        unload("firmware.devices.pylontech_told")
         return tell(self._equipment, self._order)
 
-    def last_error(self):  # rare
+    def last_error(self):
         """The last refused frame in words, or an empty text."""
         if not self._error_id:
             return ""
@@ -265,7 +262,7 @@ class Device:
             return "0x%x: maximum %d below its minimum" % (self._error_id, self._error_value)
         return "0x%x: slot %d cannot be %d" % (self._error_id, self._error_slot, self._error_value)
 
-    def counters(self):  # rare
+    def counters(self):
         """A new dict: frames, timeouts, rejected, send_errors, last_error."""
         return {
             "frames": self.frames,

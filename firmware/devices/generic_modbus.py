@@ -11,7 +11,6 @@ from array import array
 
 from micropython import const
 from notice import say
-from unload import unload
 
 from firmware import config
 from firmware import image as im
@@ -46,8 +45,6 @@ class Device:
         self.client = open_client(name, options, buses)
         table = Table(options["table"], options["period_ms"])
         options["table"] = None  # what was needed of it is in the blocks, and who checked it may go
-        unload("firmware.devices.generic_table")
-        unload("firmware.image_names")
         self.brings = table.brings
         self._unit = options["unit"]
         self._options = options

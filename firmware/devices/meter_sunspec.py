@@ -34,7 +34,7 @@ _BOUNDS = (  # what can be true: slot, lowest, highest; one flat tuple, as a row
 class Device:
     """One meter.  `sun`: the SunSpec side of it; `found`: what discovery said."""
 
-    def __init__(self, name: str, options: dict, image, buses: dict) -> None:  # rare
+    def __init__(self, name: str, options: dict, image, buses: dict) -> None:
         self.name = name
         self.found = ""
         self.model = 0
@@ -58,7 +58,7 @@ class Device:
         """Counts of this device since boot."""
         return self.sun.count.as_dict()
 
-    async def _discover(self) -> None:  # rare
+    async def _discover(self) -> None:
         sun = self.sun
         await sun.discover()
         if sun.found() != self.found:

@@ -33,7 +33,7 @@ _STATES = (
 class Der(Dialect):
     """Models 7xx."""
 
-    async def place(self) -> None:  # rare
+    async def place(self) -> None:
         """Find the blocks that this device has.  Raises ModbusError if it lacks the measurement."""
         sun = self.sun
         self.main = await sun.block(t.PCS_AC)

@@ -39,7 +39,7 @@ class Inverter(Dialect):
         self._storage = self._connect = -1  # addresses of models 124 and 123; -1: absent
         self._reversion = False  # it has a reversion timer
 
-    async def place(self) -> None:  # rare
+    async def place(self) -> None:
         """Find the blocks that this device has.  Raises ModbusError if it cannot be given a power."""
         sun = self.sun
         for model in (103, 102, 101):

@@ -45,7 +45,7 @@ _BOUNDS = (  # what can be true: slot, lowest, highest; one flat tuple, as a row
 class Device:
     """One PCS.  `ready`: discovered and talking; `sun`: the SunSpec side of it; `found`: what discovery said."""
 
-    def __init__(self, name: str, options: dict, image, buses: dict) -> None:  # rare
+    def __init__(self, name: str, options: dict, image, buses: dict) -> None:
         self.name = name
         self.ready = False
         self.found = ""
@@ -75,7 +75,7 @@ class Device:
         return self.sun.count.as_dict()
 
     # ---- measuring -------------------------------------------------------------------------------------
-    async def _discover(self) -> None:  # rare
+    async def _discover(self) -> None:
         sun = self.sun
         await sun.discover()
         if sun.found() != self.found:

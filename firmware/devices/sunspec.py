@@ -50,7 +50,7 @@ class Block:
         self.scales = array("b", bytes(len(self.rows) // _ROW))
         self.rejected = -1  # slot of the value that could not be true, last time
 
-    def set_scales(self, table: tuple, registers: array) -> None:  # rare
+    def set_scales(self, table: tuple, registers: array) -> None:
         """Take the scale factors from the registers that the table says hold them."""
         rows = self.rows
         for row in range(len(self.scales)):
@@ -102,7 +102,7 @@ class SunSpec:
         self.identity = ""
         self.count = Counters()  # this device's own, where the client's are those of a bus that others use too
 
-    async def discover(self) -> None:  # rare
+    async def discover(self) -> None:
         """Walk the chain and read who the device is.  Raises NotSunSpec if there is none."""
         base = await self._find_base()
         self.models = {}
@@ -123,17 +123,17 @@ class SunSpec:
         if 1 in self.models:
             await self._identify(self.models[1][0])
 
-    def forget(self) -> None:  # rare
+    def forget(self) -> None:
         """Let go of the map of models and of the name, which nobody needs once the blocks are placed: 400 bytes."""
         self.identity = ""
         self.models = {}
         self.chain = []
 
-    def found(self) -> str:  # rare
+    def found(self) -> str:
         """One line that says what was discovered."""
         return "%s, SunSpec at %d, models %s" % (self.identity, self.base, " ".join([str(n) for n in self.chain]))
 
-    async def block(self, table: tuple, model: int = 0):  # rare
+    async def block(self, table: tuple, model: int = 0):
         """The block of `table` in this device, or None if the device lacks the model (or that part of it)."""
         model = model or table[0]
         if model not in self.models:
@@ -164,13 +164,13 @@ class SunSpec:
             self.count.rejected += 1
         return good
 
-    async def scale(self, model: int, offset: int) -> int:  # rare
+    async def scale(self, model: int, offset: int) -> int:
         """One scale factor, 0 if it is not implemented."""
         await self._read_surely(self.models[model][0] + offset, 1)
         power = signed16(self.registers[0])
         return power if -10 <= power <= 10 else 0
 
-    async def _find_base(self) -> int:  # rare
+    async def _find_base(self) -> int:
         for base in _BASES:
             try:
                 await self._read_surely(base, 2)
@@ -180,7 +180,7 @@ class SunSpec:
                 return base
         raise NotSunSpec("no SunSpec marker at 40000, 0 or 50000")
 
-    async def _identify(self, address: int) -> None:  # rare
+    async def _identify(self, address: int) -> None:
         words = []
         for offset, count in _NAMES:
             await self._read_surely(address + offset, count)
@@ -199,7 +199,7 @@ class SunSpec:
         else:
             count.rejected += 1
 
-    async def _read_surely(self, address: int, count: int) -> None:  # rare
+    async def _read_surely(self, address: int, count: int) -> None:
         """Read, and on a bad line read again: discovery is some twenty requests, one lost answer must not end it."""
         for attempt in range(_TRIES):
             try:

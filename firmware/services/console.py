@@ -11,13 +11,15 @@ import select
 import sys
 
 import notice
-import rare
 from micropython import const
 
 import firmware
 from firmware import image as im
 from firmware import limits as limit_list
+from firmware import sitefile
+from firmware.event_codes import Event
 from firmware.events import Cursor
+from firmware.services import monitor
 
 _POLL_MS = const(10)
 _PIECE = const(112)  # bytes in 10 ms at 115200 baud
@@ -26,16 +28,15 @@ _WAITING_MAX = const(8192)  # bytes of output that may wait; more is dropped and
 _MONITOR_MAX = const(1536)  # bytes that a monitor line may have
 _ROOM = const(2560)  # bytes in one piece, kept for the line that is asked next: a full heap has no large one
 _INTERRUPT = const(3)
-_LENT = "monitor limits devices save_site restore_site"  # methods that are names while a line that asks for them runs
 _LINE_END = memoryview(b"\r\n")  # a piece of its own: a monitor line is long, and copying it takes heap
 
 
 class Console:
     """Reads lines from stdin, evaluates them, writes answers, events and monitor lines to stdout."""
 
-    def __init__(self, app) -> None:  # rare
+    def __init__(self, app) -> None:
         self._app = app
-        self._room = None  # made when boot has left the heap
+        self._room = None
         self._line = bytearray()
         self._out: list = []
         self._waiting = 0
@@ -46,35 +47,34 @@ class Console:
         notice.sink = self.write
         self._poll = select.poll()
         self._poll.register(sys.stdin, select.POLLIN)
-        self.names = {"pm": app.pm, "app": app}
+        self.names = {name: getattr(firmware, name) for name in dir(firmware) if "A" <= name[0] <= "Z"}
+        self.names.update({"pm": app.pm, "app": app})
+        for command in (self.monitor, self.limits, self.devices, self.save_site, self.restore_site):
+            self.names[command.__name__] = command
 
-    def monitor(self, ms: int) -> None:  # rare
+    def monitor(self, ms: int) -> None:
         """Print the state as one JSON line every ms (100 to 60000); 0 ends it."""
         if ms and not 100 <= ms <= 60000:
             raise firmware.PowerError("ms = %s: allowed are 0 (off) and 100 to 60000 ms" % ms)
         self._monitor_ms = ms
         self._next_monitor_ms = 0
 
-    def limits(self) -> None:  # rare
+    def limits(self) -> None:
         """Print every limit: name, discharge kW, charge kW."""
         for name, discharge, charge in limit_list.published(self._app.pm.image):
             self.write("%-16s %10s %10s" % (name, _kw(discharge), _kw(charge)))
 
-    def devices(self) -> dict:  # rare
+    def devices(self) -> dict:
         """The counters of every device and bus."""
         site = self._app.site
         return {name: box.counters() for group in (site.buses, site.devices) for name, box in group.items()}
 
-    def save_site(self, content: dict) -> None:  # rare
+    def save_site(self, content: dict) -> None:
         """Make a site the one of the next start; ConfigError lists all that is wrong with it, and nothing was saved."""
-        from firmware import sitefile
-
         sitefile.save(self._app.path, content)
 
-    def restore_site(self) -> None:  # rare
+    def restore_site(self) -> None:
         """Make the version of site.json before the present one that of the next start again."""
-        from firmware import sitefile
-
         sitefile.store(self._app.path).restore_previous()
 
     def write(self, text: str) -> None:
@@ -119,37 +119,26 @@ class Console:
             elif len(self._line) < _LINE_MAX:
                 self._line.append(code)
 
-    def _evaluate(self, line: bytes) -> None:  # rare: line
+    def _evaluate(self, line: bytes) -> None:
         """The line has the room that is kept for it: a full heap has no other large piece."""
         self._room = None
-        lent = ()
         try:
             text = line.decode()
-            lent = self._lend(text)
             gc.collect()
-            statement = False
             try:
                 code = compile(text, "<console>", "eval")
             except SyntaxError:
-                code = compile(text, "<console>", "single")
-                statement = True
-            if statement:
-                exec(code, self.names)
+                exec(compile(text, "<console>", "single"), self.names)
                 self.write("= None")
             else:
                 self._answer(eval(code, self.names))
-            if statement or "lambda" in text:
-                lent = ()  # what the line has made may use them later
         except Exception as error:
             self.write("! %s: %s" % (type(error).__name__, error))
-        for name in lent:
-            del self.names[name]
-        code = lent = None
-        rare.release()
+        code = None
         gc.collect()
         self._keep_room()
 
-    def _answer(self, value) -> None:  # rare: line
+    def _answer(self, value) -> None:
         """A value as repr shows it, in pieces: the text of all that stats() says is more than a full heap has in one place."""
 
         def told(value):
@@ -179,21 +168,6 @@ class Console:
             self._waiting += 2
             self._out.append(_LINE_END)
 
-    def _lend(self, text: str) -> list:  # rare: line
-        """Puts among the names what a line names: rare methods, and the firmware's public names."""
-        lent = []
-        public = [name for name in firmware.__dict__ if "A" <= name[0] <= "Z"]
-        for where in public + firmware.ON_DEMAND.split(", ") + _LENT.split(" "):
-            module, _, name = where.rpartition(" ")
-            if name in text and name not in self.names:
-                if module:
-                    found = getattr(rare.borrow("firmware." + module), name)
-                else:
-                    found = firmware.__dict__[name] if name in public else getattr(self, name)
-                self.names[name] = found
-                lent.append(name)
-        return lent
-
     def _keep_room(self) -> None:
         try:
             self._room = bytearray(_ROOM)
@@ -216,9 +190,7 @@ class Console:
     def _report(self, ms: int) -> None:
         cursor = self._events
         while self._app.pm.events.next(cursor):
-            name = rare.borrow("firmware.event_codes").Event.name(cursor.event)
-            rare.release()  # at once: what is fetched together is in the heap together
-            self.write('{"event": "%s", "data": %d, "t": %d}' % (name, cursor.data, cursor.at_s))
+            self.write('{"event": "%s", "data": %d, "t": %d}' % (Event.name(cursor.event), cursor.data, cursor.at_s))
         if self._monitor_ms:
             self._next_monitor_ms -= ms
             if self._next_monitor_ms <= 0:
@@ -227,8 +199,6 @@ class Console:
 
     def _write_state(self) -> None:
         """The monitor's line in pieces: one text of it would want more heap in one place than a full heap has."""
-        from firmware.services import monitor
-
         if self._waiting + _MONITOR_MAX > _WAITING_MAX:
             self.dropped += 1
             return

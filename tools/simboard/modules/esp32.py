@@ -12,7 +12,7 @@ def __getattr__(name: str) -> object:
 class NVS:
     """Non-volatile storage: int32 values and blobs by key; what is set counts from commit() on."""
 
-    def __init__(self, namespace: str) -> None:  # rare
+    def __init__(self, namespace: str) -> None:
         if not 0 < len(namespace) <= 15:
             raise OSError(-0x1101, "ESP_ERR_NVS_INVALID_NAME")
         self._path = "%s/%s.nvs" % (os.getenv("SIM_NVS") or ".", namespace)
@@ -29,22 +29,22 @@ class NVS:
             values[data[at + 4 : start].decode()] = (data[at], data[start:end])
             at = end
 
-    def set_i32(self, key: str, value: int) -> None:  # rare
+    def set_i32(self, key: str, value: int) -> None:
         """Sets an int32; out of range is OverflowError."""
         if not -(1 << 31) <= value < 1 << 31:
             raise OverflowError("%d is not within int32" % value)
         simlink.fetch("sim_nvs", "put")(self._values, key, 0, (value & 0xFFFFFFFF).to_bytes(4, "little"))
 
-    def get_i32(self, key: str) -> int:  # rare
+    def get_i32(self, key: str) -> int:
         """An int32; OSError when it was never set."""
         value = int.from_bytes(simlink.fetch("sim_nvs", "get")(self._values, key, 0), "little")
         return value - (1 << 32) if value >> 31 else value
 
-    def set_blob(self, key: str, value: bytes) -> None:  # rare
+    def set_blob(self, key: str, value: bytes) -> None:
         """Sets a blob."""
         simlink.fetch("sim_nvs", "put")(self._values, key, 1, bytes(value))
 
-    def get_blob(self, key: str, buffer: bytearray) -> int:  # rare
+    def get_blob(self, key: str, buffer: bytearray) -> int:
         """Copies a blob into buffer and returns its length; OSError when absent or too long for the buffer."""
         data = simlink.fetch("sim_nvs", "get")(self._values, key, 1)
         if len(data) > len(buffer):
@@ -52,12 +52,12 @@ class NVS:
         buffer[: len(data)] = data
         return len(data)
 
-    def erase_key(self, key: str) -> None:  # rare
+    def erase_key(self, key: str) -> None:
         """Forgets a key; OSError when there is none."""
         simlink.fetch("sim_nvs", "get")(self._values, key, None)
         del self._values[key]
 
-    def commit(self) -> None:  # rare
+    def commit(self) -> None:
         """Makes what was set last through a reset, whole or not at all."""
         with open(self._path + ".new", "wb") as file:
             for key in self._values:

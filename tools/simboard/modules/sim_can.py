@@ -63,7 +63,7 @@ class CAN:
     TX_QUEUE_LEN = 3
     FILTERS_MAX = 16
 
-    def __init__(self, id: int, *args, **kwargs) -> None:  # rare
+    def __init__(self, id: int, *args, **kwargs) -> None:
         self._where = os.getenv("SIM_CAN%d" % id)
         if not self._where:
             raise ValueError("CAN(%d) doesn't exist: SIM_CAN%d is not set" % (id, id))
@@ -82,7 +82,7 @@ class CAN:
         if args or kwargs:
             self.init(*args, **kwargs)
 
-    def init(self, bitrate, mode=0, sample_point=75, sjw=1, tseg1=None, tseg2=None, auto_retransmit=True, **pins):  # rare
+    def init(self, bitrate, mode=0, sample_point=75, sjw=1, tseg1=None, tseg2=None, auto_retransmit=True, **pins):
         """Joins the bus.  Raises ValueError for what the controller cannot do."""
         speeds = (10000, 20000, 50000, 100000, 125000, 250000, 500000, 800000, 1000000)  # slcan S0 to S8
         if bitrate not in speeds:
@@ -107,14 +107,14 @@ class CAN:
         self._next_try = time.ticks_ms()
         self._connect()
 
-    def deinit(self) -> None:  # rare
+    def deinit(self) -> None:
         """Leaves the bus; what was queued is dropped."""
         if self._sock is not None:
             self._sock.close()
             self._sock = None
         self._state = 0
 
-    def _connect(self) -> None:  # rare
+    def _connect(self) -> None:
         now = time.ticks_ms()
         self._next_try = time.ticks_add(now, _RETRY_MS)
         if self._mode == 4:  # SILENT_LOOPBACK: no wire
@@ -136,13 +136,13 @@ class CAN:
             self._counters[_TEC] = 0
             self._set_state()
 
-    def _lost(self) -> None:  # rare
+    def _lost(self) -> None:
         self._sock.close()
         self._sock = None
         self._counters[_TEC] = 128
         self._set_state()
 
-    def _set_state(self) -> None:  # rare
+    def _set_state(self) -> None:
         errors = max(self._counters[_TEC], self._counters[_REC])
         state = 1
         if self._counters[_TEC] > 255:
@@ -157,7 +157,7 @@ class CAN:
                 self._irq_flags |= 8  # IRQ_STATE
         self._state = state
 
-    def set_filters(self, filters) -> None:  # rare
+    def set_filters(self, filters) -> None:
         """None: every frame; []: none; else (id, mask, flags) entries, one of which must match."""
         if filters is not None:
             filters = tuple((int(f[0]), int(f[1]), int(f[2])) for f in filters)
@@ -328,7 +328,7 @@ class CAN:
         self._count -= 1
         return arg
 
-    def _know(self, arg) -> list:  # rare
+    def _know(self, arg) -> list:
         """The list that recv fills, and room for its buffer cut to each length; a list of the caller's is remembered."""
         views = [arg or [0, memoryview(bytearray(8)), 0, 0]] + [None] * 8
         views.append(views[0][1])
@@ -336,11 +336,11 @@ class CAN:
             self._lists.append(views)
         return views
 
-    def _cut(self, views: list, size: int):  # rare
+    def _cut(self, views: list, size: int):
         views[size + 1] = views[9][:size]
         return views[size + 1]
 
-    def irq(self, handler=None, trigger: int = 0, hard: bool = False):  # rare
+    def irq(self, handler=None, trigger: int = 0, hard: bool = False):
         """Sets handler(can); called from poll(), not at any moment."""
         if self._irq is None:
             from sim_irq import CanIrq
@@ -352,12 +352,12 @@ class CAN:
             self._irq_flags = 0
         return self._irq
 
-    def _take_flags(self) -> int:  # rare
+    def _take_flags(self) -> int:
         flags = self._irq_flags & (self._trigger | 0xFF0004 if self._trigger & 1 else self._trigger)
         self._irq_flags = 0
         return flags
 
-    def cancel_send(self, index: int) -> bool:  # rare
+    def cancel_send(self, index: int) -> bool:
         """False: frames here leave at once."""
         if not 0 <= index < 3:
             raise ValueError("index %r (allowed: 0 to 2)" % index)
@@ -368,7 +368,7 @@ class CAN:
         self.poll()
         return self._state
 
-    def get_counters(self, into=None) -> list:  # rare
+    def get_counters(self, into=None) -> list:
         """[TEC, REC, warnings, passives, bus-offs, pending TX, pending RX, overruns]."""
         self.poll()
         self._counters[6] = self._count
@@ -378,7 +378,7 @@ class CAN:
             into[i] = self._counters[i]
         return into
 
-    def get_timings(self, into=None) -> list:  # rare
+    def get_timings(self, into=None) -> list:
         """[bitrate, sjw, tseg1, tseg2, None, None]."""
         if into is None:
             return list(self._timings)
@@ -386,7 +386,7 @@ class CAN:
             into[i] = self._timings[i]
         return into
 
-    def restart(self) -> None:  # rare
+    def restart(self) -> None:
         """Leaves bus-off; error counters start at 0."""
         for i in range(5):
             self._counters[i] = 0
@@ -394,7 +394,7 @@ class CAN:
             self._state = 1
             self._next_try = time.ticks_ms()
 
-    def mode(self, mode=None) -> int:  # rare
+    def mode(self, mode=None) -> int:
         """The mode before; sets it when one is given."""
         before = self._mode
         if mode is not None:

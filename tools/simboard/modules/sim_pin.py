@@ -25,7 +25,7 @@ class Pin:
     DRIVE_2 = 2
     DRIVE_3 = 3
 
-    def __init__(self, id: int, mode: int = -1, pull: int = -1, *, value=None, drive=None, hold=None) -> None:  # rare
+    def __init__(self, id: int, mode: int = -1, pull: int = -1, *, value=None, drive=None, hold=None) -> None:
         if isinstance(id, Pin):
             id = id._id
         if not isinstance(id, int) or not 0 <= id < len(simlink.level):
@@ -34,7 +34,7 @@ class Pin:
         if mode != -1:
             self.init(mode, pull, value=value)
 
-    def init(self, mode: int = -1, pull: int = -1, *, value=None, drive=None, hold=None) -> None:  # rare
+    def init(self, mode: int = -1, pull: int = -1, *, value=None, drive=None, hold=None) -> None:
         """Sets direction, pull and first level."""
         if mode == -1:
             return
@@ -70,10 +70,10 @@ class Pin:
     def off(self) -> None:
         self.value(0)
 
-    def toggle(self) -> None:  # rare
+    def toggle(self) -> None:
         self.value(0 if simlink.level[self._id] else 1)
 
-    def irq(self, handler=None, trigger: int = 3, wake=None, hard: bool = False):  # rare
+    def irq(self, handler=None, trigger: int = 3, wake=None, hard: bool = False):
         """Calls handler(pin) after an edge; see the top of this file for when."""
         import sim_irq
 

@@ -6,7 +6,7 @@ import simlink
 class WDT:
     """As on an ESP32: id 0, timeout 1 ms or more; once started it cannot be stopped, only fed."""
 
-    def __init__(self, id: int = 0, timeout: int = 5000) -> None:  # rare
+    def __init__(self, id: int = 0, timeout: int = 5000) -> None:
         if id != 0:
             raise ValueError("WDT(%d) doesn't exist" % id)
         if timeout <= 0:
