@@ -207,8 +207,8 @@ class Board:
                 if "names" in self._printed:
                     break
                 await asyncio.sleep(0.01)
-            extra = self.chip.instrument_bytes + self.chip.names_bytes if self.chip else 0
-            found = figures.named(sent, self._printed, extra)
+            extra = (self.chip.instrument_bytes, self.chip.names_bytes) if self.chip else ()
+            found = figures.named(sent, self._printed, *extra)
         finally:
             self._printed = None
         if self.chip is not None and self.profile is not None:

@@ -55,7 +55,8 @@ class ChipBoard:
         march = "x86"
         chiprom.build(self.rom, march, lines=False)
         chiprom.build_instruments(self.rom, self._instruments)
-        chiprom.tell_code_sizes(self.root, self.rom)
+        if not self.profile.romfs:  # our own image has it in flash, which ROMFS has not
+            chiprom.tell_code_sizes(self.root, self.rom)
         self.nvs.mkdir(parents=True, exist_ok=True)
         if self.profile.romfs:
             from tools import romfs  # here: only our own image is one

@@ -9,7 +9,9 @@ _PRINTED = (  # what micropython.mem_info() and qstr_info() print
     re.compile(r"stack: \d+ out of \d+"),
     re.compile(r"GC: total: (?P<total>\d+), used: (?P<used>\d+), free: (?P<free>\d+)"),
     re.compile(r" ?No\. of 1-blocks: \d+, 2-blocks: \d+, max blk sz: \d+, max free sz: (?P<largest>\d+)"),
-    re.compile(r"qstr pool: n_pool=\d+, n_qstr=(?P<names>\d+), n_str_data_bytes=\d+, n_total_bytes=(?P<names_bytes>\d+)"),
+    re.compile(
+        r"qstr pool: n_pool=\d+, n_qstr=(?P<names>\d+), n_str_data_bytes=(?P<letters>\d+), n_total_bytes=(?P<names_bytes>\d+)"
+    ),
 )
 _PLACES = ("reads", "programs", "erases", "store_reads", "imports", "opens")  # of sim_flash.counts, twice: now and when booted
 
@@ -24,14 +26,16 @@ def take_printed(line: str, into: dict[str, int]) -> str:
     return line
 
 
-def named(sent: dict[str, Any], printed: dict[str, int], extra_bytes: int = 0) -> dict[str, Any]:
-    """The figures by name; `extra_bytes` of heap live there that would not on a chip.
+def named(sent: dict[str, Any], printed: dict[str, int], instruments: int = 0, names: int = 0) -> dict[str, Any]:
+    """The figures by name.  Bytes of heap live there that would not on a chip: the `instruments`, and at most `names` of
+    the tables of names.
 
     flash_reads, imports and opens are those of operation; store_reads, flash_writes and flash_erases those of stores.
     """
     figures: dict[str, Any] = {}
     if "live" in sent:
-        figures["heap_live"] = sent["live"] - extra_bytes
+        tables = printed.get("names_bytes", 0) - printed.get("letters", 0)
+        figures["heap_live"] = sent["live"] - instruments - min(names, tables)
         figures["heap_largest"] = printed.get("largest", 0) * _BLOCK_BYTES
         figures["names"] = printed.get("names")
     if "pool" in sent:

@@ -36,8 +36,6 @@ PROFILES = {
         site="docs/site.example.json", flash=4 << 20,
     ),
 }  # fmt: skip
-# without PSRAM our own image is for the boards with Wi-Fi, which may not take the heap's third area
-_OWN_IMAGE = {"esp32": {"heap": 112_000, "site": "docs/site.example.json"}}
 
 
 def named(chip: str, romfs: bool = False, heap: int | None = None) -> Profile:
@@ -46,7 +44,9 @@ def named(chip: str, romfs: bool = False, heap: int | None = None) -> Profile:
         raise ValueError(f"CHIP={chip}: no such chip (allowed: {', '.join(PROFILES)}; none for a fast board)")
     profile = PROFILES[chip]
     if romfs:
-        profile = replace(profile, romfs=True, **_OWN_IMAGE.get(chip, {}))
+        profile = replace(profile, romfs=True)
+        if profile.areas:  # for the boards with Wi-Fi, which may not take the heap's third area
+            profile = replace(profile, heap=profile.areas, site="docs/site.example.json")
     return replace(profile, heap=heap) if heap else profile
 
 

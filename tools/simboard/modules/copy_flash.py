@@ -60,7 +60,7 @@ def _deploy(task: dict) -> None:
     for name in task["files"]:
         if not _equal(task["tree"] + "/" + name, "/flash/" + name):
             _copy(task["tree"] + "/" + name, "/flash/" + name)
-    wanted = set(["/flash/" + name for name in task["files"]])
+    wanted = {"/flash/" + name for name in task["files"]}
     for tree in task["trees"]:
         try:
             os.stat("/flash/" + tree)

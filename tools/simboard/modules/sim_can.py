@@ -23,7 +23,6 @@ _RETRY_MS = const(500)  # a bus that is not there is looked for again after this
 # itself, and an emulated ESP32 took that long for it (docs/simulated-board.md).
 _SEND_US = const(850)
 _RECEIVE_US = const(400)
-_LOOK_US = const(12)  # nothing there: a call of C from Python
 _TEC = const(0)  # places in the counters
 _REC = const(1)
 _OVERRUNS = const(7)
@@ -170,6 +169,7 @@ class CAN:
                 raise ValueError("%d filters (allowed: 16)" % len(filters))
         self._filters = filters
 
+    @micropython.native
     def send(self, id: int, data, flags: int = 0):
         """Queues a frame: its buffer index, or None when there is no room.  OSError when stopped or bus-off."""
         sim_pace.off()
@@ -221,6 +221,7 @@ class CAN:
         self._irq_flags |= 1 | index << 16  # IRQ_TX
         return index
 
+    @micropython.native
     def poll(self) -> None:
         """Takes in what has arrived and runs the irq handler for it."""
         sim_pace.off()
@@ -321,12 +322,14 @@ class CAN:
             queue[at + 7 + i] = data[i] if data is not None else 0
         self._irq_flags |= 2  # IRQ_RX
 
+    @micropython.native
     def recv(self, arg=None):
         """[id, memoryview, flags, errors] of the oldest frame, or None; fills and returns arg when given."""
         sim_pace.off()
         try:
             got = self._recv(arg)
-            sim_pace.pad_us(_LOOK_US if got is None else _RECEIVE_US)
+            if got is not None:
+                sim_pace.pad_us(_RECEIVE_US)
             return got
         finally:
             sim_pace.on()

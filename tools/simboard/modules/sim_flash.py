@@ -7,6 +7,7 @@ file is opened for writing or anything is written, until the next import or the 
 import time
 from array import array
 
+import micropython
 import sim_pace
 from micropython import const
 
@@ -59,6 +60,7 @@ class Flash:
         self._blocks = self._file.seek(0, 2) // BLOCK
         self._blank = b"\xff" * 256
 
+    @micropython.native
     def readblocks(self, block: int, buffer, offset: int = 0) -> None:
         global _settled
         sim_pace.off()

@@ -3,11 +3,9 @@
 Interrupts are polled: a handler runs when any pin is read.
 """
 
+import micropython
 import sim_pace
 import simlink
-from micropython import const
-
-_PIN_US = const(1)  # gpio_set_level(), gpio_get_level()
 
 _irqs: list = []  # of the pins that have a handler
 
@@ -53,11 +51,11 @@ class Pin:
             if simlink.level[self._id] == 2:
                 simlink.level[self._id] = rest
 
+    @micropython.native
     def value(self, level=None):
         """Reads the level, or sets it.  Setting allocates nothing."""
         sim_pace.off()
         try:
-            sim_pace.pad_us(_PIN_US)
             pin = self._id
             if level is None:
                 simlink.pump()

@@ -1,7 +1,8 @@
 """What a chip does before boot.py: mounts its flash, and knows its own modules without looking for them there.
 
-SIM_FLASH is the flash's file (SIM_WEIGH: only tell how many bytes of heap what measures takes), SIM_CHIP_ROM the folder of the chip's modules, SIM_INSTRUMENTS the image of those that
-only measure, SIM_ROMFS the image of the firmware where there is one.
+SIM_FLASH is the flash's file, SIM_CHIP_ROM the folder of the chip's modules, SIM_INSTRUMENTS the image of those that
+only measure, SIM_ROMFS the image of the firmware where there is one.  SIM_WEIGH: only tell how many bytes of heap what
+measures takes.
 """
 
 import gc
@@ -46,8 +47,8 @@ def start() -> None:
         vfs.mount(made[i], folders[i][1])
     if firmware is not None:
         vfs.mount(firmware, "/rom")
-    import sim_import
     import sim_end  # noqa: F401  (now: where the firmware has filled the heap it could not be loaded any more)
+    import sim_import
     import sim_pool
     import sim_select
 

@@ -9,11 +9,10 @@ import io
 import os
 import time
 
+import micropython
 import sim_pace
 import simlink
-from micropython import const
 
-_CALL_US = const(10)  # any(), readinto(), write() of a driver in C: IDF's uart_read_bytes() and its locks
 _POLL = 3  # MP_STREAM_POLL
 _FILENO = 10  # MP_STREAM_GET_FILENO
 _POLLIN = 1
@@ -87,21 +86,21 @@ class UART(io.IOBase):
             if got < len(self._chunk):
                 return
 
+    @micropython.native
     def any(self) -> int:
         """Bytes that wait."""
         sim_pace.off()
         try:
             self._pump()
-            sim_pace.pad_us(_CALL_US)
             return self._count
         finally:
             sim_pace.on()
 
+    @micropython.native
     def readinto(self, buffer, nbytes: int = -1):
         """Fills buffer with what is there (waiting up to `timeout` ms); the count, or None for nothing."""
         sim_pace.off()
         try:
-            sim_pace.pad_us(_CALL_US)
             return self._readinto(buffer, nbytes)
         finally:
             sim_pace.on()
@@ -151,7 +150,6 @@ class UART(io.IOBase):
         """Sends buffer, its first n bytes (write(buffer, n)) or a part of it (write(buffer, start, n)); never blocks."""
         sim_pace.off()
         try:
-            sim_pace.pad_us(_CALL_US)
             return self._write(buffer, span)
         finally:
             sim_pace.on()

@@ -15,6 +15,7 @@ Feeding and pin writes allocate nothing.
 import os
 import sys
 
+import micropython
 import sim_pace
 import usocket
 from micropython import const
@@ -75,6 +76,7 @@ def fetch(file: str, name: str, stays: bool = False):
     return found
 
 
+@micropython.native
 def send(op: int, arg: int) -> None:
     """One message without payload.  Allocates nothing."""
     if _sock is not None:
@@ -99,6 +101,7 @@ def send_data(op: int, arg: int, payload: bytes) -> None:
         sim_pace.on()
 
 
+@micropython.native
 def pump() -> None:
     """Takes in what the supervisor has said since: input pins.  Allocates nothing."""
     sim_pace.off()
