@@ -7,7 +7,6 @@ takes all there is: from then on there is no new socket, no Wi-Fi and no machine
 import errno
 import gc
 import os
-import struct
 
 import sim_pace
 import simlink
@@ -43,7 +42,7 @@ def look() -> None:
     if third or not _areas:
         return
     if _records is not None:
-        now = struct.unpack_from("<I", record(), _COLLECTIONS)[0]
+        now = record()[_COLLECTIONS]  # their number's lowest byte
         if now == collections:
             return
         collections = now

@@ -51,6 +51,7 @@ class poll:
         self._streams: list = []  # Python objects with an ioctl(), and below what is asked of each
         self._events: list = []
         self._ready: list = []
+        self._pairs: list = []  # (object, events) as they are given out, used again: on a chip nothing is allocated
         self._flags = 0
 
     def _place(self, obj) -> int:
@@ -86,21 +87,29 @@ class poll:
             self._files.modify(obj, events)
 
     def _look(self) -> int:
-        ready = self._ready
-        while ready:
-            ready.pop()
+        while self._ready:
+            self._ready.pop()
         for found in self._files.ipoll(0, self._flags):
-            ready.append((found[0], found[1]))
+            self._give(found[0], found[1])
         for i in range(len(self._streams)):
             events = self._events[i]
             sim_pace.on()
             seen = self._streams[i].ioctl(_POLL, events)
             sim_pace.off()
             if seen > 0:
-                ready.append((self._streams[i], seen))
+                self._give(self._streams[i], seen)
                 if self._flags & 1:
                     self._events[i] = 0
-        return len(ready)
+        return len(self._ready)
+
+    def _give(self, obj, events: int) -> None:
+        at = len(self._ready)
+        if at == len(self._pairs):
+            self._pairs.append([None, 0])
+        pair = self._pairs[at]
+        pair[0] = obj
+        pair[1] = events
+        self._ready.append(pair)
 
     def _wait(self, timeout, flags: int) -> list:
         if timeout is None:
@@ -123,7 +132,7 @@ class poll:
 
     def poll(self, timeout=-1, flags: int = 0) -> list:
         """[(object, events), ...] of what is ready within `timeout` ms."""
-        return list(self._wait(timeout, flags))
+        return [(pair[0], pair[1]) for pair in self._wait(timeout, flags)]
 
     def ipoll(self, timeout=-1, flags: int = 0):
         """The same, in a list that the next call uses again."""

@@ -53,7 +53,8 @@ def start() -> None:
     import sim_select
 
     sim_select.waits.append(sim_flash.boot_over)
-    sim_select.waits.append(sim_pool.look)
+    if sim_pace.paced:  # else it would have to collect each time
+        sim_select.waits.append(sim_pool.look)
     sys.path[:] = ["", ".frozen", "/lib"]
     if firmware is not None:
         sys.path.extend(("/rom", "/rom/lib"))
