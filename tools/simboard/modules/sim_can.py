@@ -12,9 +12,9 @@ import os
 import time
 
 import micropython
-import sim_pace
 import simlink
 from micropython import const
+from sim_pace import off, on, pad_us
 
 _QUEUE = const(32)  # frames
 _RECORD = const(16)  # bytes of the queue for one frame: id (4), flags, errors, length, data (8)
@@ -172,12 +172,12 @@ class CAN:
     @micropython.native
     def send(self, id: int, data, flags: int = 0):
         """Queues a frame: its buffer index, or None when there is no room.  OSError when stopped or bus-off."""
-        sim_pace.off()
+        off()
         try:
-            sim_pace.pad_us(_SEND_US)
+            pad_us(_SEND_US)
             return self._send(id, data, flags)
         finally:
-            sim_pace.on()
+            on()
 
     @micropython.native
     def _send(self, id: int, data, flags: int):
@@ -224,11 +224,11 @@ class CAN:
     @micropython.native
     def poll(self) -> None:
         """Takes in what has arrived and runs the irq handler for it."""
-        sim_pace.off()
+        off()
         try:
             self._poll()
         finally:
-            sim_pace.on()
+            on()
 
     @micropython.native
     def _poll(self) -> None:
@@ -248,9 +248,9 @@ class CAN:
                 break
             self._parse(got)
         if self._handler is not None and self._irq_flags & self._trigger:
-            sim_pace.on()  # the handler is the firmware's
+            on()  # the handler is the firmware's
             self._handler(self)
-            sim_pace.off()
+            off()
 
     @micropython.native
     def _parse(self, got: int) -> None:
@@ -325,14 +325,14 @@ class CAN:
     @micropython.native
     def recv(self, arg=None):
         """[id, memoryview, flags, errors] of the oldest frame, or None; fills and returns arg when given."""
-        sim_pace.off()
+        off()
         try:
             got = self._recv(arg)
             if got is not None:
-                sim_pace.pad_us(_RECEIVE_US)
+                pad_us(_RECEIVE_US)
             return got
         finally:
-            sim_pace.on()
+            on()
 
     @micropython.native
     def _recv(self, arg):

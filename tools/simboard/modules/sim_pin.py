@@ -4,8 +4,8 @@ Interrupts are polled: a handler runs when any pin is read.
 """
 
 import micropython
-import sim_pace
 import simlink
+from sim_pace import off, on
 
 _irqs: list = []  # of the pins that have a handler
 
@@ -54,7 +54,7 @@ class Pin:
     @micropython.native
     def value(self, level=None):
         """Reads the level, or sets it.  Setting allocates nothing."""
-        sim_pace.off()
+        off()
         try:
             pin = self._id
             if level is None:
@@ -66,7 +66,7 @@ class Pin:
             simlink.level[pin] = high
             simlink.send(0x48 if high else 0x4C, pin)
         finally:
-            sim_pace.on()
+            on()
 
     def __call__(self, level=None):
         return self.value(level)

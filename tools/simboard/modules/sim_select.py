@@ -9,9 +9,9 @@ per cent, so that within a few minutes every phase of the two comes up.
 import os
 import time
 
-import sim_pace
 import uselect
 from micropython import const
+from sim_pace import off, on
 from uselect import POLLERR, POLLHUP, POLLIN, POLLOUT  # noqa: F401  (part of the interface)
 
 _POLL = const(3)  # MP_STREAM_POLL
@@ -93,9 +93,9 @@ class poll:
             self._give(found[0], found[1])
         for i in range(len(self._streams)):
             events = self._events[i]
-            sim_pace.on()
+            on()
             seen = self._streams[i].ioctl(_POLL, events)
-            sim_pace.off()
+            off()
             if seen > 0:
                 self._give(self._streams[i], seen)
                 if self._flags & 1:
@@ -114,7 +114,7 @@ class poll:
     def _wait(self, timeout, flags: int) -> list:
         if timeout is None:
             timeout = -1
-        sim_pace.off()
+        off()
         try:
             self._flags = flags
             start = time.ticks_ms()
@@ -128,7 +128,7 @@ class poll:
                     call()
                 _doze(left)
         finally:
-            sim_pace.on()
+            on()
 
     def poll(self, timeout=-1, flags: int = 0) -> list:
         """[(object, events), ...] of what is ready within `timeout` ms."""

@@ -8,9 +8,9 @@ import sys
 import time
 
 import micropython
-import sim_pace
 import sim_select
 from micropython import const
+from sim_pace import off, on
 
 _QUEUE = const(8)  # the scheduler's depth: more than that of one late timer is lost
 
@@ -84,11 +84,11 @@ class Timer:
             self.due_us = time.ticks_add(self.due_us, self._period_us)
 
     def _run(self) -> None:
-        sim_pace.on()
+        on()
         micropython.schedule(self._callback, self)
         for _ in (0, 1):  # a jump: where the interpreter runs what is scheduled
             pass
-        sim_pace.off()
+        off()
 
 
 def _sooner_or_later() -> None:

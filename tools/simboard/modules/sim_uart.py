@@ -10,8 +10,8 @@ import os
 import time
 
 import micropython
-import sim_pace
 import simlink
+from sim_pace import off, on
 
 _POLL = 3  # MP_STREAM_POLL
 _FILENO = 10  # MP_STREAM_GET_FILENO
@@ -89,21 +89,21 @@ class UART(io.IOBase):
     @micropython.native
     def any(self) -> int:
         """Bytes that wait."""
-        sim_pace.off()
+        off()
         try:
             self._pump()
             return self._count
         finally:
-            sim_pace.on()
+            on()
 
     @micropython.native
     def readinto(self, buffer, nbytes: int = -1):
         """Fills buffer with what is there (waiting up to `timeout` ms); the count, or None for nothing."""
-        sim_pace.off()
+        off()
         try:
             return self._readinto(buffer, nbytes)
         finally:
-            sim_pace.on()
+            on()
 
     def _readinto(self, buffer, nbytes: int):
         wanted = len(buffer) if nbytes < 0 else min(nbytes, len(buffer))
@@ -124,18 +124,18 @@ class UART(io.IOBase):
 
     def read(self, nbytes: int = -1):
         """Up to nbytes bytes, all there are without it; None for nothing."""
-        sim_pace.off()
+        off()
         try:
             self._pump()
             buffer = bytearray(self._count if nbytes < 0 else nbytes)
             got = self.readinto(buffer) if buffer else None
             return None if got is None else bytes(buffer[:got])
         finally:
-            sim_pace.on()
+            on()
 
     def readline(self):
         """The bytes up to and with a newline, or all there are; None for nothing."""
-        sim_pace.off()
+        off()
         try:
             self._pump()
             size = len(self._rx)
@@ -144,15 +144,15 @@ class UART(io.IOBase):
                     return self.read(i + 1)
             return self.read()
         finally:
-            sim_pace.on()
+            on()
 
     def write(self, buffer, *span) -> int:
         """Sends buffer, its first n bytes (write(buffer, n)) or a part of it (write(buffer, start, n)); never blocks."""
-        sim_pace.off()
+        off()
         try:
             return self._write(buffer, span)
         finally:
-            sim_pace.on()
+            on()
 
     def _write(self, buffer, span: tuple) -> int:
         if span:

@@ -1,8 +1,8 @@
 """machine.WDT: the timer is in the supervisor, which kills the interpreter that does not feed it."""
 
 import micropython
-import sim_pace
 import simlink
+from sim_pace import off, on
 
 
 class WDT:
@@ -19,7 +19,7 @@ class WDT:
     @micropython.native
     def feed(self) -> None:
         """Starts the time-out again.  Allocates nothing."""
-        sim_pace.off()
+        off()
         simlink.send(0x46, 0)
         simlink.pump()
-        sim_pace.on()
+        on()

@@ -16,9 +16,9 @@ import os
 import sys
 
 import micropython
-import sim_pace
 import usocket
 from micropython import const
+from sim_pace import off, on
 
 _PINS = const(49)  # GPIO 0 to 48: what an ESP32 or ESP32-S3 has at most
 
@@ -80,35 +80,35 @@ def fetch(file: str, name: str, stays: bool = False):
 def send(op: int, arg: int) -> None:
     """One message without payload.  Allocates nothing."""
     if _sock is not None:
-        sim_pace.off()
+        off()
         _head[0] = op
         _head[1] = arg
         try:
             _sock.write(_head)
         except OSError:
             pass  # the supervisor has gone: the power will be cut in a moment
-        sim_pace.on()
+        on()
 
 
 def send_data(op: int, arg: int, payload: bytes) -> None:
     """One message with its payload.  Raises OSError where there is no supervisor."""
     if _sock is None:
         raise OSError("no supervisor: SIM_BOARD is not set")
-    sim_pace.off()
+    off()
     try:
         _sock.write(bytes((op, arg, len(payload) & 255, len(payload) >> 8)) + payload)
     finally:
-        sim_pace.on()
+        on()
 
 
 @micropython.native
 def pump() -> None:
     """Takes in what the supervisor has said since: input pins.  Allocates nothing."""
-    sim_pace.off()
+    off()
     try:
         _take_in()
     finally:
-        sim_pace.on()
+        on()
 
 
 def _take_in() -> None:
