@@ -28,9 +28,9 @@ _LOG_FILES = const(2)
 
 class Records:
     """`place`: a directory, made if missing; `image`: the process image, whose energy counts begin at boot;
-    `planner`: has `planned` (a Scheduler, or None) and `plan` (it, made when asked for): its entries are loaded and saved; `capacity_wh`: of the battery, for equivalent cycles;
-    `fault_counts`: a function that gives {fault: times raised since boot}, or None; `event_counts`: how often each Event
-    was posted, by its code.
+    `planner`: has `planned` (a Scheduler, or None) and `plan` (it, made when asked for): its entries are loaded and saved;
+    `capacity_wh`: of the battery, for equivalent cycles; `fault_counts`: a function that gives {fault: times raised since
+    boot}, or None; `event_counts`: how often each Event was posted, by its code.
     """
 
     def __init__(self, place: str, image, planner, capacity_wh: int, fault_counts=None, event_counts=None) -> None:
