@@ -47,7 +47,7 @@ class Timeline:
         if name_server is None:
             clock_options["ntp"] = ""
         self.timekeeper = Timekeeper(self.clock, clock_options, _chip(clock_options), RTC(), name_server)
-        self.records = Records(place, pm.image, pm.plan, pm.image.par[im.PAR_ENERGY], pm.fault_counts, pm.events.counts)
+        self.records = Records(place, pm.image, pm, pm.image.par[im.PAR_ENERGY], pm.fault_counts, pm.events.counts)
         self.problems = self.records.load()
         self.ems = None  # the Modbus server of the clock
         if clock_options["ems_port"]:
