@@ -82,6 +82,7 @@ class Board:
         self._next_cause: str | None = None
         self._stopping = False
         self._heard = asyncio.Event()
+        self._cut_line = ""
         self._printed: dict[str, int] | None = None  # what the map of the heap says, while one is expected
 
     # ---- power ----
@@ -187,7 +188,7 @@ class Board:
 
     @property
     def accesses(self) -> list[tuple[str, str, int]]:
-        """On a chip: what has read flash since power-on, oldest first: ("import" or "open", name, reads)."""
+        """On a chip: what has read flash since power-on, oldest first: ("import", "open" or "store", name, reads)."""
         return list(self._supervisor.accesses)
 
     @property
@@ -344,9 +345,10 @@ class Board:
         line = raw.decode(errors="replace").rstrip("\r")
         if self._printed is not None:
             rest = figures.take_printed(line, self._printed)
-            if rest != line and not rest:
+            if rest != line:  # what the map of the heap came into goes on after it
+                self._cut_line += rest
                 return
-            line = rest
+        line, self._cut_line = self._cut_line + line, ""
         self.lines.append(line)
         self._heard.set()
         if self.on_line is not None:

@@ -32,7 +32,7 @@ class Supervisor:
         self.rtc_offset_s = 0
         self.feeds = 0  # watchdog feeds since power-on
         self.longest_unfed_s = 0.0  # the longest time between two feeds since it was armed
-        self.accesses: deque[tuple[str, str, int]] = deque(maxlen=_ACCESSES_KEPT)  # (import or open, name, flash reads)
+        self.accesses: deque[tuple[str, str, int]] = deque(maxlen=_ACCESSES_KEPT)  # (import, open or store; name; reads)
         self.address = ""
         self._on_pin = on_pin
         self._cut = cut
@@ -147,7 +147,7 @@ class Supervisor:
             if self._figures is not None and not self._figures.done():
                 self._figures.set_result(json.loads(payload))
         elif op == b"T":
-            kind = "import" if arg == 0x49 else "open"
+            kind = {0x49: "import", 0x4F: "open", 0x53: "store"}[arg]
             self.accesses.append((kind, payload[4:].decode(), int.from_bytes(payload[:4], "little")))
         elif op == b"M":
             self.rtc_memory = payload

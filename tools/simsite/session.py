@@ -282,7 +282,8 @@ class Session:
 
     def _flash_read_by(self) -> list[str]:
         """What read flash in operation, most reads first: "import x: 84"."""
-        seen = self.board.accesses[self.figures.get("boot_accesses", 0) :] if self.figures.get("boot_ms") else []
+        seen = [one for one in self.board.accesses if one[0] != "store"]
+        seen = seen[self.figures.get("boot_accesses", 0) :] if self.figures.get("boot_ms") else []
         totals: dict[str, int] = {}
         for kind, name, reads in seen:
             totals[f"{kind} {name}"] = totals.get(f"{kind} {name}", 0) + reads

@@ -44,7 +44,7 @@ def _simulated(name: str):
 
 
 def _read(kind: int, place: int, name: str, call, arguments, named):
-    """call(*arguments) as the chip's work, with what it reads from flash put down to `name`."""
+    """call(*arguments) as the chip's work, with what it reads from flash put down to `name` and counted in `place`."""
     global _told
     outer = _told
     _told = 0
@@ -58,7 +58,8 @@ def _read(kind: int, place: int, name: str, call, arguments, named):
         own = reads - _told
         _told = outer + reads
         if own:
-            sim_flash.counts[place] += 1
+            if place >= 0:
+                sim_flash.counts[place] += 1
             simlink.send_data(0x54, kind, own.to_bytes(4, "little") + name.encode())
 
 
@@ -106,9 +107,10 @@ def _take_code(name: str) -> None:
 def _open(file, mode="r", *rest, **named):
     sim_pace.off()
     try:
-        sim_flash.begin("r" not in mode or "+" in mode)
+        store = "r" not in mode or "+" in mode
+        sim_flash.begin(store)
         name = file if isinstance(file, str) else str(file)
-        return _read(0x4F, sim_flash.OPENS, name, _real_open, (file, mode) + rest, named)
+        return _read(0x53 if store else 0x4F, -1 if store else sim_flash.OPENS, name, _real_open, (file, mode) + rest, named)
     finally:
         sim_pace.on()
 
