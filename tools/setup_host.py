@@ -147,13 +147,16 @@ def required(variable: str) -> bool:
 def chip_clock() -> None:
     """Compiles the plugin that holds the interpreter to a chip's speed; only warns where that cannot be (unless required)."""
     sys.path.insert(0, str(ROOT))
-    from tools.simboard.chip import build, start
+    from tools.simboard.chip import build, profiles, start
 
     try:
         if not build.plugin().exists():
             say("compiling the chip's clock")
         build.build()
         reason = start.missing()
+        if reason is None:
+            for name in profiles.PROFILES:
+                start.wrapper(name)
     except build.ChipError as error:
         reason = str(error)
     if reason is None:
