@@ -53,6 +53,7 @@ class Console:
         """port: see port.Port; None is the board's own."""
         self._app = app
         self._terminal = Terminal(port or Port())
+        self._parts = (self._read, self._write, self._terminal.drain)
         self._typed: list = [None] * _AHEAD  # lines to evaluate (bytes), and answers that are known already (str)
         self._n_typed = 0
         self._notes: list = []
@@ -116,8 +117,10 @@ class Console:
         self.write(" ".join([str(value) for value in values]))
 
     def help(self, thing=None):
-        """The names that a line can use, or those of a thing."""
-        names = self.names if thing is None else dir(thing)
+        """The names that a line can use; or those of a thing."""
+        names = self.names
+        if thing is not None:  # not dir(thing): it asks every property for its value, and some load what they give
+            names = set(dir(type(thing))) | set(getattr(thing, "__dict__", ()))
         yield ", ".join(sorted([name for name in names if name[0] != "_"]))
 
     def write(self, text: str) -> None:
@@ -136,14 +139,17 @@ class Console:
 
     async def run(self) -> None:
         """For ever: input, output, events, monitor."""
-        parts = (self._read, self._write, self._terminal.drain)
         while True:
-            for part in parts:
-                try:
-                    part()
-                except MemoryError:
-                    self._starve()
+            self.turn()
             await asyncio.sleep_ms(_POLL_MS)
+
+    def turn(self) -> None:
+        """One turn of the loop: some milliseconds of work at most, a line's own evaluation apart."""
+        for part in self._parts:
+            try:
+                part()
+            except MemoryError:
+                self._starve()
 
     def _read(self) -> None:
         terminal = self._terminal
