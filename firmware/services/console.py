@@ -232,7 +232,6 @@ class Console:
             self._run_line(self._next_typed())
             return False  # it may have taken its time
         else:
-            self._answers_turn = True
             return self._monitor_due() and self._begin_monitor()
         return True
 
@@ -332,6 +331,7 @@ class Console:
         """Begin a line, if all that came before has been sent and the heap has enough for a typed line too."""
         if self._terminal.waiting:
             return False
+        self._answers_turn = True
         now_ms = time.ticks_ms()
         late = time.ticks_diff(now_ms, self._monitor_at) > self._monitor_ms
         self._monitor_at = time.ticks_add(now_ms if late else self._monitor_at, self._monitor_ms)
