@@ -10,7 +10,7 @@ from micropython import const
 ANSWER_MAX = const(4096)  # characters; 0.4 s at 115200 baud, in which nothing else is printed
 PIECE_MAX = const(128)  # characters of a piece
 _DEPTH_MAX = const(8)
-_ENDS = {dict: "{}", list: "[]", tuple: "()", set: "{}", array: ("", "])")}
+_ENDS: dict = {dict: "{}", list: "[]", tuple: "()", set: "{}", array: ("", "])")}
 GENERATOR = type(_ for _ in ())
 
 

@@ -70,7 +70,7 @@ class Console:
         self._monitor_at = 0
         self._monitor_rests = False
         self._answers_turn = False  # a typed line goes before a monitor line that is due
-        self._now = None  # the image at the monitor's instant
+        self._now = array("i")  # the image at the monitor's instant, once there is a monitor
         self._reserve = None
         self._reserve_at = time.ticks_ms()
         self.dropped = 0  # lines for people and of the monitor that were not written
@@ -89,7 +89,7 @@ class Console:
         """Print the state as one JSON line every ms (100 to 60000); 0 ends it."""
         if isinstance(ms, bool) or not isinstance(ms, int) or (ms and not 100 <= ms <= 60000):
             raise firmware.PowerError("ms = %r: allowed are 0 (off) and 100 to 60000 ms" % (ms,))
-        if self._now is None:
+        if not self._now:
             self._now = array("i", [0] * im.N_SLOTS)
         self._monitor_ms = ms
         self._monitor_at = time.ticks_ms()
@@ -119,8 +119,8 @@ class Console:
     def help(self, thing=None):
         """The names that a line can use; or those of a thing."""
         names = self.names
-        if thing is not None:  # not dir(thing): it asks every property for its value, and some load what they give
-            names = set(dir(type(thing))) | set(getattr(thing, "__dict__", ()))
+        if thing is not None:
+            names = _names_of(thing)
         yield ", ".join(sorted([name for name in names if name[0] != "_"]))
 
     def write(self, text: str) -> None:
@@ -382,3 +382,13 @@ class Console:
 
 def _kw(watts: int) -> str:
     return "-" if watts == im.FREE else "%.1f" % (watts / 1000)
+
+
+def _names_of(thing) -> set:
+    """As dir() says, which asks every property for its value, though: one may load a module, and all take 30 ms."""
+    names = set(getattr(thing, "__dict__", ()))
+    kinds = [type(thing)]
+    for kind in kinds:
+        names.update(getattr(kind, "__dict__", ()))
+        kinds += kind.__bases__
+    return names

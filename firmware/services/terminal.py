@@ -71,7 +71,7 @@ class Terminal:
 
     def take(self):
         """The complete line; None if it was too long."""
-        line = None if self._too_long else bytes(self._view_of_line())
+        line = None if self._too_long else bytes(memoryview(self._line)[: self._length])
         self.clear()
         return line
 
@@ -79,9 +79,6 @@ class Terminal:
         """Forget the line typed so far."""
         self._length = 0
         self._too_long = False
-
-    def _view_of_line(self):
-        return memoryview(self._line)[: self._length]
 
     # ---- out --------------------------------------------------------------------------------------------
 

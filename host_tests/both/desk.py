@@ -2,11 +2,11 @@
 
 import gc
 
+from looptime import LoopTime
+
 from firmware.metering import Metering
 from firmware.services.console import Console
 from host_tests.both.plant import Plant
-from looptime import LoopTime
-
 
 if not hasattr(gc, "mem_alloc"):  # CPython
     gc.mem_alloc = gc.mem_free = lambda: 0

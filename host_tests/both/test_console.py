@@ -5,8 +5,9 @@ import json
 import sys
 import time
 
-import firmware
 import micropython
+
+import firmware
 from firmware import image as im
 from firmware.event_codes import Event
 from firmware.modes import Mode
