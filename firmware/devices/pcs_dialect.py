@@ -5,7 +5,9 @@ from array import array
 
 from firmware import image as im
 from firmware.devices import sunspec_tables as t
-from modbus import ModbusRefused
+from modbus import ModbusError, ModbusRefused
+
+LONGEST_WRITE_BLOCK = 56  # registers of the longest block that is read before a write: 704
 
 
 class Dialect:
@@ -13,7 +15,8 @@ class Dialect:
 
     `await place()` finds the family's blocks; `take()` puts the main block's values into the image;
     `await command(watts, run, refresh, asleep)` writes what has changed, or everything on `refresh`;
-    `beating(now)`: a heartbeat is due.
+    `beating(now)`: a heartbeat is due.  A model is read just before it is written, with what the setpoint is scaled by: a
+    register is never written where another model has come to lie, nor from a scale factor or reference of before.
     """
 
     def __init__(self, sun, image, options: dict) -> None:
@@ -22,6 +25,8 @@ class Dialect:
         self.options = options
         self.main = None  # the block read every period
         self.slow = []  # [block, period in ms, when due, what to do with it]
+        self.outdated = False  # what the setpoint was scaled by has changed since it was written
+        self._before = array("H", bytes(2 * LONGEST_WRITE_BLOCK))  # what is read before a write
         self._words = array("H", bytes(12))  # to be written
         self.forget()
 
@@ -30,17 +35,47 @@ class Dialect:
         self.sent = None  # setpoint as it was written
         self.sent_run = -1
 
-    async def read_one_slow(self, now: int) -> None:
-        """Read the first slow block that is due, if any."""
-        for entry in self.slow:
-            if time.ticks_diff(now, entry[2]) >= 0:
-                entry[2] = time.ticks_add(now, entry[1])
-                try:
-                    if await self.sun.read(entry[0]):
-                        entry[3]()
-                except ModbusRefused as error:
-                    self.sun.note(error)
+    async def add_slow(self, table: tuple, period_ms: int, take) -> None:
+        """Read a block now and every period_ms; one that the device lists but refuses is left out."""
+        sun = self.sun
+        block = sun.block(table)
+        if block is None:
+            return
+        try:
+            if await sun.read(block):
+                take()
+        except ModbusRefused as error:
+            sun.note(error)
+            if not error.busy:
                 return
+        self.slow.append([block, period_ms, time.ticks_add(time.ticks_ms(), period_ms), take])
+
+    async def read_one_slow(self, now: int) -> None:
+        """Read the slow block that has been due for longest, if any."""
+        due = None
+        longest = -1
+        for entry in self.slow:
+            waited = time.ticks_diff(now, entry[2])
+            if waited > longest:
+                longest = waited
+                due = entry
+        if due is None:
+            return
+        due[2] = time.ticks_add(now, due[1])
+        try:
+            if await self.sun.read(due[0]):
+                due[3]()
+        except ModbusRefused as error:
+            self.sun.note(error)
+
+    def before_writing(self, table: tuple):
+        """The block of `table` as it is read just before a write to its model; None if the device has none."""
+        return self.sun.block(table, 0, self._before)
+
+    async def read_before(self, block) -> None:
+        """Make sure that the model is where it was, and have its values.  Raises ModbusError if it may not be written to."""
+        if not await self.sun.read(block):
+            raise ModbusError(self.sun.count.last_error)
 
     def copy(self, slots: tuple) -> None:
         """Values into the image, slot by slot."""
@@ -71,22 +106,7 @@ class Dialect:
 
     async def write(self, address: int, *values) -> None:
         """Write numbers, two's complement, one to a register (of a longer one the higher bits: value >> 16)."""
-        sun = self.sun
         words = self._words
-        sun.count.frames += 1
         for i in range(len(values)):
             words[i] = values[i] & 0xFFFF
-        if len(values) == 1:
-            await sun.client.write_register(sun.unit, address, words[0])
-        else:
-            await sun.client.write_registers(sun.unit, address, words, len(values))
-
-
-def cut_off(value: int, power: int) -> int:
-    """value / 10**power, cut off towards zero: a setpoint is never more than was commanded."""
-    size = abs(value)
-    if power >= 0:
-        size //= 10**power
-    else:
-        size *= 10**-power
-    return size if value >= 0 else -size
+        await self.sun.write(address, words, len(values))
