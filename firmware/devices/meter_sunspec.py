@@ -13,7 +13,8 @@ from notice import say
 from firmware import image as im
 from firmware.devices import sunspec_tables as t
 from firmware.devices.connection import CONNECTION_OPTIONS, open_client, reading
-from firmware.devices.sunspec import LONGEST_METER, Once, SunSpec, measure
+from firmware.devices.once import Once
+from firmware.devices.sunspec import LONGEST_METER, SunSpec, measure
 from firmware.devices.sunspec_chain import NeedsPerson, NotSunSpec
 from modbus import ModbusError
 
@@ -66,8 +67,10 @@ class Device:
             await asyncio.sleep_ms(_RETRY_MS)
 
     def counters(self) -> dict:
-        """Counts of this device since boot."""
-        return self.sun.count.as_dict()
+        """Counts of this device since boot; `note`: what a person has to know or do."""
+        counts = self.sun.count.as_dict()
+        counts["note"] = self._once.text
+        return counts
 
     async def _discover(self) -> None:
         sun = self.sun
@@ -81,6 +84,7 @@ class Device:
         if self._block is None:
             raise NeedsPerson("there is no meter model (201 to 204, 211 to 214) in this chain")
         sun.forget()
+        self._once.text = ""
 
     async def _read(self, _now: int) -> None:
         """One measurement into the image.  A meter without power is none."""

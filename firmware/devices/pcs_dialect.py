@@ -5,6 +5,7 @@ from array import array
 
 from firmware import image as im
 from firmware.devices import sunspec_tables as t
+from firmware.devices.sunspec import questions_the_map
 from modbus import ModbusError, ModbusRefused
 
 LONGEST_WRITE_BLOCK = 56  # registers of the longest block that is read before a write: 704
@@ -24,7 +25,7 @@ class Dialect:
         self.image = image
         self.options = options
         self.main = None  # the block read every period
-        self.slow = []  # [block, period in ms, when due, what to do with it]
+        self.slow = []  # [block, period in ms, when due, what to do with it, it has been read]
         self.outdated = False  # what the setpoint was scaled by has changed since it was written
         self._before = array("H", bytes(2 * LONGEST_WRITE_BLOCK))  # what is read before a write
         self._words = array("H", bytes(12))  # to be written
@@ -36,19 +37,12 @@ class Dialect:
         self.sent_run = -1
 
     async def add_slow(self, table: tuple, period_ms: int, take) -> None:
-        """Read a block now and every period_ms; one that the device lists but refuses is left out."""
-        sun = self.sun
-        block = sun.block(table)
-        if block is None:
-            return
-        try:
-            if await sun.read(block):
-                take()
-        except ModbusRefused as error:
-            sun.note(error)
-            if not error.busy:
-                return
-        self.slow.append([block, period_ms, time.ticks_add(time.ticks_ms(), period_ms), take])
+        """Read a block now and every period_ms, if the device has it."""
+        block = self.sun.block(table)
+        if block is not None:
+            entry = [block, period_ms, time.ticks_ms(), take, False]
+            self.slow.append(entry)
+            await self._read_slow(entry)
 
     async def read_one_slow(self, now: int) -> None:
         """Read the slow block that has been due for longest, if any."""
@@ -59,13 +53,19 @@ class Dialect:
             if waited > longest:
                 longest = waited
                 due = entry
-        if due is None:
-            return
-        due[2] = time.ticks_add(now, due[1])
+        if due is not None:
+            await self._read_slow(due)
+
+    async def _read_slow(self, entry: list) -> None:
+        """One that the device lists but never gave is done without; one that it refuses now may have moved."""
+        entry[2] = time.ticks_add(time.ticks_ms(), entry[1])
         try:
-            if await self.sun.read(due[0]):
-                due[3]()
+            if await self.sun.read(entry[0]):
+                entry[3]()
+            entry[4] = True
         except ModbusRefused as error:
+            if entry[4] and questions_the_map(error):
+                self.sun.lose(entry[0], str(error))
             self.sun.note(error)
 
     def before_writing(self, table: tuple):
@@ -74,8 +74,13 @@ class Dialect:
 
     async def read_before(self, block) -> None:
         """Make sure that the model is where it was, and have its values.  Raises ModbusError if it may not be written to."""
-        if not await self.sun.read(block):
-            raise ModbusError(self.sun.count.last_error)
+        try:
+            if not await self.sun.read(block):
+                raise ModbusError(self.sun.count.last_error)
+        except ModbusRefused as error:
+            if questions_the_map(error):
+                self.sun.lose(block, str(error))
+            raise
 
     def copy(self, slots: tuple) -> None:
         """Values into the image, slot by slot."""

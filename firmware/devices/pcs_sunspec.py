@@ -16,9 +16,10 @@ from notice import say
 from firmware import image as im
 from firmware.devices import sunspec_tables as t
 from firmware.devices.connection import CONNECTION_OPTIONS, open_client, reading
+from firmware.devices.once import Once
 from firmware.devices.pcs_der import Der
 from firmware.devices.pcs_inverter import Inverter
-from firmware.devices.sunspec import LONGEST_PCS, Once, SunSpec, measure
+from firmware.devices.sunspec import LONGEST_PCS, SunSpec, measure
 from firmware.devices.sunspec_chain import NeedsPerson, NotSunSpec
 from modbus import ModbusError
 
@@ -86,8 +87,10 @@ class Device:
             await asyncio.sleep_ms(_RETRY_MS)
 
     def counters(self) -> dict:
-        """Counts of this device since boot."""
-        return self.sun.count.as_dict()
+        """Counts of this device since boot; `note`: what a person has to know or do."""
+        counts = self.sun.count.as_dict()
+        counts["note"] = self._once.text
+        return counts
 
     # ---- measuring -------------------------------------------------------------------------------------
     async def _discover(self) -> None:
@@ -102,9 +105,11 @@ class Device:
         await sun.choose(_NEWER if newer else _OLDER, self._options["which"])
         dialect = (Der if newer else Inverter)(sun, self._image, self._options)
         await dialect.place()
+        sun.forget()
         if newer and not chain.has(704):
             self._once.say("no model 704: it can be measured, not commanded")
-        sun.forget()
+        else:
+            self._once.text = ""
         self._dialect = dialect
         self._forget()
         self.ready = True

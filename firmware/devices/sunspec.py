@@ -12,7 +12,6 @@ import time
 from array import array
 
 from micropython import const
-from notice import say
 
 from firmware.devices import sunspec_tables as tables
 from firmware.devices.modbus_unit import ModbusUnit
@@ -55,15 +54,6 @@ class Block:
         for first, end in _pieces(self.rows, longest, gap):
             self.pieces.append((self.address + first, end - first, view[first:end]))
         self._factors = array("H", bytes(2 * (len(self.rows) // _ROW)))  # scale factors, raw, as they came last
-
-    def check_place(self) -> None:
-        """Raises MapMoved if the registers do not begin with this model's id and length."""
-        model, length = self.registers[0], self.registers[1]
-        if model != self.model or length != self.length:
-            raise MapMoved(
-                "model %d of length %d is not at register %d any more: %d, %d stand there"
-                % (self.model, self.length, self.address, model, length)
-            )
 
     def is_steady(self) -> bool:
         """The scale factors are those that came before: only then a value and its factor, of two requests, belong together."""
@@ -247,11 +237,9 @@ class SunSpec:
         for _ in range(_STEADY_TRIES):
             for address, count, view in block.pieces:
                 await self.unit.read(address, count, view)
-            try:
-                block.check_place()
-            except MapMoved:
-                self.moved = True
-                raise
+            registers = block.registers
+            if registers[0] != block.model or registers[1] != block.length:
+                self.lose(block, "%d, %d stand there" % (registers[0], registers[1]))
             if block.is_steady():
                 return self._decode(block)
         self.unit.reject("model %d: its scale factors change between two requests" % block.model)
@@ -260,6 +248,12 @@ class SunSpec:
     async def write(self, address: int, words: array, count: int) -> None:
         """words[0:count] into the registers from `address` on; whoever writes has just read the model's place."""
         await self.unit.write(address, words, count, 6 if count == 1 else 16)
+
+    def lose(self, block: Block, why: str) -> None:
+        """The map is not what it was: raises MapMoved, and whoever measures discovers the device anew."""
+        self.moved = True
+        place = (block.model, block.length, block.address, why)
+        raise MapMoved("model %d of length %d is not at register %d any more: %s" % place)
 
     def note(self, error: ModbusError) -> None:
         """Count what went wrong with a request to this device."""
@@ -293,20 +287,6 @@ class SunSpec:
 
 _NAMES = ((tables.COMMON_MN, 16), (tables.COMMON_MD, 16), (tables.COMMON_VR, 8), (tables.COMMON_SN, 16))
 _NAMES_WHOLE = _NAMES + ((tables.COMMON_OPT, 8),)
-
-
-class Once:
-    """Says what a person has to know when it is new, not at every try."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._said = ""
-
-    def say(self, text: str) -> None:
-        """One line for people, unless it was the last one too."""
-        if text != self._said:
-            self._said = text
-            say("%s: %s" % (self._name, text))
 
 
 async def measure(sun: SunSpec, read, period_ms: int) -> None:
