@@ -10,10 +10,10 @@ import asyncio
 import time
 
 from micropython import const
-from unload import unload
 
 from modbus import ModbusBadFrame, ModbusTimeout, ModbusUnreachable, hot
 from modbus.client import PDU, UNIT, Client, Slot
+from modbus.tcp_connect import connect
 
 _NAP_MS = const(1)  # between two looks at the socket
 _EAGER_MS = const(2)  # in which the looks follow each other without a sleep
@@ -112,9 +112,6 @@ class TcpClient(Client):
         self.count.reconnects += 1
         why = "cancelled while connecting"
         try:
-            from modbus.tcp_connect import connect
-
-            unload("modbus.tcp_connect")  # 1 KB that is not needed again while the connection holds
             self._sock = await connect(self.host, self.port, deadline)
             self._silent = 0
             self._have = 0
