@@ -15,6 +15,7 @@ import time
 import tty
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,8 @@ class Board:
         self.state_dir = Path(state_dir).resolve()
         self.flash = self.state_dir / "flash"
         self.site = site
+        if profile is not None and heap:
+            profile = replace(profile, heap=profiles.heap_bytes(heap))
         self.profile = profile or profiles.chosen(heap=heap)
         self.interpreter = _interpreter(interpreter, self.profile)
         self.heap = heap or os.environ.get("HEAP") or (str(self.profile.heap) if self.profile else None)
