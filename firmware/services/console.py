@@ -82,6 +82,7 @@ class Console:
             self.monitor, self.limits, self.devices, self.save_site, self.restore_site, self.print, self.help
         ):  # fmt: skip
             self.names[command.__name__] = command
+        self._keep_reserve()  # at boot, while there is a piece that large
 
     # ---- commands ---------------------------------------------------------------------------------------
 
