@@ -26,6 +26,7 @@ from firmware.modes import Mode, refusal
 from firmware.reports import named as _named
 from firmware.reports import stats as _stats
 from firmware.supervisor import Supervisor
+from firmware.units import parts
 
 _MINUTES_MAX = const(10080)  # a week
 _LIMIT_DEBOUNCE_MS = const(1000)
@@ -92,7 +93,7 @@ class PowerManager:
             (im.OP_V_MIN, discharge.min_voltage, 10),
             (im.OP_SOC_MIN, discharge.min_soc, 100),
         ):
-            par[slot] = int(value * scale + 0.5) or im.FREE
+            par[slot] = im.FREE if value == 0 else parts(value, scale)
 
     # ---- start, stop, modes -----------------------------------------------------------------------------
 
@@ -170,29 +171,34 @@ class PowerManager:
     def start_charging(self, target_soc: float = 0.0) -> None:
         """Charge by the ChargeParams to target_soc % (0: theirs, or max_soc).  PowerError if out of range or not now."""
         in_range("target_soc", target_soc, 0, self.image.par[im.PAR_SOC_MAX] / 100, "% (0: default; at most max_soc)")
-        target = int(target_soc * 100 + 0.5) or self.default_target()
+        target = self.default_target() if target_soc == 0 else parts(target_soc, 100)
         self._operate(-1, rq.CHARGE, self.image.par[im.PAR_P_CHG], self._charge_params.timeout_minutes, target)
 
     def default_target(self) -> int:
         """The target SoC in 0.01 % of a charge that names none: the ChargeParams', or max_soc; PowerError above max_soc."""
         highest = self.image.par[im.PAR_SOC_MAX] / 100
-        target = self._charge_params.target_soc or highest
+        target = self._charge_params.target_soc
+        if target == 0:
+            return self.image.par[im.PAR_SOC_MAX]
         in_range("target_soc of the ChargeParams", target, 0, highest, "% (at most max_soc)")
-        return int(target * 100 + 0.5)
+        return parts(target, 100)
 
     def start_discharging(self, kw: float = 0.0, minutes: int = 0) -> None:
-        """Discharge with kw at the AC terminals (0: the maximum) for minutes (0: the parameters' timeout, or no end)."""
+        """Discharge with kw at the AC terminals (0: the maximum) for minutes (0: the parameters' timeout, or no end).
+
+        Only exactly 0 is the maximum: less than 1 W is 0 W.
+        """
         most = self.image.par[im.PAR_P_DIS]
         in_range("kw", kw, 0, most / 1000, "kW")
         in_range("minutes", minutes, 0, _MINUTES_MAX, "min", int)
-        watts = int(kw * 1000 + 0.5) or most
+        watts = most if kw == 0 else parts(kw, 1000)
         self._operate(1, rq.DISCHARGE, watts, minutes or self._discharge_params.timeout_minutes, 0)
 
     def set_constant_power(self, kw: float, minutes: int = 0) -> None:
         """Hold kw at the AC terminals (+ discharge, - charge) for minutes (0: no end), inside every limit."""
         self._check_kw(kw)
         in_range("minutes", minutes, 0, _MINUTES_MAX, "min", int)
-        watts = int(abs(kw) * 1000 + 0.5)
+        watts = parts(abs(kw), 1000)
         self._operate(-1 if kw < 0 else 1, rq.POWER, watts, minutes, 0)
 
     def _check_kw(self, kw: float) -> None:
@@ -230,9 +236,8 @@ class PowerManager:
             raise PowerError("source = %r: allowed are %s" % (source, ", ".join(allowed)))
         self._check_kw(kw)
         in_range("seconds", seconds, 0.1, 86400, "s")
-        watts = int(kw * 1000 + (0.5 if kw >= 0 else -0.5))
         with self._lock:
-            self._claims.put(rq.SOURCES.index(source), watts, int(seconds * 1000), rq.POWER, 0, owner)
+            self._claims.put(rq.SOURCES.index(source), parts(kw, 1000), int(seconds * 1000), rq.POWER, 0, owner)
 
     def release(self, source: str) -> None:
         """End a program's claim.  PowerError if there is no such source."""
@@ -261,8 +266,7 @@ class PowerManager:
             if kw and not (contactor and pcs):
                 raise PowerError("kw = %s: needs contactor=True and pcs=True" % kw)
             self._states.service(1 if contactor else 0, 1 if pcs else 0)
-            watts = int(kw * 1000 + (0.5 if kw >= 0 else -0.5))
-            self._claims.put(rq.MAINTENANCE, watts, int(seconds * 1000), rq.POWER, 0, "service")
+            self._claims.put(rq.MAINTENANCE, parts(kw, 1000), int(seconds * 1000), rq.POWER, 0, "service")
 
     # ---- emergency --------------------------------------------------------------------------------------
 
@@ -472,9 +476,9 @@ class PowerManager:
                 in_range(name, kw, 0, 1000, "kW")
         with self._lock:
             par = self.image.par
-            par[im.EMS_P_DIS] = im.FREE if discharge_kw is None else int(discharge_kw * 1000)
-            par[im.EMS_P_CHG] = im.FREE if charge_kw is None else int(charge_kw * 1000)
-            self._curtail_ms = int(seconds * 1000)
+            par[im.EMS_P_DIS] = im.FREE if discharge_kw is None else parts(discharge_kw, 1000)
+            par[im.EMS_P_CHG] = im.FREE if charge_kw is None else parts(charge_kw, 1000)
+            self._curtail_ms = 0 if seconds == 0 else max(1, parts(seconds, 1000))  # only exactly 0 has no end
 
     def register_callback(self, event: int, fn, user_data=None) -> None:
         """Call fn(event, event_data, user_data) for an Event, or for all (Event.ALL).  fn is plain or async."""
