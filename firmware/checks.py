@@ -10,6 +10,8 @@ from rows import each
 from firmware.errors import ConfigError, PowerError, in_range
 
 REQUIRED = "REQUIRED"
+_LONGEST_KEY = 40  # characters of a key that may have been meant for another
+_GUESSES = 8  # unknown keys of one section that are compared with the known ones: it takes milliseconds each
 
 
 def _distance(a: str, b: str) -> int:
@@ -26,6 +28,8 @@ def _distance(a: str, b: str) -> int:
 
 
 def _nearest(key: str, known: list) -> str:
+    if len(key) > _LONGEST_KEY:
+        return ""
     best = min(known, key=lambda name: _distance(key, name))
     return "; did you mean %s?" % best if _distance(key, best) <= max(2, len(key) // 3) else ""
 
@@ -66,9 +70,12 @@ def check(rows, given: dict, where: str, errors: list) -> dict:
             errors.append("%s.%s: is missing (%s)" % (where, key, row[5]))
         else:
             result[key] = _default(row)
+    guesses = 0
     for key in given:
         if key in unknown:
-            errors.insert(first, "%s.%s: no such key%s" % (where, key, _nearest(key, [row[0] for row in each(rows)])))
+            guesses += 1
+            nearest = _nearest(key, [row[0] for row in each(rows)]) if guesses <= _GUESSES else ""
+            errors.insert(first, "%s.%s: no such key%s" % (where, key, nearest))
             first += 1
     return result
 
