@@ -73,6 +73,7 @@ class PowerManager:
         self._was_grid = -1
         self.lock_wait_us = 0  # the longest the cycle ever waited for the lock
         self._plan = None  # the Scheduler, loaded when there is something to schedule
+        self._run_schedule = None  # scheduling.step, loaded with it
         self.plan_lock = _thread.allocate_lock()  # looking at a schedule takes milliseconds: never under the cycle's lock
         self.clock = None  # the application's wall clock, see clock.Clock
         par[im.EMS_P_CHG] = im.FREE
@@ -360,12 +361,19 @@ class PowerManager:
     # ---- schedules --------------------------------------------------------------------------------------
 
     @property
+    def planned(self):
+        """The Scheduler where there is something to schedule, else None: asking loads nothing."""
+        return self._plan
+
+    @property
     def plan(self):
         """The Scheduler behind the schedule calls (scheduler.py), made when first asked for."""
         if self._plan is None:
+            from firmware import scheduling  # a site without an entry does not load it
             from firmware.scheduler import Scheduler
 
             self._plan = Scheduler()
+            self._run_schedule = scheduling.step
         return self._plan
 
     def add_schedule(self, entry) -> int:
@@ -395,7 +403,7 @@ class PowerManager:
     def schedules(self) -> list:
         """[(id, copy of the entry)], by id."""
         with self.plan_lock:
-            return self.plan.entries()
+            return [] if self._plan is None else self._plan.entries()
 
     def enable_scheduling(self, on: bool) -> None:
         """Let the schedule run, or stop it; entries keep their own `enabled`."""
@@ -411,7 +419,7 @@ class PowerManager:
     def upcoming(self, n: int = 5) -> "list[dict]":
         """What will start next, soonest first: id, start (local time), minutes, mode, power_kw.  Empty without a clock."""
         in_range("n", n, 1, 100, "", int)
-        if self.clock is None:
+        if self.clock is None or self._plan is None:
             return []
         with self.plan_lock:
             return self.plan.upcoming(n, self.clock)
@@ -419,9 +427,7 @@ class PowerManager:
     def run_schedule(self) -> None:
         """Let the schedule claim power by the clock; the application calls it once a second."""
         if self._plan is not None and self.clock is not None:
-            from firmware import scheduling
-
-            scheduling.step(self)
+            self._run_schedule(self)
 
     def clock_was_set(self, by_s: int) -> None:
         """Post CLOCK_SET: the wall clock was set, or stepped by so many seconds."""

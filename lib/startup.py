@@ -1,0 +1,26 @@
+"""Boot, told as it goes: every step with the milliseconds since boot.py, and the watchdog fed between them."""
+
+import sys
+import time
+
+import watchdog
+
+# Built-in modules that a file may replace ("extensible") never enter sys.modules by themselves: each `import time` searches
+# the whole flash first, 20 ms a time.  Under their other name, with a u in front, they are found at once.
+_BUILTINS = "array binascii collections errno io json machine os random select socket struct time"
+
+
+def find_builtins() -> None:
+    """Enter the built-in modules in sys.modules, so that importing them never searches the flash again."""
+    for name in _BUILTINS.split(" "):
+        if name not in sys.modules:
+            sys.modules[name] = __import__("u" + name)
+
+
+_begun_ms = time.ticks_ms()
+
+
+def step(text: str) -> None:
+    """One step is done."""
+    watchdog.feed()
+    print("boot: %6d ms  %s" % (time.ticks_diff(time.ticks_ms(), _begun_ms), text))
