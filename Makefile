@@ -18,7 +18,7 @@ BOARD_CODE := $(wildcard boot.py main.py) firmware lib
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
-$(STAMP): pyproject.toml requirements.lock tools/setup_host.py tools/debian_bundle.py
+$(STAMP): pyproject.toml requirements.lock tools/setup_host.py tools/debian_bundle.py tools/simboard/chip/pace.c
 	@python3 tools/setup_host.py
 
 setup: $(STAMP) ## fetch the pinned tools and both MicroPython interpreters (done by itself when needed)
