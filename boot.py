@@ -20,24 +20,17 @@ def _safe_outputs() -> None:
     for problem in problems:
         print("boot: %s; its pin stays an input" % problem)
     for pin in doubtful:
-        _set(pin, machine.Pin.IN)
+        outputs.append((pin, None))  # also where it was an output before a soft reset
     for pin, level in outputs:
-        _set(pin, machine.Pin.OUT, level)
-
-
-def _set(pin: int, mode: int, level: int = 0) -> None:
-    try:
-        if mode == machine.Pin.IN:
-            machine.Pin(pin, mode)  # also where it was an output before a soft reset
-        else:
-            machine.Pin(pin, mode, value=level)
-    except ValueError as error:
-        print("boot: pin %d: %s; it stays an input" % (pin, error))
+        try:
+            machine.Pin(pin, machine.Pin.IN) if level is None else machine.Pin(pin, machine.Pin.OUT, value=level)
+        except ValueError as error:
+            print("boot: pin %d: %s; it stays an input" % (pin, error))
 
 
 try:
     _safe_outputs()
 except Exception as error:  # a file may hold anything, and be too long for the heap
     print("boot: site.json is not readable (%s: %s); outputs stay as the chip leaves them: inputs" % (type(error).__name__, error))
-del _safe_outputs, _set  # what is named here stays in the heap for ever
+del _safe_outputs  # what is named here stays in the heap for ever
 print("boot: reset cause %d" % machine.reset_cause())

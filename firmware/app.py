@@ -18,7 +18,6 @@ from firmware import image as im
 from firmware import sitefile
 from firmware.callbacks import Worker
 from firmware.collecting import Collector
-from firmware.errors import ConfigError
 from firmware.latch import Latch
 from firmware.manager import PowerManager
 from firmware.metering import Metering
@@ -34,9 +33,18 @@ class App:
     def __init__(self, path: str) -> None:
         self.path = path
         startup.step("firmware loaded")
+        try:
+            self._build(sitefile.load(path))
+        except Exception as error:  # what the site is made of does not fit this board: it stands by and says so
+            self.site = self.pm = self.console = self.latch = self.collector = self.timeline = None
+            self._build(sitefile.standby(path, error))
+        startup.step("site %s built" % self.site.name)
+
+    def _build(self, site) -> None:
+        """Everything that the site needs.  What is wrong with it was checked before; a heap that is too small is raised."""
         self._loop_time = LoopTime()
         self.metering = Metering(50, self._loop_time)
-        self.site = sitefile.load(path)
+        self.site = site
         self.pm = PowerManager(self.site.config, self.site.image, self.site.has)
         self.metering.expect(self.site.config.cycle_ms)
         self.console = Console(self)
@@ -49,7 +57,6 @@ class App:
         self._seen = {"control": 0, "house": 0}
         self.restarts: dict = {}
         self.timeline = None if self.site.clock is None or self.site.errors else self._timeline()
-        startup.step("site %s built" % self.site.name)
 
     def _timeline(self):
         """Clock, schedules and records, for a site that wants them."""
@@ -57,8 +64,10 @@ class App:
 
         try:
             timeline = Timeline(self.pm, self.site.clock, self.site.storage["place"], self.site.name_server)
-        except ConfigError as error:
-            print("site: " + "; ".join(error.errors))
+        except MemoryError:
+            raise
+        except Exception as error:  # a zone that there is not, a folder that cannot be made, a flash that is full
+            print("site: without calendar and records: %s: %s" % (type(error).__name__, error))
             return None
         for problem in timeline.problems:
             print("storage: " + problem)

@@ -11,7 +11,7 @@ from firmware.errors import ConfigError, PowerError, in_range
 
 REQUIRED = "REQUIRED"
 _LONGEST_KEY = 40  # characters of a key that may have been meant for another
-_GUESSES = 8  # unknown keys of one section that are compared with the known ones: it takes milliseconds each
+_UNKNOWN = 16  # keys of one section that are named: each is compared with the known ones, which takes milliseconds
 
 
 def _distance(a: str, b: str) -> int:
@@ -70,13 +70,14 @@ def check(rows, given: dict, where: str, errors: list) -> dict:
             errors.append("%s.%s: is missing (%s)" % (where, key, row[5]))
         else:
             result[key] = _default(row)
-    guesses = 0
+    named = 0
     for key in given:
-        if key in unknown:
-            guesses += 1
-            nearest = _nearest(key, [row[0] for row in each(rows)]) if guesses <= _GUESSES else ""
-            errors.insert(first, "%s.%s: no such key%s" % (where, key, nearest))
+        if key in unknown and named < _UNKNOWN:
+            named += 1
+            errors.insert(first, "%s.%s: no such key%s" % (where, key, _nearest(key, [row[0] for row in each(rows)])))
             first += 1
+    if len(unknown) > named:
+        errors.insert(first, "%s: %d more keys that there are not" % (where, len(unknown) - named))
     return result
 
 

@@ -29,6 +29,7 @@ _WIFI_ROWS = (
     ("country", "str", "XX", 2, 2, "two letters, for the channels"),
 )
 _LINES = 20  # of errors are printed: a person reads no more, and each takes time in boot
+_WIDTH = 300  # characters of each
 # what a device of a kind brings to the site, by the first word of its type
 _BRINGS = {"bms": im.HAS_BMS, "pcs": im.HAS_PCS, "meter": im.HAS_METER, "pv": im.HAS_PV, "io": im.HAS_IO}
 
@@ -163,7 +164,7 @@ def load(path: str) -> Site:
         return standby(path, error)
     if site.errors:
         for line in site.errors[:_LINES]:
-            print("site: " + line)
+            print("site: " + (line if len(line) <= _WIDTH else line[:_WIDTH] + "..."))
         if len(site.errors) > _LINES:
             print("site: and %d more" % (len(site.errors) - _LINES))
         print("site: %s is refused; staying in STANDBY" % path)

@@ -130,6 +130,8 @@ class Store:
             return True
         if not self._by_hand:
             raise StoreError("%s: has no CRC: it is cut short, or not a file of this firmware" % path)
+        if b"\x00" in data:
+            raise StoreError("%s: is no JSON (it holds NUL bytes)" % path)
         if not _is_closed(data):
             raise StoreError("%s: is no JSON (a bracket or a quote is not closed)" % path)
         return False
