@@ -76,6 +76,7 @@ class PowerManager:
         self._run_schedule = None  # scheduling.step, loaded with it
         self.plan_lock = _thread.allocate_lock()  # looking at a schedule takes milliseconds: never under the cycle's lock
         self.clock = None  # the application's wall clock, see clock.Clock
+        self.emergency_memory = None  # what keeps an emergency over a reset: settle() stores what stands, True once it is
         par[im.EMS_P_CHG] = im.FREE
         par[im.EMS_P_DIS] = im.FREE
         par[im.OP_SOC_MAX] = im.FREE
@@ -271,10 +272,19 @@ class PowerManager:
 
     # ---- emergency --------------------------------------------------------------------------------------
 
-    def emergency_shutdown(self) -> None:
-        """0 W in the next cycle, contactors open, latched until reset_emergency()."""
+    def emergency_shutdown(self) -> bool:
+        """0 W at once, contactors open, latched until reset_emergency().
+
+        True: it is stored, and stands again after a reset.  False: it could not be stored (or nothing here stores it); it
+        stands until a reset, and storing it is tried again.
+        """
         with self._lock:
             self._enter_emergency(-1)
+        return self._remember()
+
+    def _remember(self) -> bool:
+        """Outside the lock: flash takes longer than the cycle may wait."""
+        return self.emergency_memory is not None and self.emergency_memory.settle()
 
     def _enter_emergency(self, cause: int) -> None:
         now = self.image.now
@@ -291,8 +301,11 @@ class PowerManager:
         with self._lock:
             self._enter_emergency(cause)
 
-    def reset_emergency(self) -> None:
-        """Leave EMERGENCY for STANDBY.  PowerError while a cause stands (it names it), or if there is no emergency."""
+    def reset_emergency(self) -> bool:
+        """Leave EMERGENCY for STANDBY.  PowerError while a cause stands (it names it), or if there is no emergency.
+
+        True: that it is over is stored too.  False: a reset before it could be stored brings the emergency back.
+        """
         with self._lock:
             if self.image.now[im.MODE] != Mode.EMERGENCY:
                 raise PowerError("there is no emergency to reset, the mode is %s" % Mode.name(self.image.now[im.MODE]))
@@ -301,6 +314,7 @@ class PowerManager:
                 raise PowerError("the emergency cannot be reset while its cause stands: %s" % ", ".join(names(causes)))
             self._states.want_standby()
             self._states.enter(Mode.STANDBY)
+        return self._remember()
 
     @property
     def emergency_cause(self) -> int:
