@@ -6,6 +6,7 @@ task has reported in; a device or service that raises is restarted, and hurts no
 
 import _thread
 import asyncio
+import gc
 import sys
 import time
 
@@ -117,7 +118,9 @@ class App:
         while True:
             started = time.ticks_us()
             now_ms = time.ticks_ms()
+            gc.disable()  # a call with many locals takes its frame from the heap: never let that collect inside the cycle
             pm.cycle(now_ms)
+            gc.enable()
             if not first:
                 timing.stores = self._stores()
                 timing.add(time.ticks_diff(started, before), time.ticks_diff(time.ticks_us(), started))
