@@ -15,8 +15,7 @@ import watchdog
 from looptime import LoopTime
 from micropython import const
 
-from firmware import image as im
-from firmware import sitefile
+from firmware import shutdown, sitefile
 from firmware.callbacks import Worker
 from firmware.collecting import Collector
 from firmware.latch import Latch
@@ -57,6 +56,7 @@ class App:
         self._handing_over = _thread.allocate_lock()
         self._seen = {"control": 0, "house": 0}
         self.restarts: dict = {}
+        self.ending = shutdown.Ending()
         self.timeline = None if self.site.clock is None or self.site.errors else self._timeline()
 
     def _timeline(self):
@@ -77,13 +77,8 @@ class App:
         return timeline
 
     def run(self) -> None:
-        """Run until Ctrl-C, then leave the outputs safe."""
-        try:
-            asyncio.run(self._main())
-        except KeyboardInterrupt:
-            print("stopped by Ctrl-C")
-        finally:
-            self._safe()
+        """Run until something ends the program, then leave the inverters at 0 W and the contactors open, in that order."""
+        shutdown.run(self)
 
     async def _main(self) -> None:
         self.pm.events.start_task = self._hand_over
@@ -98,8 +93,8 @@ class App:
             if self.timeline.ems is not None:
                 self._start("ems_clock", self.timeline.ems)
         loop = asyncio.get_event_loop()
-        loop.create_task(self._loop_time.watched("house", self._house()))
-        loop.create_task(self._control())
+        loop.create_task(self._loop_time.watched("house", shutdown.critical("house", self._house())))
+        loop.create_task(shutdown.critical("control", self._control()))
         startup.step("control begins")
         await self._watch()
 
@@ -148,6 +143,7 @@ class App:
         """What is due a few times a second: the emergency latch, callbacks."""
         loop = asyncio.get_event_loop()
         while True:
+            self.ending.check()
             self.latch.step()
             if self.callbacks is not None:
                 self.callbacks.step()
@@ -183,13 +179,3 @@ class App:
             if healthy:
                 watchdog.feed()
             await asyncio.sleep_ms(_FEED_MS)
-
-    def _safe(self) -> None:
-        """Leave the outputs as a power cut would: no command, contactors open."""
-        now = self.pm.image.now
-        now[im.CMD_P] = 0
-        now[im.CMD_RUN] = 0
-        now[im.CMD_CONTACTOR] = 0
-        for box in self.site.devices.values():
-            if hasattr(box, "safe"):
-                box.safe()

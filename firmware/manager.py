@@ -270,6 +270,14 @@ class PowerManager:
             self._states.service(1 if contactor else 0, 1 if pcs else 0)
             self._claims.put(rq.MAINTENANCE, parts(kw, 1000), int(seconds * 1000), rq.POWER, 0, "service")
 
+    def halt(self) -> None:
+        """The program ends: every claim dropped, 0 W at once without a ramp, the contactors open as soon as they may."""
+        with self._lock:
+            self._claims.drop_all()
+            self._states.want_standby()
+            if self.image.now[im.MODE] not in (Mode.STANDBY, Mode.EMERGENCY):
+                self._states.enter(Mode.STANDBY)
+
     # ---- emergency --------------------------------------------------------------------------------------
 
     def emergency_shutdown(self) -> bool:

@@ -132,7 +132,7 @@ class Console:
                 self.write("= None")
             else:
                 self._answer(eval(code, self.names))
-        except Exception as error:
+        except BaseException as error:  # an exit or an interrupt typed here ends the line, not the program
             self.write("! %s: %s" % (type(error).__name__, error))
         code = None
         gc.collect()
