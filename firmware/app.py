@@ -141,20 +141,25 @@ class App:
 
     async def _house(self) -> None:
         """What is due a few times a second: the emergency latch, callbacks."""
-        loop = asyncio.get_event_loop()
         while True:
             self.ending.check()
             self.latch.step()
-            if self.callbacks is not None:
-                self.callbacks.step()
-            elif self.pm.events.callbacks:
-                self.callbacks = Worker(self.pm.events)
-            with self._handing_over:
-                handed, self._coroutines = self._coroutines, []
-            for coroutine in handed:
-                loop.create_task(coroutine)
+            try:
+                self._serve_callbacks()
+            except MemoryError:
+                pass  # a full heap costs the callbacks their turn, not the house its life
             self._seen["house"] = 0
             await asyncio.sleep_ms(100)
+
+    def _serve_callbacks(self) -> None:
+        if self.callbacks is not None:
+            self.callbacks.step()
+        elif self.pm.events.callbacks:
+            self.callbacks = Worker(self.pm.events)
+        while self._coroutines:
+            with self._handing_over:
+                coroutine = self._coroutines.pop(0)
+            asyncio.get_event_loop().create_task(coroutine)
 
     async def _keep(self, name: str, box) -> None:
         """Run a device, bus or service for ever; what it raises is printed, and it starts again."""

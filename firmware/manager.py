@@ -23,7 +23,6 @@ from firmware.events import Events
 from firmware.faults import SEVERITIES, debounce_rows, names, rows
 from firmware.flows import Grid
 from firmware.modes import Mode, refusal
-from firmware.reports import named as _named
 from firmware.reports import stats as _stats
 from firmware.supervisor import Supervisor
 from firmware.units import parts
@@ -251,7 +250,9 @@ class PowerManager:
     def claims(self) -> "list[dict]":
         """Every live claim, highest first: source, owner, kw, seconds_left, goal."""
         with self._lock:
-            return self._claims.listed()
+            table = self._claims.table[:]
+            owners = self._claims.owners[:]
+        return rq.listed(table, owners)
 
     # ---- maintenance ------------------------------------------------------------------------------------
 
@@ -473,18 +474,19 @@ class PowerManager:
     def stats(self) -> dict:
         """Everything at one instant; keys and units in reports.stats."""
         with self._lock:
-            told = _stats(self.image.now, self.image.par)
-        return _named(told)
+            now = self.image.now[:]
+            par = self.image.par[:]
+        return _stats(now, par)
 
     def faults(self) -> "list[dict]":
         """Every fault that is active or has ever been raised since boot: name, severity, active, times raised."""
         with self._lock:
             active = self.image.now[im.FAULTS]
-            counts = [self._fault_state[3 * i + 2] for i in range(self._n_faults)]
+            state = self._fault_state[:]  # of each fault the times it was raised are the third number
         return [
-            {"name": row[0], "severity": SEVERITIES[row[4]], "active": bool(active >> i & 1), "count": counts[i]}
+            {"name": row[0], "severity": SEVERITIES[row[4]], "active": bool(active >> i & 1), "count": state[3 * i + 2]}
             for i, row in enumerate(rows())
-            if counts[i]
+            if state[3 * i + 2]
         ]
 
     def fault_counts(self) -> dict:

@@ -147,6 +147,8 @@ def _check_device(found: Checked, name: str, given: dict) -> None:
     bus = options.get("bus")
     if bus and bus not in found.buses:
         found.errors.append("devices.%s.bus = %r: the buses of this site are %s" % (name, bus, ", ".join(sorted(found.buses))))
+    if hasattr(module, "check_site") and found.power is not None:
+        module.check_site("devices." + name, options, found.power, found.errors)
     found.devices.append((name, kind, module, options))
 
 
