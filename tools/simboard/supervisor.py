@@ -27,6 +27,7 @@ class Supervisor:
         self.rtc_memory = b""
         self.rtc_offset_s = 0
         self.feeds = 0  # watchdog feeds since power-on
+        self.interrupt = b"\x03"  # the character on the wire that interrupts the program; b"": none
         self.address = ""
         self._on_pin = on_pin
         self._cut = cut
@@ -68,6 +69,7 @@ class Supervisor:
     def power_on(self, cause: str) -> None:
         """The chip starts now, with that cause; a soft reset leaves the watchdog running."""
         self._cause = cause
+        self.interrupt = b"\x03"
         if cause != "SOFT_RESET":
             self._timeout_s = 0.0
         if cause == "PWRON_RESET":
@@ -124,6 +126,8 @@ class Supervisor:
         elif op == b"W":
             self._timeout_s = int.from_bytes(payload, "little") / 1000
             self._deadline = time.monotonic() + self._timeout_s
+        elif op == b"K":
+            self.interrupt = b"" if arg == 255 else bytes((arg,))
         elif op == b"M":
             self.rtc_memory = payload
         elif op == b"D":

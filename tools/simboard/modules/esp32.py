@@ -3,6 +3,7 @@
 import os
 
 import simlink
+from sim_nvs import get, put  # at hand, as on a chip: a thread's stack is too small to fetch them
 
 
 def __getattr__(name: str) -> object:
@@ -33,20 +34,20 @@ class NVS:
         """Sets an int32; out of range is OverflowError."""
         if not -(1 << 31) <= value < 1 << 31:
             raise OverflowError("%d is not within int32" % value)
-        simlink.fetch("sim_nvs", "put")(self._values, key, 0, (value & 0xFFFFFFFF).to_bytes(4, "little"))
+        put(self._values, key, 0, (value & 0xFFFFFFFF).to_bytes(4, "little"))
 
     def get_i32(self, key: str) -> int:
         """An int32; OSError when it was never set."""
-        value = int.from_bytes(simlink.fetch("sim_nvs", "get")(self._values, key, 0), "little")
+        value = int.from_bytes(get(self._values, key, 0), "little")
         return value - (1 << 32) if value >> 31 else value
 
     def set_blob(self, key: str, value: bytes) -> None:
         """Sets a blob."""
-        simlink.fetch("sim_nvs", "put")(self._values, key, 1, bytes(value))
+        put(self._values, key, 1, bytes(value))
 
     def get_blob(self, key: str, buffer: bytearray) -> int:
         """Copies a blob into buffer and returns its length; OSError when absent or too long for the buffer."""
-        data = simlink.fetch("sim_nvs", "get")(self._values, key, 1)
+        data = get(self._values, key, 1)
         if len(data) > len(buffer):
             raise OSError(-0x110C, "ESP_ERR_NVS_INVALID_LENGTH")
         buffer[: len(data)] = data
@@ -54,7 +55,7 @@ class NVS:
 
     def erase_key(self, key: str) -> None:
         """Forgets a key; OSError when there is none."""
-        simlink.fetch("sim_nvs", "get")(self._values, key, None)
+        get(self._values, key, None)
         del self._values[key]
 
     def commit(self) -> None:

@@ -1,4 +1,4 @@
-"""How esp32.NVS finds and puts a value: fetched for the moment it is needed."""
+"""How esp32.NVS finds and puts a value."""
 
 
 def get(values: dict, key: str, kind) -> bytes:
