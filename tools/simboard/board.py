@@ -27,6 +27,7 @@ from tools.simboard.profiles import Profile
 from tools.simboard.supervisor import CAUSES, Supervisor
 
 _LINES_KEPT = 5000
+_END_S = 5  # a program under load ends in order: 0 W, then the contactors, 2 s after it at the latest
 
 
 class Board:
@@ -115,7 +116,7 @@ class Board:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGINT)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(self._ended()), 2)
+                await asyncio.wait_for(asyncio.shield(self._ended()), _END_S)
         self.kill()
         await self._ended()
         await self._supervisor.close()
@@ -145,7 +146,10 @@ class Board:
         await self.write(line.encode() + b"\n")
 
     async def write(self, data: bytes) -> None:
-        """Types bytes at the console; waits until the board has room for them."""
+        """Types bytes at the console; waits until the board has room for them.  Ctrl-C interrupts a program that lets it."""
+        interrupt = self._supervisor.interrupt
+        if interrupt and interrupt in data and self._process is not None and self._process.returncode is None:
+            self._process.send_signal(signal.SIGINT)
         self._unsent += data
         while self._unsent and self._console is not None:
             try:

@@ -31,6 +31,7 @@ class Supervisor:
         self.rtc_memory = b""
         self.rtc_offset_s = 0
         self.feeds = 0  # watchdog feeds since power-on
+        self.interrupt = b"\x03"  # the character on the wire that interrupts the program; b"": none
         self.longest_unfed_s = 0.0  # the longest time between two feeds since it was armed
         self.accesses: deque[tuple[str, str, int]] = deque(maxlen=_ACCESSES_KEPT)  # (import, open or store; name; reads)
         self.address = ""
@@ -75,6 +76,7 @@ class Supervisor:
     def power_on(self, cause: str) -> None:
         """The chip starts now, with that cause; a soft reset leaves the watchdog running."""
         self._cause = cause
+        self.interrupt = b"\x03"
         self.accesses.clear()
         if cause != "SOFT_RESET":
             self._timeout_s = 0.0
@@ -143,6 +145,8 @@ class Supervisor:
                 self._put_off()
             self._timeout_s = int.from_bytes(payload, "little") / 1000
             self._deadline = time.monotonic() + self._timeout_s
+        elif op == b"K":
+            self.interrupt = b"" if arg == 255 else bytes((arg,))
         elif op == b"S":
             if self._figures is not None and not self._figures.done():
                 self._figures.set_result(json.loads(payload))

@@ -218,7 +218,7 @@ class Session:
             data = json.loads(line)
         except json.JSONDecodeError:
             self._note("board", line)
-            if self.started and self.elapsed() > BOOT_S:
+            if self.started and self.elapsed() > BOOT_S and not self._cut:  # a power cut may end a line
                 self.problems.append(f"console: broken report {line[:60]!r}")
             return
         if "event" in data:
