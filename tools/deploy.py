@@ -5,6 +5,7 @@ Copies boot.py, main.py, cross-compiled firmware/ and lib/, and the site file wi
 """
 
 import argparse
+import hashlib
 import json
 import os
 import subprocess
@@ -33,41 +34,62 @@ def mpremote(port: str, resume: bool, *arguments: str, timeout: float = 600) -> 
     return done.stdout
 
 
-def prepare(into: Path, board: dict, site: dict, march: str, line_numbers: bool = False) -> list[Path]:
+def prepare(into: Path, board: dict, site: dict, march: str) -> list[Path]:
     """Fills a directory with what goes on the board; gives the paths."""
-    made = stage.stage(stage.ROOT, into, march, line_numbers)
+    made = stage.stage(stage.ROOT, into, march)
     (into / "site.json").write_text(json.dumps(site, separators=(",", ":")))
     return [*made, Path("site.json")]
 
 
+def order(files: list[Path]) -> tuple[list[Path], list[Path]]:
+    """What is copied before the folders, and what after them.
+
+    main.py comes first: it starts nothing while the stamps of firmware/ and lib/ differ.  So does that of firmware/, which is
+    removed before and copied last: a copy that breaks off anywhere leaves a board that says so.
+    """
+    last = [Path("boot.py"), Path("site.json"), stage.STAMPED[0].with_suffix(".mpy")]
+    return [Path("main.py")], [path for path in last if path in files]
+
+
 def copy(port: str, resume: bool, source: Path, files: list[Path]) -> None:
-    """Copies everything, removes what an earlier deploy left behind, and compares sizes."""
+    """Copies everything, removes what an earlier deploy left behind, and compares what the board has with what was sent.
+
+    Raises DeployError with the first file that is not there as it should be.
+    """
     print(f"copying {len(files)} files (those already there and equal are skipped)", flush=True)
     folders = sorted({path.parent for path in files if len(path.parts) > 1})
+    first, last = order(files)
     # one mpremote run: make the folders, then one copy for each; its recursive copy goes astray on an empty root
     steps = ["exec", f"FOLDERS = {[folder.as_posix() for folder in folders]!r}\n{FOLDERS.read_text()}"]
+    for path in first:
+        steps += ["+", "cp", str(source / path), f":{path.as_posix()}"]
     for folder in folders:
-        inside = [str(source / path) for path in files if path.parent == folder]
-        steps += ["+", "cp", *inside, f":{folder.as_posix()}/"]
+        inside = [str(source / path) for path in files if path.parent == folder and path not in last]
+        steps += ["+", "cp", *inside, f":{folder.as_posix()}/"] if inside else []
     mpremote(port, resume, *steps)
+    compare(port, source, [path for path in files if path.parts[0] in stage.TREES and path not in last])
+    steps = [word for path in last for word in ("+", "cp", str(source / path), f":{path.as_posix()}")]
+    mpremote(port, True, *steps[1:])
+
+
+def compare(port: str, source: Path, files: list[Path]) -> None:
+    """Removes from firmware/ and lib/ what is not among `files`, and compares the contents of those that are.
+
+    Raises DeployError with the first that differs.
+    """
     wanted = {path.as_posix() for path in files}
     said = mpremote(port, True, "exec", f"WANTED = {wanted!r}\n{TIDY.read_text()}")
-    sizes = {}
+    there = {}
     for line in said.splitlines():
         kind, _, rest = line.strip().partition(" ")
         if kind == "removed":
             print(f"  {line.strip()}")
-        elif kind == "size":
-            name, _, size = rest.rpartition(" ")
-            sizes[name] = int(size)
+        elif kind == "file":
+            name, _, digest = rest.rpartition(" ")
+            there[name] = digest
     for path in files:
-        expected = (source / path).stat().st_size
-        if len(path.parts) > 1 and sizes.get(path.as_posix()) != expected:
-            raise DeployError(f"{path} has {sizes.get(path.as_posix())} bytes on the board instead of {expected}")
-    # last, so that a deploy that broke off does not start half of a new firmware
-    tops = [path for path in files if len(path.parts) == 1]
-    steps = [word for path in tops for word in ("+", "cp", str(source / path), f":{path}")]
-    mpremote(port, True, *steps[1:])
+        if there.get(path.as_posix()) != hashlib.sha256((source / path).read_bytes()).hexdigest():
+            raise DeployError(f"{path} is {'another' if path.as_posix() in there else 'not there'} on the board: deploy again")
 
 
 def main() -> int:
@@ -79,7 +101,6 @@ def main() -> int:
     parser.add_argument("--ssid", default=os.environ.get("WIFI_SSID", ""))
     parser.add_argument("--password", default=os.environ.get("WIFI_PASSWORD", ""))
     parser.add_argument("--march", help="machine code of viper functions (default: the board's chip)")
-    parser.add_argument("--line-numbers", action="store_true", help="tracebacks with line numbers, for 3 KB of heap")
     parser.add_argument("--resume", action="store_true", help="do not soft-reset the board first")
     parser.add_argument("--no-reset", action="store_true", help="do not restart the board afterwards")
     parser.add_argument("--dry-run", type=Path, metavar="DIR", help="put the files there instead of on a board")
@@ -98,9 +119,10 @@ def main() -> int:
         march = arguments.march or MARCH[board["chip"]]
         with tempfile.TemporaryDirectory() as scratch:
             target = arguments.dry_run or Path(scratch)
-            files = prepare(target, board, site, march, arguments.line_numbers)
+            files = prepare(target, board, site, march)
+            stamp = stage.generation(target, files)
             if arguments.dry_run:
-                print(f"{len(files)} files for {board['title']} in {target}")
+                print(f"generation {stamp}: {len(files)} files for {board['title']} in {target}")
                 return 0
             copy(arguments.port, arguments.resume, target, files)
         if not arguments.no_reset:
@@ -108,7 +130,7 @@ def main() -> int:
     except (boardfile.BoardError, stage.CompileError, DeployError, subprocess.TimeoutExpired) as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"{len(files)} files are on the board ({board['title']}). Watch it: mpremote connect {arguments.port} resume repl")
+    print(f"generation {stamp}: {len(files)} files are on the board ({board['title']}). Watch it: mpremote connect {arguments.port} resume repl")
     return 0
 
 

@@ -121,7 +121,7 @@ def weigh() -> dict:
     with tempfile.TemporaryDirectory() as scratch:
         flash, rom = Path(scratch) / "flash", Path(scratch) / "rom"
         stage.stage(ROOT, flash, "x86")
-        chiprom.build(rom, "x86", lines=True)
+        chiprom.build(rom, "x86")
         sources = {module_name(p): p for p in stage.device_files() if p.suffix == ".py" and len(p.parts) > 1}
         where = profiles(sources)
         sizes = {name: (flash / path.with_suffix(".mpy")).stat().st_size for name, path in sources.items()}

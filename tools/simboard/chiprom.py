@@ -9,11 +9,11 @@ SOURCES = Path(__file__).parent / "modules"
 ENTRY = "rom.py"  # what the interpreter is started with: it stays source
 
 
-def build(into: Path, march: str, lines: bool) -> None:
-    """Fills the folder `into` for that machine, with line numbers or without.  Raises stage.CompileError."""
+def build(into: Path, march: str) -> None:
+    """Fills the folder `into` for that machine.  Raises stage.CompileError."""
     shutil.rmtree(into, ignore_errors=True)
     into.mkdir(parents=True)
     shutil.copyfile(SOURCES / ENTRY, into / ENTRY)
     for source in sorted(SOURCES.glob("*.py")):
         if source.name != ENTRY:
-            stage.compile_file(source, source.name, march, into / source.with_suffix(".mpy").name, lines)
+            stage.compile_file(source, source.name, march, into / source.with_suffix(".mpy").name)
