@@ -130,7 +130,8 @@ def main() -> int:
     except (boardfile.BoardError, stage.CompileError, DeployError, subprocess.TimeoutExpired) as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"generation {stamp}: {len(files)} files are on the board ({board['title']}). Watch it: mpremote connect {arguments.port} resume repl")
+    print(f"generation {stamp}: {len(files)} files are on the board ({board['title']})")
+    print(f"watch it: mpremote connect {arguments.port} resume repl")
     return 0
 
 
