@@ -1,7 +1,8 @@
 """Puts the firmware on a board that runs MicroPython, with mpremote: `make deploy PORT=... BOARD=... SITE=site.json`.
 
 Copies boot.py, main.py, cross-compiled firmware/ and lib/, and the site file with the board's pins and the Wi-Fi station
-(WIFI_SSID, WIFI_PASSWORD).  A site file that the firmware would refuse is refused here, before anything is copied.
+(WIFI_SSID, WIFI_PASSWORD).  A site file that the firmware would refuse, or that does not fit the board's heap, is refused
+here, before anything is copied.  On an image of our own (--image own) the firmware is inside: only the top files are copied.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tools import boardfile, check_site, stage
+from tools import boardfile, check_site, fits, stage
 
 FOLDERS = Path(__file__).parent / "onboard" / "folders.py"
 TIDY = FOLDERS.with_name("tidy.py")
@@ -34,7 +35,7 @@ def mpremote(port: str, resume: bool, *arguments: str, timeout: float = 600) -> 
     return done.stdout
 
 
-def prepare(into: Path, board: dict, site: dict, march: str) -> list[Path]:
+def prepare(into: Path, site: dict, march: str) -> list[Path]:
     """Fills a directory with what goes on the board; gives the paths."""
     made = stage.stage(stage.ROOT, into, march)
     (into / "site.json").write_text(json.dumps(site, separators=(",", ":")))
@@ -100,6 +101,7 @@ def main() -> int:
     parser.add_argument("--site", type=Path, default=Path("site.json"))
     parser.add_argument("--ssid", default=os.environ.get("WIFI_SSID", ""))
     parser.add_argument("--password", default=os.environ.get("WIFI_PASSWORD", ""))
+    parser.add_argument("--image", choices=fits.IMAGES, default=fits.STOCK, help=fits.IMAGE_HELP)
     parser.add_argument("--march", help="machine code of viper functions (default: the board's chip)")
     parser.add_argument("--resume", action="store_true", help="do not soft-reset the board first")
     parser.add_argument("--no-reset", action="store_true", help="do not restart the board afterwards")
@@ -110,23 +112,23 @@ def main() -> int:
         return 2
     try:
         board = boardfile.load(arguments.board)
-        site, errors = check_site.load(arguments.site)
-        if not errors:
-            site = boardfile.site_for(board, site, arguments.ssid, arguments.password)
-            errors = check_site.errors_in(site)
-        if errors:
-            raise DeployError("refused, nothing was copied:\n" + "\n".join(f"  {error}" for error in errors))
+        site = check_site.for_board(arguments.site, board, arguments.image, arguments.ssid, arguments.password)
         march = arguments.march or MARCH[board["chip"]]
         with tempfile.TemporaryDirectory() as scratch:
             target = arguments.dry_run or Path(scratch)
-            files = prepare(target, board, site, march)
+            files = prepare(target, site, march)
             stamp = stage.generation(target, files)
+            if arguments.image == fits.OWN:  # it has the folders inside; files of the same name would be taken instead
+                files = [path for path in files if len(path.parts) == 1]
             if arguments.dry_run:
                 print(f"generation {stamp}: {len(files)} files for {board['title']} in {target}")
                 return 0
             copy(arguments.port, arguments.resume, target, files)
         if not arguments.no_reset:
             mpremote(arguments.port, True, "reset")
+    except check_site.Refused as refused:
+        print("refused, nothing was copied:\n" + "\n".join(f"  {error}" for error in refused.errors), file=sys.stderr)
+        return 1
     except (boardfile.BoardError, stage.CompileError, DeployError, subprocess.TimeoutExpired) as error:
         print(error, file=sys.stderr)
         return 1

@@ -13,7 +13,8 @@ from tools import boardfile
 from tools.stage import ROOT
 
 KEPT = ROOT / "tools" / "sizes.json"
-STOCK, OWN = "stock", "own"
+IMAGES = STOCK, OWN = "stock", "own"
+IMAGE_HELP = "the MicroPython that the board has: its stock image (default), or ours (boards/README.md)"
 SHIPPED = (  # site of docs/, board, image
     ("site.t_can485.json", "lilygo_t_can485", STOCK),
     ("site.example.json", "lilygo_t_2can", STOCK),
@@ -57,7 +58,7 @@ def parts_of(site: dict[str, Any], known: dict[str, Any]) -> list[tuple[str, str
         found.append((f"buses.{name}", f"bus {bus['type']}"))
         backend = f"backend {bus.get('backend')}"
         if backend in known:
-            found.append((f"buses.{name}.backend", backend))
+            found.append((f"buses.{name}", backend))
     for name, device in site.get("devices", {}).items():
         tcp = ", TCP" if device.get("host") else ""
         found.append((f"devices.{name}", f"device {device['type']}{tcp}"))
@@ -115,14 +116,18 @@ def weigh(board: dict[str, Any], site: dict[str, Any], image: str, figures: dict
     own = image == OWN
     modules, known = figures["modules"], figures["parts"]
     loaded: set[str] = set()
-    rows = []
+    rows: list[tuple[str, str, int]] = []
     names = 0
     for label, part in parts_of(site, known):
         brings = [name for name in known[part]["modules"] if name not in loaded]
         loaded.update(brings)
         names += known[part]["names"] + (0 if own else sum(modules[name]["names"] for name in brings))
         size = sum(modules[name]["object_bytes"] if own else file_bytes(modules[name]) for name in brings)
-        rows.append((label, part, size + known[part]["object_bytes"]))
+        size += known[part]["object_bytes"]
+        if rows and rows[-1][0] == label:  # one thing in the site file, two parts
+            rows[-1] = (label, f"{rows[-1][1]}, {part}", rows[-1][2] + size)
+        else:
+            rows.append((label, part, size))
     rows.append((f"{names} names", "the pools they are kept in", pool_bytes(names)))
     return Weight(board["name"], board["images"].get(image, image), tuple(rows), limit(board, site))
 
@@ -136,7 +141,7 @@ def limit(board: dict[str, Any], site: dict[str, Any]) -> int:
 
 def images(board: dict[str, Any]) -> list[str]:
     """The images there are for a board."""
-    return [image for image in (STOCK, OWN) if image in board["images"]]
+    return [image for image in IMAGES if image in board["images"]]
 
 
 def where(site: dict[str, Any], figures: dict[str, Any]) -> list[Weight]:

@@ -181,13 +181,19 @@ def weigh() -> dict:
         where = profiles(sources)
         sizes = {name: (flash / path.with_suffix(".mpy")).stat().st_size for name, path in sources.items()}
         figures = measure(list(where), flash, rom)
-    modules = {name: {"profile": profile, "mpy_bytes": sizes[name], **figures[name]} for name, profile in where.items()}
+    modules: dict[str, dict] = {
+        name: {"profile": profile, "mpy_bytes": sizes[name], **figures[name]} for name, profile in where.items()
+    }
     totals = {
         profile: {key: sum(row[key] for row in modules.values() if profile in (row["profile"], "all")) for key in KEYS}
         for profile in (*PROFILES, "all")
     }
-    return {"modules": modules, "totals": totals, "power_manager_object_bytes": figures["PowerManager()"]["object_bytes"],
-            "can_stand_in_bytes": fits.file_bytes(figures["machine.CAN"])}
+    return {
+        "modules": modules,
+        "totals": totals,
+        "power_manager_object_bytes": figures["PowerManager()"]["object_bytes"],
+        "can_stand_in_bytes": fits.file_bytes(figures["machine.CAN"]),
+    }
 
 
 # ---- parts of a site --------------------------------------------------------------------------------------------------

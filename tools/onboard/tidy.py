@@ -37,3 +37,8 @@ def tidy(folder):
 
 for folder in ("firmware", "lib"):
     tidy(folder)
+    try:
+        if not os.listdir(folder):
+            os.rmdir(folder)  # an empty one would still be taken instead of what an image has inside
+    except OSError:
+        pass
