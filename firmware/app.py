@@ -10,12 +10,15 @@ import gc
 import sys
 import time
 
+import startup
 import watchdog
+from looptime import LoopTime
 from micropython import const
 
 from firmware import image as im
 from firmware import sitefile
 from firmware.callbacks import Worker
+from firmware.collecting import Collector
 from firmware.errors import ConfigError
 from firmware.latch import Latch
 from firmware.manager import PowerManager
@@ -23,7 +26,6 @@ from firmware.metering import Metering
 from firmware.services.console import Console
 
 _FEED_MS = const(250)
-_COLLECT_AFTER = const(2048)  # bytes; a heap that is only swept when full ends up in crumbs
 _SILENT_MS = const(3000)  # a critical task that has not reported for this long starves the watchdog
 
 
@@ -32,25 +34,30 @@ class App:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.metering = Metering(50)
+        startup.step("firmware loaded")
+        self._loop_time = LoopTime()
+        self.metering = Metering(50, self._loop_time)
         self.site = sitefile.load(path)
         self.pm = PowerManager(self.site.config, self.site.image, self.site.has)
         self.metering.expect(self.site.config.cycle_ms)
         self.console = Console(self)
         self.latch = Latch(self.pm)
+        buses = [bus for bus in self.site.buses.values() if hasattr(bus, "last_ms")]
+        self.collector = Collector(self.metering, buses)
         self.callbacks = None  # their Worker, from the first registration on
         self._coroutines: list = []  # of async callbacks, handed over by their thread
         self._handing_over = _thread.allocate_lock()
         self._seen = {"control": 0, "house": 0}
         self.restarts: dict = {}
         self.timeline = None if self.site.clock is None or self.site.errors else self._timeline()
+        startup.step("site %s built" % self.site.name)
 
     def _timeline(self):
         """Clock, schedules and records, for a site that wants them."""
-        from firmware.timeline import Timeline
+        from firmware.timeline import Timeline  # a site without a calendar does not load it
 
         try:
-            timeline = Timeline(self.pm, self.site.clock, self.site.storage["place"])
+            timeline = Timeline(self.pm, self.site.clock, self.site.storage["place"], self.site.name_server)
         except ConfigError as error:
             print("site: " + "; ".join(error.errors))
             return None
@@ -62,7 +69,6 @@ class App:
 
     def run(self) -> None:
         """Run until Ctrl-C, then leave the outputs safe."""
-        gc.threshold(_COLLECT_AFTER)
         try:
             asyncio.run(self._main())
         except KeyboardInterrupt:
@@ -71,44 +77,58 @@ class App:
             self._safe()
 
     async def _main(self) -> None:
-        loop = asyncio.get_event_loop()
         self.pm.events.start_task = self._hand_over
         for name, box in self.site.buses.items():
-            loop.create_task(self._keep(name, box))
+            self._start(name, box)
         for name, box in self.site.devices.items():
-            loop.create_task(self._keep(name, box))
-        loop.create_task(self._keep("console", self.console))
+            self._start(name, box)
+        self._start("console", self.console)
         if self.timeline is not None:
-            loop.create_task(self._keep("timeline", self.timeline))
-            loop.create_task(self._keep("timekeeper", self.timeline.timekeeper))
+            self._start("timeline", self.timeline)
+            self._start("timekeeper", self.timeline.timekeeper)
             if self.timeline.ems is not None:
-                loop.create_task(self._keep("ems_clock", self.timeline.ems))
-        loop.create_task(self._house())
+                self._start("ems_clock", self.timeline.ems)
+        loop = asyncio.get_event_loop()
+        loop.create_task(self._loop_time.watched("house", self._house()))
         loop.create_task(self._control())
+        startup.step("control begins")
         await self._watch()
+
+    def _start(self, name: str, box) -> None:
+        """Make a device, bus or service a task whose steps are timed."""
+        asyncio.get_event_loop().create_task(self._loop_time.watched(name, self._keep(name, box)))
 
     async def _control(self) -> None:
         """The cycle, on an absolute beat; a late one starts a new beat instead of hurrying after the old."""
-        period = self.site.config.cycle_ms
+        period_us = self.site.config.cycle_ms * 1000
         timing = self.metering
+        collector = self.collector
         pm = self.pm
-        beat = time.ticks_ms()
-        before = time.ticks_us()
+        beat = before = time.ticks_us()
         first = True
         while True:
             started = time.ticks_us()
-            pm.cycle(time.ticks_ms())
+            now_ms = time.ticks_ms()
+            gc.disable()  # a call with many locals takes its frame from the heap: never let that collect inside the cycle
+            pm.cycle(now_ms)
+            gc.enable()
             if not first:
+                timing.stores = self._stores()
                 timing.add(time.ticks_diff(started, before), time.ticks_diff(time.ticks_us(), started))
             first = False
             before = started
             self._seen["control"] = 0
-            beat = time.ticks_add(beat, period)
-            wait = time.ticks_diff(beat, time.ticks_ms())
-            if wait < 0:
-                beat = time.ticks_ms()
-                wait = 0
-            await asyncio.sleep_ms(wait)
+            collector.step(now_ms)
+            beat = time.ticks_add(beat, period_us)
+            wait_us = time.ticks_diff(beat, time.ticks_us())
+            if wait_us < 0:
+                beat = time.ticks_us()
+                wait_us = 0
+            await asyncio.sleep_ms(wait_us // 1000)
+
+    def _stores(self) -> int:
+        """How often anything was stored to flash since boot: each may stop the chip for an erase."""
+        return self.latch.stores if self.timeline is None else self.latch.stores + self.timeline.records.wear.writes
 
     def _hand_over(self, coroutine) -> None:
         """From the callbacks' thread: the loop starts the coroutine at its next look."""

@@ -16,6 +16,7 @@ class Latch:
     def __init__(self, pm) -> None:
         self._pm = pm
         self._nvs = esp32.NVS("bess")
+        self.stores = 0  # times the flash was written
         self._events = Cursor(pm.events.total)
         try:
             stored = self._nvs.get_i32(_KEY)
@@ -40,3 +41,4 @@ class Latch:
             if stored != wanted:
                 self._nvs.set_i32(_KEY, wanted)
                 self._nvs.commit()
+                self.stores += 1

@@ -23,7 +23,6 @@ from firmware.events import Events
 from firmware.faults import SEVERITIES, debounce_rows, names, rows
 from firmware.flows import Grid
 from firmware.modes import Mode, refusal
-from firmware.reports import named as _named
 from firmware.reports import stats as _stats
 from firmware.supervisor import Supervisor
 
@@ -72,6 +71,7 @@ class PowerManager:
         self._was_grid = -1
         self.lock_wait_us = 0  # the longest the cycle ever waited for the lock
         self._plan = None  # the Scheduler, loaded when there is something to schedule
+        self._run_schedule = None  # scheduling.step, loaded with it
         self.plan_lock = _thread.allocate_lock()  # looking at a schedule takes milliseconds: never under the cycle's lock
         self.clock = None  # the application's wall clock, see clock.Clock
         par[im.EMS_P_CHG] = im.FREE
@@ -244,7 +244,9 @@ class PowerManager:
     def claims(self) -> "list[dict]":
         """Every live claim, highest first: source, owner, kw, seconds_left, goal."""
         with self._lock:
-            return self._claims.listed()
+            table = self._claims.table[:]
+            owners = self._claims.owners[:]
+        return rq.listed(table, owners)
 
     # ---- maintenance ------------------------------------------------------------------------------------
 
@@ -356,12 +358,19 @@ class PowerManager:
     # ---- schedules --------------------------------------------------------------------------------------
 
     @property
+    def planned(self):
+        """The Scheduler where there is something to schedule, else None: asking loads nothing."""
+        return self._plan
+
+    @property
     def plan(self):
         """The Scheduler behind the schedule calls (scheduler.py), made when first asked for."""
         if self._plan is None:
+            from firmware import scheduling  # a site without an entry does not load it
             from firmware.scheduler import Scheduler
 
             self._plan = Scheduler()
+            self._run_schedule = scheduling.step
         return self._plan
 
     def add_schedule(self, entry) -> int:
@@ -391,7 +400,7 @@ class PowerManager:
     def schedules(self) -> list:
         """[(id, copy of the entry)], by id."""
         with self.plan_lock:
-            return self.plan.entries()
+            return [] if self._plan is None else self._plan.entries()
 
     def enable_scheduling(self, on: bool) -> None:
         """Let the schedule run, or stop it; entries keep their own `enabled`."""
@@ -407,7 +416,7 @@ class PowerManager:
     def upcoming(self, n: int = 5) -> "list[dict]":
         """What will start next, soonest first: id, start (local time), minutes, mode, power_kw.  Empty without a clock."""
         in_range("n", n, 1, 100, "", int)
-        if self.clock is None:
+        if self.clock is None or self._plan is None:
             return []
         with self.plan_lock:
             return self.plan.upcoming(n, self.clock)
@@ -415,9 +424,7 @@ class PowerManager:
     def run_schedule(self) -> None:
         """Let the schedule claim power by the clock; the application calls it once a second."""
         if self._plan is not None and self.clock is not None:
-            from firmware import scheduling
-
-            scheduling.step(self)
+            self._run_schedule(self)
 
     def clock_was_set(self, by_s: int) -> None:
         """Post CLOCK_SET: the wall clock was set, or stepped by so many seconds."""
@@ -441,18 +448,19 @@ class PowerManager:
     def stats(self) -> dict:
         """Everything at one instant; keys and units in reports.stats."""
         with self._lock:
-            told = _stats(self.image.now, self.image.par)
-        return _named(told)
+            now = self.image.now[:]
+            par = self.image.par[:]
+        return _stats(now, par)
 
     def faults(self) -> "list[dict]":
         """Every fault that is active or has ever been raised since boot: name, severity, active, times raised."""
         with self._lock:
             active = self.image.now[im.FAULTS]
-            counts = [self._fault_state[3 * i + 2] for i in range(self._n_faults)]
+            state = self._fault_state[:]  # of each fault the times it was raised are the third number
         return [
-            {"name": row[0], "severity": SEVERITIES[row[4]], "active": bool(active >> i & 1), "count": counts[i]}
+            {"name": row[0], "severity": SEVERITIES[row[4]], "active": bool(active >> i & 1), "count": state[3 * i + 2]}
             for i, row in enumerate(rows())
-            if counts[i]
+            if state[3 * i + 2]
         ]
 
     def fault_counts(self) -> dict:

@@ -54,6 +54,7 @@ def apply(config, par, has: int) -> None:
     par[im.PAR_HAS] = has
     par[im.PAR_STALE_IO] = 500
     par[im.PAR_FROZEN_MS] = 60000
+    par[im.PAR_STALL_MS] = config.cycle_ms * 3 // 2 + 100  # at most 1600: hot.freeze bounds a cycle to 2000
     par[im.PAR_SOC_FLOORED] = 1 if config.soc_rounding == "down" else 0
     par[im.PAR_CELLS] = cells
     par[im.PAR_V_MAX] = _whole(config.cell_voltage_max * cells * 10)

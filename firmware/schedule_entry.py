@@ -84,8 +84,15 @@ class ScheduleEntry:
         return "ScheduleEntry(%s)" % ", ".join(["%s=%r" % (name, getattr(self, name)) for name in FIELDS])
 
     def copy(self) -> "ScheduleEntry":
-        """Another one with the same fields."""
+        """Another one with the same fields, which are checked again: a field may have been set since."""
         return ScheduleEntry(**self.to_dict())
+
+    def twin(self) -> "ScheduleEntry":
+        """Another one with the same fields, unchecked: a millisecond less, and the whole schedule is often shown."""
+        other = object.__new__(ScheduleEntry)
+        for name in FIELDS:
+            setattr(other, name, getattr(self, name))
+        return other
 
     def same_times(self, other: "ScheduleEntry") -> bool:
         """Whether both start and end at the same times and repeat alike."""

@@ -151,9 +151,10 @@ def build(content: dict, site: Site) -> None:
     site.name = found.name
     site.config = found.power
     if found.wifi:
-        from firmware.wifi import connect
+        from firmware import wifi  # a site without it never touches the radio
 
-        connect(found.wifi)  # now: it wants the chip's memory in large pieces
+        wifi.connect(found.wifi)  # now: it wants the chip's memory in large pieces
+        site.name_server = wifi.name_server
     if found.errors:
         return
     site.clock = found.clock

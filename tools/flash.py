@@ -18,7 +18,7 @@ _MAGIC = 0xE9  # first byte of every ESP image
 _CHIP_AT = 12  # where its header names the chip, 16 bits, low byte first
 _CHIPS = {0: "esp32", 2: "esp32s2", 5: "esp32c3", 9: "esp32s3", 12: "esp32c2", 13: "esp32c6", 16: "esp32h2", 18: "esp32p4"}
 # images by the name that the interpreter in them gives its board (MICROPY_HW_BOARD_NAME)
-_IMAGES = {
+IMAGES = {
     "Generic ESP32 module": "ESP32_GENERIC",
     "Generic ESP32 module with OTA": "ESP32_GENERIC-OTA",
     "Generic ESP32 module with SPIRAM": "ESP32_GENERIC-SPIRAM",
@@ -64,10 +64,10 @@ def image_error(path: Path, board: dict[str, Any]) -> str | None:
 def image_name(path: Path) -> str | None:
     """Which image a file is, as its interpreter names its board; None where it says nothing that is known here."""
     content = path.read_bytes()
-    for name in _IMAGES:
+    for name in IMAGES:
         # in every image as "<board> with <chip>": what sys.implementation and the prompt say
         if re.search(rb"(?<![\w-])" + re.escape(name.encode()) + rb" with ESP32[-\w]*\0", content):
-            return _IMAGES[name]
+            return IMAGES[name]
     return None
 
 

@@ -17,7 +17,6 @@ from tools import stage
 MOUNT = "/rom"  # where MicroPython mounts the first image
 SYS_PATH = (MOUNT, MOUNT + "/lib")  # what it adds to sys.path then
 TARGET = stage.ROOT / "build" / "image" / "romfs.img"
-PARTITION_BYTES = 0xB0000  # of the romfs partition in MicroPython's sample table for 4 MB of flash
 
 
 class ImageError(Exception):
@@ -66,19 +65,18 @@ def _add_folder(writer: VfsRomWriter, tree: Path, folder: Path, files: dict[str,
 
 
 def report(image: Image) -> str:
-    """What `make image` says: the image, its parts, and the partition it is for."""
+    """What `make image` says: the image and its parts."""
     lines = [f"{image.path}: {image.size:,} bytes, {len(image.files)} files"]
     for tree in stage.TREES:
         sizes = [size for path, size in image.files.items() if path.startswith(tree + "/")]
         lines.append(f"  {tree:9} {sum(sizes):8,} bytes in {len(sizes)} files")
     modules = [size for path, size in image.files.items() if path.endswith(".mpy")]
     lines.append(f"  {'modules':9} {sum(modules):8,} bytes in {len(modules)} files, the rest are data")
-    lines.append(f"  partition {PARTITION_BYTES:8,} bytes, {PARTITION_BYTES - image.size:,} free")
     return "\n".join(lines)
 
 
 def main() -> int:
-    """1 when a file does not compile or the image does not fit its partition."""
+    """1 when a file does not compile."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--march", default="xtensawin", help="machine code for viper functions (default: xtensawin)")
     parser.add_argument("--into", type=Path, default=TARGET, help="the image file (default: build/image/romfs.img)")
@@ -91,9 +89,6 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     print(report(image))
-    if image.size > PARTITION_BYTES:
-        print(f"{image.path}: {image.size - PARTITION_BYTES:,} bytes too many for its partition", file=sys.stderr)
-        return 1
     return 0
 
 

@@ -8,6 +8,7 @@ in BMS_REQUESTS.
 """
 
 import asyncio
+import time
 from array import array
 
 from micropython import const
@@ -80,7 +81,8 @@ class Device:
         self._wake = options["wake"]
         self._scratch = array("i", [0] * (im.BMS_ALARM + 1))  # a group as it comes in, frame by frame
         self._scratch[im.BMS_STATUS] = im.NO_VALUE  # lv does not tell it
-        self._parts = array("b", [0] * 9)  # which frames of each group have come since it was last heard
+        self._parts = array("b", [0] * 9)  # which frames of each group have come since it was last complete
+        self._parts_ms = array("i", [0] * 9)  # when the first of them came
         self._equipment = [None] * len(protocol.EQUIPMENT)
         self.frames = 0
         self.rejected = 0
@@ -131,6 +133,11 @@ class Device:
         self.frames += 1
         group = about >> 4 & 15
         parts = about >> 12
+        now = time.ticks_ms()
+        if self._parts[group] and time.ticks_diff(now, self._parts_ms[group]) > self._period_ms * 3 // 4:
+            self._parts[group] = 0  # a frame of this set or of the one before was lost: old ones must not look fresh
+        if self._parts[group] == 0:
+            self._parts_ms[group] = now
         self._parts[group] |= about >> 8 & 15
         if self._parts[group] & parts == parts:
             self._parts[group] = 0

@@ -30,6 +30,7 @@ OPTIONS = (
 )
 
 _STEP_MS = const(20)
+_LATE_MS = const(100)  # a step that comes later was held up: what nobody could look at has not stood still
 _UNKNOWN = const(2)  # the emergency stop, until its pin has been steady once: the group is not heard before
 _DEAD_MS = const(1000)  # a command this old is no command: the contactor opens
 
@@ -140,7 +141,7 @@ class Device:
         last = time.ticks_ms()
         while True:
             now = time.ticks_ms()
-            self.step(time.ticks_diff(now, last))
+            self.step(min(time.ticks_diff(now, last), _LATE_MS))
             last = now
             await asyncio.sleep_ms(_STEP_MS)
 

@@ -24,6 +24,7 @@ class Bus:
         self.can = can
         self.name = name
         self.frames = 0  # received and given to a handler
+        self.last_ms = time.ticks_ms()  # when the last frames were received
         self.unclaimed = 0  # received, but nobody subscribed to it
         self.remote = 0  # remote requests, which nobody here answers
         self.sent = 0
@@ -112,6 +113,8 @@ class Bus:
                 self.frames += 1
             else:
                 self.unclaimed += 1
+        if n:
+            self.last_ms = time.ticks_ms()
         return n
 
     def look(self, now_ms):
