@@ -2,7 +2,8 @@
 
 Copies boot.py, main.py, cross-compiled firmware/ and lib/, and the site file with the board's pins and the Wi-Fi station
 (WIFI_SSID, WIFI_PASSWORD).  A site file that the firmware would refuse, or that does not fit the board's heap, is refused
-here, before anything is copied.  On an image of our own (--image own) the firmware is inside: only the top files are copied.
+here, before anything is copied.  On an image of our own (--image own) the firmware is inside: only the site file
+and data files are copied.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tools import boardfile, check_site, fits, stage
+from tools import boardfile, check_site, fits, frozen, stage
 
 FOLDERS = Path(__file__).parent / "onboard" / "folders.py"
 TIDY = FOLDERS.with_name("tidy.py")
@@ -49,7 +50,7 @@ def order(files: list[Path]) -> tuple[list[Path], list[Path]]:
     removed before and copied last: a copy that breaks off anywhere leaves a board that says so.
     """
     last = [Path("boot.py"), Path("site.json"), stage.STAMPED[0].with_suffix(".mpy")]
-    return [Path("main.py")], [path for path in last if path in files]
+    return [path for path in [Path("main.py")] if path in files], [path for path in last if path in files]
 
 
 def copy(port: str, resume: bool, source: Path, files: list[Path]) -> None:
@@ -118,8 +119,8 @@ def main() -> int:
             target = arguments.dry_run or Path(scratch)
             files = prepare(target, site, march)
             stamp = stage.generation(target, files)
-            if arguments.image == fits.OWN:  # it has the folders inside; files of the same name would be taken instead
-                files = [path for path in files if len(path.parts) == 1]
+            if arguments.image == fits.OWN:  # it has all modules inside
+                files = [Path("site.json"), *frozen.data_files()]
             if arguments.dry_run:
                 print(f"generation {stamp}: {len(files)} files for {board['title']} in {target}")
                 return 0

@@ -67,7 +67,7 @@ def parts_of(site: dict[str, Any], known: dict[str, Any]) -> list[tuple[str, str
     clock = site.get("clock")
     if clock is not None or site.get("storage") is not None:
         found += [("clock, storage", "calendar"), ("4 schedules", "schedules")]
-        if (clock or {}).get("ntp", "the default servers"):
+        if site.get("wifi") and (clock or {}).get("ntp", "the default servers"):
             found.append(("clock.ntp", "clock.ntp"))
         if (clock or {}).get("ems_port"):
             found.append(("clock.ems_port", "clock.ems_port"))
@@ -118,16 +118,23 @@ def weigh(board: dict[str, Any], site: dict[str, Any], image: str, figures: dict
     loaded: set[str] = set()
     rows: list[tuple[str, str, int]] = []
     names = 0
+    words: set[str] = set()
     for label, part in parts_of(site, known):
         brings = [name for name in known[part]["modules"] if name not in loaded]
         loaded.update(brings)
-        names += known[part]["names"] + (0 if own else sum(modules[name]["names"] for name in brings))
+        if own:
+            names += known[part]["names"]
+        elif known[part].get("words"):
+            words.update(known[part]["words"].split())  # two parts share many
+        else:
+            names += known[part]["names"] + sum(modules[name]["names"] for name in brings)
         size = sum(modules[name]["object_bytes"] if own else file_bytes(modules[name]) for name in brings)
         size += known[part]["object_bytes"]
         if rows and rows[-1][0] == label:  # one thing in the site file, two parts
             rows[-1] = (label, f"{rows[-1][1]}, {part}", rows[-1][2] + size)
         else:
             rows.append((label, part, size))
+    names += len(words)
     rows.append((f"{names} names", "the pools they are kept in", pool_bytes(names)))
     return Weight(board["name"], board["images"].get(image, image), tuple(rows), limit(board, site))
 

@@ -30,7 +30,11 @@ SETTLE_S = 4.0  # devices connect, the first values have come
 SAMPLES = 4  # the least counts: a stale pointer on the stack keeps things alive now and then
 # what people type, so that its names and texts are there
 TYPED = ("monitor(1000)", "pm.stats()", "limits()", "devices()", "pm.start()", "pm.set_constant_power(5, 60)", "pm.nothing")
-_NAMES = re.compile(r"n_qstr=(\d+), n_str_data_bytes=(\d+)")
+ASKED = (
+    "[__import__('gc').collect(), __import__('gc').mem_alloc()][1]", "sorted(__import__('sys').modules)",
+    "__import__('micropython').qstr_info(1)",
+)  # fmt: skip
+_NAME = re.compile(r"Q\((.*)\)$")
 
 
 class NotMeasured(Exception):
@@ -42,7 +46,7 @@ class Live:
     """A running board: bytes that live, names the interpreter keeps, modules that are loaded."""
 
     heap_bytes: int
-    names: int
+    names: frozenset[str]
     modules: frozenset[str]
 
 
@@ -118,19 +122,21 @@ async def _asked(board: Board, typed: tuple[str, ...]) -> Live:
     for line in (*TYPED, *typed):
         await board.send(line)
         await asyncio.sleep(0.5)
-    heaps = []
-    for _ in range(SAMPLES):
-        board.lines.clear()
-        await board.send("[__import__('gc').collect(), __import__('gc').mem_alloc()][1]")
-        heaps.append(int((await board.wait_line("= ", 10))[2:]))
-    board.lines.clear()
-    await board.send("sorted(__import__('sys').modules)")
-    modules = ast.literal_eval((await board.wait_line("= [", 10))[2:])
-    await board.send("__import__('micropython').qstr_info()")
-    found = _NAMES.search(await board.wait_line("n_qstr=", 10))
-    if board.resets or found is None:
+    for line in ASKED:  # once, so that asking brings no names between one answer and the next
+        await _answer(board, line)
+    heaps = [int(await _answer(board, ASKED[0])) for _ in range(SAMPLES)]
+    modules = ast.literal_eval(await _answer(board, ASKED[1]))
+    await _answer(board, ASKED[2])
+    names = frozenset(match[1] for line in board.lines if (match := _NAME.match(line)))
+    if board.resets or not names:
         raise NotMeasured(f"the board was reset: {board.resets}; it said {list(board.lines)[-8:]}")
-    return Live(min(heaps), int(found[1]), frozenset(modules))
+    return Live(min(heaps), names, frozenset(modules))
+
+
+async def _answer(board: Board, line: str) -> str:
+    board.lines.clear()
+    await board.send(line)
+    return (await board.wait_line(lambda text: text.startswith(("= ", "! ")), 10))[2:]
 
 
 def live(content: dict[str, Any], typed: tuple[str, ...] = ()) -> Live:

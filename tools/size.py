@@ -202,6 +202,7 @@ def weigh() -> dict:
 def _variants() -> dict[str, tuple[dict, str, tuple[str, ...]]]:
     """Part -> (site with it, the part of which everything else of that site is, console lines)."""
     can = {"buses": {"can0": {"type": "can"}}}
+    radio = {"wifi": {"ssid": "simulated"}}
     rtu = {"buses": {"rs485": {"type": "modbus_rtu"}}}
     table = {"reads": [{"slot": "PV_P", "address": 40000, "type": "uint16", "low": 0, "high": 200000}]}
     given: dict[str, dict] = {
@@ -213,9 +214,10 @@ def _variants() -> dict[str, tuple[dict, str, tuple[str, ...]]]:
         "bus modbus_rtu": (rtu, "core", ()),
         "device bms_pylontech": ({**can, "devices": {"x": {"type": "bms_pylontech", "bus": "can0"}}}, "bus can", ()),
         "device io_board": ({"devices": {"x": {"type": "io_board", "estop_pin": 34}}}, "core", ()),
-        "wifi": ({"wifi": {"ssid": "simulated"}}, "core", ()),
+        "wifi": (radio, "core", ()),
         "calendar": ({"clock": {"ntp": ""}, "storage": {"place": "data"}}, "core", ()),
-        "clock.ntp": ({"clock": {"ntp": "host"}}, "calendar", ()),
+        "calendar and wifi": ({**radio, "clock": {"ntp": ""}}, "calendar", ()),
+        "clock.ntp": ({**radio, "clock": {"ntp": "host"}}, "calendar and wifi", ()),
         "clock.ems_port": ({"clock": {"ntp": "", "ems_port": 15020}}, "calendar", ()),
         "schedules": ({"clock": {"ntp": ""}}, "calendar", SCHEDULES),
     }
@@ -242,12 +244,13 @@ def parts(modules: dict[str, dict], can: int) -> dict[str, dict]:
         live = measured[part]
         below = measured[base] if base else None
         brings = sorted(name for name in live.modules - (below.modules if below else set()) if name in modules)
-        objects = live.heap_bytes - fits.pool_bytes(live.names) - sum(fits.file_bytes(modules[name]) for name in brings)
-        names = live.names - sum(modules[name]["names"] for name in brings)
+        objects = live.heap_bytes - fits.pool_bytes(len(live.names)) - sum(fits.file_bytes(modules[name]) for name in brings)
+        names = len(live.names) - sum(modules[name]["names"] for name in brings)
+        words = " ".join(sorted(name.replace(" ", "_") for name in live.names - measured["core"].names))
         if below:
-            objects -= below.heap_bytes - fits.pool_bytes(below.names)
-            names -= below.names
-        found[part] = {"on": base, "modules": brings, "object_bytes": objects, "names": names}
+            objects -= below.heap_bytes - fits.pool_bytes(len(below.names))
+            names -= len(below.names)
+        found[part] = {"on": base, "modules": brings, "object_bytes": objects, "names": names, "words": words}
     # the simulated board has but the port's own class, whose stand-in is not there when a back end of ours is
     for name, module in BACKENDS.items():
         brings = [needed for needed in closure([module], needs(modules)) if needed not in found["bus can"]["modules"]]

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tools import frozen
 from tools.deploy import DeployError, compare, order, prepare
 from tools.interpreters import Interpreter
 from tools.simboard.board import Board
@@ -176,7 +177,7 @@ def test_a_site_too_big_for_the_board_is_refused_with_figures_and_nothing_is_cop
     assert list((tmp_path / "flash").iterdir()) == []
 
 
-def test_an_image_of_our_own_gets_the_top_files_only_and_no_folder_that_would_hide_it(mp64: Interpreter, tmp_path: Path) -> None:
+def test_an_image_of_our_own_gets_the_site_and_data_files_and_no_module(mp64: Interpreter, tmp_path: Path) -> None:
     site = tmp_path / "site.json"
     site.write_text(json.dumps(SITE))
     flash_dir = tmp_path / "flash"
@@ -186,4 +187,6 @@ def test_an_image_of_our_own_gets_the_top_files_only_and_no_folder_that_would_hi
         (flash_dir / "data").mkdir()
         done = deploy(port, site, "x64", "--image", "own")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert {path.name for path in flash_dir.iterdir()} == {"boot.py", "main.py", "site.json", "data"}
+    there = {path.relative_to(flash_dir) for path in flash_dir.rglob("*") if path.is_file()}
+    assert there == {Path("site.json"), *frozen.data_files()} and (flash_dir / "data").is_dir()
+    assert not (flash_dir / "lib").exists() and not (flash_dir / "firmware" / "devices").exists()

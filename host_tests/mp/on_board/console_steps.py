@@ -14,12 +14,13 @@ import time
 root = sys.argv[1]
 sys.path[:] = [root, root + "/lib", root + "/host_tests/both", root + "/tools/simboard/modules", ".frozen"]
 
+from sim_pace import count  # noqa: E402
+
 from firmware import zones  # noqa: E402
 from firmware.clock import Clock  # noqa: E402
 from firmware.modes import Mode  # noqa: E402
 from firmware.schedule_entry import ScheduleEntry  # noqa: E402
 from host_tests.both.desk import Desk  # noqa: E402
-from sim_pace import count  # noqa: E402
 
 LINES = (
     "1 + 1", "pm.stats()", "limits()", "devices()", "pm.claims()", "pm.faults()", "pm.events.history()", "pm.schedules()",
