@@ -1,7 +1,7 @@
 """The schedule: which entry sets the power now, for how much longer, and what comes next.
 
 Pure logic over a clock (`clock.py` or a test's own), ticked about once a second.  It knows no manager: after a
-tick `active`, `mode`, `power_w` and `remaining_s` say what to claim, and `take_events()` what has happened.
+tick `active`, `mode`, `power_w`, `wants_most` and `remaining_s` say what to claim, and `take_events()` what has happened.
 
 The rules:
   activation  An entry starts on each of its local dates at its local time, once.  A start in the hour that spring
@@ -54,6 +54,7 @@ class Scheduler:
         self.active = -1  # the id of the entry that sets the power, -1 for none
         self.mode = -1  # its mode
         self.power_w = 0  # W, positive is discharge
+        self.wants_most = False  # as much as every limit allows, instead of power_w
         self.remaining_s = 0  # for how much longer, real seconds
         self.dirty = False
         self.claimed = None  # what scheduling.step claimed last
@@ -104,6 +105,7 @@ class Scheduler:
         if entry_id == self.active and self._end[entry_id] >= 0:
             self.mode = new.mode
             self.power_w = new.power_w()
+            self.wants_most = new.wants_most()
         self._edited()
 
     def delete(self, entry_id: int) -> None:
@@ -286,9 +288,11 @@ class Scheduler:
         self.run = run
         self.mode = -1
         self.power_w = 0
+        self.wants_most = False
         if best >= 0:
             self.mode = self._entries[best].mode
             self.power_w = self._entries[best].power_w()
+            self.wants_most = self._entries[best].wants_most()
             self._events.append((STARTED, best))
 
     # ---- when -----------------------------------------------------------------------------------------

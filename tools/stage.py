@@ -52,21 +52,23 @@ def _mpy_cross() -> tuple[str, str]:
     return path, version
 
 
-def compile_file(source: Path | str, name: str, march: str, dest: Path) -> None:
+def compile_file(source: Path | str, name: str, march: str, dest: Path, lines: bool = True) -> None:
     """Cross-compiles one file (or text) for `march` (xtensawin, x86, x64) to dest; `name` is what tracebacks will show.
+
+    Without `lines` they name no line: for the simulated chip's own modules, C on a chip; the firmware always has them.
 
     Raises CompileError with the compiler's message.
     """
     compiler, version = _mpy_cross()
     text = source.read_text() if isinstance(source, Path) else source
-    key = hashlib.sha256(f"{version}|{march}|{name}|{text}".encode()).hexdigest()
+    key = hashlib.sha256(f"{version}|{march}|{name}|{lines}|{text}".encode()).hexdigest()
     kept = _CACHE / key[:2] / f"{key[2:]}.mpy"
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
         new = kept.with_suffix(f".{os.getpid()}")
         written = kept.with_suffix(f".{os.getpid()}.py")
         written.write_text(text)
-        command = [compiler, f"-march={march}", "-s", name, "-o", str(new), str(written)]
+        command = [compiler, f"-march={march}", *(() if lines else ("-O3",)), "-s", name, "-o", str(new), str(written)]
         done = subprocess.run(command, capture_output=True, text=True)
         written.unlink()
         if done.returncode:

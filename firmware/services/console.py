@@ -30,11 +30,13 @@ _SLICE_US = const(5000)  # of writing in one turn of the loop
 _AHEAD = const(8)  # lines that may wait while one is answered
 _NOTES_MAX = const(2048)  # characters of other people's lines that may wait; more is dropped and counted
 _SPACE = const(640)  # bytes: a piece, at four bytes a character, and what ends a line
-_RESERVE = const(2560)  # bytes in one place, for the line that is asked next: a full heap has no large one
+_RESERVE = const(3072)  # bytes in one place, for the line that is asked next: a full heap has no large one
 _RETRY_MS = const(1000)  # a reserve that cannot be had costs a collection: not more often than this
 _EMERGENCY = (b"pm.emergency_shutdown()", b"emergency()", b"emergency")
 
 _DONE = "= None"
+_STORED = "= True"  # what emergency_shutdown() says: a reset brings it back
+_NOT_STORED = "= False"
 _TOO_LONG = "! ValueError: the line has more than %d bytes: allowed are 1 to %d; nothing of it was run" % (LINE_MAX, LINE_MAX)
 _NO_MEMORY = "! MemoryError: the heap is full; emergency_shutdown() always works"
 _RESTS = "console: the heap is full, the monitor rests"
@@ -82,6 +84,7 @@ class Console:
             self.monitor, self.limits, self.devices, self.save_site, self.restore_site, self.print, self.help
         ):  # fmt: skip
             self.names[command.__name__] = command
+        self._keep_reserve()  # at boot, while there is a piece that large
 
     # ---- commands ---------------------------------------------------------------------------------------
 
@@ -163,13 +166,13 @@ class Console:
     def _emergency(self) -> None:
         """The one line that is not compiled, and that waits for no other: it works in a heap that is full."""
         self._reserve = None
-        entry = _DONE
         try:
             try:
-                self._app.pm.emergency_shutdown()
+                stored = self._app.pm.emergency_shutdown()
             except MemoryError:
                 gc.collect()
-                self._app.pm.emergency_shutdown()
+                stored = self._app.pm.emergency_shutdown()
+            entry = _STORED if stored else _NOT_STORED
         except Exception as error:
             entry = "! %s: %s" % (type(error).__name__, error)
         self._typed[self._n_typed] = entry
@@ -206,7 +209,7 @@ class Console:
             for piece in self._pieces:
                 self._put(piece)
                 return True
-        except Exception as error:
+        except BaseException as error:  # of a generator that a person has typed
             self._break_off(error)
         self._end()
         return True
@@ -271,7 +274,7 @@ class Console:
             self._answer = answer(value)
             if type(value) is GENERATOR:
                 self._answer_behind = _DONE + _END
-        except Exception as error:
+        except BaseException as error:  # an exit or an interrupt typed here ends the line, not the program
             self._answer = slices("! %s: %s%s" % (type(error).__name__, error, _END))
 
     def _start(self, kind: int, pieces, behind: str = "") -> None:

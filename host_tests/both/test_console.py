@@ -241,7 +241,7 @@ def test_the_emergency_waits_for_no_answer():
         desk.turn()
         assert desk.plant.pm.is_emergency and desk.plant.command() == 0, line
         desk.turn(300)
-        assert desk.answers()[-1] == "= None", line
+        assert desk.answers()[-1] == "= False", "nothing here stores it: " + line
 
 
 def test_what_only_looks_like_it_is_a_line_like_any_other():
@@ -266,7 +266,17 @@ def test_the_emergency_allocates_nothing():
         micropython.heap_unlock()
     assert desk.plant.pm.mode == Mode.EMERGENCY
     desk.turn(50)
-    assert desk.answers()[-1] == "= None"
+    assert desk.answers()[-1] == "= False"
+
+    class Memory:
+        """Stores it."""
+
+        @staticmethod
+        def settle():
+            return True
+
+    desk.plant.pm.emergency_memory = Memory
+    assert desk.ask("emergency") == "= True"
 
 
 def test_one_that_is_refused_says_so():

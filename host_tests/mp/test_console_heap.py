@@ -33,7 +33,7 @@ def test_a_full_heap_costs_the_monitor_first_and_the_emergency_never(mp: Interpr
         assert not any('"soc": ' in line for line in said["monitor"]), "it rests"
         assert "console: the heap is full, the monitor rests" in said["line"] + said["monitor"]
     assert said["modes"] == [DISCHARGE, EMERGENCY], "control went on, and the emergency came in one turn of the loop"
-    assert said["emergency"][-1] == "= None"
+    assert said["emergency"][-1] == "= False", "nothing stores it there"
     answers = [line for line in said["line"] if line[:2] in ("= ", "! ")]
     assert len(answers) == 1, "the line has its answer, or it is said that there was no heap for it"
     if how == "crumbs":
