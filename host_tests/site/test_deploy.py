@@ -62,9 +62,9 @@ def prompt(interpreter: Interpreter, flash_dir: Path) -> Iterator[str]:
             os.close(end)
 
 
-def deploy(port: str, site: Path, march: str, *more: str) -> subprocess.CompletedProcess[str]:
+def deploy(port: str, site: Path, march: str, *more: str, board: str = "lilygo_t_2can") -> subprocess.CompletedProcess[str]:
     # the Unix port has no soft reset and no machine.reset()
-    return run("tools.deploy", "--port", port, "--site", str(site), "--march", march, "--resume", "--no-reset", *more)
+    return run("tools.deploy", "--port", port, "--site", str(site), "--march", march, "--board", board, "--resume", "--no-reset", *more)
 
 
 def test_a_deployed_board_boots_into_the_firmware(mp64: Interpreter, tmp_path: Path) -> None:
@@ -74,14 +74,14 @@ def test_a_deployed_board_boots_into_the_firmware(mp64: Interpreter, tmp_path: P
     with prompt(mp64, flash_dir) as port:
         (flash_dir / "firmware").mkdir()
         (flash_dir / "firmware" / "manager.py").write_text("raise RuntimeError('left over from an older deploy')\n")
-        done = deploy(port, site, "x64", "--board", "lilygo_t_2can", "--ssid", "plant", "--password", "secret")
+        done = deploy(port, site, "x64", "--ssid", "plant", "--password", "secret")
         assert done.returncode == 0, done.stdout + done.stderr
         stamp = done.stdout.split("generation ")[1].split(":")[0]
         assert "removed firmware/manager.py" in done.stdout
         again = deploy(port, site, "x64")
         assert again.returncode == 0, again.stdout + again.stderr
     on_board = json.loads((flash_dir / "site.json").read_text())
-    assert on_board["board"]["name"] == "generic_esp32" and "wifi" not in on_board  # the second deploy named none
+    assert on_board["board"]["name"] == "lilygo_t_2can" and "wifi" not in on_board  # the second deploy named none
     assert (flash_dir / "firmware" / "hot.mpy").exists() and (flash_dir / "boot.py").exists()
 
     async def boots() -> None:
@@ -170,7 +170,7 @@ def test_the_stamp_of_firmware_is_the_last_file_and_main_the_first(tmp_path: Pat
 
 def test_a_site_too_big_for_the_board_is_refused_with_figures_and_nothing_is_copied(mp64: Interpreter, tmp_path: Path) -> None:
     with prompt(mp64, tmp_path / "flash") as port:
-        done = deploy(port, ROOT / "docs" / "site.example.json", "x64", "--board", "lilygo_t_can485")
+        done = deploy(port, ROOT / "docs" / "site.example.json", "x64", board="lilygo_t_can485")
     assert done.returncode == 1
     assert "nothing was copied" in done.stderr and "KB may live there" in done.stderr
     assert "lilygo_t_2can (ESP32_GENERIC_S3-SPIRAM_OCT)" in done.stderr, "where it would fit"
@@ -185,7 +185,7 @@ def test_an_image_of_our_own_gets_the_site_and_data_files_and_no_module(mp64: In
         (flash_dir / "firmware" / "devices").mkdir(parents=True)
         (flash_dir / "firmware" / "devices" / "io_board.mpy").write_text("old")
         (flash_dir / "data").mkdir()
-        done = deploy(port, site, "x64", "--image", "own")
+        done = deploy(port, site, "x64", "--image", "own", board="generic_esp32")
     assert done.returncode == 0, done.stdout + done.stderr
     there = {path.relative_to(flash_dir) for path in flash_dir.rglob("*") if path.is_file()}
     assert there == {Path("site.json"), *frozen.data_files()} and (flash_dir / "data").is_dir()
