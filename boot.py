@@ -4,6 +4,27 @@ import gc
 
 gc.threshold(8192)  # before anything is loaded: what boot strews over the heap stays in crumbs between what lives
 
+import esp32
+import vfs
+
+
+def _mount_with_larger_reads() -> None:
+    """LittleFS reads a folder to its end for every name it looks up: in pieces of 1 KB that is a seventh of the reads."""
+    found = esp32.Partition.find(esp32.Partition.TYPE_DATA, label="vfs")
+    if found:
+        vfs.umount("/")
+        try:
+            vfs.mount(vfs.VfsLfs2(found[0], readsize=256), "/")
+        except OSError:
+            vfs.mount(found[0], "/")  # as MicroPython itself had it: another file system
+
+
+_mount_with_larger_reads()
+
+import startup
+
+startup.find_builtins()
+
 import machine
 import watchdog
 
@@ -32,5 +53,5 @@ try:
     _safe_outputs()
 except Exception as error:  # a file may hold anything, and be too long for the heap
     print("boot: site.json is not readable (%s: %s); outputs stay as the chip leaves them: inputs" % (type(error).__name__, error))
-del _safe_outputs  # what is named here stays in the heap for ever
+del _safe_outputs, _mount_with_larger_reads  # what is named here stays in the heap for ever
 print("boot: reset cause %d" % machine.reset_cause())

@@ -63,6 +63,7 @@ class Board:
             profile = replace(profile, heap=profiles.heap_bytes(heap))
         self.profile = profile or profiles.chosen(heap=heap)
         self.interpreter = _interpreter(interpreter, self.profile)
+        self.paced = self.profile is not None and interpreter is None and not os.environ.get("MICROPYTHON")
         self.heap = heap or os.environ.get("HEAP") or (str(self.profile.heap) if self.profile else None)
         self.chip = ChipBoard(self.profile, self.state_dir, self.root) if self.profile else None
         self.mpy = mpy if mpy is not None else bool(self.heap) or self.interpreter.bits == 32

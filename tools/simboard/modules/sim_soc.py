@@ -2,6 +2,23 @@
 
 import os
 
+
+class Partition:
+    """Of the chip's flash: only that of the file system is played, where the board has its flash in a file."""
+
+    TYPE_APP = 0
+    TYPE_DATA = 1
+
+    @staticmethod
+    def find(kind: int = 0, subtype: int = 0xFF, label=None) -> list:
+        """Every partition of that type and label: block devices."""
+        if kind != Partition.TYPE_DATA or label not in (None, "vfs") or not os.getenv("SIM_FLASH"):
+            return []
+        import sim_flash
+
+        return [sim_flash.device]
+
+
 HEAP_DATA = 4
 HEAP_EXEC = 1
 

@@ -41,7 +41,7 @@ def start() -> None:
     vfs.mount(instruments, "/instruments")
     import sim_flash
 
-    flash = sim_flash.Flash(os.getenv("SIM_FLASH"))
+    flash = sim_flash.device = sim_flash.Flash(os.getenv("SIM_FLASH"))
     vfs.umount("/")
     for i in range(len(folders)):
         vfs.mount(made[i], folders[i][1])
