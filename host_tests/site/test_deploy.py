@@ -64,7 +64,8 @@ def prompt(interpreter: Interpreter, flash_dir: Path) -> Iterator[str]:
 
 def deploy(port: str, site: Path, march: str, *more: str, board: str = "lilygo_t_2can") -> subprocess.CompletedProcess[str]:
     # the Unix port has no soft reset and no machine.reset()
-    return run("tools.deploy", "--port", port, "--site", str(site), "--march", march, "--board", board, "--resume", "--no-reset", *more)
+    here = ("--port", port, "--board", board, "--site", str(site), "--march", march)
+    return run("tools.deploy", *here, "--resume", "--no-reset", *more)
 
 
 def test_a_deployed_board_boots_into_the_firmware(mp64: Interpreter, tmp_path: Path) -> None:
