@@ -14,7 +14,7 @@ def _mount_with_larger_reads() -> None:
     if found:
         vfs.umount("/")
         try:
-            vfs.mount(vfs.VfsLfs2(found[0], readsize=256), "/")
+            vfs.mount(vfs.VfsLfs2(found[0], readsize=256), "/")  # type: ignore[abstract]  # the stubs have it so
         except OSError:
             vfs.mount(found[0], "/")  # as MicroPython itself had it: another file system
 

@@ -124,8 +124,8 @@ def _compiled(root: Path, relative: Path, dest: Path, march: str) -> list[Path]:
     target = relative.with_suffix(".mpy")
     try:
         text, files = for_board(root, relative)
-        # named as its source: a traceback from the board reads as the tree does
-        compile_file(text, relative.as_posix(), march, dest / target)
+        # called as the board calls the file: one name in its heap instead of two
+        compile_file(text, target.as_posix(), march, dest / target)
     except (CompileError, ValueError) as error:
         raise CompileError(f"{relative}: {error}") from None
     for path, content in files.items():
@@ -140,4 +140,6 @@ def for_board(root: Path, relative: Path) -> tuple[str, dict[Path, str]]:
     Raises ValueError for a declared table that is not there or none.
     """
     # numbers first: a row may hold another module's constant
-    return tables.take_tables(inline.inline((root / relative).read_text(), root), relative)
+    text, names = tables.take_numbers(inline.inline((root / relative).read_text(), root), relative)
+    text, rows = tables.take_tables(text, relative)
+    return text, {**rows, **names}

@@ -19,7 +19,7 @@ class Point:
     """One value that is read: where it lies, and how the wire's number becomes the slot's."""
 
     def __init__(self, row: dict, period_ms: int) -> None:
-        self.slot = getattr(im, row["slot"])
+        self.slot = im.number_of(row["slot"])
         self.function = row.get("function", 3)
         self.address = row["address"]
         self.kind, self.size = TYPES[row.get("type", "int16")]
@@ -75,7 +75,7 @@ class Write:
     """
 
     def __init__(self, row: dict) -> None:
-        self.source = getattr(im, row["from"]) if "from" in row else -1
+        self.source = im.number_of(row["from"]) if "from" in row else -1
         self.value = row.get("value", 0)
         self.heartbeat = bool(row.get("heartbeat"))
         self.address = row["address"]

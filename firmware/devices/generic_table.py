@@ -140,7 +140,7 @@ def _check_row(where: str, row, keys: tuple, errors: list) -> None:
 
 def _check_read(where: str, row: dict, errors: list) -> None:
     slot = row.get("slot")
-    number = getattr(im, slot, None) if isinstance(slot, str) else None
+    number = im.number_of(slot) if isinstance(slot, str) else None
     if not isinstance(number, int) or not any(first <= number <= last for first, last, _, _ in _GROUPS):
         errors.append("%s.slot = %r: no such input of the process image" % (where, slot))
     if row.get("function", 3) not in (3, 4):

@@ -13,11 +13,11 @@ from array import array
 
 from micropython import const
 
+from firmware import image as im
 from firmware.devices import sunspec_tables as tables
 from firmware.devices.modbus_unit import ModbusUnit
 from firmware.devices.sunspec_chain import END, MOST_MODELS, Chain, NeedsPerson, NotSunSpec
 from firmware.devices.sunspec_numbers import point, scale_factor, size_of
-from firmware.image import NO_VALUE
 from modbus import ModbusError, ModbusRefused
 
 _BASES = (40000, 0, 50000)
@@ -69,13 +69,13 @@ class Block:
         return steady
 
     def value(self, at: int):
-        """The point of the row at rows[at], in its slot's unit; NO_VALUE: not implemented; None: cannot be true."""
+        """The point of the row at rows[at], in its slot's unit; im.NO_VALUE: not implemented; None: cannot be true."""
         rows = self.rows
         power = rows[at + 4]
         where = rows[at + 2]
         if where != _NO_SCALE:
             factor = scale_factor(self.registers[where])
-            if factor is None or factor == NO_VALUE:
+            if factor is None or factor == im.NO_VALUE:
                 return factor
             power += factor
         return point(self.registers, rows[at], rows[at + 1], power)
@@ -106,7 +106,7 @@ class SunSpec:
         self._longest = longest
         self._gap = gap
         self.registers = array("H", bytes(2 * span))  # of the task that measures
-        self.values = array("i", [NO_VALUE] * tables.N_VALUES)
+        self.values = array("i", [im.NO_VALUE] * tables.N_VALUES)
         self.base = -1
         self.chain = Chain()
         self.moved = False  # the map is not the one that was discovered
@@ -137,7 +137,7 @@ class SunSpec:
             chain.add(model, address, length)
             address += 2 + length
         for slot in range(len(self.values)):
-            self.values[slot] = NO_VALUE  # what an earlier device said
+            self.values[slot] = im.NO_VALUE  # what an earlier device said
         self.identity = await self._identify(chain.first(1))
         self.moved = False
 
@@ -267,14 +267,14 @@ class SunSpec:
         for at in range(0, len(rows), _ROW):
             value = block.value(at)
             if value is None:
-                value = NO_VALUE
+                value = im.NO_VALUE
                 good = self._untrue(block, rows[at + 3], "does not fit, or its scale factor is beyond -10 to 10") and good
             values[rows[at + 3]] = value
         bounds = self._bounds
         for i in range(0, len(bounds), 3):
             value = values[bounds[i]]
-            if value != NO_VALUE and not bounds[i + 1] <= value <= bounds[i + 2]:
-                values[bounds[i]] = NO_VALUE
+            if value != im.NO_VALUE and not bounds[i + 1] <= value <= bounds[i + 2]:
+                values[bounds[i]] = im.NO_VALUE
                 what = "gives %d, allowed %d to %d" % (value, bounds[i + 1], bounds[i + 2])
                 good = self._untrue(block, bounds[i], what) and good
         return good

@@ -8,8 +8,8 @@ from array import array
 
 from micropython import const
 
+from firmware import image as im
 from firmware.devices import sunspec_tables as tables
-from firmware.image import NO_VALUE
 
 _LARGEST = const(0x3FFFFFFF)
 _LARGEST_POWER = const(10)  # of a scale factor: the specification's own bound
@@ -22,10 +22,10 @@ def signed16(value: int) -> int:
 
 
 def scale_factor(raw: int):
-    """A scale factor's power of ten; NO_VALUE: not implemented; None: beyond -10 to 10, so it is none."""
+    """A scale factor's power of ten; im.NO_VALUE: not implemented; None: beyond -10 to 10, so it is none."""
     power = signed16(raw)
     if power == _NOT_A_SCALE:
-        return NO_VALUE
+        return im.NO_VALUE
     return power if -_LARGEST_POWER <= power <= _LARGEST_POWER else None
 
 
@@ -37,27 +37,27 @@ def size_of(kind: int) -> int:
 
 
 def point(registers: array, at: int, kind: int, power: int):
-    """The point at registers[at] times 10**power, an integer; NO_VALUE: not implemented; None: does not fit."""
+    """The point at registers[at] times 10**power, an integer; im.NO_VALUE: not implemented; None: does not fit."""
     raw = registers[at]
     if kind == tables.T_INT16:
-        return NO_VALUE if raw == 0x8000 else scaled(signed16(raw), power)
+        return im.NO_VALUE if raw == 0x8000 else scaled(signed16(raw), power)
     if kind == tables.T_UINT16:
-        return NO_VALUE if raw == 0xFFFF else scaled(raw, power)
+        return im.NO_VALUE if raw == 0xFFFF else scaled(raw, power)
     if kind == tables.T_ENUM16 or kind == tables.T_BITFIELD16:
-        return NO_VALUE if raw == 0xFFFF else raw
+        return im.NO_VALUE if raw == 0xFFFF else raw
     if kind == tables.T_SUNSSF:
         return scale_factor(raw)
     low = registers[at + 1]
     if kind == tables.T_BITFIELD32:  # bits 30 and 31 do not fit a slot; no model uses them
-        return NO_VALUE if raw == 0xFFFF and low == 0xFFFF else (raw & 0x3FFF) << 16 | low
+        return im.NO_VALUE if raw == 0xFFFF and low == 0xFFFF else (raw & 0x3FFF) << 16 | low
     if kind == tables.T_INT32:
         if raw == 0x8000 and low == 0:
-            return NO_VALUE
+            return im.NO_VALUE
         return scaled(signed16(raw) << 16 | low, power)
     if kind == tables.T_FLOAT32:
         return from_float(raw, low, 10**power, 1)
     if raw == 0xFFFF and low == 0xFFFF:  # uint32, acc32
-        return NO_VALUE
+        return im.NO_VALUE
     return scaled(raw << 16 | low, power)
 
 
@@ -80,12 +80,12 @@ def scaled(value: int, power: int):
 def from_float(high: int, low: int, multiplier: int, divisor: int):
     """A float32 in two registers times multiplier / divisor, exactly, rounded half away from zero.
 
-    NO_VALUE: not a number, which is not implemented; None: beyond +-(2**30 - 1).
+    im.NO_VALUE: not a number, which is not implemented; None: beyond +-(2**30 - 1).
     """
     exponent = high >> 7 & 0xFF
     size = (high & 0x7F) << 16 | low
     if exponent == 255:
-        return NO_VALUE if size else None  # None: infinite
+        return im.NO_VALUE if size else None  # None: infinite
     if exponent:
         size |= 1 << 23
     else:

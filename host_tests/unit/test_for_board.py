@@ -14,14 +14,19 @@ ROOT = stage.ROOT
 SOURCES = [path for path in stage.device_files() if path.suffix == ".py" and path.name not in stage.ENTRY_FILES]
 
 
+CONSTANTS: dict[str, set[int]] = {}
+
+
 def tokens(text: str) -> list[tokenize.TokenInfo]:
     skip = (tokenize.NL, tokenize.COMMENT, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
     return [token for token in tokenize.generate_tokens(io.StringIO(text).readline) if token.type not in skip]
 
 
 def declared_lines(path: Path, text: str) -> set[int]:
-    """The lines of a file's declared tables."""
+    """The lines of a file's declared tables, its numbers among them where it is declared as a table of numbers."""
     wanted = tables.DECLARED.get(path.as_posix(), ())
+    if path.as_posix() in tables.NUMBERS + tables.NAMED_NUMBERS:
+        wanted = (*wanted, "NAMES", *(name for name, lines in CONSTANTS.items() if lines))
     found: set[int] = set()
     for node in ast.parse(text).body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id in wanted:
@@ -47,7 +52,7 @@ def constants() -> dict[str, set[int]]:
     return found
 
 
-CONSTANTS = constants()
+CONSTANTS.update(constants())
 
 
 def number_at(got: list[str], at: int) -> tuple[int, int]:
@@ -128,8 +133,22 @@ def test_a_declared_table_that_is_missing_or_none_is_an_error(source: str, said:
 
 
 def test_every_declared_table_is_there_and_no_two_share_a_file() -> None:
-    files = [file for path in tables.DECLARED for file in stage.for_board(ROOT, Path(path))[1]]
-    assert len(files) == len(set(files)) == sum(len(names) for names in tables.DECLARED.values())
+    declared = {*tables.DECLARED, *tables.NAMED_NUMBERS}
+    files = [file for path in declared for file in stage.for_board(ROOT, Path(path))[1]]
+    assert len(files) == len(set(files)) == sum(len(names) for names in tables.DECLARED.values()) + len(tables.NAMED_NUMBERS)
+
+
+def test_the_names_of_a_table_of_numbers_are_in_its_file_and_its_own_uses_are_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "NAMED_NUMBERS", ("firmware/x.py",))
+    source = "NAMES = ()\nA = const(4)\nB = const(-1)  # one\n\n\ndef f(x):\n    return x.A + A * B\n"
+    text, files = tables.take_numbers(source, Path("firmware/x.py"))
+    assert text.splitlines() == ['NAMES = "x.NAMES"', "", "", "", "", "def f(x):", "    return x.A + 4 * (-1)"]
+    assert [json.loads(line) for line in files[Path("lib/tables/x.NAMES")].splitlines()] == [["A", 4], ["B", -1]]
+    monkeypatch.setattr(tables, "NAMED_NUMBERS", ())
+    monkeypatch.setattr(tables, "NUMBERS", ("firmware/x.py",))
+    assert tables.take_numbers("print(1)\nA = const(4)\n", Path("firmware/x.py")) == ("print(1)\n\n", {})
+    with pytest.raises(ValueError, match="has no constants"):
+        tables.take_numbers("print(1)\n", Path("firmware/x.py"))
 
 
 def test_a_declared_table_that_is_missing_fails_the_build_by_name(tmp_path: Path) -> None:
