@@ -6,7 +6,7 @@ Used when a site file is checked and when the driver is built.  See docs/generic
 import json
 
 from firmware import image as im
-from firmware.devices.generic_points import RANGES, TYPES, Block, Point, Write
+from firmware.devices.generic_points import TYPES, Block, Point, Write
 from firmware.errors import ConfigError
 
 _READ_KEYS = ("slot", "address", "type", "scale", "offset", "function", "missing", "low", "high", "map", "mask", "period_ms")

@@ -12,7 +12,6 @@ from firmware.devices import sunspec_tables as t
 from firmware.devices.pcs_dialect import Dialect
 from firmware.devices.sunspec_chain import NeedsPerson
 from firmware.devices.sunspec_numbers import truncate_to_scale
-from modbus import ModbusError
 
 _HEARTBEAT_MS = const(1000)  # 715: "incremented every second by the controller"
 _STOP = const(0)  # 715 OpCtl
@@ -120,7 +119,8 @@ class Der(Dialect):
         values = self.sun.values
         scale = values[t.X_SET_SF]
         if scale == im.NO_VALUE or values[im.PCS_SETPOINT] == im.NO_VALUE:
-            raise NeedsPerson("%s: WSet is not implemented, it can be measured, not commanded" % self._set.place_of(im.PCS_SETPOINT))
+            where = self._set.place_of(im.PCS_SETPOINT)
+            raise NeedsPerson("%s: WSet is not implemented, it can be measured, not commanded" % where)
         setpoint = truncate_to_scale(watts, scale, _LARGEST)
         if refresh or self.sent is None or scale != self._scale:
             await self._write_everything(setpoint, values[t.X_RVRT_S] != im.NO_VALUE)

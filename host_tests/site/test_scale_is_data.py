@@ -80,7 +80,7 @@ def test_meter_scale_changes(mp: Interpreter) -> None:
 
 @pytest.mark.parametrize("longest", [2, 5, 11, 125])
 def test_meter_scale_changes_between_two_requests_of_one_measurement(mp64: Interpreter, longest: int) -> None:
-    """meter-scale-changes, few-registers-and-holes: a device that gives 2, 5 or 11 registers at most, and rescales at any moment."""
+    """meter-scale-changes, few-registers-and-holes: 2, 5 or 11 registers at most, and rescaled at any moment."""
 
     async def story() -> None:
         chain = chain_of(203, W=12340, Hz=50.01)
