@@ -28,6 +28,7 @@ _OWN_OPTIONS = (
     ("refresh_ms", "int", 1000, 100, 30000, "ms after which an unchanged setpoint is written again"),
     ("reversion_s", "int", 5, 0, 3600, "s of silence after which the PCS goes to 0 W by itself; 0: leave it alone"),
     ("which", "str", "", 0, 64, "of several inverters in one chain: its number, or part of its name"),
+    ("set_grid_charging", "bool", False, 0, 0, "124: switch ChaGriSet to grid where charging is commanded and it says PV only"),
     ("control_timeout_ms", "int", 1500, 200, 10000, "ms without a control cycle, then nothing is written any more"),
 )
 OPTIONS = (CONNECTION_OPTIONS, _OWN_OPTIONS)
@@ -78,6 +79,7 @@ class Device:
                 await self._discover()
                 await measure(self.sun, self._read, self._options["period_ms"])
             except ModbusError as error:
+                self.ready = False
                 self.sun.note(error)
                 if isinstance(error, (NeedsPerson, NotSunSpec)):
                     self._once.say(str(error))
@@ -103,7 +105,7 @@ class Device:
         older = chain.of_kind(_OLDER) and chain.has(124)
         newer = chain.has(701) and (chain.has(704) or not older)
         await sun.choose(_NEWER if newer else _OLDER, self._options["which"])
-        dialect = (Der if newer else Inverter)(sun, self._image, self._options)
+        dialect = (Der if newer else Inverter)(sun, self._image, self._options, self._once)
         await dialect.place()
         sun.forget()
         if newer and not chain.has(704):
