@@ -49,6 +49,21 @@ METER_POINTS = [
     ("Hz", "METER_HZ", 3),
     ("W", "METER_P", 0),
 ]
+INVERTER_POINTS = [
+    ("A", "PCS_I", 1),
+    ("PPVphAB", "PCS_V", 1),
+    ("PhVphA", "X_PHASE_V", 1),
+    ("W", "PCS_P", 0),
+    ("Hz", "PCS_HZ", 3),
+    ("VAr", "PCS_Q", 0),
+    ("DCA", "PCS_DC_I", 1),
+    ("DCV", "PCS_DC_V", 1),
+    ("DCW", "PCS_DC_P", 0),
+    ("TmpCab", "X_TMP_CAB", 1),
+    ("TmpSnk", "X_TMP_SNK", 1),
+    ("St", "X_STATE", 0),
+    ("Evt1", "PCS_ALARM", 0),
+]
 BLOCKS = [
     Block(
         "PCS_AC",
@@ -100,27 +115,8 @@ BLOCKS = [
             ("WSet_SF", "X_SET_SF", 0),
         ],
     ),
-    Block(
-        "INVERTER",
-        103,
-        "an older inverter's measurement",
-        [
-            ("A", "PCS_I", 1),
-            ("PPVphAB", "PCS_V", 1),
-            ("PhVphA", "X_PHASE_V", 1),
-            ("W", "PCS_P", 0),
-            ("Hz", "PCS_HZ", 3),
-            ("VAr", "PCS_Q", 0),
-            ("DCA", "PCS_DC_I", 1),
-            ("DCV", "PCS_DC_V", 1),
-            ("DCW", "PCS_DC_P", 0),
-            ("TmpCab", "X_TMP_CAB", 1),
-            ("TmpSnk", "X_TMP_SNK", 1),
-            ("St", "X_STATE", 0),
-            ("Evt1", "PCS_ALARM", 0),
-        ],
-        same_as=(101, 102),
-    ),
+    Block("INVERTER", 103, "an older inverter's measurement", INVERTER_POINTS, same_as=(101, 102)),
+    Block("INVERTER_FLOAT", 113, "the same, floats", INVERTER_POINTS, same_as=(111, 112)),
     Block(
         "INVERTER_RATING",
         120,

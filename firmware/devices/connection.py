@@ -4,7 +4,7 @@ CONNECTION_OPTIONS = (
     ("host", "str", "", 0, 0, "IPv4 address of a Modbus/TCP device"),
     ("port", "int", 502, 1, 65535, "its TCP port"),
     ("bus", "str", "", 0, 0, "name of a serial Modbus bus, instead of host and port"),
-    ("unit", "int", 1, 1, 247, "Modbus unit"),
+    ("unit", "int", 1, 0, 255, "Modbus unit; on a serial bus 1 to 247"),
     ("timeout_ms", "int", 500, 50, 10000, "ms to wait for an answer (TCP; a serial bus has its own)"),
     ("pause_ms", "int", 0, 0, 1000, "ms between an answer and the next request (TCP; a serial bus has its own)"),
     ("settle_ms", "int", 0, 0, 30000, "ms between connecting and the first request (TCP)"),
@@ -26,6 +26,8 @@ def open_client(name: str, options: dict, buses: dict, registers: int = 125):
     if bool(options["host"]) == bool(options["bus"]):
         raise ValueError("%s: give either host or bus" % name)
     if options["bus"]:
+        if not 1 <= options["unit"] <= 247:
+            raise ValueError("%s: unit is %d, on a serial bus 1 to 247 are allowed" % (name, options["unit"]))
         if options["bus"] not in buses:
             raise ValueError("%s: bus is %r, there are: %s" % (name, options["bus"], ", ".join(sorted(buses))))
         return buses[options["bus"]]

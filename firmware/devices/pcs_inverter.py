@@ -1,4 +1,4 @@
-"""The older SunSpec dialect of an inverter: models 101 to 103, 120, 121, 123 and 124 (storage).
+"""The older SunSpec dialect of an inverter: models 101 to 103 or 111 to 113, 120, 121, 123 and 124 (storage).
 
 Model 124 knows no setpoint, only limits in percent of WChaMax, each of which may be negative: a discharge
 limit of p and a charge limit of -p leave nothing but p, and the other way round for charging.  That is how
@@ -15,6 +15,8 @@ from firmware.devices.sunspec_chain import NeedsPerson
 from firmware.devices.sunspec_numbers import truncate_to_scale
 from modbus import ModbusError
 
+OLDER = (103, 102, 101, 113, 112, 111)  # models that measure such an inverter
+_FLOATS = const(110)  # models above it
 _BOTH = const(3)  # 124 StorCtl_Mod: the charge limit and the discharge limit are in force
 _LARGEST = const(32767)
 _FROM_PV = const(0)  # 124 ChaGriSet
@@ -44,9 +46,9 @@ class Inverter(Dialect):
     async def place(self) -> None:
         """Find the blocks that this device has.  Raises NeedsPerson if it cannot be given a power."""
         sun = self.sun
-        for model in (103, 102, 101):
+        for model in OLDER:
             if sun.chain.the(model) is not None:
-                self.main = sun.block(t.INVERTER, model)
+                self.main = sun.block(t.INVERTER_FLOAT if model > _FLOATS else t.INVERTER, model)
                 break
         self._storage = self.before_writing(t.STORAGE)
         self._connect = self.before_writing(t.CONTROLS)

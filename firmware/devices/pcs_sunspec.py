@@ -18,7 +18,7 @@ from firmware.devices import sunspec_tables as t
 from firmware.devices.connection import CONNECTION_OPTIONS, open_client, reading
 from firmware.devices.once import Once
 from firmware.devices.pcs_der import Der
-from firmware.devices.pcs_inverter import Inverter
+from firmware.devices.pcs_inverter import OLDER, Inverter
 from firmware.devices.sunspec import LONGEST_PCS, SunSpec, measure
 from firmware.devices.sunspec_chain import NeedsPerson, NotSunSpec
 from modbus import ModbusError
@@ -37,7 +37,6 @@ _LOOK_MS = const(10)
 _HOLD_MS = const(100)  # after a write that failed
 _RETRY_MS = const(200)  # after a discovery that failed
 _DECIDE_MS = const(5000)  # and after one that needs a person
-_OLDER = (101, 102, 103)
 _NEWER = (701,)
 
 _BOUNDS = (  # what can be true: slot, lowest, highest; one flat tuple, as a row of its own takes 32 bytes
@@ -102,9 +101,9 @@ class Device:
             self.found = sun.found()
             say("%s: %s" % (self.name, self.found))
         chain = sun.chain
-        older = chain.of_kind(_OLDER) and chain.has(124)
+        older = chain.of_kind(OLDER) and chain.has(124)
         newer = chain.has(701) and (chain.has(704) or not older)
-        await sun.choose(_NEWER if newer else _OLDER, self._options["which"])
+        await sun.choose(_NEWER if newer else OLDER, self._options["which"])
         dialect = (Der if newer else Inverter)(sun, self._image, self._options, self._once)
         await dialect.place()
         sun.forget()

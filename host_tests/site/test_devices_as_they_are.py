@@ -295,7 +295,7 @@ def test_timer_not_writable(mp: Interpreter, code: ExcCodes) -> None:
                 return code if peer.chain.touches(name, address, count) else written(address, count)
 
             peer.server._written = refuse
-            async with module.driver(mp, peer, refresh_ms=200) as one:  # type: ignore[attr-defined]
+            async with module.driver(mp, peer, refresh_ms=200) as one:
                 await one.command(5000)
                 done = (lambda p=peer: (10.0, -10.0) in p.rates) if module is older else (lambda p=peer: 5000.0 in p.setpoints)
                 await one.until(done)

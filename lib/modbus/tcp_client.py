@@ -243,7 +243,11 @@ class TcpClient(Client):
 
     def _hung_up(self) -> None:
         """The peer has closed the connection; before it ever answered, the next one waits longer for its first request."""
-        if self._answered or not self._silent and all([slot.transaction < 0 for slot in self._slots]):
+        asked = self._silent
+        for slot in self._slots:
+            if slot.transaction >= 0:
+                asked = True
+        if self._answered or not asked:
             self._drop("closed by the peer")
             return
         self.settle_ms = min(max(_SETTLE_FIRST_MS, 2 * self.settle_ms), _SETTLE_MAX_MS)
