@@ -13,12 +13,12 @@ export PYTHONDONTWRITEBYTECODE ?= 1
 # Board code, checked against the ESP32 stubs.
 BOARD_CODE := $(wildcard boot.py main.py) firmware lib
 
-.PHONY: help setup lock run test check lint slots format size bench mpy flash deploy soak clean
+.PHONY: help setup lock run test check lint slots format size bench mpy image flash deploy soak clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
-$(STAMP): pyproject.toml requirements.lock tools/setup_host.py tools/debian_bundle.py
+$(STAMP): pyproject.toml requirements.lock tools/setup_host.py tools/debian_bundle.py tools/simboard/chip/pace.c
 	@python3 tools/setup_host.py
 
 setup: $(STAMP) ## fetch the pinned tools and both MicroPython interpreters (done by itself when needed)
@@ -53,7 +53,11 @@ bench: $(STAMP) ## speed, one JSON object a line: metric, value, unit (ARGS="nam
 mpy: $(STAMP) ## cross-compile every device file for the ESP32 into build/
 	@$(PY) -m tools.mpy $(ARGS)
 
-flash: $(STAMP) ## write a MicroPython image: PORT=/dev/ttyUSB0 FIRMWARE=file.bin
+image: $(STAMP) ## the firmware as a ROMFS image and laid out for freezing, in build/image/
+	@$(PY) -m tools.romfs $(ARGS)
+	@$(PY) -m tools.frozen
+
+flash: $(STAMP) ## write the board's MicroPython image: PORT=/dev/ttyUSB0 BOARD=... FIRMWARE=file.bin
 	@$(PY) -m tools.flash --port "$(PORT)" --firmware "$(FIRMWARE)" --board "$(BOARD)" $(ARGS)
 
 deploy: $(STAMP) ## put the firmware on a board: PORT=... BOARD=generic_esp32 SITE=site.json WIFI_SSID=... WIFI_PASSWORD=...

@@ -10,60 +10,65 @@ import gc
 import sys
 import time
 
-import rare
+import startup
 import watchdog
+from looptime import LoopTime
 from micropython import const
-from unload import unload
 
-# Not used by name: these stay, so they come first, while the heap still has its large pieces whole.  What only a rare
-# method imports is let go with it, and would be loaded twice.
-from firmware import events, latch, metering, supervisor  # noqa: F401
-from firmware import image as im
-from firmware.errors import ConfigError
+from firmware import shutdown, sitefile
+from firmware.callbacks import Worker
+from firmware.collecting import Collector
+from firmware.latch import Latch
 from firmware.manager import PowerManager
-from firmware.services import console  # noqa: F401
+from firmware.metering import Metering
+from firmware.services.console import Console
 
 _FEED_MS = const(250)
-_COLLECT_AFTER = const(2048)  # bytes; a heap that is only swept when full ends up in crumbs
 _SILENT_MS = const(3000)  # a critical task that has not reported for this long starves the watchdog
 
 
 class App:
     """One site under control."""
 
-    def __init__(self, path: str) -> None:  # rare
+    def __init__(self, path: str) -> None:
         self.path = path
-        from firmware.latch import Latch
-        from firmware.metering import Metering
-        from firmware.services.console import Console
+        startup.step("firmware loaded")
+        try:
+            self._build(sitefile.load(path))
+        except Exception as error:  # what the site is made of does not fit this board: it stands by and says so
+            self.site = self.pm = self.console = self.latch = self.collector = self.timeline = None
+            self._build(sitefile.standby(path, error))
+        startup.step("site %s built" % self.site.name)
 
-        self.metering = Metering(50)  # first, while the heap still has its large pieces whole
-        self.site = self._load()
-        self._forget_boot()  # now: there is not room for both, the checks of the site file and what comes next
+    def _build(self, site) -> None:
+        """Everything that the site needs.  What is wrong with it was checked before; a heap that is too small is raised."""
+        self._loop_time = LoopTime()
+        self.metering = Metering(50, self._loop_time)
+        self.site = site
         self.pm = PowerManager(self.site.config, self.site.image, self.site.has)
         self.metering.expect(self.site.config.cycle_ms)
         self.console = Console(self)
         self.latch = Latch(self.pm)
+        buses = [bus for bus in self.site.buses.values() if hasattr(bus, "last_ms")]
+        self.collector = Collector(self.metering, buses)
         self.callbacks = None  # their Worker, from the first registration on
         self._coroutines: list = []  # of async callbacks, handed over by their thread
         self._handing_over = _thread.allocate_lock()
         self._seen = {"control": 0, "house": 0}
         self.restarts: dict = {}
+        self.ending = shutdown.Ending()
         self.timeline = None if self.site.clock is None or self.site.errors else self._timeline()
 
-    def _load(self):  # rare
-        from firmware import sitefile  # here: a name of the constructor's would keep it in the heap
-
-        return sitefile.load(self.path)
-
-    def _timeline(self):  # rare
+    def _timeline(self):
         """Clock, schedules and records, for a site that wants them."""
-        from firmware.timeline import Timeline
+        from firmware.timeline import Timeline  # a site without a calendar does not load it
 
         try:
-            timeline = Timeline(self.pm, self.site.clock, self.site.storage["place"])
-        except ConfigError as error:
-            print("site: " + "; ".join(error.errors))
+            timeline = Timeline(self.pm, self.site.clock, self.site.storage["place"], self.site.name_server)
+        except MemoryError:
+            raise
+        except Exception as error:  # a zone that there is not, a folder that cannot be made, a flash that is full
+            print("site: without calendar and records: %s: %s" % (type(error).__name__, error))
             return None
         for problem in timeline.problems:
             print("storage: " + problem)
@@ -71,78 +76,63 @@ class App:
         self.console.names["timeline"] = timeline
         return timeline
 
-    def _forget_boot(self) -> None:  # rare
-        """Let go of what only boot needs, and of names for people; asked for again, it is read from flash again."""
-        for name in (
-            "firmware.names",
-            "firmware.flows",
-            "firmware.limits",
-            "firmware.modes",
-            "firmware.event_codes",
-            "firmware.charge_methods",
-            "firmware.faults",
-            "firmware.sitefile",
-            "firmware.buses",
-            "firmware.devices.connection",
-            "firmware.checks",
-            "firmware.parameters",
-            "firmware.wifi",
-            "safestore",
-        ):
-            unload(name)
-        rare.release()
-        gc.collect()
-
     def run(self) -> None:
-        """Run until Ctrl-C, then leave the outputs safe."""
-        self._forget_boot()
-        gc.threshold(_COLLECT_AFTER)
-        try:
-            asyncio.run(self._main())
-        except KeyboardInterrupt:
-            print("stopped by Ctrl-C")
-        finally:
-            self._safe()
+        """Run until something ends the program, then leave the inverters at 0 W and the contactors open, in that order."""
+        shutdown.run(self)
 
     async def _main(self) -> None:
-        loop = asyncio.get_event_loop()
         self.pm.events.start_task = self._hand_over
         for name, box in self.site.buses.items():
-            loop.create_task(self._keep(name, box))
+            self._start(name, box)
         for name, box in self.site.devices.items():
-            loop.create_task(self._keep(name, box))
-        loop.create_task(self._keep("console", self.console))
+            self._start(name, box)
+        self._start("console", self.console)
         if self.timeline is not None:
-            loop.create_task(self._keep("timeline", self.timeline))
-            loop.create_task(self._keep("timekeeper", self.timeline.timekeeper))
+            self._start("timeline", self.timeline)
+            self._start("timekeeper", self.timeline.timekeeper)
             if self.timeline.ems is not None:
-                loop.create_task(self._keep("ems_clock", self.timeline.ems))
-        loop.create_task(self._house())
-        loop.create_task(self._control())
+                self._start("ems_clock", self.timeline.ems)
+        loop = asyncio.get_event_loop()
+        loop.create_task(self._loop_time.watched("house", shutdown.critical("house", self._house())))
+        loop.create_task(shutdown.critical("control", self._control()))
+        startup.step("control begins")
         await self._watch()
+
+    def _start(self, name: str, box) -> None:
+        """Make a device, bus or service a task whose steps are timed."""
+        asyncio.get_event_loop().create_task(self._loop_time.watched(name, self._keep(name, box)))
 
     async def _control(self) -> None:
         """The cycle, on an absolute beat; a late one starts a new beat instead of hurrying after the old."""
-        period = self.site.config.cycle_ms
+        period_us = self.site.config.cycle_ms * 1000
         timing = self.metering
+        collector = self.collector
         pm = self.pm
-        beat = time.ticks_ms()
-        before = time.ticks_us()
+        beat = before = time.ticks_us()
         first = True
         while True:
             started = time.ticks_us()
-            pm.cycle(time.ticks_ms())
+            now_ms = time.ticks_ms()
+            gc.disable()  # a call with many locals takes its frame from the heap: never let that collect inside the cycle
+            pm.cycle(now_ms)
+            gc.enable()
             if not first:
+                timing.stores = self._stores()
                 timing.add(time.ticks_diff(started, before), time.ticks_diff(time.ticks_us(), started))
             first = False
             before = started
             self._seen["control"] = 0
-            beat = time.ticks_add(beat, period)
-            wait = time.ticks_diff(beat, time.ticks_ms())
-            if wait < 0:
-                beat = time.ticks_ms()
-                wait = 0
-            await asyncio.sleep_ms(wait)
+            collector.step(now_ms)
+            beat = time.ticks_add(beat, period_us)
+            wait_us = time.ticks_diff(beat, time.ticks_us())
+            if wait_us < 0:
+                beat = time.ticks_us()
+                wait_us = 0
+            await asyncio.sleep_ms(wait_us // 1000)
+
+    def _stores(self) -> int:
+        """How often anything was stored to flash since boot: each may stop the chip for an erase."""
+        return self.latch.stores if self.timeline is None else self.latch.stores + self.timeline.records.wear.writes
 
     def _hand_over(self, coroutine) -> None:
         """From the callbacks' thread: the loop starts the coroutine at its next look."""
@@ -150,23 +140,26 @@ class App:
             self._coroutines.append(coroutine)
 
     async def _house(self) -> None:
-        """What is due a few times a second: the emergency latch, callbacks, letting go of rare methods."""
-        loop = asyncio.get_event_loop()
+        """What is due a few times a second: the emergency latch, callbacks."""
         while True:
+            self.ending.check()
             self.latch.step()
-            if self.callbacks is not None:
-                self.callbacks.step()
-            elif self.pm.events.callbacks:
-                from firmware.callbacks import Worker
-
-                self.callbacks = Worker(self.pm.events)
-            with self._handing_over:
-                handed, self._coroutines = self._coroutines, []
-            for coroutine in handed:
-                loop.create_task(coroutine)
+            try:
+                self._serve_callbacks()
+            except MemoryError:
+                pass  # a full heap costs the callbacks their turn, not the house its life
             self._seen["house"] = 0
-            rare.release()
             await asyncio.sleep_ms(100)
+
+    def _serve_callbacks(self) -> None:
+        if self.callbacks is not None:
+            self.callbacks.step()
+        elif self.pm.events.callbacks:
+            self.callbacks = Worker(self.pm.events)
+        while self._coroutines:
+            with self._handing_over:
+                coroutine = self._coroutines.pop(0)
+            asyncio.get_event_loop().create_task(coroutine)
 
     async def _keep(self, name: str, box) -> None:
         """Run a device, bus or service for ever; what it raises is printed, and it starts again."""
@@ -191,13 +184,3 @@ class App:
             if healthy:
                 watchdog.feed()
             await asyncio.sleep_ms(_FEED_MS)
-
-    def _safe(self) -> None:
-        """Leave the outputs as a power cut would: no command, contactors open."""
-        now = self.pm.image.now
-        now[im.CMD_P] = 0
-        now[im.CMD_RUN] = 0
-        now[im.CMD_CONTACTOR] = 0
-        for box in self.site.devices.values():
-            if hasattr(type(box), "safe"):  # asked of the object, a rare method might be fetched: there may be no heap for it
-                box.safe()

@@ -1,6 +1,7 @@
-"""Runs callbacks in a thread of their own, so that one that blocks cannot hold the control loop.
+"""Runs callbacks: plain ones in a thread of their own, so that one that blocks cannot hold the control loop.
 
-A callback that does not come back within STUCK_MS is suspended; its thread is left to it and the next one goes on.
+A callback that does not come back within STUCK_MS is suspended; its thread is left to it and the next one goes on.  While
+all that are registered are async functions no thread is needed: the loop starts their coroutines, and its stack is spared.
 """
 
 import _thread
@@ -12,12 +13,22 @@ from micropython import const
 from firmware.dispatching import abandon, dispatch, print_report
 
 STUCK_MS = const(5000)
+_AT_ONCE = const(4)  # events at one step, where the loop hands them on
 _IDLE_MS = const(20)
 _STACK = const(8192)  # bytes on a 32-bit chip
 
 
+async def _nothing() -> None:
+    """Its type is that of MicroPython's async functions."""
+
+
+def _is_async(fn) -> bool:
+    """An async function beyond doubt; CPython, where it has the type of a plain one, takes the thread."""
+    return type(fn) is type(_nothing) and type(fn) is not type(_is_async)
+
+
 class Worker:
-    """The thread that dispatches events, started when the first callback is registered."""
+    """What dispatches events to callbacks, from the loop or in a thread."""
 
     def __init__(self, events) -> None:
         self._events = events
@@ -28,8 +39,13 @@ class Worker:
         """Call a few times a second from the loop: starts the thread, replaces one that hangs."""
         events = self._events
         if self._number == 0:
-            if events.callbacks:
-                self._start()
+            for callback in events.callbacks:
+                if not _is_async(callback.fn):
+                    self._start()
+                    return
+            for _ in range(_AT_ONCE):  # each only makes a coroutine
+                if not dispatch(events):
+                    return
             return
         if events.running is not None and time.ticks_diff(time.ticks_ms(), events.running_since) > STUCK_MS:
             stuck = abandon(events)

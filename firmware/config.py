@@ -1,13 +1,9 @@
-"""What is configured: PowerConfig and its fields, and the form of every table of configuration rows.
+"""What is configured: PowerConfig and its fields.  The form of a row, and the checking, are in checks.py."""
 
-A row is (key, kind, default, low, high, meaning with its unit).  kind: "float", "int", "bool", "str" (low and high
-are then its length, 0 0 for any), "any" (the owner of the rows checks it) or a tuple of the words allowed.  default
-REQUIRED: the key must be given.  The checking itself is in checks.py, which leaves the heap when nobody checks.
-"""
-
-import rare
-
-REQUIRED = "REQUIRED"
+from firmware.checks import REQUIRED as REQUIRED
+from firmware.checks import Checked
+from firmware.checks import check as check
+from firmware.flows import Grid
 
 # PowerConfig: first the fields of the reference firmware, then ours
 FIELDS = (
@@ -57,34 +53,18 @@ FIELDS = (
     ("restart_limit", "int", 5, 0, 100, "restarts in an hour, then start() is needed"),
 )
 
-
-def check(rows, given: dict, where: str, errors: list) -> dict:
-    """`given` made whole with the rows' defaults; every error is appended to `errors` with `where` in front."""
-    return rare.borrow("firmware.checks").check(rows, given, where, errors)
-
-
-class Checked:
-    """A set of named values described by ROWS, checked as a whole when made; ConfigError lists all that is wrong.
-
-    Only what differs from the rows' defaults is kept: on a board a value costs its name, its place and a float.
-    """
-
-    ROWS = ()
-    WHERE = ""
-
-    def __init__(self, **given) -> None:
-        if given:  # the defaults fit: a test holds them to it
-            rare.borrow("firmware.checks").fill(self, given)
-
-    def __getattr__(self, name: str):
-        return rare.borrow("firmware.checks").default(self.ROWS, name)
-
-    def each(self):
-        """Name and value of all of them, defaults included, in the order of the rows."""
-        return rare.borrow("firmware.checks").values(self)
-
-    def _check_together(self, errors: list) -> None:
-        """Rules that need two fields."""
+_ASCENDING = (  # fields of PowerConfig, each pair the lower one first
+    ("min_soc", "max_soc"),
+    ("cell_voltage_min", "cell_voltage_max"),
+    ("cell_voltage_max", "cell_trip_high"),
+    ("cell_trip_low", "cell_voltage_min"),
+    ("charge_temp_zero_low", "charge_temp_full_low"),
+    ("charge_temp_full_low", "charge_temp_full_high"),
+    ("charge_temp_full_high", "charge_temp_zero_high"),
+    ("discharge_temp_zero_low", "discharge_temp_full_low"),
+    ("discharge_temp_full_low", "discharge_temp_full_high"),
+    ("discharge_temp_full_high", "discharge_temp_zero_high"),
+)
 
 
 class PowerConfig(Checked):
@@ -95,11 +75,18 @@ class PowerConfig(Checked):
 
     def __init__(self, **given) -> None:
         if isinstance(given.get("grid_connection"), str):
-            given["grid_connection"] = rare.borrow("firmware.flows").Grid.parse(given["grid_connection"])
+            given["grid_connection"] = Grid.parse(given["grid_connection"])
         super().__init__(**given)
 
     def _check_together(self, errors: list) -> None:
-        rare.borrow("firmware.checks").together(self, errors)
+        for low, high in _ASCENDING:
+            least, most = getattr(self, low), getattr(self, high)
+            if least >= most:
+                errors.append("power.%s = %s: must be below %s = %s" % (low, least, high, most))
+        if self.cycle_ms % 10:
+            errors.append("power.cycle_ms = %d: allowed are 20 to 1000 ms in steps of 10" % self.cycle_ms)
+        if self.max_soc - self.min_soc < 2 * self.soc_taper:
+            errors.append("power.soc_taper = %s: must fit twice between min_soc and max_soc" % self.soc_taper)
 
     def capacity_ah(self) -> float:
         """Ah of the pack: its energy over its nominal voltage."""

@@ -4,12 +4,11 @@ from micropython import const
 
 from firmware import image as im
 from firmware.charging import DONE_BAND
-from firmware.config import Checked
+from firmware.checks import Checked
 from firmware.limits import NAMES
 
 _PACK_VOLTAGE = im.LIMIT_ROWS_DIS + NAMES.index("pack_voltage")
 _CELL_VOLTAGE = im.LIMIT_ROWS_DIS + NAMES.index("cell_voltage")
-del NAMES  # it is for people, and may leave the heap
 _EMPTY_MS = const(5000)  # the minimum voltage must leave nothing for this long
 
 

@@ -40,7 +40,7 @@ class Cursor:
 class Events:
     """A ring of the last events, counts, and registrations.  `post` and `next` allocate nothing."""
 
-    def __init__(self, lock) -> None:  # rare
+    def __init__(self, lock) -> None:
         self._lock = lock
         self._codes = array("b", [0] * QUEUE)
         self._data = array("i", [0] * QUEUE)
@@ -82,7 +82,7 @@ class Events:
             cursor.at = (cursor.at + 1) & 0x3FFFFFFF
             return True
 
-    def history(self) -> "list[tuple[str, int, int]]":  # rare
+    def history(self) -> "list[tuple[str, int, int]]":
         """The last events, oldest first: (name, data, seconds since boot)."""
         cursor = Cursor((self.total - min(self.total, QUEUE)) & 0x3FFFFFFF)
         result = []
@@ -95,7 +95,7 @@ class Events:
         """Events that came too fast for the callbacks and were not handed to them."""
         return self._cursor.lost
 
-    def register(self, event: int, fn, user_data) -> None:  # rare
+    def register(self, event: int, fn, user_data) -> None:
         """See PowerManager.register_callback."""
         in_range("event", event, -1, len(Event._names) - 1, "(Event, -1 for all)", int)
         if not callable(fn):
@@ -105,7 +105,7 @@ class Events:
                 raise PowerError("%d callbacks are registered: allowed are 0 to %d" % (len(self.callbacks), MAX_CALLBACKS))
             self.callbacks = self.callbacks + [Callback(event, fn, user_data)]
 
-    def unregister(self, event: int, fn) -> None:  # rare
+    def unregister(self, event: int, fn) -> None:
         """See PowerManager.unregister_callback."""
         with self._lock:
             kept = [c for c in self.callbacks if not (c.event == event and c.fn == fn)]
@@ -113,10 +113,10 @@ class Events:
                 raise PowerError("%r is not registered for event %r" % (fn, event))
             self.callbacks = kept
 
-    def dispatch(self) -> bool:  # rare
+    def dispatch(self) -> bool:
         """Hand the oldest waiting event to its callbacks, outside the lock; False when none waits.  One thread only."""
         return dispatching.dispatch(self)
 
-    def abandon(self):  # rare
+    def abandon(self):
         """See dispatching.abandon."""
         return dispatching.abandon(self)

@@ -95,6 +95,7 @@ _FLOW_PATHS = const(113)
 _SOC_JUMP = const(114)
 _NET_LOW = const(115)
 _NET_HIGH = const(116)
+_LOOP_MS = const(117)
 _LIMIT_ROWS_DIS = const(120)
 _PAR_P_CHG = const(0)
 _PAR_P_DIS = const(1)
@@ -147,6 +148,7 @@ _OP_SOC_MIN = const(56)
 _OP_SOC_MAX = const(57)
 _EMS_P_CHG = const(58)
 _EMS_P_DIS = const(59)
+_PAR_STALL_MS = const(60)
 _BMS_REQ_NO_CHARGE = const(1)
 _BMS_REQ_NO_DISCHARGE = const(2)
 _BMS_REQ_FULL_CHARGE = const(16)
@@ -856,10 +858,25 @@ def diagnose(img: ptr32, par: ptr32):
     patient = img[_UPTIME_S] >= 10  # what was never heard is missing at once, but a fault only after a while
     found = 0
 
+    # While we were held up ourselves nobody could be received: a device is lost when it was silent for the whole of its
+    # time with us listening.  (The limits take the age as it is: what is old moves nothing.)
+    listening = img[_LOOP_MS] + img[_DT]
+    if listening > _AGE_MAX:
+        listening = _AGE_MAX
+    if img[_DT] > par[_PAR_STALL_MS]:
+        listening = 0
+    img[_LOOP_MS] = listening
+    lost = img[_CONDITIONS]
     stale = par[_PAR_STALE_BMS]
     k = _SEQ_BMS
     while k <= _SEQ_IO:
         age = img[_AGE + k]
+        if listening < age and age < _AGE_NEVER:
+            bit = _C_BMS_LOST
+            if k > _SEQ_BMS_FLAGS:
+                bit = _C_PCS_LOST << (k - _SEQ_PCS)
+            if (lost & bit) == 0:
+                age = listening
         bit = 0
         if k <= _SEQ_BMS_FLAGS:
             if (has & _HAS_BMS) != 0 and age > stale and (age < _AGE_NEVER or (patient and k <= _SEQ_BMS_LIMITS)):

@@ -121,6 +121,7 @@ FLOW_PATHS = const(113)  #    bits      flows.PATHS that carry power
 SOC_JUMP = const(114)  #      0.01 %    how far the BMS's SoC moved in this cycle, if more than a step
 NET_LOW = const(115)  #       W         NET_P for the discharge limit: falls at once, rises smoothed
 NET_HIGH = const(116)  #      W         NET_P for the charge limit: rises at once, falls smoothed
+LOOP_MS = const(117)  #       ms        since this controller itself was held up: a device was silent at most so long
 LIMIT_ROWS_DIS = const(120)  # W        one slot per row of the limit list, discharge (16 slots)
 LIMIT_ROWS_CHG = const(136)  # W        one slot per row of the limit list, charge (16 slots)
 N_SLOTS = const(152)  #       count     length of Image.now
@@ -180,7 +181,8 @@ OP_SOC_MIN = const(56)  #     0.01 %
 OP_SOC_MAX = const(57)  #     0.01 %
 EMS_P_CHG = const(58)  #      W         curtailment by the EMS; FREE where there is none
 EMS_P_DIS = const(59)  #      W
-N_PAR = const(60)  #          count     length of Image.par
+PAR_STALL_MS = const(60)  #   ms        a cycle later than this was held up by ourselves
+N_PAR = const(61)  #          count     length of Image.par
 
 # ---- what the bits and codes mean ----------------------------------------------------------------------
 BMS_REQ_NO_CHARGE = const(1)  # charging is forbidden
@@ -226,7 +228,7 @@ class Image:
     writes is enough.
     """
 
-    def __init__(self) -> None:  # rare
+    def __init__(self) -> None:
         self.inp = array("i", [NO_VALUE] * N_INPUTS)
         self.now = array("i", [0] * N_SLOTS)
         self.par = array("i", [0] * N_PAR)
@@ -237,6 +239,7 @@ class Image:
             self.now[slot] = self.inp[slot]
         for slot in range(9):
             self.now[AGE + slot] = AGE_NEVER
+        self.now[LOOP_MS] = AGE_MAX
         for slot in (SOC, SOC_LOW, SOC_HIGH, SOC_SAID, NET_P, NET_LOW, NET_HIGH, LOAD_P):
             self.now[slot] = NO_VALUE
 

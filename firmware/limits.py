@@ -4,6 +4,8 @@ To add a limit: one name here, `make slots`, and one line in hot.limit_site or h
 published in the image in W for both directions; the smallest binds and its name is the reason people see.
 """
 
+from firmware.image import LIMIT_ROWS_CHG, LIMIT_ROWS_DIS
+
 NAMES = (
     "mode",  # the mode moves nothing (STANDBY, EMERGENCY), or little (MAINTENANCE)
     "fault",  # a fault forbids this direction
@@ -25,7 +27,5 @@ NAMES = (
 
 def published(image) -> "list[tuple[str, int, int]]":
     """Every limit now: (name, discharge W, charge W); a row that limits nothing says image.FREE."""
-    from firmware.image import LIMIT_ROWS_CHG, LIMIT_ROWS_DIS
-
     now = image.now
     return [(NAMES[i], now[LIMIT_ROWS_DIS + i], now[LIMIT_ROWS_CHG + i]) for i in range(len(NAMES))]

@@ -9,10 +9,9 @@ import _thread
 import time
 from array import array
 
-import rare
 from micropython import const
 
-from firmware import hot
+from firmware import hot, parameters
 from firmware import image as im
 from firmware import requests as rq
 from firmware.charging import ChargeParams, Charger
@@ -24,9 +23,9 @@ from firmware.events import Events
 from firmware.faults import SEVERITIES, debounce_rows, names, rows
 from firmware.flows import Grid
 from firmware.modes import Mode, refusal
-from firmware.reports import named as _named
 from firmware.reports import stats as _stats
 from firmware.supervisor import Supervisor
+from firmware.units import parts
 
 _MINUTES_MAX = const(10080)  # a week
 _LIMIT_DEBOUNCE_MS = const(1000)
@@ -39,7 +38,7 @@ _FORCE_CHARGE = "bms force charge"  # 5 % of the rating, inside every limit
 class PowerManager:
     """The power manager of one battery.  Thread-safe; positive power is discharge; kW, V, A, %, minutes."""
 
-    def __init__(self, config=None, image=None, has: int = im.HAS_BMS | im.HAS_PCS) -> None:  # rare
+    def __init__(self, config=None, image=None, has: int = im.HAS_BMS | im.HAS_PCS) -> None:
         """A manager in STANDBY.  config: a PowerConfig; image: an Image; has: image.HAS_* bits of the site's devices."""
         if config is None:
             config = PowerConfig()
@@ -48,8 +47,7 @@ class PowerManager:
         self.config = config
         self.image = image or im.Image()
         par = self.image.par
-        rare.borrow("firmware.parameters").apply(config, par, has)  # first: then its room is free for the rest
-        rare.release()
+        parameters.apply(config, par, has)
         self._lock = self.image.lock
         self.events = Events(self._lock)
         self._claims = rq.Claims()
@@ -58,7 +56,6 @@ class PowerManager:
         self._charger = Charger(self._charge_params, self.config.capacity_ah())
         self._discharger = Discharger()
         self._apply_params()
-        rare.release()
         self._fault_rows = debounce_rows()
         self._n_faults = len(self._fault_rows) // 3
         self._fault_state = array("i", self._fault_rows)  # as long: three numbers for each
@@ -75,31 +72,33 @@ class PowerManager:
         self._was_grid = -1
         self.lock_wait_us = 0  # the longest the cycle ever waited for the lock
         self._plan = None  # the Scheduler, loaded when there is something to schedule
+        self._run_schedule = None  # scheduling.step, loaded with it
         self.plan_lock = _thread.allocate_lock()  # looking at a schedule takes milliseconds: never under the cycle's lock
         self.clock = None  # the application's wall clock, see clock.Clock
+        self.emergency_memory = None  # what keeps an emergency over a reset: settle() stores what stands, True once it is
         par[im.EMS_P_CHG] = im.FREE
         par[im.EMS_P_DIS] = im.FREE
         par[im.OP_SOC_MAX] = im.FREE
 
-    def _apply_params(self) -> None:  # rare: params
+    def _apply_params(self) -> None:
         """Turn the operation parameters into the cycle's integers."""
         par = self.image.par
-        charge = dict(self._charge_params.each())
-        discharge = dict(self._discharge_params.each())
+        charge = self._charge_params
+        discharge = self._discharge_params
         for slot, value, scale in (
-            (im.OP_P_CHG, charge["charge_power_max"], 1000),
-            (im.OP_I_CHG, charge["charge_current_max"], 10),
-            (im.OP_V_MAX, charge["charge_voltage_max"], 10),
-            (im.OP_P_DIS, discharge["discharge_power_max"], 1000),
-            (im.OP_I_DIS, discharge["discharge_current_max"], 10),
-            (im.OP_V_MIN, discharge["min_voltage"], 10),
-            (im.OP_SOC_MIN, discharge["min_soc"], 100),
+            (im.OP_P_CHG, charge.charge_power_max, 1000),
+            (im.OP_I_CHG, charge.charge_current_max, 10),
+            (im.OP_V_MAX, charge.charge_voltage_max, 10),
+            (im.OP_P_DIS, discharge.discharge_power_max, 1000),
+            (im.OP_I_DIS, discharge.discharge_current_max, 10),
+            (im.OP_V_MIN, discharge.min_voltage, 10),
+            (im.OP_SOC_MIN, discharge.min_soc, 100),
         ):
-            par[slot] = int(value * scale + 0.5) or im.FREE
+            par[slot] = im.FREE if value == 0 else parts(value, scale)
 
     # ---- start, stop, modes -----------------------------------------------------------------------------
 
-    def start(self) -> None:  # rare: modes
+    def start(self) -> None:
         """Leave STANDBY for IDLE as soon as BMS and PCS are alive and no fault forbids it; ends a manual pause.
 
         PowerError in EMERGENCY and MAINTENANCE.
@@ -125,7 +124,7 @@ class PowerManager:
         """What the system is doing now, a Mode."""
         return self.image.now[im.MODE]
 
-    def set_mode(self, mode: int) -> None:  # rare: modes
+    def set_mode(self, mode: int) -> None:
         """Ask for a Mode: IDLE pauses (stop_operation), CHARGE and DISCHARGE start with default parameters.
 
         PowerError with the reason where the transition table refuses it.
@@ -152,7 +151,7 @@ class PowerManager:
 
     # ---- operations -------------------------------------------------------------------------------------
 
-    def set_charge_params(self, params: ChargeParams) -> None:  # rare: params
+    def set_charge_params(self, params: ChargeParams) -> None:
         """How to charge from now on, a running charge included.  ValueError if it is no ChargeParams."""
         if not isinstance(params, ChargeParams):
             raise ValueError("params = %r: must be a ChargeParams" % (params,))
@@ -162,7 +161,7 @@ class PowerManager:
             self._charger = charger
             self._apply_params()
 
-    def set_discharge_params(self, params: DischargeParams) -> None:  # rare: params
+    def set_discharge_params(self, params: DischargeParams) -> None:
         """How far to discharge from now on, a running discharge included.  ValueError if it is no DischargeParams."""
         if not isinstance(params, DischargeParams):
             raise ValueError("params = %r: must be a DischargeParams" % (params,))
@@ -170,39 +169,44 @@ class PowerManager:
             self._discharge_params = params
             self._apply_params()
 
-    def start_charging(self, target_soc: float = 0.0) -> None:  # rare: operate
+    def start_charging(self, target_soc: float = 0.0) -> None:
         """Charge by the ChargeParams to target_soc % (0: theirs, or max_soc).  PowerError if out of range or not now."""
         in_range("target_soc", target_soc, 0, self.image.par[im.PAR_SOC_MAX] / 100, "% (0: default; at most max_soc)")
-        target = int(target_soc * 100 + 0.5) or self.default_target()
+        target = self.default_target() if target_soc == 0 else parts(target_soc, 100)
         self._operate(-1, rq.CHARGE, self.image.par[im.PAR_P_CHG], self._charge_params.timeout_minutes, target)
 
-    def default_target(self) -> int:  # rare: operate
+    def default_target(self) -> int:
         """The target SoC in 0.01 % of a charge that names none: the ChargeParams', or max_soc; PowerError above max_soc."""
         highest = self.image.par[im.PAR_SOC_MAX] / 100
-        target = self._charge_params.target_soc or highest
+        target = self._charge_params.target_soc
+        if target == 0:
+            return self.image.par[im.PAR_SOC_MAX]
         in_range("target_soc of the ChargeParams", target, 0, highest, "% (at most max_soc)")
-        return int(target * 100 + 0.5)
+        return parts(target, 100)
 
-    def start_discharging(self, kw: float = 0.0, minutes: int = 0) -> None:  # rare: operate
-        """Discharge with kw at the AC terminals (0: the maximum) for minutes (0: the parameters' timeout, or no end)."""
+    def start_discharging(self, kw: float = 0.0, minutes: int = 0) -> None:
+        """Discharge with kw at the AC terminals (0: the maximum) for minutes (0: the parameters' timeout, or no end).
+
+        Only exactly 0 is the maximum: less than 1 W is 0 W.
+        """
         most = self.image.par[im.PAR_P_DIS]
         in_range("kw", kw, 0, most / 1000, "kW")
         in_range("minutes", minutes, 0, _MINUTES_MAX, "min", int)
-        watts = int(kw * 1000 + 0.5) or most
+        watts = most if kw == 0 else parts(kw, 1000)
         self._operate(1, rq.DISCHARGE, watts, minutes or self._discharge_params.timeout_minutes, 0)
 
-    def set_constant_power(self, kw: float, minutes: int = 0) -> None:  # rare: operate
+    def set_constant_power(self, kw: float, minutes: int = 0) -> None:
         """Hold kw at the AC terminals (+ discharge, - charge) for minutes (0: no end), inside every limit."""
         self._check_kw(kw)
         in_range("minutes", minutes, 0, _MINUTES_MAX, "min", int)
-        watts = int(abs(kw) * 1000 + 0.5)
+        watts = parts(abs(kw), 1000)
         self._operate(-1 if kw < 0 else 1, rq.POWER, watts, minutes, 0)
 
     def _check_kw(self, kw: float) -> None:
         par = self.image.par
         in_range("kw", kw, -par[im.PAR_P_CHG] / 1000, par[im.PAR_P_DIS] / 1000, "kW")
 
-    def _operate(self, sign: int, goal: int, watts: int, minutes: int, target: int) -> None:  # rare: operate
+    def _operate(self, sign: int, goal: int, watts: int, minutes: int, target: int) -> None:
         with self._lock:
             mode = self.image.now[im.MODE]
             why = refusal(mode, Mode.CHARGE if sign < 0 else Mode.DISCHARGE)
@@ -221,7 +225,7 @@ class PowerManager:
         with self._lock:
             self._claims.put(rq.MANUAL, 0, minutes * 60000 or rq.FOREVER, rq.PAUSE, 0, "pause")
 
-    def resume(self) -> None:  # rare: operate
+    def resume(self) -> None:
         """End the manual operation or pause: the next claim below takes over."""
         with self._lock:
             self._claims.drop(rq.MANUAL)
@@ -233,9 +237,8 @@ class PowerManager:
             raise PowerError("source = %r: allowed are %s" % (source, ", ".join(allowed)))
         self._check_kw(kw)
         in_range("seconds", seconds, 0.1, 86400, "s")
-        watts = int(kw * 1000 + (0.5 if kw >= 0 else -0.5))
         with self._lock:
-            self._claims.put(rq.SOURCES.index(source), watts, int(seconds * 1000), rq.POWER, 0, owner)
+            self._claims.put(rq.SOURCES.index(source), parts(kw, 1000), int(seconds * 1000), rq.POWER, 0, owner)
 
     def release(self, source: str) -> None:
         """End a program's claim.  PowerError if there is no such source."""
@@ -244,14 +247,16 @@ class PowerManager:
         with self._lock:
             self._claims.drop(rq.SOURCES.index(source))
 
-    def claims(self) -> "list[dict]":  # rare: programs
+    def claims(self) -> "list[dict]":
         """Every live claim, highest first: source, owner, kw, seconds_left, goal."""
         with self._lock:
-            return self._claims.listed()
+            table = self._claims.table[:]
+            owners = self._claims.owners[:]
+        return rq.listed(table, owners)
 
     # ---- maintenance ------------------------------------------------------------------------------------
 
-    def service(self, contactor: bool = False, pcs: bool = False, kw: float = 0.0, seconds: float = 10.0) -> None:  # rare: service
+    def service(self, contactor: bool = False, pcs: bool = False, kw: float = 0.0, seconds: float = 10.0) -> None:
         """MAINTENANCE only: close or open the contactors, let the PCS switch, and one small setpoint that ends by itself."""
         cap = self.image.par[im.PAR_SERVICE_P] / 1000
         in_range("contactor", contactor, 0, 1, "", bool)
@@ -264,15 +269,31 @@ class PowerManager:
             if kw and not (contactor and pcs):
                 raise PowerError("kw = %s: needs contactor=True and pcs=True" % kw)
             self._states.service(1 if contactor else 0, 1 if pcs else 0)
-            watts = int(kw * 1000 + (0.5 if kw >= 0 else -0.5))
-            self._claims.put(rq.MAINTENANCE, watts, int(seconds * 1000), rq.POWER, 0, "service")
+            self._claims.put(rq.MAINTENANCE, parts(kw, 1000), int(seconds * 1000), rq.POWER, 0, "service")
+
+    def halt(self) -> None:
+        """The program ends: every claim dropped, 0 W at once without a ramp, the contactors open as soon as they may."""
+        with self._lock:
+            self._claims.drop_all()
+            self._states.want_standby()
+            if self.image.now[im.MODE] not in (Mode.STANDBY, Mode.EMERGENCY):
+                self._states.enter(Mode.STANDBY)
 
     # ---- emergency --------------------------------------------------------------------------------------
 
-    def emergency_shutdown(self) -> None:
-        """0 W in the next cycle, contactors open, latched until reset_emergency()."""
+    def emergency_shutdown(self) -> bool:
+        """0 W at once, contactors open, latched until reset_emergency().
+
+        True: it is stored, and stands again after a reset.  False: it could not be stored (or nothing here stores it); it
+        stands until a reset, and storing it is tried again.
+        """
         with self._lock:
             self._enter_emergency(-1)
+        return self._remember()
+
+    def _remember(self) -> bool:
+        """Outside the lock: flash takes longer than the cycle may wait."""
+        return self.emergency_memory is not None and self.emergency_memory.settle()
 
     def _enter_emergency(self, cause: int) -> None:
         now = self.image.now
@@ -284,13 +305,16 @@ class PowerManager:
         now[im.CMD_P] = 0
         now[im.CMD_RUN] = 0
 
-    def restore_emergency(self, cause: int) -> None:  # rare: service
+    def restore_emergency(self, cause: int) -> None:
         """At boot: the emergency latched before the reset still stands."""
         with self._lock:
             self._enter_emergency(cause)
 
-    def reset_emergency(self) -> None:  # rare: service
-        """Leave EMERGENCY for STANDBY.  PowerError while a cause stands (it names it), or if there is no emergency."""
+    def reset_emergency(self) -> bool:
+        """Leave EMERGENCY for STANDBY.  PowerError while a cause stands (it names it), or if there is no emergency.
+
+        True: that it is over is stored too.  False: a reset before it could be stored brings the emergency back.
+        """
         with self._lock:
             if self.image.now[im.MODE] != Mode.EMERGENCY:
                 raise PowerError("there is no emergency to reset, the mode is %s" % Mode.name(self.image.now[im.MODE]))
@@ -299,6 +323,7 @@ class PowerManager:
                 raise PowerError("the emergency cannot be reset while its cause stands: %s" % ", ".join(names(causes)))
             self._states.want_standby()
             self._states.enter(Mode.STANDBY)
+        return self._remember()
 
     @property
     def emergency_cause(self) -> int:
@@ -312,7 +337,7 @@ class PowerManager:
 
     # ---- configuration at run time ----------------------------------------------------------------------
 
-    def set_grid_connection(self, grid: int) -> None:  # rare: service
+    def set_grid_connection(self, grid: int) -> None:
         """Change the Grid connection type, from the next cycle."""
         Grid.name(grid)
         with self._lock:
@@ -327,7 +352,7 @@ class PowerManager:
 
     def update_power_limits(
         self, soc: float, max_charge_current: float, max_discharge_current: float, voltage=None, current=None, temperature=None
-    ) -> None:  # rare: limits
+    ) -> None:
         """For a site whose BMS is read by other code: SoC in % and current limits in A, as a BMS driver would write them.
 
         They age like any measurement: not renewed within three BMS periods they are missing and the limit is 0 W.  With
@@ -359,44 +384,51 @@ class PowerManager:
     # ---- schedules --------------------------------------------------------------------------------------
 
     @property
+    def planned(self):
+        """The Scheduler where there is something to schedule, else None: asking loads nothing."""
+        return self._plan
+
+    @property
     def plan(self):
         """The Scheduler behind the schedule calls (scheduler.py), made when first asked for."""
         if self._plan is None:
+            from firmware import scheduling  # a site without an entry does not load it
             from firmware.scheduler import Scheduler
 
             self._plan = Scheduler()
+            self._run_schedule = scheduling.step
         return self._plan
 
-    def add_schedule(self, entry) -> int:  # rare: schedule
+    def add_schedule(self, entry) -> int:
         """Add a copy of a ScheduleEntry; its id.  PowerError when 16 are in use, ValueError if it is none."""
         if not hasattr(entry, "duration_minutes"):
             raise ValueError("entry = %r: must be a ScheduleEntry" % (entry,))
         with self.plan_lock:
             return self.plan.add(entry)
 
-    def update_schedule(self, entry_id: int, entry) -> None:  # rare: schedule
+    def update_schedule(self, entry_id: int, entry) -> None:
         """Put an entry in this one's place.  PowerError when there is no such id."""
         if not hasattr(entry, "duration_minutes"):
             raise ValueError("entry = %r: must be a ScheduleEntry" % (entry,))
         with self.plan_lock:
             self.plan.update(entry_id, entry)
 
-    def delete_schedule(self, entry_id: int) -> None:  # rare: schedule
+    def delete_schedule(self, entry_id: int) -> None:
         """Remove an entry; what it was running ends.  PowerError when there is no such id."""
         with self.plan_lock:
             self.plan.delete(entry_id)
 
-    def get_schedule(self, entry_id: int):  # rare: schedule
+    def get_schedule(self, entry_id: int):
         """A copy of the entry.  PowerError when there is no such id."""
         with self.plan_lock:
             return self.plan.get(entry_id)
 
-    def schedules(self) -> list:  # rare: schedule
+    def schedules(self) -> list:
         """[(id, copy of the entry)], by id."""
         with self.plan_lock:
-            return self.plan.entries()
+            return [] if self._plan is None else self._plan.entries()
 
-    def enable_scheduling(self, on: bool) -> None:  # rare: schedule
+    def enable_scheduling(self, on: bool) -> None:
         """Let the schedule run, or stop it; entries keep their own `enabled`."""
         in_range("on", on, 0, 1, "", bool)
         with self.plan_lock:
@@ -407,10 +439,10 @@ class PowerManager:
         """Whether the schedule runs."""
         return self._plan is None or self._plan.enabled
 
-    def upcoming(self, n: int = 5) -> "list[dict]":  # rare: schedule
+    def upcoming(self, n: int = 5) -> "list[dict]":
         """What will start next, soonest first: id, start (local time), minutes, mode, power_kw.  Empty without a clock."""
         in_range("n", n, 1, 100, "", int)
-        if self.clock is None:
+        if self.clock is None or self._plan is None:
             return []
         with self.plan_lock:
             return self.plan.upcoming(n, self.clock)
@@ -418,16 +450,14 @@ class PowerManager:
     def run_schedule(self) -> None:
         """Let the schedule claim power by the clock; the application calls it once a second."""
         if self._plan is not None and self.clock is not None:
-            from firmware import scheduling
+            self._run_schedule(self)
 
-            scheduling.step(self)
-
-    def clock_was_set(self, by_s: int) -> None:  # rare: schedule
+    def clock_was_set(self, by_s: int) -> None:
         """Post CLOCK_SET: the wall clock was set, or stepped by so many seconds."""
         with self._lock:
             self.events.post(Event.CLOCK_SET, by_s, self.image.now[im.UPTIME_S])
 
-    def _schedule_claim(self, claim, events) -> None:  # rare: schedule
+    def _schedule_claim(self, claim, events) -> None:
         """scheduling.step's way to the claims and events: claim is None (leave it), () (drop it) or Claims.put's arguments."""
         with self._lock:
             at_s = self.image.now[im.UPTIME_S]
@@ -441,30 +471,31 @@ class PowerManager:
 
     # ---- what people see --------------------------------------------------------------------------------
 
-    def stats(self) -> dict:  # rare: stats
+    def stats(self) -> dict:
         """Everything at one instant; keys and units in reports.stats."""
         with self._lock:
-            told = _stats(self.image.now, self.image.par)
-        return _named(told)
+            now = self.image.now[:]
+            par = self.image.par[:]
+        return _stats(now, par)
 
-    def faults(self) -> "list[dict]":  # rare: events
+    def faults(self) -> "list[dict]":
         """Every fault that is active or has ever been raised since boot: name, severity, active, times raised."""
         with self._lock:
             active = self.image.now[im.FAULTS]
-            counts = [self._fault_state[3 * i + 2] for i in range(self._n_faults)]
+            state = self._fault_state[:]  # of each fault the times it was raised are the third number
         return [
-            {"name": row[0], "severity": SEVERITIES[row[4]], "active": bool(active >> i & 1), "count": counts[i]}
+            {"name": row[0], "severity": SEVERITIES[row[4]], "active": bool(active >> i & 1), "count": state[3 * i + 2]}
             for i, row in enumerate(rows())
-            if counts[i]
+            if state[3 * i + 2]
         ]
 
-    def fault_counts(self) -> dict:  # rare: events
+    def fault_counts(self) -> dict:
         """{fault: times raised since boot}, of those ever raised."""
         return {fault["name"]: fault["count"] for fault in self.faults()}
 
     def curtail(
         self, discharge_kw: "float | None" = None, charge_kw: "float | None" = None, seconds: float = 0.0
-    ) -> None:  # rare: programs
+    ) -> None:
         """An EMS's power limits for both directions, on top of all others; None frees that direction.
 
         They hold for so many seconds (0: until the next call); an EMS that may die renews them in time.
@@ -475,15 +506,15 @@ class PowerManager:
                 in_range(name, kw, 0, 1000, "kW")
         with self._lock:
             par = self.image.par
-            par[im.EMS_P_DIS] = im.FREE if discharge_kw is None else int(discharge_kw * 1000)
-            par[im.EMS_P_CHG] = im.FREE if charge_kw is None else int(charge_kw * 1000)
-            self._curtail_ms = int(seconds * 1000)
+            par[im.EMS_P_DIS] = im.FREE if discharge_kw is None else parts(discharge_kw, 1000)
+            par[im.EMS_P_CHG] = im.FREE if charge_kw is None else parts(charge_kw, 1000)
+            self._curtail_ms = 0 if seconds == 0 else max(1, parts(seconds, 1000))  # only exactly 0 has no end
 
-    def register_callback(self, event: int, fn, user_data=None) -> None:  # rare: events
+    def register_callback(self, event: int, fn, user_data=None) -> None:
         """Call fn(event, event_data, user_data) for an Event, or for all (Event.ALL).  fn is plain or async."""
         self.events.register(event, fn, user_data)
 
-    def unregister_callback(self, event: int, fn) -> None:  # rare: events
+    def unregister_callback(self, event: int, fn) -> None:
         """Undo a registration; PowerError if there is none."""
         self.events.unregister(event, fn)
 

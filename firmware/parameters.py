@@ -1,10 +1,11 @@
-"""Turns a PowerConfig into the cycle's integers.  Needed when the configuration changes only: app.py unloads it."""
+"""Turns a PowerConfig into the cycle's integers."""
 
 from rows import each
 
 from firmware import image as im
+from firmware.units import parts
 
-PLACE_ROWS = (  # field, in the order of config.FIELDS; slot; parts of its unit in one of the field's
+PLACE_ROWS = (  # field of config.FIELDS; slot; parts of its unit in one of the field's
     ("grid_connection", im.PAR_GRID_TYPE, 1),
     ("max_charge_power", im.PAR_P_CHG, 1000),
     ("max_discharge_power", im.PAR_P_DIS, 1000),
@@ -47,27 +48,20 @@ PLACE_ROWS = (  # field, in the order of config.FIELDS; slot; parts of its unit 
 
 def apply(config, par, has: int) -> None:
     """Write the cycle's integer parameters (image.PAR_*); `has`: image.HAS_* bits of the site's devices."""
-    places = each(PLACE_ROWS)
-    place = next(places)
-    for name, value in config.each():  # both tables have the same order: no room for all the values at once is needed
-        while place is not None and place[0] == name:
-            par[place[1]] = _whole(value * place[2])
-            place = next(places, None)
+    for name, slot, scale in each(PLACE_ROWS):
+        par[slot] = parts(getattr(config, name), scale)
     cells = config.module_count * config.cells_per_module
     most = max(par[im.PAR_P_CHG], par[im.PAR_P_DIS])
     par[im.PAR_HAS] = has
     par[im.PAR_STALE_IO] = 500
     par[im.PAR_FROZEN_MS] = 60000
+    par[im.PAR_STALL_MS] = config.cycle_ms * 3 // 2 + 100  # at most 1600: hot.freeze bounds a cycle to 2000
     par[im.PAR_SOC_FLOORED] = 1 if config.soc_rounding == "down" else 0
     par[im.PAR_CELLS] = cells
-    par[im.PAR_V_MAX] = _whole(config.cell_voltage_max * cells * 10)
-    par[im.PAR_V_MIN] = _whole(config.cell_voltage_min * cells * 10)
-    par[im.PAR_ENERGY] = _whole(config.module_count * config.module_energy * 1000)
-    par[im.PAR_Q_STEP] = _whole(config.capacity_ah() * 3600)  # Ah x 3600 s x 10 x 1000 ms / 10000 steps
+    par[im.PAR_V_MAX] = parts(config.cell_voltage_max * cells, 10)
+    par[im.PAR_V_MIN] = parts(config.cell_voltage_min * cells, 10)
+    par[im.PAR_ENERGY] = parts(config.module_count * config.module_energy, 1000)
+    par[im.PAR_Q_STEP] = parts(config.capacity_ah(), 3600)  # Ah x 3600 s x 10 x 1000 ms / 10000 steps
     par[im.PAR_T_TRIP_LO] = par[im.PAR_T_DIS]
     par[im.PAR_OVER_P] = par[im.PAR_FOLLOW_P] = most // 20  # 5 % of rating
     par[im.PAR_FLOW_P] = most // 200  # 0.5 %
-
-
-def _whole(value: float) -> int:
-    return int(value + (0.5 if value >= 0 else -0.5))

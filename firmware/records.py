@@ -15,6 +15,7 @@ from writeback import WriteBack
 
 from firmware import image as im
 from firmware.errors import ConfigError
+from firmware.event_codes import Event
 
 _ENERGY_S = const(900)  # at most so much energy count is lost with the power
 _ENERGY_STEP_WH = const(50)  # smaller changes are not worth a save
@@ -27,14 +28,15 @@ _LOG_FILES = const(2)
 
 class Records:
     """`place`: a directory, made if missing; `image`: the process image, whose energy counts begin at boot;
-    `scheduler`: its entries are loaded and saved; `capacity_wh`: of the battery, for equivalent cycles;
-    `fault_counts`: a function that gives {fault: times raised since boot}, or None.
+    `planner`: has `planned` (a Scheduler, or None) and `plan` (it, made when asked for): its entries are loaded and saved;
+    `capacity_wh`: of the battery, for equivalent cycles; `fault_counts`: a function that gives {fault: times raised since
+    boot}, or None; `event_counts`: how often each Event was posted, by its code.
     """
 
-    def __init__(self, place: str, image, scheduler, capacity_wh: int, fault_counts=None) -> None:
+    def __init__(self, place: str, image, planner, capacity_wh: int, fault_counts=None, event_counts=None) -> None:
         self._place = place
         self._now = image.now
-        self._scheduler = scheduler
+        self._planner = planner
         self._capacity_wh = max(1, int(capacity_wh))
         self.wear = Wear()
         self._schedules = Store(place + "/schedules.json", 1, wear=self.wear)
@@ -43,6 +45,7 @@ class Records:
         self._fault_counts = fault_counts
         self._faults_before: dict = {}  # raised before this boot
         self._faults_saved = 0  # how many of this boot are in the file
+        self._event_counts = event_counts
         self.events = Journal(place + "/events", _LOG_BYTES, _LOG_FILES, wear=self.wear)
         self._in_wh = self._out_wh = 0  # before this boot
         self._saved_wh = 0
@@ -74,8 +77,8 @@ class Records:
         if doc is not None and isinstance(doc.get("raised"), dict):
             self._faults_before = {name: n for name, n in doc["raised"].items() if isinstance(n, int)}
         doc = self._read(self._schedules, problems)
-        if doc is not None:
-            self._load_schedules(doc, problems)
+        if doc is not None and (doc.get("entries") != [] or not doc.get("enabled")):
+            self._load_schedules(doc, problems)  # an empty schedule is not worth loading what runs one
         return problems
 
     def _read(self, store, problems: list):
@@ -91,11 +94,11 @@ class Records:
 
     def _load_schedules(self, doc: dict, problems: list) -> None:
         try:
-            self._scheduler.from_doc(doc)
+            self._planner.plan.from_doc(doc)
         except ConfigError as error:
             problems.extend(["%s: %s" % (self._schedules.path, line) for line in error.errors])
             try:
-                self._scheduler.from_doc(self._schedules.previous())
+                self._planner.plan.from_doc(self._schedules.previous())
                 problems.append("%s: using the version before" % self._schedules.path)
             except (StoreError, ConfigError):
                 pass
@@ -114,30 +117,32 @@ class Records:
     def tick(self, elapsed_s: int) -> None:
         """Once a second: notes what has changed, and does the one save that is due."""
         self.wear.tick(elapsed_s)
-        if self._scheduler.dirty:
-            self._scheduler.dirty = False
-            self._batch.mark("schedules")
+        self._mark_schedules()
         if self._total_wh() - self._saved_wh >= _ENERGY_STEP_WH:
             self._batch.mark("energy")
         self._mark_faults()
         self._batch.tick(elapsed_s)
 
+    def _mark_schedules(self) -> None:
+        plan = self._planner.planned
+        if plan is not None and plan.dirty:
+            plan.dirty = False
+            self._batch.mark("schedules")
+
     def _mark_faults(self) -> None:
-        if self._fault_counts is not None and sum(self._fault_counts().values()) != self._faults_saved:
+        if self._event_counts is not None and self._event_counts[Event.FAULT_RAISED] != self._faults_saved:
             self._batch.mark("faults")
 
     def flush(self) -> bool:
         """Saves everything now: before a reset.  False when something could not be saved."""
         if self._total_wh() != self._saved_wh:
             self._batch.mark("energy")
-        if self._scheduler.dirty:
-            self._scheduler.dirty = False
-            self._batch.mark("schedules")
+        self._mark_schedules()
         self._mark_faults()
         return self._batch.flush()
 
     def _save_schedules(self) -> None:
-        self._schedules.save(self._scheduler.to_doc())
+        self._schedules.save(self._planner.plan.to_doc())
 
     def _save_energy(self) -> None:
         saved_wh = self._total_wh()
@@ -146,9 +151,9 @@ class Records:
         self._saved_wh = saved_wh
 
     def _save_faults(self) -> None:
-        counts = self._fault_counts()
+        raised = self._event_counts[Event.FAULT_RAISED]
         self._faults.save({"raised": self.faults()})
-        self._faults_saved = sum(counts.values())
+        self._faults_saved = raised
 
     # ---- asking ---------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ class Site:
         self.config = None  # PowerConfig
         self.clock = None  # the options of its section, None without one
         self.storage = None
+        self.name_server = None  # a function: the address of the network's name server; None without a network
         self.buses: dict = {}
         self.devices: dict = {}
         self.has = 0  # image.HAS_* bits of the devices

@@ -2,10 +2,11 @@
 
 import gc
 
-import rare
-from unload import unload
+import pinowners
+import watchdog
+from safestore import Store, StoreError
 
-from firmware import config
+from firmware import buses, config
 from firmware import image as im
 from firmware.errors import ConfigError
 from firmware.site import Site
@@ -27,26 +28,23 @@ _WIFI_ROWS = (
     ("password", "str", "", 0, 63, "of the network, empty: open"),
     ("country", "str", "XX", 2, 2, "two letters, for the channels"),
 )
+_LINES = 20  # of errors are printed: a person reads no more, and each takes time in boot
+_WIDTH = 300  # characters of each
 # what a device of a kind brings to the site, by the first word of its type
 _BRINGS = {"bms": im.HAS_BMS, "pcs": im.HAS_PCS, "meter": im.HAS_METER, "pv": im.HAS_PV, "io": im.HAS_IO}
 
 
 def store(path: str):
     """The file as a Store: saved whole or not at all, with a CRC, the version before kept; a person may write it too."""
-    from safestore import Store
-
-    return Store(path, 1, by_hand=True)
+    return Store(path, 1, by_hand=True, longest=pinowners.SITE_BYTES)
 
 
 def read(path: str) -> dict:
     """The file's content.  ConfigError that names the file and the fault, and says if the version before is good."""
-    from safestore import StoreError
-
     try:
         content = store(path).load(fallback=False)
     except StoreError as error:
         raise ConfigError([str(error)])
-    unload("safestore")  # the checks need its room
     if content is None:
         raise ConfigError(["%s: there is no such file" % path])
     return content
@@ -57,7 +55,10 @@ def save(path: str, content: dict) -> None:
     errors = check(content).errors
     if errors:
         raise ConfigError(errors)
-    store(path).save(content)
+    try:
+        store(path).save(content)
+    except StoreError as error:
+        raise ConfigError([str(error)])
 
 
 class Checked:
@@ -76,21 +77,11 @@ class Checked:
 
 def check(content: dict) -> Checked:
     """Look at the whole of it, opening nothing."""
-    gc.collect()
-    _fetch_drivers(content)
     found = Checked()
     errors = found.errors
     top = config.check(_TOP_ROWS, content, "site", errors)
     found.name = top.get("name", "site")
-    given = dict(top.get("power") or {})
-    if top.get("cycle_ms") is not None:
-        given["cycle_ms"] = top["cycle_ms"]
-    try:
-        found.power = config.PowerConfig(**given)
-    except ConfigError as error:
-        errors.extend(error.errors)
-    except (TypeError, ValueError) as error:
-        errors.append("power: %s" % error)
+    found.power = _power(top, errors)
     if top.get("wifi"):
         found.wifi = config.check(_WIFI_ROWS, top["wifi"], "wifi", errors)
     if top.get("clock") is not None or top.get("storage") is not None:
@@ -98,14 +89,35 @@ def check(content: dict) -> Checked:
 
         found.clock = config.check(timeline.CLOCK_OPTIONS, top.get("clock") or {}, "clock", errors)
         found.storage = config.check(timeline.STORAGE_OPTIONS, top.get("storage") or {}, "storage", errors)
-    from firmware import buses  # here: the power's check has needed its room
-
     found.buses = _section(top, "buses", errors)
     buses.check(found.buses, errors)
     devices = _section(top, "devices", errors)
     for name in sorted(devices):
+        watchdog.feed()  # each may load its driver
         _check_device(found, name, devices[name])
+    for problem in pinowners.look(content)[2]:
+        where = problem[: problem.find(" = ") + 3]
+        if not where or not any(error.startswith(where) for error in errors):  # what a row has refused is said
+            errors.append(problem)
     return found
+
+
+def _power(top: dict, errors: list):
+    """The PowerConfig of the file; None, with what is wrong in `errors`, where there is none."""
+    power = top.get("power")
+    if power is not None and not isinstance(power, dict):
+        errors.append("power = %s: must be an object of keys and values" % pinowners.shown(power))
+        return None
+    given = dict(power or {})
+    if top.get("cycle_ms") is not None:
+        given["cycle_ms"] = top["cycle_ms"]
+    try:
+        return config.PowerConfig(**given)
+    except ConfigError as error:
+        errors.extend(error.errors)
+    except (TypeError, ValueError) as error:
+        errors.append("power: %s" % error)
+    return None
 
 
 def _section(top: dict, name: str, errors: list) -> dict:
@@ -114,21 +126,12 @@ def _section(top: dict, name: str, errors: list) -> dict:
     if isinstance(section, dict) and all(isinstance(entry, dict) for entry in section.values()):
         return section
     if name in top:
-        errors.append("%s = %r: must be an object of named objects" % (name, section))
+        errors.append("%s = %s: must be an object of named objects" % (name, pinowners.shown(section)))
     return {}
 
 
 def _driver(kind: str):
     return __import__("firmware.devices.%s" % kind, None, None, ("Device",))
-
-
-def _fetch_drivers(content: dict) -> None:
-    """Import the drivers, what they need and their names first: they stay, and find the heap's large pieces still whole."""
-    try:
-        for entry in content["devices"].values():
-            _driver(entry["type"])
-    except (ImportError, ValueError, TypeError, AttributeError, KeyError):
-        pass  # told where the device is checked
 
 
 def _check_device(found: Checked, name: str, given: dict) -> None:
@@ -150,15 +153,22 @@ def _check_device(found: Checked, name: str, given: dict) -> None:
 
 
 def load(path: str) -> Site:
-    """Read and build a site.  What is wrong with it is printed, and then the site has no devices: safe STANDBY."""
+    """Read and build a site.  What is wrong with it is printed, and then the site has no devices: safe STANDBY.
+
+    Whatever the file holds: this raises nothing.
+    """
     site = Site()
     try:
         build(read(path), site)
     except ConfigError as error:
         site.errors = error.errors
+    except Exception as error:  # a file may hold anything, and be too much for the heap
+        return standby(path, error)
     if site.errors:
-        for line in site.errors:
-            print("site: " + line)
+        for line in site.errors[:_LINES]:
+            print("site: " + (line if len(line) <= _WIDTH else line[:_WIDTH] + "..."))
+        if len(site.errors) > _LINES:
+            print("site: and %d more" % (len(site.errors) - _LINES))
         print("site: %s is refused; staying in STANDBY" % path)
         site.devices = {}
         site.has = im.HAS_BMS | im.HAS_PCS
@@ -167,29 +177,45 @@ def load(path: str) -> Site:
     return site
 
 
+def standby(path: str, error: Exception) -> Site:
+    """The site of a board that could not make one of its file: no devices, defaults, and the reason in words."""
+    gc.collect()  # what had been made of the file is in nobody's hands any more
+    site = Site()
+    if isinstance(error, MemoryError):
+        site.errors = ["%s is too large for this board's heap (%s)" % (path, error)]
+    else:
+        site.errors = ["%s cannot be loaded: %s: %s" % (path, type(error).__name__, error)]
+    print("site: %s" % site.errors[0])
+    print("site: %s is refused; staying in STANDBY" % path)
+    site.has = im.HAS_BMS | im.HAS_PCS
+    site.config = config.PowerConfig()
+    return site
+
+
 def build(content: dict, site: Site) -> None:
     """Fill a Site from the file's content; what is wrong goes to site.errors, and then no device is built."""
     found = check(content)
-    content.clear()  # its room is needed; the caller still holds it
     site.errors = found.errors
     site.name = found.name
     site.config = found.power
     if found.wifi:
-        from firmware.wifi import connect
+        from firmware import wifi  # a site without it never touches the radio
 
-        connect(found.wifi)  # now: it wants the chip's memory in large pieces
+        wifi.connect(found.wifi)  # now: it wants the chip's memory in large pieces
+        site.name_server = wifi.name_server
     if found.errors:
         return
     site.clock = found.clock
     site.storage = found.storage
-    unload("firmware.checks")
-    site.buses = rare.borrow("firmware.buses").build(found.buses, site.errors)
-    unload("firmware.buses")
+    site.buses = buses.build(found.buses, site.errors)
     for name, kind, module, options in found.devices:
+        watchdog.feed()
         try:
             device = site.devices[name] = module.Device(name, options, site.image, site.buses)
             site.has |= getattr(device, "brings", 0) or _BRINGS.get(kind.split("_")[0], 0)
         except (OSError, KeyError, ValueError, ConfigError) as error:
             site.errors.append("devices.%s: %s" % (name, error))
-        rare.release()  # of a board's heap, the next driver's constructor needs the room of this one's
-        gc.collect()
+        except MemoryError:
+            raise
+        except Exception as error:  # a driver that meets what it did not expect
+            site.errors.append("devices.%s: %s: %s" % (name, type(error).__name__, error))

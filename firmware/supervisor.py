@@ -19,7 +19,7 @@ CONNECTED = (Mode.IDLE, Mode.CHARGE, Mode.DISCHARGE)  # made once: a tuple in th
 class Supervisor:
     """The mode machine of one manager."""
 
-    def __init__(self, manager) -> None:  # rare
+    def __init__(self, manager) -> None:
         self._events = manager.events
         self._manager = manager
         self._now = manager.image.now
@@ -70,18 +70,18 @@ class Supervisor:
         elif mode in CONNECTED:
             self.stop_ms = 0
 
-    def enter_maintenance(self) -> None:  # rare
+    def enter_maintenance(self) -> None:
         """From STANDBY or IDLE: everything off until service() says otherwise."""
         self._wanted = False
         self.stop_ms = -1
         self.enter(Mode.MAINTENANCE)
 
-    def service(self, contactor: int, pcs: int) -> None:  # rare
+    def service(self, contactor: int, pcs: int) -> None:
         """MAINTENANCE's low-level commands."""
         self._closed = contactor != 0
         self._run = pcs != 0
 
-    def emergency_causes(self) -> int:  # rare
+    def emergency_causes(self) -> int:
         """The faults of severity EMERGENCY that are active, or whose condition still holds."""
         return (self._now[im.FAULTS] | self._now[im.CONDITIONS]) & self._emergency_mask
 

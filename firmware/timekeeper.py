@@ -2,18 +2,15 @@
 
 import asyncio
 
-import dns
-import ntp
 from civil import DAY_S, date_of, day_number, weekday
 from micropython import const
 
-from firmware.clock import EMS, HELD, KEPT, NTP, REFUSED, RTC, SYNCED
+from firmware.clock import EMS, HELD, KEPT, REFUSED, RTC, SYNCED
 from firmware.errors import PowerError
 
 _FIRST_WAIT_S = const(4)  # between the first attempts, doubling
 _HELD_WAIT_S = const(64)  # before the second reading that a big step wants
 _CHIP_S = const(3600)  # between looks at the clock chip
-_LONGEST_S = const(86400)
 
 OPTIONS = (
     ("zone", "str", "UTC0", 1, 64, "IANA name such as Europe/Berlin, or a POSIX TZ string"),
@@ -38,12 +35,14 @@ class Timekeeper:
 
     def __init__(self, clock, options: dict, chip=None, kept=None, name_server=None) -> None:
         self._clock = clock
-        self._options = options
-        self._servers = options["ntp"].split()
         self._chip = chip
         self._kept = kept
-        self._name_server = name_server
-        self._poll_s = options["poll_s"]
+        self._ntp = None
+        if options["ntp"]:
+            from firmware.ntp_rounds import NtpRounds  # a site without a network does not load it
+
+            self._ntp = NtpRounds(self, clock, options, name_server)
+        self.poll_s = options["poll_s"]  # between two rounds; a server that is asked too often makes it longer
         self._chip_s = 0  # elapsed_s of the last write to the clock chip
         self._chip_steps = 0  # clock.steps at that write
         self._counts = {"polls": 0, "answers": 0, "timeouts": 0, "rejected": 0, "contradictions": 0, "chip_errors": 0}
@@ -55,7 +54,8 @@ class Timekeeper:
         counts["last_error"] = self._last_error
         return counts
 
-    def _count(self, what: str, error="") -> None:
+    def count(self, what: str, error="") -> None:
+        """Count one of the counters, and keep the error."""
         self._counts[what] = (self._counts[what] + 1) & 0x3FFFFFFF
         if error:
             self._last_error = str(error)
@@ -67,15 +67,15 @@ class Timekeeper:
         wait_s = _FIRST_WAIT_S
         since_chip_s = 0
         while True:
-            done = await self.ask_servers() if self._servers else REFUSED
+            done = await self.ask_servers()
             if done == HELD:
                 pause_s = _HELD_WAIT_S
-            elif done > HELD or self._clock.state == SYNCED or not self._servers:
-                pause_s = self._poll_s
+            elif done > HELD or self._clock.state == SYNCED or self._ntp is None:
+                pause_s = self.poll_s
                 wait_s = _FIRST_WAIT_S
             else:
                 pause_s = wait_s
-                wait_s = min(wait_s * 2, self._poll_s)
+                wait_s = min(wait_s * 2, self.poll_s)
             while pause_s > 0:
                 self.hand_on()
                 part_s = min(pause_s, 60)
@@ -87,51 +87,15 @@ class Timekeeper:
                 self.read_chip()
 
     async def ask_servers(self) -> int:
-        """One round of questions; what the clock made of the best answer (REFUSED without one)."""
-        self._count("polls")
-        samples = []
-        for server in list(self._servers):
-            found = await self._ask(server)
-            if found is not None:
-                samples.append(found)
-        chosen = ntp.best(samples)
-        if chosen is None:
-            if samples:
-                self._count("contradictions", "NTP servers contradict each other")
-            return REFUSED
-        day, sec, ms, at_ms, error_ms = chosen
-        return self._set(NTP, day, sec, ms, error_ms, at_ms)
+        """One round of questions; what the clock made of the best answer (clock.REFUSED without one)."""
+        return REFUSED if self._ntp is None else await self._ntp.ask()
 
-    async def _ask(self, server: str):
-        """A sample from one server, or None."""
-        try:
-            address = server
-            if not dns.is_address(server):
-                name_server = self._options["name_server"] or (self._name_server() if self._name_server else "")
-                if not name_server:
-                    self._count("rejected", "no name server to ask for " + server)
-                    return None
-                address = await dns.resolve(server, name_server)
-            found = await ntp.sample(address, 1000, self._options["ntp_port"])
-            self._count("timeouts" if found is None else "answers", "%s: no answer" % server if found is None else "")
-            return found
-        except ntp.KissOfDeath as error:
-            self._count("rejected", "%s: %s" % (server, error))
-            if error.code == "RATE":
-                self._poll_s = min(self._poll_s * 2, _LONGEST_S)
-            else:
-                self._servers.remove(server)
-        except ValueError as error:
-            self._count("rejected", "%s: %s" % (server, error))
-        except OSError as error:
-            self._count("timeouts", "%s: %s" % (server, error))
-        return None
-
-    def _set(self, source: int, day: int, sec: int, ms: int = 0, error_ms: int = -1, at_ms=None) -> int:
+    def set(self, source: int, day: int, sec: int, ms: int = 0, error_ms: int = -1, at_ms=None) -> int:
+        """Give the clock a time; what it made of it.  One that cannot be is counted and REFUSED."""
         try:
             return self._clock.set(source, day, sec, ms, error_ms, at_ms)
         except PowerError as error:
-            self._count("rejected", error)
+            self.count("rejected", error)
             return REFUSED
 
     # ---- what survives a reset ------------------------------------------------------------------------
@@ -142,7 +106,7 @@ class Timekeeper:
             return
         year, month, mday, _, hour, minute, second, micros = self._kept.datetime()
         if year >= 2026:  # an ESP32 starts in 2000 when power was away
-            self._set(KEPT, day_number(year, month, mday), hour * 3600 + minute * 60 + second, micros // 1000 % 1000)
+            self.set(KEPT, day_number(year, month, mday), hour * 3600 + minute * 60 + second, micros // 1000 % 1000)
 
     def read_chip(self) -> None:
         """Sets the clock from the clock chip, if that knows the time."""
@@ -151,12 +115,12 @@ class Timekeeper:
         try:
             found = self._chip.read()
         except OSError as error:
-            self._count("chip_errors", "clock chip: %s" % error)
+            self.count("chip_errors", "clock chip: %s" % error)
             return
         if found is None:
             self._last_error = "clock chip: has lost the time"
         else:
-            self._set(RTC, found[0], found[1], 500)  # somewhere in that second
+            self.set(RTC, found[0], found[1], 500)  # somewhere in that second
 
     def hand_on(self) -> None:
         """Hands good time on to what survives a reset, whoever brought it: NTP, the EMS or a person.
@@ -179,4 +143,4 @@ class Timekeeper:
                 self._chip_s = clock.elapsed_s
                 self._chip_steps = clock.steps
             except OSError as error:
-                self._count("chip_errors", "clock chip: %s" % error)
+                self.count("chip_errors", "clock chip: %s" % error)

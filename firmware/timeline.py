@@ -6,10 +6,10 @@ Loaded when the site file has a "clock" or "storage" section, so that a site wit
 import asyncio
 import time
 
-import rare
+from machine import I2C, RTC, Pin
 
+from firmware import faults, zones
 from firmware import image as im
-from firmware import zones
 from firmware.clock import Clock
 from firmware.errors import ConfigError
 from firmware.event_codes import Event
@@ -32,16 +32,22 @@ _BOUND_S = 0x3FFFFFFF
 class Timeline:
     """clock, timekeeper and records of a site; `run` ticks them once a second."""
 
-    def __init__(self, pm, clock_options: dict, place: str) -> None:
-        """ConfigError for an unknown time zone.  What was wrong with the stored files is in `problems`."""
+    def __init__(self, pm, clock_options: dict, place: str, name_server=None) -> None:
+        """ConfigError for an unknown time zone.  What was wrong with the stored files is in `problems`.
+
+        name_server: a function that returns the address of the network's name server, "" while there is none; None: the
+        site has no network, and nobody is asked for the time.
+        """
         try:
             zone = zones.zone(clock_options["zone"])
         except ValueError as error:
             raise ConfigError(["clock.zone: %s" % error])
         self._pm = pm
         self.clock = pm.clock = Clock(zone, time.ticks_ms())
-        self.timekeeper = Timekeeper(self.clock, clock_options, _chip(clock_options), _kept(), _name_server)
-        self.records = Records(place, pm.image, pm.plan, pm.image.par[im.PAR_ENERGY], pm.fault_counts)
+        if name_server is None:
+            clock_options["ntp"] = ""
+        self.timekeeper = Timekeeper(self.clock, clock_options, _chip(clock_options), RTC(), name_server)
+        self.records = Records(place, pm.image, pm, pm.image.par[im.PAR_ENERGY], pm.fault_counts, pm.events.counts)
         self.problems = self.records.load()
         self.ems = None  # the Modbus server of the clock
         if clock_options["ems_port"]:
@@ -55,10 +61,12 @@ class Timeline:
         """For ever, once a second."""
         while True:
             self.step()
+            while self.log_one():
+                await asyncio.sleep_ms(0)  # a line takes milliseconds: control comes between two of them
             await asyncio.sleep_ms(1000)
 
     def step(self) -> None:
-        """Carry the clock on, run the schedule, log what happened, save what is due."""
+        """Carry the clock on, run the schedule, save what is due."""
         pm = self._pm
         clock = self.clock
         clock.tick(time.ticks_ms())
@@ -66,13 +74,18 @@ class Timeline:
             self._steps = clock.steps
             pm.clock_was_set(max(-_BOUND_S, min(_BOUND_S, clock.step_s)))
         pm.run_schedule()
-        cursor = self._events
-        while pm.events.next(cursor):
-            name = Event.name(cursor.event)
-            if cursor.event in (Event.FAULT_RAISED, Event.FAULT_CLEARED):
-                name += " " + rare.borrow("firmware.faults").names(1 << cursor.data)[0]
-            self.records.log(clock, name, cursor.data, cursor.event in _URGENT)
         self.records.tick(clock.elapsed_s)
+
+    def log_one(self) -> bool:
+        """Log the oldest event that is not logged yet; False when there is none."""
+        cursor = self._events
+        if not self._pm.events.next(cursor):
+            return False
+        name = Event.name(cursor.event)
+        if cursor.event in (Event.FAULT_RAISED, Event.FAULT_CLEARED):
+            name += " " + faults.names(1 << cursor.data)[0]
+        self.records.log(self.clock, name, cursor.data, cursor.event in _URGENT)
+        return True
 
     def report(self) -> dict:
         """The clock's state, energy over the system's life, and the flash's wear."""
@@ -90,21 +103,6 @@ def _chip(options: dict):
     """The DS3231, if the site has one."""
     if options["rtc_scl_pin"] < 0 or options["rtc_sda_pin"] < 0:
         return None
-    from ds3231 import DS3231
-    from machine import I2C, Pin
+    from ds3231 import DS3231  # few sites have one
 
     return DS3231(I2C(0, scl=Pin(options["rtc_scl_pin"]), sda=Pin(options["rtc_sda_pin"])))
-
-
-def _kept():
-    from machine import RTC
-
-    return RTC()
-
-
-def _name_server() -> str:
-    """The address of the network's name server, "" while there is no network."""
-    import network
-
-    station = network.WLAN(network.STA_IF)
-    return station.ifconfig()[3] if station.isconnected() else ""

@@ -10,3 +10,9 @@ def connect(options: dict) -> None:
     station.active(True)
     if not station.isconnected():
         station.connect(options["ssid"], options["password"])
+
+
+def name_server() -> str:
+    """The address of the network's name server, "" while there is no network."""
+    station = network.WLAN(network.STA_IF)
+    return station.ifconfig()[3] if station.isconnected() else ""

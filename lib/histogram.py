@@ -38,7 +38,11 @@ class Histogram:
 
     def percentile(self, percent: int) -> int:
         """The upper edge of the bucket in which that share of the values is reached; the largest value if that is lower."""
-        want = self.total * percent // 100
+        return self.permille(10 * percent)
+
+    def permille(self, share: int) -> int:
+        """The same for a share in thousandths."""
+        want = self.total * share // 1000
         seen = 0
         for i, count in enumerate(self.counts):
             seen += count

@@ -1,6 +1,7 @@
 """Board descriptions (boards/*.json): loading, checking, and merging one into a site file for `make deploy`."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ UNUSABLE: dict[str, set[int]] = {
     "esp32s3": {*range(22, 26), *range(26, 33)},
     "esp32c3": {*range(11, 18), *range(22, 49)},
 }
+# GPIOs that PSRAM takes besides, where the board has some: octal on an S3, quad on the first ESP32
+PSRAM_PINS: dict[str, set[int]] = {"ESP32_GENERIC_S3-SPIRAM_OCT": set(range(33, 38)), "ESP32_GENERIC-SPIRAM": {16, 17}}
 INPUT_ONLY: dict[str, set[int]] = {"esp32": set(range(34, 40)), "esp32s3": set(), "esp32c3": set()}
 # where a MicroPython image begins in flash (the second-stage bootloader's address)
 FLASH_OFFSET = {"esp32": 0x1000, "esp32s3": 0x0, "esp32c3": 0x0}
@@ -24,6 +27,27 @@ _INPUTS = ("rx_pin", "miso_pin", "int_pin", "estop_pin", "feedback_pin")
 
 class BoardError(Exception):
     """The board or the site does not fit; one line an error."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a board is used: its image, the bytes of heap a plan may count on, and how much of it may live for good.
+
+    `live_bytes` are what remains when the site is idle and was collected; between the two lies what boot, console and
+    drivers need for a moment.  `network`: a radio may run beside it.
+    """
+
+    name: str
+    image: str  # key of a board file's "images"
+    heap_bytes: int
+    live_bytes: int
+    network: bool
+
+
+PSRAM = Kind("psram", "stock", 512 * 1024, 220 * 1024, True)  # megabytes are there: more would make collections long
+WIRED = Kind("wired", "stock", 160_000, 130 * 1024, False)
+WIFI = Kind("wifi", "own", 112_000, 80 * 1024, True)  # beyond two areas the heap takes what Wi-Fi lives on
+KINDS = {kind.name: kind for kind in (PSRAM, WIRED, WIFI)}
 
 
 def names() -> list[str]:
@@ -65,12 +89,26 @@ def pins(board: dict[str, Any]) -> list[tuple[str, int, bool]]:
     return found
 
 
-def _check_pins(board: dict[str, Any]) -> list[str]:
+def _check_images(board: dict[str, Any]) -> list[str]:
+    """An image for another chip, or one that does not see the board's PSRAM (or looks for one that is not there)."""
     errors = []
+    stock = board["images"]["stock"]
+    chip = {"ESP32_GENERIC": "esp32", "ESP32_GENERIC_S3": "esp32s3", "ESP32_GENERIC_C3": "esp32c3"}[stock.split("-")[0]]
+    if chip != board["chip"]:
+        errors.append(f"images.stock = {stock}: is for the {chip}, the board has an {board['chip']}")
+    elif bool(board["psram_mb"]) != ("SPIRAM" in stock) and not (stock == "ESP32_GENERIC_S3" and board["psram_mb"] == 2):
+        errors.append(f"images.stock = {stock}: does not suit {board['psram_mb']} MB of PSRAM")
+    if "own" in board["images"] and (board["chip"] != "esp32" or board["flash_mb"] < 4):
+        errors.append(f"images.own = {board['images']['own']}: is for an esp32 with 4 MB of flash")
+    return errors
+
+
+def _check_pins(board: dict[str, Any]) -> list[str]:
     chip = board["chip"]
+    errors = _check_images(board)
     seen: dict[int, str] = {}
     for where, pin, output in pins(board):
-        if pin in UNUSABLE[chip]:
+        if pin in UNUSABLE[chip] or (board["psram_mb"] and pin in PSRAM_PINS.get(board["images"]["stock"], ())):
             errors.append(f"{where} = {pin}: the {chip} has no such pin, or its memory needs it")
         if output and pin in INPUT_ONLY[chip]:
             errors.append(f"{where} = {pin}: is input only on the {chip}")
@@ -81,6 +119,30 @@ def _check_pins(board: dict[str, Any]) -> list[str]:
     if board["io"]["estop_pin"] in INPUT_ONLY[chip] and pull != "none":
         errors.append(f"io.estop_pull = {pull}: pin {board['io']['estop_pin']} has no pull resistor in the chip")
     return errors
+
+
+def needs_network(site: dict[str, Any]) -> list[str]:
+    """What of a site file wants the Wi-Fi, by name; nothing for a wired site."""
+    wants = ["wifi"] if site.get("wifi") else []
+    wants += [f"devices.{name}.host" for name, device in site.get("devices", {}).items() if device.get("host")]
+    clock = site.get("clock") or {}
+    wants += [f"clock.{key}" for key in ("ntp", "ems_port") if clock.get(key)]
+    return wants
+
+
+def kind_of(board: dict[str, Any], site: dict[str, Any]) -> Kind:
+    """How a board is used for a site.  BoardError for a site with a network where no image leaves the heap for it."""
+    if board["psram_mb"]:
+        return PSRAM
+    wants = needs_network(site)
+    if not wants:
+        return WIRED
+    if WIFI.image not in board["images"]:
+        raise BoardError(
+            f"{', '.join(wants)}: {board['name']} has no PSRAM and no image of ours, so nothing that needs Wi-Fi fits; "
+            "use a board with PSRAM, or wire the devices"
+        )
+    return WIFI
 
 
 def site_for(board: dict[str, Any], site: dict[str, Any], ssid: str = "", password: str = "") -> dict[str, Any]:

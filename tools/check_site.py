@@ -43,6 +43,8 @@ def load(path: Path) -> tuple[dict[str, Any], list[str]]:
         return {}, [f"{path}: cannot be read ({error.strerror})"]
     except json.JSONDecodeError as error:
         return {}, [f"{path}: is not JSON: line {error.lineno}, column {error.colno}: {error.msg}"]
+    except (ValueError, RecursionError) as error:  # bytes that are no text, brackets without end
+        return {}, [f"{path}: is not JSON: {error}"]
     if not isinstance(site, dict):
         return {}, [f"{path}: must be a JSON object"]
     return site, errors_in(site)

@@ -1,17 +1,33 @@
-"""Writes a MicroPython image to a chip with esptool: `make flash PORT=/dev/ttyUSB0 FIRMWARE=file.bin`.
+"""Writes a MicroPython image to a chip with esptool: `make flash PORT=/dev/ttyUSB0 BOARD=lilygo_t_2can FIRMWARE=file.bin`.
 
-The chip says what it is; the image goes where that chip's boot loader looks.  Everything else on the flash is erased
-first unless --keep is given (then site file and logs stay).
+The board file says which image is its own; one for another chip, or one that does not see the board's PSRAM, is refused.
+The image goes where that chip's boot loader looks.  Everything else on the flash is erased first unless --keep is given
+(then site file and logs stay).
 """
 
 import argparse
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from tools.boardfile import FLASH_OFFSET, BoardError, load
 
 _MAGIC = 0xE9  # first byte of every ESP image
+_CHIP_AT = 12  # where its header names the chip, 16 bits, low byte first
+_CHIPS = {0: "esp32", 2: "esp32s2", 5: "esp32c3", 9: "esp32s3", 12: "esp32c2", 13: "esp32c6", 16: "esp32h2", 18: "esp32p4"}
+# images by the name that the interpreter in them gives its board (MICROPY_HW_BOARD_NAME)
+IMAGES = {
+    "Generic ESP32 module": "ESP32_GENERIC",
+    "Generic ESP32 module with OTA": "ESP32_GENERIC-OTA",
+    "Generic ESP32 module with SPIRAM": "ESP32_GENERIC-SPIRAM",
+    "Generic ESP32S3 module": "ESP32_GENERIC_S3",
+    "Generic ESP32S3 module with Octal-SPIRAM": "ESP32_GENERIC_S3-SPIRAM_OCT",
+    "ESP32C3 module": "ESP32_GENERIC_C3",
+    "Battery power manager": "BESS_ESP32",
+}
+_ALSO = {"ESP32_GENERIC": ("ESP32_GENERIC-OTA",)}  # as good as the one named in a board file
 
 
 def esptool(port: str, baud: int, chip: str, *arguments: str) -> list[str]:
@@ -19,44 +35,91 @@ def esptool(port: str, baud: int, chip: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "esptool", "--chip", chip, "--port", port, "--baud", str(baud), *arguments]
 
 
-def image_error(path: Path) -> str | None:
-    """Why a file is no image that could start, or None."""
+def source_of(board: dict[str, Any]) -> str:
+    """Which image a board wants and where it is from, for people."""
+    stock = board["images"]["stock"]
+    text = f"{board['name']} wants {stock}: https://micropython.org/download/{stock.split('-')[0]}/"
+    if "-" in stock:
+        text += f" (there under the variant {stock.split('-')[1]})"
+    if "own" in board["images"]:
+        text += f"; with Wi-Fi our own image, boards/{board['images']['own']}/README.md"
+    return text
+
+
+def image_error(path: Path, board: dict[str, Any]) -> str | None:
+    """Why a file is no image that could start on that board's chip, or None."""
     if not path.is_file():
-        return f"FIRMWARE={path}: no such file. Images: https://micropython.org/download/ESP32_GENERIC/"
-    size = path.stat().st_size
-    if size < 1024:
-        return f"FIRMWARE={path}: {size} bytes is no MicroPython image"
-    with path.open("rb") as file:
-        first = file.read(1)[0]
-    if first != _MAGIC:
-        return f"FIRMWARE={path}: begins with 0x{first:02x}, an ESP image with 0x{_MAGIC:02x}"
+        return f"FIRMWARE={path}: no such file. {source_of(board)}"
+    content = path.read_bytes()
+    if len(content) < 1024:
+        return f"FIRMWARE={path}: {len(content)} bytes is no MicroPython image"
+    if content[0] != _MAGIC:
+        return f"FIRMWARE={path}: begins with 0x{content[0]:02x}, an ESP image with 0x{_MAGIC:02x}"
+    chip = _CHIPS.get(int.from_bytes(content[_CHIP_AT : _CHIP_AT + 2], "little"), "an unknown chip")
+    if chip != board["chip"]:
+        return f"FIRMWARE={path}: is for {chip}, the board has an {board['chip']}. {source_of(board)}"
     return None
 
 
-def main() -> int:
-    """0 when the image is written and verified."""
+def image_name(path: Path) -> str | None:
+    """Which image a file is, as its interpreter names its board; None where it says nothing that is known here."""
+    content = path.read_bytes()
+    for name in IMAGES:
+        # in every image as "<board> with <chip>": what sys.implementation and the prompt say
+        if re.search(rb"(?<![\w-])" + re.escape(name.encode()) + rb" with ESP32[-\w]*\0", content):
+            return IMAGES[name]
+    return None
+
+
+def unsuited(path: Path, board: dict[str, Any]) -> str | None:
+    """Why an image for the right chip is the wrong one for the board, or None (also where the image does not say)."""
+    name = image_name(path)
+    wanted = set(board["images"].values())
+    wanted |= {also for image in board["images"].values() for also in _ALSO.get(image, ())}
+    if name is None or name in wanted:
+        return None
+    lost = f"and would not see the {board['psram_mb']} MB of PSRAM" if board["psram_mb"] and "SPIRAM" not in name else ""
+    return f"FIRMWARE={path}: is {name} {lost}".rstrip() + f". {source_of(board)}"
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", required=True)
-    parser.add_argument("--firmware", required=True, type=Path)
+    parser.add_argument("--firmware", required=True)
     parser.add_argument("--board", default="generic_esp32")
     parser.add_argument("--baud", type=int, default=460800)
     parser.add_argument("--keep", action="store_true", help="do not erase the rest of the flash")
     parser.add_argument("--no-stub", action="store_true", help="talk to the ROM boot loader itself (slower)")
-    arguments = parser.parse_args()
-    if not arguments.port:
-        print("PORT is missing: make flash PORT=/dev/ttyUSB0 FIRMWARE=file.bin", file=sys.stderr)
-        return 2
-    problem = image_error(arguments.firmware)
-    if problem:
-        print(problem, file=sys.stderr)
-        return 2
+    parser.add_argument("--any-image", action="store_true", help="write an image for the chip that is not the board's")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """0 when the image is written and verified."""
+    arguments = _arguments()
     try:
-        chip = load(arguments.board)["chip"]
+        board = load(arguments.board)
     except BoardError as error:
         print(error, file=sys.stderr)
         return 2
+    if not arguments.port or not arguments.firmware:
+        missing = "FIRMWARE" if arguments.port else "PORT"
+        print(f"{missing} is missing: make flash PORT=/dev/ttyUSB0 FIRMWARE=file.bin\n{source_of(board)}", file=sys.stderr)
+        return 2
+    path = Path(arguments.firmware)
+    problem = image_error(path, board)
+    if not problem and not arguments.any_image:
+        problem = unsuited(path, board)
+        if problem:
+            problem += "\n--any-image writes it all the same."
+    if problem:
+        print(problem, file=sys.stderr)
+        return 2
+    name = image_name(path)
+    print(f"{path.name}: {name}" if name else f"{path.name}: does not say which image it is. {source_of(board)}")
+    chip = board["chip"]
     before = ["--no-stub"] if arguments.no_stub else []
-    write = ["write-flash", *([] if arguments.keep else ["--erase-all"]), hex(FLASH_OFFSET[chip]), str(arguments.firmware)]
+    write = ["write-flash", *([] if arguments.keep else ["--erase-all"]), hex(FLASH_OFFSET[chip]), str(path)]
     status = subprocess.run(esptool(arguments.port, arguments.baud, chip, *before, *write)).returncode
     if status:
         print("esptool failed. Is the port right, is the board in its boot loader (hold BOOT, press RESET)?", file=sys.stderr)

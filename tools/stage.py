@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from tools import inline
+from tools import inline, tables
 
 ROOT = Path(__file__).resolve().parents[1]
 ENTRY_FILES = ("boot.py", "main.py")  # run by the ROM by name, so they stay source
@@ -83,22 +83,25 @@ def stage(root: Path, dest: Path, march: str | None, lines: bool = True) -> list
     for relative in device_files(root):
         target = relative
         if march and relative.suffix == ".py" and relative.name not in ENTRY_FILES:
-            for path, text in inline.for_board(root, relative).items():
-                target = path.with_suffix(".mpy") if path.suffix == ".py" else path
-                if path.suffix == ".py":
-                    if target in made:
-                        raise CompileError(f"{relative}: {target} is made of another file too")
-                    # called as the board calls the file: one name in its heap instead of two
-                    try:
-                        compile_file(text, target.as_posix(), march, dest / target, lines)
-                    except CompileError as error:
-                        raise CompileError(f"{relative}: {error}") from None
-                else:
-                    (dest / target).parent.mkdir(parents=True, exist_ok=True)
-                    (dest / target).write_text(text)
-                made.append(target)
+            made += _compiled(root, relative, dest, march, lines)
             continue
         (dest / target).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(root / relative, dest / target)
         made.append(target)
     return made
+
+
+def _compiled(root: Path, relative: Path, dest: Path, march: str, lines: bool) -> list[Path]:
+    """One module as .mpy, and the tables of it that boards keep in flash as files; their paths below dest."""
+    target = relative.with_suffix(".mpy")
+    try:
+        # numbers first: a row may hold another module's constant
+        text, files = tables.take_tables(inline.inline((root / relative).read_text(), root), relative)
+        # named as its source: a traceback from the board reads as the tree does
+        compile_file(text, relative.as_posix(), march, dest / target, lines)
+    except (CompileError, ValueError) as error:
+        raise CompileError(f"{relative}: {error}") from None
+    for path, content in files.items():
+        (dest / path).parent.mkdir(parents=True, exist_ok=True)
+        (dest / path).write_text(content)
+    return [target, *files]

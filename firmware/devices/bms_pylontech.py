@@ -8,13 +8,14 @@ in BMS_REQUESTS.
 """
 
 import asyncio
+import time
 from array import array
 
 from micropython import const
-from unload import unload
 
 from firmware import config
 from firmware import image as im
+from firmware.devices import pylontech_told
 
 OPTIONS = (
     ("bus", "str", config.REQUIRED, 0, 0, "name of the CAN bus"),
@@ -62,7 +63,7 @@ _BAD_PAIR = const(-2)
 class Device:
     """One battery on one bus."""
 
-    def __init__(self, name, options, image, buses):  # rare
+    def __init__(self, name, options, image, buses):
         if options["bus"] not in buses:
             raise ValueError("devices.%s.bus: no bus named %r" % (name, options["bus"]))
         protocol = self._protocol = self._load(options["variant"])
@@ -80,7 +81,8 @@ class Device:
         self._wake = options["wake"]
         self._scratch = array("i", [0] * (im.BMS_ALARM + 1))  # a group as it comes in, frame by frame
         self._scratch[im.BMS_STATUS] = im.NO_VALUE  # lv does not tell it
-        self._parts = array("b", [0] * 9)  # which frames of each group have come since it was last heard
+        self._parts = array("b", [0] * 9)  # which frames of each group have come since it was last complete
+        self._parts_ms = array("i", [0] * 9)  # when the first of them came
         self._equipment = [None] * len(protocol.EQUIPMENT)
         self.frames = 0
         self.rejected = 0
@@ -93,7 +95,7 @@ class Device:
         for can_id, mask in protocol.SUBSCRIBE:
             self._bus.subscribe(can_id | self._address, mask | own, protocol.EXTENDED, self._on_frame)
 
-    def _load(self, variant):  # rare
+    def _load(self, variant):
         """The module with the frames of `variant`; only this one is loaded."""
         if variant == "hv":
             from firmware.devices import pylontech_hv
@@ -131,6 +133,11 @@ class Device:
         self.frames += 1
         group = about >> 4 & 15
         parts = about >> 12
+        now = time.ticks_ms()
+        if self._parts[group] and time.ticks_diff(now, self._parts_ms[group]) > self._period_ms * 3 // 4:
+            self._parts[group] = 0  # a frame of this set or of the one before was lost: old ones must not look fresh
+        if self._parts[group] == 0:
+            self._parts_ms[group] = now
         self._parts[group] |= about >> 8 & 15
         if self._parts[group] & parts == parts:
             self._parts[group] = 0
@@ -247,15 +254,12 @@ class Device:
             if silent >= self._protocol.SILENT_POLLS:
                 self.timeouts += 1
 
-    def equipment(self):  # rare
+    def equipment(self):
         """What the battery says of itself (a dict, empty before it answered): maker, cells, voltage, Ah."""
-        from firmware.devices import pylontech_told
-
         tell = pylontech_told.hv if self._protocol.EXTENDED else pylontech_told.lv
-        unload("firmware.devices.pylontech_told")
         return tell(self._equipment, self._order)
 
-    def last_error(self):  # rare
+    def last_error(self):
         """The last refused frame in words, or an empty text."""
         if not self._error_id:
             return ""
@@ -265,7 +269,7 @@ class Device:
             return "0x%x: maximum %d below its minimum" % (self._error_id, self._error_value)
         return "0x%x: slot %d cannot be %d" % (self._error_id, self._error_slot, self._error_value)
 
-    def counters(self):  # rare
+    def counters(self):
         """A new dict: frames, timeouts, rejected, send_errors, last_error."""
         return {
             "frames": self.frames,

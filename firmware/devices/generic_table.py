@@ -106,6 +106,9 @@ def _check_table(table: dict, powers, errors: list) -> None:
     if not table.get("reads") and not errors:
         errors.append("table.reads: is missing; a device that tells nothing is of no use")
     for name, keys in (("reads", _READ_KEYS), ("writes", _WRITE_KEYS)):
+        if not isinstance(table.get(name) or [], list):
+            errors.append("table.%s = %r: must be a list of rows" % (name, table[name]))
+            continue
         for number, row in enumerate(table.get(name) or []):
             before = len(errors)
             place = "table.%s[%d]" % (name, number)
@@ -196,6 +199,8 @@ def _number(where: str, row: dict, key: str, low: int, high: int, default, error
 
 
 def _is_map(given) -> bool:
+    if not isinstance(given, dict):
+        return False
     try:
         return all(int(key) == int(key) and isinstance(given[key], int) for key in given)
     except (TypeError, ValueError):

@@ -30,6 +30,7 @@ OPTIONS = (
 )
 
 _STEP_MS = const(20)
+_LATE_MS = const(100)  # a step that comes later was held up: what nobody could look at has not stood still
 _UNKNOWN = const(2)  # the emergency stop, until its pin has been steady once: the group is not heard before
 _DEAD_MS = const(1000)  # a command this old is no command: the contactor opens
 
@@ -37,7 +38,7 @@ _DEAD_MS = const(1000)  # a command this old is no command: the contactor opens
 class Device:
     """The board's own pins."""
 
-    def __init__(self, name, options, image, buses):  # rare
+    def __init__(self, name, options, image, buses):
         toward_pressed = "up" if options["estop_pressed_level"] else "down"
         if options["estop_pin"] >= 0 and options["estop_pull"] not in (toward_pressed, "none"):
             raise ValueError(
@@ -65,14 +66,14 @@ class Device:
         self.presses = 0
         self.dead_openings = 0
 
-    def _input(self, number, pull):  # rare
+    def _input(self, number, pull):
         if number < 0:
             return None
         if pull == "none":
             return Pin(number, Pin.IN)
         return Pin(number, Pin.IN, Pin.PULL_UP if pull == "up" else Pin.PULL_DOWN)
 
-    def _output(self, number, off_level):  # rare
+    def _output(self, number, off_level):
         return None if number < 0 else Pin(number, Pin.OUT, value=off_level)
 
     def step(self, dt_ms):
@@ -140,10 +141,10 @@ class Device:
         last = time.ticks_ms()
         while True:
             now = time.ticks_ms()
-            self.step(time.ticks_diff(now, last))
+            self.step(min(time.ticks_diff(now, last), _LATE_MS))
             last = now
             await asyncio.sleep_ms(_STEP_MS)
 
-    def counters(self):  # rare
+    def counters(self):
         """A new dict: frames (reads of the pins), presses of the emergency stop, dead_openings of the contactor."""
         return {"frames": self.reads, "presses": self.presses, "dead_openings": self.dead_openings, "last_error": ""}

@@ -2,12 +2,14 @@
 
 import struct
 
+from rows import each
+
 from firmware.devices import bms_pylontech
 
 
 def options(**given):
     """The driver's options with their defaults, as the site file's check delivers them."""
-    values = {row[0]: row[2] for row in bms_pylontech.OPTIONS}
+    values = {row[0]: row[2] for row in each(bms_pylontech.OPTIONS)}
     values["bus"] = "can0"
     values.update(given)
     return values

@@ -1,16 +1,32 @@
-"""Gives every test file in here two more items: the same file under the 64-bit and the 32-bit MicroPython."""
+"""Gives every test file in here three more items: the same file under the 64-bit and the 32-bit MicroPython, and under the
+32-bit one on the staged tree, cross-compiled as it goes on a board: what is tested is what is flashed.
+"""
 
+import atexit
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from host_tests import needs
+from tools import stage
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNNER = Path(__file__).with_name("run_mp.py")
 TIMEOUT_S = 120
+
+
+@cache
+def staged() -> Path:
+    """The tree as a board has it, for this process."""
+    folder = Path(tempfile.mkdtemp(prefix="staged-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    stage.stage(ROOT, folder, "x86")
+    return folder
 
 
 class FailedUnderMicroPython(Exception):
@@ -26,16 +42,21 @@ class MicroPythonFile(pytest.File):
             item.bits = bits
             item.add_marker(f"mp{bits}")
             yield item
+        item = MicroPythonRun.from_parent(self, name="staged32")
+        item.bits, item.staged = 32, True
+        item.add_marker("mp32")
+        yield item
 
 
 class MicroPythonRun(pytest.Item):
     """The whole file, on one interpreter."""
 
     bits: int
+    staged = False
 
     def runtest(self) -> None:
         interpreter = needs.interpreter(self.bits)
-        command = [*interpreter.command, str(RUNNER), str(ROOT), str(self.path)]
+        command = [*interpreter.command, str(RUNNER), str(ROOT), str(self.path), str(staged() if self.staged else ROOT)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, cwd=ROOT)
         if done.returncode:
             raise FailedUnderMicroPython(f"{interpreter}: exit status {done.returncode}\n{done.stdout}{done.stderr}")

@@ -170,7 +170,7 @@ def refusal(error, fn, *given, **named):
 def photo(pm):
     """Everything a refused call must leave alone."""
     image = pm.image
-    config = [(row[0], getattr(pm.config, row[0])) for row in pm.config.ROWS]
+    config = sorted(pm.config.__dict__.items())
     return (
         list(image.inp),
         list(image.now),

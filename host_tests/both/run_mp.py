@@ -1,12 +1,14 @@
-"""Runs the test functions of one file under MicroPython: `micropython run_mp.py ROOT test_file.py`.
+"""Runs the test functions of one file under MicroPython: `micropython run_mp.py ROOT test_file.py TREE`.
+
+TREE is the root that firmware/ and lib/ are taken from: ROOT itself, or a staged one.
 
 Prints one line a test and the traceback of each that fails; the exit status says whether all passed.
 """
 
 import sys
 
-root, path = sys.argv[1], sys.argv[2]
-sys.path[:] = [root, root + "/lib", root + "/host_tests/both", ".frozen"]
+root, path, tree = sys.argv[1:4]
+sys.path[:] = [tree, tree + "/lib", root + "/host_tests/both", root, ".frozen"]
 
 scope = {"__name__": "tests"}
 with open(path) as file:

@@ -3,6 +3,7 @@
 from civil import day_number, text_of
 from ds3231 import DS3231
 from posixtz import PosixTZ
+from rows import each
 
 from firmware.clock import CONSOLE, EMS, HOLDOVER, KEPT, NTP, RTC, UNSET, Clock
 from firmware.timekeeper import OPTIONS, Timekeeper
@@ -24,7 +25,7 @@ class Kept:
 
 
 def _options(**given):
-    options = {row[0]: row[2] for row in OPTIONS}
+    options = {row[0]: row[2] for row in each(OPTIONS)}
     options["ntp"] = ""
     options.update(given)
     return options

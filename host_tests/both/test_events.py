@@ -1,6 +1,7 @@
 """Events: who hears what, and callbacks that are slow, raise, call back, come in numbers or come late hurt nobody."""
 
 import _thread
+import sys
 import time
 
 from firmware.callbacks import STUCK_MS, Worker
@@ -293,6 +294,34 @@ def wait_for(condition, plant, worker):
             return
         time.sleep_ms(5)
     raise AssertionError("it did not happen")
+
+
+def test_async_callbacks_need_no_thread_and_a_plain_one_brings_it():
+    if sys.implementation.name != "micropython":
+        return  # CPython's async functions have the type of plain ones: they are served by the thread, as everywhere
+    plant = ready()
+    quiet(plant)
+    events = plant.pm.events
+    started = []
+    events.start_task = started.append
+    by_thread = []
+
+    async def heard(event, data, user_data):
+        pass
+
+    plant.pm.register_callback(Event.CLOCK_SET, heard)
+    worker = Worker(events)
+    here = _thread.get_ident()
+    for number in range(3):
+        post(plant, Event.CLOCK_SET, number)
+    worker.step()
+    assert len(started) == 3, "handed to the loop at once"
+    plant.pm.register_callback(Event.CLOCK_SET, lambda event, data, user: by_thread.append(_thread.get_ident()))
+    post(plant, Event.CLOCK_SET, 9)
+    wait_for(lambda: len(by_thread) == 1, plant, worker)
+    worker.stop()
+    assert by_thread[0] != here
+    time.sleep_ms(100)
 
 
 def test_one_that_blocks_is_suspended_and_the_others_lose_and_double_nothing():

@@ -31,6 +31,8 @@ class FakeMachine:
 _real = sys.modules.get("machine")
 sys.modules["machine"] = FakeMachine
 sys.modules.pop("firmware.devices.io_board", None)
+from rows import each  # noqa: E402
+
 from firmware import image as im  # noqa: E402  (the pins must be ours when the driver is imported)
 from firmware.devices import io_board  # noqa: E402
 
@@ -41,7 +43,7 @@ else:
 
 
 def _rig(**given):
-    options = {row[0]: row[2] for row in io_board.OPTIONS}
+    options = {row[0]: row[2] for row in each(io_board.OPTIONS)}
     options["estop_pin"] = 34
     options["contactor_pin"] = 25
     options["feedback_pin"] = 26

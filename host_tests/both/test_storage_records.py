@@ -20,6 +20,13 @@ class Clock:
         self.day, self.sec, self.elapsed_s = 9822, 35777, 12
 
 
+class Planner:
+    """Has a schedule from the start."""
+
+    def __init__(self):
+        self.plan = self.planned = Scheduler()
+
+
 def _boot(name, fresh=True):
     """A board that powers on with the files of `name`."""
     place = _ROOT + "-" + name
@@ -30,9 +37,9 @@ def _boot(name, fresh=True):
         except OSError:
             pass
     image = im.Image()
-    scheduler = Scheduler()
-    records = Records(place, image, scheduler, 208000)
-    return place, image, scheduler, records
+    planner = Planner()
+    records = Records(place, image, planner, 208000)
+    return place, image, planner.plan, records
 
 
 def _again(name):

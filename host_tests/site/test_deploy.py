@@ -1,12 +1,10 @@
-"""The way onto a board: esptool against a mock boot loader, mpremote against a MicroPython prompt, then it boots."""
+"""The way onto a board: mpremote against a MicroPython prompt, then it boots."""
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import os
 import select
-import socket
 import subprocess
 import sys
 import threading
@@ -14,8 +12,6 @@ import tty
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from tools.interpreters import Interpreter
 from tools.simboard.board import Board
@@ -27,66 +23,6 @@ SITE = {"schema": 1, "name": "deployed", "power": {"max_charge_power": 42}}
 def run(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180, **more)
-
-
-@pytest.fixture
-def image(tmp_path: Path) -> Path:
-    """A file that looks like an image to esptool: its magic number, then bytes that do not compress away."""
-    content = bytearray(b"\xe9\x00\x02\x20")
-    while len(content) < 20_000:
-        content += hashlib.sha256(content[-32:]).digest()
-    path = tmp_path / "firmware.bin"
-    path.write_bytes(content)
-    return path
-
-
-@contextlib.contextmanager
-def chip_in_boot_mode(chip: str) -> Iterator[str]:
-    """A chip that waits in its ROM boot loader; gives the port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        number = probe.getsockname()[1]
-    mock = Path(sys.executable).with_name("esp32-mock-bootloader")
-    command = [str(mock), "run", "--chip", chip, "--port", str(number)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
-    try:
-        assert process.stdout is not None
-        said = process.stdout.readline()
-        assert "listening" in said, said
-        yield f"socket://127.0.0.1:{number}"
-    finally:
-        process.kill()
-        process.communicate()
-
-
-@pytest.mark.parametrize(
-    ("board", "chip", "offset"), [("generic_esp32", "esp32", "0x00001000"), ("lilygo_t_2can", "esp32s3", "0x00000000")]
-)
-def test_flash_writes_and_verifies_the_image_where_the_chip_looks(board: str, chip: str, offset: str, image: Path) -> None:
-    with chip_in_boot_mode(chip) as port:
-        done = run(
-            "tools.flash", "--port", port, "--firmware", str(image), "--board", board, "--baud", "115200", "--no-stub", "--keep"
-        )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"at {offset}" in done.stdout, done.stdout
-    assert "Hash of data verified" in done.stdout
-
-
-def test_flash_refuses_the_image_for_another_chip(image: Path) -> None:
-    with chip_in_boot_mode("esp32s3") as port:
-        done = run("tools.flash", "--port", port, "--firmware", str(image), "--board", "generic_esp32", "--no-stub")
-    assert done.returncode != 0 and "esptool failed" in done.stderr
-
-
-def test_flash_refuses_what_is_no_image_before_touching_the_port(tmp_path: Path) -> None:
-    text = tmp_path / "readme.txt"
-    text.write_text("hello " * 1000)
-    done = run("tools.flash", "--port", "/dev/does-not-exist", "--firmware", str(text))
-    assert done.returncode == 2 and "begins with 0x68" in done.stderr
-    done = run("tools.flash", "--port", "/dev/does-not-exist", "--firmware", str(tmp_path / "none.bin"))
-    assert done.returncode == 2 and "no such file" in done.stderr
-    done = run("tools.flash", "--port", "", "--firmware", str(text))
-    assert done.returncode == 2 and "PORT is missing" in done.stderr
 
 
 @contextlib.contextmanager

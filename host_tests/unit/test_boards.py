@@ -87,11 +87,57 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("io.estop_pin", None, "'estop_pin' is a required property"),
         ("sources", [], "non-empty|too short"),
         ("chip", "esp8266", "is not one of"),
+        ("psram_mb", None, "'psram_mb' is a required property"),
+        ("psram_mb", 8, "ESP32_GENERIC: does not suit 8 MB of PSRAM"),
+        ("images.stock", "ESP32_GENERIC-SPIRAM", "does not suit 0 MB of PSRAM"),
+        ("images.stock", "ESP32_GENERIC_S3", "is for the esp32s3, the board has an esp32"),
+        ("images.stock", "ESP8266_GENERIC", "is not one of"),
+        ("flash_mb", 2, "BESS_ESP32: is for an esp32 with 4 MB"),
     ],
 )
 def test_what_cannot_be_wired_is_refused(path: str, value: Any, message: str) -> None:
     errors = boardfile.check(changed(path, value))
     assert len(errors) == 1 and re.search(message, errors[0]), errors
+
+
+@pytest.mark.parametrize("pin", [33, 35, 37])
+def test_pins_of_octal_psram_are_refused(pin: int) -> None:
+    board = copy.deepcopy(boardfile.load("lilygo_t_2can"))
+    board["io"]["contactor_pin"] = pin
+    assert [error for error in boardfile.check(board) if f"contactor_pin = {pin}" in error and "its memory" in error]
+
+
+WIRED: dict[str, Any] = {"buses": {"rs485": {"type": "modbus_rtu"}}, "devices": {"pcs": {"type": "pcs_sunspec", "bus": "rs485"}}}
+
+
+@pytest.mark.parametrize(
+    ("board", "site", "kind"),
+    [
+        ("lilygo_t_2can", WIRED, "psram"),
+        ("lilygo_t_2can", SITE, "psram"),
+        ("waveshare_esp32_s3_rs485_can", SITE, "psram"),
+        ("lilygo_t_can485", WIRED, "wired"),
+        ("lilygo_t_can485", {**WIRED, "clock": {"zone": "UTC0"}}, "wired"),
+        ("lilygo_t_can485", {**WIRED, "clock": {"ntp": "10.0.0.1"}}, "wifi"),
+        ("lilygo_t_can485", {**WIRED, "clock": {"ems_port": 502}}, "wifi"),
+        ("generic_esp32", {**WIRED, "wifi": {"ssid": "plant"}}, "wifi"),
+        ("generic_esp32", SITE, "wifi"),
+    ],
+)
+def test_board_and_site_say_which_image_and_how_much_heap_there_is(board: str, site: dict[str, Any], kind: str) -> None:
+    found = boardfile.kind_of(boardfile.load(board), site)
+    assert found is boardfile.KINDS[kind]
+    assert found.image in boardfile.load(board)["images"]
+    assert found.live_bytes < found.heap_bytes
+    assert found.network or not boardfile.needs_network(site)
+
+
+def test_a_network_on_a_board_that_no_image_makes_fit_is_refused_by_name() -> None:
+    board = copy.deepcopy(boardfile.load("lilygo_t_can485"))
+    del board["images"]["own"]
+    assert boardfile.kind_of(board, WIRED) is boardfile.WIRED
+    with pytest.raises(boardfile.BoardError, match=r"devices\.pcs\.host: lilygo_t_can485 has no PSRAM"):
+        boardfile.kind_of(board, SITE)
 
 
 def test_an_unknown_board_is_refused_with_the_known_ones() -> None:

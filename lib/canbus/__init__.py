@@ -7,10 +7,10 @@
     asyncio.create_task(bus.run())
 
 Back ends: "machine" (the port's machine.CAN), "twai" (the ESP32's controller through its registers, for stock
-firmware, which has no CAN class) and "mcp2515" (a controller on SPI).  A back end is imported when it is opened,
-and what only opening needs is forgotten after it.
+firmware, which has no CAN class) and "mcp2515" (a controller on SPI).  A back end is imported when it is opened.
 """
 
+from canbus.backends import kind_of
 from canbus.bus import Bus as Bus
 
 
@@ -21,12 +21,7 @@ def open(backend, id, bitrate, mode="NORMAL", **options):
     the back end's own (pins, SPI, oscillator) besides machine.CAN's sample_point, sjw, tseg1 and tseg2.  Raises
     ValueError for an unknown back end or a value the controller cannot do, OSError where no hardware answers.
     """
-    from unload import unload
-
-    from canbus.backends import kind_of
-
     kind = kind_of(backend)
-    unload("canbus.backends")
     if not hasattr(kind, "MODE_" + mode):
         raise ValueError("mode %r: backend %s has no such mode" % (mode, backend))
     return kind(id, bitrate, mode=getattr(kind, "MODE_" + mode), **options)

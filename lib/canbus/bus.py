@@ -8,7 +8,8 @@ import asyncio
 import time
 
 from micropython import const
-from unload import unload
+
+from canbus.filters import fit
 
 _POLL_MS = const(5)  # between drains; the controller's (or back end's) queue holds what arrives meanwhile
 _PER_TURN = const(2)  # frames handled before other tasks get a turn: neither a burst nor a babbler may delay control
@@ -19,10 +20,11 @@ _BUS_OFF_WAIT_MS = const(1000)  # from bus-off to the restart: longer than a sho
 class Bus:
     """One CAN bus: `subscribe` first, then run `run()` as a task; `send` at any time."""
 
-    def __init__(self, can, name="can"):  # rare
+    def __init__(self, can, name="can"):
         self.can = can
         self.name = name
         self.frames = 0  # received and given to a handler
+        self.last_ms = time.ticks_ms()  # when the last frames were received
         self.unclaimed = 0  # received, but nobody subscribed to it
         self.remote = 0  # remote requests, which nobody here answers
         self.sent = 0
@@ -44,7 +46,7 @@ class Bus:
         self._is_off = False
         self._listening = False
 
-    def subscribe(self, can_id, mask, extended, handler):  # rare
+    def subscribe(self, can_id, mask, extended, handler):
         """Call handler(id, data, flags) for each frame whose id equals `can_id` in the bits of `mask`.
 
         `data` is a memoryview valid only during the call; the handler must not await, block or allocate much.
@@ -60,15 +62,12 @@ class Bus:
         if self._listening:
             self._set_filters()
 
-    def _set_filters(self):  # rare
+    def _set_filters(self):
         can = self.can
         wanted = []
         for i in range(len(self._ids)):
             wanted.append((self._ids[i], self._masks[i], self._ext_flag if self._extended[i] else 0))
-        from canbus.filters import fit
-
         can.set_filters(fit(wanted, can.FILTERS_MAX))
-        unload("canbus.filters")
         self._listening = True
 
     def send(self, can_id, data, extended=False):
@@ -114,6 +113,8 @@ class Bus:
                 self.frames += 1
             else:
                 self.unclaimed += 1
+        if n:
+            self.last_ms = time.ticks_ms()
         return n
 
     def look(self, now_ms):
@@ -147,7 +148,7 @@ class Bus:
                 pause = _POLL_MS
             await asyncio.sleep_ms(pause)
 
-    def counters(self):  # rare
+    def counters(self):
         """A new dict of this bus's counters, with the controller's own: tec, rec, state and pending frames."""
         numbers = self.can.get_counters()
         return {

@@ -10,6 +10,8 @@ from array import array
 import micropython
 from micropython import const
 
+from canbus.filters import fit
+
 _TX_SLOTS = const(8)
 _FREE = const(0)
 _WAITING = const(1)
@@ -101,7 +103,7 @@ class Controller:
 
     # ---- setting up --------------------------------------------------------------------------------------
 
-    def init(self, bitrate, mode=0, sample_point=75, sjw=1, tseg1=None, tseg2=None):  # rare
+    def init(self, bitrate, mode=0, sample_point=75, sjw=1, tseg1=None, tseg2=None):
         """Join the bus.  Raises ValueError naming the argument this controller cannot do."""
         if mode not in self._MODES:
             raise ValueError("mode %r: allowed %r" % (mode, self._MODES))
@@ -120,7 +122,7 @@ class Controller:
         self._start()
         self._running = True
 
-    def deinit(self):  # rare
+    def deinit(self):
         """Leave the bus; what was queued is dropped."""
         if self._running:
             self._running = False
@@ -128,7 +130,7 @@ class Controller:
         self._state = self.STATE_STOPPED
         self._empty()
 
-    def _empty(self):  # rare
+    def _empty(self):
         for i in range(5):
             self._rx[i] = 0
         self._drop_sends()
@@ -145,7 +147,7 @@ class Controller:
         if not self._running:
             raise OSError(22)  # EINVAL, as upstream: not initialised
 
-    def set_filters(self, filters):  # rare
+    def set_filters(self, filters):
         """None: every frame; []: none; else up to FILTERS_MAX (id, mask, flags), one of which must match."""
         self._check()
         if filters is not None:
@@ -160,8 +162,6 @@ class Controller:
             if len(wanted) > self.FILTERS_MAX:
                 raise ValueError("%d filters: allowed %d" % (len(wanted), self.FILTERS_MAX))
             filters = tuple(wanted)
-        from canbus.filters import fit
-
         self._filters = filters
         self._apply_filters(None if filters is None else fit(filters, self._HW_FILTERS))
 
@@ -263,7 +263,7 @@ class Controller:
         self._service()
         return slot
 
-    def cancel_send(self, index):  # rare
+    def cancel_send(self, index):
         """True if frame `index` was still waiting and now will not be sent."""
         self._check()
         if not 0 <= index < _TX_SLOTS:
@@ -357,7 +357,7 @@ class Controller:
             self._service()
         return self._state
 
-    def get_counters(self, list=None):  # rare
+    def get_counters(self, list=None):
         """[TEC, REC, entries into warning, passive, bus-off, frames to send, frames received, frames lost]."""
         self._check()
         self._service()
@@ -378,7 +378,7 @@ class Controller:
         list[7] = rx[2] + rx[3]
         return list
 
-    def get_timings(self, list=None):  # rare
+    def get_timings(self, list=None):
         """[bit rate, sjw, tseg1, tseg2, None, None] as the chip really runs."""
         if list is None:
             list = [None] * 6
@@ -398,7 +398,7 @@ class Controller:
             self._entered[i] = 0
         self._recover()
 
-    def irq(self, handler=None, trigger=0, hard=False):  # rare
+    def irq(self, handler=None, trigger=0, hard=False):
         """Call handler(controller) on the events of `trigger` (IRQ_RX, IRQ_TX, IRQ_STATE); return the irq object.
 
         Handlers run as scheduled callbacks, never in a hard interrupt.

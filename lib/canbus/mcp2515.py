@@ -6,9 +6,10 @@ interpreter can spare; a frame that found both buffers full is counted as lost.
 """
 
 from micropython import const
-from unload import unload
 
 from canbus.controller import Controller
+from canbus.filters import fit
+from canbus.timing import solve
 
 _RESET = const(0xC0)  # SPI instructions
 _READ = const(0x03)
@@ -146,9 +147,6 @@ class MCP2515(Controller):
     # ---- setting up --------------------------------------------------------------------------------------
 
     def _timing(self, bitrate, sample_point, sjw, tseg1, tseg2):
-        from canbus.timing import solve
-
-        unload("canbus.timing")
         # A quantum is 2 * prescaler periods; propagation and first phase segment make tseg1 (2 to 16).
         half = self._oscillator_hz // 2
         prescaler, tseg1, tseg2 = solve(half, bitrate, sample_point, tseg1, tseg2, range(1, 65), 16, 2)
@@ -244,8 +242,6 @@ class MCP2515(Controller):
         """Mask and filters of one receive buffer; none at all becomes a filter that the ring's check refuses."""
         if not filters:
             filters = ((0x1FFFFFFF, 0x1FFFFFFF, self.FLAG_EXT_ID),)
-        from canbus.filters import fit
-
         places = (_RXF0, 2) if group == 0 else (_RXF0 + 8, 4)
         filters = fit(filters, places[1])
         mask = 0x1FFFFFFF

@@ -17,9 +17,10 @@ from array import array
 
 import micropython
 from micropython import const
-from unload import unload
 
 from canbus.controller import Controller
+from canbus.esp32 import CLOCK_HZ, Esp32Port
+from canbus.timing import solve
 
 # registers, as 32-bit words; only the low byte counts (two on the newer chips' BTR0)
 _MOD = const(0)
@@ -149,8 +150,6 @@ class TWAI(Controller):
     def __init__(self, id, bitrate, mode=0, tx_pin=-1, rx_pin=-1, port=None, timer=None, **options):
         super().__init__(32)
         if port is None:
-            from canbus.esp32 import Esp32Port
-
             port = Esp32Port()
         self._port = port
         self._r = port.registers
@@ -171,10 +170,6 @@ class TWAI(Controller):
     # ---- setting up --------------------------------------------------------------------------------------
 
     def _timing(self, bitrate, sample_point, sjw, tseg1, tseg2):
-        from canbus.esp32 import CLOCK_HZ
-        from canbus.timing import solve
-
-        unload("canbus.timing")
         even = range(2, self._port.prescaler_most + 1, 2)
         prescaler, tseg1, tseg2 = solve(CLOCK_HZ, bitrate, sample_point, tseg1, tseg2, even)
         sjw = min(sjw, tseg2)

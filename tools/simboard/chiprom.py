@@ -1,18 +1,21 @@
-"""Builds the simulated chip's ROM: the modules that on a chip are C in flash, so small that the heap stays the firmware's.
+"""Builds the simulated chip's ROM: the modules that on a chip are C in flash, compiled for the interpreter.
 
-They go through the same steps as the firmware (short private names, rare methods in files of their own), and what runs
-often is compiled to machine code, which MicroPython keeps outside the heap.
+On a board with a chip's profile those that only measure are an image of their own, mapped outside the heap.
 """
 
 import shutil
+import tempfile
 from pathlib import Path
 
+from mpremote.romfs import VfsRomWriter
+
 from tools import stage
-from tools.rare import numbers, take_rare
-from tools.shorten import shorten
+from tools.simboard import mpyfile
 
 SOURCES = Path(__file__).parent / "modules"
 ENTRY = "rom.py"  # what the interpreter is started with: it stays source
+INSTRUMENTS = ("sim_end", "sim_flash", "sim_import", "sim_pool", "sim_select", "sim_socket", "sim_stats")
+CODE = "code"  # the folder of machine code sizes
 
 
 def build(into: Path, march: str, lines: bool) -> None:
@@ -21,13 +24,39 @@ def build(into: Path, march: str, lines: bool) -> None:
     into.mkdir(parents=True)
     shutil.copyfile(SOURCES / ENTRY, into / ENTRY)
     for source in sorted(SOURCES.glob("*.py")):
-        if source.name == ENTRY:
-            continue
-        relative = Path(source.name)
-        number = numbers(SOURCES.parent, (SOURCES.name,)).get(Path(SOURCES.name) / relative, -1)
-        text, rare = take_rare(source.read_text(), relative, source.stem, number, stem="c", helper="simlink")
-        for path, part in {relative: text, **rare}.items():
-            # called as the board calls it: one name in its heap instead of two
-            name = (Path("..", into.name) / path.with_suffix(".mpy")).as_posix()
-            short = shorten(part, SOURCES.parent, (SOURCES.name,))
-            stage.compile_file(short, name, march, into / path.with_suffix(".mpy"), lines)
+        if source.name != ENTRY:
+            stage.compile_file(source, source.name, march, into / source.with_suffix(".mpy").name, lines)
+
+
+def build_instruments(rom: Path, image: Path) -> None:
+    """Moves the instruments out of a folder that build() has filled, into a ROMFS image."""
+    writer = VfsRomWriter()
+    for name in INSTRUMENTS:
+        file = rom / f"{name}.mpy"
+        writer.mkfile(file.name, file.read_bytes())
+        file.unlink()
+    image.write_bytes(bytes(writer.finalise()))
+
+
+def tell_code_sizes(tree: Path, rom: Path) -> None:
+    """For every module of the source tree with machine code: an empty file of that many bytes, as the ESP32 has it."""
+    folder = rom / CODE
+    folder.mkdir()
+    with tempfile.TemporaryDirectory() as scratch:
+        for relative in stage.stage(tree, Path(scratch), "xtensawin"):
+            if relative.suffix != ".mpy":
+                continue
+            size = mpyfile.read(Path(scratch) / relative).code
+            if size:
+                with (folder / module_name(relative)).open("wb") as file:
+                    file.truncate(size)
+
+
+def module_name(path: Path) -> str:
+    """firmware/devices/x.mpy -> firmware.devices.x; lib/modbus/__init__.mpy -> modbus."""
+    parts = list(path.with_suffix("").parts)
+    if parts[0] == "lib":
+        parts = parts[1:]
+    if parts[-1] == "__init__":
+        parts = parts[:-1]
+    return ".".join(parts)

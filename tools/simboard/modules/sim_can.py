@@ -14,10 +14,15 @@ import time
 import micropython
 import simlink
 from micropython import const
+from sim_pace import off, on, pad_us
 
 _QUEUE = const(32)  # frames
 _RECORD = const(16)  # bytes of the queue for one frame: id (4), flags, errors, length, data (8)
 _RETRY_MS = const(500)  # a bus that is not there is looked for again after this
+# What takes the chip how long: until MicroPython has machine.CAN for the ESP32 the firmware drives the TWAI registers
+# itself, and an emulated ESP32 took that long for it (docs/simulated-board.md).
+_SEND_US = const(850)
+_RECEIVE_US = const(400)
 _TEC = const(0)  # places in the counters
 _REC = const(1)
 _OVERRUNS = const(7)
@@ -63,7 +68,7 @@ class CAN:
     TX_QUEUE_LEN = 3
     FILTERS_MAX = 16
 
-    def __init__(self, id: int, *args, **kwargs) -> None:  # rare
+    def __init__(self, id: int, *args, **kwargs) -> None:
         self._where = os.getenv("SIM_CAN%d" % id)
         if not self._where:
             raise ValueError("CAN(%d) doesn't exist: SIM_CAN%d is not set" % (id, id))
@@ -82,7 +87,7 @@ class CAN:
         if args or kwargs:
             self.init(*args, **kwargs)
 
-    def init(self, bitrate, mode=0, sample_point=75, sjw=1, tseg1=None, tseg2=None, auto_retransmit=True, **pins):  # rare
+    def init(self, bitrate, mode=0, sample_point=75, sjw=1, tseg1=None, tseg2=None, auto_retransmit=True, **pins):
         """Joins the bus.  Raises ValueError for what the controller cannot do."""
         speeds = (10000, 20000, 50000, 100000, 125000, 250000, 500000, 800000, 1000000)  # slcan S0 to S8
         if bitrate not in speeds:
@@ -107,26 +112,25 @@ class CAN:
         self._next_try = time.ticks_ms()
         self._connect()
 
-    def deinit(self) -> None:  # rare
+    def deinit(self) -> None:
         """Leaves the bus; what was queued is dropped."""
         if self._sock is not None:
-            self._sock.close()
+            simlink.cut(self._sock)
             self._sock = None
         self._state = 0
 
-    def _connect(self) -> None:  # rare
+    def _connect(self) -> None:
         now = time.ticks_ms()
         self._next_try = time.ticks_add(now, _RETRY_MS)
         if self._mode == 4:  # SILENT_LOOPBACK: no wire
             return
-        import socket
-
-        sock = socket.socket()
+        sock = None
         try:
-            sock.connect(simlink.address(self._where))
+            sock = simlink.wire(self._where)
             sock.write("C\rS%d\r%s\r" % (self._speed, "L" if self._mode == 3 else "O"))  # 3: MODE_SILENT
         except OSError:  # nobody to acknowledge: error passive, as a node alone on its bus
-            sock.close()
+            if sock is not None:
+                simlink.cut(sock)
             self._counters[_TEC] = 128
             self._set_state()
             return
@@ -136,13 +140,13 @@ class CAN:
             self._counters[_TEC] = 0
             self._set_state()
 
-    def _lost(self) -> None:  # rare
-        self._sock.close()
+    def _lost(self) -> None:
+        simlink.cut(self._sock)
         self._sock = None
         self._counters[_TEC] = 128
         self._set_state()
 
-    def _set_state(self) -> None:  # rare
+    def _set_state(self) -> None:
         errors = max(self._counters[_TEC], self._counters[_REC])
         state = 1
         if self._counters[_TEC] > 255:
@@ -157,7 +161,7 @@ class CAN:
                 self._irq_flags |= 8  # IRQ_STATE
         self._state = state
 
-    def set_filters(self, filters) -> None:  # rare
+    def set_filters(self, filters) -> None:
         """None: every frame; []: none; else (id, mask, flags) entries, one of which must match."""
         if filters is not None:
             filters = tuple((int(f[0]), int(f[1]), int(f[2])) for f in filters)
@@ -168,6 +172,15 @@ class CAN:
     @micropython.native
     def send(self, id: int, data, flags: int = 0):
         """Queues a frame: its buffer index, or None when there is no room.  OSError when stopped or bus-off."""
+        off()
+        try:
+            pad_us(_SEND_US)
+            return self._send(id, data, flags)
+        finally:
+            on()
+
+    @micropython.native
+    def _send(self, id: int, data, flags: int):
         if self._state == 0 or self._state == 4:
             raise OSError(errno.EIO if self._state else errno.ENODEV)
         if flags & 12:  # FLAG_FD_F, FLAG_BRS
@@ -211,6 +224,14 @@ class CAN:
     @micropython.native
     def poll(self) -> None:
         """Takes in what has arrived and runs the irq handler for it."""
+        off()
+        try:
+            self._poll()
+        finally:
+            on()
+
+    @micropython.native
+    def _poll(self) -> None:
         if self._state == 0:
             return
         if self._sock is None and time.ticks_diff(time.ticks_ms(), self._next_try) >= 0:
@@ -227,7 +248,9 @@ class CAN:
                 break
             self._parse(got)
         if self._handler is not None and self._irq_flags & self._trigger:
+            on()  # the handler is the firmware's
             self._handler(self)
+            off()
 
     @micropython.native
     def _parse(self, got: int) -> None:
@@ -302,7 +325,18 @@ class CAN:
     @micropython.native
     def recv(self, arg=None):
         """[id, memoryview, flags, errors] of the oldest frame, or None; fills and returns arg when given."""
-        self.poll()
+        off()
+        try:
+            got = self._recv(arg)
+            if got is not None:
+                pad_us(_RECEIVE_US)
+            return got
+        finally:
+            on()
+
+    @micropython.native
+    def _recv(self, arg):
+        self._poll()
         if self._count == 0:
             return None
         views = None
@@ -328,7 +362,7 @@ class CAN:
         self._count -= 1
         return arg
 
-    def _know(self, arg) -> list:  # rare
+    def _know(self, arg) -> list:
         """The list that recv fills, and room for its buffer cut to each length; a list of the caller's is remembered."""
         views = [arg or [0, memoryview(bytearray(8)), 0, 0]] + [None] * 8
         views.append(views[0][1])
@@ -336,11 +370,11 @@ class CAN:
             self._lists.append(views)
         return views
 
-    def _cut(self, views: list, size: int):  # rare
+    def _cut(self, views: list, size: int):
         views[size + 1] = views[9][:size]
         return views[size + 1]
 
-    def irq(self, handler=None, trigger: int = 0, hard: bool = False):  # rare
+    def irq(self, handler=None, trigger: int = 0, hard: bool = False):
         """Sets handler(can); called from poll(), not at any moment."""
         if self._irq is None:
             from sim_irq import CanIrq
@@ -352,12 +386,12 @@ class CAN:
             self._irq_flags = 0
         return self._irq
 
-    def _take_flags(self) -> int:  # rare
+    def _take_flags(self) -> int:
         flags = self._irq_flags & (self._trigger | 0xFF0004 if self._trigger & 1 else self._trigger)
         self._irq_flags = 0
         return flags
 
-    def cancel_send(self, index: int) -> bool:  # rare
+    def cancel_send(self, index: int) -> bool:
         """False: frames here leave at once."""
         if not 0 <= index < 3:
             raise ValueError("index %r (allowed: 0 to 2)" % index)
@@ -368,7 +402,7 @@ class CAN:
         self.poll()
         return self._state
 
-    def get_counters(self, into=None) -> list:  # rare
+    def get_counters(self, into=None) -> list:
         """[TEC, REC, warnings, passives, bus-offs, pending TX, pending RX, overruns]."""
         self.poll()
         self._counters[6] = self._count
@@ -378,7 +412,7 @@ class CAN:
             into[i] = self._counters[i]
         return into
 
-    def get_timings(self, into=None) -> list:  # rare
+    def get_timings(self, into=None) -> list:
         """[bitrate, sjw, tseg1, tseg2, None, None]."""
         if into is None:
             return list(self._timings)
@@ -386,7 +420,7 @@ class CAN:
             into[i] = self._timings[i]
         return into
 
-    def restart(self) -> None:  # rare
+    def restart(self) -> None:
         """Leaves bus-off; error counters start at 0."""
         for i in range(5):
             self._counters[i] = 0
@@ -394,7 +428,7 @@ class CAN:
             self._state = 1
             self._next_try = time.ticks_ms()
 
-    def mode(self, mode=None) -> int:  # rare
+    def mode(self, mode=None) -> int:
         """The mode before; sets it when one is given."""
         before = self._mode
         if mode is not None:

@@ -3,7 +3,9 @@
 Interrupts are polled: a handler runs when any pin is read.
 """
 
+import micropython
 import simlink
+from sim_pace import off, on
 
 _irqs: list = []  # of the pins that have a handler
 
@@ -25,7 +27,7 @@ class Pin:
     DRIVE_2 = 2
     DRIVE_3 = 3
 
-    def __init__(self, id: int, mode: int = -1, pull: int = -1, *, value=None, drive=None, hold=None) -> None:  # rare
+    def __init__(self, id: int, mode: int = -1, pull: int = -1, *, value=None, drive=None, hold=None) -> None:
         if isinstance(id, Pin):
             id = id._id
         if not isinstance(id, int) or not 0 <= id < len(simlink.level):
@@ -34,7 +36,7 @@ class Pin:
         if mode != -1:
             self.init(mode, pull, value=value)
 
-    def init(self, mode: int = -1, pull: int = -1, *, value=None, drive=None, hold=None) -> None:  # rare
+    def init(self, mode: int = -1, pull: int = -1, *, value=None, drive=None, hold=None) -> None:
         """Sets direction, pull and first level."""
         if mode == -1:
             return
@@ -49,17 +51,22 @@ class Pin:
             if simlink.level[self._id] == 2:
                 simlink.level[self._id] = rest
 
+    @micropython.native
     def value(self, level=None):
         """Reads the level, or sets it.  Setting allocates nothing."""
-        pin = self._id
-        if level is None:
-            simlink.pump()
-            for irq in _irqs:
-                irq.look()
-            return simlink.level[pin] & 1  # a floating pin reads 0
-        high = 1 if level else 0
-        simlink.level[pin] = high
-        simlink.send(0x48 if high else 0x4C, pin)
+        off()
+        try:
+            pin = self._id
+            if level is None:
+                simlink.pump()
+                for irq in _irqs:
+                    irq.look()
+                return simlink.level[pin] & 1  # a floating pin reads 0
+            high = 1 if level else 0
+            simlink.level[pin] = high
+            simlink.send(0x48 if high else 0x4C, pin)
+        finally:
+            on()
 
     def __call__(self, level=None):
         return self.value(level)
@@ -70,10 +77,10 @@ class Pin:
     def off(self) -> None:
         self.value(0)
 
-    def toggle(self) -> None:  # rare
+    def toggle(self) -> None:
         self.value(0 if simlink.level[self._id] else 1)
 
-    def irq(self, handler=None, trigger: int = 3, wake=None, hard: bool = False):  # rare
+    def irq(self, handler=None, trigger: int = 3, wake=None, hard: bool = False):
         """Calls handler(pin) after an edge; see the top of this file for when."""
         import sim_irq
 

@@ -1,0 +1,9 @@
+# What is frozen into the image: code and names then stay in flash.  `make image` lays out build/image/frozen first.
+
+# of MicroPython: the block device of the file system, and asyncio
+freeze("$(PORT_DIR)/modules", "flashbdev.py")
+include("$(MPY_DIR)/extmod/asyncio")
+
+# ours: _boot.py instead of the port's, then boot.py, main.py, firmware/ and what is in lib/
+freeze("$(BOARD_DIR)/modules")
+freeze("$(BOARD_DIR)/../../build/image/frozen")

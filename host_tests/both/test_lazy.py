@@ -1,0 +1,32 @@
+"""What a site does not need is not loaded; what a person asks for loads it once, and asking what there is loads nothing."""
+
+import sys
+
+from host_tests.both.plant import Plant
+
+
+def test_a_manager_without_an_entry_does_not_load_the_scheduler_and_asking_does_not_either():
+    for name in ("firmware.scheduler", "firmware.scheduling"):
+        sys.modules.pop(name, None)
+    plant = Plant().ready()
+    pm = plant.pm
+    assert pm.schedules() == [] and pm.upcoming() == [] and pm.scheduling_enabled and pm.planned is None
+    pm.run_schedule()
+    assert "firmware.scheduler" not in sys.modules
+
+
+def test_the_first_entry_loads_it_and_it_stays():
+    from firmware import Mode, ScheduleEntry
+
+    plant = Plant().ready()
+    entry = plant.pm.add_schedule(ScheduleEntry(hour=3, mode=Mode.CHARGE, power_setpoint=-5))
+    assert plant.pm.planned is not None and [number for number, _ in plant.pm.schedules()] == [entry]
+
+
+def test_no_clock_source_of_the_network_is_loaded_without_servers():
+    from firmware.timekeeper import Timekeeper
+
+    for name in ("firmware.ntp_rounds", "ntp", "dns"):
+        sys.modules.pop(name, None)
+    Timekeeper(None, {"ntp": "", "poll_s": 64})
+    assert "firmware.ntp_rounds" not in sys.modules and "ntp" not in sys.modules

@@ -1,0 +1,74 @@
+"""Tables that boards keep in flash instead of RAM: declared here, by name.
+
+When a module is staged, each of its tables named below becomes a file `lib/tables/<module>.<name>`, one row a line as JSON,
+and the module's variable holds that path; lib/rows.py goes through either.  Only tables that nobody reads in operation:
+they are read when a site is checked, at boot or on a person's command.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+
+DECLARED = {  # file of the tree: the tables in it
+    "firmware/config.py": ("FIELDS",),
+    "firmware/parameters.py": ("PLACE_ROWS",),
+    "firmware/sitefile.py": ("_TOP_ROWS", "_WIFI_ROWS"),
+    "firmware/buses.py": ("CAN_OPTIONS", "MODBUS_OPTIONS"),
+    "firmware/timekeeper.py": ("OPTIONS",),
+    "firmware/timeline.py": ("_OWN_OPTIONS", "STORAGE_OPTIONS"),
+    "firmware/devices/connection.py": ("CONNECTION_OPTIONS",),
+    "firmware/devices/io_board.py": ("OPTIONS",),
+    "firmware/devices/bms_pylontech.py": ("OPTIONS",),
+    "firmware/devices/generic_modbus.py": ("_OWN_OPTIONS",),
+    "firmware/devices/meter_sunspec.py": ("_OWN_OPTIONS",),
+    "firmware/devices/pcs_sunspec.py": ("_OWN_OPTIONS",),
+}
+HOME = Path("lib", "tables")
+_CONST = re.compile(r"^([A-Z][A-Z0-9_]*) = const\((-?\d+|-?0x[0-9A-Fa-f]+)\)", re.M)
+
+
+def _row(node: ast.expr, constants: dict[str, int]) -> list[object]:
+    """One row as JSON: texts, numbers, sums of numbers, the file's own constants and REQUIRED."""
+    if not isinstance(node, ast.Tuple):
+        raise ValueError(f"line {node.lineno}: a row is a tuple")
+    row: list[object] = []
+    for cell in node.elts:
+        try:
+            row.append(ast.literal_eval(cell))
+        except ValueError:
+            text = ast.unparse(cell).removeprefix("config.")
+            try:
+                row.append(eval(text, {"__builtins__": {}}, {"REQUIRED": "REQUIRED", **constants}))
+            except (NameError, TypeError):
+                raise ValueError(f"line {cell.lineno}: a row holds numbers, texts, constants and REQUIRED, not {text}") from None
+    return row
+
+
+def take_tables(source: str, relative: Path) -> tuple[str, dict[Path, str]]:
+    """`source` with its declared tables replaced by the names of files, and those files by path; lines keep their numbers.
+
+    Raises ValueError for a table that is declared and not there, or that holds what a row cannot.
+    """
+    wanted = DECLARED.get(relative.as_posix(), ())
+    if not wanted:
+        return source, {}
+    lines = source.splitlines(keepends=True)
+    constants = {name: int(value, 0) for name, value in _CONST.findall(source)}
+    files: dict[Path, str] = {}
+    for node in ast.parse(source).body:
+        if not (isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id in wanted):
+            continue
+        if not isinstance(node.value, ast.Tuple):
+            raise ValueError(f"{relative}: {node.targets[0].id} is declared as a table of rows and is none")
+        name = node.targets[0].id
+        path = HOME / f"{relative.stem}.{name}"
+        files[path] = "".join(json.dumps(_row(row, constants)) + "\n" for row in node.value.elts)
+        last = node.end_lineno or node.lineno
+        lines[node.lineno - 1] = f'{name} = "{path.name}"\n'
+        lines[node.lineno : last] = ["\n"] * (last - node.lineno)
+    if len(files) != len(wanted):
+        raise ValueError(f"{relative}: of the declared tables {', '.join(wanted)} only {len(files)} are there")
+    return "".join(lines), files
