@@ -44,7 +44,7 @@ slots: ## copy the slot numbers of image.py that hot.py uses into it
 format: $(STAMP) ## sort imports and fix what ruff can fix
 	@.venv/bin/ruff check --fix .
 
-size: $(STAMP) ## .mpy bytes and heap of every module on the 32-bit interpreter (ARGS=--json)
+size: $(STAMP) ## heap of every module and of the shipped sites (ARGS=--json; --write keeps the figures in tools/sizes.json)
 	@$(PY) -m tools.size $(ARGS)
 
 bench: $(STAMP) ## speed, one JSON object a line: metric, value, unit (ARGS="name ..." picks)

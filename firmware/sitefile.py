@@ -148,7 +148,10 @@ def _check_device(found: Checked, name: str, given: dict) -> None:
     if bus and bus not in found.buses:
         found.errors.append("devices.%s.bus = %r: the buses of this site are %s" % (name, bus, ", ".join(sorted(found.buses))))
     if hasattr(module, "check_site") and found.power is not None:
-        module.check_site("devices." + name, options, found.power, found.errors)
+        try:
+            module.check_site("devices." + name, options, found.power, found.errors)
+        except (TypeError, ValueError, KeyError, AttributeError) as error:  # a driver that meets what it did not expect
+            found.errors.append("devices.%s: %s: %s" % (name, type(error).__name__, error))
     found.devices.append((name, kind, module, options))
 
 

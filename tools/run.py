@@ -17,8 +17,9 @@ from rich.console import Console
 from rich.live import Live
 
 from tools.interpreters import chosen
-from tools.simboard import profiles
+from tools.simboard import chipboard, profiles
 from tools.simboard.board import Board
+from tools.simboard.chip.build import ChipError
 from tools.simboard.profiles import Profile
 from tools.simsite import scenario as scenarios
 from tools.simsite.scenario import Scenario, ScenarioError
@@ -170,6 +171,8 @@ async def run(args: argparse.Namespace, state: Path) -> int:
     live = not args.headless and not args.json and sys.stdout.isatty()
     script, repeat = plan(args, live)
     session = build(args, script, state, repeat)
+    if session.board.paced and session.board.profile is not None:
+        await asyncio.to_thread(chipboard.calibrate, session.board.profile)
     loop = asyncio.get_running_loop()
     interrupted = asyncio.Event()
 
@@ -221,7 +224,7 @@ def main() -> int:
     state = Path(args.state) if args.state else Path(tempfile.mkdtemp(prefix="board-"))
     try:
         return asyncio.run(run(args, state))
-    except (ScenarioError, FileNotFoundError, ValueError) as error:
+    except (ScenarioError, FileNotFoundError, ValueError, ChipError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     finally:

@@ -125,7 +125,7 @@ def _check_row(where: str, row, keys: tuple, errors: list) -> None:
         if key not in keys:
             errors.append("%s.%s: no such key, allowed are %s" % (where, key, ", ".join(keys)))
     _number(where, row, "address", 0, 65535, None, errors)
-    if row.get("type", "int16") not in TYPES:
+    if str(row.get("type", "int16")) not in TYPES:  # a list is no key to look for
         errors.append("%s.type = %r: allowed are %s" % (where, row["type"], ", ".join(sorted(TYPES))))
     scale = row.get("scale", 1)
     if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 1e-6 <= abs(scale) <= 1e6:

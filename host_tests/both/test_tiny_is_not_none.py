@@ -12,7 +12,6 @@ from firmware.errors import ConfigError
 from firmware.modes import Mode
 from firmware.schedule_entry import ScheduleEntry
 from firmware.scheduler import Scheduler
-from firmware.units import parts
 from host_tests.both.plant import Plant, refusal
 
 SUNDAY = day_number(2026, 11, 22)
@@ -24,23 +23,6 @@ def nothing_flows(plant, seconds=8):
     for _ in range(int(seconds * 20)):
         plant.cycle()
         assert plant.command() == 0, "%d W by %s" % (plant.command(), plant.by())
-
-
-def test_parts_are_the_nearest_and_none_for_less_than_one():
-    for value, per_unit, expected in (
-        (50, 1000, 50000),
-        (32.1, 1000, 32100),
-        (0.001, 1000, 1),
-        (0.1, 10, 1),
-        (0.01, 100, 1),
-        (45.55, 100, 4555),
-        (0.0009, 1000, 0),
-        (0.09, 10, 0),
-        (1e-17, 1000, 0),
-        (0, 10, 0),
-        (0.0, 10, 0),
-    ):
-        assert parts(value, per_unit) == expected and parts(-value, per_unit) == -expected
 
 
 def test_start_discharging_with_less_than_a_watt_moves_nothing():

@@ -216,6 +216,19 @@ def test_the_same_tree_boots_with_the_same_flash_operations(mp32: Interpreter, t
     assert counted[0] == counted[1] > 0
 
 
+def test_the_partition_is_found_and_larger_reads_are_fewer(mp32: Interpreter, tree: Tree, tmp_path: Path) -> None:
+    async def story(board: Board) -> None:
+        await done(board, "import esp32, vfs, os")
+        assert await ask(board, "esp32.Partition.find(esp32.Partition.TYPE_APP)") == "= []"
+        short = await reads_of(board, "os.stat('main.py')")
+        await done(board, "flash = esp32.Partition.find(esp32.Partition.TYPE_DATA, label='vfs')[0]")
+        await done(board, "vfs.umount('/'); vfs.mount(vfs.VfsLfs2(flash, readsize=256), '/')")
+        assert 0 < await reads_of(board, "os.stat('main.py')") < short
+        assert await ask(board, "open('site.json').read()[:1]") == "= '{'"
+
+    play(mp32, tree(), tmp_path / "state", story)
+
+
 # ---- memory ----
 
 

@@ -37,7 +37,7 @@ class Board:
     `staged`, state_dir/flash is used as it is (what a deploy left there).
     interpreter: a command list; default is what MICROPYTHON says ("64", "32" or a path).  heap: such as "96K",
     default HEAP: all that the interpreter has.  mpy: load cross-compiled modules; default with a limited heap
-    or the 32-bit interpreter.  line_numbers: for tracebacks, in compiled modules; default unless the heap is limited.
+    or the 32-bit interpreter.
     profile: the chip to be, default what CHIP says: compiled modules from a flash with its timing (whose files come back to
     state_dir/flash in stop()), at the chip's speed unless MICROPYTHON or `interpreter` names a 32-bit interpreter.
     """
@@ -51,7 +51,6 @@ class Board:
         interpreter: list[str] | None = None,
         heap: str | None = None,
         mpy: bool | None = None,
-        line_numbers: bool | None = None,
         env: dict[str, str] | None = None,
         staged: bool = False,
         profile: Profile | None = None,
@@ -64,10 +63,10 @@ class Board:
             profile = replace(profile, heap=profiles.heap_bytes(heap))
         self.profile = profile or profiles.chosen(heap=heap)
         self.interpreter = _interpreter(interpreter, self.profile)
+        self.paced = self.profile is not None and interpreter is None and not os.environ.get("MICROPYTHON")
         self.heap = heap or os.environ.get("HEAP") or (str(self.profile.heap) if self.profile else None)
         self.chip = ChipBoard(self.profile, self.state_dir, self.root) if self.profile else None
         self.mpy = mpy if mpy is not None else bool(self.heap) or self.interpreter.bits == 32
-        self.line_numbers = not self.heap if line_numbers is None else line_numbers
         self.env = dict(env or {})
         self.staged = staged
         self.on_line: Callable[[str], None] | None = None
@@ -254,14 +253,14 @@ class Board:
         for name in stage.ENTRY_FILES:
             (self.flash / name).unlink(missing_ok=True)
         self.flash.mkdir(parents=True, exist_ok=True)
-        stage.stage(self.root, self.flash, march, self.line_numbers)
+        stage.stage(self.root, self.flash, march)
 
     def _stage_rom(self, march: str | None) -> str:
         """The folder of the chip's own modules, as the interpreter, started in the flash directory, is told it."""
         if march is None:
             return str(chiprom.SOURCES)
         rom = self.state_dir / "rom"
-        chiprom.build(rom, march, self.line_numbers)
+        chiprom.build(rom, march)
         return os.path.relpath(rom, self.flash)  # short: every path that is imported from stays in the heap
 
     async def _power_on(self, cause: str) -> None:

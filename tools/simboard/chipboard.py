@@ -30,6 +30,13 @@ def interpreter(profile: Profile) -> Interpreter:
     return start.interpreter(profile.name)
 
 
+def calibrate(profile: Profile) -> None:
+    """Raises ChipError unless this machine keeps the chip's speed now, within 10 %."""
+    from tools.simboard.chip import calibrate as clock  # here: see interpreter()
+
+    clock.check(profile.name)
+
+
 class ChipBoard:
     """The files of one board below `state`, and what its interpreter has to be told."""
 

@@ -18,7 +18,7 @@ INSTRUMENTS = ("sim_end", "sim_flash", "sim_import", "sim_pool", "sim_select", "
 CODE = "code"  # the folder of machine code sizes
 
 
-def build(into: Path, march: str, lines: bool) -> None:
+def build(into: Path, march: str, lines: bool = True) -> None:
     """Fills the folder `into` for that machine, with line numbers or without.  Raises stage.CompileError."""
     shutil.rmtree(into, ignore_errors=True)
     into.mkdir(parents=True)

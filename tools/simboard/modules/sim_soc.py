@@ -3,7 +3,6 @@
 import os
 
 
-
 class Partition:
     """Of the chip's flash: only that of the file system is played, where the board has its flash in a file."""
 
