@@ -40,12 +40,14 @@ class Dialect:
         self.sent_run = -1
 
     async def add_slow(self, table: tuple, period_ms: int, take) -> None:
-        """Read a block now and every period_ms, if the device has it."""
+        """Read a block now and every period_ms, if the device has it; if not, what it gave before has no value any more."""
         block = self.sun.block(table)
-        if block is not None:
-            entry = [block, period_ms, time.ticks_ms(), take, False]
-            self.slow.append(entry)
-            await self._read_slow(entry)
+        if block is None:
+            take()
+            return
+        entry = [block, period_ms, time.ticks_ms(), take, False]
+        self.slow.append(entry)
+        await self._read_slow(entry)
 
     async def read_one_slow(self, now: int) -> None:
         """Read the slow block that has been due for longest, if any."""
@@ -70,6 +72,8 @@ class Dialect:
             if entry[4] and questions_the_map(error):
                 self.sun.lose(entry[0], str(error))
             self.sun.note(error)
+            if not entry[4]:
+                entry[3]()
 
     def before_writing(self, table: tuple):
         """The block of `table` as it is read just before a write to its model; None if the device has none."""

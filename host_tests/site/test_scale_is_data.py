@@ -303,9 +303,10 @@ def test_model_grows(mp: Interpreter, before: int, after: int) -> None:
     async def story() -> None:
         peer = newer.Peer()
         peer.chain = peer.server.chain = grown(peer.chain, before)
+        peer.chain.put("714.Prt.0.DCV", 600)
         async with newer.driver(mp, peer, refresh_ms=300) as one:
             await one.command(10000)
-            await one.until(lambda: len(peer.heartbeats) >= 2 and peer.setpoints[-1:] == [10000.0])
+            await one.until(lambda: len(peer.heartbeats) >= 2 and peer.setpoints[-1:] == [10000.0] and one.has(PCS_DC_V=6000))
             peer.heartbeats.clear()
             peer.chain = peer.server.chain = grown(peer.chain, after)
             await one.until(lambda: len(peer.heartbeats) >= 3, 10)
@@ -314,6 +315,7 @@ def test_model_grows(mp: Interpreter, before: int, after: int) -> None:
             await one.command(-7000)
             await one.until(lambda: peer.setpoints[-1] == -7000.0)
             assert any("is not at register" in line for line in one.printed)
+            await one.until(lambda: one.has(PCS_DC_V=6000 if after else im.NO_VALUE))
 
     run(story)
 
