@@ -85,7 +85,7 @@ async def run(root: Path, scratch: Path, interpreter: Interpreter) -> tuple[list
 def test_battery_is_charged_over_a_shared_rs485_line(root: Path, tmp_path: Path, mp: Interpreter) -> None:
     states, truth, log = asyncio.run(run(root, tmp_path, mp))
     last = states[-1]
-    assert last["faults"] == []
+    assert last["faults"] == ["pv_lost"], "the dead device's own, and no other"
     assert abs(last["p"] + 25) < 0.5
     assert abs(last["grid_p"] - (12 + 25)) < 2, "the meter is heard too"
     asked = [data[0] for node, data in log if node == 2]
