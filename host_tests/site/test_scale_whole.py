@@ -59,6 +59,7 @@ async def play(root: Path, scratch: Path, interpreter: Interpreter, site: Site, 
         await asyncio.sleep(1.5)
         await board.send(f"pm.set_constant_power({kw}, 0)")
         await story(whole)
+        board.on_line = None  # what it reports while it is stopped is another matter
     finally:
         await board.stop()
         await site.stop()
