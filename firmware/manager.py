@@ -20,7 +20,7 @@ from firmware.discharging import DischargeParams, Discharger
 from firmware.errors import PowerError, in_range
 from firmware.event_codes import Event
 from firmware.events import Events
-from firmware.faults import SEVERITIES, debounce_rows, names, rows
+from firmware.faults import SEVERITIES, debounce_rows, detail, names, rows
 from firmware.flows import Grid
 from firmware.modes import Mode, refusal
 from firmware.reports import named as _named
@@ -30,6 +30,7 @@ from firmware.supervisor import Supervisor
 _MINUTES_MAX = const(10080)  # a week
 _LIMIT_DEBOUNCE_MS = const(1000)
 _FLOW_DEBOUNCE_MS = const(200)  # two readings of the meters
+_ENDED_MS = const(60000)  # a BMS that gives nothing near the end for so long has ended the operation
 _AHEAD_MS = const(0x20000000)  # half of the ticks' range
 _ISLAND = "island"
 _FORCE_CHARGE = "bms force charge"  # 5 % of the rating, inside every limit
@@ -354,6 +355,15 @@ class PowerManager:
                 inp[im.BMS_TEMP] = int(temperature * 10)
                 self.image.heard(im.SEQ_BMS)
 
+    def accept_soc(self) -> None:
+        """Believe the BMS's state of charge from now on, and forget what was counted.  PowerError if there is none."""
+        with self._lock:
+            now = self.image.now
+            if now[im.BMS_SOC] == im.NO_VALUE or now[im.SOC] == im.NO_VALUE:
+                raise PowerError("the BMS reports no state of charge that could be accepted")
+            now[im.SOC_DRIFT] = 0
+            now[im.SOC_JUMPED] = 0
+
     # ---- schedules --------------------------------------------------------------------------------------
 
     @property
@@ -451,15 +461,23 @@ class PowerManager:
         return _named(told)
 
     def faults(self) -> "list[dict]":
-        """Every fault that is active or has ever been raised since boot: name, severity, active, times raised."""
+        """Every fault that is active or has ever been raised since boot: name, severity, active, times raised.
+
+        An active one of the battery says more in "detail": which protection, which value, both states of charge.
+        """
         with self._lock:
-            active = self.image.now[im.FAULTS]
+            now = self.image.now[:]
             counts = [self._fault_state[3 * i + 2] for i in range(self._n_faults)]
-        return [
-            {"name": row[0], "severity": SEVERITIES[row[4]], "active": bool(active >> i & 1), "count": counts[i]}
-            for i, row in enumerate(rows())
-            if counts[i]
-        ]
+        found = []
+        for i, row in enumerate(rows()):
+            if counts[i]:
+                active = bool(now[im.FAULTS] >> i & 1)
+                fault = {"name": row[0], "severity": SEVERITIES[row[4]], "active": active, "count": counts[i]}
+                more = detail(row[0], now) if active else ""
+                if more:
+                    fault["detail"] = more
+                found.append(fault)
+        return found
 
     def fault_counts(self) -> dict:
         """{fault: times raised since boot}, of those ever raised."""
@@ -509,9 +527,12 @@ class PowerManager:
         now = self.image.now
         par = self.image.par
         hot.freeze(self.image.inp, now, dt)
+        hot.believe(now, par)
         hot.count_soc(now, par)
+        hot.settle_soc(now, par)
         hot.site_power(now, par)
-        hot.still(now)
+        hot.missing(now, par)
+        hot.still(now, par)
         hot.diagnose(now, par)
         changed = hot.debounce(now, self._fault_rows, self._fault_state, self._n_faults)
         if changed:
@@ -528,6 +549,7 @@ class PowerManager:
         hot.limit_battery(now, par, 1)
         hot.limit_site(now, par, 0)
         hot.limit_site(now, par, 1)
+        hot.bms_ends(now, par)
         hot.ramp(now, par)
         hot.account(now, par)
         hot.classify_flow(now, par)
@@ -598,6 +620,8 @@ class PowerManager:
         now = self.image.now
         if now[im.MODE] != (Mode.CHARGE if direction < 0 else Mode.DISCHARGE):
             return False
+        if now[im.BMS_ENDS_MS] >= _ENDED_MS:
+            return True
         if direction > 0:
             return self._discharger.done(now, self.image.par)
         return self._charger.done(now, self.image.par, target if goal == rq.CHARGE else self.image.par[im.PAR_SOC_MAX])

@@ -4,7 +4,7 @@ from firmware import faults
 from firmware import image as im
 from firmware import requests as rq
 from firmware.flows import PATHS, Flow
-from firmware.limits import NAMES
+from firmware.limits import NAMES, missing
 from firmware.modes import Mode
 
 
@@ -37,6 +37,7 @@ def _tell_power(told: dict, now) -> None:
     told["limit_charge"] = now[im.LIMIT_CHG] / 1000
     told["why_discharge"] = now[im.WHY_DIS]
     told["why_charge"] = now[im.WHY_CHG]
+    told["missing"] = now[im.MISSING]
 
 
 def _tell_battery(told: dict, now, par) -> None:
@@ -90,6 +91,7 @@ def named(told: dict) -> dict:
     told["faults"] = faults.names(told["faults"])
     for key in ("why_discharge", "why_charge"):
         told[key] = NAMES[told[key]]
+    told["missing"] = missing(told["missing"])
     charge = told["request"] < 0
     limit = told["limit_charge" if charge else "limit_discharge"]
     bound = limit < abs(told["request"]) or limit == 0
@@ -98,4 +100,6 @@ def named(told: dict) -> dict:
     if bound:
         word = "charging" if charge else "discharging"
         told["reason"] = "%s is limited to %.1f kW by %s" % (word, limit, told["binding"])
+        if told["binding"] == "missing_data":
+            told["reason"] += ": " + ", ".join(told["missing"])
     return told
