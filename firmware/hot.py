@@ -1256,7 +1256,7 @@ def still(img: ptr32, par: ptr32):
     volts = ((img[_BMS_V] + b) & m) - b
     amps = ((img[_BMS_I] + b) & m) - b
     edge = par[_PAR_FOLLOW_P] // 5
-    if volts * 15 // 100 > edge:
+    if volts > 0 and volts * 15 // 100 > edge:
         edge = volts * 15 // 100
     k = 0
     while k < 2:
