@@ -1219,13 +1219,10 @@ def diagnose(img: ptr32, par: ptr32):
         q = par[_PAR_OVER_P]  # beyond a live limit, and not on the way down from before it fell
         if (pcs - img[_LIMIT_DIS] > q and pcs - high > q) or (0 - pcs - img[_LIMIT_CHG] > q and low - pcs > q):
             found = found | _C_OVERPOWER
-        if pcs < 0:
-            pcs = 0 - pcs
-        if pcs > par[_PAR_FOLLOW_P]:
-            if img[_STILL_BMS_MS] > par[_PAR_FROZEN_MS]:
-                found = found | _C_BMS_FROZEN
-            if img[_STILL_PCS_MS] > par[_PAR_FROZEN_MS]:
-                found = found | _C_PCS_FROZEN
+        if img[_STILL_BMS_MS] > par[_PAR_FROZEN_MS]:
+            found = found | _C_BMS_FROZEN
+        if img[_STILL_PCS_MS] > par[_PAR_FROZEN_MS]:
+            found = found | _C_PCS_FROZEN
         amps = ((img[_PCS_DC_I] + b) & m) - b
         q = ((img[_BMS_I] + b) & m) - b
         if amps != none and q != none and img[_AGE + _SEQ_BMS] <= stale:
@@ -1246,8 +1243,8 @@ def diagnose(img: ptr32, par: ptr32):
 def still(img: ptr32, par: ptr32):
     """Time how long BMS and PCS have repeated the same voltage, current and power although the power has moved.
 
-    A live sender may rest as long as what it measures rests; frozen is one that does not see what the other one sees: more
-    than 1 % of the rating and 1.5 A.
+    A live sender may rest as long as what it measures rests; frozen is one that does not see what the other one sees: a
+    load over 5 % of the rating that has moved by more than 1 % of it and 1.5 A.
     """
     one = 1
     b = one << 30
@@ -1282,7 +1279,10 @@ def still(img: ptr32, par: ptr32):
                 low = p
             if high == none or p > high:
                 high = p
-        if high - low > edge and img[_STILL_BMS_MS + k] < _AGE_MAX:
+        load = high  # the largest power in between, as a magnitude: near 0 W an inverter's own needs move more
+        if high + low < 0:
+            load = 0 - low
+        if high - low > edge and load > par[_PAR_FOLLOW_P] and img[_STILL_BMS_MS + k] < _AGE_MAX:
             img[_STILL_BMS_MS + k] += img[_DT]
         img[_STILL_LOW + k] = low
         img[_STILL_HIGH + k] = high

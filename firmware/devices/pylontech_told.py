@@ -69,6 +69,6 @@ def alarms(inp, frames, raw, order):
         if frames[i][0] == 0x372 and told > 0 and told & modules:
             numbers = [int.from_bytes(data[at : at + 2], order) for at in (0, 2, 4, 6)]
             found.append("modules: %d online, %d block charging, %d block discharging, %d offline" % tuple(numbers))
-        elif told > 0 and told & im.BMS_PROT_OTHER and im.BMS_PROT_OTHER in frames[i][3][1::2] and any(data):
+        elif told > 0 and told & im.BMS_PROT_OTHER and im.BMS_PROT_OTHER in frames[i][3] and any(data):
             found.append("0x%x: %s" % (frames[i][0], " ".join(["%02x" % byte for byte in data])))
     return found
