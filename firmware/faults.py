@@ -11,9 +11,6 @@ from array import array
 from micropython import const
 from rows import each
 
-from firmware import image as im
-from firmware import protections, readings
-
 # severities
 INFO = const(0)
 WARNING = const(1)
@@ -84,25 +81,3 @@ def mask(column: int, wanted: int) -> int:
 def names(bits: int) -> "list[str]":
     """The names behind a mask of faults."""
     return [row[0] for i, row in enumerate(rows()) if bits >> i & 1]
-
-
-def detail(name: str, now) -> str:
-    """More about a fault of the battery that is active, in words; "" where the name says it all."""
-    if name in ("bms_protection", "bms_no_charge", "bms_no_discharge"):
-        said = protections.words(now[im.BMS_PROTECT])
-        if name == "bms_no_charge" and now[im.HOLD_CHG_MS] > 0 and not now[im.BMS_PROTECT] & im.BMS_PROT_OVER_V:
-            said.append("charging is held off for %d s more after an over-voltage" % (now[im.HOLD_CHG_MS] // 1000))
-        return "; ".join(said)
-    if name == "bms_alarm":
-        return "; ".join(protections.words(now[im.BMS_ALARM]))
-    if name == "bms_value":
-        said = [what + " cannot be true" for what in readings.odd(now[im.BMS_ODD])]
-        if now[im.DOUBT_SLOT]:
-            said.append(readings.words(now[im.DOUBT_SLOT], now[im.DOUBT_VALUE]) + " was not believed")
-        return "; ".join(said)
-    if name in ("soc_disagrees", "soc_jump") and now[im.SOC] != im.NO_VALUE:
-        counted = min(10000, max(0, now[im.SOC] - now[im.SOC_DRIFT]))
-        return "the BMS reports %.1f %%, counted are %.1f %%" % (now[im.SOC] / 100, counted / 100)
-    if name == "two_batteries":
-        return "two batteries answer in turn on this bus: their states of charge alternate"
-    return ""

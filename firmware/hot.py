@@ -102,21 +102,20 @@ _LOOP_MS = const(117)
 _HOLD_CHG_MS = const(118)
 _MISSING = const(119)
 _LIMIT_ROWS_DIS = const(120)
-_SOC_JUMPED = const(152)
-_SOC_KEEP_MS = const(153)
-_SOC_KEEP_DRIFT = const(154)
-_SOC_ZERO_MS = const(155)
-_READS_CELL_HI = const(156)
-_READS_CELL_LO = const(157)
-_READS_TEMP_HI = const(158)
-_DOUBT_SLOT = const(159)
-_DOUBT_VALUE = const(160)
-_DOUBTS = const(161)
-_DOUBTS_SEEN = const(162)
-_DOUBT_READ = const(163)
-_STILL_LOW = const(166)
-_STILL_HIGH = const(168)
-_BMS_ENDS_MS = const(170)
+_SOC_KEEP_MS = const(152)
+_SOC_KEEP_DRIFT = const(153)
+_SOC_ZERO_MS = const(154)
+_READS_CELL_HI = const(155)
+_READS_CELL_LO = const(156)
+_READS_TEMP_HI = const(157)
+_DOUBT_SLOT = const(158)
+_DOUBT_VALUE = const(159)
+_DOUBTS = const(160)
+_DOUBTS_SEEN = const(161)
+_DOUBT_READ = const(162)
+_STILL_LOW = const(165)
+_STILL_HIGH = const(167)
+_BMS_ENDS_MS = const(169)
 _PAR_P_CHG = const(0)
 _PAR_P_DIS = const(1)
 _PAR_P_EXPORT = const(2)
@@ -181,15 +180,6 @@ _BMS_REQ_FORCE_CHARGE = const(4)
 _BMS_REQ_FULL_CHARGE = const(16)
 _BMS_PROT_OVER_V = const(1)
 _BMS_PROT_UNDER_V = const(2)
-_MISS_PCS = const(1)
-_MISS_BMS = const(2)
-_MISS_IO = const(64)
-_MISS_SOC = const(128)
-_MISS_V = const(256)
-_MISS_I = const(512)
-_MISS_PCS_P = const(1024)
-_MISS_TEMP = const(2048)
-_MISS_METER = const(4096)
 _BMS_ODD_TWO = const(1048576)
 _PCS_STANDBY = const(2)
 _PCS_RUNNING = const(3)
@@ -247,6 +237,16 @@ _C_TWO_BATTERIES = const(16777216)
 
 _RANGE = const(0x3FFFFFFF)  # the largest value a slot may hold
 _NONE = const(-1073741824)  # image.NO_VALUE
+# the bits of MISSING; battery_words.MISSING has the words
+_MISS_PCS = const(1)
+_MISS_BMS = const(2)  # and its further groups in the next four bits
+_MISS_IO = const(64)
+_MISS_SOC = const(128)
+_MISS_V = const(256)
+_MISS_I = const(512)
+_MISS_PCS_P = const(1024)
+_MISS_TEMP = const(2048)
+_MISS_METER = const(4096)
 
 
 @micropython.viper
@@ -410,22 +410,15 @@ def count_soc(img: ptr32, par: ptr32):
         if before == none:
             soc = said + 50 - low
             drift = 0
-            img[_SOC_JUMPED] = 0
         else:
             soc -= steps
             drift += steps
             moved = said - before
             drift += moved
-            if moved > 100 or moved + 100 < 0:
+            if moved > 100:
                 jump = moved
-                down = img[_SOC_JUMPED] - moved
-                if down < 0:
-                    down = 0
-                if down > 20000:
-                    down = 20000
-                img[_SOC_JUMPED] = down
-                if jump < 0:
-                    jump = 0 - jump
+            elif moved + 100 < 0:
+                jump = 0 - moved
             if moved == 100:
                 soc = said - low  # it has just come over the lower edge
             elif moved + 100 == 0:
@@ -487,7 +480,6 @@ def settle_soc(img: ptr32, par: ptr32):
         if drift <= bound and drift + bound >= 0:
             kept = 0
             img[_SOC_KEEP_DRIFT] = drift
-            img[_SOC_JUMPED] = 0
         img[_SOC_KEEP_MS] = kept
         img[_SOC_DRIFT] = drift
         img[_SOC_LOW] = soc
@@ -496,8 +488,10 @@ def settle_soc(img: ptr32, par: ptr32):
             img[_SOC_LOW] = soc - drift  # the counted charge says less than the BMS
             if soc < drift:
                 img[_SOC_LOW] = 0
-        drift += img[_SOC_JUMPED]  # cells and pack voltage guard a charge that follows a jump downwards
-        if drift + bound < 0:
+        floor = par[_PAR_SOC_MIN]
+        if floor < 1000:
+            floor = 1000
+        if drift + bound < 0 and soc > floor:  # an empty battery is what charging is for, whatever was counted
             img[_SOC_HIGH] = soc - drift
             if soc - drift > 10000:
                 img[_SOC_HIGH] = 10000
@@ -837,7 +831,7 @@ def limit_site(img: ptr32, par: ptr32, chg: int):
 
 @micropython.viper
 def missing(img: ptr32, par: ptr32):
-    """Set MISSING: what the cycle may not do without; limit_site adds the meter where a row needs it.
+    """Set MISSING (battery_words.MISSING): what the cycle may not do without; limit_site adds the meter where a row needs it.
 
     A BMS that never sends cells, temperatures or flags is judged without them.
     """

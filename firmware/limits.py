@@ -24,28 +24,6 @@ NAMES = (
     "configuration",  # max_charge_power, max_discharge_power
 )
 
-MISSING = (  # what missing_data means, a bit each of image.MISSING
-    "the inverter is not received",
-    "the battery's measurements are not received",
-    "the battery's limits are not received",
-    "the battery's cell voltages are not received any more",
-    "the battery's cell temperatures are not received any more",
-    "the battery's status is not received any more",
-    "the board's inputs are not read",
-    "the battery reports no state of charge that can be true",
-    "the battery reports no voltage",
-    "the battery reports no current",
-    "the inverter reports no power",
-    "the battery reports no temperature",
-    "the meter is not received",
-)
-
-
-def missing(bits: int) -> "list[str]":
-    """What is missing, in words, behind a mask of image.MISSING."""
-    return [text for i, text in enumerate(MISSING) if bits >> i & 1]
-
-
 def published(image) -> "list[tuple[str, int, int]]":
     """Every limit now: (name, discharge W, charge W); a row that limits nothing says image.FREE."""
     now = image.now

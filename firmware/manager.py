@@ -20,7 +20,7 @@ from firmware.discharging import DischargeParams, Discharger
 from firmware.errors import PowerError, in_range
 from firmware.event_codes import Event
 from firmware.events import Events
-from firmware.faults import SEVERITIES, debounce_rows, detail, names, rows
+from firmware.faults import SEVERITIES, debounce_rows, names, rows
 from firmware.flows import Grid
 from firmware.modes import Mode, refusal
 from firmware.reports import named as _named
@@ -34,6 +34,15 @@ _ENDED_MS = const(60000)  # a BMS that gives nothing near the end for so long ha
 _AHEAD_MS = const(0x20000000)  # half of the ticks' range
 _ISLAND = "island"
 _FORCE_CHARGE = "bms force charge"  # 5 % of the rating, inside every limit
+
+
+def _detail(name: str, now) -> str:
+    """More about an active fault, where there is more to say: who never asks does not load the words."""
+    if not name.startswith(("bms_", "soc_", "two_")):
+        return ""
+    from firmware.battery_words import detail
+
+    return detail(name, now)
 
 
 class PowerManager:
@@ -362,7 +371,6 @@ class PowerManager:
             if now[im.BMS_SOC] == im.NO_VALUE or now[im.SOC] == im.NO_VALUE:
                 raise PowerError("the BMS reports no state of charge that could be accepted")
             now[im.SOC_DRIFT] = 0
-            now[im.SOC_JUMPED] = 0
 
     # ---- schedules --------------------------------------------------------------------------------------
 
@@ -473,7 +481,7 @@ class PowerManager:
             if counts[i]:
                 active = bool(now[im.FAULTS] >> i & 1)
                 fault = {"name": row[0], "severity": SEVERITIES[row[4]], "active": active, "count": counts[i]}
-                more = detail(row[0], now) if active else ""
+                more = _detail(row[0], now) if active else ""
                 if more:
                     fault["detail"] = more
                 found.append(fault)

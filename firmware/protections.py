@@ -1,7 +1,8 @@
 """What a BMS may report as a protection or as a warning, and what a protection forbids: the one table of both.
 
 A protection forbids the direction it is about, and never the other one; only what means that the battery must be
-separated takes the system to STANDBY.  A warning (the same bits in BMS_ALARM) forbids nothing.
+separated takes the system to STANDBY.  A warning (the same bits in BMS_ALARM) forbids nothing.  The table may stay in a
+board's flash (lib/rows.py): it is read when a manager is made, and once when battery_words.py is loaded.
 """
 
 from micropython import const
@@ -45,8 +46,3 @@ def mask(forbids: int) -> int:
         if what & forbids == forbids:
             bits |= bit
     return bits
-
-
-def words(bits: int) -> "list[str]":
-    """The conditions behind a mask of BMS_PROTECT or BMS_ALARM; none for what was never received."""
-    return [name for name, bit, _ in each(TABLE) if bits > 0 and bits & bit]

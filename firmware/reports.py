@@ -4,7 +4,7 @@ from firmware import faults
 from firmware import image as im
 from firmware import requests as rq
 from firmware.flows import PATHS, Flow
-from firmware.limits import NAMES, missing
+from firmware.limits import NAMES
 from firmware.modes import Mode
 
 
@@ -91,7 +91,7 @@ def named(told: dict) -> dict:
     told["faults"] = faults.names(told["faults"])
     for key in ("why_discharge", "why_charge"):
         told[key] = NAMES[told[key]]
-    told["missing"] = missing(told["missing"])
+    told["missing"] = _missing(told["missing"])
     charge = told["request"] < 0
     limit = told["limit_charge" if charge else "limit_discharge"]
     bound = limit < abs(told["request"]) or limit == 0
@@ -103,3 +103,12 @@ def named(told: dict) -> dict:
         if told["binding"] == "missing_data":
             told["reason"] += ": " + ", ".join(told["missing"])
     return told
+
+
+def _missing(bits: int) -> list:
+    """What is missing, in words: only then are they loaded."""
+    if not bits:
+        return []
+    from firmware.battery_words import missing
+
+    return missing(bits)

@@ -5,7 +5,6 @@ the byte order, and return a dict of what is known.
 """
 
 from firmware import image as im
-from firmware import protections, readings
 
 
 def _text(data):
@@ -42,8 +41,10 @@ def lv(known, order):
 
 def oddity(odd, slot, kinds):
     """One reading's last oddity in words; `odd` holds times, kind, value and id of each reading from BMS_SOC on."""
+    from firmware.battery_words import reading  # only a battery that says something odd loads the words
+
     at = 4 * (slot - im.BMS_SOC)
-    return "0x%x: %s %s" % (odd[at + 3], readings.words(slot, odd[at + 2]), kinds[odd[at + 1]])
+    return "0x%x: %s %s" % (odd[at + 3], reading(slot, odd[at + 2]), kinds[odd[at + 1]])
 
 
 def oddities(odd, kinds, two):
@@ -59,9 +60,13 @@ def oddities(odd, kinds, two):
 
 def alarms(inp, frames, raw, order):
     """What it protects against and warns of now; a bit without a known meaning is shown with its frame."""
-    found = ["protection: " + what for what in protections.words(inp[im.BMS_PROTECT])]
     told = inp[im.BMS_ALARM]
-    for what in protections.words(told):
+    if told <= 0 and inp[im.BMS_PROTECT] <= 0:
+        return []
+    from firmware.battery_words import conditions  # only then are the words loaded
+
+    found = ["protection: " + what for what in conditions(inp[im.BMS_PROTECT])]
+    for what in conditions(told):
         found.append("warning: " + what)
     modules = im.BMS_PROT_MODULE_CHG | im.BMS_PROT_MODULE_DIS | im.BMS_PROT_MODULE_OFF
     for i in range(len(frames)):

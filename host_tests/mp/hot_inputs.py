@@ -50,7 +50,6 @@ RANGES: tuple[tuple[str, int, int, bool], ...] = (
     (r"PCS_|METER_", 0, 32767, True),
     (r"SOC_REM", -2_000_000, 2_000_000, False),
     (r"SOC_DRIFT|SOC_KEEP_DRIFT", -20000, 20000, False),
-    (r"SOC_JUMPED", 0, 20000, False),
     (r"SOC_LEAK", 0, 60000, False),
     (r"SOC_JUMP", 0, 10000, False),
     (r"SOC", 0, 10000, True),
