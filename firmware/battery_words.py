@@ -8,22 +8,24 @@ from rows import each
 from firmware import image as im
 from firmware import protections
 
-# from image.BMS_SOC on, one slot after the other: name, parts of its unit in one, unit
-_READINGS = (
-    "state of charge", 100, "%",
-    "state of health", 100, "%",
-    "voltage", 10, "V",
-    "current", 10, "A",
-    "temperature", 10, "degC",
-    "charge cut-off voltage", 10, "V",
-    "discharge cut-off voltage", 10, "V",
-    "charge current limit", 10, "A",
-    "discharge current limit", 10, "A",
-    "highest cell voltage", 1, "mV",
-    "lowest cell voltage", 1, "mV",
-    "highest cell temperature", 10, "degC",
-    "lowest cell temperature", 10, "degC",
-)  # fmt: skip
+# from image.BMS_SOC on, one slot after the other
+_NAMES = (
+    "state of charge",
+    "state of health",
+    "voltage",
+    "current",
+    "temperature",
+    "charge cut-off voltage",
+    "discharge cut-off voltage",
+    "charge current limit",
+    "discharge current limit",
+    "highest cell voltage",
+    "lowest cell voltage",
+    "highest cell temperature",
+    "lowest cell temperature",
+)
+_PARTS = (100, 100, 10, 10, 10, 10, 10, 10, 10, 1, 1, 10, 10)  # of its unit in one of the slot's
+_UNITS = ("%", "%", "V", "A", "degC", "V", "V", "A", "A", "mV", "mV", "degC", "degC")
 _CONDITIONS = [(row[0], row[1]) for row in each(protections.TABLE)]
 MISSING = (  # what missing_data means, a bit each of image.MISSING, set by hot.missing
     "the inverter is not received",
@@ -49,14 +51,14 @@ def missing(bits: int) -> "list[str]":
 
 def reading(slot: int, value: int) -> str:
     """Name, value and unit of a reading in its slot's unit: "temperature -150.0 degC"."""
-    at = 3 * (slot - im.BMS_SOC)
-    parts = _READINGS[at + 1]
-    return "%s %s %s" % (_READINGS[at], "%.1f" % (value / parts) if parts > 1 else value, _READINGS[at + 2])
+    at = slot - im.BMS_SOC
+    number = str(value) if _PARTS[at] == 1 else "%.1f" % (value / _PARTS[at])
+    return "%s %s %s" % (_NAMES[at], number, _UNITS[at])
 
 
 def odd(bits: int) -> "list[str]":
     """The names of the readings behind a mask of BMS_ODD."""
-    return [_READINGS[3 * i] for i in range(len(_READINGS) // 3) if bits >> i & 1]
+    return [name for i, name in enumerate(_NAMES) if bits >> i & 1]
 
 
 def conditions(bits: int) -> "list[str]":
