@@ -84,5 +84,5 @@ def detail(name: str, now) -> str:
         counted = min(10000, max(0, now[im.SOC] - now[im.SOC_DRIFT]))
         return "the BMS reports %.1f %%, counted are %.1f %%" % (now[im.SOC] / 100, counted / 100)
     if name == "two_batteries":
-        return "two batteries answer in turn on this bus: their states of charge alternate"
+        return "two batteries answer on this bus: their states of charge alternate"
     return ""

@@ -1238,7 +1238,7 @@ def still(img: ptr32, par: ptr32):
     """Time how long BMS and PCS have repeated the same voltage, current and power although the power has moved.
 
     A live sender may rest as long as what it measures rests; frozen is one that does not see what the other one sees: a
-    load over 5 % of the rating that has moved by more than 1 % of it and 1.5 A.
+    load over 5 A that has moved by more than 2 A.
     """
     one = 1
     b = one << 30
@@ -1246,9 +1246,9 @@ def still(img: ptr32, par: ptr32):
     none = 0 - b
     volts = ((img[_BMS_V] + b) & m) - b
     amps = ((img[_BMS_I] + b) & m) - b
-    edge = par[_PAR_FOLLOW_P] // 5
-    if volts > 0 and volts * 15 // 100 > edge:
-        edge = volts * 15 // 100
+    edge = _RANGE
+    if volts > 0:
+        edge = volts // 5  # W of 2 A
     k = 0
     while k < 2:
         if k == 0:
@@ -1276,7 +1276,7 @@ def still(img: ptr32, par: ptr32):
         load = high  # the largest power in between, as a magnitude: near 0 W an inverter's own needs move more
         if high + low < 0:
             load = 0 - low
-        if high - low > edge and load > par[_PAR_FOLLOW_P] and img[_STILL_BMS_MS + k] < _AGE_MAX:
+        if high - low > edge and load > volts // 2 and img[_STILL_BMS_MS + k] < _AGE_MAX:
             img[_STILL_BMS_MS + k] += img[_DT]
         img[_STILL_LOW + k] = low
         img[_STILL_HIGH + k] = high

@@ -626,13 +626,16 @@ class PowerManager:
         if goal == rq.POWER and source != rq.MANUAL:
             return False
         now = self.image.now
+        par = self.image.par
         if now[im.MODE] != (Mode.CHARGE if direction < 0 else Mode.DISCHARGE):
             return False
         if now[im.BMS_ENDS_MS] >= _ENDED_MS:
             return True
+        if not -par[im.PAR_SOC_BOUND] <= now[im.SOC_DRIFT] <= par[im.PAR_SOC_BOUND] and now[im.SOC_KEEP_MS] < par[im.PAR_STALE_BMS]:
+            return False  # a SoC that has just jumped there ends nothing: the next reports must agree
         if direction > 0:
-            return self._discharger.done(now, self.image.par)
-        return self._charger.done(now, self.image.par, target if goal == rq.CHARGE else self.image.par[im.PAR_SOC_MAX])
+            return self._discharger.done(now, par)
+        return self._charger.done(now, par, target if goal == rq.CHARGE else par[im.PAR_SOC_MAX])
 
     def _sees_grid(self) -> bool:
         """Meter or inverter looks at the grid now; an inverter that is off has its relay open and sees nothing."""

@@ -56,8 +56,8 @@ QUANTITIES = (
 )  # fmt: skip
 _PERCENT_MOST = const(12500)  # 0.01 %: up to here a percentage beyond 100 is taken as 100
 
-# what a frame's number holds beside its shortest length (bits 0 to 3), group (4 to 7), part (8 to 15) and the parts that
-# must have come (16 to 23)
+# what a frame's number holds beside its shortest length (bits 0 to 3), group (4 to 7), part (8 to 15), the parts that must
+# have come (16 to 23) and, from bit 26, those that must go on coming once they came
 _MAY_REST = const(1 << 24)  # sent only when there is something to say: its silence is none
 _WARNINGS = const(1 << 25)  # its flags are those that the option warnings_first swaps
 
@@ -181,7 +181,8 @@ class Device:
         self._known[group] |= part
         needed = about >> 16 & 255
         known = self._known[group]
-        if self._parts[group] & (needed | known) == needed | known:
+        expected = needed | known & about >> 26
+        if self._parts[group] & expected == expected:
             self._parts[group] = 0
             self._publish(group, now)
             self._image.heard(group)
@@ -354,8 +355,8 @@ class Device:
         rest_ms = 3 * self._report_ms()
         for i in range(len(frames)):
             at = _FLAG_SLOTS * i
-            if frames[i][1] & _MAY_REST and time.ticks_diff(now_ms, self._frame_ms[i]) > rest_ms:
-                for k in range(_FLAG_SLOTS):
+            if frames[i][3] and time.ticks_diff(now_ms, self._frame_ms[i]) > rest_ms:
+                for k in range(_FLAG_SLOTS):  # what is not sent any more says nothing: another frame keeps the group alive
                     now[at + k] = before[at + k] = 0
             requests |= now[at] | before[at] & _FORBIDS
             protect |= now[at + 1] | before[at + 1]

@@ -134,14 +134,14 @@ _MODULES = (
     7 << 12 | 0xFF << 4 | _ALARM, im.BMS_PROT_MODULE_OFF,
 )  # fmt: skip
 
-# of the flags any of their frames makes the group, and each that ever came must go on coming (but for _MAY_REST)
+# of the flags any frame makes the group; what ever came of 0x359 and 0x35C must go on coming beside the other
 FRAMES = (
     (0x351, 6 | im.SEQ_BMS_LIMITS << 4 | 1 << 8 | 1 << 16, _LIMITS, ()),
     (0x355, 4 | im.SEQ_BMS << 4 | 1 << 8 | 3 << 16, _CHARGE, ()),
     (0x356, 6 | im.SEQ_BMS << 4 | 2 << 8 | 3 << 16, _OPERATING, ()),
-    (0x359, 4 | im.SEQ_BMS_FLAGS << 4 | 1 << 8 | _WARNINGS, (), _CONDITIONS),
-    (0x35C, 1 | im.SEQ_BMS_FLAGS << 4 | 2 << 8, (), _PERMITS),
-    (0x35A, 8 | im.SEQ_BMS_FLAGS << 4 | 4 << 8, (), _CONDITIONS_13),
+    (0x359, 4 | im.SEQ_BMS_FLAGS << 4 | 1 << 8 | 3 << 26 | _WARNINGS, (), _CONDITIONS),
+    (0x35C, 1 | im.SEQ_BMS_FLAGS << 4 | 2 << 8 | 3 << 26, (), _PERMITS),
+    (0x35A, 8 | im.SEQ_BMS_FLAGS << 4 | 4 << 8 | 4 << 26, (), _CONDITIONS_13),
     (0x373, 4 | im.SEQ_BMS_CELLS << 4 | 1 << 8 | 1 << 16, _CELLS, ()),
     (0x373, 8 | im.SEQ_BMS_TEMPS << 4 | 1 << 8 | 1 << 16, _TEMPS, ()),
     (0x360, 1 | im.SEQ_BMS_FLAGS << 4 | _MAY_REST, (), _WANTS),

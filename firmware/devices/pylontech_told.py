@@ -54,7 +54,7 @@ def oddities(odd, kinds, two):
         if odd[at]:
             found.append("%s (%d times)" % (oddity(odd, im.BMS_SOC + at // 4, kinds), odd[at]))
     if two:
-        found.append("two batteries answer in turn on this bus: their states of charge alternate")
+        found.append("two batteries answer on this bus: their states of charge alternate")
     return found
 
 

@@ -364,6 +364,14 @@ def test_protections_count_without_their_companion_frame():
         pack.run(3)
         discharge, charge = pack.limit()
         assert (charge == 0) == bool(no_charge) and (discharge == 0) == bool(no_discharge), frame
+    pack = running(kw=2)  # another edition takes over: what the old frames said is over with them
+    pack.says("359#8000000001504E")
+    pack.run(3)
+    assert pack.command() == 0
+    pack.send[0x359] = pack.send[0x35C] = None
+    pack.says("35A#AAAAAAAAAAAAAAAA")
+    pack.run(8)
+    assert pack.command() == 2000 and unhurt(pack), pack.pm.stats()
     pack = Pack()  # a frame that has come must go on coming
     pack.run(2)
     pack.pm.start()
@@ -777,6 +785,21 @@ def test_a_discharge_that_the_bms_ends_is_complete_too():
             pack.send[0x4280] = bms.forbidden(discharge=True)
         pack.run(65)
         assert len(pack.events("DISCHARGE_COMPLETE")) == 1 and pack.pm.claims() == [], pack.pm.stats()
+
+
+def test_one_slip_of_the_soc_ends_no_operation():
+    for slip, start in (("64", lambda pm: pm.start_charging(80)), ("05", lambda pm: pm.start_discharging(1))):
+        pack = running(min_soc=10)
+        start(pack.pm)
+        pack.run(5)
+        pack.says("355#%s006400" % slip)
+        pack.run(1)
+        pack.says("355#39006400")
+        pack.run(5)
+        assert abs(pack.command()) >= 1000 and pack.by() == "manual"
+        pack.says("355#%s006400" % slip)
+        pack.run(8)
+        assert len(pack.events("CHARGE_COMPLETE") + pack.events("DISCHARGE_COMPLETE")) == 1, "reports that agree do"
 
 
 def test_a_charge_that_waits_for_warmth_or_in_the_middle_is_not_complete():
