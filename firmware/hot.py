@@ -116,6 +116,7 @@ _DOUBT_READ = const(162)
 _STILL_LOW = const(165)
 _STILL_HIGH = const(167)
 _BMS_ENDS_MS = const(169)
+_SOC_YOUNG_MS = const(170)
 _PAR_P_CHG = const(0)
 _PAR_P_DIS = const(1)
 _PAR_P_EXPORT = const(2)
@@ -385,6 +386,10 @@ def count_soc(img: ptr32, par: ptr32):
             img[_SOC_ZERO_MS] = 0
             if before == 0:
                 before = none  # that 0 was never to be believed: this is the first measurement
+        if before != none and img[_SOC_YOUNG_MS] < 8000:
+            img[_SOC_YOUNG_MS] += img[_DT]
+            if said - before > 2000 or before - said > 2000:
+                before = none  # it is still starting up
         amps = ((img[_BMS_I] + b) & m) - b
         q = par[_PAR_Q_STEP]
         steps = img[_BMS_SOH]

@@ -141,7 +141,8 @@ DOUBT_READ = const(162)  #    mixed     the last reading beyond each trip (3 slo
 STILL_LOW = const(165)  #     W         least power seen elsewhere while BMS (PCS: next slot) repeated itself (2 slots)
 STILL_HIGH = const(167)  #    W         the most (2 slots)
 BMS_ENDS_MS = const(169)  #   ms        how long the BMS has given nothing in the running direction, near its end
-N_SLOTS = const(170)  #       count     length of Image.now
+SOC_YOUNG_MS = const(170)  #  ms        since the first SoC that could be believed, up to 8 s
+N_SLOTS = const(171)  #       count     length of Image.now
 
 # ---- parameters of the cycle, in Image.par; parameters.py fills them from the site's configuration ----------
 PAR_P_CHG = const(0)  #       W         configured charge power

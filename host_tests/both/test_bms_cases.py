@@ -199,7 +199,7 @@ def test_a_soc_that_disagrees_is_accepted_by_a_call_or_a_forced_charge_in_either
 def test_the_time_to_accept_a_soc_is_a_setting_and_starts_anew_while_it_still_moves():
     pack = Pack(soc_accept=2)
     pack.says("355#50006400")
-    pack.run(3)
+    pack.run(10)
     pack.says("355#1E006400")
     pack.run(60, 200)
     pack.says("355#28006400")
@@ -209,7 +209,7 @@ def test_the_time_to_accept_a_soc_is_a_setting_and_starts_anew_while_it_still_mo
     assert pack.now[im.SOC_DRIFT] == 0
     pack = Pack(soc_accept=0)
     pack.says("355#50006400")
-    pack.run(3)
+    pack.run(10)
     pack.says("355#1E006400")
     pack.run(3600, 1000)
     assert "soc_disagrees" in pack.faults(), "0: never by itself"
@@ -486,6 +486,17 @@ def test_a_soc_of_0_in_the_first_seconds_is_no_measurement():
     pack.says("355#39006400")
     pack.run(3)
     assert pack.command() == 2000 and pack.faults() == [] and unhurt(pack)
+
+
+def test_any_wild_soc_of_the_first_seconds_poisons_no_counter():
+    for first, then in (("64", "0F"), ("01", "39"), ("32", "50")):
+        pack = Pack(min_soc=10)
+        pack.says("355#%s006400" % first)
+        pack.run(4)
+        pack.says("355#%s006400" % then)
+        pack.run(8)
+        assert pack.faults() == [], (first, pack.faults())
+        assert pack.now[im.SOC_LOW] == pack.now[im.SOC_HIGH] == int(then, 16) * 100
 
 
 def test_a_battery_that_is_empty_is_believed():
