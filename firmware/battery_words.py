@@ -27,7 +27,7 @@ _NAMES = (
 _PARTS = (100, 100, 10, 10, 10, 10, 10, 10, 10, 1, 1, 10, 10)  # of its unit in one of the slot's
 _UNITS = ("%", "%", "V", "A", "degC", "V", "V", "A", "A", "mV", "mV", "degC", "degC")
 _CONDITIONS = [(row[0], row[1]) for row in each(protections.TABLE)]
-MISSING = (  # what missing_data means, a bit each of image.MISSING, set by hot.missing
+MISSING = (  # what missing_data means, a bit each of image.MISSING, set by hot.examine
     "the inverter is not received",
     "the battery's measurements are not received",
     "the battery's limits are not received",

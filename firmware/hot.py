@@ -117,6 +117,7 @@ _STILL_LOW = const(165)
 _STILL_HIGH = const(167)
 _BMS_ENDS_MS = const(169)
 _SOC_YOUNG_MS = const(170)
+_CONDITIONS_BMS = const(171)
 _PAR_P_CHG = const(0)
 _PAR_P_DIS = const(1)
 _PAR_P_EXPORT = const(2)
@@ -285,7 +286,7 @@ def believe(img: ptr32, par: ptr32):
     """Which of the battery's readings count: the zeros of a BMS that boots do not, and a trip takes two that agree.
 
     READS_* count the readings in a row beyond a trip that do not contradict the pack's voltage; one that the next does
-    not confirm is remembered (DOUBT_*), and so is one that contradicts.  Also times what an over-voltage holds off.
+    not confirm is remembered (DOUBT_*), and so is one that contradicts.
     """
     one = 1
     b = one << 30
@@ -299,15 +300,6 @@ def believe(img: ptr32, par: ptr32):
     requests = ((img[_BMS_REQUESTS] + b) & m) - b
     if requests < 0:
         requests = 0
-
-    hold = img[_HOLD_CHG_MS]
-    if (protect & _BMS_PROT_OVER_V) != 0:
-        hold = par[_PAR_OV_HOLD_MS]
-    elif hold > dt:
-        hold -= dt
-    else:
-        hold = 0
-    img[_HOLD_CHG_MS] = hold
 
     # SoC 0 out of nothing: no measurement while the BMS reports no voltage or no limits, nor for 20 s while it offers to
     # discharge
@@ -835,43 +827,9 @@ def limit_site(img: ptr32, par: ptr32, chg: int):
 
 
 @micropython.viper
-def missing(img: ptr32, par: ptr32):
-    """Set MISSING (battery_words.MISSING): what the cycle may not do without; limit_site adds the meter where a row needs it.
-
-    A BMS that never sends cells, temperatures or flags is judged without them.
-    """
-    one = 1
-    b = one << 30
-    m = b + _RANGE
-    none = 0 - b
-    found = 0
-    if img[_AGE + _SEQ_PCS] > par[_PAR_STALE_PCS]:
-        found = _MISS_PCS
-    stale = par[_PAR_STALE_BMS]
-    k = _SEQ_BMS
-    while k <= _SEQ_BMS_FLAGS:
-        if img[_AGE + k] > stale and (k <= _SEQ_BMS_LIMITS or img[_AGE + k] < _AGE_NEVER):
-            found = found | (_MISS_BMS << k)
-        k += 1
-    if (par[_PAR_HAS] & _HAS_IO) != 0 and img[_AGE + _SEQ_IO] > par[_PAR_STALE_IO]:
-        found = found | _MISS_IO
-    q = ((img[_BMS_SOC] + b) & m) - b
-    if q < 0 or q > 10000:
-        found = found | _MISS_SOC
-    if (((img[_BMS_V] + b) & m) - b) <= 0:
-        found = found | _MISS_V
-    if (((img[_BMS_I] + b) & m) - b) == none:
-        found = found | _MISS_I
-    if (((img[_PCS_P] + b) & m) - b) == none:
-        found = found | _MISS_PCS_P  # what flows is not known
-    if (((img[_BMS_TEMP] + b) & m) - b) == none and (((img[_CELL_T_MAX] + b) & m) - b) == none:
-        found = found | _MISS_TEMP
-    img[_MISSING] = found
-
-
-@micropython.viper
 def bms_ends(img: ptr32, par: ptr32):
-    """Time how long the BMS has given nothing in the running direction, near its end: it has ended what runs.
+    """Time how long charging is held off after an over-voltage, and how long the BMS has given nothing in the running
+    direction, near its end: it has ended what runs.
 
     Near the end: 90 % and more, or an over-voltage, for a charge; 10 % and less, or an under-voltage, for a discharge.  A
     temperature that leaves nothing is no end.
@@ -880,15 +838,21 @@ def bms_ends(img: ptr32, par: ptr32):
     b = one << 30
     m = b + _RANGE
     none = 0 - b
+    protect = ((img[_BMS_PROTECT] + b) & m) - b
+    if protect < 0:
+        protect = 0
+    hold = img[_HOLD_CHG_MS] - img[_DT]
+    if (protect & _BMS_PROT_OVER_V) != 0:
+        hold = par[_PAR_OV_HOLD_MS]
+    if hold < 0:
+        hold = 0
+    img[_HOLD_CHG_MS] = hold
     mode = img[_MODE]
     ends = 0
     if (mode == 2 or mode == 3) and img[_AGE + _SEQ_BMS_LIMITS] <= par[_PAR_STALE_BMS]:
         chg = 3 - mode
         row = _LIMIT_ROWS_DIS + chg * 16
         near = 0
-        protect = ((img[_BMS_PROTECT] + b) & m) - b
-        if protect < 0:
-            protect = 0
         if chg != 0:
             if (((img[_SOC_HIGH] + b) & m) - b) >= 9000 or img[_HOLD_CHG_MS] > 0:
                 near = 1
@@ -1077,6 +1041,88 @@ def classify_flow(img: ptr32, par: ptr32):
 
 
 @micropython.viper
+def examine(img: ptr32, par: ptr32):
+    """What the cycle may not do without and has not (MISSING), and which of the battery's faults hold (CONDITIONS_BMS).
+
+    A BMS that never sends cells, temperatures or flags is judged without them.  limit_site adds the meter to MISSING where a
+    row needs it.
+    """
+    one = 1
+    b = one << 30
+    m = b + _RANGE
+    none = 0 - b
+    found = 0
+    if img[_AGE + _SEQ_PCS] > par[_PAR_STALE_PCS]:
+        found = _MISS_PCS
+    stale = par[_PAR_STALE_BMS]
+    k = _SEQ_BMS
+    while k <= _SEQ_BMS_FLAGS:
+        if img[_AGE + k] > stale and (k <= _SEQ_BMS_LIMITS or img[_AGE + k] < _AGE_NEVER):
+            found = found | (_MISS_BMS << k)
+        k += 1
+    if (par[_PAR_HAS] & _HAS_IO) != 0 and img[_AGE + _SEQ_IO] > par[_PAR_STALE_IO]:
+        found = found | _MISS_IO
+    q = ((img[_BMS_SOC] + b) & m) - b
+    if q < 0 or q > 10000:
+        found = found | _MISS_SOC
+    if (((img[_BMS_V] + b) & m) - b) <= 0:
+        found = found | _MISS_V
+    if (((img[_BMS_I] + b) & m) - b) == none:
+        found = found | _MISS_I
+    if (((img[_PCS_P] + b) & m) - b) == none:
+        found = found | _MISS_PCS_P  # what flows is not known
+    if (((img[_BMS_TEMP] + b) & m) - b) == none and (((img[_CELL_T_MAX] + b) & m) - b) == none:
+        found = found | _MISS_TEMP
+    img[_MISSING] = found
+
+    found = 0
+    protect = ((img[_BMS_PROTECT] + b) & m) - b
+    if protect < 0:
+        protect = 0
+    alarm = ((img[_BMS_ALARM] + b) & m) - b
+    if alarm < 0:
+        alarm = 0
+    if (protect & par[_PAR_PROT_SEP]) != 0:
+        found = _C_BMS_PROTECTION
+    if (protect & par[_PAR_PROT_CHG]) != 0 or img[_HOLD_CHG_MS] > 0:
+        found = found | _C_BMS_NO_CHARGE
+    if (protect & par[_PAR_PROT_DIS]) != 0:
+        found = found | _C_BMS_NO_DISCHARGE
+    if alarm != 0:
+        found = found | _C_BMS_ALARM
+    if img[_BMS_ODD] != 0:
+        if (img[_BMS_ODD] & _BMS_ODD_TWO) != 0:
+            found = found | _C_TWO_BATTERIES
+        if (img[_BMS_ODD] & (_BMS_ODD_TWO - 1)) != 0:
+            found = found | _C_BMS_VALUE
+    if img[_DOUBTS] != img[_DOUBTS_SEEN]:
+        img[_DOUBTS_SEEN] = img[_DOUBTS]
+        found = found | _C_BMS_VALUE
+    if img[_READS_CELL_HI] == 2:
+        found = found | _C_CELL_OVER_VOLTAGE
+    if img[_READS_CELL_LO] == 2:
+        # a BMS that knows of it and lets itself be charged heals it; one that would go on discharging does not see it,
+        # and a cell that is nearly empty of everything must not be charged either
+        q = ((img[_BMS_REQUESTS] + b) & m) - b
+        knows = img[_BMS_I_DIS] == 0 or ((protect | alarm) & _BMS_PROT_UNDER_V) != 0
+        if q > 0 and (q & (_BMS_REQ_FORCE_CHARGE + _BMS_REQ_NO_DISCHARGE)) != 0:
+            knows = 1 == 1
+        if not knows or (((img[_CELL_V_MIN] + b) & m) - b) < par[_PAR_CELL_DEAD]:
+            found = found | _C_CELL_UNDER_VOLTAGE
+    if img[_READS_TEMP_HI] == 2:
+        found = found | _C_OVER_TEMPERATURE
+    k = 0
+    while k < 2:
+        q = ((img[_CELL_T_MAX + k] + b) & m) - b
+        if q == none:
+            q = ((img[_BMS_TEMP] + b) & m) - b
+        if q != none and q < (((par[_PAR_T_TRIP_LO] + b) & m) - b):
+            found = found | _C_UNDER_TEMPERATURE
+        k += 1
+    img[_CONDITIONS_BMS] = found
+
+
+@micropython.viper
 def diagnose(img: ptr32, par: ptr32):
     """Set CONDITIONS: one bit per row of the fault table whose condition holds now, before any debounce."""
     one = 1
@@ -1084,9 +1130,9 @@ def diagnose(img: ptr32, par: ptr32):
     m = b + _RANGE
     none = 0 - b
     has = par[_PAR_HAS]
+    found = img[_CONDITIONS_BMS]
     patient = img[_UPTIME_S] >= 10  # what was never heard is missing at once, but a fault only after a while
     waited = patient and img[_UPTIME_S] > par[_PAR_STALE_BMS] // 1000  # and a slow BMS only after its own
-    found = 0
 
     # While we were held up ourselves nobody could be received: a device is lost when it was silent for the whole of its
     # time with us listening.  (The limits take the age as it is: what is old moves nothing.)
@@ -1128,56 +1174,6 @@ def diagnose(img: ptr32, par: ptr32):
 
     if img[_IO_ESTOP] == 1:
         found = found | _C_EMERGENCY_STOP
-    q = ((img[_BMS_PROTECT] + b) & m) - b
-    if q > 0:
-        if (q & par[_PAR_PROT_SEP]) != 0:
-            found = found | _C_BMS_PROTECTION
-        if (q & par[_PAR_PROT_CHG]) != 0:
-            found = found | _C_BMS_NO_CHARGE
-        if (q & par[_PAR_PROT_DIS]) != 0:
-            found = found | _C_BMS_NO_DISCHARGE
-    if img[_HOLD_CHG_MS] > 0:
-        found = found | _C_BMS_NO_CHARGE
-    q = ((img[_BMS_ALARM] + b) & m) - b
-    if q > 0:
-        found = found | _C_BMS_ALARM
-    if img[_BMS_ODD] != 0:
-        if (img[_BMS_ODD] & _BMS_ODD_TWO) != 0:
-            found = found | _C_TWO_BATTERIES
-        if (img[_BMS_ODD] & (_BMS_ODD_TWO - 1)) != 0:
-            found = found | _C_BMS_VALUE
-    if img[_DOUBTS] != img[_DOUBTS_SEEN]:
-        img[_DOUBTS_SEEN] = img[_DOUBTS]
-        found = found | _C_BMS_VALUE
-    if img[_READS_CELL_HI] == 2:
-        found = found | _C_CELL_OVER_VOLTAGE
-    if img[_READS_CELL_LO] == 2:
-        # a BMS that knows of it and lets itself be charged heals it; one that would go on discharging does not see it,
-        # and a cell that is nearly empty of everything must not be charged either
-        knows = 0
-        q = ((img[_BMS_PROTECT] + b) & m) - b
-        if q > 0 and (q & _BMS_PROT_UNDER_V) != 0:
-            knows = 1
-        q = ((img[_BMS_ALARM] + b) & m) - b
-        if q > 0 and (q & _BMS_PROT_UNDER_V) != 0:
-            knows = 1
-        q = ((img[_BMS_REQUESTS] + b) & m) - b
-        if q > 0 and (q & (_BMS_REQ_FORCE_CHARGE + _BMS_REQ_NO_DISCHARGE)) != 0:
-            knows = 1
-        if img[_BMS_I_DIS] == 0:
-            knows = 1
-        if knows == 0 or (((img[_CELL_V_MIN] + b) & m) - b) < par[_PAR_CELL_DEAD]:
-            found = found | _C_CELL_UNDER_VOLTAGE
-    if img[_READS_TEMP_HI] == 2:
-        found = found | _C_OVER_TEMPERATURE
-    k = 0
-    while k < 2:
-        q = ((img[_CELL_T_MAX + k] + b) & m) - b
-        if q == none:
-            q = ((img[_BMS_TEMP] + b) & m) - b
-        if q != none and q < (((par[_PAR_T_TRIP_LO] + b) & m) - b):
-            found = found | _C_UNDER_TEMPERATURE
-        k += 1
     if img[_SOC_JUMP] > 200:
         found = found | _C_SOC_JUMP
     q = ((img[_SOC_DRIFT] + b) & m) - b

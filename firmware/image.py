@@ -142,7 +142,8 @@ STILL_LOW = const(165)  #     W         least power seen elsewhere while BMS (PC
 STILL_HIGH = const(167)  #    W         the most (2 slots)
 BMS_ENDS_MS = const(169)  #   ms        how long the BMS has given nothing in the running direction, near its end
 SOC_YOUNG_MS = const(170)  #  ms        since the first SoC that could be believed, up to 8 s
-N_SLOTS = const(171)  #       count     length of Image.now
+CONDITIONS_BMS = const(171)  # bits     of CONDITIONS: those that the battery alone makes
+N_SLOTS = const(172)  #       count     length of Image.now
 
 # ---- parameters of the cycle, in Image.par; parameters.py fills them from the site's configuration ----------
 PAR_P_CHG = const(0)  #       W         configured charge power

@@ -539,7 +539,7 @@ class PowerManager:
         hot.count_soc(now, par)
         hot.settle_soc(now, par)
         hot.site_power(now, par)
-        hot.missing(now, par)
+        hot.examine(now, par)
         hot.still(now, par)
         hot.diagnose(now, par)
         changed = hot.debounce(now, self._fault_rows, self._fault_state, self._n_faults)

@@ -196,7 +196,7 @@ TABLE = (
     Hot("believe", ("img", "par")),
     Hot("count_soc", ("img", "par")),
     Hot("settle_soc", ("img", "par")),
-    Hot("missing", ("img", "par")),
+    Hot("examine", ("img", "par")),
     Hot("bms_ends", ("img", "par")),
     Hot("site_power", ("img", "par")),
     Hot("limit_battery", ("img", "par", "direction")),
