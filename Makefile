@@ -18,7 +18,7 @@ BOARD_CODE := $(wildcard boot.py main.py) firmware lib
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
-$(STAMP): pyproject.toml requirements.lock tools/setup_host.py tools/debian_bundle.py
+$(STAMP): pyproject.toml requirements.lock tools/setup_host.py tools/debian_bundle.py tools/simboard/chip/pace.c
 	@python3 tools/setup_host.py
 
 setup: $(STAMP) ## fetch the pinned tools and both MicroPython interpreters (done by itself when needed)
@@ -44,7 +44,7 @@ slots: ## copy the slot numbers of image.py that hot.py uses into it
 format: $(STAMP) ## sort imports and fix what ruff can fix
 	@.venv/bin/ruff check --fix .
 
-size: $(STAMP) ## .mpy bytes and heap of every module on the 32-bit interpreter (ARGS=--json)
+size: $(STAMP) ## heap of every module and of the shipped sites (ARGS=--json; --write keeps the figures in tools/sizes.json)
 	@$(PY) -m tools.size $(ARGS)
 
 bench: $(STAMP) ## speed, one JSON object a line: metric, value, unit (ARGS="name ..." picks)

@@ -1,6 +1,29 @@
 """Power-on only: outputs safe, watchdog armed, reset cause noted.  Everything else is main.py's."""
 
-import json
+import gc
+
+gc.threshold(8192)  # before anything is loaded: what boot strews over the heap stays in crumbs between what lives
+
+import esp32
+import vfs
+
+
+def _mount_with_larger_reads() -> None:
+    """LittleFS reads a folder to its end for every name it looks up: in pieces of 1 KB that is a seventh of the reads."""
+    found = esp32.Partition.find(esp32.Partition.TYPE_DATA, label="vfs")
+    if found:
+        vfs.umount("/")
+        try:
+            vfs.mount(vfs.VfsLfs2(found[0], readsize=256), "/")  # type: ignore[abstract]  # the stubs have it so
+        except OSError:
+            vfs.mount(found[0], "/")  # as MicroPython itself had it: another file system
+
+
+_mount_with_larger_reads()
+
+import startup
+
+startup.find_builtins()
 
 import machine
 import watchdog
@@ -9,21 +32,26 @@ WATCHDOG_MS = 8000  # longer than loading the firmware takes, shorter than a per
 
 watchdog.arm(WATCHDOG_MS)
 
+import pinowners
+
 
 def _safe_outputs() -> None:
     """Contactors open, before anything else can want them closed; supplies and enables of the board's own parts."""
-    with open("site.json") as file:
-        site = json.load(file)
-    for device in site.get("devices", {}).values():
-        if device.get("contactor_pin", -1) >= 0:
-            machine.Pin(device["contactor_pin"], machine.Pin.OUT, value=1 - device.get("contactor_level", 1))
-    for pin, level in (site.get("board") or {}).get("levels", ()):
-        machine.Pin(pin, machine.Pin.OUT, value=level)
+    outputs, doubtful, problems = pinowners.look(pinowners.load("site.json"))
+    for problem in problems:
+        print("boot: %s; its pin stays an input" % problem)
+    for pin in doubtful:
+        outputs.append((pin, None))  # also where it was an output before a soft reset
+    for pin, level in outputs:
+        try:
+            machine.Pin(pin, machine.Pin.IN) if level is None else machine.Pin(pin, machine.Pin.OUT, value=level)
+        except ValueError as error:
+            print("boot: pin %d: %s; it stays an input" % (pin, error))
 
 
 try:
     _safe_outputs()
-except (OSError, ValueError, AttributeError, TypeError) as error:
-    print("boot: site.json is not readable (%s); outputs stay as the chip leaves them: inputs" % error)
-del _safe_outputs  # what is named here stays in the heap for ever
+except Exception as error:  # a file may hold anything, and be too long for the heap
+    print("boot: site.json is not readable (%s: %s); outputs stay as the chip leaves them: inputs" % (type(error).__name__, error))
+del _safe_outputs, _mount_with_larger_reads  # what is named here stays in the heap for ever
 print("boot: reset cause %d" % machine.reset_cause())

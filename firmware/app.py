@@ -6,6 +6,7 @@ task has reported in; a device or service that raises is restarted, and hurts no
 
 import _thread
 import asyncio
+import gc
 import sys
 import time
 
@@ -14,11 +15,9 @@ import watchdog
 from looptime import LoopTime
 from micropython import const
 
-from firmware import image as im
-from firmware import sitefile
+from firmware import shutdown, sitefile
 from firmware.callbacks import Worker
 from firmware.collecting import Collector
-from firmware.errors import ConfigError
 from firmware.latch import Latch
 from firmware.manager import PowerManager
 from firmware.metering import Metering
@@ -34,9 +33,18 @@ class App:
     def __init__(self, path: str) -> None:
         self.path = path
         startup.step("firmware loaded")
+        try:
+            self._build(sitefile.load(path))
+        except Exception as error:  # what the site is made of does not fit this board: it stands by and says so
+            self.site = self.pm = self.console = self.latch = self.collector = self.timeline = None
+            self._build(sitefile.standby(path, error))
+        startup.step("site %s built" % self.site.name)
+
+    def _build(self, site) -> None:
+        """Everything that the site needs.  What is wrong with it was checked before; a heap that is too small is raised."""
         self._loop_time = LoopTime()
         self.metering = Metering(50, self._loop_time)
-        self.site = sitefile.load(path)
+        self.site = site
         self.pm = PowerManager(self.site.config, self.site.image, self.site.has)
         self.metering.expect(self.site.config.cycle_ms)
         self.console = Console(self)
@@ -48,8 +56,8 @@ class App:
         self._handing_over = _thread.allocate_lock()
         self._seen = {"control": 0, "house": 0}
         self.restarts: dict = {}
+        self.ending = shutdown.Ending()
         self.timeline = None if self.site.clock is None or self.site.errors else self._timeline()
-        startup.step("site %s built" % self.site.name)
 
     def _timeline(self):
         """Clock, schedules and records, for a site that wants them."""
@@ -57,8 +65,10 @@ class App:
 
         try:
             timeline = Timeline(self.pm, self.site.clock, self.site.storage["place"], self.site.name_server)
-        except ConfigError as error:
-            print("site: " + "; ".join(error.errors))
+        except MemoryError:
+            raise
+        except Exception as error:  # a zone that there is not, a folder that cannot be made, a flash that is full
+            print("site: without calendar and records: %s: %s" % (type(error).__name__, error))
             return None
         for problem in timeline.problems:
             print("storage: " + problem)
@@ -67,13 +77,8 @@ class App:
         return timeline
 
     def run(self) -> None:
-        """Run until Ctrl-C, then leave the outputs safe."""
-        try:
-            asyncio.run(self._main())
-        except KeyboardInterrupt:
-            print("stopped by Ctrl-C")
-        finally:
-            self._safe()
+        """Run until something ends the program, then leave the inverters at 0 W and the contactors open, in that order."""
+        shutdown.run(self)
 
     async def _main(self) -> None:
         self.pm.events.start_task = self._hand_over
@@ -88,8 +93,8 @@ class App:
             if self.timeline.ems is not None:
                 self._start("ems_clock", self.timeline.ems)
         loop = asyncio.get_event_loop()
-        loop.create_task(self._loop_time.watched("house", self._house()))
-        loop.create_task(self._control())
+        loop.create_task(self._loop_time.watched("house", shutdown.critical("house", self._house())))
+        loop.create_task(shutdown.critical("control", self._control()))
         startup.step("control begins")
         await self._watch()
 
@@ -108,7 +113,9 @@ class App:
         while True:
             started = time.ticks_us()
             now_ms = time.ticks_ms()
+            gc.disable()  # a call with many locals takes its frame from the heap: never let that collect inside the cycle
             pm.cycle(now_ms)
+            gc.enable()
             if not first:
                 timing.stores = self._stores()
                 timing.add(time.ticks_diff(started, before), time.ticks_diff(time.ticks_us(), started))
@@ -134,19 +141,25 @@ class App:
 
     async def _house(self) -> None:
         """What is due a few times a second: the emergency latch, callbacks."""
-        loop = asyncio.get_event_loop()
         while True:
+            self.ending.check()
             self.latch.step()
-            if self.callbacks is not None:
-                self.callbacks.step()
-            elif self.pm.events.callbacks:
-                self.callbacks = Worker(self.pm.events)
-            with self._handing_over:
-                handed, self._coroutines = self._coroutines, []
-            for coroutine in handed:
-                loop.create_task(coroutine)
+            try:
+                self._serve_callbacks()
+            except MemoryError:
+                pass  # a full heap costs the callbacks their turn, not the house its life
             self._seen["house"] = 0
             await asyncio.sleep_ms(100)
+
+    def _serve_callbacks(self) -> None:
+        if self.callbacks is not None:
+            self.callbacks.step()
+        elif self.pm.events.callbacks:
+            self.callbacks = Worker(self.pm.events)
+        while self._coroutines:
+            with self._handing_over:
+                coroutine = self._coroutines.pop(0)
+            asyncio.get_event_loop().create_task(coroutine)
 
     async def _keep(self, name: str, box) -> None:
         """Run a device, bus or service for ever; what it raises is printed, and it starts again."""
@@ -171,13 +184,3 @@ class App:
             if healthy:
                 watchdog.feed()
             await asyncio.sleep_ms(_FEED_MS)
-
-    def _safe(self) -> None:
-        """Leave the outputs as a power cut would: no command, contactors open."""
-        now = self.pm.image.now
-        now[im.CMD_P] = 0
-        now[im.CMD_RUN] = 0
-        now[im.CMD_CONTACTOR] = 0
-        for box in self.site.devices.values():
-            if hasattr(box, "safe"):
-                box.safe()

@@ -96,7 +96,7 @@ def check(section, errors):
     for name in sorted(section):
         given = dict(section[name])
         kind = given.pop("type", None)
-        if kind not in TYPES:
+        if not isinstance(kind, str) or kind not in TYPES:
             errors.append("buses.%s.type = %r: allowed are %s" % (name, kind, ", ".join(sorted(TYPES))))
             continue
         rows, builder = TYPES[kind]

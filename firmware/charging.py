@@ -9,6 +9,7 @@ from micropython import const
 from firmware import image as im
 from firmware.charge_methods import ChargeMethod
 from firmware.checks import Checked
+from firmware.units import parts
 
 DONE_BAND = const(5)  # 0.01 %: the taper approaches the target for ever, this near is there
 _TAIL_MS = const(5000)  # the tail current must hold this long
@@ -37,7 +38,7 @@ class ChargeParams(Checked):
         ("pulse_period", "float", 60, 1, 3600, "s"),
         ("pulse_duty", "float", 80, 1, 99, "% of the period with current"),
         ("trickle_current", "float", 0, 0, 100, "A, 0: C/50"),
-        ("stages", "any", (), 0, 0, "up to 8 pairs (SoC % up to which, A), SoC rising"),
+        ("stages", "any", (), 0, 0, "up to 8 pairs (SoC % up to which, 0.1 to 1000 A), SoC rising"),
     )
 
     def _check_together(self, errors: list) -> None:
@@ -45,12 +46,17 @@ class ChargeParams(Checked):
         if len(self.stages) > _STAGES_MAX:
             errors.append("charge.stages: %d stages: allowed are 0 to %d" % (len(self.stages), _STAGES_MAX))
         for stage in self.stages:
-            if len(stage) != 2 or not before < stage[0] <= 100 or not 0 < stage[1] <= 1000:
-                errors.append("charge.stages: %r: must be (SoC above %s, at most 100 %%; 0 to 1000 A)" % (stage, before))
+            if len(stage) != 2 or not before < stage[0] <= 100 or not 0.1 <= stage[1] <= 1000:
+                errors.append("charge.stages: %r: must be (SoC above %s, at most 100 %%; 0.1 to 1000 A)" % (stage, before))
                 return
             before = stage[0]
         if self.method == ChargeMethod.MULTI_STAGE and not self.stages:
             errors.append("charge.stages: is empty: MULTI_STAGE needs 1 to 8 pairs (SoC %, A)")
+
+
+def _deciamps(amps: float, default: int) -> int:
+    """A current of the parameters in 0.1 A; exactly 0 is the default, and less than 0.1 A is no current."""
+    return default if amps == 0 else parts(amps, 10)
 
 
 class Charger:
@@ -59,12 +65,12 @@ class Charger:
     def __init__(self, params: ChargeParams, capacity_ah: float) -> None:
         self._method = params.method
         self._balance = 1 if params.enable_balancing else 0
-        self._current = int(params.charge_current_max * 10) or im.FREE
-        self._tail = int(params.tail_current * 10) or max(1, int(capacity_ah / 2))
-        self._trickle = int(params.trickle_current * 10) or max(1, int(capacity_ah / 5))
+        self._current = _deciamps(params.charge_current_max, im.FREE)
+        self._tail = _deciamps(params.tail_current, max(1, int(capacity_ah / 2)))
+        self._trickle = _deciamps(params.trickle_current, max(1, int(capacity_ah / 5)))
         self._period_ms = int(params.pulse_period * 1000)
         self._on_ms = int(params.pulse_period * params.pulse_duty * 10)
-        self._stages = [(int(soc * 100), int(amps * 10)) for soc, amps in params.stages]
+        self._stages = [(parts(soc, 100), parts(amps, 10)) for soc, amps in params.stages]
         self._phase_ms = 0
         self._tail_ms = 0
 
@@ -113,8 +119,8 @@ class Charger:
             target = 10000
         if now[im.SOC] != im.NO_VALUE and now[im.SOC_HIGH] >= target - DONE_BAND:
             return True
-        if self._method == 2 and par[im.OP_I_CHG] == 0:
-            return True
+        if self._method == 2 and now[im.SOC_HIGH] >= self._stages[-1][0]:
+            return True  # the stages are used up; a current that is limited to 0 A is no end
         ceiling = par[im.PAR_V_MAX]
         if par[im.OP_V_MAX] < ceiling:
             ceiling = par[im.OP_V_MAX]

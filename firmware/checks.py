@@ -10,6 +10,8 @@ from rows import each
 from firmware.errors import ConfigError, PowerError, in_range
 
 REQUIRED = "REQUIRED"
+_LONGEST_KEY = 40  # characters of a key that may have been meant for another
+_UNKNOWN = 16  # keys of one section that are named: each is compared with the known ones, which takes milliseconds
 
 
 def _distance(a: str, b: str) -> int:
@@ -26,6 +28,8 @@ def _distance(a: str, b: str) -> int:
 
 
 def _nearest(key: str, known: list) -> str:
+    if len(key) > _LONGEST_KEY:
+        return ""
     best = min(known, key=lambda name: _distance(key, name))
     return "; did you mean %s?" % best if _distance(key, best) <= max(2, len(key) // 3) else ""
 
@@ -66,10 +70,14 @@ def check(rows, given: dict, where: str, errors: list) -> dict:
             errors.append("%s.%s: is missing (%s)" % (where, key, row[5]))
         else:
             result[key] = _default(row)
+    named = 0
     for key in given:
-        if key in unknown:
+        if key in unknown and named < _UNKNOWN:
+            named += 1
             errors.insert(first, "%s.%s: no such key%s" % (where, key, _nearest(key, [row[0] for row in each(rows)])))
             first += 1
+    if len(unknown) > named:
+        errors.insert(first, "%s: %d more keys that there are not" % (where, len(unknown) - named))
     return result
 
 

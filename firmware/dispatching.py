@@ -56,7 +56,7 @@ def _run(events, callback, event: int, data: int) -> None:
             events.start_task(_finish(events, callback, result))  # it must be safe to call from this thread
         else:
             callback.failures = 0
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         _failed(events, callback, error)
     if events.running is callback:
         events.running = None
@@ -66,7 +66,7 @@ async def _finish(events, callback, coroutine) -> None:
     try:
         await coroutine
         callback.failures = 0
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         _failed(events, callback, error)
 
 

@@ -15,6 +15,7 @@ import _thread
 from array import array
 
 from micropython import const
+from rows import each
 
 NO_VALUE = const(-1073741824)  # "never measured": a slot that holds it takes part in nothing
 AGE_NEVER = const(1000000000)  # ms; the age of what was never heard
@@ -258,6 +259,27 @@ GATE_CLOSED = const(4)  # the mode moves nothing
 GATE_SERVICE = const(8)  # maintenance: PAR_SERVICE_P at most
 
 FREE = const(0x3FFFFFFF)  # a limit row that limits nothing
+
+
+NAMES = ()  # on a board: where the names of this file's numbers stand in flash (tools/tables.py)
+
+
+def number_of(name: str):
+    """The number that one of this file's names stands for; None where there is no such name."""
+    if not NAMES:
+        return globals().get(name)
+    for known, number in each(NAMES):
+        if known == name:
+            return number
+    return None
+
+
+def __getattr__(name: str):
+    """On a board every use of a name of this file is its number; who asks for one by name gets them all, from flash."""
+    if NAMES and number_of(name) is not None:
+        globals().update(dict(each(NAMES)))
+        return globals()[name]
+    raise AttributeError(name)
 
 
 class Image:

@@ -4,7 +4,7 @@ To add a limit: one name here, `make slots`, and one line in hot.limit_site or h
 published in the image in W for both directions; the smallest binds and its name is the reason people see.
 """
 
-from firmware.image import LIMIT_ROWS_CHG, LIMIT_ROWS_DIS
+from firmware import image as im
 
 NAMES = (
     "mode",  # the mode moves nothing (STANDBY, EMERGENCY), or little (MAINTENANCE)
@@ -27,4 +27,4 @@ NAMES = (
 def published(image) -> "list[tuple[str, int, int]]":
     """Every limit now: (name, discharge W, charge W); a row that limits nothing says image.FREE."""
     now = image.now
-    return [(NAMES[i], now[LIMIT_ROWS_DIS + i], now[LIMIT_ROWS_CHG + i]) for i in range(len(NAMES))]
+    return [(NAMES[i], now[im.LIMIT_ROWS_DIS + i], now[im.LIMIT_ROWS_CHG + i]) for i in range(len(NAMES))]

@@ -23,9 +23,9 @@ from firmware.events import Events
 from firmware.faults import SEVERITIES, debounce_rows, names, rows
 from firmware.flows import Grid
 from firmware.modes import Mode, refusal
-from firmware.reports import named as _named
 from firmware.reports import stats as _stats
 from firmware.supervisor import Supervisor
+from firmware.units import parts
 
 _MINUTES_MAX = const(10080)  # a week
 _LIMIT_DEBOUNCE_MS = const(1000)
@@ -85,6 +85,7 @@ class PowerManager:
         self._run_schedule = None  # scheduling.step, loaded with it
         self.plan_lock = _thread.allocate_lock()  # looking at a schedule takes milliseconds: never under the cycle's lock
         self.clock = None  # the application's wall clock, see clock.Clock
+        self.emergency_memory = None  # what keeps an emergency over a reset: settle() stores what stands, True once it is
         par[im.EMS_P_CHG] = im.FREE
         par[im.EMS_P_DIS] = im.FREE
         par[im.OP_SOC_MAX] = im.FREE
@@ -103,7 +104,7 @@ class PowerManager:
             (im.OP_V_MIN, discharge.min_voltage, 10),
             (im.OP_SOC_MIN, discharge.min_soc, 100),
         ):
-            par[slot] = int(value * scale + 0.5) or im.FREE
+            par[slot] = im.FREE if value == 0 else parts(value, scale)
 
     # ---- start, stop, modes -----------------------------------------------------------------------------
 
@@ -181,29 +182,34 @@ class PowerManager:
     def start_charging(self, target_soc: float = 0.0) -> None:
         """Charge by the ChargeParams to target_soc % (0: theirs, or max_soc).  PowerError if out of range or not now."""
         in_range("target_soc", target_soc, 0, self.image.par[im.PAR_SOC_MAX] / 100, "% (0: default; at most max_soc)")
-        target = int(target_soc * 100 + 0.5) or self.default_target()
+        target = self.default_target() if target_soc == 0 else parts(target_soc, 100)
         self._operate(-1, rq.CHARGE, self.image.par[im.PAR_P_CHG], self._charge_params.timeout_minutes, target)
 
     def default_target(self) -> int:
         """The target SoC in 0.01 % of a charge that names none: the ChargeParams', or max_soc; PowerError above max_soc."""
         highest = self.image.par[im.PAR_SOC_MAX] / 100
-        target = self._charge_params.target_soc or highest
+        target = self._charge_params.target_soc
+        if target == 0:
+            return self.image.par[im.PAR_SOC_MAX]
         in_range("target_soc of the ChargeParams", target, 0, highest, "% (at most max_soc)")
-        return int(target * 100 + 0.5)
+        return parts(target, 100)
 
     def start_discharging(self, kw: float = 0.0, minutes: int = 0) -> None:
-        """Discharge with kw at the AC terminals (0: the maximum) for minutes (0: the parameters' timeout, or no end)."""
+        """Discharge with kw at the AC terminals (0: the maximum) for minutes (0: the parameters' timeout, or no end).
+
+        Only exactly 0 is the maximum: less than 1 W is 0 W.
+        """
         most = self.image.par[im.PAR_P_DIS]
         in_range("kw", kw, 0, most / 1000, "kW")
         in_range("minutes", minutes, 0, _MINUTES_MAX, "min", int)
-        watts = int(kw * 1000 + 0.5) or most
+        watts = most if kw == 0 else parts(kw, 1000)
         self._operate(1, rq.DISCHARGE, watts, minutes or self._discharge_params.timeout_minutes, 0)
 
     def set_constant_power(self, kw: float, minutes: int = 0) -> None:
         """Hold kw at the AC terminals (+ discharge, - charge) for minutes (0: no end), inside every limit."""
         self._check_kw(kw)
         in_range("minutes", minutes, 0, _MINUTES_MAX, "min", int)
-        watts = int(abs(kw) * 1000 + 0.5)
+        watts = parts(abs(kw), 1000)
         self._operate(-1 if kw < 0 else 1, rq.POWER, watts, minutes, 0)
 
     def _check_kw(self, kw: float) -> None:
@@ -241,9 +247,8 @@ class PowerManager:
             raise PowerError("source = %r: allowed are %s" % (source, ", ".join(allowed)))
         self._check_kw(kw)
         in_range("seconds", seconds, 0.1, 86400, "s")
-        watts = int(kw * 1000 + (0.5 if kw >= 0 else -0.5))
         with self._lock:
-            self._claims.put(rq.SOURCES.index(source), watts, int(seconds * 1000), rq.POWER, 0, owner)
+            self._claims.put(rq.SOURCES.index(source), parts(kw, 1000), int(seconds * 1000), rq.POWER, 0, owner)
 
     def release(self, source: str) -> None:
         """End a program's claim.  PowerError if there is no such source."""
@@ -255,7 +260,9 @@ class PowerManager:
     def claims(self) -> "list[dict]":
         """Every live claim, highest first: source, owner, kw, seconds_left, goal."""
         with self._lock:
-            return self._claims.listed()
+            table = self._claims.table[:]
+            owners = self._claims.owners[:]
+        return rq.listed(table, owners)
 
     # ---- maintenance ------------------------------------------------------------------------------------
 
@@ -272,15 +279,31 @@ class PowerManager:
             if kw and not (contactor and pcs):
                 raise PowerError("kw = %s: needs contactor=True and pcs=True" % kw)
             self._states.service(1 if contactor else 0, 1 if pcs else 0)
-            watts = int(kw * 1000 + (0.5 if kw >= 0 else -0.5))
-            self._claims.put(rq.MAINTENANCE, watts, int(seconds * 1000), rq.POWER, 0, "service")
+            self._claims.put(rq.MAINTENANCE, parts(kw, 1000), int(seconds * 1000), rq.POWER, 0, "service")
+
+    def halt(self) -> None:
+        """The program ends: every claim dropped, 0 W at once without a ramp, the contactors open as soon as they may."""
+        with self._lock:
+            self._claims.drop_all()
+            self._states.want_standby()
+            if self.image.now[im.MODE] not in (Mode.STANDBY, Mode.EMERGENCY):
+                self._states.enter(Mode.STANDBY)
 
     # ---- emergency --------------------------------------------------------------------------------------
 
-    def emergency_shutdown(self) -> None:
-        """0 W in the next cycle, contactors open, latched until reset_emergency()."""
+    def emergency_shutdown(self) -> bool:
+        """0 W at once, contactors open, latched until reset_emergency().
+
+        True: it is stored, and stands again after a reset.  False: it could not be stored (or nothing here stores it); it
+        stands until a reset, and storing it is tried again.
+        """
         with self._lock:
             self._enter_emergency(-1)
+        return self._remember()
+
+    def _remember(self) -> bool:
+        """Outside the lock: flash takes longer than the cycle may wait."""
+        return self.emergency_memory is not None and self.emergency_memory.settle()
 
     def _enter_emergency(self, cause: int) -> None:
         now = self.image.now
@@ -297,8 +320,11 @@ class PowerManager:
         with self._lock:
             self._enter_emergency(cause)
 
-    def reset_emergency(self) -> None:
-        """Leave EMERGENCY for STANDBY.  PowerError while a cause stands (it names it), or if there is no emergency."""
+    def reset_emergency(self) -> bool:
+        """Leave EMERGENCY for STANDBY.  PowerError while a cause stands (it names it), or if there is no emergency.
+
+        True: that it is over is stored too.  False: a reset before it could be stored brings the emergency back.
+        """
         with self._lock:
             if self.image.now[im.MODE] != Mode.EMERGENCY:
                 raise PowerError("there is no emergency to reset, the mode is %s" % Mode.name(self.image.now[im.MODE]))
@@ -307,6 +333,7 @@ class PowerManager:
                 raise PowerError("the emergency cannot be reset while its cause stands: %s" % ", ".join(names(causes)))
             self._states.want_standby()
             self._states.enter(Mode.STANDBY)
+        return self._remember()
 
     @property
     def emergency_cause(self) -> int:
@@ -465,8 +492,9 @@ class PowerManager:
     def stats(self) -> dict:
         """Everything at one instant; keys and units in reports.stats."""
         with self._lock:
-            told = _stats(self.image.now, self.image.par)
-        return _named(told)
+            now = self.image.now[:]
+            par = self.image.par[:]
+        return _stats(now, par)
 
     def faults(self) -> "list[dict]":
         """Every fault that is active or has ever been raised since boot: name, severity, active, times raised.
@@ -475,12 +503,12 @@ class PowerManager:
         """
         with self._lock:
             now = self.image.now[:]
-            counts = [self._fault_state[3 * i + 2] for i in range(self._n_faults)]
+            state = self._fault_state[:]  # of each fault the times it was raised are the third number
         found = []
         for i, row in enumerate(rows()):
-            if counts[i]:
+            if state[3 * i + 2]:
                 active = bool(now[im.FAULTS] >> i & 1)
-                fault = {"name": row[0], "severity": SEVERITIES[row[4]], "active": active, "count": counts[i]}
+                fault = {"name": row[0], "severity": SEVERITIES[row[4]], "active": active, "count": state[3 * i + 2]}
                 more = _detail(row[0], now) if active else ""
                 if more:
                     fault["detail"] = more
@@ -504,9 +532,9 @@ class PowerManager:
                 in_range(name, kw, 0, 1000, "kW")
         with self._lock:
             par = self.image.par
-            par[im.EMS_P_DIS] = im.FREE if discharge_kw is None else int(discharge_kw * 1000)
-            par[im.EMS_P_CHG] = im.FREE if charge_kw is None else int(charge_kw * 1000)
-            self._curtail_ms = int(seconds * 1000)
+            par[im.EMS_P_DIS] = im.FREE if discharge_kw is None else parts(discharge_kw, 1000)
+            par[im.EMS_P_CHG] = im.FREE if charge_kw is None else parts(charge_kw, 1000)
+            self._curtail_ms = 0 if seconds == 0 else max(1, parts(seconds, 1000))  # only exactly 0 has no end
 
     def register_callback(self, event: int, fn, user_data=None) -> None:
         """Call fn(event, event_data, user_data) for an Event, or for all (Event.ALL).  fn is plain or async."""

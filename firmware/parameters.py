@@ -4,6 +4,7 @@ from rows import each
 
 from firmware import image as im
 from firmware import protections
+from firmware.units import parts
 
 PLACE_ROWS = (  # field of config.FIELDS; slot; parts of its unit in one of the field's
     ("grid_connection", im.PAR_GRID_TYPE, 1),
@@ -50,8 +51,8 @@ PLACE_ROWS = (  # field of config.FIELDS; slot; parts of its unit in one of the 
 
 def apply(config, par, has: int) -> None:
     """Write the cycle's integer parameters (image.PAR_*); `has`: image.HAS_* bits of the site's devices."""
-    for name, slot, parts in each(PLACE_ROWS):
-        par[slot] = _whole(getattr(config, name) * parts)
+    for name, slot, scale in each(PLACE_ROWS):
+        par[slot] = parts(getattr(config, name), scale)
     cells = config.module_count * config.cells_per_module
     most = max(par[im.PAR_P_CHG], par[im.PAR_P_DIS])
     par[im.PAR_HAS] = has
@@ -60,10 +61,10 @@ def apply(config, par, has: int) -> None:
     par[im.PAR_STALL_MS] = config.cycle_ms * 3 // 2 + 100  # at most 1600: hot.freeze bounds a cycle to 2000
     par[im.PAR_SOC_FLOORED] = 1 if config.soc_rounding == "down" else 0
     par[im.PAR_CELLS] = cells
-    par[im.PAR_V_MAX] = _whole(config.cell_voltage_max * cells * 10)
-    par[im.PAR_V_MIN] = _whole(config.cell_voltage_min * cells * 10)
-    par[im.PAR_ENERGY] = _whole(config.module_count * config.module_energy * 1000)
-    par[im.PAR_Q_STEP] = _whole(config.capacity_ah() * 3600)  # Ah x 3600 s x 10 x 1000 ms / 10000 steps
+    par[im.PAR_V_MAX] = parts(config.cell_voltage_max * cells, 10)
+    par[im.PAR_V_MIN] = parts(config.cell_voltage_min * cells, 10)
+    par[im.PAR_ENERGY] = parts(config.module_count * config.module_energy, 1000)
+    par[im.PAR_Q_STEP] = parts(config.capacity_ah(), 3600)  # Ah x 3600 s x 10 x 1000 ms / 10000 steps
     par[im.PAR_CELL_DEAD] = par[im.PAR_CELL_TRIP_LO] * 2 // 3  # copper dissolves: such a cell is no longer charged
     par[im.PAR_PROT_CHG] = protections.mask(protections.CHARGE)
     par[im.PAR_PROT_DIS] = protections.mask(protections.DISCHARGE)
@@ -71,7 +72,3 @@ def apply(config, par, has: int) -> None:
     par[im.PAR_T_TRIP_LO] = par[im.PAR_T_DIS]
     par[im.PAR_OVER_P] = par[im.PAR_FOLLOW_P] = most // 20  # 5 % of rating
     par[im.PAR_FLOW_P] = most // 200  # 0.5 %
-
-
-def _whole(value: float) -> int:
-    return int(value + (0.5 if value >= 0 else -0.5))

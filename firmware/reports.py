@@ -13,7 +13,7 @@ def _scaled(value: int, divisor: int):
 
 
 def stats(now, par) -> dict:
-    """Everything at one instant, with codes and bits where `named` puts names: this is done under the manager's lock.
+    """Everything at one instant.  now, par: copies of the image's arrays, made under its lock.
 
     power, request, command, limits in kW (+ discharge); voltage V; current A (+ discharge); soc, soh %; energy kWh AC.
     None is "not measured".  `binding` names the limit that bounds the direction of the request and `reason` says it
@@ -24,20 +24,21 @@ def stats(now, par) -> dict:
     _tell_power(told, now)
     _tell_battery(told, now, par)
     _tell_site(told, now)
+    _tell_reason(told)
     return told
 
 
 def _tell_power(told: dict, now) -> None:
-    told["mode"] = now[im.MODE]
+    told["mode"] = Mode.name(now[im.MODE])
     told["power"] = _scaled(now[im.PCS_P], 1000)
     told["request"] = now[im.REQUEST_P] / 1000
     told["requested_by"] = rq.SOURCES[now[im.REQUEST_BY]]
     told["command"] = now[im.CMD_P] / 1000
     told["limit_discharge"] = now[im.LIMIT_DIS] / 1000
     told["limit_charge"] = now[im.LIMIT_CHG] / 1000
-    told["why_discharge"] = now[im.WHY_DIS]
-    told["why_charge"] = now[im.WHY_CHG]
-    told["missing"] = now[im.MISSING]
+    told["why_discharge"] = NAMES[now[im.WHY_DIS]]
+    told["why_charge"] = NAMES[now[im.WHY_CHG]]
+    told["missing"] = _missing(now[im.MISSING])
 
 
 def _tell_battery(told: dict, now, par) -> None:
@@ -77,21 +78,22 @@ def _tell_site(told: dict, now) -> None:
     told["grid_connected"] = now[im.GRID_OK] == 1
     told["load_power"] = _scaled(now[im.LOAD_P], 1000)
     told["pv_power"] = _scaled(now[im.PV_P], 1000)
-    told["flow"] = now[im.FLOW]
-    told["paths"] = now[im.FLOW_PATHS]
-    told["faults"] = now[im.FAULTS]
+    told["flow"] = Flow.name(now[im.FLOW])
+    told["paths"] = [name for bit, name in PATHS if now[im.FLOW_PATHS] & bit]
+    told["faults"] = faults.names(now[im.FAULTS])
     told["uptime_s"] = now[im.UPTIME_S]
 
 
-def named(told: dict) -> dict:
-    """What `stats` says, with names for the codes."""
-    told["mode"] = Mode.name(told["mode"])
-    told["flow"] = Flow.name(told["flow"])
-    told["paths"] = [name for bit, name in PATHS if told["paths"] & bit]
-    told["faults"] = faults.names(told["faults"])
-    for key in ("why_discharge", "why_charge"):
-        told[key] = NAMES[told[key]]
-    told["missing"] = _missing(told["missing"])
+def _missing(bits: int) -> list:
+    """What is missing, in words: only then are they loaded."""
+    if not bits:
+        return []
+    from firmware.battery_words import missing
+
+    return missing(bits)
+
+
+def _tell_reason(told: dict) -> None:
     charge = told["request"] < 0
     limit = told["limit_charge" if charge else "limit_discharge"]
     bound = limit < abs(told["request"]) or limit == 0
@@ -102,13 +104,3 @@ def named(told: dict) -> dict:
         told["reason"] = "%s is limited to %.1f kW by %s" % (word, limit, told["binding"])
         if told["binding"] == "missing_data":
             told["reason"] += ": " + ", ".join(told["missing"])
-    return told
-
-
-def _missing(bits: int) -> list:
-    """What is missing, in words: only then are they loaded."""
-    if not bits:
-        return []
-    from firmware.battery_words import missing
-
-    return missing(bits)

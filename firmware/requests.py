@@ -38,7 +38,7 @@ FOREVER = const(0x3FFFFFFF)
 
 
 class Claims:
-    """The live claims.  Not thread-safe by itself: the manager's lock guards it.  Only `listed` allocates."""
+    """The live claims.  Not thread-safe by itself: the manager's lock guards it.  Allocates nothing."""
 
     def __init__(self) -> None:
         self.table = array("i", [0] * (4 * IDLE))
@@ -63,19 +63,20 @@ class Claims:
         for source in range(IDLE):
             self.table[source * 4] = 0
 
-    def listed(self) -> "list[dict]":
-        """Every live claim, highest first: source, owner, kw, seconds left (None: no end), goal."""
-        result = []
-        for source in range(IDLE):
-            left = self.table[source * 4]
-            if left:
-                result.append(
-                    {
-                        "source": SOURCES[source],
-                        "owner": self.owners[source],
-                        "kw": self.table[source * 4 + 1] / 1000,
-                        "seconds_left": None if left == FOREVER else left / 1000,
-                        "goal": ("power", "charge", "discharge", "pause")[self.table[source * 4 + 2]],
-                    }
-                )
-        return result
+
+def listed(table, owners: "list[str]") -> "list[dict]":
+    """What Claims' table and owners say, highest first: source, owner, kw, seconds left (None: no end), goal."""
+    result = []
+    for source in range(IDLE):
+        left = table[source * 4]
+        if left:
+            result.append(
+                {
+                    "source": SOURCES[source],
+                    "owner": owners[source],
+                    "kw": table[source * 4 + 1] / 1000,
+                    "seconds_left": None if left == FOREVER else left / 1000,
+                    "goal": ("power", "charge", "discharge", "pause")[table[source * 4 + 2]],
+                }
+            )
+    return result

@@ -2,6 +2,7 @@
 
 from firmware.errors import PowerError, in_range
 from firmware.modes import Mode
+from firmware.units import parts
 
 ALL_DAYS = 7  # day_of_week for every day
 _MOST_KW = 1000
@@ -21,6 +22,8 @@ FIELDS = (
 
 class ScheduleEntry:
     """`power_setpoint` kW for `duration_minutes` from `hour`:`minute` local time on the days named.
+
+    Exactly 0 kW in CHARGE or DISCHARGE is as much as every limit allows; less than 1 W is 0 W.
 
     `day_of_week`: 0 Sunday to 6 Saturday, 7 every day.  `days`: several days instead, as a mask (bit 0 is Sunday);
     leave `day_of_week` at 7 then.  `mode`: Mode.CHARGE (power_setpoint <= 0), Mode.DISCHARGE (>= 0) or Mode.IDLE
@@ -73,8 +76,12 @@ class ScheduleEntry:
         return self.days or (127 if self.day_of_week == ALL_DAYS else 1 << self.day_of_week)
 
     def power_w(self) -> int:
-        """What it asks for, W, positive is discharge."""
-        return int(self.power_setpoint * 1000 + (0.5 if self.power_setpoint >= 0 else -0.5))
+        """What it asks for, W, positive is discharge; 0 is nothing, unless `wants_most`."""
+        return parts(self.power_setpoint, 1000)
+
+    def wants_most(self) -> bool:
+        """It asks for as much as every limit allows."""
+        return self.power_setpoint == 0 and self.mode != Mode.IDLE
 
     def to_dict(self) -> dict:
         """The fields by name, for storage and display; `ScheduleEntry(**fields)` makes it again."""
@@ -84,8 +91,15 @@ class ScheduleEntry:
         return "ScheduleEntry(%s)" % ", ".join(["%s=%r" % (name, getattr(self, name)) for name in FIELDS])
 
     def copy(self) -> "ScheduleEntry":
-        """Another one with the same fields."""
+        """Another one with the same fields, which are checked again: a field may have been set since."""
         return ScheduleEntry(**self.to_dict())
+
+    def twin(self) -> "ScheduleEntry":
+        """Another one with the same fields, unchecked: a millisecond less, and the whole schedule is often shown."""
+        other = object.__new__(ScheduleEntry)
+        for name in FIELDS:
+            setattr(other, name, getattr(self, name))
+        return other
 
     def same_times(self, other: "ScheduleEntry") -> bool:
         """Whether both start and end at the same times and repeat alike."""

@@ -1,7 +1,7 @@
 """The schedule: which entry sets the power now, for how much longer, and what comes next.
 
 Pure logic over a clock (`clock.py` or a test's own), ticked about once a second.  It knows no manager: after a
-tick `active`, `mode`, `power_w` and `remaining_s` say what to claim, and `take_events()` what has happened.
+tick `active`, `mode`, `power_w`, `wants_most` and `remaining_s` say what to claim, and `take_events()` what has happened.
 
 The rules:
   activation  An entry starts on each of its local dates at its local time, once.  A start in the hour that spring
@@ -43,6 +43,8 @@ _DONE = const(3)  # has run its course
 _BACK_S = const(43200)  # a start this far in the future is one that a wrong clock saw
 _NO_CLOCK_S = const(60)  # give clock sources this long after boot before saying that there is no clock
 _FAR = const(0x10000000)  # days
+_DATES_BACK = const(2)  # to look at before today's: a run of 24 h, and a start that a gap put off past midnight
+_DATES = const(11)  # to look at in all: a week from today, and those
 
 
 class Scheduler:
@@ -52,6 +54,7 @@ class Scheduler:
         self.active = -1  # the id of the entry that sets the power, -1 for none
         self.mode = -1  # its mode
         self.power_w = 0  # W, positive is discharge
+        self.wants_most = False  # as much as every limit allows, instead of power_w
         self.remaining_s = 0  # for how much longer, real seconds
         self.dirty = False
         self.claimed = None  # what scheduling.step claimed last
@@ -102,6 +105,7 @@ class Scheduler:
         if entry_id == self.active and self._end[entry_id] >= 0:
             self.mode = new.mode
             self.power_w = new.power_w()
+            self.wants_most = new.wants_most()
         self._edited()
 
     def delete(self, entry_id: int) -> None:
@@ -114,11 +118,11 @@ class Scheduler:
 
     def get(self, entry_id: int) -> ScheduleEntry:
         """A copy of the entry.  PowerError when there is none."""
-        return self._entry(entry_id).copy()
+        return self._entry(entry_id).twin()
 
     def entries(self) -> list:
         """[(id, copy of the entry)], by id."""
-        return [(i, entry.copy()) for i, entry in enumerate(self._entries) if entry is not None]
+        return [(i, entry.twin()) for i, entry in enumerate(self._entries) if entry is not None]
 
     def enable(self, on: bool) -> None:
         """Lets the schedule run, or stops it; entries keep their own `enabled`."""
@@ -284,23 +288,24 @@ class Scheduler:
         self.run = run
         self.mode = -1
         self.power_w = 0
+        self.wants_most = False
         if best >= 0:
             self.mode = self._entries[best].mode
             self.power_w = self._entries[best].power_w()
+            self.wants_most = self._entries[best].wants_most()
             self._events.append((STARTED, best))
 
     # ---- when -----------------------------------------------------------------------------------------
 
-    def _around(self, entry, tz, day: int, sec: int, after: int = -_FAR) -> tuple:
+    def _around(self, entry, tz, day: int, sec: int) -> tuple:
         """(local date, UTC day, UTC sec) of the last start not after this instant, (UTC day, UTC sec) of the next one.
 
-        The day is -_FAR or _FAR where there is none.  Only dates after `after` count.
+        The day is -_FAR or _FAR where there is none.
         """
         now = (day, sec)
         last = (0, -_FAR, 0)
-        # Two dates back: a run of 24 h, and a start that a gap put off past midnight.
-        first = max(tz.local(day, sec)[0] - 2, after + 1)
-        for date in range(first, first + 11):
+        first = tz.local(day, sec)[0] - _DATES_BACK
+        for date in range(first, first + _DATES):
             if entry.mask() >> weekday(date) & 1:
                 start = _start_on(entry, tz, date)
                 if start > now:
@@ -317,19 +322,27 @@ class Scheduler:
         if not (self._enabled and clock.is_set):
             return found
         heads = []  # [UTC day, UTC sec, id, local date] of every entry's next start
+        before = clock.tz.local(clock.day, clock.sec)[0] - _DATES_BACK - 1
         for i in range(N_ENTRIES):
             entry = self._entries[i]
             if entry is not None and entry.enabled and (entry.repeat or self._end[i] < 0):
-                head = [clock.day, clock.sec, i, self._last_date(i, clock)]
+                head = [clock.day, clock.sec, i, max(before, self._last_date(i, clock))]
                 self._advance(head, clock.tz)
                 heads.append(head)
+        text_day = _FAR  # making a date's text is half the work, and many starts share one
+        text = ""
         while heads and len(found) < n:
             head = min(heads)
             entry = self._entries[head[2]]
+            local_day, local_sec = clock.tz.local(head[0], head[1])
+            if local_day != text_day:
+                text_day = local_day
+                text = text_of(local_day, 0)[:10]
+            zone = clock.tz.name_at(head[0], head[1])
             found.append(
                 {
                     "id": head[2],
-                    "start": text_of(*clock.tz.local(head[0], head[1]))[:16] + " " + clock.tz.name_at(head[0], head[1]),
+                    "start": "%s %02d:%02d %s" % (text, local_sec // 3600, local_sec // 60 % 60, zone),
                     "day": head[0],
                     "sec": head[1],
                     "minutes": entry.duration_minutes,
@@ -352,7 +365,20 @@ class Scheduler:
         return -_FAR if ahead_s > _BACK_S else self._begun[i]
 
     def _advance(self, head: list, tz) -> None:
-        _, _, _, head[0], head[1] = self._around(self._entries[head[2]], tz, head[0], head[1], head[3])
+        """Move a head to the entry's next start, on a later date than its own."""
+        entry = self._entries[head[2]]
+        days = entry.mask()
+        now = (head[0], head[1])
+        head[0], head[1] = _FAR, 0
+        bit = 1 << weekday(head[3])
+        for date in range(head[3] + 1, head[3] + 1 + _DATES):
+            bit = bit << 1 if bit < 64 else 1
+            if days & bit:
+                start = _start_on(entry, tz, date)
+                if start > now:
+                    head[0], head[1] = start
+                    head[3] = date
+                    return
 
     # ---- storage --------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ def step(pm) -> None:
     with pm.plan_lock:
         plan.tick(pm.clock)
         happened = plan.take_events()
-        key = (plan.active, plan.run, plan.power_w, plan.mode)
+        key = (plan.active, plan.run, plan.power_w, plan.mode, plan.wants_most)
         left_ms = plan.remaining_s * 1000 + _GRACE_MS
     claim = None
     if key != plan.claimed:
@@ -39,15 +39,15 @@ def _event(kind: int) -> int:
 
 def _claim(pm, key: tuple, left_ms: int) -> tuple:
     """Claims.put's arguments for what the schedule wants; () for nothing."""
-    entry_id, _, watts, mode = key
+    entry_id, _, watts, mode, wants_most = key
     if entry_id < 0:
         return ()
     owner = "schedule %d" % entry_id
     par = pm.image.par
     if mode == Mode.CHARGE:
         most = par[im.PAR_P_CHG]
-        return (min(-watts or most, most), left_ms, rq.CHARGE, par[im.PAR_SOC_MAX], owner)
+        return (most if wants_most else min(-watts, most), left_ms, rq.CHARGE, par[im.PAR_SOC_MAX], owner)
     if mode == Mode.DISCHARGE:
         most = par[im.PAR_P_DIS]
-        return (min(watts or most, most), left_ms, rq.DISCHARGE, 0, owner)
+        return (most if wants_most else min(watts, most), left_ms, rq.DISCHARGE, 0, owner)
     return (0, left_ms, rq.PAUSE, 0, owner)

@@ -1,5 +1,9 @@
 """Reads, checks, saves site.json and builds what it describes.  Every error of the whole file is listed at once."""
 
+import gc
+
+import pinowners
+import watchdog
 from safestore import Store, StoreError
 
 from firmware import buses, config
@@ -24,13 +28,15 @@ _WIFI_ROWS = (
     ("password", "str", "", 0, 63, "of the network, empty: open"),
     ("country", "str", "XX", 2, 2, "two letters, for the channels"),
 )
+_LINES = 20  # of errors are printed: a person reads no more, and each takes time in boot
+_WIDTH = 300  # characters of each
 # what a device of a kind brings to the site, by the first word of its type
 _BRINGS = {"bms": im.HAS_BMS, "pcs": im.HAS_PCS, "meter": im.HAS_METER, "pv": im.HAS_PV, "io": im.HAS_IO}
 
 
 def store(path: str):
     """The file as a Store: saved whole or not at all, with a CRC, the version before kept; a person may write it too."""
-    return Store(path, 1, by_hand=True)
+    return Store(path, 1, by_hand=True, longest=pinowners.SITE_BYTES)
 
 
 def read(path: str) -> dict:
@@ -49,7 +55,10 @@ def save(path: str, content: dict) -> None:
     errors = check(content).errors
     if errors:
         raise ConfigError(errors)
-    store(path).save(content)
+    try:
+        store(path).save(content)
+    except StoreError as error:
+        raise ConfigError([str(error)])
 
 
 class Checked:
@@ -72,15 +81,7 @@ def check(content: dict) -> Checked:
     errors = found.errors
     top = config.check(_TOP_ROWS, content, "site", errors)
     found.name = top.get("name", "site")
-    given = dict(top.get("power") or {})
-    if top.get("cycle_ms") is not None:
-        given["cycle_ms"] = top["cycle_ms"]
-    try:
-        found.power = config.PowerConfig(**given)
-    except ConfigError as error:
-        errors.extend(error.errors)
-    except (TypeError, ValueError) as error:
-        errors.append("power: %s" % error)
+    found.power = _power(top, errors)
     if top.get("wifi"):
         found.wifi = config.check(_WIFI_ROWS, top["wifi"], "wifi", errors)
     if top.get("clock") is not None or top.get("storage") is not None:
@@ -92,8 +93,31 @@ def check(content: dict) -> Checked:
     buses.check(found.buses, errors)
     devices = _section(top, "devices", errors)
     for name in sorted(devices):
+        watchdog.feed()  # each may load its driver
         _check_device(found, name, devices[name])
+    for problem in pinowners.look(content)[2]:
+        where = problem[: problem.find(" = ") + 3]
+        if not where or not any(error.startswith(where) for error in errors):  # what a row has refused is said
+            errors.append(problem)
     return found
+
+
+def _power(top: dict, errors: list):
+    """The PowerConfig of the file; None, with what is wrong in `errors`, where there is none."""
+    power = top.get("power")
+    if power is not None and not isinstance(power, dict):
+        errors.append("power = %s: must be an object of keys and values" % pinowners.shown(power))
+        return None
+    given = dict(power or {})
+    if top.get("cycle_ms") is not None:
+        given["cycle_ms"] = top["cycle_ms"]
+    try:
+        return config.PowerConfig(**given)
+    except ConfigError as error:
+        errors.extend(error.errors)
+    except (TypeError, ValueError) as error:
+        errors.append("power: %s" % error)
+    return None
 
 
 def _section(top: dict, name: str, errors: list) -> dict:
@@ -102,7 +126,7 @@ def _section(top: dict, name: str, errors: list) -> dict:
     if isinstance(section, dict) and all(isinstance(entry, dict) for entry in section.values()):
         return section
     if name in top:
-        errors.append("%s = %r: must be an object of named objects" % (name, section))
+        errors.append("%s = %s: must be an object of named objects" % (name, pinowners.shown(section)))
     return {}
 
 
@@ -123,24 +147,51 @@ def _check_device(found: Checked, name: str, given: dict) -> None:
     bus = options.get("bus")
     if bus and bus not in found.buses:
         found.errors.append("devices.%s.bus = %r: the buses of this site are %s" % (name, bus, ", ".join(sorted(found.buses))))
+    if hasattr(module, "check_site") and found.power is not None:
+        try:
+            module.check_site("devices." + name, options, found.power, found.errors)
+        except (TypeError, ValueError, KeyError, AttributeError) as error:  # a driver that meets what it did not expect
+            found.errors.append("devices.%s: %s: %s" % (name, type(error).__name__, error))
     found.devices.append((name, kind, module, options))
 
 
 def load(path: str) -> Site:
-    """Read and build a site.  What is wrong with it is printed, and then the site has no devices: safe STANDBY."""
+    """Read and build a site.  What is wrong with it is printed, and then the site has no devices: safe STANDBY.
+
+    Whatever the file holds: this raises nothing.
+    """
     site = Site()
     try:
         build(read(path), site)
     except ConfigError as error:
         site.errors = error.errors
+    except Exception as error:  # a file may hold anything, and be too much for the heap
+        return standby(path, error)
     if site.errors:
-        for line in site.errors:
-            print("site: " + line)
+        for line in site.errors[:_LINES]:
+            print("site: " + (line if len(line) <= _WIDTH else line[:_WIDTH] + "..."))
+        if len(site.errors) > _LINES:
+            print("site: and %d more" % (len(site.errors) - _LINES))
         print("site: %s is refused; staying in STANDBY" % path)
         site.devices = {}
         site.has = im.HAS_BMS | im.HAS_PCS
     if site.config is None:
         site.config = config.PowerConfig()
+    return site
+
+
+def standby(path: str, error: Exception) -> Site:
+    """The site of a board that could not make one of its file: no devices, defaults, and the reason in words."""
+    gc.collect()  # what had been made of the file is in nobody's hands any more
+    site = Site()
+    if isinstance(error, MemoryError):
+        site.errors = ["%s is too large for this board's heap (%s)" % (path, error)]
+    else:
+        site.errors = ["%s cannot be loaded: %s: %s" % (path, type(error).__name__, error)]
+    print("site: %s" % site.errors[0])
+    print("site: %s is refused; staying in STANDBY" % path)
+    site.has = im.HAS_BMS | im.HAS_PCS
+    site.config = config.PowerConfig()
     return site
 
 
@@ -161,8 +212,13 @@ def build(content: dict, site: Site) -> None:
     site.storage = found.storage
     site.buses = buses.build(found.buses, site.errors)
     for name, kind, module, options in found.devices:
+        watchdog.feed()
         try:
             device = site.devices[name] = module.Device(name, options, site.image, site.buses)
             site.has |= getattr(device, "brings", 0) or _BRINGS.get(kind.split("_")[0], 0)
         except (OSError, KeyError, ValueError, ConfigError) as error:
             site.errors.append("devices.%s: %s" % (name, error))
+        except MemoryError:
+            raise
+        except Exception as error:  # a driver that meets what it did not expect
+            site.errors.append("devices.%s: %s: %s" % (name, type(error).__name__, error))

@@ -38,6 +38,12 @@ def mp32() -> Interpreter:
     return needs.interpreter(32)
 
 
+@pytest.fixture(params=["esp32", "esp32s3"])
+def chip(request: pytest.FixtureRequest) -> Interpreter:
+    """The 32-bit MicroPython at each chip's speed in turn."""
+    return needs.chip(request.param)
+
+
 @pytest.fixture(params=[64, 32], ids=["mp64", "mp32"])
 def mp(request: pytest.FixtureRequest) -> Interpreter:
     """Both interpreters in turn: a test that takes `mp` runs once on each."""
@@ -45,7 +51,8 @@ def mp(request: pytest.FixtureRequest) -> Interpreter:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Says in red, after the counts, that the 32-bit interpreter was missing."""
-    skipped = [r for r in terminalreporter.stats.get("skipped", []) if needs.REASON_32 in str(r.longrepr)]
-    if skipped:
-        terminalreporter.write_line(f"{len(skipped)} tests skipped: {needs.REASON_32}", red=True, bold=True)
+    """Says in red, after the counts, that the 32-bit interpreter or the chip's clock was missing."""
+    for reason in (needs.REASON_32, needs.REASON_CHIP):
+        skipped = [r for r in terminalreporter.stats.get("skipped", []) if reason in str(r.longrepr)]
+        if skipped:
+            terminalreporter.write_line(f"{len(skipped)} tests skipped: {reason}", red=True, bold=True)

@@ -28,11 +28,12 @@ class Store:
 
     `migrate(doc, from_schema)` makes a document of an older schema a current one, or raises ValueError.
     `by_hand`: files without a CRC are accepted (a person wrote them).  `wear`: a flashwear.Wear to count in, or None.
+    `longest`: bytes, 0 for any; a longer file is refused unread, and never saved.
     After `load`: `origin` says which file was read ("current", "new", "previous" or "" for none), `problem` what was
     wrong with the current one ("" for nothing), `loaded_schema` the schema it was written with.
     """
 
-    def __init__(self, path: str, schema: int = 1, migrate=None, by_hand: bool = False, wear=None) -> None:
+    def __init__(self, path: str, schema: int = 1, migrate=None, by_hand: bool = False, wear=None, longest: int = 0) -> None:
         self.path = path
         self.schema = schema
         self.origin = ""
@@ -41,6 +42,7 @@ class Store:
         self._migrate = migrate
         self._by_hand = by_hand
         self._wear = wear
+        self._longest = longest
         self._current_is_good = None  # not known yet
 
     def load(self, fallback: bool = True):
@@ -98,14 +100,20 @@ class Store:
     def _read(self, path: str):
         """The document in a file, brought to the current schema; None where there is no file."""
         try:
-            with open(path, "rb") as file:
-                data = file.read()
+            size = os.stat(path)[6]
         except OSError:
             return None
+        if self._longest and size > self._longest:
+            raise StoreError("%s: %d bytes: at most %d are read" % (path, size, self._longest))
+        try:
+            with open(path, "rb") as file:
+                data = file.read()
+        except OSError as error:
+            raise StoreError("%s: cannot be read (%s)" % (path, error))
         sealed = self._check_seal(path, data)
         try:
             doc = json.loads(data)
-        except ValueError as error:
+        except (ValueError, RuntimeError) as error:  # nested too deeply is a RuntimeError
             raise StoreError("%s: is no JSON (%s)" % (path, error))
         if not isinstance(doc, dict):
             raise StoreError("%s: must be an object of keys and values" % path)
@@ -122,6 +130,8 @@ class Store:
             return True
         if not self._by_hand:
             raise StoreError("%s: has no CRC: it is cut short, or not a file of this firmware" % path)
+        if b"\x00" in data:
+            raise StoreError("%s: is no JSON (it holds NUL bytes)" % path)
         if not _is_closed(data):
             raise StoreError("%s: is no JSON (a bracket or a quote is not closed)" % path)
         return False
@@ -144,8 +154,13 @@ class Store:
         return doc
 
     def save(self, doc: dict) -> None:
-        """Makes `doc` the current version, and the current one the version before.  OSError when the disk is full."""
+        """Makes `doc` the current version, and the current one the version before.
+
+        OSError when the disk is full, StoreError for one that is too long.
+        """
         data = _sealed(doc, self.schema)
+        if self._longest and len(data) > self._longest:
+            raise StoreError("%s: %d bytes: at most %d are read" % (self.path, len(data), self._longest))
         if self._current_is_good is None:
             try:
                 self._current_is_good = self._read(self.path) is not None

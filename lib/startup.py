@@ -6,15 +6,18 @@ import time
 import watchdog
 
 # Built-in modules that a file may replace ("extensible") never enter sys.modules by themselves: each `import time` searches
-# the whole flash first, 20 ms a time.  Under their other name, with a u in front, they are found at once.
-_BUILTINS = "array binascii collections errno io json machine os random select socket struct time"
+# the whole flash first, 20 ms a time.  Under their other name, with a u in front, they are found at once; those that a
+# board's own file may well replace are searched for, once.
+_BUILTINS = "array binascii collections errno io json os random struct time"
+_REPLACEABLE = "machine select socket"
 
 
 def find_builtins() -> None:
     """Enter the built-in modules in sys.modules, so that importing them never searches the flash again."""
     for name in _BUILTINS.split(" "):
-        if name not in sys.modules:
-            sys.modules[name] = __import__("u" + name)
+        sys.modules[name] = __import__("u" + name)
+    for name in _REPLACEABLE.split(" "):
+        sys.modules[name] = __import__(name)
 
 
 _begun_ms = time.ticks_ms()

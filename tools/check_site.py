@@ -1,64 +1,195 @@
-"""Checks a site file on the host with the firmware's own code: `python -m tools.check_site site.json`.
+"""Checks a site file on the host with the firmware's own code: `python -m tools.check_site site.json [--board NAME]`.
 
-The same checks that load the file on a board are run; nothing is opened.
+The code that loads the file on a board is run: devices and services are built, and nothing is opened.  With --board also
+whether the board has what the site uses, its pins, and the heap for it (tools/fits.py).
 """
 
 import argparse
 import contextlib
 import json
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 from host_tests import shims
+from tools import boardfile, fits, stage
 
 shims.install()
 
 
+
+
+class Refused(Exception):
+    """The site cannot go on the board; `errors` says why, a line each."""
+
+    def __init__(self, errors: list[str]) -> None:
+        super().__init__("\n".join(errors))
+        self.errors = errors
+
+
+CHIP = ("machine", "esp32", "network")  # modules that only a board has
+# the chip's own, in firmware/ or lib/, that would touch it while a site is built
+_OPENS = ("canbus.open", "firmware.wifi.connect")
+
+
 @contextlib.contextmanager
 def _without_hardware() -> Iterator[None]:
-    """Drivers import the chip's modules; checking opens nothing, so empty ones will do."""
-    before = {name for name in sys.modules if name.startswith("firmware.devices")}
-    with mock.patch.dict(sys.modules, {name: mock.MagicMock() for name in ("machine", "esp32", "network")}):
-        yield
-    for name in [name for name in sys.modules if name.startswith("firmware.devices") and name not in before]:
-        del sys.modules[name]  # it has seen the empty machine
+    """Drivers import the chip's modules; building opens nothing, so empty ones will do."""
+    before = dict(sys.modules)
+    sys.modules.update({name: mock.MagicMock() for name in CHIP})
+    try:
+        with contextlib.ExitStack() as stack:
+            for name in _OPENS:
+                stack.enter_context(mock.patch(name))
+            stack.enter_context(mock.patch("builtins.print"))  # the firmware says there what it returns too
+            yield
+    finally:
+        for name in [name for name in sys.modules if name not in before and _is_ours(name)]:
+            del sys.modules[name]  # it has seen the empty machine, and so have those that import it
+            package, _, own = name.rpartition(".")
+            if package in sys.modules:
+                vars(sys.modules[package]).pop(own, None)
+        for name in CHIP:
+            sys.modules.pop(name, None)
+            sys.modules.update({name: before[name]} if name in before else {})
 
 
-def errors_in(site: dict[str, Any]) -> list[str]:
-    """Everything the board would refuse, in its own words."""
-    with _without_hardware():
+def _is_ours(name: str) -> bool:
+    file = getattr(sys.modules[name], "__file__", None) if name not in CHIP else None
+    return file is not None and any(Path(file).is_relative_to(stage.ROOT / tree) for tree in stage.TREES)
+
+
+def errors_in(site: dict[str, Any], folder: Path | None = None) -> list[str]:
+    """Everything the board would refuse, in its own words.  `folder`: where the tables are that the site names as files."""
+    site = json.loads(json.dumps(site))
+    later = _not_here(site, folder or Path())
+    for device in later:
+        del site["devices"][device]
+    with _without_hardware(), contextlib.chdir(folder or Path()):
         from firmware import sitefile
+        from firmware.site import Site
 
-        return [str(error) for error in sitefile.check(json.loads(json.dumps(site))).errors]
+        built = Site()
+        try:
+            sitefile.build(site, built)
+            return [str(error) for error in built.errors] or _errors_of_services(built)
+        except Exception as error:  # whatever it is, the board would stop with it
+            return [f"the board would stop with {type(error).__name__}: {error}"]
+
+
+def _errors_of_services(site: Any) -> list[str]:
+    """What clock and storage refuse when the application builds them; what they write goes to a place of its own."""
+    if site.clock is None:
+        return []
+    from firmware.errors import ConfigError
+    from firmware.manager import PowerManager
+    from firmware.timeline import Timeline
+
+    with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch):
+        try:
+            Timeline(PowerManager(site.config, site.image, site.has), site.clock, site.storage["place"])
+        except ConfigError as error:
+            return [str(line) for line in error.errors]
+    return []
+
+
+def _not_here(site: dict[str, Any], folder: Path) -> list[str]:
+    """Devices whose table is a file of the board that is not beside the site file: nobody can look at it here."""
+    devices = site.get("devices")
+    entries = devices.items() if isinstance(devices, dict) else ()
+    tables = {name: device.get("table") for name, device in entries if isinstance(device, dict)}
+    return [name for name, table in tables.items() if isinstance(table, str) and not (folder / table).exists()]
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"{json.dumps(key)} stands twice in one object: only the last would count")
+        found[key] = value
+    return found
+
+
+def _constant(text: str) -> Any:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def parse(data: bytes) -> Any:
+    """The content of a site file.  Raises ValueError with one line that says where it is wrong, stricter than json.loads."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"is not UTF-8 text: byte 0x{data[error.start]:02X} in line {line}; save it as UTF-8") from None
+    try:
+        return json.loads(text, object_pairs_hook=_pairs, parse_constant=_constant)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"is not JSON: line {error.lineno}, column {error.colno}: {error.msg}") from None
+    except RecursionError:
+        raise ValueError("is not JSON that a board can read: nested too deeply") from None
 
 
 def load(path: Path) -> tuple[dict[str, Any], list[str]]:
     """The file's content and what is wrong with it."""
     try:
-        site = json.loads(path.read_text())
+        site = parse(path.read_bytes())
     except OSError as error:
         return {}, [f"{path}: cannot be read ({error.strerror})"]
-    except json.JSONDecodeError as error:
-        return {}, [f"{path}: is not JSON: line {error.lineno}, column {error.colno}: {error.msg}"]
+    except ValueError as error:
+        return {}, [f"{path}: {error}"]
     if not isinstance(site, dict):
         return {}, [f"{path}: must be a JSON object"]
-    return site, errors_in(site)
+    return site, errors_in(site, path.parent)
+
+
+def for_board(path: Path, board: dict[str, Any], image: str, ssid: str = "", password: str = "") -> dict[str, Any]:
+    """The site file as it goes on that board.  Raises Refused with everything that is wrong with it."""
+    site, errors = load(path)
+    if errors:
+        raise Refused(errors)
+    try:
+        site = boardfile.site_for(board, site, ssid, password)
+        errors = errors_in(site, path.parent)
+        if not errors:
+            fits.require(board, site, image)
+    except (boardfile.BoardError, fits.TooBig) as error:
+        errors = str(error).splitlines()
+    if errors:
+        raise Refused(errors)
+    return site
 
 
 def main() -> int:
     """Lists every error; 1 when there is one."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("site", type=Path)
+    parser.add_argument("--board", help="a name from boards/, or the path of a board file")
+    parser.add_argument("--image", choices=fits.IMAGES, default=fits.STOCK, help=fits.IMAGE_HELP)
     arguments = parser.parse_args()
     site, errors = load(arguments.site)
-    for error in errors:
-        print(error, file=sys.stderr)
-    if not errors:
-        print(f"{arguments.site}: good ({len(site.get('devices', {}))} devices, {len(site.get('buses', {}))} buses)")
-    return 1 if errors else 0
+    weight = None
+    if arguments.board and not errors:
+        try:
+            board = boardfile.load(arguments.board)
+            site = for_board(arguments.site, board, arguments.image)
+            weight = fits.weigh(board, site, arguments.image, fits.sizes())
+        except boardfile.BoardError as error:
+            errors = str(error).splitlines()
+        except Refused as refused:
+            errors = refused.errors
+    for line in errors:
+        print(line, file=sys.stderr)
+    if errors:
+        return 1
+    for name in _not_here(site, arguments.site.parent):
+        print(f"devices.{name}: its table is a file that is not beside the site file, so only the board can check it")
+    print(f"{arguments.site}: good ({len(site.get('devices', {}))} devices, {len(site.get('buses', {}))} buses)")
+    if weight:
+        print(weight.as_text(str(arguments.site)))
+    return 0
 
 
 if __name__ == "__main__":

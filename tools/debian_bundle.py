@@ -98,6 +98,36 @@ BUNDLES = {
         probe=("--version",),
         answers="chronyd (chrony) version",
     ),
+    "qemu-user": Bundle(
+        name="qemu-user",
+        suite="bookworm",  # trixie's 10.0 is linked statically, so it loads no plugins
+        architecture="amd64",
+        packages={
+            "qemu-user": "1:7.2+dfsg-7+deb12u18+b3",
+            "libc6": "2.36-9+deb12u14",
+            "libcapstone4": "4.0.2-5",
+            "libffi8": "3.4.4-1",
+            "libgcc-s1": "12.2.0-14+deb12u1",
+            "libglib2.0-0": "2.74.6-2+deb12u9",
+            "libgmp10": "2:6.2.1+dfsg1-1.1",
+            "libgnutls30": "3.7.9-2+deb12u7",
+            "libhogweed6": "3.8.1-2",
+            "libidn2-0": "2.3.3-1+b1",
+            "libnettle8": "3.8.1-2",
+            "libnuma1": "2.0.16-1",
+            "libp11-kit0": "0.24.1-2",
+            "libpcre2-8-0": "10.42-1",
+            "libtasn1-6": "4.19.0-2+deb12u1",
+            "libunistring2": "1.0-2",
+            "liburing2": "2.3-3",
+            "zlib1g": "1:1.2.13.dfsg-1",
+        },
+        program="usr/bin/qemu-i386",
+        loader="lib64/ld-linux-x86-64.so.2",
+        libraries=("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"),
+        probe=("--version",),
+        answers="qemu-i386 version 7.2",
+    ),
 }
 
 

@@ -1,10 +1,13 @@
 """Puts the firmware on a board that runs MicroPython, with mpremote: `make deploy PORT=... BOARD=... SITE=site.json`.
 
 Copies boot.py, main.py, cross-compiled firmware/ and lib/, and the site file with the board's pins and the Wi-Fi station
-(WIFI_SSID, WIFI_PASSWORD).  A site file that the firmware would refuse is refused here, before anything is copied.
+(WIFI_SSID, WIFI_PASSWORD).  A site file that the firmware would refuse, or that does not fit the board's heap, is refused
+here, before anything is copied.  On an image of our own (--image own) the firmware is inside: only the site file
+and data files are copied.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import subprocess
@@ -12,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tools import boardfile, check_site, stage
+from tools import boardfile, check_site, fits, frozen, stage
 
 FOLDERS = Path(__file__).parent / "onboard" / "folders.py"
 TIDY = FOLDERS.with_name("tidy.py")
@@ -33,41 +36,62 @@ def mpremote(port: str, resume: bool, *arguments: str, timeout: float = 600) -> 
     return done.stdout
 
 
-def prepare(into: Path, board: dict, site: dict, march: str, line_numbers: bool = False) -> list[Path]:
+def prepare(into: Path, site: dict, march: str) -> list[Path]:
     """Fills a directory with what goes on the board; gives the paths."""
-    made = stage.stage(stage.ROOT, into, march, line_numbers)
+    made = stage.stage(stage.ROOT, into, march)
     (into / "site.json").write_text(json.dumps(site, separators=(",", ":")))
     return [*made, Path("site.json")]
 
 
+def order(files: list[Path]) -> tuple[list[Path], list[Path]]:
+    """What is copied before the folders, and what after them.
+
+    main.py comes first: it starts nothing while the stamps of firmware/ and lib/ differ.  So does that of firmware/, which is
+    removed before and copied last: a copy that breaks off anywhere leaves a board that says so.
+    """
+    last = [Path("boot.py"), Path("site.json"), stage.STAMPED[0].with_suffix(".mpy")]
+    return [path for path in [Path("main.py")] if path in files], [path for path in last if path in files]
+
+
 def copy(port: str, resume: bool, source: Path, files: list[Path]) -> None:
-    """Copies everything, removes what an earlier deploy left behind, and compares sizes."""
+    """Copies everything, removes what an earlier deploy left behind, and compares what the board has with what was sent.
+
+    Raises DeployError with the first file that is not there as it should be.
+    """
     print(f"copying {len(files)} files (those already there and equal are skipped)", flush=True)
     folders = sorted({path.parent for path in files if len(path.parts) > 1})
+    first, last = order(files)
     # one mpremote run: make the folders, then one copy for each; its recursive copy goes astray on an empty root
     steps = ["exec", f"FOLDERS = {[folder.as_posix() for folder in folders]!r}\n{FOLDERS.read_text()}"]
+    for path in first:
+        steps += ["+", "cp", str(source / path), f":{path.as_posix()}"]
     for folder in folders:
-        inside = [str(source / path) for path in files if path.parent == folder]
-        steps += ["+", "cp", *inside, f":{folder.as_posix()}/"]
+        inside = [str(source / path) for path in files if path.parent == folder and path not in last]
+        steps += ["+", "cp", *inside, f":{folder.as_posix()}/"] if inside else []
     mpremote(port, resume, *steps)
+    compare(port, source, [path for path in files if path.parts[0] in stage.TREES and path not in last])
+    steps = [word for path in last for word in ("+", "cp", str(source / path), f":{path.as_posix()}")]
+    mpremote(port, True, *steps[1:])
+
+
+def compare(port: str, source: Path, files: list[Path]) -> None:
+    """Removes from firmware/ and lib/ what is not among `files`, and compares the contents of those that are.
+
+    Raises DeployError with the first that differs.
+    """
     wanted = {path.as_posix() for path in files}
     said = mpremote(port, True, "exec", f"WANTED = {wanted!r}\n{TIDY.read_text()}")
-    sizes = {}
+    there = {}
     for line in said.splitlines():
         kind, _, rest = line.strip().partition(" ")
         if kind == "removed":
             print(f"  {line.strip()}")
-        elif kind == "size":
-            name, _, size = rest.rpartition(" ")
-            sizes[name] = int(size)
+        elif kind == "file":
+            name, _, digest = rest.rpartition(" ")
+            there[name] = digest
     for path in files:
-        expected = (source / path).stat().st_size
-        if len(path.parts) > 1 and sizes.get(path.as_posix()) != expected:
-            raise DeployError(f"{path} has {sizes.get(path.as_posix())} bytes on the board instead of {expected}")
-    # last, so that a deploy that broke off does not start half of a new firmware
-    tops = [path for path in files if len(path.parts) == 1]
-    steps = [word for path in tops for word in ("+", "cp", str(source / path), f":{path}")]
-    mpremote(port, True, *steps[1:])
+        if there.get(path.as_posix()) != hashlib.sha256((source / path).read_bytes()).hexdigest():
+            raise DeployError(f"{path} is {'another' if path.as_posix() in there else 'not there'} on the board: deploy again")
 
 
 def main() -> int:
@@ -78,8 +102,8 @@ def main() -> int:
     parser.add_argument("--site", type=Path, default=Path("site.json"))
     parser.add_argument("--ssid", default=os.environ.get("WIFI_SSID", ""))
     parser.add_argument("--password", default=os.environ.get("WIFI_PASSWORD", ""))
+    parser.add_argument("--image", choices=fits.IMAGES, default=fits.STOCK, help=fits.IMAGE_HELP)
     parser.add_argument("--march", help="machine code of viper functions (default: the board's chip)")
-    parser.add_argument("--line-numbers", action="store_true", help="tracebacks with line numbers, for 3 KB of heap")
     parser.add_argument("--resume", action="store_true", help="do not soft-reset the board first")
     parser.add_argument("--no-reset", action="store_true", help="do not restart the board afterwards")
     parser.add_argument("--dry-run", type=Path, metavar="DIR", help="put the files there instead of on a board")
@@ -89,26 +113,28 @@ def main() -> int:
         return 2
     try:
         board = boardfile.load(arguments.board)
-        site, errors = check_site.load(arguments.site)
-        if not errors:
-            site = boardfile.site_for(board, site, arguments.ssid, arguments.password)
-            errors = check_site.errors_in(site)
-        if errors:
-            raise DeployError("refused, nothing was copied:\n" + "\n".join(f"  {error}" for error in errors))
+        site = check_site.for_board(arguments.site, board, arguments.image, arguments.ssid, arguments.password)
         march = arguments.march or MARCH[board["chip"]]
         with tempfile.TemporaryDirectory() as scratch:
             target = arguments.dry_run or Path(scratch)
-            files = prepare(target, board, site, march, arguments.line_numbers)
+            files = prepare(target, site, march)
+            stamp = stage.generation(target, files)
+            if arguments.image == fits.OWN:  # it has all modules inside
+                files = [Path("site.json"), *frozen.data_files()]
             if arguments.dry_run:
-                print(f"{len(files)} files for {board['title']} in {target}")
+                print(f"generation {stamp}: {len(files)} files for {board['title']} in {target}")
                 return 0
             copy(arguments.port, arguments.resume, target, files)
         if not arguments.no_reset:
             mpremote(arguments.port, True, "reset")
+    except check_site.Refused as refused:
+        print("refused, nothing was copied:\n" + "\n".join(f"  {error}" for error in refused.errors), file=sys.stderr)
+        return 1
     except (boardfile.BoardError, stage.CompileError, DeployError, subprocess.TimeoutExpired) as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"{len(files)} files are on the board ({board['title']}). Watch it: mpremote connect {arguments.port} resume repl")
+    print(f"generation {stamp}: {len(files)} files are on the board ({board['title']})")
+    print(f"watch it: mpremote connect {arguments.port} resume repl")
     return 0
 
 

@@ -18,20 +18,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "firmware" / "devices" / "sunspec_tables.py"
 
-TYPES = ("int16", "uint16", "int32", "uint32", "enum16", "bitfield16", "bitfield32", "float32", "acc32", "count")
+TYPES = ("int16", "uint16", "int32", "uint32", "enum16", "bitfield16", "bitfield32", "float32", "acc32", "count", "sunssf")
 NO_SCALE = 255
 FIRST_SCRATCH = 60  # values from here on are the driver's own; below, they are image slots
 
 
 @dataclass
 class Block:
-    """A run of registers of one model, read with one request, and what becomes of its points."""
+    """Points of one model that are read together, with their scale factors and the model's id and length."""
 
     name: str
     model: int
     comment: str
     points: list[tuple[str, str, int]]  # point, image slot or scratch name, decimals of the slot's unit
-    from_header: bool = True  # read the model's id too, to see that the map is still where it was
     same_as: tuple[int, ...] = ()  # models whose points lie in the same places (checked)
 
 
@@ -68,7 +67,7 @@ BLOCKS = [
             ("Hz", "PCS_HZ", 3),
         ],
     ),
-    Block("PCS_HEAT", 701, "temperatures", [("TmpCab", "X_TMP_CAB", 1), ("TmpSnk", "X_TMP_SNK", 1)], from_header=False),
+    Block("PCS_HEAT", 701, "temperatures", [("TmpCab", "X_TMP_CAB", 1), ("TmpSnk", "X_TMP_SNK", 1)]),
     Block(
         "PCS_CAPACITY",
         702,
@@ -98,8 +97,8 @@ BLOCKS = [
             ("WSet", "PCS_SETPOINT", 0),
             ("WSetEnaRvrt", "X_RVRT_ENA", 0),
             ("WSetRvrtTms", "X_RVRT_S", 0),
+            ("WSet_SF", "X_SET_SF", 0),
         ],
-        from_header=False,
     ),
     Block(
         "INVERTER",
@@ -139,14 +138,17 @@ BLOCKS = [
             ("OutWRte", "X_STOR_OUT", 2),
             ("InWRte", "X_STOR_IN", 2),
             ("InOutWRte_RvrtTms", "X_STOR_RVRT_S", 0),
+            ("InOutWRte_SF", "X_STOR_SF", 0),
         ],
     ),
+    Block("CONTROLS", 123, "its controls: only whether they are where they were", []),
+    Block("CONTROLLER", 715, "control: the same", []),
     Block("METER_INT", 203, "meter, integers", METER_POINTS, same_as=(201, 202, 204)),
     Block("METER_FLOAT", 213, "meter, floats", METER_POINTS, same_as=(211, 212, 214)),
 ]
 
 WRITES = [
-    Writes(1, {"COMMON_MN": "Mn", "COMMON_MD": "Md", "COMMON_VR": "Vr", "COMMON_SN": "SN", "COMMON_DA": "DA"}),
+    Writes(1, {"COMMON_MN": "Mn", "COMMON_MD": "Md", "COMMON_OPT": "Opt", "COMMON_VR": "Vr", "COMMON_SN": "SN", "COMMON_DA": "DA"}),
     Writes(
         704,
         {
@@ -156,7 +158,6 @@ WRITES = [
             "WSET_RVRT": "WSetRvrt",
             "WSET_ENA_RVRT": "WSetEnaRvrt",
             "WSET_RVRT_TMS": "WSetRvrtTms",
-            "WSET_SF": "WSet_SF",
         },
     ),
     Writes(123, {"INVERTER_CONN": "Conn"}),
@@ -166,7 +167,6 @@ WRITES = [
             "STOR_MOD": "StorCtl_Mod",
             "STOR_OUT": "OutWRte",
             "STOR_RVRT": "InOutWRte_RvrtTms",
-            "STOR_RATE_SF": "InOutWRte_SF",
         },
     ),
     Writes(715, {"CONTROLLER_HB": "ControllerHb", "ALARM_RESET": "AlarmReset", "OP_CTL": "OpCtl"}),
@@ -200,21 +200,20 @@ def image_slots() -> dict[str, int]:
     return slots
 
 
-def block_rows(block: Block, slots: dict[str, int], scratch: dict[str, int]) -> tuple[int, int, int, int, bytes]:
-    """A block as the board wants it: first register, count, first scale register, count, rows of five bytes."""
+def block_rows(block: Block, slots: dict[str, int], scratch: dict[str, int]) -> tuple[int, bytes]:
+    """A block as the board wants it: how many registers it spans from the model's id on, rows of five bytes."""
     points, _ = model_points(block.model)
-    chosen = [(points[name], target, decimals) for name, target, decimals in block.points]
-    first = 0 if block.from_header else min(p[0] for p, _, _ in chosen)
-    last = max(p[0] + p[2] for p, _, _ in chosen)
-    scales = sorted({points[p[3]][0] for p, _, _ in chosen if p[3] and not p[3].lstrip("-").isdigit()})
-    scale_first = scales[0] if scales else 0
     rows = bytearray()
-    for (offset, kind, _, scale), target, decimals in chosen:
+    span = 2  # id and length
+    for name, target, decimals in block.points:
+        offset, kind, size, scale = points[name]
         if target not in slots and target not in scratch:
             scratch[target] = FIRST_SCRATCH + len(scratch)
-        where = points[scale][0] - scale_first if scale else NO_SCALE
-        rows += bytes((offset - first, TYPES.index(kind), where, slots.get(target, scratch.get(target, 0)), decimals))
-    return first, last - first, scale_first, (scales[-1] - scale_first + 1 if scales else 0), bytes(rows)
+        has_factor = bool(scale) and not scale.lstrip("-").isdigit()
+        where = points[scale][0] if has_factor else NO_SCALE
+        span = max(span, offset + size, where + 1 if has_factor else 0)
+        rows += bytes((offset, TYPES.index(kind), where, slots.get(target, scratch.get(target, 0)), decimals))
+    return span, bytes(rows)
 
 
 def generate() -> str:
@@ -223,24 +222,25 @@ def generate() -> str:
     scratch: dict[str, int] = {}
     lines = []
     for block in BLOCKS:
-        first, count, scale_first, scale_count, rows = block_rows(block, slots, scratch)
+        span, rows = block_rows(block, slots, scratch)
         for model in block.same_as:
             other = replace(block, model=model)
-            if block_rows(other, slots, scratch) != (first, count, scale_first, scale_count, rows):
+            if block_rows(other, slots, scratch) != (span, rows):
                 raise SystemExit(f"model {model} is laid out differently from model {block.model}")
         models = ", ".join(str(n) for n in sorted((block.model, *block.same_as)))
         lines.append(f"# model {models}: {block.comment}")
         text = "".join(f"\\x{b:02x}" for b in rows)
         lines.append(f"{block.name} = (")
-        lines.append(f"    {block.model}, {first}, {count}, {scale_first}, {scale_count},")
-        lines.extend(f'    b"{text[i : i + 100]}"' for i in range(0, len(text), 100))
+        lines.append(f"    {block.model}, {span},")
+        lines.extend(f'    b"{text[i : i + 100]}"' for i in range(0, max(1, len(text)), 100))
+        lines[-1] += ","
         lines.append(")")
     head = [
         '"""Where points lie in the SunSpec models: generated by tools/gen_sunspec.py, do not edit.',
         "",
-        "A block is (model, first register, how many, first scale-factor register, how many, rows), registers",
-        "counted from the model's id; a row is five bytes: offset in the block, type, place of its scale factor",
-        "(255: none), slot (from 60 on: the driver's own values, X_*), decimals of the slot's unit.",
+        "A block is (model, how many registers it spans, rows), registers counted from the model's id; a row is",
+        "five bytes: offset, type, place of its scale factor (255: none), slot (from 60 on: the driver's own",
+        "values, X_*), decimals of the slot's unit.",
         '"""',
         "",
         "from micropython import const",

@@ -17,7 +17,7 @@ from pathlib import Path
 
 _CONST = re.compile(r"^([A-Z][A-Z0-9_]*) = const\((-?\d+|-?0x[0-9A-Fa-f]+)\)", re.M)
 _TREES = ("firmware", "lib")
-_MANY = 8  # from so many constants on, keeping their names apart costs less than keeping them in the module
+
 
 def _module(relative: Path) -> str:
     """What the board imports a file as: firmware/x.py is firmware.x, lib/modbus/__init__.py is modbus."""

@@ -24,7 +24,8 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     size = sum((arguments.into / path).stat().st_size for path in made)
-    print(f"{len(made)} files, {size} bytes, in {arguments.into} ({arguments.march})")
+    stamp = stage.generation(arguments.into, made)
+    print(f"generation {stamp}: {len(made)} files, {size} bytes, in {arguments.into} ({arguments.march})")
     return 0
 
 

@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import io
 import json
+import os
 import shutil
 import signal
 import sys
@@ -16,10 +17,14 @@ from rich.console import Console
 from rich.live import Live
 
 from tools.interpreters import chosen
+from tools.simboard import chipboard, profiles
 from tools.simboard.board import Board
+from tools.simboard.chip.build import ChipError
+from tools.simboard.profiles import Profile
 from tools.simsite import scenario as scenarios
 from tools.simsite.scenario import Scenario, ScenarioError
 from tools.simsite.session import Session
+from tools.simsite.shipped import ShippedSite
 from tools.simsite.site import Site
 from tools.simsite.view import View
 
@@ -29,6 +34,7 @@ FRAME_S = 0.25
 SAMPLE_S = 0.5
 PROGRESS_S = 5.0
 SVG_SIZE = (100, 30)
+DEFAULT_KW = 60.0
 LOOP_S = 60.0  # length of one round of the default scenario in the live view
 
 
@@ -41,7 +47,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--scenario", metavar="FILE", help="a scenario file, or the name of one in tools/scenarios")
     parser.add_argument("--seed", type=int, help="seed of everything random (default: the scenario's)")
     parser.add_argument("--micropython", metavar="WHICH", help="64, 32 or a path (default: $MICROPYTHON, else 64)")
-    parser.add_argument("--heap", metavar="SIZE", help="heap of the board, such as 96K (default: $HEAP, else no limit)")
+    parser.add_argument("--heap", metavar="SIZE", help="heap, such as 96K (default: $HEAP, else the chip's, else no limit)")
+    parser.add_argument("--chip", metavar="NAME", help="esp32 or esp32s3 (default: $CHIP, else a fast board)")
+    parser.add_argument("--romfs", action="store_true", help="our own image: firmware and lib run from ROMFS (default: $ROMFS)")
     parser.add_argument("--state", metavar="DIR", help="keep the board's flash here from run to run")
     parser.add_argument("--list", action="store_true", help="list the scenarios that come with the project")
     parser.add_argument("--svg", metavar="FILE", help="write the last picture of the live view")
@@ -54,6 +62,19 @@ def find_scenario(name: str) -> Path:
     return shipped if shipped.exists() and not Path(name).exists() else Path(name)
 
 
+def profile_of(args: argparse.Namespace) -> Profile | None:
+    """The chip to be; None for a fast board."""
+    env = {**os.environ, **({"CHIP": args.chip} if args.chip else {}), **({"ROMFS": "1"} if args.romfs else {})}
+    return profiles.chosen(env, args.heap)
+
+
+def site_of(profile: Profile | None, script: Scenario) -> Site:
+    """The site that ships for the chip; a scenario with a power section of its own, and a fast board, have the default one."""
+    if profile is None or "power" in script.site:
+        return Site(script.seed, **script.site)
+    return ShippedSite(ROOT / profile.site, script.seed, **script.site)
+
+
 def plan(args: argparse.Namespace, live: bool) -> tuple[Scenario, bool]:
     """The scenario to play, and whether to repeat it until Ctrl-C."""
     if args.scenario:
@@ -63,7 +84,9 @@ def plan(args: argparse.Namespace, live: bool) -> tuple[Scenario, bool]:
         repeat = False
     else:
         repeat = live and not args.seconds
-        chosen_one = scenarios.default(args.seconds or (LOOP_S if live else 30.0))
+        profile = profile_of(args)
+        limit = json.loads((ROOT / profile.site).read_text())["power"]["max_discharge_power"] if profile else DEFAULT_KW
+        chosen_one = scenarios.default(args.seconds or (LOOP_S if live else 30.0), float(min(DEFAULT_KW, limit)))
     if args.seed is not None:
         chosen_one.seed = args.seed
     return chosen_one, repeat
@@ -71,9 +94,10 @@ def plan(args: argparse.Namespace, live: bool) -> tuple[Scenario, bool]:
 
 def build(args: argparse.Namespace, script: Scenario, state: Path, repeat: bool) -> Session:
     """Site, board and session for one run."""
-    site = Site(script.seed, **script.site)
+    profile = profile_of(args)
+    site = site_of(profile, script)
     interpreter = list(chosen(args.micropython).command) if args.micropython else None
-    board = Board(ROOT, state_dir=state, site=site.site_json(), interpreter=interpreter, heap=args.heap)
+    board = Board(ROOT, state_dir=state, site=site.site_json(), interpreter=interpreter, heap=args.heap, profile=profile)
     return Session(site, board, script, repeat)
 
 
@@ -147,6 +171,8 @@ async def run(args: argparse.Namespace, state: Path) -> int:
     live = not args.headless and not args.json and sys.stdout.isatty()
     script, repeat = plan(args, live)
     session = build(args, script, state, repeat)
+    if session.board.paced and session.board.profile is not None:
+        await asyncio.to_thread(chipboard.calibrate, session.board.profile)
     loop = asyncio.get_running_loop()
     interrupted = asyncio.Event()
 
@@ -198,7 +224,7 @@ def main() -> int:
     state = Path(args.state) if args.state else Path(tempfile.mkdtemp(prefix="board-"))
     try:
         return asyncio.run(run(args, state))
-    except (ScenarioError, FileNotFoundError, ValueError) as error:
+    except (ScenarioError, FileNotFoundError, ValueError, ChipError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     finally:

@@ -116,7 +116,7 @@ def install() -> None:
 
 
 def debian_programs() -> None:
-    """The 32-bit interpreter, mbpoll and chrony; without them their tests skip, so this only warns (unless required)."""
+    """What comes from Debian; without it the tests that need it skip, so this only warns (unless required)."""
     sys.path.insert(0, str(ROOT / "tools"))
     import debian_bundle
 
@@ -124,6 +124,7 @@ def debian_programs() -> None:
         "micropython32": "the 32-bit MicroPython",
         "mbpoll": "mbpoll, a Modbus peer for tests",
         "chrony": "chrony, an NTP peer for tests",
+        "qemu-user": "qemu-user, under which the simulated board runs at a chip's speed",
     }
     for name, what in programs.items():
         bundle = debian_bundle.BUNDLES[name]
@@ -134,8 +135,35 @@ def debian_programs() -> None:
             debian_bundle.fetch(bundle)
         except debian_bundle.BundleError as error:
             say(f"WARNING: no {what}: {error}\n    Everything else works; the tests that need it are skipped.")
-            if name == "micropython32" and os.environ.get("REQUIRE_MICROPYTHON32", "") not in ("", "0"):
+            if name == "micropython32" and required("REQUIRE_MICROPYTHON32"):
                 fail("REQUIRE_MICROPYTHON32 is set, so this is an error")
+
+
+def required(variable: str) -> bool:
+    """True where that environment variable is set: what is missing is an error then."""
+    return os.environ.get(variable, "") not in ("", "0")
+
+
+def chip_clock() -> None:
+    """Compiles the plugin that holds the interpreter to a chip's speed; only warns where that cannot be (unless required)."""
+    sys.path.insert(0, str(ROOT))
+    from tools.simboard.chip import build, profiles, start
+
+    try:
+        if not build.plugin().exists():
+            say("compiling the chip's clock")
+        build.build()
+        reason = start.missing()
+        if reason is None:
+            for name in profiles.PROFILES:
+                start.wrapper(name)
+    except build.ChipError as error:
+        reason = str(error)
+    if reason is None:
+        return
+    say(f"WARNING: no board at the chip's speed: {reason}\n    Everything else works; the tests that need it are skipped.")
+    if required("REQUIRE_CHIP"):
+        fail("REQUIRE_CHIP is set, so this is an error")
 
 
 def main() -> None:
@@ -149,6 +177,7 @@ def main() -> None:
     CACHE.mkdir(exist_ok=True)
     install()
     debian_programs()
+    chip_clock()
     STAMP.write_text(time.strftime("%Y-%m-%d %H:%M:%S\n"))
     say(f"ready after {time.monotonic() - start:.0f} s")
 

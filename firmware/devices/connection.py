@@ -6,7 +6,10 @@ CONNECTION_OPTIONS = (
     ("bus", "str", "", 0, 0, "name of a serial Modbus bus, instead of host and port"),
     ("unit", "int", 1, 1, 247, "Modbus unit"),
     ("timeout_ms", "int", 500, 50, 10000, "ms to wait for an answer (TCP; a serial bus has its own)"),
+    ("longest_read", "int", 125, 2, 125, "registers that the device gives in one answer"),
 )
+
+_SERIAL_GAP = 20  # registers read along cost a serial line less than another request up to here
 
 
 def open_client(name: str, options: dict, buses: dict, registers: int = 125):
@@ -20,6 +23,12 @@ def open_client(name: str, options: dict, buses: dict, registers: int = 125):
         if options["bus"] not in buses:
             raise ValueError("%s: bus is %r, there are: %s" % (name, options["bus"], ", ".join(sorted(buses))))
         return buses[options["bus"]]
-    from modbus.tcp_client import TcpClient
+    from modbus.tcp_client import TcpClient  # a site without one leaves it in flash
 
     return TcpClient(options["host"], options["port"], options["timeout_ms"], registers=registers)
+
+
+def reading(options: dict) -> tuple:
+    """How registers are read over this connection: the most in one request, and how far apart they may lie in it."""
+    longest = options["longest_read"]
+    return longest, min(longest, _SERIAL_GAP) if options["bus"] else longest

@@ -1,8 +1,9 @@
 """Any Modbus device that a JSON table describes: which registers fill which slots, which take the command.
 
 The table (option `table`, an object or the name of a file; see docs/generic_modbus.md) is read by generic_table.py
-at boot.  Registers that lie close together are read with one request.  A group of slots is heard when every
-request that was due for it has been answered with values that can be true.
+when a site file is checked and at boot.  Registers that lie close together are read with one request.  A group of
+slots is fresh when every request that was due for it has been answered with values that can be true.  A command that
+does not fit its register is written as the largest number that does, and said: a register never wraps.
 """
 
 import asyncio
@@ -15,9 +16,11 @@ from notice import say
 from firmware import config
 from firmware import image as im
 from firmware.devices.connection import CONNECTION_OPTIONS, open_client
-from firmware.devices.sunspec import point
-from modbus import ModbusError, ModbusRefused, ModbusTimeout, ModbusUnreachable
-from modbus.client import Counters
+from firmware.devices.generic_table import Table, problems
+from firmware.devices.modbus_unit import ModbusUnit
+from firmware.devices.once import Once
+from firmware.devices.sunspec_numbers import from_float
+from modbus import ModbusError, ModbusRefused
 
 _OWN_OPTIONS = (
     ("table", "any", config.REQUIRED, 0, 0, "the device's table, or the name of the file that holds it"),
@@ -33,20 +36,25 @@ _FAILURES = const(3)  # of a block in a row, after which its slots have no value
 _HEARTBEAT_MS = const(1000)
 
 
+def check_site(where: str, options: dict, power, errors: list) -> None:
+    """Called when a site file is checked: the powers that this PowerConfig allows must fit the table's registers."""
+    options["powers_w"] = (-int(power.max_charge_power * 1000), int(power.max_discharge_power * 1000))
+    if "table" in options:
+        problems(where, options["table"], options["powers_w"], errors)
+
+
 class Device:
     """One such device.  `brings`: image.HAS_* bits of what its table makes it."""
 
     def __init__(self, name: str, options: dict, image, buses: dict) -> None:
         """Raises ConfigError with everything that is wrong with the table."""
-        from firmware.devices.generic_table import Table
-
         self.name = name
-        self.count = Counters()
         self.client = open_client(name, options, buses)
-        table = Table(options["table"], options["period_ms"])
-        options["table"] = None  # what was needed of it is in the blocks, and who checked it may go
+        self.unit = ModbusUnit(self.client, options["unit"])
+        table = Table(options["table"], options["period_ms"], options["longest_read"], options.get("powers_w"))
+        options["table"] = None  # what was needed of it is in the blocks
         self.brings = table.brings
-        self._unit = options["unit"]
+        self._once = Once(name)
         self._options = options
         self._image = image
         self._swapped = table.swapped
@@ -63,6 +71,7 @@ class Device:
         self._seq_ms = self._refreshed = self._beat_ms = self._hold_until = now
         self._beat = 0
         self._alive = False
+        self._connection = self.client.connections
 
     async def run(self) -> None:
         """Work for ever; whatever happens on the wire is counted, and tried again."""
@@ -79,17 +88,10 @@ class Device:
             await asyncio.sleep_ms(_LOOK_MS)
 
     def counters(self) -> dict:
-        """Counts of this device since boot."""
-        return self.count.as_dict()
-
-    def _note(self, error: ModbusError) -> None:
-        self.count.last_error = str(error)
-        if isinstance(error, (ModbusTimeout, ModbusUnreachable)):
-            self.count.timeouts += 1
-        elif isinstance(error, ModbusRefused):
-            self.count.exceptions += 1
-        else:
-            self.count.rejected += 1
+        """Counts of this device since boot; `note`: what a person has to know or do."""
+        counts = self.unit.count.as_dict()
+        counts["note"] = self._once.text
+        return counts
 
     # ---- reading ---------------------------------------------------------------------------------------
     async def _read_due(self, now: int) -> None:
@@ -114,12 +116,14 @@ class Device:
                 self._image.heard(seq)
 
     async def _read_block(self, block) -> bool:
-        self.count.frames += 1
         try:
-            await self.client.read_registers(self._unit, block.address, block.count, self._registers, block.function)
+            await self._ask(block)
             good = self._decode(block)
+        except ModbusRefused as error:
+            self.unit.note(error)
+            good = 2 <= error.code <= 3 and len(block.points) > 1 and await self._read_singly(block)
         except ModbusError as error:
-            self._note(error)
+            self.unit.note(error)
             good = False
         block.failures = 0 if good else block.failures + 1
         if block.failures >= _FAILURES:
@@ -127,15 +131,35 @@ class Device:
                 self._values[each.slot] = im.NO_VALUE
         return good
 
+    async def _ask(self, block) -> None:
+        await self.unit.read(block.address, block.count, self._registers, block.function)
+
+    async def _read_singly(self, block) -> bool:
+        """A block that is refused as a whole may hold registers that there are not: if its points can be had one by one,
+        they are read so from now on.  True if all of them were read."""
+        parts = block.singly()
+        for part in parts:
+            try:
+                await self._ask(part)
+            except ModbusRefused as error:
+                self.unit.note(error)
+                return False
+            if not self._decode(part):
+                return False
+        at = self._blocks.index(block)
+        self._blocks[at : at + 1] = parts
+        text = "registers %d to %d cannot be read together, they are read point by point"
+        self._once.say(text % (block.address, block.address + block.count - 1))
+        return True
+
     def _decode(self, block) -> bool:
         """Every point into `values`; False, and none of them, if one cannot be true."""
         results = []
         for each in block.points:
             value = self._value(each, each.address - block.address)
             if value is None or (value != im.NO_VALUE and not each.low <= value <= each.high):
-                self.count.rejected += 1
-                self.count.last_error = "register %d gives %s, allowed %d to %d" % (
-                    each.address, value, each.low, each.high)
+                given = (each.address, value, each.low, each.high)
+                self.unit.reject("register %d gives %s, allowed %d to %d" % given)
                 return False
             results.append(value)
         for each, value in zip(block.points, results):
@@ -186,28 +210,41 @@ class Device:
                 self._alive = False  # nobody decides: let the device's own watchdog act
             if not self._alive or time.ticks_diff(now, self._hold_until) < 0:
                 continue
+            if self._connection != self.client.connections:
+                self._connection = self.client.connections
+                self._forget()
             refresh = time.ticks_diff(now, self._refreshed) >= self._options["refresh_ms"]
             try:
                 for write in self._writes:
                     value = self._wanted(write, now)
-                    if value != write.sent or (refresh and not write.heartbeat):
+                    if value != write.sent or (refresh and write.refresh):
                         await self._write(write, value)
                 if refresh:
                     self._refreshed = now
             except ModbusError as error:
-                self._note(error)
-                for write in self._writes:
-                    write.sent = None
+                self.unit.note(error)
+                self._forget()
                 self._hold_until = time.ticks_add(time.ticks_ms(), _HOLD_MS)
 
+    def _forget(self) -> None:
+        """Nothing is known of what the device was told: everything is written again."""
+        for write in self._writes:
+            write.sent = None
+
     async def _write(self, write, value: int) -> None:
-        self.count.frames += 1
-        if write.size == 1 and write.function == 6:
-            await self.client.write_register(self._unit, write.address, value & 0xFFFF)
-        else:
-            words = self._pair_of(value, write.size)
-            await self.client.write_registers(self._unit, write.address, words, write.size)
+        write.put(self._fitting(write, value), self._swapped)
+        await self.unit.write(write.address, write.words, write.size, write.function)
         write.sent = value
+
+    def _fitting(self, write, value: int) -> int:
+        """What the register holds of a value: all of it, or as much as goes, which is said."""
+        fitting = min(max(value, write.low), write.high)
+        if fitting != value:
+            text = "register %d holds %d to %d: %d does not fit, %d is written"
+            text %= (write.address, write.low, write.high, value, fitting)
+            self.unit.reject(text)
+            self._once.say(text)
+        return fitting
 
     def _wanted(self, write, now: int) -> int:
         """What the register should hold.  Power is cut off towards zero, and 0 while the device may not run."""
@@ -222,33 +259,15 @@ class Device:
         value = command[write.source]
         if write.source == im.CMD_P and not command[im.CMD_RUN]:
             value = 0
-        if write.map is not None:
-            return write.map.get(value, value)
-        multiplier, divisor = write.ratio
-        size = abs(value) * divisor // abs(multiplier)
-        return size if (value >= 0) == (multiplier >= 0) else -size
-
-    def _pair_of(self, value: int, size: int):
-        words = array("H", (0, 0))
-        if size == 1:
-            words[0] = value & 0xFFFF
-        else:
-            words[0] = value >> 16 & 0xFFFF
-            words[1] = value & 0xFFFF
-            if self._swapped:
-                words[0], words[1] = words[1], words[0]
-        return words
+        return write.on_wire(value)
 
 
 def _number(pair: array, kind: int, ratio: tuple):
     """The number in `pair` times the ratio, rounded half away from zero; None if it does not fit a slot."""
     multiplier, divisor = ratio
     if kind == 7:
-        raw = point(pair, 0, kind, 3)  # in thousandths
-        if raw is None or raw == im.NO_VALUE:
-            return raw
-        divisor *= 1000
-    elif kind == 0 or kind == 1:
+        return from_float(pair[0], pair[1], multiplier, divisor)
+    if kind == 0 or kind == 1:
         raw = pair[0] - 0x10000 if kind == 0 and pair[0] & 0x8000 else pair[0]
     else:
         raw = pair[0] << 16 | pair[1]

@@ -1,6 +1,6 @@
 """Reads the JSON table of a generic_modbus device: checks all of it, and makes what the driver works with.
 
-Used once, at boot, and then unloaded.  See docs/generic_modbus.md for the form of the table.
+Used when a site file is checked and when the driver is built.  See docs/generic_modbus.md for the form of the table.
 """
 
 import json
@@ -10,7 +10,7 @@ from firmware.devices.generic_points import TYPES, Block, Point, Write
 from firmware.errors import ConfigError
 
 _READ_KEYS = ("slot", "address", "type", "scale", "offset", "function", "missing", "low", "high", "map", "mask", "period_ms")
-_WRITE_KEYS = ("from", "value", "heartbeat", "address", "type", "scale", "function", "map")
+_WRITE_KEYS = ("from", "value", "heartbeat", "address", "type", "scale", "function", "map", "refresh")
 _TABLE_KEYS = ("name", "word_order", "reads", "writes", "gap")
 _SOURCES = ("CMD_P", "CMD_RUN", "CMD_CONTACTOR", "CMD_BALANCE")
 
@@ -30,11 +30,15 @@ _GROUPS = (
 class Table:
     """The whole table: `blocks`, `writes`, the groups it fills (`groups`) and what it brings to the site (`brings`)."""
 
-    def __init__(self, given, period_ms: int) -> None:
-        """`given`: the table, or the name of a file that holds it.  Raises ConfigError with everything that is wrong."""
+    def __init__(self, given, period_ms: int, longest: int = 125, powers=None) -> None:
+        """`given`: the table, or the name of a file that holds it; longest: registers in one request; powers: W, the
+        lowest and the highest that the site commands, None where nobody knows.
+
+        Raises ConfigError with everything that is wrong.
+        """
         errors: list = []
         table = _load(given, errors)
-        _check_table(table, errors)
+        _check_table(table, powers, errors)
         if errors:
             raise ConfigError(errors)
         self.name = table.get("name", "generic")
@@ -42,7 +46,7 @@ class Table:
         points = sorted([Point(row, period_ms) for row in table.get("reads", [])], key=_place)
         self.blocks: list = []
         for point in points:
-            if not self.blocks or not self.blocks[-1].takes(point, table.get("gap", 8)):
+            if not self.blocks or not self.blocks[-1].takes(point, table.get("gap", 8), longest):
                 self.blocks.append(Block(point))
         self.writes = [Write(row) for row in table.get("writes", [])]
         self.groups: list = []
@@ -67,6 +71,17 @@ def _place(point: Point) -> tuple:
     return (point.function, point.period_ms, point.address)
 
 
+def problems(where: str, given, powers: tuple, errors: list) -> None:
+    """Append to `errors` what is wrong with a table in a site that commands `powers` (lowest and highest, W)."""
+    found: list = []
+    table = _load(given, found)
+    if found and isinstance(given, str):
+        return  # the file may be on the board: whoever builds the device will see
+    _check_table(table, powers, found)
+    for text in found:
+        errors.append("%s.%s" % (where, text))
+
+
 def _load(given, errors: list) -> dict:
     if isinstance(given, str):
         try:
@@ -81,7 +96,8 @@ def _load(given, errors: list) -> dict:
     return given
 
 
-def _check_table(table: dict, errors: list) -> None:
+def _check_table(table: dict, powers, errors: list) -> None:
+    """powers: W, the lowest and the highest that the site may command; None where nobody knows them."""
     for key in table:
         if key not in _TABLE_KEYS:
             errors.append("table.%s: no such key, allowed are %s" % (key, ", ".join(_TABLE_KEYS)))
@@ -90,8 +106,15 @@ def _check_table(table: dict, errors: list) -> None:
     if not table.get("reads") and not errors:
         errors.append("table.reads: is missing; a device that tells nothing is of no use")
     for name, keys in (("reads", _READ_KEYS), ("writes", _WRITE_KEYS)):
+        if not isinstance(table.get(name) or [], list):
+            errors.append("table.%s = %r: must be a list of rows" % (name, table[name]))
+            continue
         for number, row in enumerate(table.get(name) or []):
-            _check_row("table.%s[%d]" % (name, number), row, keys, errors)
+            before = len(errors)
+            place = "table.%s[%d]" % (name, number)
+            _check_row(place, row, keys, errors)
+            if keys is _WRITE_KEYS and len(errors) == before:
+                _check_fit(place, Write(row), row.get("type", "int16"), powers, errors)
 
 
 def _check_row(where: str, row, keys: tuple, errors: list) -> None:
@@ -102,7 +125,7 @@ def _check_row(where: str, row, keys: tuple, errors: list) -> None:
         if key not in keys:
             errors.append("%s.%s: no such key, allowed are %s" % (where, key, ", ".join(keys)))
     _number(where, row, "address", 0, 65535, None, errors)
-    if row.get("type", "int16") not in TYPES:
+    if str(row.get("type", "int16")) not in TYPES:  # a list is no key to look for
         errors.append("%s.type = %r: allowed are %s" % (where, row["type"], ", ".join(sorted(TYPES))))
     scale = row.get("scale", 1)
     if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 1e-6 <= abs(scale) <= 1e6:
@@ -117,7 +140,7 @@ def _check_row(where: str, row, keys: tuple, errors: list) -> None:
 
 def _check_read(where: str, row: dict, errors: list) -> None:
     slot = row.get("slot")
-    number = getattr(im, slot, None) if isinstance(slot, str) else None
+    number = im.number_of(slot) if isinstance(slot, str) else None
     if not isinstance(number, int) or not any(first <= number <= last for first, last, _, _ in _GROUPS):
         errors.append("%s.slot = %r: no such input of the process image" % (where, slot))
     if row.get("function", 3) not in (3, 4):
@@ -141,7 +164,32 @@ def _check_write(where: str, row: dict, errors: list) -> None:
         errors.append("%s.function = 6: writes one register, %s has two" % (where, row["type"]))
     if row.get("type") == "float32":
         errors.append("%s.type = 'float32': cannot be written" % where)
+    if not isinstance(row.get("refresh", True), bool):
+        errors.append("%s.refresh = %r: must be true or false" % (where, row["refresh"]))
     _number(where, row, "value", -1073741823, 1073741823, 0, errors)
+
+
+def _check_fit(where: str, write: Write, name: str, powers, errors: list) -> None:
+    """A register never wraps: whatever the row may have to write must be a number of its type, called `name`."""
+    if write.heartbeat:
+        return
+    if write.source < 0:
+        wire = [write.value]
+        what = "the value is"
+    elif write.source == im.CMD_P and powers is None:
+        wire = [-1, 1]  # that much is known
+        what = "power has both signs, at this scale it may be"
+    elif write.source == im.CMD_P:
+        wire = [write.on_wire(powers[0]), write.on_wire(powers[1])]
+        what = "the site commands %d to %d W, at this scale" % powers
+    else:
+        wire = [write.on_wire(0), write.on_wire(1)]
+        what = "it may be"
+    if write.map is not None:
+        wire.extend(write.map.values())
+    for number in (min(wire), max(wire)):
+        if not write.low <= number <= write.high:
+            errors.append("%s: %s %d, %s holds %d to %d" % (where, what, number, name, write.low, write.high))
 
 
 def _number(where: str, row: dict, key: str, low: int, high: int, default, errors: list) -> None:
@@ -151,6 +199,8 @@ def _number(where: str, row: dict, key: str, low: int, high: int, default, error
 
 
 def _is_map(given) -> bool:
+    if not isinstance(given, dict):
+        return False
     try:
         return all(int(key) == int(key) and isinstance(given[key], int) for key in given)
     except (TypeError, ValueError):

@@ -1,7 +1,8 @@
 """The meter at the point of connection behind a SunSpec meter model: 201 to 204 (integers), 211 to 214 (floats).
 
 SunSpec's sign is ours: positive is import from the grid.  `reversed` turns it for current transformers that
-were mounted the other way round.
+were mounted the other way round.  Where a chain holds several meters, `which` names the one that is meant: the
+production meter taken for the grid's would be worse than none.
 """
 
 import asyncio
@@ -11,17 +12,23 @@ from notice import say
 
 from firmware import image as im
 from firmware.devices import sunspec_tables as t
-from firmware.devices.connection import CONNECTION_OPTIONS, open_client
-from firmware.devices.sunspec import LONGEST_READ, SunSpec, measure
+from firmware.devices.connection import CONNECTION_OPTIONS, open_client, reading
+from firmware.devices.once import Once
+from firmware.devices.sunspec import LONGEST_METER, SunSpec, measure
+from firmware.devices.sunspec_chain import NeedsPerson, NotSunSpec
 from modbus import ModbusError
 
 _OWN_OPTIONS = (
     ("period_ms", "int", 100, 20, 5000, "ms between measurements"),
+    ("which", "str", "", 0, 64, "of several meters in one chain: its number, or part of its name"),
     ("reversed", "bool", False, 0, 0, "the current transformers face the other way: turn the sign of power"),
 )
 OPTIONS = (CONNECTION_OPTIONS, _OWN_OPTIONS)
 
+_MODELS = (201, 202, 203, 204, 211, 212, 213, 214)
+_FLOATS = const(210)  # models above it
 _RETRY_MS = const(200)  # after a discovery that failed
+_DECIDE_MS = const(5000)  # and after one that needs a person
 
 _BOUNDS = (  # what can be true: slot, lowest, highest; one flat tuple, as a row of its own takes 32 bytes
     im.METER_P, -200000000, 200000000,
@@ -38,25 +45,32 @@ class Device:
         self.name = name
         self.found = ""
         self.model = 0
-        self.sun = SunSpec(open_client(name, options, buses, LONGEST_READ), options["unit"], _BOUNDS)
-        self._period_ms = options["period_ms"]
-        self._reversed = options["reversed"]
+        client = open_client(name, options, buses, LONGEST_METER)
+        self.sun = SunSpec(client, options["unit"], _BOUNDS, (im.METER_P,), LONGEST_METER, *reading(options))
+        self._options = options
         self._image = image
         self._block = None  # where its measurement is
+        self._once = Once(name)
 
     async def run(self) -> None:
         """Work for ever; whatever happens on the wire is counted, and tried again."""
         while True:
             try:
                 await self._discover()
-                await measure(self.sun, self._read, self._period_ms)
+                await measure(self.sun, self._read, self._options["period_ms"])
             except ModbusError as error:
                 self.sun.note(error)
+                if isinstance(error, (NeedsPerson, NotSunSpec)):
+                    self._once.say(str(error))
+                if isinstance(error, NeedsPerson):
+                    await asyncio.sleep_ms(_DECIDE_MS)
             await asyncio.sleep_ms(_RETRY_MS)
 
     def counters(self) -> dict:
-        """Counts of this device since boot."""
-        return self.sun.count.as_dict()
+        """Counts of this device since boot; `note`: what a person has to know or do."""
+        counts = self.sun.count.as_dict()
+        counts["note"] = self._once.text
+        return counts
 
     async def _discover(self) -> None:
         sun = self.sun
@@ -64,27 +78,25 @@ class Device:
         if sun.found() != self.found:
             self.found = sun.found()
             say("%s: %s" % (self.name, self.found))
-        self._block = None
-        for self.model in sun.chain:
-            if 201 <= self.model <= 204:
-                self._block = await sun.block(t.METER_INT, self.model)
-            elif 211 <= self.model <= 214:
-                self._block = await sun.block(t.METER_FLOAT, self.model)
-            if self._block is not None:
-                sun.forget()
-                return
-        raise ModbusError("%s has no meter model" % self.name)
+        self.model = await sun.choose(_MODELS, self._options["which"])
+        table = t.METER_FLOAT if self.model > _FLOATS else t.METER_INT
+        self._block = sun.block(table, self.model) if self.model else None
+        if self._block is None:
+            raise NeedsPerson("there is no meter model (201 to 204, 211 to 214) in this chain")
+        sun.forget()
+        self._once.text = ""
 
     async def _read(self, _now: int) -> None:
         """One measurement into the image.  A meter without power is none."""
-        if not await self.sun.read(self._block):
+        sun = self.sun
+        if not await sun.read(self._block):
             return
-        if self.sun.values[im.METER_P] == im.NO_VALUE:
-            self.sun.count.rejected += 1
+        values = sun.values
+        if values[im.METER_P] == im.NO_VALUE:
+            sun.unit.reject("%s: power is not implemented, or not now" % self._block.place_of(im.METER_P))
             return
-        values = self.sun.values
         inp = self._image.inp
-        inp[im.METER_P] = -values[im.METER_P] if self._reversed else values[im.METER_P]
+        inp[im.METER_P] = -values[im.METER_P] if self._options["reversed"] else values[im.METER_P]
         voltage = values[im.METER_V]
         if voltage == im.NO_VALUE and values[t.X_PHASE_V] != im.NO_VALUE:
             voltage = values[t.X_PHASE_V]

@@ -9,13 +9,14 @@ from micropython import const
 
 from firmware import image as im
 from firmware.devices import sunspec_tables as t
-from firmware.devices.pcs_dialect import Dialect, cut_off
-from firmware.devices.pcs_placing import add_slow
-from modbus import ModbusError
+from firmware.devices.pcs_dialect import Dialect
+from firmware.devices.sunspec_chain import NeedsPerson
+from firmware.devices.sunspec_numbers import truncate_to_scale
 
 _HEARTBEAT_MS = const(1000)  # 715: "incremented every second by the controller"
 _STOP = const(0)  # 715 OpCtl
 _START = const(1)
+_LARGEST = const(2147483647)  # of 704 WSet
 
 # 701 InvSt: off, sleeping, starting, running, throttled, shutting down, fault, standby
 _STATES = (
@@ -36,22 +37,16 @@ class Der(Dialect):
     async def place(self) -> None:
         """Find the blocks that this device has.  Raises ModbusError if it lacks the measurement."""
         sun = self.sun
-        self.main = await sun.block(t.PCS_AC)
+        self.main = sun.block(t.PCS_AC)
         if self.main is None:
-            raise ModbusError("model 701 is too short")
-        self._set = self._control = -1  # addresses of models 704 and 715; -1: absent
-        self._set_scale = 0
-        self._reversion = False  # it has a reversion timer
-        await add_slow(self, t.PCS_CAPACITY, 2000, self._take_capacity)
-        await add_slow(self, t.PCS_DC, 200, self._take_dc)
-        await add_slow(self, t.PCS_SET, 500, self._take_setpoint)
-        await add_slow(self, t.PCS_HEAT, 2000, self.take_heat)
-        if 704 in sun.models:
-            self._set_scale = await sun.scale(704, t.WSET_SF)
-            self._set = sun.models[704][0]
-            self._reversion = sun.values[t.X_RVRT_S] != im.NO_VALUE and self.options["reversion_s"] > 0
-        if 715 in sun.models:
-            self._control = sun.models[715][0]
+            raise NeedsPerson("model 701 is too short")
+        self._scale = im.NO_VALUE  # of the setpoint as it was written
+        self._set = self.before_writing(t.PCS_SET)
+        self._control = self.before_writing(t.CONTROLLER)
+        await self.add_slow(t.PCS_CAPACITY, 2000, self._take_capacity)
+        await self.add_slow(t.PCS_DC, 200, self._take_dc)
+        await self.add_slow(t.PCS_SET, 500, self._take_setpoint)
+        await self.add_slow(t.PCS_HEAT, 2000, self.take_heat)
 
     def forget(self) -> None:
         """Nothing is known of what the PCS was told: everything is written again."""
@@ -89,39 +84,61 @@ class Der(Dialect):
         values = self.sun.values
         enabled = values[t.X_SET_ENA] == 1 and values[t.X_SET_MOD] == 1
         self.image.inp[im.PCS_SETPOINT] = values[im.PCS_SETPOINT] if enabled else im.NO_VALUE
+        if self.sent is not None and values[t.X_SET_SF] != self._scale:
+            self.outdated = True
 
     # ---- commanding ------------------------------------------------------------------------------------
     async def command(self, watts: int, run: int, refresh: bool, asleep: bool) -> None:
         """The setpoint first, then start or stop, then the heartbeat."""
-        if self._set >= 0:
-            setpoint = cut_off(watts, self._set_scale)
-            if refresh or self.sent is None:
-                await self._write_everything(setpoint)
-            elif setpoint != self.sent:
-                await self.write(self._set + t.WSET, setpoint >> 16, setpoint)
-            self.sent = setpoint
-        if self._control >= 0:
+        if self._set is not None:
+            await self._command_power(watts, refresh)
+        if self._control is None:
+            return
+        now = time.ticks_ms()
+        starting = run != self.sent_run or asleep
+        if starting or self.beating(now):
+            await self.read_before(self._control)
+        if starting:
             if run and run != self.sent_run and self.image.inp[im.PCS_STATE] == im.PCS_FAULT:
-                await self.write(self._control + t.ALARM_RESET, 1)  # latched alarms would keep it from starting
-            if run != self.sent_run or asleep:
-                await self.write(self._control + t.OP_CTL, _START if run else _STOP)
-                self.sent_run = run
-            now = time.ticks_ms()
-            if self.beating(now):
-                self._beat_ms = now
-                self._beat = (self._beat + 1) & 0xFFFF
-                await self.write(self._control + t.CONTROLLER_HB, 0, self._beat)
+                await self.write(self._control.address + t.ALARM_RESET, 1)  # latched alarms would keep it from starting
+            await self.write(self._control.address + t.OP_CTL, _START if run else _STOP)
+            self.sent_run = run
+        if self.beating(now):
+            self._beat_ms = now
+            self._beat = (self._beat + 1) & 0xFFFF
+            await self.write(self._control.address + t.CONTROLLER_HB, 0, self._beat)
 
     def beating(self, now: int) -> bool:
         """The heartbeat of model 715 is due."""
-        return self._control >= 0 and time.ticks_diff(now, self._beat_ms) >= _HEARTBEAT_MS
+        return self._control is not None and time.ticks_diff(now, self._beat_ms) >= _HEARTBEAT_MS
 
-    async def _write_everything(self, setpoint: int) -> None:
-        """Setpoint, mode and enable in one write, so that no old setpoint acts in between; the timer before it."""
-        address = self._set + t.WSET_ENA
-        if not self._reversion:
+    async def _command_power(self, watts: int, refresh: bool) -> None:
+        """The setpoint, at the scale factor that is in force now."""
+        self.outdated = False
+        await self.read_before(self._set)
+        values = self.sun.values
+        scale = values[t.X_SET_SF]
+        if scale == im.NO_VALUE or values[im.PCS_SETPOINT] == im.NO_VALUE:
+            where = self._set.place_of(im.PCS_SETPOINT)
+            raise NeedsPerson("%s: WSet is not implemented, it can be measured, not commanded" % where)
+        setpoint = truncate_to_scale(watts, scale, _LARGEST)
+        if refresh or self.sent is None or scale != self._scale:
+            await self._write_everything(setpoint, values[t.X_RVRT_S] != im.NO_VALUE)
+        elif setpoint != self.sent:
+            await self.write(self._set.address + t.WSET, setpoint >> 16, setpoint)
+        self.sent = setpoint
+        self._scale = scale
+
+    async def _write_everything(self, setpoint: int, reverts: bool) -> None:
+        """Setpoint, mode and enable in one write, so that no old setpoint acts in between; the timer before it.
+
+        reverts: the device has a reversion timer.
+        """
+        timer_s = self.options["reversion_s"]
+        address = self._set.address + t.WSET_ENA
+        if not reverts or timer_s == 0:
             await self.write(address, 1, 1, setpoint >> 16, setpoint)  # WSetEna; WSetMod: watts; WSet
             return
-        timer_s = self.options["reversion_s"]
-        await self.write(self._set + t.WSET_ENA_RVRT, 1, timer_s >> 16, timer_s)  # 1: stay enabled, at the reversion setpoint
+        at = self._set.address + t.WSET_ENA_RVRT
+        await self.write(at, 1, timer_s >> 16, timer_s)  # 1: stay enabled, at the reversion setpoint
         await self.write(address, 1, 1, setpoint >> 16, setpoint, 0, 0)  # and WSetRvrt

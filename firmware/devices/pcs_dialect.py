@@ -5,7 +5,10 @@ from array import array
 
 from firmware import image as im
 from firmware.devices import sunspec_tables as t
-from modbus import ModbusRefused
+from firmware.devices.sunspec import questions_the_map
+from modbus import ModbusError, ModbusRefused
+
+LONGEST_WRITE_BLOCK = 56  # registers of the longest block that is read before a write: 704
 
 
 class Dialect:
@@ -13,7 +16,8 @@ class Dialect:
 
     `await place()` finds the family's blocks; `take()` puts the main block's values into the image;
     `await command(watts, run, refresh, asleep)` writes what has changed, or everything on `refresh`;
-    `beating(now)`: a heartbeat is due.
+    `beating(now)`: a heartbeat is due.  A model is read just before it is written, with what the setpoint is scaled by: a
+    register is never written where another model has come to lie, nor from a scale factor or reference of before.
     """
 
     def __init__(self, sun, image, options: dict) -> None:
@@ -21,7 +25,9 @@ class Dialect:
         self.image = image
         self.options = options
         self.main = None  # the block read every period
-        self.slow = []  # [block, period in ms, when due, what to do with it]
+        self.slow = []  # [block, period in ms, when due, what to do with it, it has been read]
+        self.outdated = False  # what the setpoint was scaled by has changed since it was written
+        self._before = array("H", bytes(2 * LONGEST_WRITE_BLOCK))  # what is read before a write
         self._words = array("H", bytes(12))  # to be written
         self.forget()
 
@@ -30,17 +36,51 @@ class Dialect:
         self.sent = None  # setpoint as it was written
         self.sent_run = -1
 
+    async def add_slow(self, table: tuple, period_ms: int, take) -> None:
+        """Read a block now and every period_ms, if the device has it."""
+        block = self.sun.block(table)
+        if block is not None:
+            entry = [block, period_ms, time.ticks_ms(), take, False]
+            self.slow.append(entry)
+            await self._read_slow(entry)
+
     async def read_one_slow(self, now: int) -> None:
-        """Read the first slow block that is due, if any."""
+        """Read the slow block that has been due for longest, if any."""
+        due = None
+        longest = -1
         for entry in self.slow:
-            if time.ticks_diff(now, entry[2]) >= 0:
-                entry[2] = time.ticks_add(now, entry[1])
-                try:
-                    if await self.sun.read(entry[0]):
-                        entry[3]()
-                except ModbusRefused as error:
-                    self.sun.note(error)
-                return
+            waited = time.ticks_diff(now, entry[2])
+            if waited > longest:
+                longest = waited
+                due = entry
+        if due is not None:
+            await self._read_slow(due)
+
+    async def _read_slow(self, entry: list) -> None:
+        """One that the device lists but never gave is done without; one that it refuses now may have moved."""
+        entry[2] = time.ticks_add(time.ticks_ms(), entry[1])
+        try:
+            if await self.sun.read(entry[0]):
+                entry[3]()
+            entry[4] = True
+        except ModbusRefused as error:
+            if entry[4] and questions_the_map(error):
+                self.sun.lose(entry[0], str(error))
+            self.sun.note(error)
+
+    def before_writing(self, table: tuple):
+        """The block of `table` as it is read just before a write to its model; None if the device has none."""
+        return self.sun.block(table, 0, self._before)
+
+    async def read_before(self, block) -> None:
+        """Make sure that the model is where it was, and have its values.  Raises ModbusError if it may not be written to."""
+        try:
+            if not await self.sun.read(block):
+                raise ModbusError(self.sun.count.last_error)
+        except ModbusRefused as error:
+            if questions_the_map(error):
+                self.sun.lose(block, str(error))
+            raise
 
     def copy(self, slots: tuple) -> None:
         """Values into the image, slot by slot."""
@@ -71,22 +111,7 @@ class Dialect:
 
     async def write(self, address: int, *values) -> None:
         """Write numbers, two's complement, one to a register (of a longer one the higher bits: value >> 16)."""
-        sun = self.sun
         words = self._words
-        sun.count.frames += 1
         for i in range(len(values)):
             words[i] = values[i] & 0xFFFF
-        if len(values) == 1:
-            await sun.client.write_register(sun.unit, address, words[0])
-        else:
-            await sun.client.write_registers(sun.unit, address, words, len(values))
-
-
-def cut_off(value: int, power: int) -> int:
-    """value / 10**power, cut off towards zero: a setpoint is never more than was commanded."""
-    size = abs(value)
-    if power >= 0:
-        size //= 10**power
-    else:
-        size *= 10**-power
-    return size if value >= 0 else -size
+        await self.sun.write(address, words, len(values))

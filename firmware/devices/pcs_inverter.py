@@ -2,15 +2,17 @@
 
 Model 124 knows no setpoint, only limits in percent of WChaMax, each of which may be negative: a discharge
 limit of p and a charge limit of -p leave nothing but p, and the other way round for charging.  That is how
-the makers of such inverters mean it, and it is the only way to a given power there.
+the makers of such inverters mean it, and it is the only way to a given power there.  WChaMax and the scale
+factors may change while it runs: they are read just before the percentage is written.
 """
 
 from micropython import const
 
 from firmware import image as im
 from firmware.devices import sunspec_tables as t
-from firmware.devices.pcs_dialect import Dialect, cut_off
-from firmware.devices.pcs_placing import add_slow
+from firmware.devices.pcs_dialect import Dialect
+from firmware.devices.sunspec_chain import NeedsPerson
+from firmware.devices.sunspec_numbers import truncate_to_scale
 from modbus import ModbusError
 
 _BOTH = const(3)  # 124 StorCtl_Mod: the charge limit and the discharge limit are in force
@@ -34,32 +36,24 @@ class Inverter(Dialect):
 
     def __init__(self, sun, image, options: dict) -> None:
         super().__init__(sun, image, options)
-        self._full_w = 0  # what 100 % is
-        self._scale = 0  # of the two rates
-        self._storage = self._connect = -1  # addresses of models 124 and 123; -1: absent
-        self._reversion = False  # it has a reversion timer
+        self._full_w = 0  # what 100 % was when the setpoint was written
+        self._scale = 0  # and the scale factor of the two rates
 
     async def place(self) -> None:
-        """Find the blocks that this device has.  Raises ModbusError if it cannot be given a power."""
+        """Find the blocks that this device has.  Raises NeedsPerson if it cannot be given a power."""
         sun = self.sun
         for model in (103, 102, 101):
-            if model in sun.models:
-                self.main = await sun.block(t.INVERTER, model)
+            if sun.chain.the(model) is not None:
+                self.main = sun.block(t.INVERTER, model)
                 break
-        if self.main is None or 124 not in sun.models:
-            raise ModbusError("no models 701 and 704, nor 103 and 124")
-        await add_slow(self, t.INVERTER_RATING, 2000, self._take_capacity)
-        await add_slow(self, t.INVERTER_SETTING, 2000, self._take_capacity)
-        await add_slow(self, t.STORAGE, 500, self._take_storage)
-        values = sun.values
-        self._full_w = values[t.X_STOR_MAX] if values[t.X_STOR_MAX] != im.NO_VALUE else values[t.X_W_RTG]
-        if self._full_w == im.NO_VALUE or self._full_w <= 0:
-            raise ModbusError("neither 124 WChaMax nor 120 WRtg says what 100 % is")
-        self._scale = await sun.scale(124, t.STOR_RATE_SF)
-        self._storage = sun.models[124][0]
-        self._reversion = values[t.X_STOR_RVRT_S] != im.NO_VALUE and self.options["reversion_s"] > 0
-        if 123 in sun.models:
-            self._connect = sun.models[123][0]
+        self._storage = self.before_writing(t.STORAGE)
+        self._connect = self.before_writing(t.CONTROLS)
+        self._rating = self.before_writing(t.INVERTER_RATING)
+        if self.main is None or self._storage is None:
+            raise NeedsPerson("no models 701 and 704, nor 103 and 124")
+        await self.add_slow(t.INVERTER_RATING, 2000, self._take_capacity)
+        await self.add_slow(t.INVERTER_SETTING, 2000, self._take_capacity)
+        await self.add_slow(t.STORAGE, 200, self._take_storage)
 
     # ---- measuring -------------------------------------------------------------------------------------
     def take(self) -> None:
@@ -79,42 +73,67 @@ class Inverter(Dialect):
 
     def _take_capacity(self) -> None:
         inp = self.image.inp
-        inp[im.PCS_P_DIS] = self.least(t.X_W_RTG, t.X_W_MAX, t.X_DIS_RTG)
+        inp[im.PCS_P_DIS] = self.least(t.X_W_RTG, t.X_W_MAX, t.X_DIS_RTG, t.X_STOR_MAX)
         inp[im.PCS_P_CHG] = self.least(t.X_W_RTG, t.X_W_MAX, t.X_CHG_RTG, t.X_STOR_MAX)
 
     def _take_storage(self) -> None:
-        """The setpoint it follows, if its two limits leave just one."""
+        """The setpoint it follows, if its two limits leave just one; and what 100 % is now."""
         values = self.sun.values
         rate = values[t.X_STOR_OUT]  # 0.01 %
         setpoint = im.NO_VALUE
         if values[t.X_STOR_MOD] == _BOTH and rate != im.NO_VALUE and values[t.X_STOR_IN] == -rate:
             setpoint = _percent_of(values[t.X_STOR_MAX], rate)
         self.image.inp[im.PCS_SETPOINT] = setpoint
+        self._take_capacity()
+        full = values[t.X_STOR_MAX] if values[t.X_STOR_MAX] != im.NO_VALUE else values[t.X_W_RTG]
+        if self.sent is not None and (full != self._full_w or values[t.X_STOR_SF] != self._scale):
+            self.outdated = True
 
     # ---- commanding ------------------------------------------------------------------------------------
     async def command(self, watts: int, run: int, refresh: bool, asleep: bool) -> None:
         """Both limits in one write; then, the first time and on refresh, that they are in force; then the relay."""
+        self.outdated = False
+        await self._read_basis()
         rate = self._rate(watts)
+        values = self.sun.values
+        reverts = values[t.X_STOR_RVRT_S] != im.NO_VALUE and self.options["reversion_s"] > 0
+        address = self._storage.address
         whole = refresh or self.sent is None
-        if whole and self._reversion:
-            await self.write(self._storage + t.STOR_RVRT, self.options["reversion_s"])
+        if whole and reverts:
+            await self.write(address + t.STOR_RVRT, self.options["reversion_s"])
         if whole or rate != self.sent:
-            await self.write(self._storage + t.STOR_OUT, rate, -rate)  # OutWRte, InWRte
+            await self.write(address + t.STOR_OUT, rate, -rate)  # OutWRte, InWRte
         if whole:
-            await self.write(self._storage + t.STOR_MOD, _BOTH)
+            await self.write(address + t.STOR_MOD, _BOTH)
         self.sent = rate
-        if self._connect >= 0 and (run != self.sent_run or asleep):
-            await self.write(self._connect + t.INVERTER_CONN, 1 if run else 0)
+        if self._connect is not None and (run != self.sent_run or asleep):
+            await self.read_before(self._connect)
+            await self.write(self._connect.address + t.INVERTER_CONN, 1 if run else 0)
             self.sent_run = run
+
+    async def _read_basis(self) -> None:
+        """What 100 % is and how percents are written, as it is now.  Raises ModbusError if the device does not say."""
+        values = self.sun.values
+        await self.read_before(self._storage)
+        if values[t.X_STOR_MAX] == im.NO_VALUE and self._rating is not None:
+            await self.read_before(self._rating)
+        full = values[t.X_STOR_MAX] if values[t.X_STOR_MAX] != im.NO_VALUE else values[t.X_W_RTG]
+        if full == im.NO_VALUE or full <= 0:
+            where = self._storage.place_of(t.X_STOR_MAX)
+            raise ModbusError("%s: neither WChaMax nor 120 WRtg says what 100 %% is: it is not commanded" % where)
+        if values[t.X_STOR_SF] == im.NO_VALUE:
+            raise ModbusError("%s: has no scale factor, it is not commanded" % self._storage.place_of(t.X_STOR_OUT))
+        self._full_w = full
+        self._scale = values[t.X_STOR_SF]
 
     def beating(self, _now: int) -> bool:
         """It has no heartbeat."""
         return False
 
     def _rate(self, watts: int) -> int:
-        """Percent of WChaMax in units of the scale factor, cut off towards zero."""
-        fine = abs(watts) * 1000000 // self._full_w  # in steps of 0.0001 %
-        size = min(cut_off(fine, self._scale + 4), _LARGEST)
+        """Percent of WChaMax in units of the scale factor, truncated towards zero, and to 100 % and what a register holds."""
+        fine = min(abs(watts), self._full_w) * 1000000 // self._full_w  # in steps of 0.0001 %
+        size = truncate_to_scale(fine, self._scale + 4, _LARGEST)
         return size if watts >= 0 else -size
 
 

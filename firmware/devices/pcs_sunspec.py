@@ -4,7 +4,7 @@ Two tasks share the connection.  One measures: the main block every period, and 
 slower blocks that is due.  The other looks at the command every 10 ms and writes a changed setpoint at once;
 it repeats everything each refresh_ms.  When the control cycle stops counting (CMD_SEQ) it falls silent, and
 the PCS's own watchdog and reversion timer take the power to 0.  What is read and written is the affair of a
-dialect: pcs_der.py (models 7xx) or, where those are absent, pcs_inverter.py (models 1xx).
+dialect: pcs_der.py (models 7xx) or, where those cannot command, pcs_inverter.py (models 1xx).
 """
 
 import asyncio
@@ -15,14 +15,19 @@ from notice import say
 
 from firmware import image as im
 from firmware.devices import sunspec_tables as t
-from firmware.devices.connection import CONNECTION_OPTIONS, open_client
-from firmware.devices.sunspec import LONGEST_READ, SunSpec, measure
+from firmware.devices.connection import CONNECTION_OPTIONS, open_client, reading
+from firmware.devices.once import Once
+from firmware.devices.pcs_der import Der
+from firmware.devices.pcs_inverter import Inverter
+from firmware.devices.sunspec import LONGEST_PCS, SunSpec, measure
+from firmware.devices.sunspec_chain import NeedsPerson, NotSunSpec
 from modbus import ModbusError
 
 _OWN_OPTIONS = (
     ("period_ms", "int", 100, 20, 5000, "ms between measurements"),
     ("refresh_ms", "int", 1000, 100, 30000, "ms after which an unchanged setpoint is written again"),
     ("reversion_s", "int", 5, 0, 3600, "s of silence after which the PCS goes to 0 W by itself; 0: leave it alone"),
+    ("which", "str", "", 0, 64, "of several inverters in one chain: its number, or part of its name"),
     ("control_timeout_ms", "int", 1500, 200, 10000, "ms without a control cycle, then nothing is written any more"),
 )
 OPTIONS = (CONNECTION_OPTIONS, _OWN_OPTIONS)
@@ -30,6 +35,9 @@ OPTIONS = (CONNECTION_OPTIONS, _OWN_OPTIONS)
 _LOOK_MS = const(10)
 _HOLD_MS = const(100)  # after a write that failed
 _RETRY_MS = const(200)  # after a discovery that failed
+_DECIDE_MS = const(5000)  # and after one that needs a person
+_OLDER = (101, 102, 103)
+_NEWER = (701,)
 
 _BOUNDS = (  # what can be true: slot, lowest, highest; one flat tuple, as a row of its own takes 32 bytes
     im.PCS_P, -20000000, 20000000,
@@ -40,6 +48,7 @@ _BOUNDS = (  # what can be true: slot, lowest, highest; one flat tuple, as a row
     t.X_TMP_CAB, -1000, 2500,
     t.X_TMP_SNK, -1000, 2500,
 )  # fmt: skip
+_ESSENTIAL = (im.PCS_P, im.PCS_V, im.PCS_HZ)  # without one of them the measurement is none
 
 
 class Device:
@@ -49,7 +58,10 @@ class Device:
         self.name = name
         self.ready = False
         self.found = ""
-        self.sun = SunSpec(open_client(name, options, buses, LONGEST_READ), options["unit"], _BOUNDS)
+        client = open_client(name, options, buses, LONGEST_PCS)
+        self.sun = SunSpec(client, options["unit"], _BOUNDS, _ESSENTIAL, LONGEST_PCS, *reading(options))
+        self._client = client
+        self._once = Once(name)
         self._options = options
         self._image = image
         self._dialect = None
@@ -67,12 +79,18 @@ class Device:
                 await measure(self.sun, self._read, self._options["period_ms"])
             except ModbusError as error:
                 self.sun.note(error)
+                if isinstance(error, (NeedsPerson, NotSunSpec)):
+                    self._once.say(str(error))
+                if isinstance(error, NeedsPerson):
+                    await asyncio.sleep_ms(_DECIDE_MS)
             self.ready = False
             await asyncio.sleep_ms(_RETRY_MS)
 
     def counters(self) -> dict:
-        """Counts of this device since boot."""
-        return self.sun.count.as_dict()
+        """Counts of this device since boot; `note`: what a person has to know or do."""
+        counts = self.sun.count.as_dict()
+        counts["note"] = self._once.text
+        return counts
 
     # ---- measuring -------------------------------------------------------------------------------------
     async def _discover(self) -> None:
@@ -81,13 +99,17 @@ class Device:
         if sun.found() != self.found:
             self.found = sun.found()
             say("%s: %s" % (self.name, self.found))
-        if 701 in sun.models:
-            from firmware.devices.pcs_der import Der as Dialect
-        else:
-            from firmware.devices.pcs_inverter import Inverter as Dialect
-        dialect = Dialect(sun, self._image, self._options)
+        chain = sun.chain
+        older = chain.of_kind(_OLDER) and chain.has(124)
+        newer = chain.has(701) and (chain.has(704) or not older)
+        await sun.choose(_NEWER if newer else _OLDER, self._options["which"])
+        dialect = (Der if newer else Inverter)(sun, self._image, self._options)
         await dialect.place()
         sun.forget()
+        if newer and not chain.has(704):
+            self._once.say("no model 704: it can be measured, not commanded")
+        else:
+            self._once.text = ""
         self._dialect = dialect
         self._forget()
         self.ready = True
@@ -103,7 +125,7 @@ class Device:
     def _forget(self) -> None:
         """Nothing is known of what the PCS was told: everything is written again."""
         now = time.ticks_ms()
-        self._connection = self.sun.client.connections
+        self._connection = self._client.connections
         self._refreshed = now
         self._hold_until = now
         self._watts = self._run = -1  # what was commanded last
@@ -117,7 +139,7 @@ class Device:
             self._watch_control(now)
             if not self.ready or not self._alive or time.ticks_diff(now, self._hold_until) < 0:
                 continue
-            if self._connection != self.sun.client.connections:
+            if self._connection != self._client.connections:
                 self._forget()
             if not self._due(now):
                 continue
@@ -125,6 +147,10 @@ class Device:
                 await self._command(now)
             except ModbusError as error:
                 self.sun.note(error)
+                if isinstance(error, (NeedsPerson, NotSunSpec)):
+                    self._once.say(str(error))
+                if isinstance(error, NotSunSpec):
+                    self.ready = False  # the measuring task finds the models again
                 self._dialect.forget()
                 self._run = -1
                 self._hold_until = time.ticks_add(time.ticks_ms(), _HOLD_MS)
@@ -147,7 +173,7 @@ class Device:
             return True
         if time.ticks_diff(now, self._refreshed) >= self._options["refresh_ms"]:
             return True
-        return self._dialect.beating(now)
+        return self._dialect.outdated or self._dialect.beating(now)
 
     async def _command(self, now: int) -> None:
         command = self._image.now

@@ -1,9 +1,10 @@
 """SunSpec over Modbus: finds a device's model chain, reads blocks of points, scales them to integers.
 
 A device maps its models from register 40000, 0 or 50000 on: the marker "SunS", then (id, length, points)
-one after the other up to id 0xFFFF.  Scale factors are read once, at discovery; after that a block costs
-one request.  Numbers: SunSpec Device Information Model Specification V1.1, and the model definitions from
-which tools/gen_sunspec.py makes sunspec_tables.py.
+one after the other up to id 0xFFFF.  Scale factors, references and lengths are data: every block is read with
+its scale factors and with its model's id and length, and a value is scaled by the factor it came with.
+Numbers: SunSpec Device Information Model Specification V1.1, and the model definitions from which
+tools/gen_sunspec.py makes sunspec_tables.py.
 """
 
 import asyncio
@@ -12,270 +13,320 @@ from array import array
 
 from micropython import const
 
+from firmware import image as im
 from firmware.devices import sunspec_tables as tables
-from firmware.image import NO_VALUE
-from modbus import ModbusError, ModbusRefused, ModbusTimeout, ModbusUnreachable
-from modbus.client import Counters
+from firmware.devices.modbus_unit import ModbusUnit
+from firmware.devices.sunspec_chain import END, MOST_MODELS, Chain, NeedsPerson, NotSunSpec
+from firmware.devices.sunspec_numbers import point, scale_factor, size_of
+from modbus import ModbusError, ModbusRefused
 
 _BASES = (40000, 0, 50000)
 _MARK_HIGH = const(0x5375)  # "Su"
 _MARK_LOW = const(0x6E53)  # "nS"
-_END = const(0xFFFF)
-_MOST_MODELS = const(64)  # a chain longer than this is a loop or rubbish
 _TRIES = const(4)  # of each request of the discovery
 _TRY_AGAIN_MS = const(50)
+_STEADY_TRIES = const(3)  # of a block whose scale factors changed between its requests
 _ROW = const(5)  # bytes of a row of a block table
 _NO_SCALE = const(255)
-_NOT_IMPLEMENTED = const(-128)  # in Block.scales: the device leaves this point out
-LONGEST_READ = const(44)  # registers; the longest block of sunspec_tables.py has 42
+LONGEST_METER = const(44)  # registers that a meter's blocks and the discovery need at most
+LONGEST_PCS = const(123)  # and an inverter's
 _LOST_MS = const(10000)  # without a measurement, after which the device is discovered anew: it may be another one
-_LARGEST = const(0x3FFFFFFF)
 
 
-class NotSunSpec(ModbusError):
-    """The device answers, but there is no "SunS" at any of the three places."""
-
-
-_NAMES = ((tables.COMMON_MN, 16), (tables.COMMON_MD, 16), (tables.COMMON_VR, 8), (tables.COMMON_SN, 16))
+class MapMoved(NotSunSpec):
+    """A model is not where it was, or has another length: whatever lies behind it has moved too."""
 
 
 class Block:
-    """A table of sunspec_tables.py placed at its address in one device, with that device's scale factors."""
+    """A table of sunspec_tables.py placed at its address in one device.
 
-    def __init__(self, table: tuple, model: int, address: int) -> None:
-        self.model = model if table[1] == 0 else 0  # 0: the block does not begin with the model's id
-        self.address = address + table[1]
-        self.count = table[2]
-        self.rows = table[5]
-        self.scales = array("b", bytes(len(self.rows) // _ROW))
-        self.rejected = -1  # slot of the value that could not be true, last time
+    pieces: (address, how many, where to), the requests it takes: one, unless the device or its line bears only short
+    ones.  registers: what was read last, counted from the model's id; blocks that one task reads one after the other
+    share them.
+    """
 
-    def set_scales(self, table: tuple, registers: array) -> None:
-        """Take the scale factors from the registers that the table says hold them."""
+    def __init__(self, table: tuple, entry: tuple, registers: array, longest: int, gap: int) -> None:
+        self.model, self.address, self.length = entry
+        self.rows = table[2]
+        self.registers = registers
+        view = memoryview(registers)
+        self.pieces = []
+        for first, end in _pieces(self.rows, longest, gap):
+            self.pieces.append((self.address + first, end - first, view[first:end]))
+        self._factors = array("H", bytes(2 * (len(self.rows) // _ROW)))  # scale factors, raw, as they came last
+
+    def is_steady(self) -> bool:
+        """The scale factors are those that came before: only then a value and its factor, of two requests, belong together."""
+        if len(self.pieces) == 1:
+            return True
+        steady = True
         rows = self.rows
-        for row in range(len(self.scales)):
+        for row in range(len(self._factors)):
             where = rows[row * _ROW + 2]
-            power = 0
-            if where != _NO_SCALE:
-                power = signed16(registers[where])
-                if not -10 <= power <= 10:  # -32768: the scale factor, and so the point, is not implemented
-                    self.scales[row] = _NOT_IMPLEMENTED
-                    continue
-            self.scales[row] = power + rows[row * _ROW + 4]
+            if where != _NO_SCALE and self._factors[row] != self.registers[where]:
+                self._factors[row] = self.registers[where]
+                steady = False
+        return steady
 
-    def decode(self, registers: array, values: array) -> bool:
-        """Scale every point into values[slot]; False if one is too large to be true (its slot in `rejected`)."""
+    def value(self, at: int):
+        """The point of the row at rows[at], in its slot's unit; im.NO_VALUE: not implemented; None: cannot be true."""
         rows = self.rows
-        for row in range(len(self.scales)):
-            at = row * _ROW
-            value = NO_VALUE
-            if self.scales[row] != _NOT_IMPLEMENTED:
-                value = point(registers, rows[at], rows[at + 1], self.scales[row])
-                if value is None:
-                    self.rejected = rows[at + 3]
-                    return False
-            values[rows[at + 3]] = value
-        return True
+        power = rows[at + 4]
+        where = rows[at + 2]
+        if where != _NO_SCALE:
+            factor = scale_factor(self.registers[where])
+            if factor is None or factor == im.NO_VALUE:
+                return factor
+            power += factor
+        return point(self.registers, rows[at], rows[at + 1], power)
+
+    def place_of(self, slot: int) -> str:
+        """Where the point of a slot lies, for people."""
+        for at in range(0, len(self.rows), _ROW):
+            if self.rows[at + 3] == slot:
+                return "model %d, register %d" % (self.model, self.address + self.rows[at])
+        return "model %d" % self.model
 
 
 class SunSpec:
     """The models of one device behind a Modbus client.
 
-    After `discover`: `base`, `models` (id -> (address of the id register, length)), `identity` (maker,
-    model, version, serial number).  Every method that talks raises ModbusError.
+    After `discover`: `base`, `chain` (id, address, length of each model), `identity` (maker, model, version, serial
+    number); after `choose`: `models`, the part of the chain that is this device.  Every method that talks raises ModbusError.
 
-    bounds: what can be true of this device: slot, lowest, highest, and so on.
+    bounds: what can be true of this device: slot, lowest, highest, and so on; essential: slots without which the rest of
+    their block is not taken either; span: registers of the longest block; longest: registers in one request; gap:
+    registers between two points that are read along to save a request.
     """
 
-    # All devices share these: whoever reads uses what came before the next await, and no two kinds of device fill the
-    # same values but those.
-    registers = array("H", bytes(2 * LONGEST_READ))
-    values = array("i", [NO_VALUE] * tables.N_VALUES)
-
-    def __init__(self, client, unit: int, bounds: tuple) -> None:
-        self.client = client
-        self.unit = unit
+    def __init__(self, client, unit: int, bounds: tuple, essential: tuple, span: int, longest: int, gap: int) -> None:
+        self.unit = ModbusUnit(client, unit)
         self._bounds = bounds
+        self._essential = essential
+        self._longest = longest
+        self._gap = gap
+        self.registers = array("H", bytes(2 * span))  # of the task that measures
+        self.values = array("i", [im.NO_VALUE] * tables.N_VALUES)
         self.base = -1
-        self.models = {}
-        self.chain = []  # ids in the order of the chain
+        self.chain = Chain()
+        self.moved = False  # the map is not the one that was discovered
         self.identity = ""
-        self.count = Counters()  # this device's own, where the client's are those of a bus that others use too
 
+    @property
+    def count(self):
+        """This device's own counters."""
+        return self.unit.count
+
+    # ---- discovery -------------------------------------------------------------------------------------
     async def discover(self) -> None:
         """Walk the chain and read who the device is.  Raises NotSunSpec if there is none."""
         base = await self._find_base()
-        self.models = {}
-        self.chain = []
+        chain = self.chain = Chain()
         self.base = base
         address = base + 2
-        for _ in range(_MOST_MODELS):
-            await self._read_surely(address, 2)
+        for _ in range(MOST_MODELS):
+            try:
+                await self._read_surely(address, 2)
+            except ModbusRefused:
+                if not chain.entries:
+                    raise
+                break  # nothing behind the last model, not even the end marker
             model, length = self.registers[0], self.registers[1]
-            if model == _END:
+            if model == END or (model == 0 and chain.entries):
                 break
-            if model == 0 or address + 2 + length > 65534:
-                raise NotSunSpec("model %d of length %d at %d" % (model, length, address))
-            self.chain.append(model)
-            if model not in self.models:
-                self.models[model] = (address, length)
+            chain.add(model, address, length)
             address += 2 + length
-        if 1 in self.models:
-            await self._identify(self.models[1][0])
+        for slot in range(len(self.values)):
+            self.values[slot] = im.NO_VALUE  # what an earlier device said
+        self.identity = await self._identify(chain.first(1))
+        self.moved = False
+
+    async def choose(self, kind: tuple, which: str) -> int:
+        """Decide which model of `kind` this device is measured by, and which others belong to it; its id, 0 if there is none.
+
+        which: its number among those of its kind, or part of the name that stands in the common model before it.
+        Raises NeedsPerson that lists them where there are several and `which` does not name one of them.
+        """
+        chain = self.chain
+        entries = chain.of_kind(kind)
+        if not entries:
+            return 0
+        if len(entries) == 1 and not which:
+            return chain.narrow(entries, 0, -1)
+        if which and all("0" <= c <= "9" for c in which):
+            number = int(which) - 1
+            if 0 <= number < len(entries):
+                return chain.narrow(entries, number, number)
+            if len(entries) == 1 and 0 <= number < chain.most_alike():
+                return chain.narrow(entries, 0, number)
+        names = []
+        for entry in entries:
+            names.append(await self._identify(chain.common_before(entry), True))
+        fitting = [i for i in range(len(entries)) if which and which.lower() in names[i].lower()]
+        if len(fitting) == 1:
+            return chain.narrow(entries, fitting[0], -1)
+        listed = ["%d: model %d at %d (%s)" % (i + 1, entries[i][0], entries[i][1], names[i]) for i in range(len(entries))]
+        given = 'option "which" is %r' % which if which else 'say which with the option "which"'
+        text = "%d of one kind in this chain, %s (its number, or part of its name): %s"
+        raise NeedsPerson(text % (len(entries), given, "; ".join(listed)))
 
     def forget(self) -> None:
-        """Let go of the map of models and of the name, which nobody needs once the blocks are placed: 400 bytes."""
+        """Let go of the map of models and of the name, which nobody needs once the blocks are placed."""
         self.identity = ""
-        self.models = {}
-        self.chain = []
+        self.chain = Chain()
 
     def found(self) -> str:
         """One line that says what was discovered."""
-        return "%s, SunSpec at %d, models %s" % (self.identity, self.base, " ".join([str(n) for n in self.chain]))
+        ids = " ".join([str(entry[0]) for entry in self.chain.entries])
+        return "%s, SunSpec at %d, models %s" % (self.identity, self.base, ids)
 
-    async def block(self, table: tuple, model: int = 0):
-        """The block of `table` in this device, or None if the device lacks the model (or that part of it)."""
-        model = model or table[0]
-        if model not in self.models:
+    def block(self, table: tuple, model: int = 0, registers=None):
+        """The block of `table` in this device, or None if the device lacks the model (or that part of it).
+
+        registers: where it is read to; those of the measuring task unless given.
+        """
+        entry = self.chain.the(model or table[0])
+        if entry is None or table[1] > entry[2] + 2:
             return None
-        address, length = self.models[model]
-        if table[1] + table[2] > length + 2:
-            return None
-        block = Block(table, model, address)
-        if table[4]:
-            await self._read_surely(address + table[3], table[4])
-        block.set_scales(table, self.registers)
-        return block
-
-    async def read(self, block: Block) -> bool:
-        """Read a block's registers and decode them into `values`; False, and counted, if a value cannot be true."""
-        await self._read(block.address, block.count)
-        if block.model and self.registers[0] != block.model:
-            raise NotSunSpec("model %d is not at %d any more" % (block.model, block.address))
-        values = self.values
-        good = block.decode(self.registers, values)
-        bounds = self._bounds
-        for i in range(0, len(bounds), 3):
-            value = values[bounds[i]]
-            if value != NO_VALUE and not bounds[i + 1] <= value <= bounds[i + 2]:
-                self.count.last_error = "slot %d is %d, allowed %d to %d" % (bounds[i], value, bounds[i + 1], bounds[i + 2])
-                good = False
-        if not good:
-            self.count.rejected += 1
-        return good
-
-    async def scale(self, model: int, offset: int) -> int:
-        """One scale factor, 0 if it is not implemented."""
-        await self._read_surely(self.models[model][0] + offset, 1)
-        power = signed16(self.registers[0])
-        return power if -10 <= power <= 10 else 0
+        return Block(table, entry, self.registers if registers is None else registers, self._longest, self._gap)
 
     async def _find_base(self) -> int:
+        silent = None
         for base in _BASES:
             try:
                 await self._read_surely(base, 2)
             except ModbusRefused:
                 continue
+            except ModbusError as error:  # some devices do not answer at all where they have no registers
+                silent = error
+                continue
             if self.registers[0] == _MARK_HIGH and self.registers[1] == _MARK_LOW:
                 return base
+        if silent is not None:
+            raise silent
         raise NotSunSpec("no SunSpec marker at 40000, 0 or 50000")
 
-    async def _identify(self, address: int) -> None:
+    async def _identify(self, entry, whole: bool = False) -> str:
+        """What a common model says: maker, model, version and serial number; whole: its options too."""
+        if entry is None:
+            return "unnamed"
         words = []
-        for offset, count in _NAMES:
-            await self._read_surely(address + offset, count)
+        for offset, count in _NAMES_WHOLE if whole else _NAMES:
+            await self._read_surely(entry[1] + offset, count)
             text = "".join([chr(r >> 8) + chr(r & 0xFF) for r in self.registers[0:count]])
             words.append("".join([c for c in text if " " <= c <= "~"]).strip())
-        self.identity = " ".join([w for w in words if w]) or "unnamed"
-
-    def note(self, error: ModbusError) -> None:
-        """Count what went wrong with a request to this device."""
-        count = self.count
-        count.last_error = str(error)
-        if isinstance(error, (ModbusTimeout, ModbusUnreachable)):
-            count.timeouts += 1
-        elif isinstance(error, ModbusRefused):
-            count.exceptions += 1
-        else:
-            count.rejected += 1
+        return " ".join([w for w in words if w]) or "unnamed"
 
     async def _read_surely(self, address: int, count: int) -> None:
         """Read, and on a bad line read again: discovery is some twenty requests, one lost answer must not end it."""
         for attempt in range(_TRIES):
             try:
-                return await self._read(address, count)
-            except ModbusRefused:
-                raise
+                return await self.unit.read(address, count, self.registers)
             except ModbusError as error:
-                if attempt == _TRIES - 1:
+                if attempt == _TRIES - 1 or questions_the_map(error):
                     raise
                 self.note(error)
                 await asyncio.sleep_ms(_TRY_AGAIN_MS)
 
-    async def _read(self, address: int, count: int) -> None:
-        self.count.frames += 1
-        await self.client.read_registers(self.unit, address, count, self.registers)
+    # ---- operation -------------------------------------------------------------------------------------
+    async def read(self, block: Block) -> bool:
+        """Read a block and decode it into `values`; False, and counted, if an essential value cannot be true.
+
+        Raises MapMoved if the model is not where it was.
+        """
+        for _ in range(_STEADY_TRIES):
+            for address, count, view in block.pieces:
+                await self.unit.read(address, count, view)
+            registers = block.registers
+            if registers[0] != block.model or registers[1] != block.length:
+                self.lose(block, "%d, %d stand there" % (registers[0], registers[1]))
+            if block.is_steady():
+                return self._decode(block)
+        self.unit.reject("model %d: its scale factors change between two requests" % block.model)
+        return False
+
+    async def write(self, address: int, words: array, count: int) -> None:
+        """words[0:count] into the registers from `address` on; whoever writes has just read the model's place."""
+        await self.unit.write(address, words, count, 6 if count == 1 else 16)
+
+    def lose(self, block: Block, why: str) -> None:
+        """The map is not what it was: raises MapMoved, and whoever measures discovers the device anew."""
+        self.moved = True
+        place = (block.model, block.length, block.address, why)
+        raise MapMoved("model %d of length %d is not at register %d any more: %s" % place)
+
+    def note(self, error: ModbusError) -> None:
+        """Count what went wrong with a request to this device."""
+        self.unit.note(error)
+
+    def _decode(self, block: Block) -> bool:
+        """Every point of the block into `values`.  One that cannot be true is named, and costs itself alone if it may."""
+        values = self.values
+        rows = block.rows
+        good = True
+        for at in range(0, len(rows), _ROW):
+            value = block.value(at)
+            if value is None:
+                value = im.NO_VALUE
+                good = self._untrue(block, rows[at + 3], "does not fit, or its scale factor is beyond -10 to 10") and good
+            values[rows[at + 3]] = value
+        bounds = self._bounds
+        for i in range(0, len(bounds), 3):
+            value = values[bounds[i]]
+            if value != im.NO_VALUE and not bounds[i + 1] <= value <= bounds[i + 2]:
+                values[bounds[i]] = im.NO_VALUE
+                what = "gives %d, allowed %d to %d" % (value, bounds[i + 1], bounds[i + 2])
+                good = self._untrue(block, bounds[i], what) and good
+        return good
+
+    def _untrue(self, block: Block, slot: int, what: str) -> bool:
+        """Count and name a value that cannot be true; False if the block cannot do without it."""
+        self.unit.reject("%s: %s" % (block.place_of(slot), what))
+        return slot not in self._essential
+
+
+_NAMES = ((tables.COMMON_MN, 16), (tables.COMMON_MD, 16), (tables.COMMON_VR, 8), (tables.COMMON_SN, 16))
+_NAMES_WHOLE = _NAMES + ((tables.COMMON_OPT, 8),)
 
 
 async def measure(sun: SunSpec, read, period_ms: int) -> None:
     """`await read(now)` every period, until the map is no longer where it was, or the device has been away for long."""
-    heard = time.ticks_ms()
+    measured = time.ticks_ms()
     while True:
         begun = time.ticks_ms()
         try:
             await read(begun)
-            heard = begun
-        except (NotSunSpec, ModbusRefused):
-            raise  # the map has moved: it is another device, or another firmware in it
+            measured = begun
         except ModbusError as error:
+            if questions_the_map(error):
+                raise  # it is another device, or another firmware in it
             sun.note(error)
-            if time.ticks_diff(begun, heard) > _LOST_MS:
+            if time.ticks_diff(begun, measured) > _LOST_MS:
                 return
+        if sun.moved:
+            return  # whoever writes has found that out
         spent = time.ticks_diff(time.ticks_ms(), begun)
         await asyncio.sleep_ms(max(1, period_ms - spent))
 
 
-def signed16(value: int) -> int:
-    """A register as a two's complement number."""
-    return value - 0x10000 if value & 0x8000 else value
+def questions_the_map(error: ModbusError) -> bool:
+    """The answer says that the registers are not what they were: refused as such (1, 2, 3), or another model there."""
+    if isinstance(error, ModbusRefused):
+        return error.code <= 3
+    return isinstance(error, NotSunSpec)
 
 
-def point(registers: array, at: int, kind: int, power: int):
-    """The point at registers[at] times 10**power, an integer; NO_VALUE: not implemented; None: does not fit."""
-    raw = registers[at]
-    if kind == tables.T_INT16:
-        return NO_VALUE if raw == 0x8000 else scaled(signed16(raw), power)
-    if kind == tables.T_UINT16:
-        return NO_VALUE if raw == 0xFFFF else scaled(raw, power)
-    if kind == tables.T_ENUM16 or kind == tables.T_BITFIELD16:
-        return NO_VALUE if raw == 0xFFFF else raw
-    low = registers[at + 1]
-    if kind == tables.T_BITFIELD32:  # bits 30 and 31 do not fit a slot; no model uses them
-        return NO_VALUE if raw == 0xFFFF and low == 0xFFFF else (raw & 0x3FFF) << 16 | low
-    if kind == tables.T_INT32:
-        if raw == 0x8000 and low == 0:
-            return NO_VALUE
-        return scaled(signed16(raw) << 16 | low, power)
-    if kind == tables.T_FLOAT32:
-        from firmware.devices.sunspec_float import from_float  # few devices have floats
-
-        return from_float(raw, low, power)
-    if raw == 0xFFFF and low == 0xFFFF:  # uint32, acc32
-        return NO_VALUE
-    return scaled(raw << 16 | low, power)
-
-
-def scaled(value: int, power: int):
-    """value * 10**power, rounded half away from zero; None beyond +-(2**30 - 1)."""
-    while power > 0:
-        value *= 10
-        if not -_LARGEST <= value <= _LARGEST:
-            return None
-        power -= 1
-    if power < 0:
-        divisor = 10**-power
-        if value < 0:
-            value = -((divisor // 2 - value) // divisor)
+def _pieces(rows: bytes, longest: int, gap: int) -> list:
+    """[first, end] of each run of registers that holds what `rows` need and the header, cut between points only."""
+    needed = [(0, 2)]
+    for at in range(0, len(rows), _ROW):
+        needed.append((rows[at], rows[at] + size_of(rows[at + 1])))
+        if rows[at + 2] != _NO_SCALE:
+            needed.append((rows[at + 2], rows[at + 2] + 1))
+    pieces = []
+    for first, end in sorted(needed):
+        if pieces and first <= pieces[-1][1] + gap and max(end, pieces[-1][1]) - pieces[-1][0] <= longest:
+            pieces[-1][1] = max(end, pieces[-1][1])
         else:
-            value = (value + divisor // 2) // divisor
-    return value if -_LARGEST <= value <= _LARGEST else None
+            pieces.append([first, end])
+    return pieces

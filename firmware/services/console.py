@@ -1,14 +1,15 @@
 """The console on USB serial: one Python line at a time with `pm` in scope, events and a monitor, while control goes on.
 
-A line is evaluated and answered with `= value` or `! Error: text`.  Output is drained in small pieces, because a
-write that fills the serial port's buffer would stop the loop that the control cycle runs on.
+A line is evaluated and answered with `= value` or `! Error: text`.  Whatever is printed is made in pieces, as many a turn
+of the loop as a few milliseconds take, into a buffer that is sent at the port's pace.  In a heap that fills up the
+monitor rests first, then lines are refused; the emergency needs no heap.
 """
 
 import asyncio
 import gc
 import json
-import select
-import sys
+import time
+from array import array
 
 import notice
 from micropython import const
@@ -20,49 +21,86 @@ from firmware import sitefile
 from firmware.event_codes import Event
 from firmware.events import Cursor
 from firmware.services import monitor
+from firmware.services.answers import ANSWER_MAX, GENERATOR, PIECE_MAX, answer, slices
+from firmware.services.port import Port
+from firmware.services.terminal import LINE_MAX, Terminal
 
 _POLL_MS = const(10)
-_PIECE = const(112)  # bytes in 10 ms at 115200 baud
-_LINE_MAX = const(1024)
-_WAITING_MAX = const(8192)  # bytes of output that may wait; more is dropped and counted
-_MONITOR_MAX = const(1536)  # bytes that a monitor line may have
-_ROOM = const(2560)  # bytes in one piece, kept for the line that is asked next: a full heap has no large one
-_INTERRUPT = const(3)
-_LINE_END = memoryview(b"\r\n")  # a piece of its own: a monitor line is long, and copying it takes heap
+_SLICE_US = const(5000)  # of writing in one turn of the loop
+_AHEAD = const(8)  # lines that may wait while one is answered
+_NOTES_MAX = const(2048)  # characters of other people's lines that may wait; more is dropped and counted
+_SPACE = const(640)  # bytes: a piece, at four bytes a character, and what ends a line
+_RESERVE = const(3072)  # bytes in one place, for the line that is asked next: a full heap has no large one
+_RETRY_MS = const(1000)  # a reserve that cannot be had costs a collection: not more often than this
+_EMERGENCY = (b"pm.emergency_shutdown()", b"emergency()", b"emergency")
+
+_DONE = "= None"
+_STORED = "= True"  # what emergency_shutdown() says: a reset brings it back
+_NOT_STORED = "= False"
+_TOO_LONG = "! ValueError: the line has more than %d bytes: allowed are 1 to %d; nothing of it was run" % (LINE_MAX, LINE_MAX)
+_NO_MEMORY = "! MemoryError: the heap is full; emergency_shutdown() always works"
+_RESTS = "console: the heap is full, the monitor rests"
+_END = "\r\n"
+
+# what is being written
+_NOTHING = const(0)
+_ANSWER = const(1)
+_MONITOR = const(2)  # held back until it is whole
 
 
 class Console:
-    """Reads lines from stdin, evaluates them, writes answers, events and monitor lines to stdout."""
+    """Reads lines, evaluates them, writes answers, events and monitor lines."""
 
-    def __init__(self, app) -> None:
+    def __init__(self, app, port=None) -> None:
+        """port: see port.Port; None is the board's own."""
         self._app = app
-        self._room = None
-        self._line = bytearray()
-        self._out: list = []
-        self._waiting = 0
-        self._monitor_ms = 0
-        self._next_monitor_ms = 0
-        self.dropped = 0
+        self._terminal = Terminal(port or Port())
+        self._parts = (self._read, self._write, self._terminal.drain)
+        self._typed: list = [None] * _AHEAD  # lines to evaluate (bytes), and answers that are known already (str)
+        self._n_typed = 0
+        self._notes: list = []
+        self._notes_length = 0
+        self._kind = _NOTHING
+        self._pieces = None  # the generator that makes them
+        self._written = 0  # characters of them
+        self._behind = ""  # what must follow even if they are cut
+        self._answer = None  # the pieces of the next answer, while what its line has printed goes first
+        self._answer_behind = ""
         self._events = Cursor(app.pm.events.total)
+        self._event_waits = False  # the one in the cursor is still to be printed
+        self._monitor_ms = 0
+        self._monitor_at = 0
+        self._monitor_rests = False
+        self._answers_turn = False  # a typed line goes before a monitor line that is due
+        self._now = array("i")  # the image at the monitor's instant, once there is a monitor
+        self._reserve = None
+        self._reserve_at = time.ticks_ms()
+        self.dropped = 0  # lines for people and of the monitor that were not written
+        self.starved = 0  # times that the heap had nothing for the console
         notice.sink = self.write
-        self._poll = select.poll()
-        self._poll.register(sys.stdin, select.POLLIN)
         self.names = {name: getattr(firmware, name) for name in dir(firmware) if "A" <= name[0] <= "Z"}
-        self.names.update({"pm": app.pm, "app": app})
-        for command in (self.monitor, self.limits, self.devices, self.save_site, self.restore_site):
+        self.names.update({"pm": app.pm, "app": app, "emergency": app.pm.emergency_shutdown})
+        for command in (
+            self.monitor, self.limits, self.devices, self.save_site, self.restore_site, self.print, self.help
+        ):  # fmt: skip
             self.names[command.__name__] = command
+        self._keep_reserve()  # at boot, while there is a piece that large
+
+    # ---- commands ---------------------------------------------------------------------------------------
 
     def monitor(self, ms: int) -> None:
         """Print the state as one JSON line every ms (100 to 60000); 0 ends it."""
-        if ms and not 100 <= ms <= 60000:
-            raise firmware.PowerError("ms = %s: allowed are 0 (off) and 100 to 60000 ms" % ms)
+        if isinstance(ms, bool) or not isinstance(ms, int) or (ms and not 100 <= ms <= 60000):
+            raise firmware.PowerError("ms = %r: allowed are 0 (off) and 100 to 60000 ms" % (ms,))
+        if not self._now:
+            self._now = array("i", [0] * im.N_SLOTS)
         self._monitor_ms = ms
-        self._next_monitor_ms = 0
+        self._monitor_at = time.ticks_ms()
 
-    def limits(self) -> None:
-        """Print every limit: name, discharge kW, charge kW."""
+    def limits(self):
+        """Every limit, a line each: name, discharge kW, charge kW."""
         for name, discharge, charge in limit_list.published(self._app.pm.image):
-            self.write("%-16s %10s %10s" % (name, _kw(discharge), _kw(charge)))
+            yield "%-16s %10s %10s" % (name, _kw(discharge), _kw(charge))
 
     def devices(self) -> dict:
         """The counters of every device and bus."""
@@ -77,147 +115,283 @@ class Console:
         """Make the version of site.json before the present one that of the next start again."""
         sitefile.store(self._app.path).restore_previous()
 
+    def print(self, *values) -> None:
+        """Print values, as the built-in does, without holding the loop until the port has taken them."""
+        self.write(" ".join([str(value) for value in values]))
+
+    def help(self, thing=None):
+        """The names that a line can use; or those of a thing."""
+        names = self.names
+        if thing is not None:
+            names = _names_of(thing)
+        yield ", ".join(sorted([name for name in names if name[0] != "_"]))
+
     def write(self, text: str) -> None:
-        """Queue a line for output."""
-        if self._waiting + len(text) > _WAITING_MAX:
+        """Queue a line for people.  Never raises: who has something to say is not to be hurt by it."""
+        if self._notes_length + len(text) > _NOTES_MAX:
             self.dropped += 1
             return
-        self._piece(text)
-        self._waiting += 2
-        self._out.append(_LINE_END)
+        try:
+            self._notes.append(text)
+        except MemoryError:
+            self.dropped += 1
+        else:
+            self._notes_length += len(text)
+
+    # ---- the loop ---------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """For ever: input, output, events, monitor."""
-        waited = 0
-        self._keep_room()
         while True:
-            self._read()
-            self._drain()
-            waited += _POLL_MS
-            if waited >= 50:
-                self._report(waited)
-                waited = 0
+            self.turn()
             await asyncio.sleep_ms(_POLL_MS)
 
+    def turn(self) -> None:
+        """One turn of the loop: some milliseconds of work at most, a line's own evaluation apart."""
+        for part in self._parts:
+            try:
+                part()
+            except MemoryError:
+                self._starve()
+
     def _read(self) -> None:
-        while self._poll.poll(0):
-            byte = sys.stdin.buffer.read(1)
-            if not byte:
-                self._poll.unregister(sys.stdin)  # nobody is there any more
-                return
-            code = byte[0]
-            if code in (10, 13):
-                line = bytes(self._line)
-                self._line = bytearray()
-                if line:
-                    self._evaluate(line)
-                return
-            if code == _INTERRUPT:
-                self._line = bytearray()
-            elif code in (8, 127):
-                self._line = self._line[:-1]
-            elif len(self._line) < _LINE_MAX:
-                self._line.append(code)
+        terminal = self._terminal
+        while self._n_typed < _AHEAD and terminal.read():
+            if terminal.says(_EMERGENCY[0]) or terminal.says(_EMERGENCY[1]) or terminal.says(_EMERGENCY[2]):
+                terminal.clear()
+                self._emergency()
+            else:
+                self._keep_line()
+
+    def _emergency(self) -> None:
+        """The one line that is not compiled, and that waits for no other: it works in a heap that is full."""
+        self._reserve = None
+        try:
+            try:
+                stored = self._app.pm.emergency_shutdown()
+            except MemoryError:
+                gc.collect()
+                stored = self._app.pm.emergency_shutdown()
+            entry = _STORED if stored else _NOT_STORED
+        except Exception as error:
+            entry = "! %s: %s" % (type(error).__name__, error)
+        self._typed[self._n_typed] = entry
+        self._n_typed += 1
+
+    def _keep_line(self) -> None:
+        try:
+            line = self._terminal.take()
+        except MemoryError:
+            self._starve()
+            try:
+                line = self._terminal.take()
+            except MemoryError:
+                self._terminal.clear()
+                line = _NO_MEMORY
+        self._typed[self._n_typed] = _TOO_LONG if line is None else line
+        self._n_typed += 1
+
+    def _write(self) -> None:
+        """Write for a slice of time, or until there is nothing to write or no space for it."""
+        started = time.ticks_us()
+        while self._step() and time.ticks_diff(time.ticks_us(), started) < _SLICE_US:
+            pass
+
+    def _step(self) -> bool:
+        """One piece; False when this turn has done enough."""
+        if self._terminal.space() < _SPACE:
+            if self._kind == _MONITOR:
+                self._drop_monitor()  # longer than the buffer
+            return False
+        if self._kind == _NOTHING:
+            return self._begin()
+        try:
+            for piece in self._pieces:
+                self._put(piece)
+                return True
+        except BaseException as error:  # of a generator that a person has typed
+            self._break_off(error)
+        self._end()
+        return True
+
+    def _begin(self) -> bool:
+        """What is next: an event, then other people's lines, then the answer to a typed line, then the monitor."""
+        cursor = self._events
+        if self._event_waits or self._app.pm.events.next(cursor):
+            self._event_waits = True
+            text = '{"event": "%s", "data": %d, "t": %d}\r\n' % (Event.name(cursor.event), cursor.data, cursor.at_s)
+            self._terminal.put(text)
+            self._terminal.finish()
+            self._event_waits = False
+        elif self._notes:
+            self._start(_ANSWER, slices(self._notes[0] + _END))
+            self._notes_length -= len(self._notes[0])
+            self._notes.pop(0)
+        elif self._answer is not None:
+            self._start(_ANSWER, self._answer, self._answer_behind)
+            self._answer = None
+        elif self._n_typed and (self._answers_turn or not self._monitor_due()):
+            self._answers_turn = False
+            self._run_line(self._next_typed())
+            return False  # it may have taken its time
+        else:
+            return self._monitor_due() and self._begin_monitor()
+        return True
+
+    def _next_typed(self):
+        """The oldest of the typed lines, which are moved up behind it."""
+        line = self._typed[0]
+        self._n_typed -= 1
+        for i in range(self._n_typed):
+            self._typed[i] = self._typed[i + 1]
+        self._typed[self._n_typed] = None
+        return line
+
+    # ---- a line and its answer --------------------------------------------------------------------------
+
+    def _run_line(self, line) -> None:
+        """Evaluate a typed line with the heap that is kept for it, and have its answer ready."""
+        self._answer_behind = ""
+        if isinstance(line, str):
+            self._answer = slices(line + _END)
+            return
+        self._reserve = None
+        try:
+            self._evaluate(line)
+        except MemoryError:  # not even the text of what went wrong
+            self._answer = slices(_NO_MEMORY + _END)
 
     def _evaluate(self, line: bytes) -> None:
-        """The line has the room that is kept for it: a full heap has no other large piece."""
-        self._room = None
         try:
             text = line.decode()
-            gc.collect()
             try:
                 code = compile(text, "<console>", "eval")
             except SyntaxError:
-                exec(compile(text, "<console>", "single"), self.names)
-                self.write("= None")
+                exec(compile(text, "<console>", "exec"), self.names)
+                value = None
             else:
-                self._answer(eval(code, self.names))
-        except Exception as error:
-            self.write("! %s: %s" % (type(error).__name__, error))
-        code = None
-        gc.collect()
-        self._keep_room()
+                value = eval(code, self.names)
+            self._answer = answer(value)
+            if type(value) is GENERATOR:
+                self._answer_behind = _DONE + _END
+        except BaseException as error:  # an exit or an interrupt typed here ends the line, not the program
+            self._answer = slices("! %s: %s%s" % (type(error).__name__, error, _END))
 
-    def _answer(self, value) -> None:
-        """A value as repr shows it, in pieces: the text of all that stats() says is more than a full heap has in one place."""
+    def _start(self, kind: int, pieces, behind: str = "") -> None:
+        self._pieces = pieces
+        self._kind = kind
+        self._written = 0
+        self._behind = behind
 
-        def told(value):
-            if type(value) in (dict, list) and value:
-                ends = "{}" if type(value) is dict else "[]"
-                before = ends[0]
-                for item in value:
-                    yield before
-                    before = ", "
-                    if type(value) is dict:
-                        yield "%r: " % (item,)
-                        item = value[item]
-                    yield from told(item)
-                yield ends[1]
-            else:
-                yield repr(value)
-
-        text = "= "
-        try:
-            for part in told(value):
-                text += part
-                if len(text) > _PIECE:
-                    self._piece(text)
-                    text = ""
-            self._piece(text)
-        finally:  # also of what breaks off: the error is a line of its own
-            self._waiting += 2
-            self._out.append(_LINE_END)
-
-    def _keep_room(self) -> None:
-        try:
-            self._room = bytearray(_ROOM)
-        except MemoryError:
-            pass  # the next line tries without, and then again
-
-    def _drain(self) -> None:
-        room = _PIECE
-        while self._out and room > 0:
-            piece = self._out[0]
-            part = piece[:room]
-            sys.stdout.buffer.write(part)
-            room -= len(part)
-            self._waiting -= len(part)
-            if len(part) == len(piece):
-                self._out.pop(0)
-            else:
-                self._out[0] = piece[len(part) :]
-
-    def _report(self, ms: int) -> None:
-        cursor = self._events
-        while self._app.pm.events.next(cursor):
-            self.write('{"event": "%s", "data": %d, "t": %d}' % (Event.name(cursor.event), cursor.data, cursor.at_s))
-        if self._monitor_ms:
-            self._next_monitor_ms -= ms
-            if self._next_monitor_ms <= 0:
-                self._next_monitor_ms += self._monitor_ms
-                self._write_state()
-
-    def _write_state(self) -> None:
-        """The monitor's line in pieces: one text of it would want more heap in one place than a full heap has."""
-        if self._waiting + _MONITOR_MAX > _WAITING_MAX:
-            self.dropped += 1
+    def _put(self, piece: str) -> None:
+        """Write a piece; of an answer at most ANSWER_MAX characters, and a note that it was cut."""
+        if self._kind == _MONITOR:
+            if not self._terminal.put(piece):
+                self._drop_monitor()
             return
-        text = "{"
-        for key, value in monitor.state(self._app):
-            text += '"%s": %s, ' % (key, json.dumps(value))
-            if len(text) > _PIECE:
-                self._piece(text)
-                text = ""
-        # the key that ends every line takes no comma
-        self._piece(text + '"waiting": %d}' % self._waiting)
-        self._waiting += 2
-        self._out.append(_LINE_END)
+        left = max(0, ANSWER_MAX - self._written)
+        if len(piece) > left and piece != _END:
+            self._terminal.put(piece[:left])
+            self._cut("longer than %d characters" % ANSWER_MAX)
+            self._end()
+            return
+        self._terminal.put(piece)
+        self._terminal.finish()
+        self._written += len(piece)
 
-    def _piece(self, text: str) -> None:
-        data = text.encode()
-        self._waiting += len(data)
-        self._out.append(memoryview(data))
+    def _cut(self, why: str) -> None:
+        self._terminal.put(" ... (cut: %s)\r\n%s" % (why, self._behind))
+
+    def _break_off(self, error) -> None:
+        """The making of a piece raised."""
+        full = isinstance(error, MemoryError)
+        if full:
+            self._starve()
+        if self._kind == _MONITOR:
+            self._drop_monitor()
+            if not full:
+                raise error
+        elif self._written:
+            self._cut("the heap is full" if full else type(error).__name__)
+        else:
+            text = _NO_MEMORY if full else "! %s: %s" % (type(error).__name__, error)
+            self._terminal.put(text[:PIECE_MAX] + _END)
+
+    def _end(self) -> None:
+        """The line is written."""
+        self._terminal.finish()
+        self._kind = _NOTHING
+        self._pieces = None
+        if self._reserve is None:
+            self._keep_reserve()
+
+    # ---- the monitor ------------------------------------------------------------------------------------
+
+    def _monitor_due(self) -> bool:
+        return self._monitor_ms > 0 and time.ticks_diff(time.ticks_ms(), self._monitor_at) >= 0
+
+    def _begin_monitor(self) -> bool:
+        """Begin a line, if all that came before has been sent and the heap has enough for a typed line too."""
+        if self._terminal.waiting:
+            return False
+        self._answers_turn = True
+        now_ms = time.ticks_ms()
+        late = time.ticks_diff(now_ms, self._monitor_at) > self._monitor_ms
+        self._monitor_at = time.ticks_add(now_ms if late else self._monitor_at, self._monitor_ms)
+        if self._reserve is None and not self._keep_reserve():
+            self.dropped += 1
+            if not self._monitor_rests:
+                self.write(_RESTS)
+            self._monitor_rests = True
+            return False
+        self._monitor_rests = False
+        with self._app.pm.image.lock:
+            self._now[:] = self._app.pm.image.now
+        self._start(_MONITOR, self._monitor_line())
+        return True
+
+    def _monitor_line(self):
+        before = "{"
+        for key, value in monitor.state(self._app, self._now):
+            yield '%s"%s": %s' % (before, key, json.dumps(value))
+            before = ", "
+        yield ', "waiting": %d}\r\n' % self._notes_length
+
+    def _drop_monitor(self) -> None:
+        self._terminal.take_back()
+        self._kind = _NOTHING
+        self._pieces = None
+        self.dropped += 1
+
+    # ---- a heap that is full ----------------------------------------------------------------------------
+
+    def _starve(self) -> None:
+        """There was no heap for something small: what is kept for a line is given up for it, the monitor rests."""
+        self._reserve = None
+        self._reserve_at = time.ticks_add(time.ticks_ms(), _RETRY_MS)
+        self.starved += 1
+
+    def _keep_reserve(self) -> bool:
+        """Have the reserve again, if the heap has it; to be tried once a second."""
+        if time.ticks_diff(time.ticks_ms(), self._reserve_at) < 0:
+            return False
+        try:
+            self._reserve = bytearray(_RESERVE)
+        except MemoryError:
+            self._reserve_at = time.ticks_add(time.ticks_ms(), _RETRY_MS)
+            return False
+        return True
 
 
 def _kw(watts: int) -> str:
     return "-" if watts == im.FREE else "%.1f" % (watts / 1000)
+
+
+def _names_of(thing) -> set:
+    """As dir() says, which asks every property for its value, though: one may load a module, and all take 30 ms."""
+    names = set(getattr(thing, "__dict__", ()))
+    kinds = [type(thing)]
+    for kind in kinds:
+        names.update(getattr(kind, "__dict__", ()))
+        kinds += kind.__bases__
+    return names

@@ -1,6 +1,7 @@
 """The monitor's line, key by key, so that nobody needs the heap for all of it at once.
 
-docs/console.md lists the keys.  The numbers are those of reports.stats, read straight from the image.
+docs/console.md lists the keys.  The numbers are those of reports.stats, from a copy of the image: one instant, however
+long the line takes.  Counters that only grow are read when their turn comes.
 """
 
 import gc
@@ -29,9 +30,9 @@ _VALUES = (  # what is shown as the image has it: key, slot, parts of its unit i
 )
 
 
-def state(app):
-    """Key and value of all that the line says, "t" first.  The caller does not await in between: it is one instant."""
-    yield from _measured(app.pm.image.now)
+def state(app, now):
+    """Key and value of all that the line says, "t" first.  now: a copy of the image's."""
+    yield from _measured(now)
     yield from _counted(app)
 
 

@@ -21,6 +21,7 @@ class Wire:
     def __init__(self, baudrate: int = 115200, bits: int = 10) -> None:
         self.byte_s = bits / baudrate
         self.spoil: Callable[[int, bytes], bytes] | None = None
+        self.echoes: set[int] = set()  # nodes that receive what they send
         self.log: list[tuple[int, bytes]] = []
         self.paths: list[str] = []
         self._masters: list[int] = []
@@ -61,7 +62,7 @@ class Wire:
     def inject(self, data: bytes, sender: int = -1) -> None:
         """Bytes that appear on the line at once, as noise does (or the message of `sender`)."""
         for node, master in enumerate(self._masters):
-            if node != sender:
+            if node != sender or node in self.echoes:
                 with contextlib.suppress(BlockingIOError):
                     os.write(master, data)
 

@@ -79,7 +79,8 @@ def test_the_highest_live_claim_wins_and_each_ends_exactly_once(script: list[tup
                     model[name] = (asked, left - source)
             assert answer & ~0xFF == ended, "claims that ended"
             assert answer & 0xFF == min(model, default=rq.IDLE), "the one that wins"
-        listed = [(claim["source"], claim["owner"], claim["kw"], claim["seconds_left"]) for claim in claims.listed()]
+        rows = rq.listed(claims.table, claims.owners)
+        listed = [(claim["source"], claim["owner"], claim["kw"], claim["seconds_left"]) for claim in rows]
         assert listed == [
             (rq.SOURCES[name], f"owner {name}", asked / 1000, None if left == rq.FOREVER else left / 1000)
             for name, (asked, left) in sorted(model.items())

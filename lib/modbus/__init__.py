@@ -29,9 +29,14 @@ class ModbusBadFrame(ModbusError):
 
 
 class ModbusRefused(ModbusError):
-    """The server answered with an exception; `code` is its number (2: illegal address, ...)."""
+    """The server answered with an exception; `code` is its number (2: illegal address, ...).
+
+    busy: a code of those that say nothing against the request (5 acknowledged, 6 busy, 10 and 11 a gateway's), so
+    that the same request may be answered soon.
+    """
 
     def __init__(self, function: int, code: int) -> None:
         super().__init__("function %d refused, exception %d" % (function, code))
         self.function = function
         self.code = code
+        self.busy = code in (5, 6, 10, 11)

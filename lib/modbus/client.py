@@ -9,7 +9,7 @@ import asyncio
 
 from micropython import const
 
-from modbus import ModbusBadFrame, ModbusError, ModbusRefused
+from modbus import ModbusBadFrame, ModbusError, ModbusRefused, hot
 
 _NAP_MS = const(1)
 UNIT = const(6)  # index of the unit in a frame
@@ -38,9 +38,8 @@ class Counters:
 class Client:
     """The requests a program can make.  A transport adds `_exchange`, which carries one.
 
-    Requests take their turn in the order they came; `pipeline` of them may be on their way together.  Beside
-    the methods below there are read_bits, write_coil, write_coils, mask_write, read_write and identify: see
-    modbus.rarer.
+    Requests take their turn in the order they came; `pipeline` of them may be on their way together.  Rarer
+    requests (bits, mask write, read and write in one, identification) are functions of modbus.rarer.
 
     Every method raises a ModbusError: ModbusTimeout, ModbusUnreachable, ModbusBadFrame or ModbusRefused;
     ValueError says that the request itself could not be sent (address, count or value out of range).
@@ -96,15 +95,6 @@ class Client:
             self.check_echo(slot, await self.transact(slot, unit, 6 + 2 * count), unit, 16, address, count)
         finally:
             self.release(slot)
-
-    def __getattr__(self, name: str):
-        """The rarer requests (see modbus.rarer) are fetched when the first of them is made: they cost 2 KB."""
-        if name[0] == "_":
-            raise AttributeError(name)
-        from modbus import rarer
-
-        request = getattr(rarer, name)
-        return lambda *arguments: request(self, *arguments)
 
     def free_slot(self, ticket: int = 0):
         """A slot to build a request in, if one is free and it is the turn of `ticket` (0: of one who has none); else None."""
@@ -165,10 +155,7 @@ class Client:
         frame = slot.frame
         if length != 2 + 2 * count or frame[PDU + 1] != 2 * count:
             self.refuse("%d registers asked for, %d bytes came" % (count, length - 2))
-        at = PDU + 2
-        for i in range(count):
-            out[i] = frame[at] << 8 | frame[at + 1]
-            at += 2
+        hot.unpack(frame, PDU + 2, count, out)
 
     def check_echo(self, slot, length: int, unit: int, function: int, address: int, value: int) -> None:
         """A write is answered with what was written: anything else is not the answer."""

@@ -1,8 +1,9 @@
 """The rarer requests of a Modbus client: bits, mask write, read and write in one, device identification.
 
-They are methods of modbus.client.Client, which fetches this file when the first of them is called:
+They take the client they go through; a program that needs none of them leaves this file in flash:
 
-    await client.read_bits(1, 0, 16, bits)
+    from modbus import rarer
+    await rarer.read_bits(client, 1, 0, 16, bits)
 """
 
 from micropython import const

@@ -3,6 +3,10 @@
 Requests take their turn in the order they came.  A device that does not answer is left in peace for a while
 that doubles each time, so it costs the others little.  An answer is looked for anywhere in what was received,
 by unit, function, length and CRC: noise before it, or another device's late answer, does not hide it.
+
+A transceiver may send back what we send though nobody said so.  Such an echo of function 5, 6 or 22 looks exactly like
+the device's answer, so before the first of them the line is asked something whose answer differs from the request;
+from then on every answer tells again.  On a line that echoes the first copy of a request is never its answer.
 """
 
 import asyncio
@@ -22,6 +26,10 @@ _DEAF = const(2)  # time-outs in a row after which a unit is left in peace
 _QUIET_FIRST_MS = const(500)
 _QUIET_MAX_MS = const(10000)
 _SHORTEST = const(5)  # unit, function, exception code, CRC
+_NOISE = const(4)  # bytes of noise in front of an echo
+_PROBE_SIZE = const(20)
+_ALIKE = (5, 6, 22)  # functions that are answered with the request itself
+_ECHOES = 'the line echoes what is sent: set its option "echo" to true'
 
 
 class RtuClient(Client):
@@ -54,6 +62,10 @@ class RtuClient(Client):
         self._turnaround_us = 0
         self._owed = False  # an answer may still come, until _owed_until, to a request that was given up
         self._owed_until = 0
+        self.echoes = None  # what is sent comes back though RtuLine drops nothing; None: not known yet
+        self._sent = 0  # bytes of the request on the line
+        self._echo_due = False  # its echo has not been seen
+        self._probe = Slot(_PROBE_SIZE)
         self._quiet = {}  # unit -> [time-outs in a row, when it may be asked again, length of the next pause]
 
     async def run(self) -> None:
@@ -65,6 +77,7 @@ class RtuClient(Client):
         """Counts since boot."""
         counts = self.count.as_dict()
         counts["overruns"] = self.line.overruns
+        counts["note"] = _ECHOES if self.echoes else ""
         return counts
 
     # ---- what Client asks of a transport ---------------------------------------------------------------
@@ -72,11 +85,27 @@ class RtuClient(Client):
         frame = slot.frame
         unit = frame[UNIT]
         self._check_quiet(unit)
+        if self.echoes is None and unit and frame[PDU] in _ALIKE:
+            await self._learn_echo(frame)
+        got = await self._talk(slot, length)
+        if unit == 0:
+            return 0
+        if got == 0:
+            self._unanswered(unit)
+        self._quiet.pop(unit, None)
+        return got
+
+    async def _talk(self, slot: Slot, length: int) -> int:
+        """Send a request and wait for its answer; the length of its PDU, 0 if there was none."""
+        frame = slot.frame
+        unit = frame[UNIT]
         crc = hot.crc16(frame, UNIT, PDU + length)
         frame[PDU + length] = crc & 0xFF
         frame[PDU + length + 1] = crc >> 8
         await self._clear_line()
         self.count.frames += 1
+        self._sent = length + 3
+        self._echo_due = True
         self._owed_until = time.ticks_add(time.ticks_ms(), self.timeout_ms)
         self._owed = True
         await self._send(frame, length + 3)
@@ -90,17 +119,56 @@ class RtuClient(Client):
             self._owed = False
             raise
         self._owed = False
-        if got == 0:
-            self._unanswered(unit)
-        self._quiet.pop(unit, None)
         return got
+
+    # ---- echo ------------------------------------------------------------------------------------------
+    async def _learn_echo(self, request) -> None:
+        """Find out if the line echoes: ask the unit of a request for the register that it is about."""
+        frame = self._probe.frame
+        frame[UNIT] = request[UNIT]
+        frame[PDU] = 3
+        frame[PDU + 1] = request[PDU + 1]
+        frame[PDU + 2] = request[PDU + 2]
+        frame[PDU + 3] = 0
+        frame[PDU + 4] = 1
+        if await self._talk(self._probe, 5) == 0 and self.echoes is None:
+            self.echoes = False  # not even what was sent came back
+
+    def _cut_echo(self, frame) -> None:
+        """Take our own request out of what has come, with the noise in front of it; it may stand there once."""
+        if frame[PDU] in _ALIKE and not self.echoes:
+            self._echo_due = False  # it is the answer
+            return
+        size = self._sent
+        for at in range(_NOISE):
+            left = self._have - at - size
+            if left < 0:
+                return
+            if self._is_request(frame, at, size):
+                hot.move(self._rx, at + size, left, self._rx, 0)
+                self._have = left
+                self._echo_due = False
+                if not self.echoes:
+                    self.count.last_error = _ECHOES
+                self.echoes = True
+                return
+
+    def _is_request(self, frame, at: int, size: int) -> bool:
+        rx = self._rx
+        for i in range(size):
+            if rx[at + i] != frame[UNIT + i]:
+                return False
+        return True
 
     # ---- sending ---------------------------------------------------------------------------------------
     def _check_quiet(self, unit: int) -> None:
         entry = self._quiet.get(unit)
         if entry is None or entry[0] < _DEAF or time.ticks_diff(time.ticks_ms(), entry[1]) >= 0:
             return
-        raise ModbusUnreachable("unit %d does not answer, asking again soon" % unit)
+        raise ModbusUnreachable("unit %d does not answer, asking again soon%s" % (unit, self._why()))
+
+    def _why(self) -> str:
+        return "; " + _ECHOES if self.echoes else ""
 
     def _unanswered(self, unit: int) -> None:
         entry = self._quiet.setdefault(unit, [0, 0, _QUIET_FIRST_MS])
@@ -109,7 +177,7 @@ class RtuClient(Client):
             entry[1] = time.ticks_add(time.ticks_ms(), entry[2])
             entry[2] = min(2 * entry[2], _QUIET_MAX_MS)
         self.count.timeouts += 1
-        raise ModbusTimeout("unit %d: no answer in %d ms" % (unit, self.timeout_ms))
+        raise ModbusTimeout("unit %d: no answer in %d ms%s" % (unit, self.timeout_ms, self._why()))
 
     async def _send(self, frame, length: int) -> None:
         line = self.line
@@ -161,6 +229,8 @@ class RtuClient(Client):
             before = self._have
             self._have = line.receive(self._rx, before)
             if self._have > before:
+                if self._echo_due:
+                    self._cut_echo(slot.frame)
                 got = self._find(slot, unit, function, False)
                 if got:
                     self._learn(time.ticks_diff(time.ticks_us(), begun_us) - wire_us)
@@ -188,6 +258,8 @@ class RtuClient(Client):
         """
         if self._have >= 3:
             missing = answer_length(self._rx, 0, self._have) - self._have
+            if self._echo_due and self.echoes is not False:
+                missing = min(missing, self._sent - self._have)  # it may be our own request that comes
             if missing > 0:
                 return _whole_ms(missing * self.line.char_us)
         return 0 if time.ticks_diff(eager, time.ticks_us()) > 0 else _NAP_MS
@@ -211,6 +283,8 @@ class RtuClient(Client):
                         self.count.late += 1
                         at += length
                         continue
+                    if self._echo_due and at == 0 and function not in _ALIKE:
+                        self.echoes = False
                     slot.intact = False
                     hot.move(rx, at + 1, length - 3, slot.frame, PDU)
                     if at:

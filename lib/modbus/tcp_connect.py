@@ -1,4 +1,4 @@
-"""Making a TCP connection without blocking: what a client needs only then, so the client forgets it after."""
+"""Making a TCP connection without blocking."""
 
 import asyncio
 import select

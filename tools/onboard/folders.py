@@ -1,4 +1,5 @@
-# Runs on a board in its raw REPL, after FOLDERS = [...] has been defined: makes those that are not there.
+# Runs on a board in its raw REPL, after FOLDERS = [...] has been defined: makes those that are not there, and removes the
+# stamp of firmware/, which is copied last: until then main.py starts nothing.
 # An earlier firmware's boot.py has armed the watchdog, which cannot be stopped; copying takes longer than it waits.
 import os
 
@@ -17,3 +18,9 @@ for folder in FOLDERS:  # noqa: F821
             os.mkdir(path)
         except OSError:
             pass
+
+for path in ("firmware/generation.mpy", "firmware/generation.py"):
+    try:
+        os.remove(path)
+    except OSError:
+        pass

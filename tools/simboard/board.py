@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import json
 import os
-import re
 import shutil
 import signal
 import sys
@@ -16,14 +15,19 @@ import time
 import tty
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tools import stage
 from tools.interpreters import Interpreter, chosen
-from tools.simboard import chiprom
+from tools.simboard import chipboard, chiprom, figures, profiles
+from tools.simboard.chipboard import ChipBoard
+from tools.simboard.profiles import Profile
 from tools.simboard.supervisor import CAUSES, Supervisor
 
 _LINES_KEPT = 5000
+_END_S = 5  # a program under load ends in order: 0 W, then the contactors, 2 s after it at the latest
 
 
 class Board:
@@ -33,7 +37,9 @@ class Board:
     `staged`, state_dir/flash is used as it is (what a deploy left there).
     interpreter: a command list; default is what MICROPYTHON says ("64", "32" or a path).  heap: such as "96K",
     default HEAP: all that the interpreter has.  mpy: load cross-compiled modules; default with a limited heap
-    or the 32-bit interpreter.  line_numbers: for tracebacks, in compiled modules; default unless the heap is limited.
+    or the 32-bit interpreter.
+    profile: the chip to be, default what CHIP says: compiled modules from a flash with its timing (whose files come back to
+    state_dir/flash in stop()), at the chip's speed unless MICROPYTHON or `interpreter` names a 32-bit interpreter.
     """
 
     def __init__(
@@ -45,18 +51,22 @@ class Board:
         interpreter: list[str] | None = None,
         heap: str | None = None,
         mpy: bool | None = None,
-        line_numbers: bool | None = None,
         env: dict[str, str] | None = None,
         staged: bool = False,
+        profile: Profile | None = None,
     ) -> None:
         self.root = Path(root)
         self.state_dir = Path(state_dir).resolve()
         self.flash = self.state_dir / "flash"
         self.site = site
-        self.interpreter = _interpreter(interpreter)
-        self.heap = heap or os.environ.get("HEAP") or None
+        if profile is not None and heap:
+            profile = replace(profile, heap=profiles.heap_bytes(heap))
+        self.profile = profile or profiles.chosen(heap=heap)
+        self.interpreter = _interpreter(interpreter, self.profile)
+        self.paced = self.profile is not None and interpreter is None and not os.environ.get("MICROPYTHON")
+        self.heap = heap or os.environ.get("HEAP") or (str(self.profile.heap) if self.profile else None)
+        self.chip = ChipBoard(self.profile, self.state_dir, self.root) if self.profile else None
         self.mpy = mpy if mpy is not None else bool(self.heap) or self.interpreter.bits == 32
-        self.line_numbers = not self.heap if line_numbers is None else line_numbers
         self.env = dict(env or {})
         self.staged = staged
         self.on_line: Callable[[str], None] | None = None
@@ -75,6 +85,8 @@ class Board:
         self._next_cause: str | None = None
         self._stopping = False
         self._heard = asyncio.Event()
+        self._cut_line = ""
+        self._printed: dict[str, int] | None = None  # what the map of the heap says, while one is expected
 
     # ---- power ----
 
@@ -85,7 +97,11 @@ class Board:
             await asyncio.to_thread(self._stage, march)
         if self.site is not None:
             (self.flash / "site.json").write_text(json.dumps(self.site, indent=1))
-        self._rom = await asyncio.to_thread(self._stage_rom, march)
+        if self.chip is not None:
+            await asyncio.to_thread(self.chip.deploy, self.flash)
+            self._rom = str(self.chip.rom)
+        else:
+            self._rom = await asyncio.to_thread(self._stage_rom, march)
         await self._supervisor.open()
         self._stopping = False
         await self._power_on("PWRON_RESET")
@@ -98,10 +114,12 @@ class Board:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGINT)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(self._ended()), 2)
+                await asyncio.wait_for(asyncio.shield(self._ended()), _END_S)
         self.kill()
         await self._ended()
         await self._supervisor.close()
+        if self.chip is not None:
+            await asyncio.to_thread(self.chip.read_back, self.flash)
 
     def kill(self) -> None:
         """A power cut: the interpreter ends at once and nothing starts it again but restart()."""
@@ -126,7 +144,10 @@ class Board:
         await self.write(line.encode() + b"\n")
 
     async def write(self, data: bytes) -> None:
-        """Types bytes at the console; waits until the board has room for them."""
+        """Types bytes at the console; waits until the board has room for them.  Ctrl-C interrupts a program that lets it."""
+        interrupt = self._supervisor.interrupt
+        if interrupt and interrupt in data and self._process is not None and self._process.returncode is None:
+            self._process.send_signal(signal.SIGINT)
         self._unsent += data
         while self._unsent and self._console is not None:
             try:
@@ -169,21 +190,77 @@ class Board:
         """The chip's watchdog runs."""
         return self._supervisor.armed
 
+    # ---- figures ----
+
+    @property
+    def accesses(self) -> list[tuple[str, str, int]]:
+        """On a chip: what has read flash since power-on, oldest first: ("import", "open" or "store", name, reads)."""
+        return list(self._supervisor.accesses)
+
+    @property
+    def longest_unfed_s(self) -> float:
+        """The longest time between two feeds of the watchdog."""
+        return self._supervisor.longest_unfed_s
+
+    async def figures(self, heap: bool = True, timeout: float = 5) -> dict[str, Any]:
+        """What the chip has counted (see docs/simulated-board.md); with `heap` it collects first and tells of its heap.
+
+        Raises TimeoutError where the program does not look at its wires any more.
+        """
+        self._printed = {}
+        try:
+            sent = await self._supervisor.figures(heap, timeout)
+            for _ in range(100 if heap else 0):  # what it printed comes by another way
+                if "names" in self._printed:
+                    break
+                await asyncio.sleep(0.01)
+            extra = (self.chip.instrument_bytes, self.chip.names_bytes) if self.chip else ()
+            found = figures.named(sent, self._printed, *extra)
+        finally:
+            self._printed = None
+        if self.chip is not None and self.profile is not None:
+            found["chip"] = self.profile.name
+            found["heap_bytes"] = self.profile.heap
+            found["heap_instruments_given_back"] = self.chip.instrument_bytes
+            found["watchdog_unfed_ms_max"] = round(1000 * self.longest_unfed_s)
+            found["names_frozen"] = self.chip.names_frozen
+            found["heap_names_given_back"] = self.chip.names_bytes
+            found.update(self._clock())
+        return found
+
+    def _clock(self) -> dict[str, Any]:
+        """What the chip's clock has counted; nothing at full speed."""
+        from tools.simboard.chip import record  # here: a fast board has no clock
+
+        try:
+            seen = record.read(self._process.pid) if self._process else None
+        except (OSError, ValueError):
+            seen = None
+        if seen is None:
+            return {}
+        return {
+            "collections": seen.collections,
+            "collection_ms_max": round(seen.gc_us_max / 1000, 2),
+            "clock_given_up_ms": round(seen.given_up_us / 1000, 1),
+        }
+
     # ---- inside ----
 
     def _stage(self, march: str | None) -> None:
         # what the firmware itself has written (logs, schedules) survives, as on a real re-deploy
         for tree in stage.TREES:
             shutil.rmtree(self.flash / tree, ignore_errors=True)
+        for name in stage.ENTRY_FILES:
+            (self.flash / name).unlink(missing_ok=True)
         self.flash.mkdir(parents=True, exist_ok=True)
-        stage.stage(self.root, self.flash, march, self.line_numbers)
+        stage.stage(self.root, self.flash, march)
 
     def _stage_rom(self, march: str | None) -> str:
         """The folder of the chip's own modules, as the interpreter, started in the flash directory, is told it."""
         if march is None:
             return str(chiprom.SOURCES)
         rom = self.state_dir / "rom"
-        chiprom.build(rom, march, self.line_numbers)
+        chiprom.build(rom, march)
         return os.path.relpath(rom, self.flash)  # short: every path that is imported from stays in the heap
 
     async def _power_on(self, cause: str) -> None:
@@ -191,11 +268,15 @@ class Board:
         nvs = self.state_dir / "nvs"
         nvs.mkdir(parents=True, exist_ok=True)
         env = {"PATH": os.environ.get("PATH", ""), "HOME": str(self.state_dir), "SIM_NVS": str(nvs)}
+        if self.chip is not None:
+            env.update(self.chip.environment())
         env.update(self.env)
         env["SIM_BOARD"] = self._supervisor.address
         command = list(self.interpreter.command)
-        if self.heap:
-            command += ["-X", f"heapsize={_bytes(self.heap)}"]
+        if self.chip is not None:
+            command += ["-X", f"heapsize={self.chip.heap}"]
+        elif self.heap:
+            command += ["-X", f"heapsize={profiles.heap_bytes(self.heap)}"]
         command.append(f"{self._rom}/{chiprom.ENTRY}")
         master, slave = os.openpty()
         tty.setraw(slave)
@@ -268,6 +349,12 @@ class Board:
 
     def _line(self, raw: bytes) -> None:
         line = raw.decode(errors="replace").rstrip("\r")
+        if self._printed is not None:
+            rest = figures.take_printed(line, self._printed)
+            if rest != line:  # what the map of the heap came into goes on after it
+                self._cut_line += rest
+                return
+        line, self._cut_line = self._cut_line + line, ""
         self.lines.append(line)
         self._heard.set()
         if self.on_line is not None:
@@ -280,18 +367,17 @@ class Board:
             self._console = None
 
 
-def _bytes(heap: str) -> int:
-    """ "96K" in bytes.  ValueError for anything but digits with an optional K or M."""
-    match = re.fullmatch(r"(\d+)([KkMm]?)", heap)
-    if not match:
-        raise ValueError(f"heap {heap!r}: must be a number of bytes, K or M, such as 96K")
-    return int(match[1]) * {"": 1, "k": 1024, "m": 1 << 20}[match[2].lower()]
-
-
-def _interpreter(command: list[str] | None) -> Interpreter:
-    if command is None:
-        return chosen()
-    return Interpreter(chosen(command[0]).bits, tuple(command))
+def _interpreter(command: list[str] | None, profile: Profile | None) -> Interpreter:
+    """The one that `command` or MICROPYTHON names; else a chip's own, or the 64-bit one."""
+    if command is not None:
+        found = Interpreter(chosen(command[0]).bits, tuple(command))
+    elif profile is not None and not os.environ.get("MICROPYTHON"):
+        return chipboard.interpreter(profile)
+    else:
+        found = chosen()
+    if profile is not None and found.bits != 32:
+        raise ValueError(f"{found} cannot be an {profile.name}: it has 64 bits (MICROPYTHON=32, or none for the chip's speed)")
+    return found
 
 
 async def _main() -> None:

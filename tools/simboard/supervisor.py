@@ -5,9 +5,12 @@ The board's `simlink` connects to it over a local TCP socket; that file lists th
 
 import asyncio
 import contextlib
+import json
 import struct
 import time
+from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 CAUSES = {"PWRON_RESET": 1, "HARD_RESET": 2, "WDT_RESET": 3, "DEEPSLEEP_RESET": 4, "SOFT_RESET": 5}
 _RESET_KINDS = ("HARD_RESET", "SOFT_RESET", "DEEPSLEEP_RESET")
@@ -16,6 +19,7 @@ _UNDRIVEN = 2
 _EPOCH_2000_S = 946684800  # an ESP32's clock starts here at power-on
 _UNIQUE_ID = bytes.fromhex("240ac4000001")
 _TICK_S = 0.02
+_ACCESSES_KEPT = 4000
 
 
 class Supervisor:
@@ -27,12 +31,16 @@ class Supervisor:
         self.rtc_memory = b""
         self.rtc_offset_s = 0
         self.feeds = 0  # watchdog feeds since power-on
+        self.interrupt = b"\x03"  # the character on the wire that interrupts the program; b"": none
+        self.longest_unfed_s = 0.0  # the longest time between two feeds since it was armed
+        self.accesses: deque[tuple[str, str, int]] = deque(maxlen=_ACCESSES_KEPT)  # (import, open or store; name; reads)
         self.address = ""
         self._on_pin = on_pin
         self._cut = cut
         self._cause = "PWRON_RESET"
         self._timeout_s = 0.0  # 0: the watchdog was never started
         self._deadline = 0.0
+        self._figures: asyncio.Future[dict[str, Any]] | None = None
         self._server: asyncio.Server | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._ticker: asyncio.Task[None] | None = None
@@ -68,12 +76,23 @@ class Supervisor:
     def power_on(self, cause: str) -> None:
         """The chip starts now, with that cause; a soft reset leaves the watchdog running."""
         self._cause = cause
+        self.interrupt = b"\x03"
+        self.accesses.clear()
         if cause != "SOFT_RESET":
             self._timeout_s = 0.0
+            self.longest_unfed_s = 0.0
         if cause == "PWRON_RESET":
             self.rtc_memory = b""
             self.rtc_offset_s = _EPOCH_2000_S - int(time.time())
             self.feeds = 0
+
+    async def figures(self, heap: bool, timeout: float) -> dict[str, Any]:
+        """What the chip counts (sim_stats.py), asked for at its next look at the wire.  TimeoutError when it says nothing."""
+        if self._writer is None:
+            raise TimeoutError("the board does not run")
+        self._figures = asyncio.get_running_loop().create_future()
+        self._writer.write(bytes((0x51, int(heap), 0, 0)))
+        return await asyncio.wait_for(self._figures, timeout)
 
     def announce_end(self) -> None:
         """Tells the chip that it is being switched off, so that a program that ends now is not held for the watchdog."""
@@ -113,7 +132,7 @@ class Supervisor:
     def _message(self, op: bytes, arg: int, payload: bytes) -> None:
         if op == b"F":
             self.feeds += 1
-            self._deadline = time.monotonic() + self._timeout_s
+            self._put_off()
         elif op in (b"H", b"L"):
             self._output(arg, 1 if op == b"H" else 0)
         elif op == b"O":
@@ -122,14 +141,30 @@ class Supervisor:
             if self.outputs.pop(arg, 0):
                 self._on_pin(arg, 0)
         elif op == b"W":
+            if self.armed:
+                self._put_off()
             self._timeout_s = int.from_bytes(payload, "little") / 1000
             self._deadline = time.monotonic() + self._timeout_s
+        elif op == b"K":
+            self.interrupt = b"" if arg == 255 else bytes((arg,))
+        elif op == b"S":
+            if self._figures is not None and not self._figures.done():
+                self._figures.set_result(json.loads(payload))
+        elif op == b"T":
+            kind = {0x49: "import", 0x4F: "open", 0x53: "store"}[arg]
+            self.accesses.append((kind, payload[4:].decode(), int.from_bytes(payload[:4], "little")))
         elif op == b"M":
             self.rtc_memory = payload
         elif op == b"D":
             self.rtc_offset_s = int(payload)
         elif op == b"R":
             self._cut(_RESET_KINDS[arg])
+
+    def _put_off(self) -> None:
+        now = time.monotonic()
+        if self.armed:
+            self.longest_unfed_s = max(self.longest_unfed_s, now - (self._deadline - self._timeout_s))
+        self._deadline = now + self._timeout_s
 
     def _output(self, pin: int, level: int) -> None:
         before = self.outputs.get(pin)

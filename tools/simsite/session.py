@@ -14,11 +14,20 @@ from tools.simsite.scenario import Scenario, Step
 from tools.simsite.site import Site
 
 MONITOR_MS = 500
+READERS_TOLD = 20
 READY_S = 30.0  # a board that has not answered by then has not booted
 ANSWER_S = 5.0
 EXPECT_S = 2.0  # an expectation may come true this much late (the console reports twice a second)
 BOOT_S = 5.0  # while devices announce themselves, their lines may cut a report in two
 EVENTS_KEPT = 200
+FIGURES_S = 10.0  # a board that has not counted up by then says nothing
+# What the board itself counts (tools/simboard/figures.py): None where it has no such thing or did not answer.
+FIGURES = (
+    "chip", "boot_ms", "boot_flash_ops", "flash_reads", "flash_writes", "flash_erases", "store_reads", "imports", "opens",
+    "collections", "collection_ms_max", "heap_live", "heap_largest", "heap_bytes", "heap_third_area", "names", "names_frozen",
+    "heap_names_given_back", "heap_instruments_given_back", "pool", "pool_code", "pool_wifi", "pool_free",
+    "watchdog_unfed_ms_max", "clock_given_up_ms",
+)  # fmt: skip
 # Console lines no sound run prints: an exception, a site file that is refused, a task that had to start again.
 TROUBLE = ("Traceback", "MemoryError", "Task exception", " is refused; staying in", ": restarted after ")
 
@@ -40,6 +49,7 @@ class Session:
         self.soc_start = site.plant.pack.soc * 100
         self.soc_end = self.soc_start
         self.on_tick: Callable[[], None] | None = None
+        self.figures: dict[str, Any] = {}
         self._answers: asyncio.Queue[str] = asyncio.Queue()
         self._ready = asyncio.Event()
         self._end = asyncio.Event()
@@ -71,6 +81,8 @@ class Session:
                 break
         self.soc_end = site.plant.pack.soc * 100
         self.seconds = time.monotonic() - self.started
+        with contextlib.suppress(TimeoutError):
+            self.figures = await board.figures(timeout=FIGURES_S)
         if not board.running and not self._cut:
             self.problems.append(f"the board ended (exit code {board.returncode})")
 
@@ -206,7 +218,7 @@ class Session:
             data = json.loads(line)
         except json.JSONDecodeError:
             self._note("board", line)
-            if self.started and self.elapsed() > BOOT_S:
+            if self.started and self.elapsed() > BOOT_S and not self._cut:  # a power cut may end a line
                 self.problems.append(f"console: broken report {line[:60]!r}")
             return
         if "event" in data:
@@ -252,6 +264,10 @@ class Session:
             "heap_used": s.get("heap_used"),
             "heap_free": s.get("heap_free"),
             "period_ok": s.get("period_ok"),
+            "gap_ms_max": s.get("gap_max"),
+            "gap_ms_p999": s.get("gap_p999"),
+            **{name: self.figures.get(name) for name in FIGURES},
+            "flash_read_by": self._flash_read_by(),
             "energy_balance_error_pct": self._balance_error(s),
             "scenario": self.scenario.name,
             "seconds": round(self.seconds, 1),
@@ -263,6 +279,15 @@ class Session:
             "true_energy_out_wh": round(truth["energy_out_wh"], 2),
             "problems": self.problems,
         }
+
+    def _flash_read_by(self) -> list[str]:
+        """What read flash in operation, most reads first: "import x: 84"."""
+        seen = [one for one in self.board.accesses if one[0] != "store"]
+        seen = seen[self.figures.get("boot_accesses", 0) :] if self.figures.get("boot_ms") else []
+        totals: dict[str, int] = {}
+        for kind, name, reads in seen:
+            totals[f"{kind} {name}"] = totals.get(f"{kind} {name}", 0) + reads
+        return [f"{what}: {reads}" for what, reads in sorted(totals.items(), key=lambda item: -item[1])[:READERS_TOLD]]
 
     def _balance_error(self, s: dict[str, Any]) -> float | None:
         """How far the firmware's AC energy counters, through the inverter's efficiency, are from the energy the

@@ -34,9 +34,10 @@ _CODES = {
 class Place:
     """Where one point is and how it is coded."""
 
-    __slots__ = ("address", "code", "high", "length", "low", "scale", "writable")
+    __slots__ = ("address", "code", "factor", "high", "length", "low", "scale", "writable")
 
-    def __init__(self, address: int, length: int, kind: str, scale: int, writable: bool) -> None:
+    def __init__(self, address: int, length: int, kind: str, scale: int, writable: bool, factor: str = "") -> None:
+        self.factor = factor  # name of its scale factor's point
         self.address = address
         self.length = length
         self.code = _CODES[kind]
@@ -85,6 +86,22 @@ class Chain:
         start = place.address - self.base
         self.registers[start : start + place.length] = struct.unpack(f">{place.length}H", data)
 
+    def rescale(self, factor: str, power: int) -> None:
+        """Change a scale factor, and with it every value that stands in the registers at it, as one step."""
+        values = {n: self.get(n) for n, place in self.places.items() if place.factor == factor and not self._is_absent(n)}
+        place = self.places[factor]
+        self.registers[place.address - self.base] = power & 0xFFFF
+        for name, one in self.places.items():
+            if one.factor == factor:
+                one.scale = power
+        for name, value in values.items():
+            self.put(name, value)
+
+    def _is_absent(self, name: str) -> bool:
+        """The point is not implemented."""
+        place = self.places[name]
+        return self.raw(name) == (place.low - 1 if place.low else place.high + 1)
+
     def get(self, name: str) -> float:
         """The value of a point in its unit."""
         place = self.places[name]
@@ -128,7 +145,8 @@ class Chain:
             kind = point.pdef["type"]
             if kind in _CODES:
                 scale = self._scale(point, group, model)
-                self.places[f"{path}.{name}"] = Place(address, point.len, kind, scale, writable)
+                factor = f"{path.split('.')[0]}.{point.sf}" if isinstance(point.sf, str) else ""
+                self.places[f"{path}.{name}"] = Place(address, point.len, kind, scale, writable, factor)
         for name, inner in group.groups.items():
             for n, one in enumerate(inner if isinstance(inner, list) else [inner]):
                 self._group(one, f"{path}.{name}.{n}" if isinstance(inner, list) else f"{path}.{name}", start, model)

@@ -17,6 +17,8 @@ from tools.simsite.sunspec_chain import Chain
 logging.getLogger("pymodbus").addHandler(logging.NullHandler())
 logging.getLogger("pymodbus").propagate = False
 
+_SPARE = 400  # registers for a chain that grows while it is served
+
 
 class _Handler(ServerRequestHandler):
     """One connection; every answer passes through the faults of the wire."""
@@ -71,7 +73,8 @@ class SunSpecServer:
 
     async def start(self, port: int = 0) -> int:
         """Listen on loopback; returns the port (0 asks the system for a free one)."""
-        data = SimData(self.chain.base, values=list(self.chain.registers), datatype=DataType.REGISTERS)
+        values = [*self.chain.registers, *[0] * _SPARE]
+        data = SimData(self.chain.base, values=values, datatype=DataType.REGISTERS)
         device = SimDevice(self.unit, [data], action=self._access)
         self._server = _Server(device, self.faults, port)
         await self._server.serve_forever(background=True)

@@ -13,7 +13,7 @@ import sys
 import time
 from array import array
 
-from modbus import ModbusError
+from modbus import ModbusError, rarer
 
 
 def make(setup):
@@ -29,26 +29,33 @@ def make(setup):
     return RtuClient(UART(setup["uart"], setup["baudrate"], timeout=0), setup["baudrate"], **options)
 
 
+async def call(client, method, *arguments):
+    """A method of the client's, or one of the rarer requests."""
+    if hasattr(client, method):
+        return await getattr(client, method)(*arguments)
+    return await getattr(rarer, method)(client, *arguments)
+
+
 async def ask(client, request):
     try:
         method, *arguments = request
         if method in ("read_registers", "read_bits"):
             unit, address, count, function = arguments
             out = array("H", bytes(2 * count))
-            await getattr(client, method)(unit, address, count, out, function)
+            await call(client, method, unit, address, count, out, function)
             return list(out)
         if method == "read_write":
             unit, read_at, count, write_at, values = arguments
             out = array("H", bytes(2 * count))
-            await client.read_write(unit, read_at, count, out, write_at, values, len(values))
+            await rarer.read_write(client, unit, read_at, count, out, write_at, values, len(values))
             return list(out)
         if method in ("write_registers", "write_coils"):
             unit, address, values = arguments
-            await getattr(client, method)(unit, address, values, len(values))
+            await call(client, method, unit, address, values, len(values))
             return "done"
         if method == "identify":
-            return await client.identify(*arguments)
-        await getattr(client, method)(*arguments)
+            return await rarer.identify(client, *arguments)
+        await call(client, method, *arguments)
         return "done"
     except (ModbusError, ValueError) as error:
         return {"error": type(error).__name__, "text": str(error)}

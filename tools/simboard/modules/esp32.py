@@ -3,6 +3,10 @@
 import os
 
 import simlink
+from micropython import const
+from sim_pace import off, on, pad_us
+
+_COMMIT_US = const(9500)  # one write of flash
 
 
 def __getattr__(name: str) -> object:
@@ -16,12 +20,19 @@ class NVS:
         if not 0 < len(namespace) <= 15:
             raise OSError(-0x1101, "ESP_ERR_NVS_INVALID_NAME")
         self._path = "%s/%s.nvs" % (os.getenv("SIM_NVS") or ".", namespace)
-        self._values = values = {}
+        self._values: dict = {}
+        off()
         try:
-            with open(self._path, "rb") as file:
-                data = file.read()
+            self._read()
         except OSError:
-            return
+            pass  # nothing was ever committed
+        finally:
+            on()
+
+    def _read(self) -> None:
+        with open(self._path, "rb") as file:
+            data = file.read()
+        values = self._values
         at = 0
         while at < len(data):
             start = at + 4 + data[at + 1]
@@ -33,20 +44,20 @@ class NVS:
         """Sets an int32; out of range is OverflowError."""
         if not -(1 << 31) <= value < 1 << 31:
             raise OverflowError("%d is not within int32" % value)
-        simlink.fetch("sim_nvs", "put")(self._values, key, 0, (value & 0xFFFFFFFF).to_bytes(4, "little"))
+        self._put(key, 0, (value & 0xFFFFFFFF).to_bytes(4, "little"))
 
     def get_i32(self, key: str) -> int:
         """An int32; OSError when it was never set."""
-        value = int.from_bytes(simlink.fetch("sim_nvs", "get")(self._values, key, 0), "little")
+        value = int.from_bytes(self._get(key, 0), "little")
         return value - (1 << 32) if value >> 31 else value
 
     def set_blob(self, key: str, value: bytes) -> None:
         """Sets a blob."""
-        simlink.fetch("sim_nvs", "put")(self._values, key, 1, bytes(value))
+        self._put(key, 1, bytes(value))
 
     def get_blob(self, key: str, buffer: bytearray) -> int:
         """Copies a blob into buffer and returns its length; OSError when absent or too long for the buffer."""
-        data = simlink.fetch("sim_nvs", "get")(self._values, key, 1)
+        data = self._get(key, 1)
         if len(data) > len(buffer):
             raise OSError(-0x110C, "ESP_ERR_NVS_INVALID_LENGTH")
         buffer[: len(data)] = data
@@ -54,11 +65,19 @@ class NVS:
 
     def erase_key(self, key: str) -> None:
         """Forgets a key; OSError when there is none."""
-        simlink.fetch("sim_nvs", "get")(self._values, key, None)
+        self._get(key, None)
         del self._values[key]
 
     def commit(self) -> None:
         """Makes what was set last through a reset, whole or not at all."""
+        off()
+        try:
+            self._write()
+            pad_us(_COMMIT_US)
+        finally:
+            on()
+
+    def _write(self) -> None:
         with open(self._path + ".new", "wb") as file:
             for key in self._values:
                 kind, data = self._values[key]
@@ -67,3 +86,15 @@ class NVS:
                 file.write(name)
                 file.write(data)
         os.rename(self._path + ".new", self._path)
+
+    def _get(self, key: str, kind) -> bytes:
+        """The value of that kind (0 int32, 1 blob, None either); OSError where there is none."""
+        found = self._values.get(key)
+        if found is None or (kind is not None and found[0] != kind):
+            raise OSError(-0x1102, "ESP_ERR_NVS_NOT_FOUND")
+        return found[1]
+
+    def _put(self, key: str, kind: int, data: bytes) -> None:
+        if not 0 < len(key) <= 15:
+            raise OSError(-0x1106, "ESP_ERR_NVS_KEY_TOO_LONG")
+        self._values[key] = (kind, data)

@@ -6,7 +6,7 @@ fetched for the moment it is asked for.  A chip has all this in flash, so it mus
 
 import simlink
 
-_CLASSES = " Pin UART CAN WDT RTC SPI I2C SoftSPI SoftI2C "  # one text: a dict would cost more
+_CLASSES = " Pin UART CAN WDT RTC SPI I2C SoftSPI SoftI2C Timer "  # one text: a dict would cost more
 
 
 def reset_cause() -> int:

@@ -1,13 +1,17 @@
 """What the chip's ROM and MicroPython's C code do at start: set the path, run boot.py, then main.py.
 
-Started in the flash directory as `micropython rom.py`.  Both run in this file's own namespace, as on a board; what
-comes after them is in sim_end.py.
+Started in the flash directory as `micropython rom.py`, or with SIM_FLASH and its flash in a file.  Both run in this
+file's own namespace, as on a board; what comes after them is in sim_end.py.
 """
 
+import os
 import sys
 
 # where this file is comes first, as it was started: the interpreter's own idea of it is longer, and paths stay in the heap
 sys.path[:] = [sys.argv[0].rsplit("/", 1)[0], "", "lib", ".frozen"]
+__import__("sim_interrupt").install()
+if os.getenv("SIM_FLASH"):
+    __import__("sim_start").start()
 _status = 0
 for _name in ("boot.py", "main.py"):
     if not _status:

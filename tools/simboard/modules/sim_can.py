@@ -14,10 +14,15 @@ import time
 import micropython
 import simlink
 from micropython import const
+from sim_pace import off, on, pad_us
 
 _QUEUE = const(32)  # frames
 _RECORD = const(16)  # bytes of the queue for one frame: id (4), flags, errors, length, data (8)
 _RETRY_MS = const(500)  # a bus that is not there is looked for again after this
+# What takes the chip how long: until MicroPython has machine.CAN for the ESP32 the firmware drives the TWAI registers
+# itself, and an emulated ESP32 took that long for it (docs/simulated-board.md).
+_SEND_US = const(850)
+_RECEIVE_US = const(400)
 _TEC = const(0)  # places in the counters
 _REC = const(1)
 _OVERRUNS = const(7)
@@ -110,7 +115,7 @@ class CAN:
     def deinit(self) -> None:
         """Leaves the bus; what was queued is dropped."""
         if self._sock is not None:
-            self._sock.close()
+            simlink.cut(self._sock)
             self._sock = None
         self._state = 0
 
@@ -119,14 +124,13 @@ class CAN:
         self._next_try = time.ticks_add(now, _RETRY_MS)
         if self._mode == 4:  # SILENT_LOOPBACK: no wire
             return
-        import socket
-
-        sock = socket.socket()
+        sock = None
         try:
-            sock.connect(simlink.address(self._where))
+            sock = simlink.wire(self._where)
             sock.write("C\rS%d\r%s\r" % (self._speed, "L" if self._mode == 3 else "O"))  # 3: MODE_SILENT
         except OSError:  # nobody to acknowledge: error passive, as a node alone on its bus
-            sock.close()
+            if sock is not None:
+                simlink.cut(sock)
             self._counters[_TEC] = 128
             self._set_state()
             return
@@ -137,7 +141,7 @@ class CAN:
             self._set_state()
 
     def _lost(self) -> None:
-        self._sock.close()
+        simlink.cut(self._sock)
         self._sock = None
         self._counters[_TEC] = 128
         self._set_state()
@@ -168,6 +172,15 @@ class CAN:
     @micropython.native
     def send(self, id: int, data, flags: int = 0):
         """Queues a frame: its buffer index, or None when there is no room.  OSError when stopped or bus-off."""
+        off()
+        try:
+            pad_us(_SEND_US)
+            return self._send(id, data, flags)
+        finally:
+            on()
+
+    @micropython.native
+    def _send(self, id: int, data, flags: int):
         if self._state == 0 or self._state == 4:
             raise OSError(errno.EIO if self._state else errno.ENODEV)
         if flags & 12:  # FLAG_FD_F, FLAG_BRS
@@ -211,6 +224,14 @@ class CAN:
     @micropython.native
     def poll(self) -> None:
         """Takes in what has arrived and runs the irq handler for it."""
+        off()
+        try:
+            self._poll()
+        finally:
+            on()
+
+    @micropython.native
+    def _poll(self) -> None:
         if self._state == 0:
             return
         if self._sock is None and time.ticks_diff(time.ticks_ms(), self._next_try) >= 0:
@@ -227,7 +248,9 @@ class CAN:
                 break
             self._parse(got)
         if self._handler is not None and self._irq_flags & self._trigger:
+            on()  # the handler is the firmware's
             self._handler(self)
+            off()
 
     @micropython.native
     def _parse(self, got: int) -> None:
@@ -302,7 +325,18 @@ class CAN:
     @micropython.native
     def recv(self, arg=None):
         """[id, memoryview, flags, errors] of the oldest frame, or None; fills and returns arg when given."""
-        self.poll()
+        off()
+        try:
+            got = self._recv(arg)
+            if got is not None:
+                pad_us(_RECEIVE_US)
+            return got
+        finally:
+            on()
+
+    @micropython.native
+    def _recv(self, arg):
+        self._poll()
         if self._count == 0:
             return None
         views = None

@@ -1,5 +1,6 @@
 """What Pin.irq and CAN.irq give: loaded with the first interrupt that somebody wants."""
 
+import sim_pace
 import simlink
 
 
@@ -31,7 +32,11 @@ class PinIrq:
             simlink.changed[self.number] = 0
             if edges & self._trigger and self.handler is not None:
                 self._flags = edges & self._trigger
-                self.handler(self.pin)
+                sim_pace.on()  # the handler is the firmware's
+                try:
+                    self.handler(self.pin)
+                finally:
+                    sim_pace.off()
 
 
 def of_pin(known: list, pin, number: int, handler, trigger: int) -> PinIrq:

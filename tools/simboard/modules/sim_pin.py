@@ -3,7 +3,9 @@
 Interrupts are polled: a handler runs when any pin is read.
 """
 
+import micropython
 import simlink
+from sim_pace import off, on
 
 _irqs: list = []  # of the pins that have a handler
 
@@ -49,17 +51,22 @@ class Pin:
             if simlink.level[self._id] == 2:
                 simlink.level[self._id] = rest
 
+    @micropython.native
     def value(self, level=None):
         """Reads the level, or sets it.  Setting allocates nothing."""
-        pin = self._id
-        if level is None:
-            simlink.pump()
-            for irq in _irqs:
-                irq.look()
-            return simlink.level[pin] & 1  # a floating pin reads 0
-        high = 1 if level else 0
-        simlink.level[pin] = high
-        simlink.send(0x48 if high else 0x4C, pin)
+        off()
+        try:
+            pin = self._id
+            if level is None:
+                simlink.pump()
+                for irq in _irqs:
+                    irq.look()
+                return simlink.level[pin] & 1  # a floating pin reads 0
+            high = 1 if level else 0
+            simlink.level[pin] = high
+            simlink.send(0x48 if high else 0x4C, pin)
+        finally:
+            on()
 
     def __call__(self, level=None):
         return self.value(level)

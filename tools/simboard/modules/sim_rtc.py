@@ -3,6 +3,7 @@
 import time
 
 import simlink
+from sim_pace import off, on
 
 _MEMORY_MAX = 2048  # bytes, as MicroPython reserves on an ESP32
 _DAY_S = 86400
@@ -21,6 +22,13 @@ class RTC:
 
     def datetime(self, value=None):
         """(year, month, day, weekday, hour, minute, second, microsecond), weekday 0 is Monday; or sets it."""
+        off()
+        try:
+            return self._datetime(value)
+        finally:
+            on()
+
+    def _datetime(self, value):
         if value is None:
             now = time.gmtime(_host_s() + simlink.rtc_offset_s)
             return (now[0], now[1], now[2], now[6], now[3], now[4], now[5], time.ticks_us() % 1000000)

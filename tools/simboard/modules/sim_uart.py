@@ -9,6 +9,10 @@ import io
 import os
 import time
 
+import micropython
+import simlink
+from sim_pace import off, on
+
 _POLL = 3  # MP_STREAM_POLL
 _FILENO = 10  # MP_STREAM_GET_FILENO
 _POLLIN = 1
@@ -59,12 +63,7 @@ class UART(io.IOBase):
                 raise OSError(errno.ENODEV)
             self._io = open(self._where, "r+b")
         else:
-            import socket
-
-            import simlink
-
-            sock = socket.socket()
-            sock.connect(simlink.address(self._where))
+            sock = simlink.wire(self._where)
             sock.setblocking(False)
             self._io = sock
 
@@ -87,13 +86,26 @@ class UART(io.IOBase):
             if got < len(self._chunk):
                 return
 
+    @micropython.native
     def any(self) -> int:
         """Bytes that wait."""
-        self._pump()
-        return self._count
+        off()
+        try:
+            self._pump()
+            return self._count
+        finally:
+            on()
 
+    @micropython.native
     def readinto(self, buffer, nbytes: int = -1):
         """Fills buffer with what is there (waiting up to `timeout` ms); the count, or None for nothing."""
+        off()
+        try:
+            return self._readinto(buffer, nbytes)
+        finally:
+            on()
+
+    def _readinto(self, buffer, nbytes: int):
         wanted = len(buffer) if nbytes < 0 else min(nbytes, len(buffer))
         start = time.ticks_ms()
         self._pump()
@@ -112,22 +124,37 @@ class UART(io.IOBase):
 
     def read(self, nbytes: int = -1):
         """Up to nbytes bytes, all there are without it; None for nothing."""
-        self._pump()
-        buffer = bytearray(self._count if nbytes < 0 else nbytes)
-        got = self.readinto(buffer) if buffer else None
-        return None if got is None else bytes(buffer[:got])
+        off()
+        try:
+            self._pump()
+            buffer = bytearray(self._count if nbytes < 0 else nbytes)
+            got = self.readinto(buffer) if buffer else None
+            return None if got is None else bytes(buffer[:got])
+        finally:
+            on()
 
     def readline(self):
         """The bytes up to and with a newline, or all there are; None for nothing."""
-        self._pump()
-        size = len(self._rx)
-        for i in range(self._count):
-            if self._rx[(self._head + i) % size] == 10:
-                return self.read(i + 1)
-        return self.read()
+        off()
+        try:
+            self._pump()
+            size = len(self._rx)
+            for i in range(self._count):
+                if self._rx[(self._head + i) % size] == 10:
+                    return self.read(i + 1)
+            return self.read()
+        finally:
+            on()
 
     def write(self, buffer, *span) -> int:
         """Sends buffer, its first n bytes (write(buffer, n)) or a part of it (write(buffer, start, n)); never blocks."""
+        off()
+        try:
+            return self._write(buffer, span)
+        finally:
+            on()
+
+    def _write(self, buffer, span: tuple) -> int:
         if span:
             start = span[0] if len(span) == 2 else 0
             buffer = memoryview(buffer)[start : start + span[-1]]
@@ -169,5 +196,8 @@ class UART(io.IOBase):
     def deinit(self) -> None:
         """Closes the line."""
         if self._io is not None:
-            self._io.close()
+            if self._is_tty:
+                self._io.close()
+            else:
+                simlink.cut(self._io)
             self._io = None

@@ -3,6 +3,7 @@
 import os
 import time
 
+import sim_pace
 import simlink
 from micropython import const
 
@@ -47,6 +48,12 @@ class WLAN:
     def __init__(self, interface: int = STA_IF) -> None:
         if interface not in (STA_IF, AP_IF):
             raise ValueError("interface %r (allowed: STA_IF, AP_IF)" % (interface,))
+        if os.getenv("SIM_POOL"):
+            sim_pace.off()
+            try:
+                simlink.fetch("sim_pool", "take_wifi", True)()  # the driver starts with its first object
+            finally:
+                sim_pace.on()
         self._state = simlink.interfaces.setdefault(interface, [False, STAT_IDLE, STAT_IDLE, 0, {}])
 
     def active(self, on=None) -> bool:

@@ -1,0 +1,220 @@
+"""end-of-program: what is typed ends nothing; what really ends it takes the road: 0 W, then the contactors without load."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tools.interpreters import Interpreter
+from tools.simboard.board import Board
+from tools.simsite.site import CONTACTOR_PIN, Site
+
+ROOT = Path(__file__).resolve().parents[2]
+BREAK_A = 5  # PowerConfig's contactor_break_current
+
+
+class Run:
+    """A board that discharges with 60 kW into a simulated site, and the current at every opening of its contactor."""
+
+    def __init__(self, site: Site, board: Board) -> None:
+        self.site = site
+        self.board = board
+        self.openings: list[tuple[float, float]] = []  # (A through the contactor, kW the inverter is told)
+
+    def on_pin(self, pin: int, level: int) -> None:
+        if pin == CONTACTOR_PIN and level == 0 and self.site.plant.contactor_wanted:
+            self.openings.append((abs(self.site.plant.pack.current_a), self.site.plant.pcs.setpoint_w / 1000))
+        self.site.board_pin(pin, level)
+
+    async def until(self, condition: Callable[[], bool], seconds: float = 15) -> None:
+        end = asyncio.get_running_loop().time() + seconds
+        while not condition():
+            assert asyncio.get_running_loop().time() < end, (list(self.board.lines)[-20:], self.site.truth())
+            await asyncio.sleep(0.02)
+
+    async def ask(self, line: str) -> str:
+        self.board.lines.clear()
+        await self.board.send(line)
+        return await self.board.wait_line(lambda text: text[:2] in ("= ", "! "), 10)
+
+    async def under_load(self) -> None:
+        await self.board.wait_line("pcs: ", 15)
+        await self.ask("pm.start()")
+        await self.board.wait_line(lambda line: '"MODE_CHANGE", "data": 1' in line, 10)
+        await self.ask("pm.set_constant_power(60)")
+        await self.until(lambda: self.site.plant.pcs.power_w > 59000)
+        assert abs(self.site.plant.pack.current_a) > 90
+
+    def opened_in_order(self) -> None:
+        """The first opening was under the break current, with 0 W written to the inverter."""
+        assert self.openings, "it never opened"
+        amps, kw = self.openings[0]
+        assert amps < BREAK_A and kw == 0, self.openings
+
+
+def under_load(mp: Interpreter, tmp_path: Path, story: Callable[[Run], Coroutine[Any, Any, None]], main: str = "") -> Run:
+    """Everything up and at 60 kW, then the story; `main` stands in for main.py."""
+    root = ROOT
+    if main:
+        root = tmp_path / "root"
+        root.mkdir()
+        for part in ("boot.py", "firmware", "lib"):
+            (root / part).symlink_to(ROOT / part)
+        (root / "main.py").write_text(main)
+
+    async def run() -> Run:
+        site = Site(seed=1, soc=60, power={"ramp_up": 200})
+        await site.start()
+        board = Board(root, state_dir=tmp_path / "state", site=site.site_json(), env=site.env(), interpreter=list(mp.command))
+        this = Run(site, board)
+        board.on_pin = this.on_pin
+        site.on_output = board.set_pin
+        for pin, level in site.inputs().items():
+            board.set_pin(pin, level)
+        await board.start()
+        try:
+            await this.under_load()
+            await story(this)
+        finally:
+            await board.stop()
+            await site.stop()
+        return this
+
+    return asyncio.run(run())
+
+
+def test_end_of_program_what_is_typed_or_comes_on_the_wire_ends_the_line_only(mp: Interpreter, tmp_path: Path) -> None:
+    async def story(run: Run) -> None:
+        board = run.board
+        for line in (
+            "raise KeyboardInterrupt",
+            "raise SystemExit",
+            "__import__('sys').exit()",
+            "__import__('sys').exit(3)",
+            "exec('raise SystemExit(1)')",
+            "raise GeneratorExit",
+            "raise BaseException('x')",
+            "(lambda: (yield))().throw(SystemExit)",
+        ):
+            assert (await run.ask(line)).startswith("! "), line
+        for wire in (b"\x03", b"\x03\x03\x03", b"pm.stop(\x03", b"\r\x03\r", b"\x04", b"\x03\x04"):
+            await board.write(wire)
+            await asyncio.sleep(0.15)
+        await board.write(b"\x03\n")
+        assert await run.ask("Mode.name(pm.mode), app.restarts") == "= ('DISCHARGE', {})"
+        assert run.site.plant.pcs.power_w > 59000 and run.openings == []
+        assert board.resets == [] and board.running
+
+    under_load(mp, tmp_path, story)
+
+
+def test_end_of_program_a_signal_takes_the_road(mp: Interpreter, tmp_path: Path) -> None:
+    async def story(run: Run) -> None:
+        process = run.board._process
+        assert process is not None
+        os.kill(process.pid, signal.SIGINT)
+        await run.until(lambda: bool(run.openings), 6)
+        run.opened_in_order()
+        await run.board.wait_line("end: the program ends (interrupted)", 1)
+
+    under_load(mp, tmp_path, story)
+
+
+def test_end_of_program_switching_the_board_off_takes_the_road(mp64: Interpreter, tmp_path: Path) -> None:
+    async def story(_: Run) -> None:
+        """Board.stop() is what comes next."""
+
+    under_load(mp64, tmp_path, story).opened_in_order()
+
+
+@pytest.mark.parametrize(
+    ("call", "cause"),
+    [
+        ("__import__('machine').reset()", "HARD_RESET"),
+        ("__import__('machine').soft_reset()", "SOFT_RESET"),
+        ("__import__('machine').deepsleep(1)", "DEEPSLEEP_RESET"),
+    ],
+)
+def test_end_of_program_a_restart_that_is_asked_for_takes_the_road(
+    mp: Interpreter, tmp_path: Path, call: str, cause: str
+) -> None:
+    async def story(run: Run) -> None:
+        assert await run.ask(call) == "= None"
+        assert await run.ask("pm.start()") in ("= None",), "what is typed on the way keeps nothing closed"
+        await run.until(lambda: bool(run.board.resets), 8)
+        run.opened_in_order()
+        assert run.board.resets == [cause]
+        await run.board.wait_line("control begins", 15)
+
+    under_load(mp, tmp_path, story)
+
+
+CRASH = """
+from firmware.app import App
+app = App("site.json")
+{how}
+app.run()
+"""
+CRASHES = {
+    "the cycle": "real = app.pm.cycle\ndef cycle(ms):\n if 'go' in app.console.names: 1 / 0\n real(ms)\napp.pm.cycle = cycle",
+    "the house": "def step():\n if 'go' in app.console.names: raise MemoryError('full')\napp.latch.step = step",
+    "the main task": (
+        "import watchdog\nreal = watchdog.feed\ndef feed():\n"
+        " if 'go' in app.console.names and app.console.names.pop('go'): raise ValueError('x')\n real()\nwatchdog.feed = feed"
+    ),
+    "a task's exit": (
+        "import asyncio\nasync def leave():\n"
+        " while 'go' not in app.console.names: await asyncio.sleep_ms(20)\n raise SystemExit\n"
+        "asyncio.get_event_loop().create_task(leave())"
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CRASHES)
+def test_end_of_program_an_error_in_what_may_not_end_takes_the_road(mp: Interpreter, tmp_path: Path, what: str) -> None:
+    async def story(run: Run) -> None:
+        await run.board.send("go = 1")
+        await run.until(lambda: bool(run.openings), 8)
+        if what == "the cycle":  # nobody measures any more: the bounded wait, with 0 W written long before
+            amps, kw = run.openings[0]
+            assert kw == 0 and amps < BREAK_A
+        else:
+            run.opened_in_order()
+        if what == "the house":  # and then nothing feeds the watchdog any more
+            await run.until(lambda: run.board.resets == ["WDT_RESET"], 12)
+            await run.board.wait_line("control begins", 15)
+
+    under_load(mp, tmp_path, story, CRASH.format(how=CRASHES[what]))
+
+
+def test_end_of_program_a_second_signal_does_not_shorten_the_road(mp: Interpreter, tmp_path: Path) -> None:
+    async def story(run: Run) -> None:
+        process = run.board._process
+        assert process is not None
+        for _ in range(4):
+            os.kill(process.pid, signal.SIGINT)
+            await asyncio.sleep(0.03)
+        await run.until(lambda: bool(run.openings), 6)
+        run.opened_in_order()
+
+    under_load(mp, tmp_path, story)
+
+
+def test_end_of_program_without_a_voice_of_the_current_the_wait_is_bounded(mp64: Interpreter, tmp_path: Path) -> None:
+    async def story(run: Run) -> None:
+        run.site.inject("bms_silent")
+        run.site.inject("pcs_silent")
+        fed = run.board._supervisor.feeds
+        process = run.board._process
+        assert process is not None
+        begun = asyncio.get_running_loop().time()
+        os.kill(process.pid, signal.SIGINT)
+        await run.until(lambda: bool(run.openings), 8)
+        assert asyncio.get_running_loop().time() - begun > 1.5, "it waited for a measurement"
+        assert run.board._supervisor.feeds > fed + 10 and run.board.resets == [], "the watchdog was fed meanwhile"
+
+    under_load(mp64, tmp_path, story)

@@ -1,0 +1,99 @@
+"""The whole firmware while scale factors change under it: no limit is passed, nothing trips."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tools.interpreters import Interpreter
+from tools.simboard.board import Board
+from tools.simsite.site import Site
+
+
+class Whole:
+    """A site and a board in this process; `states`: what the board's monitor said, `truth`: what was so every 50 ms."""
+
+    def __init__(self, site: Site, board: Board) -> None:
+        self.site = site
+        self.board = board
+        self.states: list[dict[str, Any]] = []
+        self.truth: list[dict[str, Any]] = []
+
+    async def watch(self, seconds: float) -> None:
+        self.truth.clear()
+        for _ in range(round(seconds / 0.05)):
+            self.truth.append(self.site.truth())
+            await asyncio.sleep(0.05)
+
+    async def until(self, kw: float, seconds: float = 15) -> None:
+        """Wait until the inverter gives `kw`."""
+        for _ in range(round(seconds / 0.1)):
+            if abs(self.site.plant.pcs.power_w / 1000 - kw) < 0.5:
+                return
+            assert self.board.running, list(self.board.lines)[-20:]
+            await asyncio.sleep(0.1)
+        raise AssertionError((self.site.plant.pcs.power_w, self.states[-1:], list(self.board.lines)[-8:]))
+
+
+async def play(root: Path, scratch: Path, interpreter: Interpreter, site: Site, kw: float, story: Any) -> Whole:
+    """The board commands `kw`; then comes the story."""
+    await site.start()
+    board = Board(root, state_dir=scratch, site=site.site_json(), interpreter=list(interpreter.command), env=site.env())
+    whole = Whole(site, board)
+    board.on_line = lambda text: whole.states.append(json.loads(text)) if '"lim_dis"' in text else None
+    board.on_pin = site.board_pin
+    site.on_output = board.set_pin
+    for pin, level in site.inputs().items():
+        board.set_pin(pin, level)
+    await board.start()
+    try:
+        await asyncio.sleep(3.0)
+        for text in ("monitor(200)", "pm.start()"):
+            await board.send(text)
+        await asyncio.sleep(1.5)
+        await board.send(f"pm.set_constant_power({kw}, 0)")
+        await story(whole)
+    finally:
+        await board.stop()
+        await site.stop()
+    return whole
+
+
+@pytest.mark.serial
+def test_meter_scale_changes_under_an_export_limit(root: Path, tmp_path: Path, mp64: Interpreter) -> None:
+    """meter-scale-changes: export limit 5 kW, load 10 kW, 60 kW asked; the inverter stays at 15 kW throughout."""
+
+    async def story(whole: Whole) -> None:
+        await whole.until(15)
+        await asyncio.sleep(2)
+        for power in (1, 0, 2, 0):
+            whole.site.meter.chain.rescale("203.W_SF", power)
+            await whole.watch(2.5)
+            powers = [1000 * truth["pcs_kw"] for truth in whole.truth]
+            assert 14000 < min(powers) and max(powers) < 16000, (power, min(powers), max(powers))
+
+    site = Site(seed=3, load_kw=10, power={"max_grid_export_power": 5})
+    site.meter.chain.rescale("203.W_SF", 0)
+    whole = asyncio.run(play(root, tmp_path, mp64, site, 60, story))
+    assert whole.states[-1]["faults"] == []
+
+
+@pytest.mark.serial
+def test_inverter_scale_changes_at_30_kw(root: Path, tmp_path: Path, mp64: Interpreter) -> None:
+    """inverter-scale-changes: 701 W_SF 1 -> 0 at 30 kW, and the setpoint's too; no false overpower, no trip."""
+
+    async def story(whole: Whole) -> None:
+        await whole.until(30)
+        for factor, power in (("701.W_SF", 0), ("714.DCW_SF", 2), ("704.WSet_SF", 1), ("704.WSet_SF", 0), ("701.W_SF", 1)):
+            whole.site.pcs.chain.rescale(factor, power)
+            await whole.watch(1.5)
+            powers = [1000 * truth["pcs_kw"] for truth in whole.truth]
+            assert 29000 < min(powers) and max(powers) < 31000, (factor, power, min(powers), max(powers))
+
+    whole = asyncio.run(play(root, tmp_path, mp64, Site(seed=3, load_kw=40), 30, story))
+    assert all(state["faults"] == [] for state in whole.states[-10:])
+    assert whole.states[-1]["mode"] != "TRIP"

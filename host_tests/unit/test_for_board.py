@@ -1,0 +1,214 @@
+"""What the build does to a source before it is compiled: numbers for constants, declared tables, and nothing else."""
+
+import ast
+import io
+import json
+import tokenize
+from pathlib import Path
+
+import pytest
+
+from tools import inline, stage, tables
+
+ROOT = stage.ROOT
+SOURCES = [path for path in stage.device_files() if path.suffix == ".py" and path.name not in stage.ENTRY_FILES]
+
+
+CONSTANTS: dict[str, set[int]] = {}
+
+
+def tokens(text: str) -> list[tokenize.TokenInfo]:
+    skip = (tokenize.NL, tokenize.COMMENT, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+    return [token for token in tokenize.generate_tokens(io.StringIO(text).readline) if token.type not in skip]
+
+
+def declared_lines(path: Path, text: str) -> set[int]:
+    """The lines of a file's declared tables, its numbers among them where it is declared as a table of numbers."""
+    wanted = tables.DECLARED.get(path.as_posix(), ())
+    if path.as_posix() in tables.NUMBERS + tables.NAMED_NUMBERS:
+        wanted = (*wanted, "NAMES", *(name for name, lines in CONSTANTS.items() if lines))
+    found: set[int] = set()
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id in wanted:
+            found |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    return found
+
+
+def constants() -> dict[str, set[int]]:
+    """Every number that a name of the tree is defined as, by the name: `NAME = const(5)` and `NAME = 5` in a class."""
+    found: dict[str, set[int]] = {}
+    for path in SOURCES:
+        for node in ast.walk(ast.parse((ROOT / path).read_text())):
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                value = node.value
+                if isinstance(value, ast.Call) and ast.unparse(value.func) == "const":
+                    value = value.args[0]
+                try:
+                    number = ast.literal_eval(value)
+                except ValueError:
+                    continue
+                if type(number) is int:
+                    found.setdefault(node.targets[0].id, set()).add(number)
+    return found
+
+
+CONSTANTS.update(constants())
+
+
+def number_at(got: list[str], at: int) -> tuple[int, int]:
+    """The number written there, and how many tokens it takes."""
+    if got[at : at + 2] == ["(", "-"]:
+        return -int(got[at + 2], 0), 4
+    return int(got[at], 0), 1
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=str)
+def test_every_token_is_as_written_but_constants_and_declared_tables(path: Path) -> None:
+    text = (ROOT / path).read_text()
+    made, _ = stage.for_board(ROOT, path)
+    kept = declared_lines(path, text)
+    before = [token.string for token in tokens(text) if token.start[0] not in kept]
+    after = [token.string for token in tokens(made) if token.start[0] not in kept]
+    i = j = 0
+    while i < len(before):
+        if j < len(after) and before[i] == after[j]:
+            i, j = i + 1, j + 1
+            continue
+        number, taken = number_at(after, j)  # fails for anything but a number
+        if i + 2 < len(before) and before[i + 1] == "." and number in CONSTANTS.get(before[i + 2], ()):
+            i += 3
+        else:
+            assert number in CONSTANTS.get(before[i], ()), f"{before[i - 3 : i + 4]} became {after[j - 3 : j + 4]}"
+            i += 1
+        j += taken
+    assert j == len(after)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=str)
+def test_every_line_keeps_its_number(path: Path) -> None:
+    text = (ROOT / path).read_text()
+    made, _ = stage.for_board(ROOT, path)
+    assert len(made.splitlines()) == len(text.splitlines())
+    kept = declared_lines(path, text)
+
+    def statements(source: str) -> list[tuple[int, str]]:
+        nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.stmt) and node.lineno not in kept]
+        return sorted((node.lineno, type(node).__name__) for node in nodes)
+
+    assert statements(made) == statements(text)
+
+
+def test_a_constant_of_another_module_becomes_its_number(tmp_path: Path) -> None:
+    firmware = tmp_path / "firmware"
+    firmware.mkdir()
+    (tmp_path / "lib").mkdir()
+    (firmware / "image.py").write_text("from micropython import const\nA = const(7)\nB = const(-3)\nfree = 9\n")
+    source = "from firmware import image as im\nfrom firmware.image import A, free\n"
+    source += "x = im.A + A - im.B\ny = im.free, free, 'im.A'\n"
+    made = inline.inline(source, tmp_path)
+    assert made.splitlines()[2:] == ["x = 7 + 7 - (-3)", "y = im.free, free, 'im.A'"]
+
+
+def test_a_declared_table_becomes_a_file_of_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(tables.DECLARED, "firmware/x.py", ("ROWS",))
+    source = "A = const(4)\nROWS = (\n    (1, 'a', REQUIRED),\n    (A, 1 + 2, None),\n)\nOTHER = ((1, 2),)\n"
+    text, files = tables.take_tables(source, Path("firmware/x.py"))
+    assert text.splitlines() == ["A = const(4)", 'ROWS = "x.ROWS"', "", "", "", "OTHER = ((1, 2),)"]
+    assert [json.loads(line) for line in files[Path("lib/tables/x.ROWS")].splitlines()] == [[1, "a", "REQUIRED"], [4, 3, None]]
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("OTHER = ((1, 2),)\n", "ROWS only 0 are there"),
+        ("ROWS = [(1, 2)]\n", "ROWS is declared as a table of rows and is none"),
+        ("ROWS = ((1, print),)\n", "line 1: a row holds numbers"),
+        ("ROWS = (1, 2)\n", "line 1: a row is a tuple"),
+    ],
+)
+def test_a_declared_table_that_is_missing_or_none_is_an_error(source: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(tables.DECLARED, "firmware/x.py", ("ROWS",))
+    with pytest.raises(ValueError, match=said):
+        tables.take_tables(source, Path("firmware/x.py"))
+
+
+def test_every_declared_table_is_there_and_no_two_share_a_file() -> None:
+    declared = {*tables.DECLARED, *tables.NAMED_NUMBERS}
+    files = [file for path in declared for file in stage.for_board(ROOT, Path(path))[1]]
+    assert len(files) == len(set(files)) == sum(len(names) for names in tables.DECLARED.values()) + len(tables.NAMED_NUMBERS)
+
+
+def test_the_names_of_a_table_of_numbers_are_in_its_file_and_its_own_uses_are_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "NAMED_NUMBERS", ("firmware/x.py",))
+    source = "NAMES = ()\nA = const(4)\nB = const(-1)  # one\n\n\ndef f(x):\n    return x.A + A * B\n"
+    text, files = tables.take_numbers(source, Path("firmware/x.py"))
+    assert text.splitlines() == ['NAMES = "x.NAMES"', "", "", "", "", "def f(x):", "    return x.A + 4 * (-1)"]
+    assert [json.loads(line) for line in files[Path("lib/tables/x.NAMES")].splitlines()] == [["A", 4], ["B", -1]]
+    monkeypatch.setattr(tables, "NAMED_NUMBERS", ())
+    monkeypatch.setattr(tables, "NUMBERS", ("firmware/x.py",))
+    assert tables.take_numbers("print(1)\nA = const(4)\n", Path("firmware/x.py")) == ("print(1)\n\n", {})
+    with pytest.raises(ValueError, match="has no constants"):
+        tables.take_numbers("print(1)\n", Path("firmware/x.py"))
+
+
+def test_a_declared_table_that_is_missing_fails_the_build_by_name(tmp_path: Path) -> None:
+    (tmp_path / "root" / "firmware").mkdir(parents=True)
+    (tmp_path / "root" / "firmware" / "config.py").write_text("ROWS = ()\n")
+    with pytest.raises(stage.CompileError, match=r"firmware/config\.py: .*FIELDS"):
+        stage.stage(tmp_path / "root", tmp_path / "flash", "x64")
+
+
+# ---- the stamp ---------------------------------------------------------------------------------------------------------
+
+
+def small_tree(root: Path, body: str) -> Path:
+    for tree in stage.TREES:
+        (root / tree).mkdir(parents=True)
+        (root / tree / "generation.py").write_text((ROOT / tree / "generation.py").read_text())
+    (root / "main.py").write_text("print(1)\n")
+    (root / "firmware" / "a.py").write_text(body)
+    (root / "lib" / "zones.txt").write_text("UTC0\n")
+    return root
+
+
+def staged(root: Path, dest: Path, march: str = "x64") -> str:
+    stamp = stage.generation(dest, stage.stage(root, dest, march))
+    for tree in stage.TREES:
+        assert stamp.encode() in (dest / tree / "generation.mpy").read_bytes()
+    return stamp
+
+
+def test_both_folders_carry_the_stamp_and_the_same_tree_has_the_same(tmp_path: Path) -> None:
+    root = small_tree(tmp_path / "root", "x = 1\n")
+    first = staged(root, tmp_path / "one")
+    assert staged(root, tmp_path / "two") == first
+    assert len(first) == stage.STAMP_DIGITS
+
+
+@pytest.mark.parametrize("changed", ["firmware/a.py", "lib/zones.txt", "main.py", "lib/b.py", "firmware/generation.py"])
+def test_any_change_to_what_is_shipped_is_another_generation(changed: str, tmp_path: Path) -> None:
+    root = small_tree(tmp_path / "root", "x = 1\n")
+    before = staged(root, tmp_path / "one")
+    path = root / changed
+    path.write_text((path.read_text() if path.exists() else "") + "y = 2\n")
+    other = staged(root, tmp_path / "two")
+    assert (other != before) == (changed != "firmware/generation.py")  # the stamp's own file cannot be part of it
+
+
+def test_another_machine_is_another_generation(tmp_path: Path) -> None:
+    root = small_tree(tmp_path / "root", "import micropython\n@micropython.viper\ndef f(a: int) -> int:\n    return a + 1\n")
+    assert staged(root, tmp_path / "one", "x64") != staged(root, tmp_path / "two", "xtensawin")
+
+
+def test_a_tree_of_sources_has_no_stamp(tmp_path: Path) -> None:
+    root = small_tree(tmp_path / "root", "x = 1\n")
+    stage.stage(root, tmp_path / "one", None)
+    for tree in stage.TREES:
+        assert (tmp_path / "one" / tree / "generation.py").read_text() == (root / tree / "generation.py").read_text()
+
+
+def test_a_stamped_file_without_its_line_fails_the_build(tmp_path: Path) -> None:
+    root = small_tree(tmp_path / "root", "x = 1\n")
+    (root / "lib" / "generation.py").write_text("STAMP = ''\n")
+    with pytest.raises(stage.CompileError, match=r"lib/generation\.py"):
+        stage.stage(root, tmp_path / "one", "x64")

@@ -1,0 +1,121 @@
+"""Imports and open() as the chip has them: a built-in module that files may replace is looked for in flash every time.
+
+The chip's own modules are found without looking there, as they are C on a chip.  Every import and every opened file
+that reads flash is told to the supervisor.
+"""
+
+import builtins
+import sys
+
+import sim_flash
+import sim_pace
+import sim_pool
+import simlink
+
+_PATH = ("/instruments", "/chip", ".frozen")
+_FILES = {"machine": "machine", "select": "sim_select", "socket": "sim_socket"}  # extensible built-ins, played by these
+_FIXED = ("network", "esp32", "simlink")
+_real_import = builtins.__import__
+_real_open = builtins.open
+_kept: dict = {}
+_own = False  # the chip's own code is being loaded
+_told = 0  # flash reads that were put down to an inner import already
+
+
+def _load(name: str):
+    """One of the chip's own modules."""
+    global _own
+    before = sys.path[:]
+    _own = True
+    sys.path[:] = _PATH
+    try:
+        return _real_import(name)
+    finally:
+        sys.path[:] = before
+        _own = False
+
+
+def _simulated(name: str):
+    """What plays an extensible built-in.  It stays out of sys.modules, where the built-in would not be either."""
+    if name not in _kept:
+        _kept[name] = _load(_FILES[name])
+        sys.modules.pop(name, None)
+    return _kept[name]
+
+
+def _read(kind: int, place: int, name: str, call, arguments, named):
+    """call(*arguments) as the chip's work, with what it reads from flash put down to `name` and counted in `place`."""
+    global _told
+    outer = _told
+    _told = 0
+    before = sim_flash.counts[sim_flash.READS]
+    sim_pace.on()
+    try:
+        return call(*arguments, **named)
+    finally:
+        sim_pace.off()
+        reads = sim_flash.counts[sim_flash.READS] - before
+        own = reads - _told
+        _told = outer + reads
+        if own:
+            if place >= 0:
+                sim_flash.counts[place] += 1
+            simlink.send_data(0x54, kind, own.to_bytes(4, "little") + name.encode())
+
+
+def _import(*arguments):
+    if len(arguments) == 5 and arguments[4]:
+        # relative: the interpreter would look at this file's place in the tree.  Only asyncio, which is frozen, does it
+        name = "asyncio." + arguments[0] if arguments[0] else "asyncio"
+        arguments = (name, None, None, arguments[3] or True, 0)
+    if _own:
+        return _real_import(*arguments)
+    name = arguments[0]
+    sim_pace.off()
+    try:
+        if name in sys.modules:
+            sim_pace.on()
+            try:
+                return _real_import(*arguments)
+            finally:
+                sim_pace.off()
+        if name in _FIXED or name.startswith("sim_"):
+            return _load(name)
+        sim_flash.begin(False)
+        _take_code(name)
+        sim_flash.importing += 1
+        try:
+            found = _read(0x49, sim_flash.IMPORTS, name, _real_import, arguments, {})
+        finally:
+            sim_flash.importing -= 1
+            sim_flash.begin(False)
+        # no file of that name, and so the interpreter's built-in: what plays it
+        return _simulated(name) if name in _FILES and name not in sys.modules else found
+    finally:
+        sim_pace.on()
+
+
+def _take_code(name: str) -> None:
+    at = 0
+    while at >= 0:
+        at = name.find(".", at + 1)
+        part = name if at < 0 else name[:at]
+        if part not in sys.modules:
+            sim_pool.take_code(part)
+
+
+def _open(file, mode="r", *rest, **named):
+    sim_pace.off()
+    try:
+        store = "r" not in mode or "+" in mode
+        sim_flash.begin(store)
+        name = file if isinstance(file, str) else str(file)
+        return _read(0x53 if store else 0x4F, -1 if store else sim_flash.OPENS, name, _real_open, (file, mode) + rest, named)
+    finally:
+        sim_pace.on()
+
+
+def install() -> None:
+    """From now on every import statement and every open() of the firmware comes by here."""
+    builtins.__import__ = _import
+    builtins.open = _open

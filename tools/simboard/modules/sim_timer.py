@@ -1,0 +1,108 @@
+"""machine.Timer: its interrupt schedules the callback and wakes a poll that waits, as on the ESP32.
+
+Callbacks run while the event loop or a poll waits or begins to (and not between two lines of Python, nor in
+time.sleep): what is late by then runs then.
+"""
+
+import sys
+import time
+
+import micropython
+import sim_select
+from micropython import const
+from sim_pace import off, on
+
+_QUEUE = const(8)  # the scheduler's depth: more than that of one late timer is lost
+
+_running: list = []
+
+
+def _fire() -> int:
+    """Runs the callbacks that are due.  0 if there were some, else microseconds to the next one, -1 without any."""
+    now = time.ticks_us()
+    soonest = -1
+    fired = False
+    for timer in _running:
+        left = time.ticks_diff(timer.due_us, now)
+        if left <= 0:
+            fired = True
+            timer.fire(now)
+        elif soonest < 0 or left < soonest:
+            soonest = left
+    return 0 if fired else soonest
+
+
+class Timer:
+    """As machine.Timer of the ESP32: ids 0 to 3 are hardware timers, -1 one of the operating system's."""
+
+    ONE_SHOT = 0
+    PERIODIC = 1
+
+    def __init__(self, id: int = -1, **options) -> None:
+        if not -1 <= id <= 3:
+            raise ValueError("Timer(%d) doesn't exist, there are only 4 hardware timers" % id)
+        self._callback = None
+        self._period_us = 0
+        self.due_us = 0
+        _sooner_or_later()
+        if options:
+            self.init(**options)
+
+    def init(self, *, mode: int = PERIODIC, callback=None, period: int = -1, freq=None, tick_hz: int = 1000, hard: bool = False):
+        """Starts: every `period` / `tick_hz` seconds, or `freq` times a second.  Raises ValueError for too short a period."""
+        if hard:
+            raise ValueError("hard Timers are not implemented")
+        self.deinit()
+        self._period_us = int(1000000 / freq) if freq else period * 1000000 // tick_hz
+        if not 0 < self._period_us < 1 << 29:
+            raise ValueError("Timer period is too short for this timer")
+        self._mode = mode
+        self._callback = callback
+        self.due_us = time.ticks_add(time.ticks_us(), self._period_us)
+        if callback is not None:
+            _running.append(self)
+
+    def deinit(self) -> None:
+        """Stops."""
+        if self in _running:
+            _running.remove(self)
+
+    def value(self) -> int:
+        """Milliseconds since it was started or last fired."""
+        return (self._period_us - time.ticks_diff(self.due_us, time.ticks_us())) // 1000
+
+    def fire(self, now_us: int) -> None:
+        """Every interrupt that has come until now: its callback is scheduled and runs."""
+        late = 0
+        while time.ticks_diff(self.due_us, now_us) <= 0:
+            if late < _QUEUE:
+                self._run()
+            late += 1
+            if self._mode == Timer.ONE_SHOT:
+                self.deinit()
+                return
+            self.due_us = time.ticks_add(self.due_us, self._period_us)
+
+    def _run(self) -> None:
+        on()
+        micropython.schedule(self._callback, self)
+        for _ in (0, 1):  # a jump: where the interpreter runs what is scheduled
+            pass
+        off()
+
+
+def _sooner_or_later() -> None:
+    """From the first timer on it is looked after while the loop waits: on a fast board asyncio's poll is exchanged for ours."""
+    if sim_select.timers is not None:
+        return
+    sim_select.timers = _fire
+    core = sys.modules.get("asyncio.core")
+    if core is None:
+        import asyncio.core as core
+    queue = core._io_queue
+    if isinstance(queue.poller, sim_select.poll):
+        return
+    poller = sim_select.poll()
+    for entry in queue.map.values():
+        poller.register(entry[2], (1 if entry[0] else 0) | (4 if entry[1] else 0))
+    queue.poller = poller
