@@ -93,6 +93,7 @@ class App:
             self._start("timekeeper", self.timeline.timekeeper)
             if self.timeline.ems is not None:
                 self._start("ems_clock", self.timeline.ems)
+        self.collector.collect(time.ticks_ms())  # from here on at chosen moments
         loop = asyncio.get_event_loop()
         loop.create_task(self._loop_time.watched("house", shutdown.critical("house", self._house())))
         loop.create_task(shutdown.critical("control", self._control()))
