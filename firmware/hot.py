@@ -1250,6 +1250,8 @@ def still(img: ptr32, par: ptr32):
     edge = _RANGE
     if volts > 0:
         edge = volts // 5  # W of 2 A
+    # both at rest agree with each other, whatever was seen before: nothing would ever change then
+    rests = amps < 20 and amps + 20 > 0 and (((img[_PCS_P] + b) & m) - b) < edge and (((img[_PCS_P] + b) & m) - b) + edge > 0
     k = 0
     while k < 2:
         if k == 0:
@@ -1264,7 +1266,7 @@ def still(img: ptr32, par: ptr32):
                 p = amps * volts // 100
         low = ((img[_STILL_LOW + k] + b) & m) - b
         high = ((img[_STILL_HIGH + k] + b) & m) - b
-        if s != img[_STILL_SUM_BMS + k]:
+        if s != img[_STILL_SUM_BMS + k] or rests:
             img[_STILL_SUM_BMS + k] = s
             img[_STILL_BMS_MS + k] = 0
             low = p

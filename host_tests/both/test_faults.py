@@ -186,6 +186,18 @@ def test_standing_still_without_load_is_not_frozen():
     assert plant.faults() == [] and plant.pm.mode == Mode.IDLE
 
 
+def test_what_rests_after_a_lie_about_the_power_starts_again():
+    plant = loaded(0)
+    plant.force.update({im.BMS_V: 6435, im.BMS_I: 0, im.PCS_DC_I: 0})
+    for power in (30000, 5000, 30000):  # the inverter reports what does not flow
+        plant.force[im.PCS_P] = power
+        plant.run(61, 500)
+    assert "bms_frozen" in plant.faults()
+    plant.force[im.PCS_P] = 0
+    plant.run(30, 500)
+    assert "bms_frozen" not in plant.faults(), "no battery at rest can show that it lives"
+
+
 def test_contactor_feedback_disagrees_both_ways_and_without_a_wire_it_says_nothing():
     plant = Plant()
     plant.cycles(3)
