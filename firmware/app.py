@@ -39,6 +39,7 @@ class App:
         except Exception as error:  # what the site is made of does not fit this board: it stands by and says so
             self.site = self.pm = self.console = self.latch = self.collector = self.timeline = None
             self._build(sitefile.standby(path, error))
+        self.console.names["leave"] = self.leave
         startup.step("site %s built" % self.site.name)
 
     def _build(self, site) -> None:
@@ -80,6 +81,10 @@ class App:
     def run(self) -> None:
         """Run until something ends the program, then leave the inverters at 0 W and the contactors open, in that order."""
         shutdown.run(self)
+
+    def leave(self) -> None:
+        """Bring the site to 0 W and open contactors, then leave for the ordinary prompt."""
+        shutdown.leave(self)
 
     async def _main(self) -> None:
         self.pm.events.start_task = self._hand_over
