@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tools import stage
+from tools import romfs, stage
 from tools.interpreters import Interpreter, chosen
 from tools.simboard import chiprom, flash_image, mpyfile
 from tools.simboard.profiles import Profile
@@ -15,6 +15,8 @@ from tools.simboard.profiles import Profile
 _COUNT_NAMES = """
 import micropython, sys
 class _N: pass
+for number in range(%d):
+    hasattr(_N, "n%%d" %% number)
 micropython.qstr_info()
 with open(sys.argv[1]) as file:
     for line in file:
@@ -37,6 +39,9 @@ def calibrate(profile: Profile) -> None:
     clock.check(profile.name)
 
 
+_OWN_NAMES = 256  # that the chip's modules, the site file and people bring beside the firmware's: they stay in the heap
+
+
 class ChipBoard:
     """The files of one board below `state`, and what its interpreter has to be told."""
 
@@ -46,41 +51,42 @@ class ChipBoard:
         self.image = state / "flash.img"
         self.rom = state / "rom"
         self.nvs = state / "nvs"
-        self._instruments = state / "instruments.img"
+        self._chip = state / "chip.img"
         self._romfs = state / "romfs.img"
         self.instrument_bytes = 0  # of heap that what measures takes, and that the heap is larger by
+        self.constant_bytes = 0  # of heap held for the firmware's constants: each module gives its own back when it is loaded
         self.names_frozen = 0  # names that our own image would have in flash
         self.names_bytes = 0  # of heap that they take from ROMFS, and that the heap is larger by
 
     @property
     def heap(self) -> int:
         """Bytes of heap to start with: the profile's, and what the board has that a chip has not."""
-        return self.profile.heap + self.instrument_bytes + self.names_bytes
+        return self.profile.heap + self.instrument_bytes + self.constant_bytes + self.names_bytes
 
     def deploy(self, tree: Path) -> None:
         """Builds the ROM and puts a staged tree on the flash.  Raises CompileError, FlashError, OSError."""
         march = "x86"
         chiprom.build(self.rom, march, lines=False)
-        chiprom.build_instruments(self.rom, self._instruments)
-        if not self.profile.romfs:  # our own image has it in flash, which ROMFS has not
-            chiprom.tell_code_sizes(self.root, self.rom)
-        self.nvs.mkdir(parents=True, exist_ok=True)
+        # our own image has all machine code in flash, which ROMFS has not
+        code: dict[str, int] = {}
+        constants: dict[str, int] = {}
         if self.profile.romfs:
-            from tools import romfs  # here: only our own image is one
-
             romfs.build(tree, self._romfs)
-            self._count_names(tree)
+            constants = self._take_apart(tree)
+        else:
+            code = chiprom.code_sizes(self.root)
+        chiprom.build_image(self.rom, self._chip, code, constants)
+        self.nvs.mkdir(parents=True, exist_ok=True)
         flash_image.deploy(tree, self.image, self.profile.flash, self.profile.romfs)
         self._weigh_instruments()
 
     def environment(self) -> dict[str, str]:
         """What the chip's modules are told."""
         profile = self.profile
-        extra = self.instrument_bytes + self.names_bytes
+        extra = self.heap - profile.heap
         env = {
             "SIM_FLASH": str(self.image),
-            "SIM_CHIP_ROM": str(self.rom),
-            "SIM_INSTRUMENTS": str(self._instruments),
+            "SIM_CHIP": str(self._chip),
             "SIM_NVS_FOLDER": str(self.nvs),
             "SIM_NVS": "/nvs",
             "SIM_POOL": str(profile.pool),
@@ -98,20 +104,33 @@ class ChipBoard:
 
     def _weigh_instruments(self) -> None:
         said = self._run("-X", "heapsize=1M", f"{self.rom}/{chiprom.ENTRY}", env={**self.environment(), "SIM_WEIGH": "1"})
-        self.instrument_bytes = int(said.split()[-1])
+        self.instrument_bytes, self.constant_bytes = (int(word) for word in said.split()[-2:])
 
-    def _count_names(self, tree: Path) -> None:
-        """The names that only the firmware brings, and the bytes of the heap's tables of names for them.
+    def _take_apart(self, tree: Path) -> dict[str, int]:
+        """Counts the firmware's names; by module the bytes of its constants and of its path in the image.
+
+        A frozen module's path is one of its names.
+        """
+        found = {}
+        for name in stage.TREES:
+            for path in (tree / name).rglob("*.mpy"):
+                found[path.relative_to(tree)] = mpyfile.read(path)
+        names: set[str] = set().union(*(module.names for module in found.values()))
+        self._count_names(names)
+        sizes = {}
+        for path, module in found.items():
+            letters = round((len(f"{romfs.MOUNT}/{path}") + 1) / mpyfile.BLOCK) * mpyfile.BLOCK
+            sizes[chiprom.module_name(path)] = module.constant_bytes(names) + letters
+        return sizes
+
+    def _count_names(self, names: set[str]) -> None:
+        """How many only the firmware brings, and the bytes of the heap's tables of names for them, beside _OWN_NAMES others.
 
         The tables only: from ROMFS the letters stay in flash already.
         """
-        names: set[str] = set()
-        for name in stage.TREES:
-            for path in sorted((tree / name).rglob("*.mpy")):
-                names |= mpyfile.read(path).names
         listed, script = self.rom / "names.txt", self.rom / "names.py"
         listed.write_text("".join(f"{name}\n" for name in sorted(names) if name.isprintable()))
-        script.write_text(_COUNT_NAMES)
+        script.write_text(_COUNT_NAMES % _OWN_NAMES)
         before, after = (
             dict(part.split("=") for part in line.partition(": ")[2].split(", "))
             for line in self._run("-X", "heapsize=4M", str(script), str(listed)).splitlines()

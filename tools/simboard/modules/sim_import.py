@@ -12,7 +12,7 @@ import sim_pace
 import sim_pool
 import simlink
 
-_PATH = ("/instruments", "/chip", ".frozen")
+_PATH = ("/chip", ".frozen")
 _FILES = {"machine": "machine", "select": "sim_select", "socket": "sim_socket"}  # extensible built-ins, played by these
 _FIXED = ("network", "esp32", "simlink")
 _real_import = builtins.__import__
@@ -82,7 +82,7 @@ def _import(*arguments):
         if name in _FIXED or name.startswith("sim_"):
             return _load(name)
         sim_flash.begin(False)
-        _take_code(name)
+        _begin(name)
         sim_flash.importing += 1
         try:
             found = _read(0x49, sim_flash.IMPORTS, name, _real_import, arguments, {})
@@ -95,13 +95,15 @@ def _import(*arguments):
         sim_pace.on()
 
 
-def _take_code(name: str) -> None:
+def _begin(name: str) -> None:
+    """A module is about to be loaded, and the packages that it is in."""
     at = 0
     while at >= 0:
         at = name.find(".", at + 1)
         part = name if at < 0 else name[:at]
         if part not in sys.modules:
             sim_pool.take_code(part)
+            sim_pool.give_constants(part)
 
 
 def _open(file, mode="r", *rest, **named):

@@ -1,16 +1,14 @@
 """What a chip does before boot.py: mounts its flash, and knows its own modules without looking for them there.
 
-SIM_FLASH is the flash's file, SIM_CHIP_ROM the folder of the chip's modules, SIM_INSTRUMENTS the image of those that
-only measure, SIM_ROMFS the image of the firmware where there is one.  SIM_WEIGH: only tell how many bytes of heap what
-measures takes.
+SIM_FLASH is the flash's file, SIM_CHIP the image of the chip's modules, SIM_ROMFS the image of the firmware where there is
+one.  SIM_WEIGH: only tell how many bytes of heap what measures takes, and how many are held
+for constants.
 """
 
 import gc
 import os
 import sys
 
-import sim_pace
-import simlink  # noqa: F401  (before it is measured what the instruments weigh: a chip has its wires too)
 import vfs
 
 
@@ -29,16 +27,20 @@ def _mapped(path: str):
 
 def start() -> None:
     """Mounts everything; flash at "/" last, for that is where every path is looked up that belongs to nobody else."""
+    vfs.mount(vfs.VfsRom(_mapped(os.getenv("SIM_CHIP"))), "/chip")
+    sys.path[:] = ["/chip", ".frozen"]
+    import sim_pace
+
     sim_pace.off()
+    import sim_interrupt
+
+    sim_interrupt.install()
     gc.collect()
     before = gc.mem_alloc()
-    instruments = vfs.VfsRom(_mapped(os.getenv("SIM_INSTRUMENTS")))
     romfs = os.getenv("SIM_ROMFS")
     firmware = vfs.VfsRom(_mapped(romfs)) if romfs else None
-    sys.path[:] = ["/instruments", "/chip", ".frozen"]
-    folders = (("/dev", "/dev"), ("/proc", "/proc"), (os.getenv("SIM_CHIP_ROM"), "/chip"), (os.getenv("SIM_NVS_FOLDER"), "/nvs"))
+    folders = (("/dev", "/dev"), ("/proc", "/proc"), (os.getenv("SIM_NVS_FOLDER"), "/nvs"))
     made = [vfs.VfsPosix(folder) for folder, _ in folders]
-    vfs.mount(instruments, "/instruments")
     import sim_flash
 
     flash = sim_flash.device = sim_flash.Flash(os.getenv("SIM_FLASH"))
@@ -55,6 +57,7 @@ def start() -> None:
     sim_select.waits.append(sim_flash.boot_over)
     if sim_pace.paced:  # else it would have to collect each time
         sim_select.waits.append(sim_pool.look)
+    held = sim_pool.hold_constants()
     sys.path[:] = ["", ".frozen", "/lib"]
     if firmware is not None:
         sys.path.extend(("/rom", "/rom/lib"))
@@ -62,7 +65,7 @@ def start() -> None:
     sys.modules.pop("sim_start", None)
     if os.getenv("SIM_WEIGH"):
         gc.collect()
-        print(gc.mem_alloc() - before)
+        print(gc.mem_alloc() - before - held, held)
         sys.exit()
     sim_pace.on()
     vfs.mount(flash, "/")  # found out to be LittleFS, as the chip's own _boot.py has it
