@@ -7,39 +7,12 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tools import romfs, stage
+from tools import fits, romfs, stage
 from tools.interpreters import Interpreter, chosen
 from tools.simboard import chiprom, flash_image, mpyfile
 from tools.simboard.profiles import Profile
 
-_COUNT_NAMES = """
-import micropython, sys
-class _N: pass
-for number in range(%d):
-    hasattr(_N, "n%%d" %% number)
-micropython.qstr_info()
-with open(sys.argv[1]) as file:
-    for line in file:
-        hasattr(_N, line[:-1])
-micropython.qstr_info()
-"""
-
-
-def interpreter(profile: Profile) -> Interpreter:
-    """The 32-bit interpreter at that chip's speed.  Raises what tools/simboard/chip raises where it cannot be had."""
-    from tools.simboard.chip import start  # here: needs QEMU and a C compiler, which a fast board does not
-
-    return start.interpreter(profile.name)
-
-
-def calibrate(profile: Profile) -> None:
-    """Raises ChipError unless this machine keeps the chip's speed now, within 10 %."""
-    from tools.simboard.chip import calibrate as clock  # here: see interpreter()
-
-    clock.check(profile.name)
-
-
-_OWN_NAMES = 256  # that the chip's modules, the site file and people bring beside the firmware's: they stay in the heap
+_OWN_NAMES = 256  # that modules' own names, the site file and people bring beside the frozen ones: their tables stay in the heap
 
 
 class ChipBoard:
@@ -56,7 +29,8 @@ class ChipBoard:
         self.instrument_bytes = 0  # of heap that what measures takes, and that the heap is larger by
         self.constant_bytes = 0  # of heap held for the firmware's constants: each module gives its own back when it is loaded
         self.names_frozen = 0  # names that our own image would have in flash
-        self.names_bytes = 0  # of heap that they take from ROMFS, and that the heap is larger by
+        self.names_bytes = 0  # of heap that they take here, and that the heap is larger by
+        self._names_there = 0  # names that the interpreter knows when it starts
 
     @property
     def heap(self) -> int:
@@ -70,15 +44,23 @@ class ChipBoard:
         # our own image has all machine code in flash, which ROMFS has not
         code: dict[str, int] = {}
         constants: dict[str, int] = {}
+        names: set[str] = set()
         if self.profile.romfs:
             romfs.build(tree, self._romfs)
-            constants = self._take_apart(tree)
+            names, constants = self._take_apart(tree)
         else:
             code = chiprom.code_sizes(self.root)
-        chiprom.build_image(self.rom, self._chip, code, constants)
+        parts = chiprom.read(self.rom)
+        chiprom.build_image(parts, self._chip, code, constants, names)
         self.nvs.mkdir(parents=True, exist_ok=True)
         flash_image.deploy(tree, self.image, self.profile.flash, self.profile.romfs)
-        self._weigh_instruments()
+        self._weigh()
+        room = fits.pool_room(self._names_there) if names else 0
+        if names and room < _OWN_NAMES:  # the next pool would be an enormous one, which a frozen image does not have
+            names |= {f"filler {number}" for number in range(room + 1)}
+            chiprom.build_image(parts, self._chip, code, constants, names)
+            self._weigh()
+        self.names_frozen -= sum(name.startswith("filler ") for name in names)
 
     def environment(self) -> dict[str, str]:
         """What the chip's modules are told."""
@@ -102,45 +84,31 @@ class ChipBoard:
         shutil.rmtree(into, ignore_errors=True)
         flash_image.unpack(self.image, into)
 
-    def _weigh_instruments(self) -> None:
+    def _weigh(self) -> None:
         said = self._run("-X", "heapsize=1M", f"{self.rom}/{chiprom.ENTRY}", env={**self.environment(), "SIM_WEIGH": "1"})
-        self.instrument_bytes, self.constant_bytes = (int(word) for word in said.split()[-2:])
+        words = (int(word) for word in said.rpartition("weighed ")[2].split())
+        self.instrument_bytes, self.constant_bytes, self.names_frozen, self.names_bytes = words
+        self._names_there = int(said.partition("n_qstr=")[2].partition(",")[0])
+        self.names_bytes = max(0, self.names_bytes - fits.pool_bytes(_OWN_NAMES)) if self.names_frozen else 0
 
-    def _take_apart(self, tree: Path) -> dict[str, int]:
-        """Counts the firmware's names; by module the bytes of its constants and of its path in the image.
+    def _take_apart(self, tree: Path) -> tuple[set[str], dict[str, int]]:
+        """What a frozen image has in flash: its names; by module the bytes of its constants, and of its path, which is a name too.
 
-        A frozen module's path is one of its names.
+        Also those of the chip's modules, be they C on a chip or frozen drivers.
         """
+        folders = [(tree, name, f"{romfs.MOUNT}/") for name in stage.TREES] + [(self.rom, "", "/chip/")]
         found = {}
-        for name in stage.TREES:
-            for path in (tree / name).rglob("*.mpy"):
-                found[path.relative_to(tree)] = mpyfile.read(path)
-        names: set[str] = set().union(*(module.names for module in found.values()))
-        self._count_names(names)
+        for root, name, mount in folders:
+            for file in (root / name).rglob("*.mpy"):
+                path = file.relative_to(root)
+                if path.stem not in chiprom.INSTRUMENTS:
+                    found[path] = (mpyfile.read(file), len(f"{mount}{path}") + 1)
+        names: set[str] = set().union(*(module.names for module, _ in found.values()))
         sizes = {}
-        for path, module in found.items():
-            letters = round((len(f"{romfs.MOUNT}/{path}") + 1) / mpyfile.BLOCK) * mpyfile.BLOCK
-            sizes[chiprom.module_name(path)] = module.constant_bytes(names) + letters
-        return sizes
-
-    def _count_names(self, names: set[str]) -> None:
-        """How many only the firmware brings, and the bytes of the heap's tables of names for them, beside _OWN_NAMES others.
-
-        The tables only: from ROMFS the letters stay in flash already.
-        """
-        listed, script = self.rom / "names.txt", self.rom / "names.py"
-        listed.write_text("".join(f"{name}\n" for name in sorted(names) if name.isprintable()))
-        script.write_text(_COUNT_NAMES % _OWN_NAMES)
-        before, after = (
-            dict(part.split("=") for part in line.partition(": ")[2].split(", "))
-            for line in self._run("-X", "heapsize=4M", str(script), str(listed)).splitlines()
-            if line.startswith("qstr pool")
-        )
-        self.names_frozen = int(after["n_qstr"]) - int(before["n_qstr"])
-        tables = [int(one["n_total_bytes"]) - int(one["n_str_data_bytes"]) for one in (before, after)]
-        self.names_bytes = tables[1] - tables[0]
-        listed.unlink()
-        script.unlink()
+        for path, (module, letters) in found.items():
+            blocks = round(letters / mpyfile.BLOCK)
+            sizes[chiprom.module_name(path)] = module.constant_bytes(names) + blocks * mpyfile.BLOCK
+        return {name for name in names if name.isprintable()}, sizes
 
     def _run(self, *arguments: str, env: dict[str, str] | None = None) -> str:
         """The 32-bit interpreter at full speed."""

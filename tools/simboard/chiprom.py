@@ -14,9 +14,11 @@ from tools.simboard import mpyfile
 
 SOURCES = Path(__file__).parent / "modules"
 ENTRY = "rom.py"  # what the interpreter is started with: it stays source
+INSTRUMENTS = ("sim_end", "sim_flash", "sim_import", "sim_pool", "sim_select", "sim_socket", "sim_start", "sim_stats")
 FIRST = ("sim_start",)  # stays a file: it mounts the others
 CODE = "code"  # the image's folder of machine code sizes
 CONSTANTS = "constants"  # and that of what a frozen module has in flash
+NAMES = "names"  # its file of the names that a frozen image has there, one a line
 
 
 def build(into: Path, march: str, lines: bool = True) -> None:
@@ -29,21 +31,30 @@ def build(into: Path, march: str, lines: bool = True) -> None:
             stage.compile_file(source, source.name, march, into / source.with_suffix(".mpy").name, lines)
 
 
-def build_image(rom: Path, image: Path, code: dict[str, int], constants: dict[str, int]) -> None:
-    """Moves what build() has put into a folder into a ROMFS image.
+def read(rom: Path) -> dict[str, bytes]:
+    """Takes what build() has put into a folder out of it, by file name, but for what starts before there is an image."""
+    found = {}
+    for file in sorted(rom.glob("*.mpy")):
+        if file.stem not in FIRST:
+            found[file.name] = file.read_bytes()
+            file.unlink()
+    return found
+
+
+def build_image(parts: dict[str, bytes], image: Path, code: dict[str, int], constants: dict[str, int], names: set[str]) -> None:
+    """Makes a ROMFS image of the chip's modules.
 
     With a file of that many bytes for every module in `code` and in `constants`.
     """
     writer = VfsRomWriter()
-    for file in sorted(rom.glob("*.mpy")):
-        if file.stem not in FIRST:
-            writer.mkfile(file.name, file.read_bytes())
-            file.unlink()
+    for name, content in parts.items():
+        writer.mkfile(name, content)
     for folder, sizes in ((CODE, code), (CONSTANTS, constants)):
         writer.opendir(folder)
         for name, size in sorted(sizes.items()):
             writer.mkfile(name, bytes(size))
         writer.closedir()
+    writer.mkfile(NAMES, "".join(f"{name}\n" for name in sorted(names)).encode())
     image.write_bytes(bytes(writer.finalise()))
 
 

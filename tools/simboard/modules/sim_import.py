@@ -25,6 +25,7 @@ _told = 0  # flash reads that were put down to an inner import already
 def _load(name: str):
     """One of the chip's own modules."""
     global _own
+    sim_pool.give_constants(name)
     before = sys.path[:]
     _own = True
     sys.path[:] = _PATH
@@ -68,9 +69,10 @@ def _import(*arguments):
         # relative: the interpreter would look at this file's place in the tree.  Only asyncio, which is frozen, does it
         name = "asyncio." + arguments[0] if arguments[0] else "asyncio"
         arguments = (name, None, None, arguments[3] or True, 0)
-    if _own:
-        return _real_import(*arguments)
     name = arguments[0]
+    if _own:
+        sim_pool.give_constants(name)
+        return _real_import(*arguments)
     sim_pace.off()
     try:
         if name in sys.modules:

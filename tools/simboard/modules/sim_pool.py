@@ -9,6 +9,7 @@ takes all there is: from then on there is no new socket, no Wi-Fi and no machine
 import errno
 import gc
 import os
+import sys
 
 import sim_pace
 import simlink
@@ -100,11 +101,15 @@ def take_code(module: str) -> None:
 
 
 def hold_constants() -> int:
-    """Takes as much heap as the constants of all modules; how much that is."""
+    """Takes as much heap as the constants of all modules, those that are loaded included; how much that is."""
+    global constants
     held = 0
     for entry in os.ilistdir("/chip/constants"):
-        _held[entry[0]] = bytearray(entry[3] - _BLOCK)
         held += entry[3]
+        if entry[0] in sys.modules:
+            constants += entry[3]
+        else:
+            _held[entry[0]] = bytearray(entry[3] - _BLOCK)
     return held
 
 

@@ -1,14 +1,15 @@
 """What a chip does before boot.py: mounts its flash, and knows its own modules without looking for them there.
 
 SIM_FLASH is the flash's file, SIM_CHIP the image of the chip's modules, SIM_ROMFS the image of the firmware where there is
-one.  SIM_WEIGH: only tell how many bytes of heap what measures takes, and how many are held
-for constants.
+one.  SIM_WEIGH: only tell what heap is taken that a chip has not: bytes of what measures, bytes for
+constants, and how many names a frozen image has in flash, with their bytes.
 """
 
 import gc
 import os
 import sys
 
+import micropython
 import vfs
 
 
@@ -25,6 +26,26 @@ def _mapped(path: str):
     return uctypes.bytearray_at(at, size)
 
 
+def gc_alloc() -> int:
+    """Bytes of heap that live."""
+    gc.collect()
+    return gc.mem_alloc()
+
+
+def _enter_names() -> int:
+    """Enters what a frozen image has in flash in the interpreter's table of names; how many are new to it."""
+    count = 0
+    with open("/chip/names") as file:
+        for line in file:
+            hasattr(_Names, line[:-1])
+            count += 1
+    return count
+
+
+class _Names:
+    """Asked for each name."""
+
+
 def start() -> None:
     """Mounts everything; flash at "/" last, for that is where every path is looked up that belongs to nobody else."""
     vfs.mount(vfs.VfsRom(_mapped(os.getenv("SIM_CHIP"))), "/chip")
@@ -35,8 +56,7 @@ def start() -> None:
     import sim_interrupt
 
     sim_interrupt.install()
-    gc.collect()
-    before = gc.mem_alloc()
+    before = gc_alloc()
     romfs = os.getenv("SIM_ROMFS")
     firmware = vfs.VfsRom(_mapped(romfs)) if romfs else None
     folders = (("/dev", "/dev"), ("/proc", "/proc"), (os.getenv("SIM_NVS_FOLDER"), "/nvs"))
@@ -57,15 +77,19 @@ def start() -> None:
     sim_select.waits.append(sim_flash.boot_over)
     if sim_pace.paced:  # else it would have to collect each time
         sim_select.waits.append(sim_pool.look)
-    held = sim_pool.hold_constants()
+    constants = sim_pool.hold_constants()
+    instruments = gc_alloc() - before - (constants - sim_pool.constants)  # the rest of them is held
+    before = gc_alloc()
+    frozen = _enter_names()
     sys.path[:] = ["", ".frozen", "/lib"]
     if firmware is not None:
         sys.path.extend(("/rom", "/rom/lib"))
     sim_import.install()
     sys.modules.pop("sim_start", None)
     if os.getenv("SIM_WEIGH"):
-        gc.collect()
-        print(gc.mem_alloc() - before - held, held)
+        frozen_bytes = gc_alloc() - before
+        micropython.qstr_info()
+        print("weighed", instruments, constants, frozen, frozen_bytes)
         sys.exit()
     sim_pace.on()
     vfs.mount(flash, "/")  # found out to be LittleFS, as the chip's own _boot.py has it
