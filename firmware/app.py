@@ -16,6 +16,7 @@ from looptime import LoopTime
 from micropython import const
 
 from firmware import shutdown, sitefile
+from firmware.beat import Beat
 from firmware.callbacks import Worker
 from firmware.collecting import Collector
 from firmware.latch import Latch
@@ -104,11 +105,11 @@ class App:
 
     async def _control(self) -> None:
         """The cycle, on an absolute beat; a late one starts a new beat instead of hurrying after the old."""
-        period_us = self.site.config.cycle_ms * 1000
         timing = self.metering
         collector = self.collector
         pm = self.pm
-        beat = before = time.ticks_us()
+        beat = Beat(self.site.config.cycle_ms)
+        before = time.ticks_us()
         first = True
         while True:
             started = time.ticks_us()
@@ -123,12 +124,7 @@ class App:
             before = started
             self._seen["control"] = 0
             collector.step(now_ms)
-            beat = time.ticks_add(beat, period_us)
-            wait_us = time.ticks_diff(beat, time.ticks_us())
-            if wait_us < 0:
-                beat = time.ticks_us()
-                wait_us = 0
-            await asyncio.sleep_ms(wait_us // 1000)
+            await beat.next()
 
     def _stores(self) -> int:
         """How often anything was stored to flash since boot: each may stop the chip for an erase."""

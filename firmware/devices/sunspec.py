@@ -109,6 +109,8 @@ class SunSpec:
         self.values = array("i", [im.NO_VALUE] * tables.N_VALUES)
         self.base = -1
         self.chain = Chain()
+        self._lacks = 0  # a function (6 or 16) that this device does not know
+        self._word = array("H", (0,))
         self.moved = False  # the map is not the one that was discovered
         self.identity = ""
 
@@ -136,6 +138,7 @@ class SunSpec:
                 break
             chain.add(model, address, length)
             address += 2 + length
+        self._lacks = 0
         for slot in range(len(self.values)):
             self.values[slot] = im.NO_VALUE  # what an earlier device said
         self.identity = await self._identify(chain.first(1))
@@ -245,9 +248,30 @@ class SunSpec:
         self.unit.reject("model %d: its scale factors change between two requests" % block.model)
         return False
 
-    async def write(self, address: int, words: array, count: int) -> None:
-        """words[0:count] into the registers from `address` on; whoever writes has just read the model's place."""
-        await self.unit.write(address, words, count, 6 if count == 1 else 16)
+    async def write(self, address: int, words: array, count: int, divisible: bool) -> None:
+        """words[0:count] into the registers from `address` on; whoever writes has just read the model's place.
+
+        divisible: they may arrive one by one.  A device that lacks function 6 is written to with 16, and the other way round.
+        """
+        single = count == 1 or (divisible and self._lacks == 16)
+        if single and self._lacks != 6:
+            try:
+                for i in range(count):
+                    self._word[0] = words[i]
+                    await self.unit.write(address + i, self._word, 1, 6)
+                return
+            except ModbusRefused as error:
+                if error.code != 1 or self._lacks:
+                    raise
+                self.note(error)
+                self._lacks = 6
+        try:
+            await self.unit.write(address, words, count, 16)
+        except ModbusRefused as error:
+            if error.code != 1 or self._lacks or not divisible:
+                raise
+            self._lacks = 16
+            await self.write(address, words, count, True)
 
     def lose(self, block: Block, why: str) -> None:
         """The map is not what it was: raises MapMoved, and whoever measures discovers the device anew."""
