@@ -39,6 +39,7 @@ class App:
         except Exception as error:  # what the site is made of does not fit this board: it stands by and says so
             self.site = self.pm = self.console = self.latch = self.collector = self.timeline = None
             self._build(sitefile.standby(path, error))
+        self.console.names["leave"] = self.leave
         startup.step("site %s built" % self.site.name)
 
     def _build(self, site) -> None:
@@ -81,6 +82,10 @@ class App:
         """Run until something ends the program, then leave the inverters at 0 W and the contactors open, in that order."""
         shutdown.run(self)
 
+    def leave(self) -> None:
+        """Bring the site to 0 W and open contactors, then leave for the ordinary prompt."""
+        shutdown.leave(self)
+
     async def _main(self) -> None:
         self.pm.events.start_task = self._hand_over
         for name, box in self.site.buses.items():
@@ -93,6 +98,7 @@ class App:
             self._start("timekeeper", self.timeline.timekeeper)
             if self.timeline.ems is not None:
                 self._start("ems_clock", self.timeline.ems)
+        self.collector.collect(time.ticks_ms())  # from here on at chosen moments
         loop = asyncio.get_event_loop()
         loop.create_task(self._loop_time.watched("house", shutdown.critical("house", self._house())))
         loop.create_task(shutdown.critical("control", self._control()))
