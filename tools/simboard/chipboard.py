@@ -15,6 +15,20 @@ from tools.simboard.profiles import Profile
 _OWN_NAMES = 256  # that modules' own names, the site file and people bring beside the frozen ones: their tables stay in the heap
 
 
+def interpreter(profile: Profile) -> Interpreter:
+    """The 32-bit interpreter at that chip's speed.  Raises what tools/simboard/chip raises where it cannot be had."""
+    from tools.simboard.chip import start  # here: needs QEMU and a C compiler, which a fast board does not
+
+    return start.interpreter(profile.name)
+
+
+def calibrate(profile: Profile) -> None:
+    """Raises ChipError unless this machine keeps the chip's speed now, within 10 %."""
+    from tools.simboard.chip import calibrate as clock  # here: see interpreter()
+
+    clock.check(profile.name)
+
+
 class ChipBoard:
     """The files of one board below `state`, and what its interpreter has to be told."""
 
