@@ -286,7 +286,7 @@ def test_machine_code_comes_out_of_the_pool_for_ever(mp32: Interpreter, tree: Tr
         await done(board, "import helper")
         assert await ask(board, "one.twice(4)") == "= 8"
 
-    board = play(mp32, root, tmp_path / "state", counted)
+    play(mp32, root, tmp_path / "state", counted)
     size = chiprom.code_sizes(root)["one"]
     play(mp32, root, tmp_path / "state", spent, replace(named("esp32"), pool=2 * size))
 
