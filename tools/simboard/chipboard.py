@@ -65,16 +65,16 @@ class ChipBoard:
         else:
             code = chiprom.code_sizes(self.root)
         parts = chiprom.read(self.rom)
-        chiprom.build_image(parts, self._chip, code, constants, names)
+        chiprom.build_image(parts, self._chip, march, code, constants, names)
         self.nvs.mkdir(parents=True, exist_ok=True)
         flash_image.deploy(tree, self.image, self.profile.flash, self.profile.romfs)
+        self.names_frozen = len(names)
         self._weigh()
-        room = fits.pool_room(self._names_there) if names else 0
+        room = fits.pool_room(self._names_there)
         if names and room < _OWN_NAMES:  # the next pool would be an enormous one, which a frozen image does not have
             names |= {f"filler {number}" for number in range(room + 1)}
-            chiprom.build_image(parts, self._chip, code, constants, names)
+            chiprom.build_image(parts, self._chip, march, code, constants, names)
             self._weigh()
-        self.names_frozen -= sum(name.startswith("filler ") for name in names)
 
     def environment(self) -> dict[str, str]:
         """What the chip's modules are told."""
@@ -101,7 +101,7 @@ class ChipBoard:
     def _weigh(self) -> None:
         said = self._run("-X", "heapsize=1M", f"{self.rom}/{chiprom.ENTRY}", env={**self.environment(), "SIM_WEIGH": "1"})
         words = (int(word) for word in said.rpartition("weighed ")[2].split())
-        self.instrument_bytes, self.constant_bytes, self.names_frozen, self.names_bytes = words
+        self.instrument_bytes, self.constant_bytes, self.names_bytes = words
         self._names_there = int(said.partition("n_qstr=")[2].partition(",")[0])
         self.names_bytes = max(0, self.names_bytes - fits.pool_bytes(_OWN_NAMES)) if self.names_frozen else 0
 
