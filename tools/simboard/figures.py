@@ -32,10 +32,12 @@ def named(sent: dict[str, Any], printed: dict[str, int], instruments: int = 0, n
 
     flash_reads, imports and opens are those of operation; store_reads, flash_writes and flash_erases those of stores.
     """
-    figures: dict[str, Any] = {}
+    figures: dict[str, Any] = dict(sent.get("watch", {}))
+    watch = figures.pop("weight", 0)
     if "live" in sent:
         tables = printed.get("names_bytes", 0) - printed.get("letters", 0)
-        figures["heap_live"] = sent["live"] - instruments - min(names, tables)
+        figures["heap_live"] = sent["live"] - instruments - watch - min(names, tables)
+        figures["heap_spare"] = printed.get("free", 0) + watch - (names - min(names, tables))
         figures["heap_largest"] = printed.get("largest", 0) * _BLOCK_BYTES
         figures["names"] = printed.get("names")
     if "pool" in sent:

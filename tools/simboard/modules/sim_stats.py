@@ -2,6 +2,7 @@
 
 import gc
 import json
+import sys
 
 import micropython
 import sim_pace
@@ -21,6 +22,8 @@ def report(with_heap: int) -> None:
             figures["pool"] = [sim_pool.size, sim_pool.code, sim_pool.wifi, sim_pool.third, sim_pool.free()]
         except ImportError:
             pass  # a fast board has neither
+        if "sim_watch" in sys.modules:
+            figures["watch"] = sys.modules["sim_watch"].report()
         if with_heap:
             gc.collect()
             figures["live"] = gc.mem_alloc()
