@@ -409,3 +409,15 @@ def test_at_the_chips_speed_reads_take_the_flashs_time_and_the_surroundings_none
 
     play(None, tree(), tmp_path / "state", story)
     assert json.loads((tmp_path / "state" / "flash" / "site.json").read_text()) == {"name": "x"}
+
+
+def test_what_nvs_keeps_lasts_through_a_power_cut(mp32: Interpreter, tree: Tree, tmp_path: Path) -> None:
+    async def story(board: Board) -> None:
+        await done(board, "import esp32; store = esp32.NVS('n')", "store.set_i32('k', 5); store.commit()")
+        await done(board, "store.set_i32('k', 6); store.commit(); store.set_i32('k', 7)")
+        await board.restart("PWRON_RESET")
+        board.lines.clear()
+        await board.wait_line("ready", 20)
+        assert await ask(board, "__import__('esp32').NVS('n').get_i32('k')") == "= 6", "committed last"
+
+    play(mp32, tree(), tmp_path / "state", story)

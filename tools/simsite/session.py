@@ -47,6 +47,7 @@ class Session:
         self.repeat = repeat
         self.state: dict[str, Any] = {}
         self.log: deque[tuple[float, str, str]] = deque(maxlen=EVENTS_KEPT)  # (second, kind, text)
+        self.noted = 0  # entries of the log so far, those that it has dropped included
         self.problems: list[str] = []
         self.started = 0.0
         self.seconds = 0.0
@@ -56,6 +57,8 @@ class Session:
         self.figures: dict[str, Any] = {}
         self.told: dict[str, Any] = {}  # what the console was asked at the end
         self._answers: asyncio.Queue[str] = asyncio.Queue()
+        self._behind = False  # an answer came too late, and may be taken for the next one's
+        self._marks = 0
         self._ready = asyncio.Event()
         self._end = asyncio.Event()
         self._clears: list[asyncio.Task[None]] = []
@@ -124,9 +127,7 @@ class Session:
             await self.board.send(f"monitor({MONITOR_MS})")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ready.wait(), 1.0)
-        await asyncio.sleep(0)
-        while not self._answers.empty():
-            self._answers.get_nowait()
+        await self._catch_up()
 
     async def _play_once(self) -> None:
         base = time.monotonic()
@@ -181,11 +182,26 @@ class Session:
 
     async def ask(self, line: str) -> str:
         """Type a line; its answer, "" when none has come in time."""
+        if self._behind:
+            await self._catch_up()
         await self.board.send(line)
+        return await self._answer()
+
+    async def _answer(self) -> str:
         try:
             return await asyncio.wait_for(self._answers.get(), ANSWER_S)
         except TimeoutError:
+            self._behind = True
             return ""
+
+    async def _catch_up(self) -> None:
+        """Wait for the answers to all that was typed before: a slow board has many lines before it."""
+        self._marks += 1
+        await self.board.send(f"'here {self._marks}'")
+        while (answer := await self._answer()) != f"= 'here {self._marks}'":
+            if not answer:
+                return
+        self._behind = False
 
     async def _type(self, step: Step) -> None:
         self._note("console", step.value)
@@ -257,6 +273,7 @@ class Session:
 
     def _note(self, kind: str, text: str) -> None:
         self.log.append((self.elapsed(), kind, text))
+        self.noted += 1
 
     # ---- the verdict ------------------------------------------------------------------------------------
     def summary(self) -> dict[str, Any]:
