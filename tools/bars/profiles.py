@@ -33,8 +33,11 @@ ALL = {
 
 
 def named(name: str, heap: str | None = None) -> Judged:
-    """A judged board, with another heap where asked.  ValueError for a name that there is not."""
+    """A judged board.  With another heap it has no areas: what lives there takes nothing from ESP-IDF.
+
+    ValueError for a name that there is not.
+    """
     if name not in ALL:
         raise ValueError(f"profile {name!r}: allowed are {', '.join(ALL)}")
     found = ALL[name]
-    return replace(found, board=replace(found.board, heap=profiles.heap_bytes(heap))) if heap else found
+    return replace(found, board=replace(found.board, heap=profiles.heap_bytes(heap), areas=0)) if heap else found

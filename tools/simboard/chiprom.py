@@ -14,7 +14,7 @@ from tools.simboard import mpyfile
 
 SOURCES = Path(__file__).parent / "modules"
 ENTRY = "rom.py"  # what the interpreter is started with: it stays source
-INSTRUMENTS = ("sim_end", "sim_flash", "sim_import", "sim_pool", "sim_select", "sim_socket", "sim_stats", "sim_watch")
+INSTRUMENTS = ("sim_end", "sim_flash", "sim_import", "sim_pool", "sim_select", "sim_socket", "sim_stats", "sim_watch", "sim_wlan")
 CODE = "code"  # the folder of machine code sizes
 
 
