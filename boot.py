@@ -4,6 +4,13 @@ import gc
 
 gc.threshold(8192)  # before anything is loaded: what boot strews over the heap stays in crumbs between what lives
 
+import machine
+import watchdog
+
+WATCHDOG_MS = 8000  # longer than loading the firmware takes, shorter than a person's patience
+
+watchdog.arm(WATCHDOG_MS)
+
 import esp32
 import vfs
 
@@ -19,18 +26,14 @@ def _mount_with_larger_reads() -> None:
             vfs.mount(found[0], "/")  # as MicroPython itself had it: another file system
 
 
-_mount_with_larger_reads()
+try:
+    _mount_with_larger_reads()
+except Exception as error:
+    print("boot: the flash stays mounted as it was (%s: %s)" % (type(error).__name__, error))
 
 import startup
 
 startup.find_builtins()
-
-import machine
-import watchdog
-
-WATCHDOG_MS = 8000  # longer than loading the firmware takes, shorter than a person's patience
-
-watchdog.arm(WATCHDOG_MS)
 
 import pinowners
 

@@ -16,6 +16,7 @@ from looptime import LoopTime
 from micropython import const
 
 from firmware import shutdown, sitefile
+from firmware.beat import Beat
 from firmware.callbacks import Worker
 from firmware.collecting import Collector
 from firmware.latch import Latch
@@ -38,6 +39,7 @@ class App:
         except Exception as error:  # what the site is made of does not fit this board: it stands by and says so
             self.site = self.pm = self.console = self.latch = self.collector = self.timeline = None
             self._build(sitefile.standby(path, error))
+        self.console.names["leave"] = self.leave
         startup.step("site %s built" % self.site.name)
 
     def _build(self, site) -> None:
@@ -80,6 +82,10 @@ class App:
         """Run until something ends the program, then leave the inverters at 0 W and the contactors open, in that order."""
         shutdown.run(self)
 
+    def leave(self) -> None:
+        """Bring the site to 0 W and open contactors, then leave for the ordinary prompt."""
+        shutdown.leave(self)
+
     async def _main(self) -> None:
         self.pm.events.start_task = self._hand_over
         for name, box in self.site.buses.items():
@@ -92,6 +98,7 @@ class App:
             self._start("timekeeper", self.timeline.timekeeper)
             if self.timeline.ems is not None:
                 self._start("ems_clock", self.timeline.ems)
+        self.collector.collect(time.ticks_ms())  # from here on at chosen moments
         loop = asyncio.get_event_loop()
         loop.create_task(self._loop_time.watched("house", shutdown.critical("house", self._house())))
         loop.create_task(shutdown.critical("control", self._control()))
@@ -104,11 +111,11 @@ class App:
 
     async def _control(self) -> None:
         """The cycle, on an absolute beat; a late one starts a new beat instead of hurrying after the old."""
-        period_us = self.site.config.cycle_ms * 1000
         timing = self.metering
         collector = self.collector
         pm = self.pm
-        beat = before = time.ticks_us()
+        beat = Beat(self.site.config.cycle_ms)
+        before = time.ticks_us()
         first = True
         while True:
             started = time.ticks_us()
@@ -123,12 +130,7 @@ class App:
             before = started
             self._seen["control"] = 0
             collector.step(now_ms)
-            beat = time.ticks_add(beat, period_us)
-            wait_us = time.ticks_diff(beat, time.ticks_us())
-            if wait_us < 0:
-                beat = time.ticks_us()
-                wait_us = 0
-            await asyncio.sleep_ms(wait_us // 1000)
+            await beat.next()
 
     def _stores(self) -> int:
         """How often anything was stored to flash since boot: each may stop the chip for an erase."""

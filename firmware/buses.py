@@ -58,6 +58,7 @@ MODBUS_OPTIONS = (
     ("echo", "bool", False, 0, 0, "what is sent is received too"),
     ("timeout_ms", "int", 300, 20, 10000, "ms to wait for an answer"),
     ("gap_ms", "int", 25, 2, 1000, "ms of silence that end a half answer"),
+    ("pause_ms", "int", 0, 0, 1000, "ms of silence before each request, for devices that lose what comes sooner"),
     ("retries", "int", 1, 0, 10, "how often an unanswered request is sent again"),
 )
 
@@ -77,7 +78,7 @@ def _modbus_rtu(name, options):
     de = Pin(options["de_pin"], Pin.OUT, value=0) if options["de_pin"] >= 0 else None
     baudrate = options["baudrate"]
     bits = 9 + options["stop"] + (1 if parity is not None else 0)
-    own = {key: options[key] for key in ("echo", "timeout_ms", "gap_ms", "retries")}
+    own = {key: options[key] for key in ("echo", "timeout_ms", "gap_ms", "pause_ms", "retries")}
     return RtuClient(UART(options["id"], baudrate, **given), baudrate, bits, de, **own)
 
 

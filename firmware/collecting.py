@@ -1,8 +1,9 @@
 """Garbage collections at a chosen moment: right after a control cycle, while the CAN buses are quiet.
 
 A collection stops everything: 2 to 7 ms without PSRAM, tens of ms with it.  Right after a cycle the whole period is left
-for it, and away from the BMS's burst no frame is lost to it.  MicroPython's own collections stay armed behind these, as a
-net for what fills the heap faster.
+for it, and away from the BMS's burst no frame is lost to it.  How often follows from how fast garbage is made: by the
+time half of what was free is used up.  MicroPython's own threshold is off meanwhile: it counts what is allocated, and a
+call with many locals allocates its frame and gives it back, so that it would collect ten times as often, anywhere.
 """
 
 import gc
@@ -10,13 +11,11 @@ import time
 
 from micropython import const
 
-_SHARE = const(100)  # a collection may take one part in so many of the time ...
-_MIN_MS = const(500)  # ... and these are the bounds of what follows from that
-_MAX_MS = const(5000)
+_MIN_MS = const(200)
+_MAX_MS = const(10000)
 _QUIET_MS = const(20)  # a bus is quiet when its last frame is older than this,
 _SOON_MS = const(400)  # and younger than this: the next burst of a BMS that speaks each second is not due yet
-_NET = const(16384)  # bytes allocated since the last collection, after which MicroPython makes one by itself
-_LARGE = const(131072)  # bytes free: PSRAM, where the net may hang lower
+_OFF = const(-1)
 
 
 class Collector:
@@ -27,11 +26,12 @@ class Collector:
         self._buses = buses
         self._interval_ms = _MIN_MS
         self._last_ms = time.ticks_ms()
+        self._free = 0  # bytes after the last collection; 0: there was none
 
     def step(self, now_ms: int) -> None:
-        """Call right after a cycle: collects when it is time."""
+        """Call right after a cycle: collects when it is time, half as late again where a bus is not quiet."""
         waited = time.ticks_diff(now_ms, self._last_ms)
-        if waited >= self._interval_ms and (waited >= 2 * self._interval_ms or self._quiet(now_ms)):
+        if waited >= self._interval_ms and (2 * waited >= 3 * self._interval_ms or self._quiet(now_ms)):
             self.collect(now_ms)
 
     def _quiet(self, now_ms: int) -> bool:
@@ -42,12 +42,18 @@ class Collector:
         return True
 
     def collect(self, now_ms: int) -> None:
-        """Collect now, and set the net for what comes until the next time."""
+        """Collect now, and reckon when to do it again."""
+        made = self._free - gc.mem_free()  # since the last one, by everybody
+        waited = time.ticks_diff(now_ms, self._last_ms)
         begun = time.ticks_us()
         gc.collect()
-        took = time.ticks_diff(time.ticks_us(), begun)
-        self._metering.collected(took)
+        self._metering.collected(time.ticks_diff(time.ticks_us(), begun))
+        gc.threshold(_OFF)
         self._last_ms = now_ms
-        self._interval_ms = min(max(took * _SHARE // 1000, _MIN_MS), _MAX_MS)
-        free = gc.mem_free()
-        gc.threshold(free // 2 if free > _LARGE else min(free // 2, _NET))
+        if self._free == 0:
+            waited = 0  # what there was is boot's
+        self._free = gc.mem_free()
+        longest = min(2 * self._interval_ms, _MAX_MS)  # a quiet second says little of the next
+        if made > 0:
+            longest = min(self._free // 2 * waited // made, longest)
+        self._interval_ms = max(longest, _MIN_MS)

@@ -49,6 +49,8 @@ FIELDS = (
     ("contactor_break_current", "float", 5, 0.1, 500, "A, contactors open below it"),
     ("contactor_wait", "float", 2, 0, 30, "s, or after this wait"),
     ("service_power", "float", 5, 0, 50, "kW, the most MAINTENANCE may move"),
+    ("overvoltage_hold", "float", 300, 0, 3600, "s, charging is held off after the BMS's over-voltage protection"),
+    ("soc_accept", "float", 10, 0, 1440, "min, a BMS's SoC that disagrees and holds is accepted; 0: by accept_soc() only"),
     ("restart_delay", "float", 2, 0, 3600, "s, doubling at every try"),
     ("restart_limit", "int", 5, 0, 100, "restarts in an hour, then start() is needed"),
 )

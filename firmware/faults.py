@@ -33,7 +33,7 @@ TABLE = (
     ("pv_lost", 1, 0, 1000, WARNING, NOTHING),
     ("io_lost", 1, 0, 1000, FAULT, TRIP),
     ("emergency_stop", 1, 0, 500, EMERGENCY, TRIP),  # debounced at the pin
-    ("bms_protection", 1, 0, 5000, FAULT, TRIP),
+    ("bms_protection", 1, 0, 5000, FAULT, TRIP),  # what separates only: system error, short circuit, insulation, contactor
     ("bms_alarm", 1, 1000, 5000, WARNING, NOTHING),
     ("cell_over_voltage", 2, 200, 5000, EMERGENCY, TRIP),
     ("cell_under_voltage", 2, 2000, 5000, EMERGENCY, TRIP),
@@ -48,6 +48,10 @@ TABLE = (
     ("pcs_frozen", 1, 0, 2000, FAULT, TRIP),
     ("current_mismatch", 3, 5000, 5000, FAULT, TRIP),
     ("contactor", 3, 2000, 2000, FAULT, TRIP),
+    ("bms_no_charge", 1, 0, 1000, WARNING, NOTHING),  # a protection of the BMS forbids it; the limit row bms_forbids acts
+    ("bms_no_discharge", 1, 0, 1000, WARNING, NOTHING),
+    ("bms_value", 1, 0, 60000, WARNING, NOTHING),  # a value that cannot be true, or was not confirmed; costs itself
+    ("two_batteries", 1, 0, 10000, FAULT, BOTH),  # two answer in turn on one bus
 )
 
 

@@ -19,6 +19,7 @@ _AGE_MAX = const(900000000)
 _SEQ_BMS = const(0)
 _SEQ_BMS_LIMITS = const(1)
 _SEQ_BMS_CELLS = const(2)
+_SEQ_BMS_TEMPS = const(3)
 _SEQ_BMS_FLAGS = const(4)
 _SEQ_PCS = const(5)
 _SEQ_METER = const(6)
@@ -39,6 +40,7 @@ _CELL_T_MAX = const(21)
 _BMS_REQUESTS = const(24)
 _BMS_PROTECT = const(25)
 _BMS_ALARM = const(26)
+_BMS_ODD = const(27)
 _PCS_STATE = const(30)
 _PCS_P = const(31)
 _PCS_DC_V = const(36)
@@ -64,6 +66,7 @@ _SOC_LEAK = const(76)
 _NET_P = const(77)
 _LOAD_P = const(78)
 _GRID_OK = const(79)
+_MODE = const(80)
 _FLOW = const(81)
 _FAULTS = const(82)
 _CONDITIONS = const(83)
@@ -96,7 +99,25 @@ _SOC_JUMP = const(114)
 _NET_LOW = const(115)
 _NET_HIGH = const(116)
 _LOOP_MS = const(117)
+_HOLD_CHG_MS = const(118)
+_MISSING = const(119)
 _LIMIT_ROWS_DIS = const(120)
+_SOC_KEEP_MS = const(152)
+_SOC_KEEP_DRIFT = const(153)
+_SOC_ZERO_MS = const(154)
+_READS_CELL_HI = const(155)
+_READS_CELL_LO = const(156)
+_READS_TEMP_HI = const(157)
+_DOUBT_SLOT = const(158)
+_DOUBT_VALUE = const(159)
+_DOUBTS = const(160)
+_DOUBTS_SEEN = const(161)
+_DOUBT_READ = const(162)
+_STILL_LOW = const(165)
+_STILL_HIGH = const(167)
+_BMS_ENDS_MS = const(169)
+_SOC_YOUNG_MS = const(170)
+_CONDITIONS_BMS = const(171)
 _PAR_P_CHG = const(0)
 _PAR_P_DIS = const(1)
 _PAR_P_EXPORT = const(2)
@@ -149,16 +170,19 @@ _OP_SOC_MAX = const(57)
 _EMS_P_CHG = const(58)
 _EMS_P_DIS = const(59)
 _PAR_STALL_MS = const(60)
+_PAR_PROT_CHG = const(61)
+_PAR_PROT_DIS = const(62)
+_PAR_PROT_SEP = const(63)
+_PAR_OV_HOLD_MS = const(64)
+_PAR_SOC_ACCEPT_MS = const(65)
+_PAR_CELL_DEAD = const(66)
 _BMS_REQ_NO_CHARGE = const(1)
 _BMS_REQ_NO_DISCHARGE = const(2)
+_BMS_REQ_FORCE_CHARGE = const(4)
 _BMS_REQ_FULL_CHARGE = const(16)
 _BMS_PROT_OVER_V = const(1)
 _BMS_PROT_UNDER_V = const(2)
-_BMS_PROT_OVER_T = const(4)
-_BMS_PROT_UNDER_T = const(8)
-_BMS_PROT_OVER_I_DIS = const(16)
-_BMS_PROT_OVER_I_CHG = const(32)
-_BMS_PROT_SYSTEM = const(64)
+_BMS_ODD_TWO = const(1048576)
 _PCS_STANDBY = const(2)
 _PCS_RUNNING = const(3)
 _PCS_FAULT = const(4)
@@ -207,10 +231,24 @@ _C_BMS_FROZEN = const(131072)
 _C_PCS_FROZEN = const(262144)
 _C_CURRENT_MISMATCH = const(524288)
 _C_CONTACTOR = const(1048576)
+_C_BMS_NO_CHARGE = const(2097152)
+_C_BMS_NO_DISCHARGE = const(4194304)
+_C_BMS_VALUE = const(8388608)
+_C_TWO_BATTERIES = const(16777216)
 # slots: end
 
 _RANGE = const(0x3FFFFFFF)  # the largest value a slot may hold
 _NONE = const(-1073741824)  # image.NO_VALUE
+# the bits of MISSING; battery_words.MISSING has the words
+_MISS_PCS = const(1)
+_MISS_BMS = const(2)  # and its further groups in the next four bits
+_MISS_IO = const(64)
+_MISS_SOC = const(128)
+_MISS_V = const(256)
+_MISS_I = const(512)
+_MISS_PCS_P = const(1024)
+_MISS_TEMP = const(2048)
+_MISS_METER = const(4096)
 
 
 @micropython.viper
@@ -244,6 +282,89 @@ def freeze(inp: ptr32, img: ptr32, dt: int):
 
 
 @micropython.viper
+def believe(img: ptr32, par: ptr32):
+    """Which of the battery's readings count: the zeros of a BMS that boots do not, and a trip takes two that agree.
+
+    READS_* count the readings in a row beyond a trip that do not contradict the pack's voltage; one that the next does
+    not confirm is remembered (DOUBT_*), and so is one that contradicts.
+    """
+    one = 1
+    b = one << 30
+    m = b + _RANGE
+    none = 0 - b
+    dt = img[_DT]
+    volts = ((img[_BMS_V] + b) & m) - b
+    protect = ((img[_BMS_PROTECT] + b) & m) - b
+    if protect < 0:
+        protect = 0
+    requests = ((img[_BMS_REQUESTS] + b) & m) - b
+    if requests < 0:
+        requests = 0
+
+    # SoC 0 out of nothing: no measurement while the BMS reports no voltage or no limits, nor for 20 s while it offers to
+    # discharge
+    if img[_BMS_SOC] == 0:
+        before = ((img[_SOC_SAID] + b) & m) - b
+        give = ((img[_BMS_I_DIS] + b) & m) - b
+        if before == none or before > 100:
+            take = ((img[_BMS_I_CHG] + b) & m) - b
+            doubt = volts <= 0 or (give <= 0 and take <= 0)
+            if give > 0 and (requests & _BMS_REQ_NO_DISCHARGE) == 0 and (protect & _BMS_PROT_UNDER_V) == 0:
+                img[_SOC_ZERO_MS] += dt
+                if img[_SOC_ZERO_MS] < 20000:
+                    doubt = 1 == 1
+            if doubt:
+                img[_BMS_SOC] = none
+
+    # what all cells together may have, from the highest and the lowest: 3 % beyond it contradicts the pack's voltage
+    n = par[_PAR_CELLS] - 1
+    high = ((img[_CELL_V_MAX] + b) & m) - b
+    low = ((img[_CELL_V_MIN] + b) & m) - b
+    k = 0
+    while k < 3:
+        group = _SEQ_BMS_CELLS
+        slot = _CELL_V_MAX + k
+        value = high
+        agrees = volts > 0
+        if k == 0:
+            beyond = high != none and high > par[_PAR_CELL_TRIP_HI]
+            if beyond and low != none and (n * low + high) // 103 > volts:
+                agrees = 0 == 1
+        elif k == 1:
+            value = low
+            beyond = low != none and low < par[_PAR_CELL_TRIP_LO]
+            if beyond and high != none and (n * high + low) // 97 < volts:
+                agrees = 0 == 1
+        else:
+            agrees = 1 == 1
+            group = _SEQ_BMS_TEMPS
+            value = ((img[_CELL_T_MAX] + b) & m) - b
+            if value == none:
+                value = ((img[_BMS_TEMP] + b) & m) - b
+                group = _SEQ_BMS
+                slot = _BMS_TEMP
+            beyond = value != none and value > (((par[_PAR_T_TRIP_HI] + b) & m) - b)
+        reads = img[_READS_CELL_HI + k]
+        if img[_AGE + group] == 0:
+            if beyond and agrees:
+                img[_DOUBT_READ + k] = value
+                if reads < 2:
+                    reads += 1
+            else:
+                if beyond:
+                    img[_DOUBT_READ + k] = value
+                if (beyond and volts > 0) or reads == 1:
+                    img[_DOUBT_SLOT] = slot
+                    img[_DOUBT_VALUE] = img[_DOUBT_READ + k]
+                    img[_DOUBTS] = (img[_DOUBTS] + 1) & _RANGE
+                reads = 0
+        elif reads == 1 and img[_AGE + group] > par[_PAR_STALE_BMS]:
+            reads = 0
+        img[_READS_CELL_HI + k] = reads
+        k += 1
+
+
+@micropython.viper
 def count_soc(img: ptr32, par: ptr32):
     """Refine the BMS's whole percents by counting coulombs; see docs/product.md, State of charge."""
     one = 1
@@ -253,6 +374,14 @@ def count_soc(img: ptr32, par: ptr32):
     said = ((img[_BMS_SOC] + b) & m) - b
     if said != none:
         before = ((img[_SOC_SAID] + b) & m) - b
+        if said != 0 and img[_SOC_ZERO_MS] != 0:
+            img[_SOC_ZERO_MS] = 0
+            if before == 0:
+                before = none  # that 0 was never to be believed: this is the first measurement
+        if before != none and img[_SOC_YOUNG_MS] < 8000:
+            img[_SOC_YOUNG_MS] += img[_DT]
+            if said - before > 2000 or before - said > 2000:
+                before = none  # it is still starting up
         amps = ((img[_BMS_I] + b) & m) - b
         q = par[_PAR_Q_STEP]
         steps = img[_BMS_SOH]
@@ -301,6 +430,22 @@ def count_soc(img: ptr32, par: ptr32):
             soc = 0
         if soc > 10000:
             soc = 10000
+        img[_SOC_JUMP] = jump
+        img[_SOC_DRIFT] = drift
+        img[_SOC_SAID] = said
+        img[_SOC] = soc
+
+
+@micropython.viper
+def settle_soc(img: ptr32, par: ptr32):
+    """Who is believed while BMS and counter part: SOC_LOW and SOC_HIGH, and when the BMS's value is accepted."""
+    one = 1
+    b = one << 30
+    m = b + _RANGE
+    none = 0 - b
+    soc = ((img[_SOC] + b) & m) - b
+    if (((img[_BMS_SOC] + b) & m) - b) != none and soc != none:
+        drift = ((img[_SOC_DRIFT] + b) & m) - b
         leak = img[_SOC_LEAK] + img[_DT]
         if leak >= 60000:
             leak -= 60000
@@ -308,23 +453,42 @@ def count_soc(img: ptr32, par: ptr32):
                 drift -= 1
             elif drift < 0:
                 drift += 1
+        img[_SOC_LEAK] = leak
         if drift > 20000:
             drift = 20000
         if drift + 20000 < 0:
             drift = 0 - 20000
-        img[_SOC_JUMP] = jump
-        img[_SOC_LEAK] = leak
+        bound = par[_PAR_SOC_BOUND]
+        kept = img[_SOC_KEEP_MS]
+        if (drift > bound or drift + bound < 0) and img[_AGE + _SEQ_BMS] <= par[_PAR_STALE_BMS]:
+            off = drift - (((img[_SOC_KEEP_DRIFT] + b) & m) - b)
+            if off > 200 or off + 200 < 0:
+                img[_SOC_KEEP_DRIFT] = drift  # it still moves by itself
+                kept = 0
+            elif kept < _AGE_MAX:
+                kept += img[_DT]
+            wants = ((img[_BMS_REQUESTS] + b) & m) - b
+            wanted = drift < 0 and wants != none and (wants & _BMS_REQ_FORCE_CHARGE) != 0
+            if wanted and img[_AGE + _SEQ_BMS_FLAGS] > par[_PAR_STALE_BMS]:
+                wanted = 0 == 1
+            q = par[_PAR_SOC_ACCEPT_MS]
+            if wanted or (q > 0 and kept >= q):
+                drift = 0  # a recalibration is the BMS being right
+        if drift <= bound and drift + bound >= 0:
+            kept = 0
+            img[_SOC_KEEP_DRIFT] = drift
+        img[_SOC_KEEP_MS] = kept
         img[_SOC_DRIFT] = drift
-        img[_SOC_SAID] = said
-        img[_SOC] = soc
         img[_SOC_LOW] = soc
         img[_SOC_HIGH] = soc
-        bound = par[_PAR_SOC_BOUND]
         if drift > bound:
             img[_SOC_LOW] = soc - drift  # the counted charge says less than the BMS
             if soc < drift:
                 img[_SOC_LOW] = 0
-        elif drift + bound < 0:
+        floor = par[_PAR_SOC_MIN]
+        if floor < 1000:
+            floor = 1000
+        if drift + bound < 0 and soc > floor:  # an empty battery is what charging is for, whatever was counted
             img[_SOC_HIGH] = soc - drift
             if soc - drift > 10000:
                 img[_SOC_HIGH] = 10000
@@ -405,6 +569,7 @@ def limit_battery(img: ptr32, par: ptr32, chg: int):
     m = b + _RANGE
     none = 0 - b
     row = _LIMIT_ROWS_DIS + chg * 16
+    odd = img[_BMS_ODD]
     full = par[_PAR_P_DIS + (_PAR_P_CHG - _PAR_P_DIS) * chg]
     volts = ((img[_BMS_V] + b) & m) - b
 
@@ -484,6 +649,8 @@ def limit_battery(img: ptr32, par: ptr32, chg: int):
                 if chg != 0:
                     gap = par[_PAR_CELL_MAX] - q
                 gap = gap * par[_PAR_CELLS] // 100  # mV of a cell to 0.1 V of the pack
+            elif (odd >> (_CELL_V_MIN + (_CELL_V_MAX - _CELL_V_MIN) * chg - _BMS_SOC) & 1) != 0:
+                gap = none  # it was refused, so it may be anything
         else:
             q = volts
             if k == 3:
@@ -510,7 +677,11 @@ def limit_battery(img: ptr32, par: ptr32, chg: int):
                     if par[_OP_V_MAX] < gap:
                         gap = par[_OP_V_MAX]
                     gap = gap - q
-        if gap != _RANGE and r > 0:
+                if (odd >> (_BMS_V_MIN + (_BMS_V_MAX - _BMS_V_MIN) * chg - _BMS_SOC) & 1) != 0:
+                    gap = none  # its cut-off was refused
+        if gap == none:
+            amps = 0
+        elif gap != _RANGE and r > 0:
             if gap > 15000:
                 gap = 15000
             if gap + 15000 < 0:
@@ -568,7 +739,7 @@ def limit_site(img: ptr32, par: ptr32, chg: int):
         p = 0
     img[row + _ROW_FAULT] = p
 
-    # what the BMS forbids; 0 as a current limit is in BMS_CURRENT, a protection that has tripped stops both ways
+    # what the BMS forbids; 0 as a current limit is in BMS_CURRENT, a protection stops the way that it is about
     p = _RANGE
     q = img[_BMS_REQUESTS]
     if (((q + b) & m) - b) != none:
@@ -576,13 +747,10 @@ def limit_site(img: ptr32, par: ptr32, chg: int):
             p = 0
     q = img[_BMS_PROTECT]
     if (((q + b) & m) - b) != none:
-        stops = _BMS_PROT_OVER_T + _BMS_PROT_UNDER_T + _BMS_PROT_SYSTEM
-        if chg == 0:
-            stops += _BMS_PROT_UNDER_V + _BMS_PROT_OVER_I_DIS
-        else:
-            stops += _BMS_PROT_OVER_V + _BMS_PROT_OVER_I_CHG
-        if (q & stops) != 0:
+        if (q & par[_PAR_PROT_DIS - (_PAR_PROT_DIS - _PAR_PROT_CHG) * chg]) != 0:
             p = 0
+    if chg != 0 and img[_HOLD_CHG_MS] > 0:
+        p = 0
     img[row + _ROW_BMS_FORBIDS] = p
 
     # the inverter: its rating now, and only while it can switch
@@ -633,26 +801,10 @@ def limit_site(img: ptr32, par: ptr32, chg: int):
     img[row + _ROW_GRID_CONNECTION] = p
     img[row + _ROW_EXPORT] = q
 
-    # missing data is 0 W; a BMS that never sends cells, temperatures or flags is judged without them
     p = _RANGE
-    stale = par[_PAR_STALE_BMS]
-    if blind != 0 or img[_AGE + _SEQ_PCS] > par[_PAR_STALE_PCS]:
-        p = 0
-    if img[_AGE + _SEQ_BMS] > stale or img[_AGE + _SEQ_BMS_LIMITS] > stale:
-        p = 0
-    k = _AGE + _SEQ_BMS_CELLS
-    while k <= _AGE + _SEQ_BMS_FLAGS:
-        if img[k] > stale and img[k] < _AGE_NEVER:
-            p = 0
-        k += 1
-    if (par[_PAR_HAS] & _HAS_IO) != 0 and img[_AGE + _SEQ_IO] > par[_PAR_STALE_IO]:
-        p = 0
-    q = ((img[_BMS_SOC] + b) & m) - b
-    if q < 0 or q > 10000 or (((img[_BMS_V] + b) & m) - b) <= 0 or (((img[_BMS_I] + b) & m) - b) == none:
-        p = 0
-    if (((img[_PCS_P] + b) & m) - b) == none:
-        p = 0  # what flows is not known
-    if (((img[_BMS_TEMP] + b) & m) - b) == none and (((img[_CELL_T_MAX] + b) & m) - b) == none:
+    if blind != 0:
+        img[_MISSING] = img[_MISSING] | _MISS_METER
+    if blind != 0 or (img[_MISSING] & (_MISS_METER - 1)) != 0:
         p = 0
     img[row + _ROW_MISSING_DATA] = p
 
@@ -672,6 +824,47 @@ def limit_site(img: ptr32, par: ptr32, chg: int):
         k += 1
     img[_LIMIT_DIS + chg] = p
     img[_WHY_DIS + chg] = q
+
+
+@micropython.viper
+def bms_ends(img: ptr32, par: ptr32):
+    """Time how long charging is held off after an over-voltage, and how long the BMS has given nothing in the running
+    direction, near its end: it has ended what runs.
+
+    Near the end: 90 % and more, or an over-voltage, for a charge; 10 % and less, or an under-voltage, for a discharge.  A
+    temperature that leaves nothing is no end.
+    """
+    one = 1
+    b = one << 30
+    m = b + _RANGE
+    none = 0 - b
+    protect = ((img[_BMS_PROTECT] + b) & m) - b
+    if protect < 0:
+        protect = 0
+    hold = img[_HOLD_CHG_MS] - img[_DT]
+    if (protect & _BMS_PROT_OVER_V) != 0:
+        hold = par[_PAR_OV_HOLD_MS]
+    if hold < 0:
+        hold = 0
+    img[_HOLD_CHG_MS] = hold
+    mode = img[_MODE]
+    ends = 0
+    if (mode == 2 or mode == 3) and img[_AGE + _SEQ_BMS_LIMITS] <= par[_PAR_STALE_BMS]:
+        chg = 3 - mode
+        row = _LIMIT_ROWS_DIS + chg * 16
+        near = 0
+        if chg != 0:
+            if (((img[_SOC_HIGH] + b) & m) - b) >= 9000 or img[_HOLD_CHG_MS] > 0:
+                near = 1
+        elif (((img[_SOC_LOW] + b) & m) - b) <= 1000 or (protect & _BMS_PROT_UNDER_V) != 0:
+            near = 1
+        gives = ((img[_BMS_I_DIS - (_BMS_I_DIS - _BMS_I_CHG) * chg] + b) & m) - b
+        if near != 0 and img[row + _ROW_TEMPERATURE] != 0 and gives != none:
+            if gives == 0 or img[row + _ROW_BMS_FORBIDS] == 0:
+                ends = img[_BMS_ENDS_MS]
+                if ends < _AGE_MAX:
+                    ends += img[_DT]
+    img[_BMS_ENDS_MS] = ends
 
 
 @micropython.viper
@@ -848,6 +1041,88 @@ def classify_flow(img: ptr32, par: ptr32):
 
 
 @micropython.viper
+def examine(img: ptr32, par: ptr32):
+    """What the cycle may not do without and has not (MISSING), and which of the battery's faults hold (CONDITIONS_BMS).
+
+    A BMS that never sends cells, temperatures or flags is judged without them.  limit_site adds the meter to MISSING where a
+    row needs it.
+    """
+    one = 1
+    b = one << 30
+    m = b + _RANGE
+    none = 0 - b
+    found = 0
+    if img[_AGE + _SEQ_PCS] > par[_PAR_STALE_PCS]:
+        found = _MISS_PCS
+    stale = par[_PAR_STALE_BMS]
+    k = _SEQ_BMS
+    while k <= _SEQ_BMS_FLAGS:
+        if img[_AGE + k] > stale and (k <= _SEQ_BMS_LIMITS or img[_AGE + k] < _AGE_NEVER):
+            found = found | (_MISS_BMS << k)
+        k += 1
+    if (par[_PAR_HAS] & _HAS_IO) != 0 and img[_AGE + _SEQ_IO] > par[_PAR_STALE_IO]:
+        found = found | _MISS_IO
+    q = ((img[_BMS_SOC] + b) & m) - b
+    if q < 0 or q > 10000:
+        found = found | _MISS_SOC
+    if (((img[_BMS_V] + b) & m) - b) <= 0:
+        found = found | _MISS_V
+    if (((img[_BMS_I] + b) & m) - b) == none:
+        found = found | _MISS_I
+    if (((img[_PCS_P] + b) & m) - b) == none:
+        found = found | _MISS_PCS_P  # what flows is not known
+    if (((img[_BMS_TEMP] + b) & m) - b) == none and (((img[_CELL_T_MAX] + b) & m) - b) == none:
+        found = found | _MISS_TEMP
+    img[_MISSING] = found
+
+    found = 0
+    protect = ((img[_BMS_PROTECT] + b) & m) - b
+    if protect < 0:
+        protect = 0
+    alarm = ((img[_BMS_ALARM] + b) & m) - b
+    if alarm < 0:
+        alarm = 0
+    if (protect & par[_PAR_PROT_SEP]) != 0:
+        found = _C_BMS_PROTECTION
+    if (protect & par[_PAR_PROT_CHG]) != 0 or img[_HOLD_CHG_MS] > 0:
+        found = found | _C_BMS_NO_CHARGE
+    if (protect & par[_PAR_PROT_DIS]) != 0:
+        found = found | _C_BMS_NO_DISCHARGE
+    if alarm != 0:
+        found = found | _C_BMS_ALARM
+    if img[_BMS_ODD] != 0:
+        if (img[_BMS_ODD] & _BMS_ODD_TWO) != 0:
+            found = found | _C_TWO_BATTERIES
+        if (img[_BMS_ODD] & (_BMS_ODD_TWO - 1)) != 0:
+            found = found | _C_BMS_VALUE
+    if img[_DOUBTS] != img[_DOUBTS_SEEN]:
+        img[_DOUBTS_SEEN] = img[_DOUBTS]
+        found = found | _C_BMS_VALUE
+    if img[_READS_CELL_HI] == 2:
+        found = found | _C_CELL_OVER_VOLTAGE
+    if img[_READS_CELL_LO] == 2:
+        # a BMS that knows of it and lets itself be charged heals it; one that would go on discharging does not see it,
+        # and a cell that is nearly empty of everything must not be charged either
+        q = ((img[_BMS_REQUESTS] + b) & m) - b
+        knows = img[_BMS_I_DIS] == 0 or ((protect | alarm) & _BMS_PROT_UNDER_V) != 0
+        if q > 0 and (q & (_BMS_REQ_FORCE_CHARGE + _BMS_REQ_NO_DISCHARGE)) != 0:
+            knows = 1 == 1
+        if not knows or (((img[_CELL_V_MIN] + b) & m) - b) < par[_PAR_CELL_DEAD]:
+            found = found | _C_CELL_UNDER_VOLTAGE
+    if img[_READS_TEMP_HI] == 2:
+        found = found | _C_OVER_TEMPERATURE
+    k = 0
+    while k < 2:
+        q = ((img[_CELL_T_MAX + k] + b) & m) - b
+        if q == none:
+            q = ((img[_BMS_TEMP] + b) & m) - b
+        if q != none and q < (((par[_PAR_T_TRIP_LO] + b) & m) - b):
+            found = found | _C_UNDER_TEMPERATURE
+        k += 1
+    img[_CONDITIONS_BMS] = found
+
+
+@micropython.viper
 def diagnose(img: ptr32, par: ptr32):
     """Set CONDITIONS: one bit per row of the fault table whose condition holds now, before any debounce."""
     one = 1
@@ -855,8 +1130,9 @@ def diagnose(img: ptr32, par: ptr32):
     m = b + _RANGE
     none = 0 - b
     has = par[_PAR_HAS]
+    found = img[_CONDITIONS_BMS]
     patient = img[_UPTIME_S] >= 10  # what was never heard is missing at once, but a fault only after a while
-    found = 0
+    waited = patient and img[_UPTIME_S] > par[_PAR_STALE_BMS] // 1000  # and a slow BMS only after its own
 
     # While we were held up ourselves nobody could be received: a device is lost when it was silent for the whole of its
     # time with us listening.  (The limits take the age as it is: what is old moves nothing.)
@@ -879,7 +1155,7 @@ def diagnose(img: ptr32, par: ptr32):
                 age = listening
         bit = 0
         if k <= _SEQ_BMS_FLAGS:
-            if (has & _HAS_BMS) != 0 and age > stale and (age < _AGE_NEVER or (patient and k <= _SEQ_BMS_LIMITS)):
+            if (has & _HAS_BMS) != 0 and age > stale and (age < _AGE_NEVER or (waited and k <= _SEQ_BMS_LIMITS)):
                 bit = _C_BMS_LOST
         elif age < _AGE_NEVER or patient:
             if k == _SEQ_PCS:
@@ -898,29 +1174,6 @@ def diagnose(img: ptr32, par: ptr32):
 
     if img[_IO_ESTOP] == 1:
         found = found | _C_EMERGENCY_STOP
-    q = ((img[_BMS_PROTECT] + b) & m) - b
-    if q > 0:
-        found = found | _C_BMS_PROTECTION
-    q = ((img[_BMS_ALARM] + b) & m) - b
-    if q > 0:
-        found = found | _C_BMS_ALARM
-    q = ((img[_CELL_V_MAX] + b) & m) - b
-    if q != none and q > par[_PAR_CELL_TRIP_HI]:
-        found = found | _C_CELL_OVER_VOLTAGE
-    q = ((img[_CELL_V_MIN] + b) & m) - b
-    if q != none and q < par[_PAR_CELL_TRIP_LO]:
-        found = found | _C_CELL_UNDER_VOLTAGE
-    k = 0
-    while k < 2:
-        q = ((img[_CELL_T_MAX + k] + b) & m) - b
-        if q == none:
-            q = ((img[_BMS_TEMP] + b) & m) - b
-        if q != none:
-            if q > (((par[_PAR_T_TRIP_HI] + b) & m) - b):
-                found = found | _C_OVER_TEMPERATURE
-            if q < (((par[_PAR_T_TRIP_LO] + b) & m) - b):
-                found = found | _C_UNDER_TEMPERATURE
-        k += 1
     if img[_SOC_JUMP] > 200:
         found = found | _C_SOC_JUMP
     q = ((img[_SOC_DRIFT] + b) & m) - b
@@ -961,13 +1214,10 @@ def diagnose(img: ptr32, par: ptr32):
         q = par[_PAR_OVER_P]  # beyond a live limit, and not on the way down from before it fell
         if (pcs - img[_LIMIT_DIS] > q and pcs - high > q) or (0 - pcs - img[_LIMIT_CHG] > q and low - pcs > q):
             found = found | _C_OVERPOWER
-        if pcs < 0:
-            pcs = 0 - pcs
-        if pcs > par[_PAR_FOLLOW_P]:
-            if img[_STILL_BMS_MS] > par[_PAR_FROZEN_MS]:
-                found = found | _C_BMS_FROZEN
-            if img[_STILL_PCS_MS] > par[_PAR_FROZEN_MS]:
-                found = found | _C_PCS_FROZEN
+        if img[_STILL_BMS_MS] > par[_PAR_FROZEN_MS]:
+            found = found | _C_BMS_FROZEN
+        if img[_STILL_PCS_MS] > par[_PAR_FROZEN_MS]:
+            found = found | _C_PCS_FROZEN
         amps = ((img[_PCS_DC_I] + b) & m) - b
         q = ((img[_BMS_I] + b) & m) - b
         if amps != none and q != none and img[_AGE + _SEQ_BMS] <= stale:
@@ -985,19 +1235,54 @@ def diagnose(img: ptr32, par: ptr32):
 
 
 @micropython.viper
-def still(img: ptr32):
-    """Time how long BMS and PCS have repeated exactly the same voltage, current and power: a live one never does."""
+def still(img: ptr32, par: ptr32):
+    """Time how long BMS and PCS have repeated the same voltage, current and power although the power has moved.
+
+    A live sender may rest as long as what it measures rests; frozen is one that does not see what the other one sees: a
+    load over 5 A that has moved by more than 2 A.
+    """
+    one = 1
+    b = one << 30
+    m = b + _RANGE
+    none = 0 - b
+    volts = ((img[_BMS_V] + b) & m) - b
+    amps = ((img[_BMS_I] + b) & m) - b
+    edge = _RANGE
+    if volts > 0:
+        edge = volts // 5  # W of 2 A
+    # both at rest agree with each other, whatever was seen before: nothing would ever change then
+    rests = amps < 20 and amps + 20 > 0 and (((img[_PCS_P] + b) & m) - b) < edge and (((img[_PCS_P] + b) & m) - b) + edge > 0
     k = 0
     while k < 2:
         if k == 0:
             s = ((img[_BMS_V] & 0xFFFF) << 12) ^ (img[_BMS_I] & 0xFFFFF)
+            p = ((img[_PCS_P] + b) & m) - b
+            if img[_AGE + _SEQ_PCS] > par[_PAR_STALE_PCS]:
+                p = none
         else:
             s = ((img[_PCS_DC_V] & 0xFFFF) << 12) ^ (img[_PCS_P] & 0xFFFFF)
-        if s != img[_STILL_SUM_BMS + k]:
+            p = none
+            if amps != none and volts > 0 and img[_AGE + _SEQ_BMS] <= par[_PAR_STALE_BMS]:
+                p = amps * volts // 100
+        low = ((img[_STILL_LOW + k] + b) & m) - b
+        high = ((img[_STILL_HIGH + k] + b) & m) - b
+        if s != img[_STILL_SUM_BMS + k] or rests:
             img[_STILL_SUM_BMS + k] = s
             img[_STILL_BMS_MS + k] = 0
-        elif img[_STILL_BMS_MS + k] < _AGE_MAX:
+            low = p
+            high = p
+        elif p != none:
+            if low == none or p < low:
+                low = p
+            if high == none or p > high:
+                high = p
+        load = high  # the largest power in between, as a magnitude: near 0 W an inverter's own needs move more
+        if high + low < 0:
+            load = 0 - low
+        if high - low > edge and load > volts // 2 and img[_STILL_BMS_MS + k] < _AGE_MAX:
             img[_STILL_BMS_MS + k] += img[_DT]
+        img[_STILL_LOW + k] = low
+        img[_STILL_HIGH + k] = high
         k += 1
 
 

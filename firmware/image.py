@@ -49,6 +49,7 @@ BMS_STATUS = const(23)  #     code      0 sleep, 1 charge, 2 discharge, 3 idle  
 BMS_REQUESTS = const(24)  #   bits      BMS_REQ_*: what the BMS forbids or asks for                 BMS_FLAGS
 BMS_PROTECT = const(25)  #    bits      BMS_PROT_*: protections the BMS has tripped                 BMS_FLAGS
 BMS_ALARM = const(26)  #      bits      BMS_PROT_*: the same conditions as warnings                 BMS_FLAGS
+BMS_ODD = const(27)  #        bits      1 << (slot - BMS_SOC) refused in its last report; BMS_ODD_TWO     BMS
 PCS_STATE = const(30)  #      code      PCS_*: what the inverter is doing                           PCS
 PCS_P = const(31)  #          W         AC power, + discharge                                       PCS
 PCS_Q = const(32)  #          var       reactive power                                              PCS
@@ -110,8 +111,8 @@ E_IN_WH = const(101)  #       Wh        AC energy into the battery since boot
 E_IN_REM = const(102)  #      W ms      carried to the next Wh
 E_OUT_WH = const(103)  #      Wh        AC energy out of the battery since boot
 E_OUT_REM = const(104)  #     W ms      carried to the next Wh
-STILL_BMS_MS = const(105)  #  ms        how long the BMS's voltage and current have not changed at all
-STILL_PCS_MS = const(106)  #  ms        how long the PCS's DC voltage and power have not changed at all
+STILL_BMS_MS = const(105)  #  ms        how long the BMS has repeated voltage and current though the power has moved
+STILL_PCS_MS = const(106)  #  ms        how long the PCS has repeated DC voltage and power though the battery's has moved
 STILL_SUM_BMS = const(107)  # mixed     their sum the cycle before
 STILL_SUM_PCS = const(108)  # mixed     their sum the cycle before
 SLOW_P = const(109)  #        W         the command as an inverter with 2 s response would follow it
@@ -123,9 +124,27 @@ SOC_JUMP = const(114)  #      0.01 %    how far the BMS's SoC moved in this cycl
 NET_LOW = const(115)  #       W         NET_P for the discharge limit: falls at once, rises smoothed
 NET_HIGH = const(116)  #      W         NET_P for the charge limit: rises at once, falls smoothed
 LOOP_MS = const(117)  #       ms        since this controller itself was held up: a device was silent at most so long
+HOLD_CHG_MS = const(118)  #   ms        charging stays held off so long after the BMS's over-voltage
+MISSING = const(119)  #       bits      battery_words.MISSING: what the cycle may not do without and has not
 LIMIT_ROWS_DIS = const(120)  # W        one slot per row of the limit list, discharge (16 slots)
 LIMIT_ROWS_CHG = const(136)  # W        one slot per row of the limit list, charge (16 slots)
-N_SLOTS = const(152)  #       count     length of Image.now
+SOC_KEEP_MS = const(152)  #   ms        how long BMS and counted charge have parted by the same
+SOC_KEEP_DRIFT = const(153)  # 0.01 %   by how much
+SOC_ZERO_MS = const(154)  #   ms        how long the BMS has reported a SoC of 0 that cannot be believed yet
+READS_CELL_HI = const(155)  # count     readings in a row beyond PAR_CELL_TRIP_HI, at most 2
+READS_CELL_LO = const(156)  # count     the same below PAR_CELL_TRIP_LO
+READS_TEMP_HI = const(157)  # count     the same beyond PAR_T_TRIP_HI
+DOUBT_SLOT = const(158)  #    slot      the last reading beyond a trip that was not believed; 0: none
+DOUBT_VALUE = const(159)  #   mixed     its value, in its slot's unit
+DOUBTS = const(160)  #        count     how many there were since boot
+DOUBTS_SEEN = const(161)  #   count     how many of them diagnose has seen
+DOUBT_READ = const(162)  #    mixed     the last reading beyond each trip (3 slots, as READS_*)
+STILL_LOW = const(165)  #     W         least power seen elsewhere while BMS (PCS: next slot) repeated itself (2 slots)
+STILL_HIGH = const(167)  #    W         the most (2 slots)
+BMS_ENDS_MS = const(169)  #   ms        how long the BMS has given nothing in the running direction, near its end
+SOC_YOUNG_MS = const(170)  #  ms        since the first SoC that could be believed, up to 8 s
+CONDITIONS_BMS = const(171)  # bits     of CONDITIONS: those that the battery alone makes
+N_SLOTS = const(172)  #       count     length of Image.now
 
 # ---- parameters of the cycle, in Image.par; parameters.py fills them from the site's configuration ----------
 PAR_P_CHG = const(0)  #       W         configured charge power
@@ -165,10 +184,10 @@ PAR_BREAK_MS = const(39)  #   ms        ... or after this wait
 PAR_OVER_P = const(40)  #     W         measured power may pass the live limit by this
 PAR_FOLLOW_P = const(41)  #   W         the PCS may be off its setpoint by this
 PAR_FLOW_P = const(42)  #     W         flow is seen above this, and lost below half of it
-PAR_FROZEN_MS = const(43)  #  ms        unchanged this long under load is a frozen value
+PAR_FROZEN_MS = const(43)  #  ms        unchanged this long though the power has moved is a frozen value
 PAR_SERVICE_P = const(44)  #  W         the most that maintenance may move
 PAR_CELL_TRIP_HI = const(45)  # mV      cell over-voltage: emergency
-PAR_CELL_TRIP_LO = const(46)  # mV      cell under-voltage: emergency
+PAR_CELL_TRIP_LO = const(46)  # mV      cell under-voltage that the BMS does not see: emergency
 PAR_T_TRIP_HI = const(47)  #  0.1 degC  over-temperature: emergency
 PAR_T_TRIP_LO = const(48)  #  0.1 degC  under-temperature
 PAR_ENERGY = const(49)  #     Wh        energy of the pack when new
@@ -183,7 +202,13 @@ OP_SOC_MAX = const(57)  #     0.01 %
 EMS_P_CHG = const(58)  #      W         curtailment by the EMS; FREE where there is none
 EMS_P_DIS = const(59)  #      W
 PAR_STALL_MS = const(60)  #   ms        a cycle later than this was held up by ourselves
-N_PAR = const(61)  #          count     length of Image.par
+PAR_PROT_CHG = const(61)  #   bits      protections that forbid charging (protections.TABLE)
+PAR_PROT_DIS = const(62)  #   bits      protections that forbid discharging
+PAR_PROT_SEP = const(63)  #   bits      protections that mean: separate the battery
+PAR_OV_HOLD_MS = const(64)  # ms        charging is held off so long after an over-voltage protection
+PAR_SOC_ACCEPT_MS = const(65)  # ms     a BMS's SoC that disagrees and holds is accepted after this; 0: never by itself
+PAR_CELL_DEAD = const(66)  #  mV        below it a cell must not be charged either
+N_PAR = const(67)  #          count     length of Image.par
 
 # ---- what the bits and codes mean ----------------------------------------------------------------------
 BMS_REQ_NO_CHARGE = const(1)  # charging is forbidden
@@ -192,6 +217,7 @@ BMS_REQ_FORCE_CHARGE = const(4)  # charge now, or the cells suffer
 BMS_REQ_BALANCE = const(8)  # balancing wanted or going on
 BMS_REQ_FULL_CHARGE = const(16)  # a full charge is wanted (SoC calibration)
 
+# what each protection forbids: protections.TABLE
 BMS_PROT_OVER_V = const(1)
 BMS_PROT_UNDER_V = const(2)
 BMS_PROT_OVER_T = const(4)
@@ -199,6 +225,21 @@ BMS_PROT_UNDER_T = const(8)
 BMS_PROT_OVER_I_DIS = const(16)
 BMS_PROT_OVER_I_CHG = const(32)
 BMS_PROT_SYSTEM = const(64)
+BMS_PROT_OVER_T_CHG = const(128)
+BMS_PROT_OVER_T_DIS = const(256)
+BMS_PROT_UNDER_T_CHG = const(512)
+BMS_PROT_UNDER_T_DIS = const(1024)
+BMS_PROT_SHORT = const(2048)
+BMS_PROT_CONTACTOR = const(4096)
+BMS_PROT_INSULATION = const(8192)
+BMS_PROT_IMBALANCE = const(16384)  # this and the following forbid nothing
+BMS_PROT_GENERAL = const(32768)
+BMS_PROT_MODULE_CHG = const(65536)
+BMS_PROT_MODULE_DIS = const(131072)
+BMS_PROT_MODULE_OFF = const(262144)
+BMS_PROT_OTHER = const(524288)
+
+BMS_ODD_TWO = const(1048576)  # two batteries answer in turn
 
 PCS_OFF = const(0)  # not switching, DC side may be open
 PCS_STARTING = const(1)  # synchronising or pre-charging
@@ -257,12 +298,15 @@ class Image:
         self.lock = _thread.allocate_lock()
         for slot in range(10):
             self.inp[slot] = 0
+        self.inp[BMS_ODD] = 0
         for slot in range(N_INPUTS):
             self.now[slot] = self.inp[slot]
         for slot in range(9):
             self.now[AGE + slot] = AGE_NEVER
         self.now[LOOP_MS] = AGE_MAX
         for slot in (SOC, SOC_LOW, SOC_HIGH, SOC_SAID, NET_P, NET_LOW, NET_HIGH, LOAD_P):
+            self.now[slot] = NO_VALUE
+        for slot in range(STILL_LOW, STILL_HIGH + 2):
             self.now[slot] = NO_VALUE
 
     def heard(self, seq_slot: int) -> None:

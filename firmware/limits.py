@@ -24,7 +24,6 @@ NAMES = (
     "configuration",  # max_charge_power, max_discharge_power
 )
 
-
 def published(image) -> "list[tuple[str, int, int]]":
     """Every limit now: (name, discharge W, charge W); a row that limits nothing says image.FREE."""
     now = image.now

@@ -30,9 +30,19 @@ from firmware.units import parts
 _MINUTES_MAX = const(10080)  # a week
 _LIMIT_DEBOUNCE_MS = const(1000)
 _FLOW_DEBOUNCE_MS = const(200)  # two readings of the meters
+_ENDED_MS = const(60000)  # a BMS that gives nothing near the end for so long has ended the operation
 _AHEAD_MS = const(0x20000000)  # half of the ticks' range
 _ISLAND = "island"
 _FORCE_CHARGE = "bms force charge"  # 5 % of the rating, inside every limit
+
+
+def _detail(name: str, now) -> str:
+    """More about an active fault, where there is more to say: who never asks does not load the words."""
+    if not name.startswith(("bms_", "soc_", "two_")):
+        return ""
+    from firmware.battery_words import detail
+
+    return detail(name, now)
 
 
 class PowerManager:
@@ -381,6 +391,14 @@ class PowerManager:
                 inp[im.BMS_TEMP] = int(temperature * 10)
                 self.image.heard(im.SEQ_BMS)
 
+    def accept_soc(self) -> None:
+        """Believe the BMS's state of charge from now on, and forget what was counted.  PowerError if there is none."""
+        with self._lock:
+            now = self.image.now
+            if now[im.BMS_SOC] == im.NO_VALUE or now[im.SOC] == im.NO_VALUE:
+                raise PowerError("the BMS reports no state of charge that could be accepted")
+            now[im.SOC_DRIFT] = 0
+
     # ---- schedules --------------------------------------------------------------------------------------
 
     @property
@@ -479,15 +497,23 @@ class PowerManager:
         return _stats(now, par)
 
     def faults(self) -> "list[dict]":
-        """Every fault that is active or has ever been raised since boot: name, severity, active, times raised."""
+        """Every fault that is active or has ever been raised since boot: name, severity, active, times raised.
+
+        An active one of the battery says more in "detail": which protection, which value, both states of charge.
+        """
         with self._lock:
-            active = self.image.now[im.FAULTS]
+            now = self.image.now[:]
             state = self._fault_state[:]  # of each fault the times it was raised are the third number
-        return [
-            {"name": row[0], "severity": SEVERITIES[row[4]], "active": bool(active >> i & 1), "count": state[3 * i + 2]}
-            for i, row in enumerate(rows())
-            if state[3 * i + 2]
-        ]
+        found = []
+        for i, row in enumerate(rows()):
+            if state[3 * i + 2]:
+                active = bool(now[im.FAULTS] >> i & 1)
+                fault = {"name": row[0], "severity": SEVERITIES[row[4]], "active": active, "count": state[3 * i + 2]}
+                more = _detail(row[0], now) if active else ""
+                if more:
+                    fault["detail"] = more
+                found.append(fault)
+        return found
 
     def fault_counts(self) -> dict:
         """{fault: times raised since boot}, of those ever raised."""
@@ -537,9 +563,12 @@ class PowerManager:
         now = self.image.now
         par = self.image.par
         hot.freeze(self.image.inp, now, dt)
+        hot.believe(now, par)
         hot.count_soc(now, par)
+        hot.settle_soc(now, par)
         hot.site_power(now, par)
-        hot.still(now)
+        hot.examine(now, par)
+        hot.still(now, par)
         hot.diagnose(now, par)
         changed = hot.debounce(now, self._fault_rows, self._fault_state, self._n_faults)
         if changed:
@@ -556,6 +585,7 @@ class PowerManager:
         hot.limit_battery(now, par, 1)
         hot.limit_site(now, par, 0)
         hot.limit_site(now, par, 1)
+        hot.bms_ends(now, par)
         hot.ramp(now, par)
         hot.account(now, par)
         hot.classify_flow(now, par)
@@ -624,11 +654,16 @@ class PowerManager:
         if goal == rq.POWER and source != rq.MANUAL:
             return False
         now = self.image.now
+        par = self.image.par
         if now[im.MODE] != (Mode.CHARGE if direction < 0 else Mode.DISCHARGE):
             return False
+        if now[im.BMS_ENDS_MS] >= _ENDED_MS:
+            return True
+        if not -par[im.PAR_SOC_BOUND] <= now[im.SOC_DRIFT] <= par[im.PAR_SOC_BOUND] and now[im.SOC_KEEP_MS] < par[im.PAR_STALE_BMS]:
+            return False  # a SoC that has just jumped there ends nothing: the next reports must agree
         if direction > 0:
-            return self._discharger.done(now, self.image.par)
-        return self._charger.done(now, self.image.par, target if goal == rq.CHARGE else self.image.par[im.PAR_SOC_MAX])
+            return self._discharger.done(now, par)
+        return self._charger.done(now, par, target if goal == rq.CHARGE else par[im.PAR_SOC_MAX])
 
     def _sees_grid(self) -> bool:
         """Meter or inverter looks at the grid now; an inverter that is off has its relay open and sees nothing."""

@@ -75,6 +75,15 @@ class Metering:
         if us > self.collection_us:
             self.collection_us = us
 
+    def clear(self) -> None:
+        """Begin anew: after boot and discovery, or for a measurement."""
+        for histogram in (self._late, self._gap, self._compute):
+            histogram.clear()
+        for i in range(len(self.held_up)):
+            self.held_up[i] = self.worst_gap_us[i] = 0
+        self.cycles = self.good = self.gap_flash_us = self.collections = self.collection_us = 0
+        self.loop_time.clear()
+
     def causes(self) -> dict:
         """{who held control up: [late cycles, longest gap in ms]}, of those that ever did."""
         names = self.loop_time.names

@@ -3,6 +3,7 @@
 from rows import each
 
 from firmware import image as im
+from firmware import protections
 from firmware.units import parts
 
 PLACE_ROWS = (  # field of config.FIELDS; slot; parts of its unit in one of the field's
@@ -43,6 +44,8 @@ PLACE_ROWS = (  # field of config.FIELDS; slot; parts of its unit in one of the 
     ("contactor_break_current", im.PAR_BREAK_I, 10),
     ("contactor_wait", im.PAR_BREAK_MS, 1000),
     ("service_power", im.PAR_SERVICE_P, 1000),
+    ("overvoltage_hold", im.PAR_OV_HOLD_MS, 1000),
+    ("soc_accept", im.PAR_SOC_ACCEPT_MS, 60000),
 )
 
 
@@ -62,6 +65,10 @@ def apply(config, par, has: int) -> None:
     par[im.PAR_V_MIN] = parts(config.cell_voltage_min * cells, 10)
     par[im.PAR_ENERGY] = parts(config.module_count * config.module_energy, 1000)
     par[im.PAR_Q_STEP] = parts(config.capacity_ah(), 3600)  # Ah x 3600 s x 10 x 1000 ms / 10000 steps
+    par[im.PAR_CELL_DEAD] = par[im.PAR_CELL_TRIP_LO] * 2 // 3  # copper dissolves: such a cell is no longer charged
+    par[im.PAR_PROT_CHG] = protections.mask(protections.CHARGE)
+    par[im.PAR_PROT_DIS] = protections.mask(protections.DISCHARGE)
+    par[im.PAR_PROT_SEP] = protections.mask(protections.SEPARATE)
     par[im.PAR_T_TRIP_LO] = par[im.PAR_T_DIS]
     par[im.PAR_OVER_P] = par[im.PAR_FOLLOW_P] = most // 20  # 5 % of rating
     par[im.PAR_FLOW_P] = most // 200  # 0.5 %

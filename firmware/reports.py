@@ -38,6 +38,7 @@ def _tell_power(told: dict, now) -> None:
     told["limit_charge"] = now[im.LIMIT_CHG] / 1000
     told["why_discharge"] = NAMES[now[im.WHY_DIS]]
     told["why_charge"] = NAMES[now[im.WHY_CHG]]
+    told["missing"] = _missing(now[im.MISSING])
 
 
 def _tell_battery(told: dict, now, par) -> None:
@@ -83,6 +84,15 @@ def _tell_site(told: dict, now) -> None:
     told["uptime_s"] = now[im.UPTIME_S]
 
 
+def _missing(bits: int) -> list:
+    """What is missing, in words: only then are they loaded."""
+    if not bits:
+        return []
+    from firmware.battery_words import missing
+
+    return missing(bits)
+
+
 def _tell_reason(told: dict) -> None:
     charge = told["request"] < 0
     limit = told["limit_charge" if charge else "limit_discharge"]
@@ -92,3 +102,5 @@ def _tell_reason(told: dict) -> None:
     if bound:
         word = "charging" if charge else "discharging"
         told["reason"] = "%s is limited to %.1f kW by %s" % (word, limit, told["binding"])
+        if told["binding"] == "missing_data":
+            told["reason"] += ": " + ", ".join(told["missing"])

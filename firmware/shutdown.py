@@ -15,6 +15,7 @@ from micropython import const
 
 from firmware import image as im
 
+LEAVE_MINUTES = const(10)
 _CTRL_C = const(3)
 _STEP_MS = const(50)
 _LEAST_MS = const(300)  # so long even with open contactors: 0 W and stop are written meanwhile
@@ -70,6 +71,14 @@ class Machine:
     def bootloader(self, *given) -> None:
         """Enter the ROM's loader, in order: returns, and happens within a moment."""
         self._ending.ask("machine.bootloader()", lambda: self._real.bootloader(*given))
+
+
+def leave(app) -> None:
+    """End the program in order, for the ordinary prompt: mpremote and make deploy speak to that.  Returns at once.
+
+    The watchdog then leaves LEAVE_MINUTES for what is to be done there.
+    """
+    app.ending.ask("leave()", lambda: watchdog.lengthen(LEAVE_MINUTES * 60000))
 
 
 async def critical(name: str, coroutine) -> None:

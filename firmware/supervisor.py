@@ -191,6 +191,7 @@ class Supervisor:
                 self.enter(wanted)
 
     def _alive(self) -> bool:
+        """BMS and PCS are received, and what the BMS says is a measurement: not the zeros of one that boots."""
         now = self._now
         par = self._par
         stale = par[im.PAR_STALE_BMS]
@@ -198,6 +199,8 @@ class Supervisor:
             now[im.AGE + im.SEQ_BMS] <= stale
             and now[im.AGE + im.SEQ_BMS_LIMITS] <= stale
             and now[im.AGE + im.SEQ_PCS] <= par[im.PAR_STALE_PCS]
+            and now[im.SOC] != im.NO_VALUE
+            and now[im.BMS_V] > 0
         )
 
     def _current_broken(self, since_ms: int) -> bool:

@@ -20,6 +20,13 @@ class Histogram:
         self.total = 0  # of the counts
         self.largest = -0x3FFFFFFF
 
+    def clear(self) -> None:
+        """Count from nothing again."""
+        for i in range(len(self.counts)):
+            self.counts[i] = 0
+        self.total = 0
+        self.largest = -0x3FFFFFFF
+
     def add(self, value: int) -> None:
         """Count one value."""
         i = (value - self.low) // self.width

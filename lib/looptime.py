@@ -44,8 +44,13 @@ class LoopTime:
         self.since_us = 0
         self.since_by = -1
 
+    def clear(self) -> None:
+        """Forget the worst steps too: what boot and discovery took says nothing of operation."""
+        for i in range(len(self.worst_us)):
+            self.worst_us[i] = 0
+
     def report(self) -> dict:
-        """{task: longest step ever, ms}."""
+        """{task: longest step since it was first watched or `clear`, ms}."""
         return {name: self.worst_us[i] / 1000 for i, name in enumerate(self.names)}
 
 

@@ -12,6 +12,13 @@ def arm(timeout_ms: int) -> None:
         _wdt = machine.WDT(timeout=timeout_ms)
 
 
+def lengthen(timeout_ms: int) -> None:
+    """Give a started one another time, for somebody who works at the prompt; no effect when it is not armed."""
+    if _wdt is not None:
+        type(_wdt)(timeout=timeout_ms)  # the port's own way to change it
+        _wdt.feed()
+
+
 def feed() -> None:
     """Put the reset off by the whole timeout.  No effect when it is not armed.  Allocates nothing."""
     if _wdt is not None:

@@ -13,13 +13,18 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
+
+import serial
+from serial.tools import list_ports
 
 from tools import boardfile, check_site, fits, frozen, stage
 
 FOLDERS = Path(__file__).parent / "onboard" / "folders.py"
 TIDY = FOLDERS.with_name("tidy.py")
 MARCH = {"esp32": "xtensawin", "esp32s3": "xtensawin", "esp32c3": "rv32imc"}
+LEAVE_S = 35.0  # contactor_wait is at most 30 s
 
 
 class DeployError(Exception):
@@ -34,6 +39,25 @@ def mpremote(port: str, resume: bool, *arguments: str, timeout: float = 600) -> 
         said = (done.stderr or done.stdout).strip().splitlines()
         raise DeployError(f"mpremote {' '.join(arguments[:2])}: {said[-1] if said else 'failed'}")
     return done.stdout
+
+
+def leave(port: str, wait_s: float = LEAVE_S) -> None:
+    """Asks a firmware that runs to bring its site to 0 W, open the contactors and give way to the ordinary prompt.
+
+    A board that is at its prompt already says that it does not know the word, which is as good.  Raises DeployError where
+    nothing like a prompt comes.
+    """
+    try:
+        with serial.serial_for_url(port, 115200, timeout=0.2) as line:
+            line.write(b"\r\x02\rleave()\r\n")
+            heard, end = b"", time.monotonic() + wait_s
+            while time.monotonic() < end and b">>> " not in heard[-200:]:
+                heard += line.read(256)
+    except (OSError, serial.SerialException) as error:
+        there = ", ".join(sorted(found.device for found in list_ports.comports())) or "none"
+        raise DeployError(f"PORT={port}: {error}; serial ports here: {there}") from None
+    if b">>> " not in heard:
+        raise DeployError(f"PORT={port}: no prompt within {wait_s:g} s: is MicroPython on this board? (make flash)")
 
 
 def prepare(into: Path, site: dict, march: str) -> list[Path]:
@@ -124,6 +148,7 @@ def main() -> int:
             if arguments.dry_run:
                 print(f"generation {stamp}: {len(files)} files for {board['title']} in {target}")
                 return 0
+            leave(arguments.port)
             copy(arguments.port, arguments.resume, target, files)
         if not arguments.no_reset:
             mpremote(arguments.port, True, "reset")

@@ -52,10 +52,14 @@ def _unpack(field: int) -> tuple[int, ...]:
     return (field >> 12, field >> 8 & 7, field & 3, field >> 5 & 7, *how)
 
 
-def _unpack_flag(flag: int) -> tuple[int, ...]:
-    """(byte, mask, value that sets it or -1 for any bit, slot, flag bit) of a flag of the driver's tables."""
-    wanted = 0 if flag & 1 << 24 else 0xAA if flag & 1 << 25 else -1
-    return (flag >> 20 & 7, flag >> 12 & 255, wanted, flag >> 7 & 31, flag & 127)
+def _unpack_flags(flags: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """(byte, mask, value that sets it or -1 for any bit, slot, flag bit) of each flag of the driver's tables."""
+    rows: list[tuple[int, ...]] = []
+    for place, flag in zip(flags[0::2], flags[1::2], strict=True):
+        mask = place >> 4 & 255
+        wanted = 0 if place & 1 << 16 else mask if place & 1 << 17 else -1
+        rows.append((place >> 12 & 7, mask, wanted, im.BMS_REQUESTS + (place & 3), flag))
+    return rows
 
 
 def _field(row: tuple[int, ...], slots: dict[int, tuple[str, str]], addressed: bool, discharge_negative: bool) -> str:
@@ -81,10 +85,10 @@ def _flags(rows: list[tuple[int, ...]], slots: dict[int, tuple[str, str]]) -> li
     for at, mask, wanted, slot, flag in rows:
         name = names["REQ" if slot == im.BMS_REQUESTS else "PROT", flag]
         group = slots[slot][0].removeprefix("BMS_")
-        if wanted >= 0 and mask == 0xFF:
-            lines.append(f' SG_ {group}_{name} : {at * 8}|8@1+ (1,0) [0|255] "" CONTROLLER')
-        elif mask == 0xFF:
-            lines.append(f' SG_ {group}_{name} : {at * 8}|8@1+ (1,0) [0|255] "" CONTROLLER')
+        if wanted > 0 or mask == 0xFF:
+            several = sum(row[1] == 0xFF and row[3:] == (slot, flag) for row in rows) > 1
+            label = f"{group}_{name}_{at}" if several else f"{group}_{name}"
+            lines.append(f' SG_ {label} : {at * 8}|8@1+ (1,0) [0|255] "" CONTROLLER')
         else:
             prefix = "PERMIT" if wanted == 0 else group
             for bit in range(8):
@@ -106,10 +110,13 @@ def dbc(variant: str, address: int = 0, discharge_negative: bool = False) -> str
     protocol: ModuleType = import_module(f"firmware.devices.pylontech_{variant}")
     slots = _slots()
     lines = ['VERSION ""', "", "NS_ :", "", "BS_:", "", "BU_: CONTROLLER BMS", ""]
-    for base, about, packed_fields, packed_flags in protocol.FRAMES:
-        length = about & 15
+    frames: dict[int, tuple[int, tuple[int, ...], tuple[int, ...]]] = {}
+    for base, about, more_fields, more_flags in protocol.FRAMES:  # a frame that fills two groups has two rows
+        length, had_fields, had_flags = frames.get(base, (0, (), ()))
+        frames[base] = (max(length, about & 15), had_fields + more_fields, had_flags + more_flags)
+    for base, (length, packed_fields, packed_flags) in frames.items():
         fields = [_unpack(field) for field in packed_fields]
-        flags = [_unpack_flag(flag) for flag in packed_flags]
+        flags = _unpack_flags(packed_flags)
         own = base + (address if protocol.ADDRESSED else 0)
         identifier = own | 0x80000000 if protocol.EXTENDED else own
         last = max([row[0] + 1 for row in flags] + [row[1] + (1 if row[2] in (0, 3) else 2) for row in fields])

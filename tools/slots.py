@@ -56,7 +56,8 @@ def generated(text: str) -> str:
     first_line, rest = rest.split("\n", 1)
     _, body = rest.split(END, 1)
     known = constants()
-    used = sorted({name for name in re.findall(r"\b_([A-Z][A-Z0-9_]*)\b", body) if name not in ("RANGE", "NONE")})
+    own = set(re.findall(r"^_([A-Z][A-Z0-9_]*) = const", body, re.M))  # what hot.py names for itself
+    used = sorted({name for name in re.findall(r"\b_([A-Z][A-Z0-9_]*)\b", body) if name not in own})
     unknown = [name for name in used if name not in known]
     if unknown:
         raise SystemExit(f"firmware/hot.py uses {', '.join('_' + n for n in unknown)}: not in image.py, limits.py or faults.py")

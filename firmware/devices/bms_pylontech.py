@@ -1,10 +1,10 @@
 """Pylontech-style battery management system on CAN: polls it, checks what it says, fills BMS_* and CELL_* slots.
 
 `variant` says which frames: "hv" the 29-bit high-voltage protocol (pylontech_hv.py), "lv" the 11-bit one in all its
-editions (pylontech_lv.py); only that table is loaded.  0 is data here: a limit of 0 A means stop.  A frame that is
-short, or holds a value that cannot be true, is refused as a whole and counted, and its group is not heard, so its
-age grows.  Neither protocol has a command for balancing: CMD_BALANCE is left to the BMS, whose own balancing shows
-in BMS_REQUESTS.
+editions (pylontech_lv.py); only that table is loaded.  0 is data here: a limit of 0 A means stop, and a stop is lifted
+by two reports that agree.  A value that cannot be true costs itself and is named (`oddities`); a frame that is short, or
+holds no value that can be true, is refused, so the age of its group grows.  Neither protocol has a command for
+balancing: CMD_BALANCE is left to the BMS, whose own balancing shows in BMS_REQUESTS.
 """
 
 import asyncio
@@ -21,14 +21,15 @@ OPTIONS = (
     ("bus", "str", config.REQUIRED, 0, 0, "name of the CAN bus"),
     ("variant", ("hv", "lv"), "hv", 0, 0, "hv: 29-bit ids, high voltage; lv: 11-bit ids, below 327 V"),
     ("address", "int", 0, 0, 15, "hv: the battery's address, x in 0x421x"),
-    ("period_ms", "int", 1000, 100, 10000, "ms between polls (lv: keep-alives)"),
+    ("period_ms", "int", 1000, 100, 60000, "ms between polls; lv: between the battery's own reports"),
     ("byte_order", ("little", "big"), "little", 0, 0, "of 16-bit values; some makers swap them"),
-    ("current_offset", "int", 30000, 0, 65535, "hv: 0.1 A, the raw value that means 0 A"),
+    ("current_offset", "int", 30000, 0, 65535, "hv: 0.1 A, the raw value that means 0 A; with 0 currents are signed"),
     ("current_positive", ("charge", "discharge"), "charge", 0, 0, "which way a positive current flows on this bus"),
     ("discharge_limit_sign", ("either", "positive", "negative"), "either", 0, 0, "sign of the discharge current limit"),
     ("current_max", "int", 1000, 1, 3000, "A; a current or limit beyond it cannot be true"),
     ("voltage_max", "int", 1500, 10, 1500, "V; a battery voltage beyond it cannot be true"),
-    ("wake", "bool", True, 0, 0, "hv: wake a sleeping pack when the contactors are wanted closed"),
+    ("wake", "bool", True, 0, 0, "hv: wake a sleeping or empty pack when the contactors are wanted closed"),
+    ("warnings_first", "bool", False, 0, 0, "lv: 0x359 holds its warnings before its protections (LG)"),
 )
 
 # how a value lies in the frame (bits 0 and 1 of a field)
@@ -50,14 +51,27 @@ QUANTITIES = (
     -1000, 1, 1, -500, 1500,  # 0.1 degC above -100 degC
     0, 1, 1, -500, 1500,  # 0.1 degC
     0, 100, 1, 0, 10000,  # %
-    0, 1, 1, 0, 5000,  # mV
-    0, 1, 1, 0, 65535,  # as it is
+    0, 1, 1, 500, 5000,  # mV; 0 is what a BMS says before it has measured
+    -273, 10, 1, -500, 1500,  # K
 )  # fmt: skip
+_PERCENT_MOST = const(12500)  # 0.01 %: up to here a percentage beyond 100 is taken as 100
 
-_CLEAR = const(1 << 24)  # of a flag: set by cleared bits
-_EQUALS_AA = const(1 << 25)  # of a flag: set by the byte 0xAA
-_BAD_LENGTH = const(-1)
-_BAD_PAIR = const(-2)
+# what a frame's number holds beside its shortest length (bits 0 to 3), group (4 to 7), part (8 to 15), the parts that must
+# have come (16 to 23) and, from bit 26, those that must go on coming once they came
+_MAY_REST = const(1 << 24)  # sent only when there is something to say: its silence is none
+_WARNINGS = const(1 << 25)  # its flags are those that the option warnings_first swaps
+
+_CLEAR = const(1 << 16)  # of a flag's place: set by cleared bits
+_EQUALS = const(1 << 17)  # of a flag's place: set by a byte that equals the mask
+_FLAG_SLOTS = const(3)  # a flag belongs to 0 BMS_REQUESTS, 1 BMS_PROTECT, 2 BMS_ALARM
+_FORBIDS = const(3)  # im.BMS_REQ_NO_CHARGE | im.BMS_REQ_NO_DISCHARGE
+
+_ODD_KINDS = ("cannot be true", "is taken as 100 %", "is below its minimum")
+_N_READINGS = const(13)  # im.BMS_SOC to im.CELL_T_MIN
+# two batteries on one bus: their states of charge are this far apart, and alternate so often within so many reports
+_APART = const(300)
+_TURNS = const(4)
+_TURN_REPORTS = const(10)
 
 
 class Device:
@@ -79,18 +93,28 @@ class Device:
         self._current_max = options["current_max"] * 10
         self._voltage_max = options["voltage_max"] * 10
         self._wake = options["wake"]
-        self._scratch = array("i", [0] * (im.BMS_ALARM + 1))  # a group as it comes in, frame by frame
-        self._scratch[im.BMS_STATUS] = im.NO_VALUE  # lv does not tell it
-        self._parts = array("b", [0] * 9)  # which frames of each group have come since it was last complete
+        self._warnings_first = options["warnings_first"]
+        self._scratch = array("i", [im.NO_VALUE] * (im.BMS_STATUS + 1))  # a group as it comes in, frame by frame
+        self._limits = array("i", [-1, -1])  # charge and discharge limit as last reported
+        self._parts = array("i", [0] * 9)  # which frames of each group have come since it was last complete
+        self._known = array("i", [0] * 9)  # which ever came
         self._parts_ms = array("i", [0] * 9)  # when the first of them came
+        frames = protocol.FRAMES
+        self._frame_ms = array("i", [0] * len(frames))  # when each came last
+        self._flags = array("i", [0] * (_FLAG_SLOTS * len(frames)))  # what each says now ...
+        self._flags_before = array("i", [0] * (_FLAG_SLOTS * len(frames)))  # ... and said in its report before
+        self._raw = [bytearray(8) if frame[3] else None for frame in frames]
         self._equipment = [None] * len(protocol.EQUIPMENT)
+        self._odd = array("i", [0] * (4 * _N_READINGS))  # times, kind, value, id of each reading that was odd
+        self._odd_now = 0  # BMS_ODD
+        self._turns = array("i", [im.NO_VALUE, 0, 0])  # SoC, reports since it jumped, jumps in a row
         self.frames = 0
         self.rejected = 0
         self.timeouts = 0
         self.send_errors = 0
-        self._error_id = 0  # of the last refused frame, with the slot (or _BAD_*) and the value that was refused
+        self._error_id = 0  # of the last frame with something refused: the frame's length, or a reading
+        self._error_length = -1
         self._error_slot = 0
-        self._error_value = 0
         own = 0xF if protocol.ADDRESSED else 0
         for can_id, mask in protocol.SUBSCRIBE:
             self._bus.subscribe(can_id | self._address, mask | own, protocol.EXTENDED, self._on_frame)
@@ -105,46 +129,73 @@ class Device:
 
         return pylontech_lv
 
+    # ---- a frame arrives: inside the bus's drain, so nothing here allocates -----------------------------
+
     def _on_frame(self, can_id, data, _flags):
-        """One frame of this battery.  Runs inside the bus's drain: allocates nothing."""
+        """One frame of this battery; one that fills two groups has two rows in the table."""
         base = can_id - self._address
         frames = self._protocol.FRAMES
+        taken = refused = 0
         for i in range(len(frames)):
             if frames[i][0] == base:
-                self._take(frames[i], data)
-                return
+                if self._take(i, frames[i], data):
+                    taken = 1
+                else:
+                    refused = 1
+        self.frames += taken
+        self.rejected += refused & ~taken
         equipment = self._protocol.EQUIPMENT
         for i in range(len(equipment)):
             if equipment[i] == base and self._equipment[i] is None:
                 self._equipment[i] = bytes(data)
 
-    def _take(self, frame, data):
+    def _take(self, row, frame, data):
+        """One row's values, flags and group; False if the frame is refused as a whole."""
         base, about, fields, flags = frame
         if len(data) < about & 15:
-            self._refuse(base, _BAD_LENGTH, len(data))
-            return
+            self._error_id = base + self._address
+            self._error_length = len(data)
+            return False
+        good = 0
         for i in range(len(fields)):
-            if not self._read(base, fields[i], data):
-                return
-        if fields and not self._pairs_hold(base, fields):
-            return
-        if flags:
-            self._read_flags(flags, data)
-        self.frames += 1
-        group = about >> 4 & 15
-        parts = about >> 12
+            good += self._read(base, fields[i], data)
+        if fields and good:
+            good -= self._part_pairs(base, fields)
+        if fields and good <= 0:
+            return False
         now = time.ticks_ms()
-        if self._parts[group] and time.ticks_diff(now, self._parts_ms[group]) > self._period_ms * 3 // 4:
+        self._frame_ms[row] = now
+        if flags:
+            self._read_flags(row, flags, data, about & _WARNINGS and self._warnings_first)
+        group = about >> 4 & 15
+        part = about >> 8 & 255
+        if about & _MAY_REST:
+            self._publish(group, now)
+            return True
+        window_ms = self._report_ms() * 3 // 4
+        if self._parts[group] and time.ticks_diff(now, self._parts_ms[group]) > window_ms:
             self._parts[group] = 0  # a frame of this set or of the one before was lost: old ones must not look fresh
         if self._parts[group] == 0:
             self._parts_ms[group] = now
-        self._parts[group] |= about >> 8 & 15
-        if self._parts[group] & parts == parts:
+        self._parts[group] |= part
+        self._known[group] |= part
+        needed = about >> 16 & 255
+        known = self._known[group]
+        expected = needed | known & about >> 26
+        if self._parts[group] & expected == expected:
             self._parts[group] = 0
-            self._publish(group)
+            self._publish(group, now)
+            self._image.heard(group)
+        elif group == im.SEQ_BMS_FLAGS and known & needed == needed:
+            self._publish(group, now)  # what it forbids counts at once
+        return True
+
+    def _report_ms(self):
+        """How often the battery reports: as this device's option says, or the site's bms_period_ms if that is longer."""
+        return max(self._period_ms, self._image.par[im.PAR_STALE_BMS] // 3)
 
     def _read(self, base, field, data):
-        """One value into the scratch array, in its slot's unit; False if it cannot be true (counted)."""
+        """One value into the scratch array, in its slot's unit; 1 if it can be true, else NO_VALUE and 0."""
         slot = field >> 12
         at = field >> 8 & 7
         kind = field & 3
@@ -152,21 +203,23 @@ class Device:
         if role >= _OPTIONAL and at + 2 > len(data):
             if role == _OPTIONAL:
                 self._scratch[slot] = im.NO_VALUE
-            return True
+                self._odd_now &= 0x3FFFFFFF ^ (1 << slot - im.BMS_SOC)
+            return 0
         if kind == _U8:
             raw = data[at]
         elif kind == _BITS3:
             raw = data[at] & 7
         else:
             raw = data[at + (1 ^ self._swap)] << 8 | data[at + self._swap]
-            if kind == _S16 and raw & 0x8000:
+            if raw & 0x8000 and (kind == _S16 or (_CURRENT <= role <= _DISCHARGE_LIMIT and self._offset == 0)):
                 raw -= 65536
         quantity = 5 * (field >> 2 & 7)
         value = (raw + QUANTITIES[quantity]) * QUANTITIES[quantity + 1] // QUANTITIES[quantity + 2]
         if role == _FINE_SOC:
-            if -100 <= value - self._scratch[slot] <= 100 and value <= 10000:
+            whole = self._scratch[slot]
+            if whole != im.NO_VALUE and -100 <= value - whole <= 100 and value <= 10000:
                 self._scratch[slot] = value
-            return True
+            return 0
         low = QUANTITIES[quantity + 3]
         high = QUANTITIES[quantity + 4]
         if _CURRENT <= role <= _DISCHARGE_LIMIT:
@@ -181,49 +234,105 @@ class Device:
             high = self._current_max
         elif slot == im.BMS_V or slot == im.BMS_V_MAX:
             high = min(high, self._voltage_max)
+        elif (slot == im.BMS_SOC or slot == im.BMS_SOH) and high < value <= _PERCENT_MOST:
+            self._note(base, slot, value, 1)
+            value = high
         if not low <= value <= high:
-            self._refuse(base, slot, value)
-            return False
+            self._scratch[slot] = im.NO_VALUE
+            if slot < im.BMS_STATUS:
+                self._note(base, slot, value, 0)
+            return 0
+        if role == _CHARGE_LIMIT or role == _DISCHARGE_LIMIT:
+            value = self._lifted(role - _CHARGE_LIMIT, value)
+        elif slot == im.BMS_SOC:
+            self._count_turns(value)
         self._scratch[slot] = value
-        return True
+        if slot < im.BMS_STATUS:
+            self._odd_now &= 0x3FFFFFFF ^ (1 << slot - im.BMS_SOC)
+        return 1
 
-    def _read_flags(self, flags, data):
-        """The bits of this frame: first all of them off, then on what any of their rows finds."""
-        scratch = self._scratch
-        for i in range(len(flags)):
-            scratch[flags[i] >> 7 & 31] &= 0xFFFF ^ (flags[i] & 127)
-        swap = self._swap
-        for i in range(len(flags)):
-            flag = flags[i]
-            bits = data[(flag >> 20 & 7) ^ (swap & flag >> 23)] & flag >> 12
-            if flag & _CLEAR:
-                found = bits & 0xFF == 0
-            elif flag & _EQUALS_AA:
-                found = bits & 0xFF == 0xAA
-            else:
-                found = bits & 0xFF != 0
-            if found:
-                scratch[flag >> 7 & 31] |= flag & 127
+    def _lifted(self, which, value):
+        """A limit of 0 A stays until two reports in a row give more: of two batteries in turn the one that stops counts."""
+        was = self._limits[which]
+        self._limits[which] = value
+        return 0 if was == 0 else value
 
-    def _pairs_hold(self, base, fields):
-        """A maximum is never below its minimum (a charge voltage of 0 is a stop, not a maximum)."""
+    def _count_turns(self, soc):
+        """Two batteries that answer on one bus show in a SoC that jumps at every report or two."""
+        turns = self._turns
+        if turns[0] != im.NO_VALUE and not -_APART < soc - turns[0] < _APART:
+            turns[2] = turns[2] + 1 if turns[1] < _TURN_REPORTS else 1
+            turns[1] = 0
+            if turns[2] >= _TURNS:
+                self._odd_now |= im.BMS_ODD_TWO
+        else:
+            turns[1] += 1
+            if turns[1] >= 2 * _TURN_REPORTS:
+                turns[2] = 0
+                self._odd_now &= im.BMS_ODD_TWO - 1
+        turns[0] = soc
+
+    def _note(self, base, slot, value, kind):
+        """Remember an odd reading; what `kind` says about it is in _ODD_KINDS."""
+        odd = self._odd
+        at = 4 * (slot - im.BMS_SOC)
+        odd[at] = (odd[at] + 1) & 0x3FFFFFFF
+        odd[at + 1] = kind
+        odd[at + 2] = value
+        odd[at + 3] = base + self._address
+        if kind != 1:
+            self._odd_now |= 1 << slot - im.BMS_SOC
+            self._error_id = base + self._address
+            self._error_length = -1
+            self._error_slot = slot
+
+    def _part_pairs(self, base, fields):
+        """A maximum below its minimum costs both (a charge voltage of 0 is a stop, not a maximum); how many that were."""
         scratch = self._scratch
         pairs = self._protocol.PAIRS
         for i in range(len(pairs)):
             high, low = pairs[i]
-            if fields[0] >> 12 == high and scratch[high] < scratch[low]:
+            if fields[0] >> 12 == high and im.NO_VALUE != scratch[high] < scratch[low]:
                 if high != im.BMS_V_MAX or scratch[high] != 0:
-                    self._refuse(base, _BAD_PAIR, scratch[high])
-                    return False
-        return True
+                    self._note(base, low, scratch[low], 0)
+                    self._note(base, high, scratch[high], 2)
+                    scratch[high] = scratch[low] = im.NO_VALUE
+                    return 2
+        return 0
 
-    def _refuse(self, base, slot, value):
-        self.rejected += 1
-        self._error_id = base + self._address
-        self._error_slot = slot
-        self._error_value = value
+    def _read_flags(self, row, flags, data, swapped):
+        """The bits of this frame, beside what it said in its report before."""
+        now = self._flags
+        at = _FLAG_SLOTS * row
+        for k in range(_FLAG_SLOTS):
+            self._flags_before[at + k] = now[at + k]
+            now[at + k] = 0
+        raw = self._raw[row]
+        for k in range(min(8, len(data))):
+            raw[k] = data[k]
+        swap = self._swap if self._protocol.FLAG_WORDS else 0
+        for i in range(0, len(flags), 2):
+            place = flags[i]
+            byte = place >> 12 & 7
+            if byte >= len(data):
+                continue
+            mask = place >> 4 & 255
+            bits = data[byte ^ (swap if byte >= 4 else 0)]
+            if place & _CLEAR:
+                found = bits & mask == 0
+            elif place & _EQUALS:
+                found = bits == mask
+            else:
+                found = bits & mask != 0
+            if found:
+                k = place & 3
+                if swapped and k:
+                    k = 3 - k
+                now[at + k] |= flags[i + 1]
 
-    def _publish(self, group):
+    # ---- to the image -----------------------------------------------------------------------------------
+
+    def _publish(self, group, now_ms):
         """Copy a complete group to the image; no await in between, so the cycle sees all of it or none."""
         inp = self._image.inp
         scratch = self._scratch
@@ -233,26 +342,61 @@ class Device:
                 fields = frames[i][2]
                 for j in range(len(fields)):
                     inp[fields[j] >> 12] = scratch[fields[j] >> 12]
+        inp[im.BMS_ODD] = self._odd_now
         if group == im.SEQ_BMS_FLAGS:
-            for slot in range(im.BMS_STATUS, im.BMS_ALARM + 1):
-                inp[slot] = scratch[slot]
-        self._image.heard(group)
+            self._publish_flags(inp, now_ms)
+
+    def _publish_flags(self, inp, now_ms):
+        """All frames' flags together; what forbids or protects is lifted by two reports in a row that say so."""
+        frames = self._protocol.FRAMES
+        now = self._flags
+        before = self._flags_before
+        requests = protect = alarm = 0
+        rest_ms = 3 * self._report_ms()
+        for i in range(len(frames)):
+            at = _FLAG_SLOTS * i
+            if frames[i][3] and time.ticks_diff(now_ms, self._frame_ms[i]) > rest_ms:
+                for k in range(_FLAG_SLOTS):  # what is not sent any more says nothing: another frame keeps the group alive
+                    now[at + k] = before[at + k] = 0
+            requests |= now[at] | before[at] & _FORBIDS
+            protect |= now[at + 1] | before[at + 1]
+            alarm |= now[at + 2]
+        inp[im.BMS_REQUESTS] = requests
+        inp[im.BMS_PROTECT] = protect
+        inp[im.BMS_ALARM] = alarm
+
+    # ---- polling ----------------------------------------------------------------------------------------
 
     async def run(self):
-        """Poll for ever.  Polls that brought no operating data count as timeouts."""
-        now = self._image.now
+        """Poll for ever.  Polls (lv: times of three reports) that brought no operating data count as timeouts."""
         inp = self._image.inp
-        silent = turn = 0
+        protocol = self._protocol
+        beat_ms = min(self._period_ms, protocol.BEAT_MS)
+        silent_ms = turn = 0
         while True:
-            asleep = self._wake and inp[im.BMS_STATUS] == 0 and now[im.CMD_CONTACTOR] == 1
             before = inp[im.SEQ_BMS]
-            if not self._protocol.poll(self._bus, asleep, self._equipment, turn):
+            if not protocol.poll(self._bus, self._wish(), self._equipment, turn):
                 self.send_errors += 1
             turn = (turn + 1) % 1000
-            await asyncio.sleep_ms(self._period_ms)
-            silent = silent + 1 if inp[im.SEQ_BMS] == before else 0
-            if silent >= self._protocol.SILENT_POLLS:
+            await asyncio.sleep_ms(beat_ms)
+            silent_ms = silent_ms + beat_ms if inp[im.SEQ_BMS] == before else 0
+            if silent_ms >= protocol.SILENT_REPORTS * (self._report_ms() if protocol.SILENT_REPORTS > 1 else beat_ms):
                 self.timeouts += 1
+
+    def _wish(self):
+        """What the pack is asked for while the contactors are wanted closed, bits: 1 wake up, 2 close yours for a charge.
+
+        In under-voltage it has opened its own, and nothing but this closes them; it says itself when it is charged.
+        """
+        inp = self._image.inp
+        if not self._wake or self._image.now[im.CMD_CONTACTOR] != 1:
+            return 0
+        wish = 1 if inp[im.BMS_STATUS] == 0 else 0
+        if inp[im.BMS_PROTECT] > 0 and inp[im.BMS_PROTECT] & im.BMS_PROT_UNDER_V and inp[im.BMS_STATUS] != 1:
+            wish |= 2
+        return wish
+
+    # ---- what people see --------------------------------------------------------------------------------
 
     def equipment(self):
         """What the battery says of itself (a dict, empty before it answered): maker, cells, voltage, Ah."""
@@ -260,21 +404,29 @@ class Device:
         return tell(self._equipment, self._order)
 
     def last_error(self):
-        """The last refused frame in words, or an empty text."""
+        """The last frame that was refused, or held a value that was, in words, or an empty text."""
         if not self._error_id:
             return ""
-        if self._error_slot == _BAD_LENGTH:
-            return "0x%x: length %d" % (self._error_id, self._error_value)
-        if self._error_slot == _BAD_PAIR:
-            return "0x%x: maximum %d below its minimum" % (self._error_id, self._error_value)
-        return "0x%x: slot %d cannot be %d" % (self._error_id, self._error_slot, self._error_value)
+        if self._error_length >= 0:
+            return "0x%x: length %d" % (self._error_id, self._error_length)
+        return pylontech_told.oddity(self._odd, self._error_slot, _ODD_KINDS)
+
+    def oddities(self):
+        """Every reading that was ever odd since boot, in words with its value, once each; and two batteries on one bus."""
+        return pylontech_told.oddities(self._odd, _ODD_KINDS, self._odd_now & im.BMS_ODD_TWO)
+
+    def alarms(self):
+        """The protections and warnings that the battery reports now, in words."""
+        return pylontech_told.alarms(self._image.inp, self._protocol.FRAMES, self._raw, self._order)
 
     def counters(self):
-        """A new dict: frames, timeouts, rejected, send_errors, last_error."""
+        """A new dict: frames, timeouts, rejected, send_errors, last_error, oddities, alarms."""
         return {
             "frames": self.frames,
             "timeouts": self.timeouts,
             "rejected": self.rejected,
             "send_errors": self.send_errors,
             "last_error": self.last_error(),
+            "oddities": self.oddities(),
+            "alarms": self.alarms(),
         }

@@ -141,7 +141,7 @@ class Device:
         for part in parts:
             try:
                 await self._ask(part)
-            except ModbusRefused as error:
+            except ModbusError as error:
                 self.unit.note(error)
                 return False
             if not self._decode(part):

@@ -125,7 +125,7 @@ class Der(Dialect):
         if refresh or self.sent is None or scale != self._scale:
             await self._write_everything(setpoint, values[t.X_RVRT_S] != im.NO_VALUE)
         elif setpoint != self.sent:
-            await self.write(self._set.address + t.WSET, setpoint >> 16, setpoint)
+            await self.write_whole(self._set.address + t.WSET, setpoint >> 16, setpoint)
         self.sent = setpoint
         self._scale = scale
 
@@ -135,10 +135,8 @@ class Der(Dialect):
         reverts: the device has a reversion timer.
         """
         timer_s = self.options["reversion_s"]
-        address = self._set.address + t.WSET_ENA
-        if not reverts or timer_s == 0:
-            await self.write(address, 1, 1, setpoint >> 16, setpoint)  # WSetEna; WSetMod: watts; WSet
-            return
-        at = self._set.address + t.WSET_ENA_RVRT
-        await self.write(at, 1, timer_s >> 16, timer_s)  # 1: stay enabled, at the reversion setpoint
-        await self.write(address, 1, 1, setpoint >> 16, setpoint, 0, 0)  # and WSetRvrt
+        address = self._set.address
+        if reverts and timer_s:
+            await self.write_timer(address + t.WSET_RVRT, 0, 0)
+            await self.write_timer(address + t.WSET_ENA_RVRT, 1, timer_s >> 16, timer_s)  # 1: stay enabled, at WSetRvrt
+        await self.write_whole(address + t.WSET_ENA, 1, 1, setpoint >> 16, setpoint)  # WSetEna; WSetMod: watts; WSet

@@ -6,6 +6,7 @@ from array import array
 from firmware import image as im
 from firmware.devices import sunspec_tables as t
 from firmware.devices.sunspec import questions_the_map
+from firmware.devices.sunspec_chain import NeedsPerson
 from modbus import ModbusError, ModbusRefused
 
 LONGEST_WRITE_BLOCK = 56  # registers of the longest block that is read before a write: 704
@@ -20,14 +21,16 @@ class Dialect:
     register is never written where another model has come to lie, nor from a scale factor or reference of before.
     """
 
-    def __init__(self, sun, image, options: dict) -> None:
+    def __init__(self, sun, image, options: dict, once) -> None:
         self.sun = sun
+        self.once = once
         self.image = image
         self.options = options
         self.main = None  # the block read every period
         self.slow = []  # [block, period in ms, when due, what to do with it, it has been read]
         self.outdated = False  # what the setpoint was scaled by has changed since it was written
         self._before = array("H", bytes(2 * LONGEST_WRITE_BLOCK))  # what is read before a write
+        self._has_timer = True  # as far as is known
         self._words = array("H", bytes(12))  # to be written
         self.forget()
 
@@ -37,12 +40,14 @@ class Dialect:
         self.sent_run = -1
 
     async def add_slow(self, table: tuple, period_ms: int, take) -> None:
-        """Read a block now and every period_ms, if the device has it."""
+        """Read a block now and every period_ms, if the device has it; if not, what it gave before has no value any more."""
         block = self.sun.block(table)
-        if block is not None:
-            entry = [block, period_ms, time.ticks_ms(), take, False]
-            self.slow.append(entry)
-            await self._read_slow(entry)
+        if block is None:
+            take()
+            return
+        entry = [block, period_ms, time.ticks_ms(), take, False]
+        self.slow.append(entry)
+        await self._read_slow(entry)
 
     async def read_one_slow(self, now: int) -> None:
         """Read the slow block that has been due for longest, if any."""
@@ -67,6 +72,8 @@ class Dialect:
             if entry[4] and questions_the_map(error):
                 self.sun.lose(entry[0], str(error))
             self.sun.note(error)
+            if not entry[4]:
+                entry[3]()
 
     def before_writing(self, table: tuple):
         """The block of `table` as it is read just before a write to its model; None if the device has none."""
@@ -110,8 +117,35 @@ class Dialect:
         return least
 
     async def write(self, address: int, *values) -> None:
-        """Write numbers, two's complement, one to a register (of a longer one the higher bits: value >> 16)."""
+        """Write numbers, two's complement, one to a register, which may arrive one by one."""
+        await self._write(address, values, True)
+
+    async def write_whole(self, address: int, *values) -> None:
+        """The same, in one request: a part of it alone (of a longer number: value >> 16, value) would mean something else."""
+        try:
+            await self._write(address, values, False)
+        except ModbusRefused as error:
+            if error.code != 1:
+                raise
+            text = "registers %d to %d have to be written together, and the device does not know function 16: not commanded"
+            raise NeedsPerson(text % (address, address + len(values) - 1))
+
+    async def write_timer(self, address: int, *values) -> None:
+        """The reversion timer.  A device that refuses it is commanded all the same, and that is said once."""
+        if not self._has_timer:
+            return
+        try:
+            await self.write(address, *values)
+        except ModbusRefused as error:
+            if error.busy:
+                raise
+            self.sun.note(error)
+            self._has_timer = False
+            text = "the reversion timer at register %d cannot be written (%s): it is left as it is"
+            self.once.say(text % (address, error))
+
+    async def _write(self, address: int, values: tuple, divisible: bool) -> None:
         words = self._words
         for i in range(len(values)):
             words[i] = values[i] & 0xFFFF
-        await self.sun.write(address, words, len(values))
+        await self.sun.write(address, words, len(values), divisible)

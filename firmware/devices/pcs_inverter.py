@@ -1,4 +1,4 @@
-"""The older SunSpec dialect of an inverter: models 101 to 103, 120, 121, 123 and 124 (storage).
+"""The older SunSpec dialect of an inverter: models 101 to 103 or 111 to 113, 120, 121, 123 and 124 (storage).
 
 Model 124 knows no setpoint, only limits in percent of WChaMax, each of which may be negative: a discharge
 limit of p and a charge limit of -p leave nothing but p, and the other way round for charging.  That is how
@@ -15,8 +15,12 @@ from firmware.devices.sunspec_chain import NeedsPerson
 from firmware.devices.sunspec_numbers import truncate_to_scale
 from modbus import ModbusError
 
+OLDER = (103, 102, 101, 113, 112, 111)  # models that measure such an inverter
+_FLOATS = const(110)  # models above it
 _BOTH = const(3)  # 124 StorCtl_Mod: the charge limit and the discharge limit are in force
 _LARGEST = const(32767)
+_FROM_PV = const(0)  # 124 ChaGriSet
+_FROM_GRID = const(1)
 
 # 103 St, from 1: off, sleeping, starting, tracking, throttled, shutting down, fault, standby
 _STATES = (
@@ -34,17 +38,17 @@ _STATES = (
 class Inverter(Dialect):
     """Models 1xx."""
 
-    def __init__(self, sun, image, options: dict) -> None:
-        super().__init__(sun, image, options)
+    def __init__(self, sun, image, options: dict, once) -> None:
+        super().__init__(sun, image, options, once)
         self._full_w = 0  # what 100 % was when the setpoint was written
         self._scale = 0  # and the scale factor of the two rates
 
     async def place(self) -> None:
         """Find the blocks that this device has.  Raises NeedsPerson if it cannot be given a power."""
         sun = self.sun
-        for model in (103, 102, 101):
+        for model in OLDER:
             if sun.chain.the(model) is not None:
-                self.main = sun.block(t.INVERTER, model)
+                self.main = sun.block(t.INVERTER_FLOAT if model > _FLOATS else t.INVERTER, model)
                 break
         self._storage = self.before_writing(t.STORAGE)
         self._connect = self.before_writing(t.CONTROLS)
@@ -100,7 +104,9 @@ class Inverter(Dialect):
         address = self._storage.address
         whole = refresh or self.sent is None
         if whole and reverts:
-            await self.write(address + t.STOR_RVRT, self.options["reversion_s"])
+            await self.write_timer(address + t.STOR_RVRT, self.options["reversion_s"])
+        if watts < 0 and values[t.X_STOR_GRID] == _FROM_PV:
+            await self._allow_grid(address + t.STOR_GRID)
         if whole or rate != self.sent:
             await self.write(address + t.STOR_OUT, rate, -rate)  # OutWRte, InWRte
         if whole:
@@ -110,6 +116,14 @@ class Inverter(Dialect):
             await self.read_before(self._connect)
             await self.write(self._connect.address + t.INVERTER_CONN, 1 if run else 0)
             self.sent_run = run
+
+    async def _allow_grid(self, address: int) -> None:
+        """The storage may be charged from PV only: change that if the site's owner has said so."""
+        if self.options["set_grid_charging"]:
+            await self.write(address, _FROM_GRID)
+        else:
+            text = "124 ChaGriSet (register %d) lets PV alone charge the storage: "
+            self.once.say((text + "the option set_grid_charging lets this driver change it") % address)
 
     async def _read_basis(self) -> None:
         """What 100 % is and how percents are written, as it is now.  Raises ModbusError if the device does not say."""

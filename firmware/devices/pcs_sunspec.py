@@ -18,7 +18,7 @@ from firmware.devices import sunspec_tables as t
 from firmware.devices.connection import CONNECTION_OPTIONS, open_client, reading
 from firmware.devices.once import Once
 from firmware.devices.pcs_der import Der
-from firmware.devices.pcs_inverter import Inverter
+from firmware.devices.pcs_inverter import OLDER, Inverter
 from firmware.devices.sunspec import LONGEST_PCS, SunSpec, measure
 from firmware.devices.sunspec_chain import NeedsPerson, NotSunSpec
 from modbus import ModbusError
@@ -28,6 +28,7 @@ _OWN_OPTIONS = (
     ("refresh_ms", "int", 1000, 100, 30000, "ms after which an unchanged setpoint is written again"),
     ("reversion_s", "int", 5, 0, 3600, "s of silence after which the PCS goes to 0 W by itself; 0: leave it alone"),
     ("which", "str", "", 0, 64, "of several inverters in one chain: its number, or part of its name"),
+    ("set_grid_charging", "bool", False, 0, 0, "124: switch ChaGriSet to grid where charging is commanded and it says PV only"),
     ("control_timeout_ms", "int", 1500, 200, 10000, "ms without a control cycle, then nothing is written any more"),
 )
 OPTIONS = (CONNECTION_OPTIONS, _OWN_OPTIONS)
@@ -36,7 +37,6 @@ _LOOK_MS = const(10)
 _HOLD_MS = const(100)  # after a write that failed
 _RETRY_MS = const(200)  # after a discovery that failed
 _DECIDE_MS = const(5000)  # and after one that needs a person
-_OLDER = (101, 102, 103)
 _NEWER = (701,)
 
 _BOUNDS = (  # what can be true: slot, lowest, highest; one flat tuple, as a row of its own takes 32 bytes
@@ -78,6 +78,7 @@ class Device:
                 await self._discover()
                 await measure(self.sun, self._read, self._options["period_ms"])
             except ModbusError as error:
+                self.ready = False
                 self.sun.note(error)
                 if isinstance(error, (NeedsPerson, NotSunSpec)):
                     self._once.say(str(error))
@@ -100,10 +101,10 @@ class Device:
             self.found = sun.found()
             say("%s: %s" % (self.name, self.found))
         chain = sun.chain
-        older = chain.of_kind(_OLDER) and chain.has(124)
+        older = chain.of_kind(OLDER) and chain.has(124)
         newer = chain.has(701) and (chain.has(704) or not older)
-        await sun.choose(_NEWER if newer else _OLDER, self._options["which"])
-        dialect = (Der if newer else Inverter)(sun, self._image, self._options)
+        await sun.choose(_NEWER if newer else OLDER, self._options["which"])
+        dialect = (Der if newer else Inverter)(sun, self._image, self._options, self._once)
         await dialect.place()
         sun.forget()
         if newer and not chain.has(704):

@@ -16,17 +16,21 @@ _AMPS = const(2 << 2)  # 0.1 A
 _DEGREES_100 = const(3 << 2)  # 0.1 degC above -100 degC
 _PERCENT = const(5 << 2)
 _MILLIVOLTS = const(6 << 2)
-_RAW = const(7 << 2)
+_RAW = const(0 << 2)  # as it is
 _CURRENT = const(1 << 5)  # what the driver does with it; see bms_pylontech.py
 _CHARGE_LIMIT = const(2 << 5)
 _DISCHARGE_LIMIT = const(3 << 5)
-_WORD = const(1 << 23)  # a flag's byte is half of a 16-bit word
-_EQUALS_AA = const(1 << 25)  # it is set by the byte 0xAA
+_REQUESTS = const(0)  # what a flag belongs to
+_PROTECT = const(1)
+_ALARM = const(2)
+_EQUALS = const(1 << 17)  # it is set by a byte that equals the mask
 
 EXTENDED = True
 ADDRESSED = True  # the battery's address is the last digit of each id
 SUBSCRIBE = ((0x4200, 0x1FFFFF00), (0x7300, 0x1FFFFF00))  # (id, mask)
-SILENT_POLLS = 1  # a poll without an answer is a timeout
+SILENT_REPORTS = 1  # a poll without an answer is a timeout
+BEAT_MS = 60000  # polled as slowly as the option says
+FLAG_WORDS = True  # bytes 4 to 7 of flags are 16-bit words
 
 # The tables are small integers, as tuples cost the board's memory.  Fields: slot, byte, how, what.
 _OPERATING = (
@@ -52,60 +56,72 @@ _TEMPS = (
 )
 _STATUS = (im.BMS_STATUS << 12 | 0 << 8 | _BITS3 | _RAW,)
 
-# Flags: byte, mask, slot, flag; any bit of the mask sets the flag, unless _CLEAR or _EQUALS_AA is there.
+# Flags, two numbers each: byte << 12 | mask << 4 | what it belongs to, and the flag; any bit of the mask sets it, unless
+# _EQUALS is there.  Bits of the alarm word (bytes 4, 5) and the protection word (6, 7): voltage of cells 0 low 1 high,
+# of the system 2 low 3 high; temperature for charging 4 low 5 high, for discharging 6 low 7 high; current charging 8,
+# discharging 9; voltage of modules 10 low 11 high.
 _CONDITIONS = (
-    0 << 20 | 0x08 << 12 | im.BMS_REQUESTS << 7 | im.BMS_REQ_FORCE_CHARGE,
-    0 << 20 | 0x10 << 12 | im.BMS_REQUESTS << 7 | im.BMS_REQ_BALANCE,
-    3 << 20 | 0xFF << 12 | im.BMS_PROTECT << 7 | im.BMS_PROT_SYSTEM,  # an error of the BMS itself
-    4 << 20 | 0x05 << 12 | im.BMS_ALARM << 7 | im.BMS_PROT_UNDER_V | _WORD,  # cell, system
-    4 << 20 | 0x0A << 12 | im.BMS_ALARM << 7 | im.BMS_PROT_OVER_V | _WORD,
-    4 << 20 | 0x50 << 12 | im.BMS_ALARM << 7 | im.BMS_PROT_UNDER_T | _WORD,  # charging, discharging
-    4 << 20 | 0xA0 << 12 | im.BMS_ALARM << 7 | im.BMS_PROT_OVER_T | _WORD,
-    5 << 20 | 0x01 << 12 | im.BMS_ALARM << 7 | im.BMS_PROT_OVER_I_CHG | _WORD,
-    5 << 20 | 0x02 << 12 | im.BMS_ALARM << 7 | im.BMS_PROT_OVER_I_DIS | _WORD,
-    5 << 20 | 0x04 << 12 | im.BMS_ALARM << 7 | im.BMS_PROT_UNDER_V | _WORD,  # module
-    5 << 20 | 0x08 << 12 | im.BMS_ALARM << 7 | im.BMS_PROT_OVER_V | _WORD,
-    6 << 20 | 0x05 << 12 | im.BMS_PROTECT << 7 | im.BMS_PROT_UNDER_V | _WORD,
-    6 << 20 | 0x0A << 12 | im.BMS_PROTECT << 7 | im.BMS_PROT_OVER_V | _WORD,
-    6 << 20 | 0x50 << 12 | im.BMS_PROTECT << 7 | im.BMS_PROT_UNDER_T | _WORD,
-    6 << 20 | 0xA0 << 12 | im.BMS_PROTECT << 7 | im.BMS_PROT_OVER_T | _WORD,
-    7 << 20 | 0x01 << 12 | im.BMS_PROTECT << 7 | im.BMS_PROT_OVER_I_CHG | _WORD,
-    7 << 20 | 0x02 << 12 | im.BMS_PROTECT << 7 | im.BMS_PROT_OVER_I_DIS | _WORD,
-    7 << 20 | 0x04 << 12 | im.BMS_PROTECT << 7 | im.BMS_PROT_UNDER_V | _WORD,
-    7 << 20 | 0x08 << 12 | im.BMS_PROTECT << 7 | im.BMS_PROT_OVER_V | _WORD,
-)
+    0 << 12 | 0x08 << 4 | _REQUESTS, im.BMS_REQ_FORCE_CHARGE,
+    0 << 12 | 0x10 << 4 | _REQUESTS, im.BMS_REQ_BALANCE,
+    3 << 12 | 0xFF << 4 | _PROTECT, im.BMS_PROT_SYSTEM,  # an error of the BMS itself
+    4 << 12 | 0x05 << 4 | _ALARM, im.BMS_PROT_UNDER_V,
+    4 << 12 | 0x0A << 4 | _ALARM, im.BMS_PROT_OVER_V,
+    4 << 12 | 0x10 << 4 | _ALARM, im.BMS_PROT_UNDER_T_CHG,
+    4 << 12 | 0x20 << 4 | _ALARM, im.BMS_PROT_OVER_T_CHG,
+    4 << 12 | 0x40 << 4 | _ALARM, im.BMS_PROT_UNDER_T_DIS,
+    4 << 12 | 0x80 << 4 | _ALARM, im.BMS_PROT_OVER_T_DIS,
+    5 << 12 | 0x01 << 4 | _ALARM, im.BMS_PROT_OVER_I_CHG,
+    5 << 12 | 0x02 << 4 | _ALARM, im.BMS_PROT_OVER_I_DIS,
+    5 << 12 | 0x04 << 4 | _ALARM, im.BMS_PROT_UNDER_V,
+    5 << 12 | 0x08 << 4 | _ALARM, im.BMS_PROT_OVER_V,
+    5 << 12 | 0xF0 << 4 | _ALARM, im.BMS_PROT_OTHER,
+    6 << 12 | 0x05 << 4 | _PROTECT, im.BMS_PROT_UNDER_V,
+    6 << 12 | 0x0A << 4 | _PROTECT, im.BMS_PROT_OVER_V,
+    6 << 12 | 0x10 << 4 | _PROTECT, im.BMS_PROT_UNDER_T_CHG,
+    6 << 12 | 0x20 << 4 | _PROTECT, im.BMS_PROT_OVER_T_CHG,
+    6 << 12 | 0x40 << 4 | _PROTECT, im.BMS_PROT_UNDER_T_DIS,
+    6 << 12 | 0x80 << 4 | _PROTECT, im.BMS_PROT_OVER_T_DIS,
+    7 << 12 | 0x01 << 4 | _PROTECT, im.BMS_PROT_OVER_I_CHG,
+    7 << 12 | 0x02 << 4 | _PROTECT, im.BMS_PROT_OVER_I_DIS,
+    7 << 12 | 0x04 << 4 | _PROTECT, im.BMS_PROT_UNDER_V,
+    7 << 12 | 0x08 << 4 | _PROTECT, im.BMS_PROT_OVER_V,
+    7 << 12 | 0xF0 << 4 | _ALARM, im.BMS_PROT_OTHER,
+)  # fmt: skip
 _FORBIDS = (
-    0 << 20 | 0xFF << 12 | im.BMS_REQUESTS << 7 | im.BMS_REQ_NO_CHARGE | _EQUALS_AA,
-    1 << 20 | 0xFF << 12 | im.BMS_REQUESTS << 7 | im.BMS_REQ_NO_DISCHARGE | _EQUALS_AA,
-)
+    0 << 12 | 0xAA << 4 | _REQUESTS | _EQUALS, im.BMS_REQ_NO_CHARGE,
+    1 << 12 | 0xAA << 4 | _REQUESTS | _EQUALS, im.BMS_REQ_NO_DISCHARGE,
+)  # fmt: skip
 
-# Frames: (id, shortest length | SEQ slot of its group | this frame's part of the group | all parts, fields, flags).
-# Two frames make the flags: what the pack forbids is in 0x428x, all the rest in 0x425x.
+# Frames: (id, shortest length | SEQ slot of its group << 4 | this frame's part of the group << 8 | parts that must have
+# come << 16, fields, flags).  Two frames make the flags: what the pack forbids is in 0x428x, all the rest in 0x425x.
 FRAMES = (
-    (0x4210, 8 | im.SEQ_BMS << 4 | 1 << 8 | 1 << 12, _OPERATING, ()),
-    (0x4220, 8 | im.SEQ_BMS_LIMITS << 4 | 1 << 8 | 1 << 12, _LIMITS, ()),
-    (0x4230, 8 | im.SEQ_BMS_CELLS << 4 | 1 << 8 | 1 << 12, _CELLS, ()),
-    (0x4240, 8 | im.SEQ_BMS_TEMPS << 4 | 1 << 8 | 1 << 12, _TEMPS, ()),
-    (0x4250, 8 | im.SEQ_BMS_FLAGS << 4 | 1 << 8 | 3 << 12, _STATUS, _CONDITIONS),
-    (0x4280, 8 | im.SEQ_BMS_FLAGS << 4 | 2 << 8 | 3 << 12, (), _FORBIDS),
+    (0x4210, 8 | im.SEQ_BMS << 4 | 1 << 8 | 1 << 16, _OPERATING, ()),
+    (0x4220, 8 | im.SEQ_BMS_LIMITS << 4 | 1 << 8 | 1 << 16, _LIMITS, ()),
+    (0x4230, 8 | im.SEQ_BMS_CELLS << 4 | 1 << 8 | 1 << 16, _CELLS, ()),
+    (0x4240, 8 | im.SEQ_BMS_TEMPS << 4 | 1 << 8 | 1 << 16, _TEMPS, ()),
+    (0x4250, 8 | im.SEQ_BMS_FLAGS << 4 | 1 << 8 | 3 << 16, _STATUS, _CONDITIONS),
+    (0x4280, 8 | im.SEQ_BMS_FLAGS << 4 | 2 << 8 | 3 << 16, (), _FORBIDS),
 )
 PAIRS = ((im.CELL_V_MAX, im.CELL_V_MIN), (im.CELL_T_MAX, im.CELL_T_MIN), (im.BMS_V_MAX, im.BMS_V_MIN))
 
 EQUIPMENT = (0x7310, 0x7320, 0x7330, 0x7340)
 
 
-_WAKE = b"\xaa\0\0\0\0\0\0\0"  # leave sleep
+_WANTED = b"\xaa\0\0\0\0\0\0\0"  # of 0x8200: leave sleep; of 0x8210: close the pack's contactors for a charge
 _ASK_EQUIPMENT = b"\2\0\0\0\0\0\0\0"
 _ASK = b"\0\0\0\0\0\0\0\0"
 
 
-def poll(bus, asleep, known, turn):
-    """Send one period's frames: the poll, the equipment question until it is answered, the wake-up call.
+def poll(bus, wish, known, turn):
+    """Send one period's frames: what the pack is asked for, the equipment question until it is answered, the poll.
 
-    False if the poll did not go out.  `known`: the equipment frames so far; `turn`: counts the periods.
+    False if the poll did not go out.  `wish`: 1 wake up, 2 charge; `known`: the equipment frames so far; `turn`: counts
+    the periods.
     """
-    if asleep:
-        bus.send(0x8200, _WAKE, True)
+    if wish & 1:
+        bus.send(0x8200, _WANTED, True)
+    if wish & 2:
+        bus.send(0x8210, _WANTED, True)
     if known[1] is None and turn % 10 == 0:
         bus.send(0x4200, _ASK_EQUIPMENT, True)
     return bus.send(0x4200, _ASK, True)

@@ -41,8 +41,8 @@ class Block:
     """A table of sunspec_tables.py placed at its address in one device.
 
     pieces: (address, how many, where to), the requests it takes: one, unless the device or its line bears only short
-    ones.  registers: what was read last, counted from the model's id; blocks that one task reads one after the other
-    share them.
+    ones.  Then those with scale factors come first, and once more behind the others (`again`).  registers: what was read
+    last, counted from the model's id; blocks that one task reads one after the other share them.
     """
 
     def __init__(self, table: tuple, entry: tuple, registers: array, longest: int, gap: int) -> None:
@@ -51,14 +51,19 @@ class Block:
         self.registers = registers
         view = memoryview(registers)
         self.pieces = []
-        for first, end in _pieces(self.rows, longest, gap):
-            self.pieces.append((self.address + first, end - first, view[first:end]))
+        self.again = []
+        cuts = _pieces(self.rows, longest, gap)
+        for first, end in cuts:
+            piece = (self.address + first, end - first, view[first:end])
+            if len(cuts) > 1 and _holds_factor(self.rows, first, end):
+                self.again.append(piece)
+            else:
+                self.pieces.append(piece)
+        self.pieces = self.again + self.pieces
         self._factors = array("H", bytes(2 * (len(self.rows) // _ROW)))  # scale factors, raw, as they came last
 
     def is_steady(self) -> bool:
-        """The scale factors are those that came before: only then a value and its factor, of two requests, belong together."""
-        if len(self.pieces) == 1:
-            return True
+        """The scale factors are those that were read before: only what lies between two equal readings belongs to them."""
         steady = True
         rows = self.rows
         for row in range(len(self._factors)):
@@ -109,6 +114,8 @@ class SunSpec:
         self.values = array("i", [im.NO_VALUE] * tables.N_VALUES)
         self.base = -1
         self.chain = Chain()
+        self._lacks = 0  # a function (6 or 16) that this device does not know
+        self._word = array("H", (0,))
         self.moved = False  # the map is not the one that was discovered
         self.identity = ""
 
@@ -136,6 +143,7 @@ class SunSpec:
                 break
             chain.add(model, address, length)
             address += 2 + length
+        self._lacks = 0
         for slot in range(len(self.values)):
             self.values[slot] = im.NO_VALUE  # what an earlier device said
         self.identity = await self._identify(chain.first(1))
@@ -235,19 +243,45 @@ class SunSpec:
         Raises MapMoved if the model is not where it was.
         """
         for _ in range(_STEADY_TRIES):
-            for address, count, view in block.pieces:
+            for i in range(len(block.pieces)):
+                address, count, view = block.pieces[i]
+                await self.unit.read(address, count, view)
+                if i + 1 == len(block.again):
+                    block.is_steady()  # noted
+            for address, count, view in block.again:
                 await self.unit.read(address, count, view)
             registers = block.registers
             if registers[0] != block.model or registers[1] != block.length:
                 self.lose(block, "%d, %d stand there" % (registers[0], registers[1]))
-            if block.is_steady():
+            if not block.again or block.is_steady():
                 return self._decode(block)
         self.unit.reject("model %d: its scale factors change between two requests" % block.model)
         return False
 
-    async def write(self, address: int, words: array, count: int) -> None:
-        """words[0:count] into the registers from `address` on; whoever writes has just read the model's place."""
-        await self.unit.write(address, words, count, 6 if count == 1 else 16)
+    async def write(self, address: int, words: array, count: int, divisible: bool) -> None:
+        """words[0:count] into the registers from `address` on; whoever writes has just read the model's place.
+
+        divisible: they may arrive one by one.  A device that lacks function 6 is written to with 16, and the other way round.
+        """
+        single = count == 1 or (divisible and self._lacks == 16)
+        if single and self._lacks != 6:
+            try:
+                for i in range(count):
+                    self._word[0] = words[i]
+                    await self.unit.write(address + i, self._word, 1, 6)
+                return
+            except ModbusRefused as error:
+                if error.code != 1 or self._lacks:
+                    raise
+                self.note(error)
+                self._lacks = 6
+        try:
+            await self.unit.write(address, words, count, 16)
+        except ModbusRefused as error:
+            if error.code != 1 or self._lacks or not divisible:
+                raise
+            self._lacks = 16
+            await self.write(address, words, count, True)
 
     def lose(self, block: Block, why: str) -> None:
         """The map is not what it was: raises MapMoved, and whoever measures discovers the device anew."""
@@ -314,6 +348,14 @@ def questions_the_map(error: ModbusError) -> bool:
     if isinstance(error, ModbusRefused):
         return error.code <= 3
     return isinstance(error, NotSunSpec)
+
+
+def _holds_factor(rows: bytes, first: int, end: int) -> bool:
+    """A scale factor that `rows` need lies in the registers from `first` to before `end`."""
+    for at in range(0, len(rows), _ROW):
+        if rows[at + 2] != _NO_SCALE and first <= rows[at + 2] < end:
+            return True
+    return False
 
 
 def _pieces(rows: bytes, longest: int, gap: int) -> list:

@@ -28,8 +28,9 @@ X_STOR_MOD = const(77)
 X_STOR_OUT = const(78)
 X_STOR_IN = const(79)
 X_STOR_RVRT_S = const(80)
-X_STOR_SF = const(81)
-N_VALUES = const(82)
+X_STOR_GRID = const(81)
+X_STOR_SF = const(82)
+N_VALUES = const(83)
 # offsets in model 1
 COMMON_MN = const(2)
 COMMON_MD = const(18)
@@ -50,6 +51,7 @@ INVERTER_CONN = const(4)
 STOR_MOD = const(5)
 STOR_OUT = const(12)
 STOR_RVRT = const(15)
+STOR_GRID = const(17)
 # offsets in model 715
 CONTROLLER_HB = const(5)
 ALARM_RESET = const(7)
@@ -102,6 +104,13 @@ INVERTER = (
     b"\x14\x00\x15\x20\x00\x1b\x01\x1c\x25\x01\x1d\x01\x1e\x24\x01\x1f\x00\x20\x26\x00\x21\x00\x25\x3f\x01"
     b"\x22\x00\x25\x40\x01\x26\x04\xff\x3d\x00\x28\x06\xff\x2a\x00",
 )
+# model 111, 112, 113: the same, floats
+INVERTER_FLOAT = (
+    113, 52,
+    b"\x02\x07\xff\x22\x01\x0a\x07\xff\x21\x01\x10\x07\xff\x3e\x01\x16\x07\xff\x1f\x00\x18\x07\xff\x23\x03"
+    b"\x1c\x07\xff\x20\x00\x22\x07\xff\x25\x01\x24\x07\xff\x24\x01\x26\x07\xff\x26\x00\x28\x07\xff\x3f\x01"
+    b"\x2a\x07\xff\x40\x01\x30\x04\xff\x3d\x00\x32\x06\xff\x2a\x00",
+)
 # model 120: its ratings
 INVERTER_RATING = (
     120, 27,
@@ -116,7 +125,7 @@ INVERTER_SETTING = (
 STORAGE = (
     124, 26,
     b"\x02\x01\x12\x4c\x00\x05\x05\xff\x4d\x00\x0c\x00\x19\x4e\x02\x0d\x00\x19\x4f\x02\x0f\x01\xff\x50\x00"
-    b"\x19\x0a\xff\x51\x00",
+    b"\x11\x04\xff\x51\x00\x19\x0a\xff\x52\x00",
 )
 # model 123: its controls: only whether they are where they were
 CONTROLS = (

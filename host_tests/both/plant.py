@@ -116,6 +116,7 @@ class Plant:
         inp[im.BMS_REQUESTS] = 0
         inp[im.BMS_PROTECT] = 0
         inp[im.BMS_ALARM] = 0
+        inp[im.BMS_ODD] = 0
 
     def _pcs(self, inp, volts, amps):
         state = im.PCS_OFF

@@ -63,7 +63,7 @@ def test_limits_are_magnitudes_whichever_sign_the_maker_uses():
         rig = Rig(discharge_limit_sign=sign)
         rig.hear(0x4220, bms.limits(charge_v=702.0, discharge_v=546.0, charge_a=160.5, discharge_a=amps))
         got = rig.slots(im.BMS_V_MAX, im.BMS_V_MIN, im.BMS_I_CHG, im.BMS_I_DIS, im.SEQ_BMS_LIMITS)
-        assert got == ([7020, 5460, 1605, 1650, 1] if accepted else [NOTHING] * 4 + [0]), (sign, amps, got)
+        assert got == [7020, 5460, 1605, 1650 if accepted else NOTHING, 1], (sign, amps, got)
 
 
 def test_zero_is_data_not_missing():
@@ -82,32 +82,62 @@ def test_cell_extremes():
     assert got == [3652, 2501, 415, -120, 1, 1], got
 
 
-def test_values_that_cannot_be_true_are_refused_whole_and_named():
-    for can_id, data in (
-        (0x4210, bms.measurements(soc=101)),
-        (0x4210, bms.measurements(volts=1501)),
-        (0x4210, bms.measurements(amps_charging=1001)),
-        (0x4210, bms.measurements(celsius=160)),
-        (0x4220, bms.limits(charge_a=-1)),
-        (0x4220, bms.limits(charge_v=500.0, discharge_v=546.0)),
-        (0x4230, bms.cells(12000, 3300)),
-        (0x4230, bms.cells(3300, 3301)),
-        (0x4240, bms.temperatures(20.0, 20.1)),
-        (0x4240, bytes(8)),
+def test_a_value_that_cannot_be_true_costs_itself_and_is_named():
+    for can_id, data, slot, group, said in (
+        (0x4210, bms.measurements(soc=126), im.BMS_SOC, im.SEQ_BMS, "state of charge 126.0 %"),
+        (0x4210, bms.measurements(volts=1501), im.BMS_V, im.SEQ_BMS, "voltage 1501.0 V"),
+        (0x4210, bms.measurements(amps_charging=1001), im.BMS_I, im.SEQ_BMS, "current -1001.0 A"),
+        (0x4210, bms.measurements(celsius=160), im.BMS_TEMP, im.SEQ_BMS, "temperature 160.0 degC"),
+        (0x4220, bms.limits(charge_a=-1), im.BMS_I_CHG, im.SEQ_BMS_LIMITS, "charge current limit -1.0 A"),
+        (0x4230, bms.cells(12000, 3300), im.CELL_V_MAX, im.SEQ_BMS_CELLS, "highest cell voltage 12000 mV"),
+        (0x4230, bms.cells(3300, 0), im.CELL_V_MIN, im.SEQ_BMS_CELLS, "lowest cell voltage 0 mV"),
+        (0x4240, bms.temperatures(20.0, -60.0), im.CELL_T_MIN, im.SEQ_BMS_TEMPS, "lowest cell temperature -60.0 degC"),
     ):
         rig = Rig()
         rig.hear(can_id, data)
-        assert rig.device.rejected == 1 and rig.device.frames == 0, (can_id, data)
-        assert list(rig.image.inp)[:9] == [0] * 9
-        assert [v for v in list(rig.image.inp)[10:27] if v != NOTHING] == []
-        assert hex(can_id) in rig.device.counters()["last_error"]
+        assert (rig.device.rejected, rig.device.frames) == (0, 1), (can_id, data)
+        assert rig.slots(group, slot, im.BMS_ODD) == [1, NOTHING, 1 << slot - im.BMS_SOC], said
+        fields = [field >> 12 for frame in rig.device._protocol.FRAMES if frame[0] == can_id for field in frame[2]]
+        assert [other for other in fields if rig.image.inp[other] == NOTHING] == [slot], said
+        counted = rig.device.counters()
+        assert counted["last_error"] == "0x%x: %s cannot be true" % (can_id, said), counted["last_error"]
+        assert counted["oddities"] == ["0x%x: %s cannot be true (1 times)" % (can_id, said)]
+        for good_id, good in bms.FRAMES:
+            rig.hear(good_id, good)
+        assert rig.slots(im.BMS_ODD) == [0] and rig.image.inp[slot] != NOTHING, "it is over with the next good report"
 
 
-def test_a_refused_frame_leaves_the_last_good_values():
+def test_a_maximum_below_its_minimum_costs_both():
+    for can_id, data, high, low in (
+        (0x4220, bms.limits(charge_v=500.0, discharge_v=546.0), im.BMS_V_MAX, im.BMS_V_MIN),
+        (0x4230, bms.cells(3300, 3301), im.CELL_V_MAX, im.CELL_V_MIN),
+        (0x4240, bms.temperatures(20.0, 20.1), im.CELL_T_MAX, im.CELL_T_MIN),
+    ):
+        rig = Rig()
+        rig.hear(can_id, data)
+        assert rig.slots(high, low) == [NOTHING, NOTHING]
+        assert hex(can_id) in rig.device.last_error() and "below its minimum" in rig.device.last_error()
+        assert rig.device.frames == (1 if can_id == 0x4220 else 0), "the current limits beside it are good"
+
+
+def test_a_frame_without_any_value_that_can_be_true_is_not_heard():
+    for can_id, group in ((0x4230, im.SEQ_BMS_CELLS), (0x4240, im.SEQ_BMS_TEMPS)):
+        rig = Rig()
+        rig.hear(can_id, bytes(8))
+        assert (rig.device.rejected, rig.device.frames) == (1, 0)
+        assert rig.slots(group) == [0]
+
+
+def test_a_percentage_beyond_100_is_taken_as_100_and_named_once():
     rig = Rig()
-    rig.hear(0x4230, bms.cells(3340, 3320))
-    rig.hear(0x4230, bms.cells(12000, 3320))
-    assert rig.slots(im.CELL_V_MAX, im.CELL_V_MIN, im.SEQ_BMS_CELLS) == [3340, 3320, 1]
+    for _ in range(3):
+        rig.hear(0x4210, bms.measurements(soc=104, soh=102))
+    assert rig.slots(im.BMS_SOC, im.BMS_SOH, im.SEQ_BMS, im.BMS_ODD) == [10000, 10000, 3, 0]
+    assert rig.device.oddities() == [
+        "0x4210: state of charge 104.0 % is taken as 100 % (3 times)",
+        "0x4210: state of health 102.0 % is taken as 100 % (3 times)",
+    ]
+    assert rig.device.last_error() == ""
 
 
 def test_frames_of_a_wrong_length_are_refused_and_counted():
@@ -124,7 +154,8 @@ def test_swapped_bytes_are_refused_until_the_option_says_so():
     swapped = bytes([bms.cells()[at ^ 1] for at in range(8)])
     rig = Rig()
     rig.hear(0x4230, swapped)
-    assert rig.device.rejected == 1
+    assert rig.slots(im.CELL_V_MAX, im.CELL_V_MIN) == [3085, NOTHING], "a value at a time, and what is left contradicts the pack"
+    assert "lowest cell voltage 63756 mV" in rig.device.last_error()
     rig = Rig(byte_order="big")
     rig.hear(0x4230, swapped)
     assert rig.slots(im.CELL_V_MAX, im.CELL_V_MIN) == [3340, 3321]
@@ -138,10 +169,12 @@ def test_a_pack_without_the_current_offset_is_refused_until_the_option_says_so()
     plain = bytes([0x80, 0x19, 0x40, 0x00]) + bms.measurements()[4:]  # 652.8 V, 6.4 A
     rig = Rig()
     rig.hear(0x4210, plain)
-    assert rig.device.rejected == 1
+    assert rig.slots(im.BMS_I, im.BMS_V) == [NOTHING, 6528] and "current" in rig.device.last_error()
     rig = Rig(current_offset=0)
     rig.hear(0x4210, plain)
     assert rig.slots(im.BMS_I) == [-64]
+    rig.hear(0x4210, plain[:2] + b"\xc0\xff" + plain[4:])
+    assert rig.slots(im.BMS_I) == [64], "without an offset the words are signed"
 
 
 def test_flags_are_heard_when_both_of_their_frames_have_come():
@@ -156,7 +189,11 @@ def test_flags_are_heard_when_both_of_their_frames_have_come():
     rig.hear(0x4250, bms.status(basic=3))
     assert rig.slots(im.SEQ_BMS_FLAGS) == [1]
     rig.hear(0x4280, bms.forbidden())
-    assert rig.slots(im.SEQ_BMS_FLAGS, im.BMS_STATUS, im.BMS_REQUESTS) == [2, 3, 0]
+    forbids = im.BMS_REQ_NO_CHARGE | im.BMS_REQ_NO_DISCHARGE
+    assert rig.slots(im.SEQ_BMS_FLAGS, im.BMS_STATUS, im.BMS_REQUESTS) == [2, 3, forbids], "one report lifts nothing"
+    rig.hear(0x4250, bms.status(basic=3))
+    rig.hear(0x4280, bms.forbidden())
+    assert rig.slots(im.SEQ_BMS_FLAGS, im.BMS_STATUS, im.BMS_REQUESTS) == [3, 3, 0]
 
 
 def test_alarm_and_protection_bits_keep_their_meaning():
@@ -165,10 +202,10 @@ def test_alarm_and_protection_bits_keep_their_meaning():
         (1, im.BMS_PROT_OVER_V),
         (2, im.BMS_PROT_UNDER_V),
         (3, im.BMS_PROT_OVER_V),
-        (4, im.BMS_PROT_UNDER_T),
-        (5, im.BMS_PROT_OVER_T),
-        (6, im.BMS_PROT_UNDER_T),
-        (7, im.BMS_PROT_OVER_T),
+        (4, im.BMS_PROT_UNDER_T_CHG),
+        (5, im.BMS_PROT_OVER_T_CHG),
+        (6, im.BMS_PROT_UNDER_T_DIS),
+        (7, im.BMS_PROT_OVER_T_DIS),
         (8, im.BMS_PROT_OVER_I_CHG),
         (9, im.BMS_PROT_OVER_I_DIS),
         (10, im.BMS_PROT_UNDER_V),

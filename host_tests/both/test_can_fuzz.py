@@ -42,6 +42,10 @@ LV_FRAMES = (
     (0x35A, bytes(8)),
     (0x35E, b"PYLON   "),
     (0x35F, bytes([0x4C, 0x49, 0x01, 0x03, 0x3C, 0x02, 0xAA, 0x00])),
+    (0x360, b"\xff"),
+    (0x372, bytes([4, 0, 1, 0, 1, 0, 0, 0])),
+    (0x373, bytes([0xB9, 0x0C, 0xC2, 0x0C, 0x27, 0x01, 0x28, 0x01])),
+    (0x379, b"\x2c\x01"),
 )
 
 
@@ -95,7 +99,7 @@ def _in_bounds(image):
         if value != im.NO_VALUE and not low <= value <= high:
             return False
     v_max = image.inp[im.CELL_V_MAX]
-    return v_max == im.NO_VALUE or v_max >= image.inp[im.CELL_V_MIN]
+    return v_max == im.NO_VALUE or v_max >= image.inp[im.CELL_V_MIN]  # NO_VALUE is below everything
 
 
 def _used():

@@ -21,7 +21,7 @@ GROUPS = {  # group: (fault, s until it is stale)
 # slot, value, fault, least s it must hold, most s, severity, does it trip
 CONDITIONS = (
     (im.IO_ESTOP, 1, "emergency_stop", 0, 0.1, EMERGENCY, True),
-    (im.BMS_PROTECT, im.BMS_PROT_OVER_I_CHG, "bms_protection", 0, 0.1, FAULT, True),
+    (im.BMS_PROTECT, im.BMS_PROT_SYSTEM, "bms_protection", 0, 0.1, FAULT, True),
     (im.BMS_ALARM, im.BMS_PROT_OVER_T, "bms_alarm", 0.9, 1.2, WARNING, False),
     (im.CELL_V_MAX, 3751, "cell_over_voltage", 0.1, 0.4, EMERGENCY, True),
     (im.CELL_V_MIN, 2399, "cell_under_voltage", 1.9, 2.2, EMERGENCY, True),
@@ -160,20 +160,23 @@ def test_power_measured_beyond_the_limit_is_overpower_with_its_size():
     assert 19900 <= plant.events("OVERPOWER")[0] <= 20100
 
 
-def test_values_that_never_change_under_load_are_frozen():
+def test_values_that_do_not_change_although_the_power_does_are_frozen():
     for slots, name in (
         ({im.BMS_V: 6435, im.BMS_I: 327}, "bms_frozen"),
         ({im.PCS_DC_V: 6435, im.PCS_P: 20000}, "pcs_frozen"),
     ):
         plant = loaded(20)
         plant.force.update(slots)
+        plant.run(180, 200)
+        assert plant.faults() == [], "%s: at a steady 20 kW nothing has to change" % name
+        plant.pm.set_constant_power(22)  # more than 1 % of the rating, less than a wrong answer of the inverter
         plant.run(58, 200)
         assert plant.faults() == [], name
         plant.run(4, 200)
         assert name in plant.faults() and plant.pm.mode == Mode.STANDBY
         plant.force.clear()
         plant.run(8)
-        assert plant.faults() == [] and plant.command() == 20000
+        assert plant.faults() == [] and plant.command() == 22000
 
 
 def test_standing_still_without_load_is_not_frozen():
@@ -181,6 +184,18 @@ def test_standing_still_without_load_is_not_frozen():
     plant.force.update({im.BMS_V: 6435, im.BMS_I: 0, im.PCS_DC_V: 6435, im.PCS_P: 0})
     plant.run(180, 500)
     assert plant.faults() == [] and plant.pm.mode == Mode.IDLE
+
+
+def test_what_rests_after_a_lie_about_the_power_starts_again():
+    plant = loaded(0)
+    plant.force.update({im.BMS_V: 6435, im.BMS_I: 0, im.PCS_DC_I: 0})
+    for power in (30000, 5000, 30000):  # the inverter reports what does not flow
+        plant.force[im.PCS_P] = power
+        plant.run(61, 500)
+    assert "bms_frozen" in plant.faults()
+    plant.force[im.PCS_P] = 0
+    plant.run(30, 500)
+    assert "bms_frozen" not in plant.faults(), "no battery at rest can show that it lives"
 
 
 def test_contactor_feedback_disagrees_both_ways_and_without_a_wire_it_says_nothing():

@@ -40,6 +40,13 @@ class Cell:
         return self.plant.now[im.SOC] / 100
 
 
+def settled():
+    """A plant whose BMS has long started up."""
+    plant = Plant().ready()
+    plant.run(10, 200)
+    return plant
+
+
 def test_it_starts_from_what_the_bms_says():
     assert Cell("nearest", 63.0).soc() == 63.0
     assert Cell("down", 63.0).soc() == 63.5, "63 % cut down is 63 to 64 %"
@@ -123,19 +130,23 @@ def test_the_lower_voice_limits_discharge_and_the_higher_one_charge():
 
 
 def test_a_jump_is_a_fault_and_is_seen_in_its_cycle():
-    plant = Plant().ready()
+    plant = settled()
     plant.force[im.BMS_SOC] = 7000
     plant.cycle()
     assert "soc_jump" in plant.faults()
     assert plant.now[im.SOC_LOW] <= 5000 and plant.now[im.SOC_HIGH] >= 6900
-    plant = Plant().ready()
+    plant = settled()
     plant.force[im.BMS_SOC] = 5100
     plant.cycle()
     assert plant.faults() == [], "one step is no jump"
+    plant = Plant().ready()
+    plant.force[im.BMS_SOC] = 7500
+    plant.run(10)
+    assert plant.faults() == [] and plant.now[im.SOC] == plant.now[im.SOC_LOW] == 7500, "in its first seconds it finds itself"
 
 
 def test_both_faults_pass_once_the_voices_agree_again():
-    plant = Plant().ready()
+    plant = settled()
     plant.force[im.BMS_SOC] = 7000
     plant.cycle()
     plant.force[im.BMS_SOC] = 5000  # a slip of the BMS

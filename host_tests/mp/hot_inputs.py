@@ -20,6 +20,13 @@ FREE = image.FREE
 # slot pattern: low, high, may be NO_VALUE.  The first that matches decides.
 RANGES: tuple[tuple[str, int, int, bool], ...] = (
     (r"^UPTIME_MS", 0, 999, False),
+    (r"BMS_ODD", 0, (1 << 21) - 1, False),
+    (r"^READS_", 0, 2, False),
+    (r"^DOUBT_(SLOT|VALUE|READ)", -1000, 6000, False),
+    (r"^STILL_(LOW|HIGH)", -1_500_000, 1_500_000, True),
+    (r"^SOC_ZERO_MS|^HOLD_CHG_MS", 0, 3_600_000, False),
+    (r"^MISSING", 0, 8191, False),
+    (r"^DOUBTS", 0, 0x3FFFFFFF, False),
     (r"_MS$", 0, 900_000_000, False),
     (r"SEQ_", 0, 0x3FFFFFFF, False),
     (r"^AGE$", 0, 0, False),  # only the gap behind the ages, which make_img fills itself
@@ -30,7 +37,8 @@ RANGES: tuple[tuple[str, int, int, bool], ...] = (
     (r"BMS_TEMP|CELL_T|PCS_TEMP", -1000, 2000, True),
     (r"CELL_V", 0, 6000, True),
     (r"BMS_STATUS|PCS_STATE", 0, 4, True),
-    (r"BMS_REQUESTS|BMS_PROTECT|BMS_ALARM", 0, 127, True),
+    (r"BMS_REQUESTS", 0, 31, True),
+    (r"BMS_PROTECT|BMS_ALARM", 0, (1 << 20) - 1, True),
     (r"PCS_GRID|IO_", 0, 1, True),
     (r"PCS_P_", 0, 2_000_000, True),
     (r"PCS_P$|PCS_SETPOINT|PCS_DC_P|PCS_Q", -1_500_000, 1_500_000, True),
@@ -41,7 +49,7 @@ RANGES: tuple[tuple[str, int, int, bool], ...] = (
     (r"_HZ", 0, 70000, True),
     (r"PCS_|METER_", 0, 32767, True),
     (r"SOC_REM", -2_000_000, 2_000_000, False),
-    (r"SOC_DRIFT", -20000, 20000, False),
+    (r"SOC_DRIFT|SOC_KEEP_DRIFT", -20000, 20000, False),
     (r"SOC_LEAK", 0, 60000, False),
     (r"SOC_JUMP", 0, 10000, False),
     (r"SOC", 0, 10000, True),
@@ -185,7 +193,11 @@ class Hot:
 
 TABLE = (
     Hot("freeze", ("inp", "img", "dt")),
+    Hot("believe", ("img", "par")),
     Hot("count_soc", ("img", "par")),
+    Hot("settle_soc", ("img", "par")),
+    Hot("examine", ("img", "par")),
+    Hot("bms_ends", ("img", "par")),
     Hot("site_power", ("img", "par")),
     Hot("limit_battery", ("img", "par", "direction")),
     Hot("limit_site", ("img", "par", "direction")),
@@ -193,7 +205,7 @@ TABLE = (
     Hot("account", ("img", "par")),
     Hot("classify_flow", ("img", "par")),
     Hot("diagnose", ("img", "par")),
-    Hot("still", ("img",)),
+    Hot("still", ("img", "par")),
     Hot("debounce", ("img", "fault_rows", "fault_state", "faults")),
     Hot("age_claims", ("claims", "sources", "dt")),
 )

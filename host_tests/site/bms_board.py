@@ -13,6 +13,7 @@ from firmware.devices import bms_pylontech
 
 
 async def main(given: dict) -> None:
+    wanted = given.pop("contactor", 0)  # what the control cycle would command
     errors = []
     lines = buses.build({"can0": {"type": "can", "backend": "machine", "id": 0}}, errors)
     options = config.check(bms_pylontech.OPTIONS, given, "devices.bms", errors)
@@ -20,6 +21,7 @@ async def main(given: dict) -> None:
         print("\n".join(errors))
         return
     state = image.Image()
+    state.now[image.CMD_CONTACTOR] = wanted
     device = bms_pylontech.Device("bms", options, state, lines)
     tasks = [asyncio.create_task(lines["can0"].run()), asyncio.create_task(device.run())]
     while tasks:

@@ -16,7 +16,8 @@ from firmware import image as im
 from tools.interpreters import Interpreter
 from tools.simsite.bms_can import BmsOnCan
 from tools.simsite.canhub import CanHub
-from tools.simsite.physics.plant import Plant
+from tools.simsite.physics.bms import UNDER_VOLTAGE
+from tools.simsite.physics.plant import Plant, PlantOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 Told = dict[str, Any]
@@ -154,3 +155,94 @@ def test_a_bus_that_goes_away_and_comes_back_is_survived(mp64: Interpreter) -> N
         await board.until(lambda t: t["inp"][im.SEQ_BMS] > told["inp"][im.SEQ_BMS] + 1)
 
     _with_battery(mp64, story)
+
+
+def _low_voltage(story: Callable[[Board, BmsOnCan, Plant, CanHub], Any], interpreter: Interpreter) -> None:
+    async def prepared(board: Board, bms: BmsOnCan, plant: Plant, hub: CanHub) -> None:
+        await board.until(lambda t: t["inp"][im.SEQ_BMS_FLAGS] >= 1 and t["inp"][im.SEQ_BMS_CELLS] >= 1)
+        await story(board, bms, plant, hub)
+
+    async def run() -> None:
+        hub = CanHub()
+        await hub.start()
+        plant = Plant(PlantOptions(modules=1, energy_kwh=16.0))
+        bms = BmsOnCan(plant, random.Random(3), variant="lv", period_s=0.2)
+        bms.start(hub.port)
+        board = await _board(interpreter, hub, {"variant": "lv"})
+        try:
+            await prepared(board, bms, plant, hub)
+        finally:
+            board.process.kill()
+            await board.process.wait()
+            bms.stop()
+            await hub.stop()
+
+    asyncio.run(run())
+
+
+def test_a_low_voltage_pack_is_read_with_its_cells_and_kept_alive(mp: Interpreter) -> None:
+    async def story(board: Board, bms: BmsOnCan, plant: Plant, hub: CanHub) -> None:
+        plant.bms.noise = 0.0
+        told = await board.until(lambda t: bms.alive >= 2 and t["inp"][im.SEQ_BMS] >= 3)
+        inp, report = told["inp"], plant.bms.report()
+        assert [inp[im.BMS_SOC], inp[im.BMS_V]] == [report.soc_pct * 100, round(report.voltage_v * 10)]
+        assert [inp[im.CELL_V_MAX], inp[im.CELL_V_MIN]] == [report.cell_max_mv, report.cell_min_mv]
+        assert abs(inp[im.CELL_T_MAX] - report.cell_max_c * 10) <= 10, "whole kelvins"
+        assert told["bms"]["rejected"] == 0 and told["bms"]["oddities"] == [] and told["bms"]["alarms"] == []
+
+    _low_voltage(story, mp)
+
+
+def test_a_broken_sensor_and_a_stray_alarm_cost_themselves_on_the_wire(mp64: Interpreter) -> None:
+    async def story(board: Board, bms: BmsOnCan, plant: Plant, hub: CanHub) -> None:
+        bms.override = {
+            0x356: bytes.fromhex("B914350124FA"),  # -150.0 degC
+            0x359: bytes.fromhex("0010000001504E"),
+            0x372: bytes.fromhex("0300010000000000"),
+        }
+        told = await board.until(lambda t: len(t["bms"]["alarms"]) >= 4 and bool(t["bms"]["oddities"]))
+        assert told["inp"][im.BMS_V] == 531 and told["inp"][im.BMS_TEMP] == im.NO_VALUE
+        assert "temperature -150.0 degC cannot be true" in told["bms"]["oddities"][0]
+        alarms = " / ".join(told["bms"]["alarms"])
+        assert "without a known meaning" in alarms and "0x359: 00 10 00 00" in alarms and "1 block charging" in alarms
+        bms.override = {0x351: None}
+        stood = told["inp"][im.SEQ_BMS_LIMITS]
+        told = await board.until(lambda t: t["inp"][im.SEQ_BMS] > told["inp"][im.SEQ_BMS] + 3)
+        assert told["inp"][im.SEQ_BMS_LIMITS] <= stood + 1, "only what is sent is heard"
+
+    _low_voltage(story, mp64)
+
+
+def test_two_low_voltage_batteries_on_one_bus_are_found_on_the_wire(mp64: Interpreter) -> None:
+    async def story(board: Board, bms: BmsOnCan, plant: Plant, hub: CanHub) -> None:
+        second = Plant(PlantOptions(modules=1, energy_kwh=16.0, soc=88.0))
+        other = BmsOnCan(second, random.Random(4), variant="lv", period_s=0.2)
+        await asyncio.sleep(0.1)
+        other.start(hub.port)
+        try:
+            told = await board.until(lambda t: bool(t["bms"]["oddities"]))
+            assert told["inp"][im.BMS_ODD] & im.BMS_ODD_TWO and "two batteries" in told["bms"]["oddities"][-1]
+        finally:
+            other.stop()
+
+    _low_voltage(story, mp64)
+
+
+def test_an_empty_pack_closes_its_contactors_when_it_is_asked_to_charge(mp64: Interpreter) -> None:
+    """uv-recharge-hv, on the wire"""
+
+    async def story(board: Board, bms: BmsOnCan, plant: Plant, hub: CanHub) -> None:
+        plant.set("soc", 0.2)
+        plant.bms.opens_when_empty = True
+        plant.bms.protection = UNDER_VOLTAGE  # it stays until the cells are above 2.9 V
+        plant.bms.step(0.1)
+        assert plant.bms.empty_open
+        await board.until(lambda t: t["inp"][im.BMS_PROTECT] == im.BMS_PROT_UNDER_V)
+        for _ in range(30):
+            await asyncio.sleep(0.1)
+            plant.bms.step(0.1)
+            if not plant.bms.empty_open:
+                break
+        assert plant.bms.protection == UNDER_VOLTAGE and not plant.bms.empty_open
+
+    _with_battery(mp64, story, {"contactor": 1})

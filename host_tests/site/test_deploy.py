@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tools import frozen
-from tools.deploy import DeployError, compare, order, prepare
+from tools.deploy import DeployError, compare, leave, order, prepare
 from tools.interpreters import Interpreter
 from tools.simboard.board import Board
 
@@ -109,13 +109,6 @@ def test_a_bad_site_file_is_refused_and_nothing_is_copied(mp64: Interpreter, tmp
     assert list((tmp_path / "flash").iterdir()) == []
 
 
-def test_a_port_that_is_not_there_is_said(tmp_path: Path) -> None:
-    site = tmp_path / "site.json"
-    site.write_text(json.dumps(SITE))
-    done = deploy("/dev/ttyNONE", site, "x64")
-    assert done.returncode == 1 and "mpremote" in done.stderr
-
-
 def test_a_deploy_that_breaks_off_leaves_a_board_that_says_so_and_the_next_one_mends_it(mp64: Interpreter, tmp_path: Path) -> None:
     site = tmp_path / "site.json"
     site.write_text(json.dumps(SITE))
@@ -191,3 +184,19 @@ def test_an_image_of_our_own_gets_the_site_and_data_files_and_no_module(mp64: In
     there = {path.relative_to(flash_dir) for path in flash_dir.rglob("*") if path.is_file()}
     assert there == {Path("site.json"), *frozen.data_files()} and (flash_dir / "data").is_dir()
     assert not (flash_dir / "lib").exists() and not (flash_dir / "firmware" / "devices").exists()
+
+
+def test_a_port_that_is_not_there_or_has_nobody_behind_it_is_one_line(tmp_path: Path) -> None:
+    site = tmp_path / "site.json"
+    site.write_text(json.dumps(SITE))
+    done = deploy("/dev/no-such-port", site, "x64")
+    assert done.returncode == 1
+    assert done.stderr.startswith("PORT=/dev/no-such-port: ") and "serial ports here:" in done.stderr
+    assert done.stderr.count("\n") == 1
+    outside, port = os.openpty()
+    try:
+        with pytest.raises(DeployError, match="no prompt within 1 s"):
+            leave(os.ttyname(port), 1)
+    finally:
+        os.close(outside)
+        os.close(port)

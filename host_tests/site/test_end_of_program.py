@@ -153,6 +153,20 @@ def test_end_of_program_a_restart_that_is_asked_for_takes_the_road(
     under_load(mp, tmp_path, story)
 
 
+def test_end_of_program_leaving_for_the_prompt_takes_the_road_and_the_watchdog_waits_for_who_works_there(
+    mp: Interpreter, tmp_path: Path
+) -> None:
+    async def story(run: Run) -> None:
+        assert await run.ask("leave()") == "= None"
+        await run.until(lambda: bool(run.openings), 6)
+        run.opened_in_order()
+        await run.board.wait_line("end: the program ends (leave())", 3)
+        await asyncio.sleep(9)  # boot.py's watchdog has 8 s
+        assert run.board.resets == [] and run.board.watchdog_armed, "make deploy needs minutes"
+
+    under_load(mp, tmp_path, story)
+
+
 CRASH = """
 from firmware.app import App
 app = App("site.json")

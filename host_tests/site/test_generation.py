@@ -137,7 +137,7 @@ def test_a_traceback_from_a_staged_board_names_file_and_line_as_written(mp64: In
         try:
             await board.wait_line("generation: ", 20)
             await board.send("exec(\"import sys\\ntry:\\n pm.add_schedule(5)\\nexcept Exception as e:\\n sys.print_exception(e)\")")
-            line = await board.wait_line(lambda text: 'File "firmware/manager.py", line ' in text and "add_schedule" in text, 10)
+            line = await board.wait_line(lambda text: 'File "firmware/manager.mpy", line ' in text and "add_schedule" in text, 10)
             number = int(line.split(" line ")[1].split(",")[0])
             start = next(i for i, text in enumerate(source, 1) if "def add_schedule" in text)
             assert start < number < start + 8, line

@@ -76,6 +76,7 @@ async def run(root: Path, scratch: Path, interpreter: Interpreter) -> tuple[list
                     assert board.running, list(board.lines)[-20:]
                     await asyncio.sleep(0.1)
                 await asyncio.sleep(4.0)
+                board.on_line = None  # what it reports while it is stopped is another matter
         except TimeoutError as error:
             raise AssertionError(f"no power: {list(board.lines)[-5:]}") from error
         return states, site.truth(), list(line.log)

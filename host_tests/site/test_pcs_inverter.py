@@ -8,6 +8,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
+import pytest
 from pymodbus.server import ModbusSerialServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
@@ -74,6 +75,22 @@ def test_older_inverter_is_measured_in_the_image_s_units(mp: Interpreter) -> Non
             assert one.has(PCS_P=-20450, PCS_I=301, PCS_V=4000, PCS_HZ=50030, PCS_STATE=im.PCS_RUNNING, PCS_GRID=1)
             assert one.has(PCS_DC_I=-333, PCS_DC_P=-20600, PCS_DC_V=6200, PCS_TEMP=410, PCS_ALARM=0)
             assert one.has(PCS_P_CHG=45000, PCS_P_DIS=48000)
+
+    run(story)
+
+
+@pytest.mark.parametrize("model", [111, 112, 113])
+def test_float_inverter_is_measured_and_commanded_through_124(mp64: Interpreter, model: int) -> None:
+    async def story() -> None:
+        peer = Peer()
+        peer.chain = peer.server.chain = Chain([COMMON, (model, {}), (120, RATING), (124, STORAGE)])
+        values = {"W": -20450.0, "Hz": 50.03, "St": 4, "DCV": 620.5, "PPVphAB": 399.9, "TmpCab": 41.2, "DCW": 1e3}
+        for name, value in values.items():
+            peer.chain.put(f"{model}.{name}", value)
+        async with driver(mp64, peer) as one:
+            await one.command(-20000)
+            await one.until(lambda: (-40.0, 40.0) in peer.rates)
+            assert one.has(PCS_P=-20450, PCS_HZ=50030, PCS_DC_V=6205, PCS_V=3999, PCS_TEMP=412, PCS_STATE=im.PCS_RUNNING)
 
     run(story)
 

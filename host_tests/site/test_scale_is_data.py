@@ -49,16 +49,16 @@ class Watch:
 
 
 def read_by(server: SunSpecServer, act: Callable[[int], None]) -> None:
-    """Call act(n) after the n-th read that the server has answered, so that what it changes lies between two requests."""
-    access = server._access
+    """Call act(n) before the n-th read from now on, so that what it changes lies between two requests."""
+    reads = 0
 
-    async def counted(*arguments: Any) -> Any:
-        result = await access(*arguments)
-        if arguments[5] is None:
-            act(server.reads)
-        return result
+    async def count(_address: int, is_write: bool) -> None:
+        nonlocal reads
+        if not is_write:
+            reads += 1
+            act(reads)
 
-    server._access = counted  # type: ignore[method-assign]
+    server.intercept = count
 
 
 def test_meter_scale_changes(mp: Interpreter) -> None:
@@ -80,7 +80,7 @@ def test_meter_scale_changes(mp: Interpreter) -> None:
 
 @pytest.mark.parametrize("longest", [2, 5, 11, 125])
 def test_meter_scale_changes_between_two_requests_of_one_measurement(mp64: Interpreter, longest: int) -> None:
-    """meter-scale-changes, few-registers-and-holes: a device that gives 2, 5 or 11 registers at most, and rescales at any moment."""
+    """meter-scale-changes, few-registers-and-holes: 2, 5 or 11 registers at most, and rescaled at any moment."""
 
     async def story() -> None:
         chain = chain_of(203, W=12340, Hz=50.01)
@@ -303,9 +303,10 @@ def test_model_grows(mp: Interpreter, before: int, after: int) -> None:
     async def story() -> None:
         peer = newer.Peer()
         peer.chain = peer.server.chain = grown(peer.chain, before)
+        peer.chain.put("714.Prt.0.DCV", 600)
         async with newer.driver(mp, peer, refresh_ms=300) as one:
             await one.command(10000)
-            await one.until(lambda: len(peer.heartbeats) >= 2 and peer.setpoints[-1:] == [10000.0])
+            await one.until(lambda: len(peer.heartbeats) >= 2 and peer.setpoints[-1:] == [10000.0] and one.has(PCS_DC_V=6000))
             peer.heartbeats.clear()
             peer.chain = peer.server.chain = grown(peer.chain, after)
             await one.until(lambda: len(peer.heartbeats) >= 3, 10)
@@ -314,6 +315,7 @@ def test_model_grows(mp: Interpreter, before: int, after: int) -> None:
             await one.command(-7000)
             await one.until(lambda: peer.setpoints[-1] == -7000.0)
             assert any("is not at register" in line for line in one.printed)
+            await one.until(lambda: one.has(PCS_DC_V=6000 if after else im.NO_VALUE))
 
     run(story)
 

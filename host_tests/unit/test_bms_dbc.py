@@ -66,9 +66,11 @@ def test_what_cantools_encodes_the_driver_reads(data: st.DataObject, variant: st
             low, high = float(signal.minimum or 0), float(signal.maximum or 0)
             if signal.name == "BMS_V" and variant == "lv":
                 high = 327
-            if signal.name in ("CELL_V_MIN", "CELL_T_MIN", "BMS_V_MIN"):
-                high = values[signal.name.replace("MIN", "MAX")]
-            step = 1 if signal.name in ("BMS_SOC", "BMS_SOH") else 1 / scale
+            high = min(high, values.get(signal.name.replace("MIN", "MAX"), high))  # whichever comes first in the frame
+            if signal.name.startswith("CELL"):
+                low = max(low, values.get(signal.name.replace("MAX", "MIN"), low))
+            whole = signal.name in ("BMS_SOC", "BMS_SOH") or (variant == "lv" and signal.name.startswith("CELL_T"))  # kelvins
+            step = 1 if whole else 1 / scale
             value = data.draw(st.integers(round(low / step), round(high / step)), label=signal.name) * step
             values[signal.name] = value
             expected[signal.name] = round(value * scale)
@@ -100,7 +102,8 @@ def test_every_flag_of_the_dbc_reaches_the_image(variant: str) -> None:
                     values[each.name] = 1.0 if each.name.startswith("PERMIT") else max(0.0, float(each.minimum or 0))
                 if other is message:
                     forbidden = signal.name.startswith("REQUESTS_NO")
-                    values[signal.name] = 0xAA if forbidden else 0 if signal.name.startswith("PERMIT") else 1
+                    whole = 0xFF if message.name == "BMS_360" else 1
+                    values[signal.name] = 0xAA if forbidden else 0 if signal.name.startswith("PERMIT") else whole
                 rig.hear(other.frame_id, other.encode(values, strict=False), other.is_extended_frame)
             inp = rig.image.inp
             assert inp[im.SEQ_BMS_FLAGS] == 1

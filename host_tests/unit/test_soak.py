@@ -59,6 +59,29 @@ def forgets_the_floor(img, par, chg):
 hot.limit_battery = forgets_the_floor
 """
 
+_STRANDS = """
+import sys
+from tools.virtual import quick
+quick.install()
+from firmware import hot
+from firmware import image as im
+from firmware.limits import NAMES
+honest, row, seen = hot.limit_battery, im.LIMIT_ROWS_DIS + NAMES.index("bms_current"), [0]
+def never_forgets_a_protection(img, par, chg):
+    honest(img, par, chg)
+    if img[im.BMS_PROTECT] > 0:
+        seen[0] = 1
+    if seen[0]:
+        img[row + 16 * chg] = 0
+hot.limit_battery = never_forgets_a_protection
+"""
+
+
+@pytest.mark.slow
+def test_a_stranded_battery_is_found() -> None:
+    status, said = soak("--seed", "5", "--cycles", "400000", code=f"exec({_STRANDS!r})")
+    assert status == 1 and re.search(r"BROKEN: seed 5, era \d+, cycle \d+: stranded for \d+ ms in \w+", said), said
+
 
 @pytest.mark.slow
 def test_a_broken_limit_is_found_and_its_era_repeats_it() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from array import array
+from fractions import Fraction
 from importlib.resources import files
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from sunspec2 import device
 
 from firmware import image as im
-from firmware.devices import sunspec, sunspec_tables
+from firmware.devices import pcs_dialect, sunspec, sunspec_numbers, sunspec_tables
 from tools import gen_sunspec
 
 LARGEST = 2**30 - 1
@@ -25,9 +26,29 @@ def test_tables_are_what_the_generator_makes() -> None:
 
 
 def test_longest_block_fits_the_registers_of_a_device() -> None:
-    tables = [t for t in vars(sunspec_tables).values() if isinstance(t, tuple)]
+    tables = {name: t for name, t in vars(sunspec_tables).items() if isinstance(t, tuple)}
     assert len(tables) >= 8
-    assert max(max(t[2], t[4]) for t in tables) <= 44
+    assert max(t[1] for t in tables.values()) <= sunspec.LONGEST_PCS
+    assert max(t[1] for name, t in tables.items() if name.startswith("METER")) <= sunspec.LONGEST_METER
+    assert max(t[1] for t in tables.values() if t[0] in (120, 123, 124, 704, 715)) <= pcs_dialect.LONGEST_WRITE_BLOCK
+
+
+@pytest.mark.parametrize("block", gen_sunspec.BLOCKS, ids=lambda b: b.name)
+@given(longest=st.integers(2, 125), gap=st.integers(0, 125))
+def test_requests_of_a_block_hold_every_point_whole_and_are_short_enough(
+    block: gen_sunspec.Block, longest: int, gap: int
+) -> None:
+    table = getattr(sunspec_tables, block.name)
+    pieces = sunspec._pieces(table[2], longest, gap)
+    assert all(0 < end - first <= longest for first, end in pieces)
+    assert all(before[1] <= after[0] for before, after in zip(pieces, pieces[1:], strict=False))
+    assert pieces[0][0] == 0 and pieces[-1][1] == table[1]
+    points, _ = gen_sunspec.model_points(block.model)
+    for name, _, _ in block.points:
+        offset, _, size, scale = points[name]
+        wanted = [(offset, offset + size)] + ([(points[scale][0], points[scale][0] + 1)] if scale in points else [])
+        for low, high in wanted:
+            assert any(first <= low and high <= end for first, end in pieces), name
 
 
 def _model(model: int) -> Any:
@@ -53,17 +74,14 @@ def test_blocks_decode_what_pysunspec2_encodes(block: gen_sunspec.Block, data: s
     for path, target, decimals in block.points:
         point = model.Prt[0].points[path[4:]] if path.startswith("Prt.") else model.points[path]
         kind, power = point.pdef["type"], powers.get(str(point.pdef.get("sf")), 0)
+        if kind == "sunssf":
+            expected[slots[target]] = powers[path]
+            continue
         expected[slots[target]] = _put(point, kind, power + decimals, data)
     registers = array("H", struct.unpack(f">{len(model.get_mb()) // 2}H", model.get_mb()))
-    placed = sunspec.Block(table, block.model, 0)
-    placed.set_scales(table, registers[table[3] : table[3] + table[4]])
-    values = array("i", [im.NO_VALUE] * sunspec_tables.N_VALUES)
-    good = placed.decode(registers[table[1] : table[1] + table[2]], values)
-    if None in expected.values():
-        assert not good
-    else:
-        assert good
-        assert {slot: values[slot] for slot in expected} == expected
+    placed = sunspec.Block(table, (block.model, 0, len(registers) - 2), registers, 125, 125)
+    values = {table[2][at + 3]: placed.value(at) for at in range(0, len(table[2]), 5)}
+    assert values == expected
 
 
 def _definition(model: int) -> list[dict[str, Any]]:
@@ -96,9 +114,22 @@ def round_half_away(value: float) -> int:
     return int(value + 0.5) if value >= 0 else -int(0.5 - value)
 
 
+@given(st.floats(width=32, allow_nan=False), st.integers(1, 10**6), st.sampled_from([1, 10, 1000, 10**6]), st.booleans())
+def test_floats_are_scaled_exactly(value: float, multiplier: int, divisor: int, turned: bool) -> None:
+    """float32-of-a-megawatt: every float there is, against fractions."""
+    high, low = struct.unpack(">HH", struct.pack(">f", value))
+    got = sunspec_numbers.from_float(high, low, -multiplier if turned else multiplier, divisor)
+    if value in (float("inf"), float("-inf")):
+        assert got is None
+        return
+    exact = abs(Fraction(value)) * multiplier / divisor
+    size = int(exact + Fraction(1, 2))
+    assert got == (None if size > LARGEST else size if (value >= 0) != turned else -size)
+
+
 @given(st.integers(-LARGEST, LARGEST), st.integers(-9, 9))
 def test_scaling_rounds_half_away_from_zero_and_refuses_what_does_not_fit(value: int, power: int) -> None:
-    got = sunspec.scaled(value, power)
+    got = sunspec_numbers.scaled(value, power)
     size = abs(value) * 10**power if power >= 0 else (abs(value) + 10**-power // 2) // 10**-power
     if size > LARGEST:
         assert got is None

@@ -37,7 +37,8 @@ class RtuClient(Client):
 
     uart, baudrate, bits, de, echo: see RtuLine; timeout_ms: from the end of the request to the end of the
     answer's first byte, a half frame gets no more than gap_ms of silence; broadcast_ms: pause after a
-    broadcast, in which every unit acts; retries: how often an unanswered or spoilt request is sent again.
+    broadcast, in which every unit acts; retries: how often an unanswered or spoilt request is sent again; pause_ms:
+    silence before each request, for devices that lose what comes sooner.
     """
 
     def __init__(
@@ -51,8 +52,10 @@ class RtuClient(Client):
         gap_ms: int = 25,
         broadcast_ms: int = 100,
         retries: int = 1,
+        pause_ms: int = 0,
     ) -> None:
         super().__init__(retries)
+        self._pause_us = pause_ms * 1000
         self.line = RtuLine(uart, baudrate, bits, de, echo)
         self.timeout_ms = timeout_ms
         self._gap_us = max(gap_ms * 1000, 2 * self.line.silence_us)
@@ -204,12 +207,12 @@ class RtuClient(Client):
         """Throw away what came unasked, and wait until nobody is talking."""
         if self._owed:
             await self._let_pass()
-        deadline = time.ticks_add(time.ticks_ms(), self.timeout_ms)
+        deadline = time.ticks_add(time.ticks_ms(), self.timeout_ms + self._pause_us // 1000)
         while time.ticks_diff(time.ticks_ms(), deadline) < 0:
             if self.line.receive(self._rx, 0):
                 self.count.late += 1
             self._have = 0
-            left_us = self.line.silence_left_us()
+            left_us = self.line.silence_left_us(self._pause_us)
             if left_us == 0:
                 return
             await asyncio.sleep_ms(left_us // 1000)

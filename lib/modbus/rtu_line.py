@@ -67,11 +67,11 @@ class RtuLine:
             hot.move(self._chunk, own, got, buffer, have)
             have += got
 
-    def silence_left_us(self) -> int:
-        """Microseconds until the line will have been silent for 3.5 characters; 0: it has."""
+    def silence_left_us(self, pause_us: int = 0) -> int:
+        """Microseconds until the line will have been silent for 3.5 characters, or for pause_us if that is longer; 0: it has."""
         if self._quiet:
             return 0
-        left = self.silence_us - self.silent_us()
+        left = max(self.silence_us, pause_us) - self.silent_us()
         if left > 0:
             return left
         self._quiet = True

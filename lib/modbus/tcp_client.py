@@ -20,7 +20,10 @@ _EAGER_MS = const(2)  # in which the looks follow each other without a sleep
 _SPOILT = const(-2)  # transaction of a request whose answer came with a spoilt header
 _RECENT = const(256)  # ids this far back may belong to answers that come late
 _LONGEST = const(254)  # the largest length field: unit + the longest PDU
-_DEAF = const(3)  # unanswered requests in a row after which the connection is given up
+_DEAF = const(3)  # unanswered requests in a row after which a connection that has answered before is given up
+_PATIENCE_MS = const(6000)  # and one that never has: some devices answer nothing for seconds after connecting
+_SETTLE_FIRST_MS = const(250)
+_SETTLE_MAX_MS = const(5000)
 
 
 class TcpClient(Client):
@@ -30,7 +33,9 @@ class TcpClient(Client):
     their way together (1 unless the server is known to cope: some lose all but the last).  A lost connection
     is made again at once, and, while nothing answers, after a back-off that doubles from 100 ms to
     backoff_max_ms.  `connections` grows by one with every connection made.  registers: the most that one request
-    moves (16 bits count as one); a frame has room for no more, and an answer that is longer is refused.
+    moves (16 bits count as one); a frame has room for no more, and an answer that is longer is refused.  pause_ms:
+    between an answer and the next request, for devices that lose what comes sooner.  settle_ms: between connecting and the
+    first request; where a peer closes a connection because it was asked too soon, the next one waits longer by itself.
     """
 
     def __init__(
@@ -42,8 +47,12 @@ class TcpClient(Client):
         retries: int = 0,
         backoff_max_ms: int = 2000,
         registers: int = 125,
+        pause_ms: int = 0,
+        settle_ms: int = 0,
     ) -> None:
         super().__init__(retries, pipeline, registers)
+        self.pause_ms = pause_ms
+        self.settle_ms = settle_ms
         self.host = host
         self.port = port
         self.timeout_ms = timeout_ms
@@ -54,10 +63,25 @@ class TcpClient(Client):
         self._connecting = False
         self._next_transaction = 0
         self._silent = 0  # requests in a row without an answer
+        self._answered = False  # this connection has brought an answer
+        self._connected_ms = 0
+        self._free_ms = time.ticks_ms()  # from when on the peer may be asked
+        self._oddity = ""  # what is odd about what came, for people
+        self._make_room()
+
+    def _make_room(self) -> None:
         # what has come: one frame, and the beginning of the next where several answers may be on their way
-        self._rx = bytearray(min(pipeline, 2) * len(self._slots[0].frame))
+        self._rx = bytearray(min(len(self._slots), 2) * len(self._slots[0].frame))
         self._rx_view = memoryview(self._rx)
         self._have = 0  # bytes in _rx
+
+    def widen(self, registers: int) -> None:
+        """Have room for requests of so many registers.  Only before the first of them."""
+        if registers > self.registers:
+            size = len(self._slots[0].frame) + 2 * (registers - self.registers)
+            self.registers = registers
+            self._slots = [Slot(size) for _ in self._slots]
+            self._make_room()
 
     @property
     def connected(self) -> bool:
@@ -72,10 +96,13 @@ class TcpClient(Client):
 
     # ---- what Client asks of a transport ---------------------------------------------------------------
     async def _exchange(self, slot: Slot, length: int) -> int:
+        self._receive()  # a peer that has closed the connection meanwhile is connected to again, not written to
+        if not self.connected:
+            await self._connect(time.ticks_add(time.ticks_ms(), self.timeout_ms))
+        await self._wait_until_free()
         begun = time.ticks_ms()
         deadline = time.ticks_add(begun, self.timeout_ms)
-        if not self.connected:
-            await self._connect(deadline)
+        self._oddity = ""
         self._send(slot, length)
         while True:
             self._receive()
@@ -83,7 +110,7 @@ class TcpClient(Client):
                 return slot.length
             if slot.transaction == _SPOILT:
                 self.count.rejected += 1
-                raise ModbusBadFrame("answer to a request that was never made")
+                raise ModbusBadFrame("answer to a request that was never made%s" % self._oddity)
             if slot.transaction < 0:
                 raise self._unreachable(self.count.last_error)
             now = time.ticks_ms()
@@ -93,11 +120,30 @@ class TcpClient(Client):
         slot.transaction = -1
         self.count.timeouts += 1
         self._silent += 1
+        self._free_ms = time.ticks_add(time.ticks_ms(), self.pause_ms)
+        self._give_up_silent()
+        raise ModbusTimeout("%s:%d: no answer in %d ms%s" % (self.host, self.port, self.timeout_ms, self._oddity))
+
+    async def _wait_until_free(self) -> None:
+        """Until the peer may be asked: after its last answer, and after connecting.  Raises ModbusUnreachable if it hangs up."""
+        left = time.ticks_diff(self._free_ms, time.ticks_ms())
+        while left > 0:
+            await asyncio.sleep_ms(left)
+            left = time.ticks_diff(self._free_ms, time.ticks_ms())
+        if left < -_SETTLE_MAX_MS:
+            self._free_ms = time.ticks_ms()  # so that it cannot wrap
+        if not self.connected:
+            raise self._unreachable(self.count.last_error)
+
+    def _give_up_silent(self) -> None:
+        """The peer did not answer: close the connection if no more is to be expected of it."""
         if self._have:
             self._drop("half a frame came")  # the stream may be out of step
-        elif self._silent >= _DEAF:
+        elif self._silent >= _DEAF and (self._answered or self._since_connected() > _PATIENCE_MS):
             self._drop("%d requests in a row unanswered" % self._silent)
-        raise ModbusTimeout("%s:%d: no answer in %d ms" % (self.host, self.port, self.timeout_ms))
+
+    def _since_connected(self) -> int:
+        return time.ticks_diff(time.ticks_ms(), self._connected_ms)
 
     # ---- the connection --------------------------------------------------------------------------------
     async def _connect(self, deadline: int) -> None:
@@ -115,6 +161,9 @@ class TcpClient(Client):
             self._sock = await connect(self.host, self.port, deadline)
             self._silent = 0
             self._have = 0
+            self._answered = False
+            self._connected_ms = time.ticks_ms()
+            self._free_ms = time.ticks_add(self._connected_ms, self.settle_ms)
             self.connections += 1
         except OSError as error:
             why = str(error)
@@ -173,7 +222,7 @@ class TcpClient(Client):
         if got is None:
             return
         if got == 0:
-            self._drop("closed by the peer")
+            self._hung_up()
             return
         have = self._have = self._have + got
         at = 0
@@ -182,7 +231,7 @@ class TcpClient(Client):
             if rx[at + 2] or rx[at + 3] or not 3 <= length <= min(_LONGEST, len(self._slots[0].frame) - 6):
                 # The stream is out of step, and nothing in it says where the next frame begins.
                 self.count.rejected += 1
-                self._drop("bad header")
+                self._drop("bad header" + self._describe(at, have - at))
                 return
             if have - at < 6 + length:
                 break
@@ -192,6 +241,26 @@ class TcpClient(Client):
             hot.move(rx, at, have - at, rx, 0)
         self._have = have - at
 
+    def _hung_up(self) -> None:
+        """The peer has closed the connection; before it ever answered, the next one waits longer for its first request."""
+        asked = self._silent
+        for slot in self._slots:
+            if slot.transaction >= 0:
+                asked = True
+        if self._answered or not asked:
+            self._drop("closed by the peer")
+            return
+        self.settle_ms = min(max(_SETTLE_FIRST_MS, 2 * self.settle_ms), _SETTLE_MAX_MS)
+        self._drop("closed by the peer before it answered: asked %d ms after connecting next time (settle_ms)" % self.settle_ms)
+
+    def _describe(self, at: int, length: int) -> str:
+        """What is odd about bytes that are no answer, for people."""
+        rx = self._rx
+        for slot in self._slots:
+            if slot.transaction >= 0 and rx[at] == slot.frame[UNIT] and rx[at + 1] & 0x7F == slot.frame[PDU]:
+                return ": an RTU frame, the device or gateway speaks RTU over TCP"
+        return ": %d bytes that are no Modbus/TCP frame" % length
+
     def _answer(self, at: int, length: int) -> None:
         rx = self._rx
         transaction = rx[at] << 8 | rx[at + 1]
@@ -199,17 +268,22 @@ class TcpClient(Client):
             if slot.transaction == transaction:
                 if rx[at + UNIT] != slot.frame[UNIT]:
                     self.count.rejected += 1
+                    self._oddity = "; the answer carries unit id %d, asked was unit %d" % (rx[at + UNIT], slot.frame[UNIT])
                     return
                 slot.intact = False
                 hot.move(rx, at + PDU, length - 1, slot.frame, PDU)
                 slot.length = length - 1
                 slot.transaction = -1
                 self._silent = 0
+                self._answered = True
+                self._free_ms = time.ticks_add(time.ticks_ms(), self.pause_ms)
                 self._backoff_ms = 0
                 return
         if (self._next_transaction - transaction) & 0xFFFF <= _RECENT:
             self.count.late += 1
+            self._oddity = "; an answer with an earlier transaction id came, %d" % transaction
             return
+        self._oddity = "; the answer carries transaction id %d, asked was %d" % (transaction, self._next_transaction - 1 & 0xFFFF)
         for slot in self._slots:  # whose answer it was cannot be known: everyone asks again
             if slot.transaction >= 0:
                 slot.transaction = _SPOILT

@@ -21,6 +21,8 @@ _LONGEST = const(254)  # largest length field: unit + the longest PDU
 _EAGER_MS = const(1)  # after a request: the next one is often on its way
 _SWEEP_MS = const(200)  # between two looks for idle connections
 _TALKING_MS = const(1000)
+_WRITES = (5, 6, 15, 16, 22, 23)  # functions
+_MAKES_ROOM_MS = const(2000)  # a connection that has asked nothing for so long may have died
 _NAP_MS = const(1)
 _IDLE_NAP_MS = const(10)
 
@@ -40,8 +42,9 @@ class _Client:
 class TcpServer(Server):
     """Serves `models` (see modbus.server) on `port`.
 
-    host: address to listen on; max_clients: connections at a time, one more is closed at once; idle_ms: a
-    connection that asks nothing for so long is closed (0: never).  `await run()` serves until `stop()`;
+    host: address to listen on; max_clients: connections at a time: for one more, the one that has asked nothing for
+    longest (2 s at least) makes room, but never the one that wrote last; if there is none such, the new one is closed at
+    once; idle_ms: a connection that asks nothing for so long is closed (0: never).  `await run()` serves until `stop()`;
     `port` is the one really listened on.  OSError from run() means that the port cannot be had.
     """
 
@@ -63,6 +66,7 @@ class TcpServer(Server):
         self._chunk = bytearray(_FRAME)
         self._listener = None
         self._poller = None
+        self._writer = None  # the client that wrote last: it is in control
 
     async def run(self) -> None:
         """Serve until stop() is called."""
@@ -129,6 +133,7 @@ class TcpServer(Server):
         except OSError as error:  # it has already gone again
             self.count.last_error = str(error)
             return
+        self._make_room(now)
         for client in self._clients:
             if client.sock is None:
                 sock.setblocking(False)
@@ -143,10 +148,27 @@ class TcpServer(Server):
         self.count.turned_away += 1
         sock.close()
 
+    def _make_room(self, now: int) -> None:
+        """If every place is taken, close the connection that has been idle for longest; its peer may have died."""
+        idlest = None
+        longest = _MAKES_ROOM_MS
+        for client in self._clients:
+            if client.sock is None:
+                return
+            idle = time.ticks_diff(now, client.heard_ms)
+            if idle >= longest and client is not self._writer:
+                longest = idle
+                idlest = client
+        if idlest is not None:
+            self.count.idle_closed += 1
+            self._close(idlest)
+
     def _close(self, client: _Client) -> None:
         self._poller.unregister(client.sock)
         client.sock.close()
         client.sock = None
+        if client is self._writer:
+            self._writer = None
         self.count.clients -= 1
 
     def _serve_client(self, client: _Client, now: int) -> None:
@@ -200,6 +222,8 @@ class TcpServer(Server):
     def _answer(self, client: _Client, at: int, length: int) -> None:
         reply = self._reply
         rx = client.rx
+        if rx[at + _HEADER] in _WRITES:
+            self._writer = client
         size = 1 + self.serve(rx[at + 6], rx, at + _HEADER, length - 1, reply, _HEADER)
         reply[0] = rx[at]
         reply[1] = rx[at + 1]

@@ -60,7 +60,8 @@ print("cycle_us", *times)
 now, par = pm.image.now, pm.image.par
 table = pm._claims.table
 CALLS = {
-    "freeze": (inp, now, 50), "count_soc": (now, par), "site_power": (now, par), "still": (now,),
+    "freeze": (inp, now, 50), "believe": (now, par), "count_soc": (now, par), "settle_soc": (now, par),
+    "site_power": (now, par), "examine": (now, par), "still": (now, par), "bms_ends": (now, par),
     "diagnose": (now, par), "limit_battery": (now, par, 0), "limit_site": (now, par, 0), "ramp": (now, par), "account": (now, par),
     "classify_flow": (now, par),
 }  # fmt: skip

@@ -1,8 +1,10 @@
-"""The BMS on CAN: Pylontech's high-voltage protocol (29-bit identifiers, little-endian), through python-can.
+"""The BMS on CAN: Pylontech's protocols (high voltage: 29-bit identifiers, low voltage: 11-bit), through python-can.
 
 Conventions on this bus: raw current = 30000 + 10 x amperes with charging positive; both current limits are
 magnitudes, raw = 30000 + 10 x limit, unless discharge_limit_negative is set (makers differ): then 30000 - 10 x
-limit.  It answers only when asked: 0x4200 with byte 0 = 0 (operating data) or 2 (equipment).
+limit.  It answers only when asked: 0x4200 with byte 0 = 0 (operating data) or 2 (equipment); 0x8210 with 0xAA asks an empty
+pack to close its contactors for a charge.  The low-voltage variant sends by itself and wants 0x305.  What real packs do
+besides is played by `override` (other bytes, or none, for an identifier).
 """
 
 import asyncio
@@ -17,6 +19,8 @@ from tools.simsite.physics.bms import BmsReport
 from tools.simsite.physics.plant import Plant
 
 ASK = 0x4200
+CHARGE = 0x8210
+ALIVE = 0x305
 OPERATING, EQUIPMENT = 0, 2
 FORBIDDEN = 0xAA
 # Bits of the alarm and protection words of 0x425x that each condition sets (cell voltage low 0, high 1; charge
@@ -63,6 +67,32 @@ def operating_frames(r: BmsReport, cycles: int, discharge_limit_negative: bool =
     ]
 
 
+# Bits of byte 0 (protections) and byte 2 (warnings) of 0x359.
+_BYTE = (
+    (physics.OVER_VOLTAGE, 1 << 1),
+    (physics.UNDER_VOLTAGE, 1 << 2),
+    (physics.OVER_TEMPERATURE, 1 << 3),
+    (physics.UNDER_TEMPERATURE, 1 << 4),
+)
+
+
+def low_voltage_frames(r: BmsReport) -> list[tuple[int, bytes]]:
+    """What a low-voltage pack sends by itself (V1.2 with the second edition's cells), as (identifier, payload)."""
+    protect, warn = (sum(bits for condition, bits in _BYTE if of & condition) for of in (r.protection, r.alarm))
+    permits = 0x80 * (not r.charge_forbidden) | 0x40 * (not r.discharge_forbidden) | 0x20 * r.force_charge
+    kelvins = (round(r.cell_min_c) + 273, round(r.cell_max_c) + 273)
+    return [
+        (0x351, struct.pack("<HhhH", round(r.charge_cutoff_v * 10), round(r.charge_limit_a * 10),
+                            round(r.discharge_limit_a * 10), round(r.discharge_cutoff_v * 10))),
+        (0x355, struct.pack("<HH", r.soc_pct, r.soh_pct)),
+        (0x356, struct.pack("<hhh", round(r.voltage_v * 100), round(-r.current_a * 10), round(r.temperature_c * 10))),
+        (0x359, bytes([protect, 0, warn, 0, 1]) + b"PN"),
+        (0x35C, bytes([permits, 0])),
+        (0x373, struct.pack("<HHHH", max(0, r.cell_min_mv), max(0, r.cell_max_mv), *kelvins)),
+        (0x35E, b"PYLON   "),
+    ]
+
+
 def equipment_frames(plant: Plant) -> list[tuple[int, bytes]]:
     """The answers to an equipment question."""
     modules = plant.options.modules
@@ -87,7 +117,15 @@ class BmsOnCan:
         address: int = 0,
         discharge_limit_negative: bool = False,
         on_report: Callable[[BmsReport], None] | None = None,
+        variant: str = "hv",
+        period_s: float = 1.0,
     ) -> None:
+        """`variant`: "hv" answers polls, "lv" sends every `period_s` by itself."""
+        self.variant = variant
+        self.period_s = period_s
+        self.override: dict[int, bytes | None] = {}  # identifier without address: bytes sent instead, None for silence
+        self.alive = 0  # keep-alives received
+        self._sender: asyncio.Task[None] | None = None
         self.plant = plant
         self.address = address
         self.discharge_limit_negative = discharge_limit_negative
@@ -109,9 +147,20 @@ class BmsOnCan:
             interface="slcan", channel=f"socket://127.0.0.1:{port}", bitrate=500_000, sleep_after_open=0, timeout=0
         )
         asyncio.get_running_loop().add_reader(self._bus.fileno(), self._readable)
+        if self.variant == "lv":
+            self._sender = asyncio.create_task(self._send_by_itself())
+
+    async def _send_by_itself(self) -> None:
+        while True:
+            if not self.silent:
+                self._answer_operating()
+            await asyncio.sleep(self.period_s)
 
     def stop(self) -> None:
         """Leave the bus."""
+        if self._sender is not None:
+            self._sender.cancel()
+            self._sender = None
         if self._bus is not None:
             asyncio.get_running_loop().remove_reader(self._bus.fileno())
             self._bus.shutdown()
@@ -127,9 +176,14 @@ class BmsOnCan:
             # The hub is gone: nothing more will come.
             asyncio.get_running_loop().remove_reader(self._bus.fileno())
             return
-        if message is None or not message.is_extended_id or message.arbitration_id != ASK or message.dlc < 1:
+        if message is None or message.dlc < 1 or self.silent:
             return
-        if self.silent:
+        if not message.is_extended_id:
+            self.alive += message.arbitration_id == ALIVE
+            return
+        if message.arbitration_id == CHARGE and message.data[0] == FORBIDDEN:
+            self.plant.bms.ask_charge()
+        if message.arbitration_id != ASK or self.variant != "hv":
             return
         if message.data[0] == OPERATING:
             self._answer_operating()
@@ -140,16 +194,26 @@ class BmsOnCan:
         self.polls += 1
         report = self._last if self.frozen and self._last is not None else self.plant.bms.report()
         self._last = report
-        self._send(operating_frames(report, self.polls & 0xFFFF, self.discharge_limit_negative))
+        if self.variant == "lv":
+            self._send(low_voltage_frames(report))
+        else:
+            self._send(operating_frames(report, self.polls & 0xFFFF, self.discharge_limit_negative))
         if self.on_report is not None:
             self.on_report(report)
 
     def _send(self, frames: list[tuple[int, bytes]]) -> None:
         assert self._bus is not None
-        for identifier, data in frames:
+        extended = self.variant == "hv"
+        known = {identifier for identifier, _ in frames}
+        more = [(identifier, data) for identifier, data in self.override.items() if identifier not in known and data is not None]
+        for identifier, payload in frames + more:
+            other = self.override.get(identifier, payload)
+            if other is None:
+                continue
+            data = other
             if self._rng.random() < self.share and (self.lossy or self.wrong_length):
                 self.spoilt += 1
                 if self.lossy:
                     continue
                 data = data[: self._rng.randrange(8)]
-            self._bus.send(can.Message(arbitration_id=identifier | self.address, is_extended_id=True, data=data))
+            self._bus.send(can.Message(arbitration_id=identifier | self.address, is_extended_id=extended, data=data))

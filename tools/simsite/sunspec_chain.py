@@ -91,7 +91,7 @@ class Chain:
         values = {n: self.get(n) for n, place in self.places.items() if place.factor == factor and not self._is_absent(n)}
         place = self.places[factor]
         self.registers[place.address - self.base] = power & 0xFFFF
-        for name, one in self.places.items():
+        for one in self.places.values():
             if one.factor == factor:
                 one.scale = power
         for name, value in values.items():

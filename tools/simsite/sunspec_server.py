@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from pymodbus.constants import ExcCodes
@@ -67,6 +67,7 @@ class SunSpecServer:
         self.reads = 0
         self.writes = 0
         self.refused = 0
+        self.intercept: Callable[[int, bool], Awaitable[ExcCodes | None]] | None = None  # (address, is a write): before any access
         self._refresh = refresh
         self._written = written
         self._server: _Server | None = None
@@ -99,6 +100,10 @@ class SunSpecServer:
         values: list[int] | list[bool] | None,
     ) -> ExcCodes | None:
         """pymodbus asks before every access; `registers` is its own copy, brought up to date here."""
+        if self.intercept is not None:
+            refusal = await self.intercept(address, values is not None)
+            if refusal is not None:
+                return refusal
         chain = self.chain
         if function not in (3, 6, 16):
             return ExcCodes.ILLEGAL_FUNCTION

@@ -335,8 +335,28 @@ class Chaos:
         if kind < 0.5:
             wire.freeze(group)
             return f"group {group} frozen"
+        if kind < 0.6:
+            return self._odd_battery()
         slot = rng.randrange(*GROUPS[group])
         low, high = PLAUSIBLE.get(slot, (0, 32767))
-        value = im.NO_VALUE if kind < 0.75 else rng.choice((low, high, min(high, max(low, 0)), rng.randint(low, high)))
+        value = im.NO_VALUE if kind < 0.8 else rng.choice((low, high, min(high, max(low, 0)), rng.randint(low, high)))
         wire.force(slot, value)
         return f"slot {slot} holds {value}"
+
+    def _odd_battery(self) -> str:
+        """What real packs do besides: zeros while they boot, a broken sensor, one protection, a second pack on the bus."""
+        rng, wire = self.rng, self.wire
+        kind = rng.randrange(4)
+        if kind == 0:
+            wire.boot()
+            return "the BMS boots"
+        if kind == 1:
+            slot = rng.randrange(im.BMS_SOC, im.CELL_T_MIN + 1)
+            wire.refuse(slot)
+            return f"slot {slot} is refused"
+        if kind == 2:
+            bit = 1 << rng.randrange(20)
+            wire.force(im.BMS_PROTECT, bit)
+            return f"protection {bit:#x}"
+        wire.two_batteries(rng.randrange(2))
+        return "two batteries on the bus"

@@ -29,6 +29,9 @@ _IO_STALE_MS = 500
 CURRENT_SHARE = 0.03
 CURRENT_A = 4.0
 POWER_W = 1500.0
+STRANDED_MS = 30000  # a healthy battery that is asked for power gives or takes some within this ...
+RECALIBRATED_MS = 660000  # ... or this, while the manager and the BMS part over the SoC
+STARTED_MS = 120000  # a system that is to run runs again after this: the longest back-off and what clears a fault
 FOLLOW = 10  # the inverter's own response, in its time constants
 
 
@@ -64,6 +67,7 @@ class Watch:
         self._limits_a: list[tuple[float, float]] = []  # (charge, discharge) that the BMS allowed at its last reports
         self._said: object = None
         self._over_ms = 0.0
+        self._stranded_ms = 0
         self._e_in = 0
         self._e_out = 0
         self._wh_in = 0.0
@@ -105,6 +109,7 @@ class Watch:
             slot = next(i for i, value in enumerate(now) if not _SMALLEST <= value <= _LARGEST)
             raise Broken(f"slot {slot} of the image holds {now[slot]}, beyond 2**30 - 1")
         self._check_plant(now, dt)
+        self._check_stranded(now, p, dt)
 
     # ---- the manager by itself ----------------------------------------------------------------------------
     def _check_limits(self, now: Any, p: int, dt: int) -> None:
@@ -237,6 +242,49 @@ class Watch:
             return
         if abs(amps) > most * (1 + CURRENT_SHARE) + CURRENT_A:
             raise Broken(f"{amps:.1f} A flow, the BMS allowed {most:.1f} A at most in its last reports")
+
+    def _check_stranded(self, now: Any, p: int, dt: int) -> None:
+        """A healthy battery is not stranded: when nothing forbids it and something asks, power flows without a person."""
+        site = self._site
+        quiet = min(self.honest_ms, self.quiet_ms)
+        plant = site.plant
+        grid = plant.grid_present and 48.0 < plant.grid_hz < 51.5 and 340.0 < plant.grid_v < 460.0
+        if site.active or quiet < STRANDED_MS or not grid:
+            self._stranded_ms = 0
+            return
+        waiting = now[im.MODE] == Mode.STANDBY and self._manager._states._wanted
+        if not waiting and (p or not self._could_flow(now)):
+            self._stranded_ms = 0
+            return
+        self._stranded_ms += dt
+        parted = now[im.SOC_LOW] != now[im.SOC] or now[im.SOC_HIGH] != now[im.SOC]
+        most = STARTED_MS if waiting else RECALIBRATED_MS if parted else STRANDED_MS
+        if self._stranded_ms > most:
+            s = self._manager.stats()
+            asked = f"stranded for {self._stranded_ms} ms in {s['mode']}, {s['request']} kW asked"
+            raise Broken(f"{asked}: {s['reason']}, {s['faults']}")
+
+    def _could_flow(self, now: Any) -> bool:
+        """By the plant and the configuration, well inside every limit, the request could be served."""
+        wants, par, config, plant = now[im.REQUEST_P], self._par, self._manager.config, self._site.plant
+        report = self._site._report
+        if abs(wants) < 2 * POWER_W or config.grid_connection != 2 or report is None or self._manager._states.stop_ms >= 0:
+            return False
+        if now[im.MODE] not in (Mode.CHARGE, Mode.DISCHARGE) or not 15.0 < report.temperature_c < 40.0:
+            return False
+        soc = plant.pack.soc * 10000
+        power = plant.pcs.limits_w()[0 if wants < 0 else 1]
+        if wants < 0:
+            free = all(par[slot] == im.FREE for slot in (im.OP_P_CHG, im.OP_I_CHG, im.OP_V_MAX, im.EMS_P_CHG))
+            inside = soc < min(self._ceiling, par[im.OP_SOC_MAX]) - 500 and report.cell_max_mv < 3450
+            permitted = config.allow_grid_charging and now[im.HOLD_CHG_MS] == 0
+            amps = 0.0 if report.charge_forbidden else report.charge_limit_a
+        else:
+            free = all(par[slot] == im.FREE for slot in (im.OP_P_DIS, im.OP_I_DIS, im.OP_V_MIN, im.OP_SOC_MIN, im.EMS_P_DIS))
+            inside = soc > self._floor + 500 and report.cell_min_mv > 3150
+            permitted = config.allow_grid_export and self._export_w > 2 * POWER_W
+            amps = 0.0 if report.discharge_forbidden else report.discharge_limit_a
+        return free and inside and permitted and amps > 10.0 and power > 2 * POWER_W
 
     def _check_export(self, power: float, dt: int) -> None:
         """Power from the battery that goes to the grid stays inside what is allowed, but for the inverter's response."""

@@ -28,7 +28,8 @@ _PLAUSIBLE: dict[tuple[int, ...], tuple[int, int]] = {
     (im.BMS_TEMP, im.CELL_T_MAX, im.CELL_T_MIN, im.PCS_TEMP): (-1000, 2000),
     (im.CELL_V_MAX, im.CELL_V_MIN): (0, 6000),
     (im.BMS_STATUS, im.PCS_STATE): (0, 4),
-    (im.BMS_REQUESTS, im.BMS_PROTECT, im.BMS_ALARM): (0, 127),
+    (im.BMS_REQUESTS,): (0, 31),
+    (im.BMS_PROTECT, im.BMS_ALARM): (0, (1 << 20) - 1),
     (im.PCS_P, im.PCS_DC_P, im.PCS_Q, im.PCS_SETPOINT): (-1_500_000, 1_500_000),
     (im.PCS_P_CHG, im.PCS_P_DIS): (0, 2_000_000),
     (im.PV_P,): (0, 2_000_000),
@@ -66,11 +67,29 @@ class Wire:
         self._forced[slot] = value
         self.busy = True
 
+    def refuse(self, slot: int) -> None:
+        """The driver refuses the battery's value in `slot`: it cannot be true."""
+        self.force(slot, im.NO_VALUE)
+        self.force(im.BMS_ODD, self._forced.get(im.BMS_ODD, 0) | 1 << slot - im.BMS_SOC)
+
+    def boot(self) -> None:
+        """The BMS starts again: zeros, and cells that it has not measured yet."""
+        for slot in (im.BMS_SOC, im.BMS_V, im.BMS_I, im.BMS_I_CHG, im.BMS_I_DIS):
+            self.force(slot, 0)
+        for slot in (im.CELL_V_MAX, im.CELL_V_MIN):
+            self.refuse(slot)
+
+    def two_batteries(self, turn: int) -> None:
+        """Two batteries answer in turn: the driver says so, and the SoC is one's or the other's."""
+        self.force(im.BMS_ODD, im.BMS_ODD_TWO)
+        self.force(im.BMS_SOC, 8800 if turn else 3000)
+
     def mend(self) -> None:
         """Everything is as measured again, from the next report on."""
         self._held.clear()
         self._frozen.clear()
         self._forced.clear()
+        self._inp[im.BMS_ODD] = 0  # the plant's own battery never writes it
         self.busy = False
 
     def spoil(self) -> None:

@@ -11,7 +11,7 @@ import sys
 import time
 from array import array
 
-from modbus import ModbusError, hot
+from modbus import ModbusError, hot, rarer
 from modbus.bank import Bank
 from modbus.rtu_client import RtuClient
 from modbus.rtu_server import RtuServer
@@ -210,15 +210,15 @@ async def ask(client, out):
         if kind == 0:
             await client.read_registers(1, 1, 3, out)
         elif kind == 1:
-            await client.read_bits(1, 1, 13, out)
+            await rarer.read_bits(client, 1, 1, 13, out)
         elif kind == 2:
             await client.write_registers(1, 1, out, 3)
         elif kind == 3:
-            await client.identify(1)
+            await rarer.identify(client, 1)
         elif kind == 4:
-            await client.read_write(1, 1, 2, out, 5, out, 2)
+            await rarer.read_write(client, 1, 1, 2, out, 5, out, 2)
         else:
-            await client.mask_write(1, 1, 2, 3)
+            await rarer.mask_write(client, 1, 1, 2, 3)
     except ModbusError:
         pass
 

@@ -1,4 +1,4 @@
-"""Runs one device driver under MicroPython: RIG_SETUP is a JSON object {module, options}; talks JSON lines.
+"""Runs one device driver under MicroPython: RIG_SETUP is a JSON object {module, options, also}; talks JSON lines.
 
 In: {"slot number": value, ...} is put into image.now; {"counters": 1} asks for the counters; {"cycle": 0 or 1}
 stops or starts the control cycle.  Out: {"inp": [...]} every 50 ms, {"counters": {...}}, and what drivers print.
@@ -24,6 +24,12 @@ if errors:
     sys.exit(1)
 image = im.Image()
 device = module.Device(setup["module"], options, image, buses)
+devices = [device]
+if "also" in setup:  # another device of the same site
+    more = setup["also"]
+    other = __import__("firmware.devices." + more["module"], None, None, ("Device",))
+    given = config.check(other.OPTIONS, more["options"], more["module"], errors)
+    devices.append(other.Device(more["module"], given, image, buses))
 cycling = True
 
 
@@ -39,7 +45,8 @@ def obey(line):
 
 
 async def main():
-    asyncio.create_task(device.run())
+    for each in devices:
+        asyncio.create_task(each.run())
     poller = select.poll()
     poller.register(sys.stdin, select.POLLIN)
     while True:

@@ -5,6 +5,8 @@ import sim_pool
 import usocket
 from usocket import *  # noqa: F403
 
+_LOOK_UP_US = 300  # lwIP's, for an address in digits: the host's own look-up loads whole libraries the first time
+
 
 def socket(*arguments):
     """A socket.  Raises OSError ENOMEM, or ENFILE with too many open."""
@@ -14,3 +16,12 @@ def socket(*arguments):
     finally:
         sim_pace.on()
     return usocket.socket(*arguments)
+
+
+def getaddrinfo(*arguments):
+    """As the host has it."""
+    sim_pace.off()
+    try:
+        return usocket.getaddrinfo(*arguments)
+    finally:
+        sim_pace.on_after_us(_LOOK_UP_US)

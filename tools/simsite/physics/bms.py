@@ -26,6 +26,7 @@ CELL_UNDER_C_BACK = -15.0
 PROTECT_AFTER_S = 0.5
 RELAY_AFTER_S = 5.0  # current in a forbidden direction for this long: the BMS opens its own relay
 RELAY_CURRENT_A = 5.0
+CHARGE_ASKED_S = 300.0  # so long an empty pack keeps its contactors closed for a charge that it was asked to take
 # What its sensors add (standard deviation): no two readings of a live battery are quite the same.
 NOISE_V = 0.08
 NOISE_A = 0.15
@@ -82,7 +83,7 @@ class Bms:
     __slots__ = (
         "pack", "current_max_a", "cell_v_offset", "temperature_offset_c", "protection", "relay_closed", "relay_trips",
         "_timers_s", "_wrong_way_s", "charge_cutoff_v", "discharge_cutoff_v", "soc_error_pct",
-        "soc_half", "soh_pct", "noise", "_random",
+        "soc_half", "soh_pct", "noise", "_random", "opens_when_empty", "empty_open", "_charge_asked_s",
     )
 
     def __init__(
@@ -105,6 +106,13 @@ class Bms:
         self._random = random.Random(seed)
         self._timers_s = [0.0, 0.0, 0.0, 0.0]
         self._wrong_way_s = 0.0
+        self.opens_when_empty = False  # in under-voltage it opens its own contactors until it is asked to take a charge
+        self.empty_open = False
+        self._charge_asked_s = 0.0
+
+    def ask_charge(self) -> None:
+        """The controller asks an empty pack to close its contactors for a charge."""
+        self._charge_asked_s = CHARGE_ASKED_S
 
     def step(self, dt_s: float) -> None:
         """Follow the protections for `dt_s`; called some ten times a second."""
@@ -115,6 +123,9 @@ class Bms:
         self._watch(1, UNDER_VOLTAGE, low < CELL_UNDER_V, low > CELL_UNDER_V_BACK, dt_s)
         self._watch(2, OVER_TEMPERATURE, hot > CELL_OVER_C, hot < CELL_OVER_C_BACK, dt_s)
         self._watch(3, UNDER_TEMPERATURE, hot < CELL_UNDER_C, hot > CELL_UNDER_C_BACK, dt_s)
+        self._charge_asked_s = max(0.0, self._charge_asked_s - dt_s)
+        empty = self.opens_when_empty and self.protection & UNDER_VOLTAGE
+        self.empty_open = bool(empty) and self._charge_asked_s == 0.0
         current = self.pack.current_a
         no_charge, no_discharge = self._forbidden()
         wrong = (no_charge and current < -RELAY_CURRENT_A) or (no_discharge and current > RELAY_CURRENT_A)

@@ -104,7 +104,7 @@ class Plant:
             self._move_contactor(dt_s)
         pcs = self.pcs
         pack = self.pack
-        closed = self.contactor_closed and self.bms.relay_closed
+        closed = self.contactor_closed and self.bms.relay_closed and not self.bms.empty_open
         pcs.dc_present = closed
         pcs.grid_present = self.grid_present
         if pcs.state == 0 and not closed and self.grid_present:

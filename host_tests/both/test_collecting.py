@@ -1,0 +1,99 @@
+"""When garbage is collected: as often as half of what is free is used up, and not into a burst of frames."""
+
+import gc
+import sys
+import time
+
+from firmware import collecting
+
+
+class Metering:
+    def __init__(self):
+        self.lengths = []
+
+    def collected(self, us):
+        self.lengths.append(us)
+
+
+class Bus:
+    last_ms = 0
+
+
+class Heap:
+    """Stands for the gc module: so many bytes are free, and `made` of them become garbage each ms."""
+
+    def __init__(self, free, made):
+        self.all = free
+        self.made = made
+        self.used = 0
+        self.collections = 0
+        self.thresholds = []
+
+    def mem_free(self):
+        return self.all - self.used
+
+    def collect(self):
+        self.collections += 1
+        self.used = 0
+
+    def threshold(self, value):
+        self.thresholds.append(value)
+
+
+def play(free, made, seconds, burst=None):
+    """The collector in a site whose bus has a burst of `burst` ms each second; (heap, ms of the collections)."""
+    heap, bus = Heap(free, made), Bus()
+    real = collecting.gc
+    collecting.gc = heap
+    try:
+        collector = collecting.Collector(Metering(), [bus] if burst else [])
+        start = time.ticks_ms()
+        at = []
+        for ms in range(0, seconds * 1000, 50):
+            now = time.ticks_add(start, ms)
+            heap.used += 50 * made
+            assert heap.used <= free, "the heap was full after %d ms" % ms
+            if burst and ms % 1000 < burst:
+                bus.last_ms = now
+            before = heap.collections
+            collector.step(now)
+            if heap.collections > before:
+                at.append(ms)
+    finally:
+        collecting.gc = real
+    return heap, at
+
+
+def test_a_heap_of_which_little_is_free_is_swept_before_it_is_full_and_a_large_one_seldom():
+    small, at = play(24000, 30, 30)
+    assert small.collections > 60 and max([b - a for a, b in zip(at[1:], at[2:])]) <= 600
+    large, _ = play(250000, 30, 60)
+    assert 10 <= large.collections <= 40
+    idle, _ = play(250000, 0, 60)
+    assert idle.collections <= 12
+
+
+def test_micropythons_own_threshold_is_off_once_it_runs():
+    heap, _ = play(100000, 10, 5)
+    assert set(heap.thresholds) == {-1}
+
+
+def test_a_collection_keeps_out_of_the_bursts_where_there_is_time():
+    _, at = play(200000, 20, 60, burst=150)
+    inside = [ms for ms in at[1:] if ms % 1000 < 150]
+    assert at and not inside, inside
+
+
+def test_where_there_is_no_time_it_collects_all_the_same():
+    heap, _ = play(20000, 30, 20, burst=900)
+    assert heap.collections > 25
+
+
+def test_the_real_one_collects_and_says_how_long_it_took():
+    if sys.implementation.name != "micropython":
+        return  # CPython's gc has no mem_free
+    metering = Metering()
+    collector = collecting.Collector(metering, [])
+    collector.collect(time.ticks_ms())
+    gc.threshold(8192)  # as it was
+    assert len(metering.lengths) == 1 and metering.lengths[0] > 0
