@@ -64,7 +64,8 @@ class Slice:
     @property
     def title(self) -> str:
         """What it is, for people."""
-        return f"{self.judged.title}: {self.story}, {self.seconds:g} s at {'the chip' + chr(39) + 's' if self.paced else 'full'} speed"
+        speed = "the chip's speed" if self.paced else "full speed"
+        return f"{self.judged.title}: {self.story}, {self.seconds:g} s at {speed}"
 
     async def play(self, state: Path, quiet: bool) -> None:
         """Run it; afterwards there are figures, or a failure."""

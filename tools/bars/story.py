@@ -26,7 +26,9 @@ _KINDS_KEPT = 8
 class JudgedSession(Session):
     """A Session that plays one of the stories below instead of a scenario's steps."""
 
-    def __init__(self, site: Site, board: Board, judged: Judged, story: "Story", seconds: float, instructions: bool = False) -> None:
+    def __init__(
+        self, site: Site, board: Board, judged: Judged, story: "Story", seconds: float, instructions: bool = False
+    ) -> None:
         super().__init__(site, board, Scenario(story.__name__, seconds, site.seed))
         self.judged = judged
         self.story = story
@@ -74,7 +76,8 @@ class JudgedSession(Session):
         end = time.monotonic() + FLOWS_S
         while abs(self.site.plant.pcs.power_w) < FLOWS_KW * 1000:
             if time.monotonic() > end or self._end.is_set():
-                self.problems.append(f"no power flowed within {FLOWS_S:g} s: {self.state.get('why_dis')}, {self.state.get('faults')}")
+                why, faults = self.state.get("why_dis"), self.state.get("faults")
+                self.problems.append(f"no power flowed within {FLOWS_S:g} s: {why}, {faults}")
                 return
             await self._until(time.monotonic() + 0.25)
 

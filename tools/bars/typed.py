@@ -31,7 +31,10 @@ CLOCK = "clock.set_text('2026-11-22 09:56:45')"  # 15 s before
 def schedules(count: int) -> list[str]:
     """Lines that enter so many schedules; the first begins soon after CLOCK."""
     hour, minute = START_MINUTE
-    lines = [f"pm.add_schedule(ScheduleEntry(hour={hour}, minute={minute}, mode=Mode.CHARGE, power_setpoint=-12, duration_minutes=5))"]
+    lines = [
+        f"pm.add_schedule(ScheduleEntry(hour={hour}, minute={minute}, mode=Mode.CHARGE, power_setpoint=-12, "
+        "duration_minutes=5))"
+    ]
     for n in range(1, count):
         kind, kw = (("CHARGE", -20 - n), ("DISCHARGE", 10 + n), ("IDLE", 0))[n % 3]
         days = f"day_of_week={n % 7}" if n % 2 else f"days={n * 5 % 127 + 1}"
