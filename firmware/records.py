@@ -193,7 +193,10 @@ class Records:
                 pass  # its checksum was right, so an older firmware wrote it otherwise
 
     def report(self) -> dict:
-        """Of the flash: writes and erases a day, years left (with the blocks that were free at boot), saves that failed, log lines lost or damaged."""
+        """Of the flash: writes and erases a day, years left, saves that failed, log lines lost or damaged.
+
+        Years with the blocks that were free at boot.
+        """
         report = self.wear.report(self._free_blocks)
         report["save_errors"] = self._batch.errors
         report["last_error"] = self._batch.last_error

@@ -25,10 +25,11 @@ FIGURES_S = 10.0  # a board that has not counted up by then says nothing
 # What the board itself counts (tools/simboard/figures.py): None where it has no such thing or did not answer.
 FIGURES = (
     "chip", "boot_ms", "boot_flash_ops", "flash_reads", "flash_writes", "flash_erases", "store_reads", "imports", "opens",
-    "collections", "collection_ms_max", "heap_live", "heap_spare", "heap_largest", "heap_bytes", "heap_third_area", "names",
-    "names_frozen",
-    "heap_names_given_back", "heap_instruments_given_back", "pool", "pool_code", "pool_wifi", "pool_free",
-    "watchdog_unfed_ms_max", "clock_late_ms_max", "clock_given_up_ms",
+    "collections", "collection_ms_max", "heap_live", "heap_spare", "heap_largest", "heap_bytes", "heap_third_area",
+    "names", "names_frozen",
+    "heap_names_given_back", "heap_constants_given_back", "heap_instruments_given_back", "pool", "pool_code",
+    "pool_wifi", "pool_free", "watchdog_unfed_ms_max", "clock_late_ms_max",
+    "clock_given_up_ms",
 )  # fmt: skip
 # What is asked at the end of a run, by its name in the summary.
 QUESTIONS = {"gap_causes": "app.metering.causes()", "step_ms_max": "app.metering.loop_time.report()"}

@@ -282,7 +282,8 @@ class Watch:
         else:
             free = all(par[slot] == im.FREE for slot in (im.OP_P_DIS, im.OP_I_DIS, im.OP_V_MIN, im.OP_SOC_MIN, im.EMS_P_DIS))
             inside = soc > self._floor + 500 and report.cell_min_mv > 3150
-            permitted = config.allow_grid_export and self._export_w > 2 * POWER_W
+            left = self._export_w + plant.load_w - plant.pv_w  # the sun's surplus is exported first
+            permitted = config.allow_grid_export and left > 2 * POWER_W and self._export_w > 2 * POWER_W
             amps = 0.0 if report.discharge_forbidden else report.discharge_limit_a
         return free and inside and permitted and amps > 10.0 and power > 2 * POWER_W
 
