@@ -18,7 +18,7 @@ COMMAND_SLOT = slots.constants()["CMD_P"]
 FLOWS_S = 30.0  # a board whose power does not flow by then is not judged with power flowing
 FLOWS_KW = 5.0
 SIX = ("over_temperature", "cell_over_voltage", "grid_lost", "contactor_stuck", "pcs_fault", "bms_silent")
-SITE = {"load_kw": 20.0, "pv_kw": 8.0, "load_noise_kw": 0.5}
+SITE: dict[str, Any] = {"load_kw": 20.0, "pv_kw": 8.0, "load_noise_kw": 0.5}
 _KW = (-40.0, 30.0)  # in turn
 _KINDS_KEPT = 8
 
