@@ -63,7 +63,7 @@ def test_what_was_not_measured_is_not_passed() -> None:
 
 def test_lines_are_mixed_and_as_many_as_asked_for() -> None:
     lines = list(typed.mixed(100, calendar=True))
-    assert len(lines) == 100 and len(set(lines)) == len(typed.ASKED) + len(typed.ASKED_OF_A_CALENDAR)
+    assert len(lines) == 100 and set(lines) == {*typed.ASKED, *typed.ASKED_OF_A_CALENDAR}
     assert 20 < sum(line.wrong for line in lines) < 50
     assert not any("clock" in line.text for line in typed.mixed(100, calendar=False))
     assert len(typed.schedules(16)) == 16 and "hour=9, minute=57" in typed.schedules(4)[0]
