@@ -114,9 +114,9 @@ class Progress:
     def tick(self) -> None:
         """Print new events at once, the state every few seconds."""
         log = list(self.session.log)
-        for at, kind, text in log[self.shown :]:
+        for at, kind, text in log[max(0, len(log) - (self.session.noted - self.shown)) :]:
             print(f"{at:6.1f} s  {kind:8}{text}", file=sys.stderr, flush=True)
-        self.shown = len(log) if len(log) < (self.session.log.maxlen or 0) else self.shown
+        self.shown = self.session.noted
         since = time.monotonic() - self.session.started
         if since >= self.next:
             self.next = since + PROGRESS_S

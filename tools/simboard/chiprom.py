@@ -14,7 +14,9 @@ from tools.simboard import mpyfile
 
 SOURCES = Path(__file__).parent / "modules"
 ENTRY = "rom.py"  # what the interpreter is started with: it stays source
-INSTRUMENTS = ("sim_end", "sim_flash", "sim_import", "sim_pool", "sim_select", "sim_socket", "sim_start", "sim_stats")
+INSTRUMENTS = (
+    "sim_end", "sim_flash", "sim_import", "sim_pool", "sim_select", "sim_socket", "sim_start", "sim_stats", "sim_watch", "sim_wlan"
+)  # fmt: skip
 FIRST = ("sim_start",)  # stays a file: it mounts the others
 CODE = "code"  # the image's folder of machine code sizes
 CONSTANTS = "constants"  # and that of what a frozen module has in flash

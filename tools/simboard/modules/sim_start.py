@@ -59,6 +59,8 @@ def start() -> None:
     import sim_import
     import sim_pool
     import sim_select
+    import sim_watch  # noqa: F401  (now: what it weighs is an instrument's)
+    import sim_wlan  # noqa: F401  (now: on a chip it is C, and asking for it is no work)
 
     sim_select.waits.append(sim_flash.boot_over)
     if sim_pace.paced:  # else it would have to collect each time
