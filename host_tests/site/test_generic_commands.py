@@ -76,7 +76,9 @@ HALVES = (
 ONE_POWER = (DIRECTION | {"address": 50}, {"from": "CMD_MAGNITUDE", "address": 51, "type": "uint16", "scale": 10})
 
 
-@pytest.mark.parametrize("rows", [HALVES, HALVES[::-1], ONE_POWER, ONE_POWER[::-1]], ids=["halves", "halves last", "one", "one last"])
+@pytest.mark.parametrize(
+    "rows", [HALVES, HALVES[::-1], ONE_POWER, ONE_POWER[::-1]], ids=["halves", "halves last", "one", "one last"]
+)
 def test_old_power_never_goes_the_new_way(mp: Interpreter, rows: tuple[dict[str, Any], ...]) -> None:
     """Whatever the order of the rows: after every write the box does nothing, or what was commanded."""
 
@@ -294,7 +296,8 @@ def test_what_does_not_fit_saturates_towards_zero_and_is_said(mp: Interpreter) -
 
 # ---- differences ------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
-    ("kind", "code", "missing"), [("uint16", "H", 0xFFFF), ("uint32", "I", 0xFFFFFFFF), ("int32", "i", 0x80000000), ("float32", "f", None)]
+    ("kind", "code", "missing"),
+    [("uint16", "H", 0xFFFF), ("uint32", "I", 0xFFFFFFFF), ("int32", "i", 0x80000000), ("float32", "f", None)],
 )
 def test_difference_of_two_points(mp: Interpreter, kind: str, code: str, missing: int | None) -> None:
     """Import minus export, in either order of their registers, with a hole between."""
@@ -369,7 +372,11 @@ def several_units() -> tuple[dict[int, Box], dict[str, Any]]:
         {"slot": "PCS_P", "address": 0, "unit": 227},
         {"slot": "PCS_V", "address": 1, "unit": 225},
     ]
-    writes = ({"from": "CMD_P", "address": 5, "unit": 227}, {"from": "CMD_RUN", "address": 5}, {"value": 3, "address": 5, "unit": 225})
+    writes = (
+        {"from": "CMD_P", "address": 5, "unit": 227},
+        {"from": "CMD_RUN", "address": 5},
+        {"value": 3, "address": 5, "unit": 225},
+    )
     return boxes, table(*writes, reads=reads)
 
 
@@ -421,7 +428,7 @@ def test_devices_share_a_gateway_and_cannot_ask_it_in_two_ways(mp64: Interpreter
                 await one.until(lambda: one.has(PCS_P=11, METER_P=22))
             meter["options"]["transport"] = "tcp"  # type: ignore[index]
             async with rig(mp64.command, "generic_modbus", pcs, also=meter) as one:
-                with pytest.raises(AssertionError, match="transport is tcp, another device asks .* with rtu_over_tcp"):
+                with pytest.raises(AssertionError, match=r"transport is tcp, another device asks .* with rtu_over_tcp"):
                     await one.until(lambda: False, 5)
 
     run(story)

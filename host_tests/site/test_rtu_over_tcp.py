@@ -107,7 +107,9 @@ def test_cancelled_request_s_answer_is_not_taken_for_the_next_one(mp64: Interpre
     run(story)
 
 
-@pytest.mark.parametrize("kind", ["pieces", "noise before", "noise behind", "false beginning", "another unit", "another function", "other size"])
+@pytest.mark.parametrize(
+    "kind", ["pieces", "noise before", "noise behind", "false beginning", "another unit", "another function", "other size"]
+)
 def test_answer_is_found_wherever_it_lies(mp64: Interpreter, kind: str) -> None:
     def answer(number: int, request: bytes) -> list[bytes | float]:
         good = answer_to(request, number)

@@ -1,8 +1,8 @@
 """A Modbus client run under MicroPython for tests: one JSON request a line on stdin, one JSON answer a line.
 
-argv: JSON {"tcp": port} or {"rtu_over_tcp": port} or {"uart": n, "baudrate": b}, "options": {...}.  A request is [method, arguments ...]; for
-reads the answer is the list of values.  A list of requests under "together" runs at the same time.  "count" asks
-for the counters, "heap" for what the heap holds, "repeat" n times a request without printing.
+argv: JSON {"tcp": port}, {"rtu_over_tcp": port} or {"uart": n, "baudrate": b}, "options": {...}.  A request is [method,
+arguments ...]; for reads the answer is the list of values.  A list of requests under "together" runs at the same time.
+"count" asks for the counters, "heap" for what the heap holds, "repeat" n times a request without printing.
 """
 
 import asyncio
