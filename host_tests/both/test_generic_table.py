@@ -3,6 +3,7 @@
 table-two-rows of safety.md, and what else can be seen when a table is loaded.
 """
 
+from firmware import sitefile
 from firmware.devices.generic_table import Conditions, Table, problems
 from firmware.errors import ConfigError
 
@@ -34,6 +35,14 @@ def said(table, **conditions):
 
 def said_of_reads(*rows, **conditions):
     return said({"reads": list(rows)}, **conditions)
+
+
+def said_of_site(options, power=None):
+    """What is wrong with a site of one device, as said before it is saved: nothing is built, nothing opened."""
+    content = {"schema": 1, "buses": {"rs485": {"type": "modbus_rtu"}}, "devices": {"x": options}}
+    if power:
+        content["power"] = power
+    return "\n".join([str(error) for error in sitefile.check(content).errors])
 
 
 def said_of_writes(*rows, **conditions):
@@ -175,6 +184,39 @@ def test_units_are_those_that_the_connection_reaches():
     for wrong in (-1, 256, 1.5, True, "1", None):
         assert "reads[0].unit = " in said_of_reads(changed(READS[0], unit=wrong)), wrong
         assert "writes[0].unit = " in said_of_writes(changed(CHARGE, unit=wrong)), wrong
+
+
+def test_serial_lines_have_units_1_to_247():
+    """Also those behind a gateway, and those of a table's rows; over TCP there are 0 and 255."""
+    serial = ({"bus": "rs485"}, {"host": "10.0.0.2", "transport": "rtu_over_tcp"})
+    for kind in ("generic_modbus", "pcs_sunspec", "meter_sunspec"):
+        own = {"type": kind, "table": {"reads": READS}} if kind == "generic_modbus" else {"type": kind}
+        for unit in (0, 248, 255):
+            for way in serial:
+                text = said_of_site(changed(changed(own, unit=unit), **way))
+                assert text == "devices.x.unit = %d: on a serial line 1 to 247 are allowed" % unit, text
+            assert said_of_site(changed(own, unit=unit, host="10.0.0.2")) == ""
+        for unit in (1, 247):
+            for way in serial:
+                assert said_of_site(changed(changed(own, unit=unit), **way)) == ""
+    for way in serial:
+        table = {"reads": [changed(READS[0], unit=0)], "writes": [changed(CHARGE, unit=255)]}
+        text = said_of_site(changed({"type": "generic_modbus", "table": table}, **way))
+        for place in ("reads[0].unit = 0", "writes[0].unit = 255"):
+            assert "devices.x.table.%s: must be a whole number from 1 to 247" % place in text, text
+
+
+def test_transport_is_a_host_s():
+    device = {"type": "meter_sunspec", "bus": "rs485", "transport": "rtu_over_tcp"}
+    assert said_of_site(device) == "devices.x.transport = 'rtu_over_tcp': is for host, a bus has its own"
+    assert "allowed are tcp, rtu_over_tcp" in said_of_site({"type": "meter_sunspec", "host": "10.0.0.2", "transport": "udp"})
+
+
+def test_site_s_own_powers_must_fit_a_table():
+    options = {"type": "generic_modbus", "host": "10.0.0.2", "table": {"reads": READS, "writes": [CHARGE, DISCHARGE]}}
+    text = said_of_site(options, {"max_charge_power": 65.536, "max_discharge_power": 65})
+    assert text.startswith("devices.x.table.writes[0]: the site commands 0 to 65536 W") and "\n" not in text, text
+    assert said_of_site(options, {"max_charge_power": 65.5, "max_discharge_power": 65}) == ""
 
 
 def test_last_register_is_65535():
