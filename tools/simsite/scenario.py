@@ -106,18 +106,18 @@ class Scenario:
     steps: list[Step] = field(default_factory=list)
 
 
-def default(seconds: float = 30.0, discharge_kw: float = 60.0) -> Scenario:
+def default(seconds: float = 30.0, discharge_kw: float = 60.0, charge_kw: float = 40.0) -> Scenario:
     """Start, charge at 40 kW, discharge at 60 kW or what a smaller site may, stop: spread over `seconds`."""
     at = [round(2.0 + share * (seconds - 2.0), 2) for share in (0.0, 0.1, 0.35, 0.85, 0.93)]
     lines = (
         "pm.start()",
-        "pm.set_constant_power(-40.0, 0)",
+        f"pm.set_constant_power({0 - charge_kw}, 0)",
         f"pm.set_constant_power({discharge_kw}, 0)",
         "pm.stop_operation()",
         "pm.stop()",
     )
     return Scenario(
-        f"charge 40 kW, discharge {discharge_kw:g} kW",
+        f"charge {charge_kw:g} kW, discharge {discharge_kw:g} kW",
         seconds,
         site={"load_kw": 20.0, "pv_kw": 8.0, "load_noise_kw": 0.5},
         steps=[Step(t, "do", line) for t, line in zip(at, lines, strict=True)],
