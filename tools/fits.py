@@ -43,6 +43,15 @@ def pool_bytes(names: int) -> int:
     return total
 
 
+def pool_room(names: int) -> int:
+    """How many more names there is room for in the pools that so many take."""
+    room = _FIRST_POOL
+    entries = 2 * _FIRST_POOL
+    while room < names:
+        room, entries = room + entries, 2 * entries
+    return room - names
+
+
 def file_bytes(module: dict[str, int]) -> int:
     """Heap of a module that comes from a file, without its share of the pools of names."""
     return module["code_bytes"] + module["name_bytes"] + module["object_bytes"]

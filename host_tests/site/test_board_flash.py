@@ -13,7 +13,7 @@ import pytest
 
 from host_tests import needs
 from tools.interpreters import Interpreter
-from tools.simboard import flash_image
+from tools.simboard import chiprom, flash_image
 from tools.simboard.board import Board
 from tools.simboard.chip import record
 from tools.simboard.profiles import Profile, named
@@ -88,7 +88,7 @@ async def ask(board: Board, line: str) -> str:
 
 async def on_flash(board: Board) -> str:
     """What is in the root folder, without the mount points."""
-    line = "' '.join(sorted(e[0] for e in os.ilistdir('/') if e[0] not in ('chip', 'dev', 'instruments', 'nvs', 'proc', 'rom')))"
+    line = "' '.join(sorted(e[0] for e in os.ilistdir('/') if e[0] not in ('chip', 'dev', 'nvs', 'proc', 'rom')))"
     return (await ask(board, line))[3:-1]
 
 
@@ -286,8 +286,8 @@ def test_machine_code_comes_out_of_the_pool_for_ever(mp32: Interpreter, tree: Tr
         await done(board, "import helper")
         assert await ask(board, "one.twice(4)") == "= 8"
 
-    board = play(mp32, root, tmp_path / "state", counted)
-    size = (board.state_dir / "rom" / "code" / "one").stat().st_size
+    play(mp32, root, tmp_path / "state", counted)
+    size = chiprom.code_sizes(root)["one"]
     play(mp32, root, tmp_path / "state", spent, replace(named("esp32"), pool=2 * size))
 
 
@@ -333,12 +333,19 @@ def test_from_romfs_code_is_no_flash_read_and_names_are_given_back(mp32: Interpr
         figures = await board.figures()
         assert figures["names_frozen"] >= 200 and figures["heap_names_given_back"] > 200 * 7
         assert figures["pool_code"] == 0, "frozen machine code stays in flash"
+        before, live = figures["heap_constants_given_back"], figures["heap_live"]
+        assert before > 200 * 2, "the table of one's names"
+        await done(board, "import full")
+        figures = await board.figures()
+        given = figures["heap_constants_given_back"] - before
+        assert 100 * 16 < given < 130 * 16 and figures["heap_live"] - live < 700, "a module's constants, once it is loaded"
         assert figures["heap_bytes"] == 112_000 and figures["heap_live"] < 30_000
 
     words = VIPER + "".join(f"def some_name_{number}(): pass\n" for number in range(200))
     profile = named("esp32", romfs=True)
     assert profile.romfs and profile.heap == 112_000
-    play(mp32, tree(files={"lib/one.py": words}), tmp_path / "state", story, profile)
+    texts = "TEXTS = (" + "".join(f"'text number {number}', " for number in range(100)) + ")\n"
+    play(mp32, tree(files={"lib/one.py": words, "lib/full.py": texts}), tmp_path / "state", story, profile)
 
 
 # ---- time ----

@@ -214,7 +214,7 @@ class Board:
                 if "names" in self._printed:
                     break
                 await asyncio.sleep(0.01)
-            extra = (self.chip.instrument_bytes, self.chip.names_bytes) if self.chip else ()
+            extra = (self.chip.instrument_bytes + self.chip.constant_bytes, self.chip.names_bytes) if self.chip else ()
             found = figures.named(sent, self._printed, *extra)
         finally:
             self._printed = None

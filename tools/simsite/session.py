@@ -25,8 +25,8 @@ FIGURES_S = 10.0  # a board that has not counted up by then says nothing
 FIGURES = (
     "chip", "boot_ms", "boot_flash_ops", "flash_reads", "flash_writes", "flash_erases", "store_reads", "imports", "opens",
     "collections", "collection_ms_max", "heap_live", "heap_largest", "heap_bytes", "heap_third_area", "names", "names_frozen",
-    "heap_names_given_back", "heap_instruments_given_back", "pool", "pool_code", "pool_wifi", "pool_free",
-    "watchdog_unfed_ms_max", "clock_given_up_ms",
+    "heap_names_given_back", "heap_constants_given_back", "heap_instruments_given_back", "pool", "pool_code",
+    "pool_wifi", "pool_free", "watchdog_unfed_ms_max", "clock_given_up_ms",
 )  # fmt: skip
 # Console lines no sound run prints: an exception, a site file that is refused, a task that had to start again.
 TROUBLE = ("Traceback", "MemoryError", "Task exception", " is refused; staying in", ": restarted after ")

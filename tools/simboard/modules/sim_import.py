@@ -12,7 +12,7 @@ import sim_pace
 import sim_pool
 import simlink
 
-_PATH = ("/instruments", "/chip", ".frozen")
+_PATH = ("/chip", ".frozen")
 _FILES = {"machine": "machine", "select": "sim_select", "socket": "sim_socket"}  # extensible built-ins, played by these
 _FIXED = ("network", "esp32", "simlink")
 _real_import = builtins.__import__
@@ -25,6 +25,7 @@ _told = 0  # flash reads that were put down to an inner import already
 def _load(name: str):
     """One of the chip's own modules."""
     global _own
+    sim_pool.give_constants(name)
     before = sys.path[:]
     _own = True
     sys.path[:] = _PATH
@@ -68,9 +69,10 @@ def _import(*arguments):
         # relative: the interpreter would look at this file's place in the tree.  Only asyncio, which is frozen, does it
         name = "asyncio." + arguments[0] if arguments[0] else "asyncio"
         arguments = (name, None, None, arguments[3] or True, 0)
-    if _own:
-        return _real_import(*arguments)
     name = arguments[0]
+    if _own:
+        sim_pool.give_constants(name)
+        return _real_import(*arguments)
     sim_pace.off()
     try:
         if name in sys.modules:
@@ -82,7 +84,7 @@ def _import(*arguments):
         if name in _FIXED or name.startswith("sim_"):
             return _load(name)
         sim_flash.begin(False)
-        _take_code(name)
+        _begin(name)
         sim_flash.importing += 1
         try:
             found = _read(0x49, sim_flash.IMPORTS, name, _real_import, arguments, {})
@@ -95,13 +97,15 @@ def _import(*arguments):
         sim_pace.on()
 
 
-def _take_code(name: str) -> None:
+def _begin(name: str) -> None:
+    """A module is about to be loaded, and the packages that it is in."""
     at = 0
     while at >= 0:
         at = name.find(".", at + 1)
         part = name if at < 0 else name[:at]
         if part not in sys.modules:
             sim_pool.take_code(part)
+            sim_pool.give_constants(part)
 
 
 def _open(file, mode="r", *rest, **named):

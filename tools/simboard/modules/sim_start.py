@@ -1,16 +1,15 @@
 """What a chip does before boot.py: mounts its flash, and knows its own modules without looking for them there.
 
-SIM_FLASH is the flash's file, SIM_CHIP_ROM the folder of the chip's modules, SIM_INSTRUMENTS the image of those that
-only measure, SIM_ROMFS the image of the firmware where there is one.  SIM_WEIGH: only tell how many bytes of heap what
-measures takes.
+SIM_FLASH is the flash's file, SIM_CHIP the image of the chip's modules, SIM_ROMFS the image of the firmware where there is
+one.  SIM_WEIGH: only tell what heap is taken that a chip has not: bytes of what measures, bytes for
+constants, and how many names a frozen image has in flash, with their bytes.
 """
 
 import gc
 import os
 import sys
 
-import sim_pace
-import simlink  # noqa: F401  (before it is measured what the instruments weigh: a chip has its wires too)
+import micropython
 import vfs
 
 
@@ -27,18 +26,41 @@ def _mapped(path: str):
     return uctypes.bytearray_at(at, size)
 
 
+def gc_alloc() -> int:
+    """Bytes of heap that live."""
+    gc.collect()
+    return gc.mem_alloc()
+
+
+def _enter_names() -> int:
+    """Enters what a frozen image has in flash in the interpreter's table of names; how many are new to it."""
+    count = 0
+    with open("/chip/names") as file:
+        for line in file:
+            hasattr(_Names, line[:-1])
+            count += 1
+    return count
+
+
+class _Names:
+    """Asked for each name."""
+
+
 def start() -> None:
     """Mounts everything; flash at "/" last, for that is where every path is looked up that belongs to nobody else."""
+    vfs.mount(vfs.VfsRom(_mapped(os.getenv("SIM_CHIP"))), "/chip")
+    sys.path[:] = ["/chip", ".frozen"]
+    import sim_pace
+
     sim_pace.off()
-    gc.collect()
-    before = gc.mem_alloc()
-    instruments = vfs.VfsRom(_mapped(os.getenv("SIM_INSTRUMENTS")))
+    import sim_interrupt
+
+    sim_interrupt.install()
+    before = gc_alloc()
     romfs = os.getenv("SIM_ROMFS")
     firmware = vfs.VfsRom(_mapped(romfs)) if romfs else None
-    sys.path[:] = ["/instruments", "/chip", ".frozen"]
-    folders = (("/dev", "/dev"), ("/proc", "/proc"), (os.getenv("SIM_CHIP_ROM"), "/chip"), (os.getenv("SIM_NVS_FOLDER"), "/nvs"))
+    folders = (("/dev", "/dev"), ("/proc", "/proc"), (os.getenv("SIM_NVS_FOLDER"), "/nvs"))
     made = [vfs.VfsPosix(folder) for folder, _ in folders]
-    vfs.mount(instruments, "/instruments")
     import sim_flash
 
     flash = sim_flash.device = sim_flash.Flash(os.getenv("SIM_FLASH"))
@@ -55,14 +77,19 @@ def start() -> None:
     sim_select.waits.append(sim_flash.boot_over)
     if sim_pace.paced:  # else it would have to collect each time
         sim_select.waits.append(sim_pool.look)
+    constants = sim_pool.hold_constants()
+    instruments = gc_alloc() - before - (constants - sim_pool.constants)  # the rest of them is held
+    before = gc_alloc()
+    frozen = _enter_names()
     sys.path[:] = ["", ".frozen", "/lib"]
     if firmware is not None:
         sys.path.extend(("/rom", "/rom/lib"))
     sim_import.install()
     sys.modules.pop("sim_start", None)
     if os.getenv("SIM_WEIGH"):
-        gc.collect()
-        print(gc.mem_alloc() - before)
+        frozen_bytes = gc_alloc() - before
+        micropython.qstr_info()
+        print("weighed", instruments, constants, frozen, frozen_bytes)
         sys.exit()
     sim_pace.on()
     vfs.mount(flash, "/")  # found out to be LittleFS, as the chip's own _boot.py has it
