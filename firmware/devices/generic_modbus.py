@@ -16,7 +16,7 @@ from notice import say
 from firmware import config
 from firmware import image as im
 from firmware.devices.connection import CONNECTION_OPTIONS, open_client
-from firmware.devices.generic_table import Table, problems
+from firmware.devices.generic_table import Table, filled, problems
 from firmware.devices.modbus_unit import ModbusUnit
 from firmware.devices.once import Once
 from firmware.devices.sunspec_numbers import from_float
@@ -41,6 +41,11 @@ def check_site(where: str, options: dict, power, errors: list) -> None:
     options["powers_w"] = (-int(power.max_charge_power * 1000), int(power.max_discharge_power * 1000))
     if "table" in options:
         problems(where, options["table"], options["powers_w"], errors)
+
+
+def fills(options: dict) -> int:
+    """Called when a site file is checked: the groups that the table fills, as bits (see sitefile.py)."""
+    return filled(options["table"])
 
 
 class Device:
