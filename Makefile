@@ -9,6 +9,10 @@ ARGS ?=
 BOARD ?= generic_esp32
 SITE ?= site.json
 export PYTHONDONTWRITEBYTECODE ?= 1
+# As they were typed: make would take a $ in them for a name of its own.
+override WIFI_SSID := $(value WIFI_SSID)
+override WIFI_PASSWORD := $(value WIFI_PASSWORD)
+export WIFI_SSID WIFI_PASSWORD
 
 # Board code, checked against the ESP32 stubs.
 BOARD_CODE := $(wildcard boot.py main.py) firmware lib

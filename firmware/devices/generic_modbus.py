@@ -17,7 +17,7 @@ from firmware import config
 from firmware import image as im
 from firmware.devices.connection import CONNECTION_OPTIONS, open_client, units
 from firmware.devices.connection import check_site as check_connection
-from firmware.devices.generic_table import Conditions, Table, problems
+from firmware.devices.generic_table import Conditions, Table, filled, problems
 from firmware.devices.modbus_unit import ModbusUnit
 from firmware.devices.once import Once
 from firmware.devices.sunspec_numbers import from_float
@@ -46,6 +46,11 @@ def check_site(where: str, options: dict, power, errors: list) -> None:
 def _conditions(options: dict) -> Conditions:
     """What the table has to fit, of options that may not be whole."""
     return Conditions(options.get("longest_read", 125), options.get("unit", 1), units(options), options.get("powers_w"))
+
+
+def fills(options: dict) -> int:
+    """Called when a site file is checked: the groups that the table fills, as bits (see sitefile.py)."""
+    return filled(options["table"])
 
 
 class Device:

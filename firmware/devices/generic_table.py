@@ -223,3 +223,18 @@ def _is_map(given) -> bool:
         return len({int(key) for key in given}) == len(given) and all(isinstance(value, int) for value in given.values())
     except (TypeError, ValueError):
         return False
+
+
+def filled(given) -> int:
+    """What a table without errors fills: bit = SEQ slot of each group, and bit 9 where it takes the power command."""
+    table = _load(given, [])
+    bits = 0
+    for row in table.get("reads") or []:
+        slot = im.number_of(row["slot"])
+        for first, last, seq, _ in _GROUPS:
+            if first <= slot <= last:
+                bits |= 1 << seq
+    for row in table.get("writes") or []:
+        if row.get("from") in ("CMD_P", "CMD_CHARGE", "CMD_DISCHARGE"):
+            bits |= 0x200
+    return bits
