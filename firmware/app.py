@@ -7,6 +7,7 @@ task has reported in; a device or service that raises is restarted, and hurts no
 import _thread
 import asyncio
 import gc
+import io
 import sys
 import time
 
@@ -14,6 +15,7 @@ import startup
 import watchdog
 from looptime import LoopTime
 from micropython import const
+from notice import say
 
 from firmware import shutdown, sitefile
 from firmware.beat import Beat
@@ -182,8 +184,7 @@ class App:
                 return
             except Exception as error:
                 self.restarts[name] = self.restarts.get(name, 0) + 1
-                print("%s: restarted after %s: %s" % (name, type(error).__name__, error))
-                sys.print_exception(error)
+                _report("%s: restarted after %s: %s" % (name, type(error).__name__, error), error)
             await asyncio.sleep_ms(1000)
 
     async def _watch(self) -> None:
@@ -197,3 +198,12 @@ class App:
             if healthy:
                 watchdog.feed()
             await asyncio.sleep_ms(_FEED_MS)
+
+
+def _report(text: str, error: Exception) -> None:
+    """Say what happened, and where, through the console's queue: printed at once, a traceback holds the loop 0.1 s."""
+    say(text)
+    trace = io.StringIO()
+    sys.print_exception(error, trace)
+    for line in trace.getvalue().rstrip().split("\n"):
+        say(line)

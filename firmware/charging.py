@@ -39,6 +39,8 @@ class ChargeParams(Checked):
 
     def _check_together(self, errors: list) -> None:
         before = 0.0
+        if not _is_pairs(self.stages):
+            raise ValueError("charge.stages = %r: must be a list of up to %d pairs (SoC %%, A)" % (self.stages, _STAGES_MAX))
         if len(self.stages) > _STAGES_MAX:
             errors.append("charge.stages: %d stages: allowed are 0 to %d" % (len(self.stages), _STAGES_MAX))
         for stage in self.stages:
@@ -48,6 +50,14 @@ class ChargeParams(Checked):
             before = stage[0]
         if self.method == ChargeMethod.MULTI_STAGE and not self.stages:
             errors.append("charge.stages: is empty: MULTI_STAGE needs 1 to 8 pairs (SoC %, A)")
+
+
+def _is_pairs(stages) -> bool:
+    """A list or tuple, and in it lists or tuples of numbers: what can be looked at without a TypeError."""
+    return isinstance(stages, (list, tuple)) and all(
+        isinstance(stage, (list, tuple)) and all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in stage)
+        for stage in stages
+    )
 
 
 def _deciamps(amps: float, default: int) -> int:

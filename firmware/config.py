@@ -3,6 +3,7 @@
 from firmware.checks import REQUIRED as REQUIRED
 from firmware.checks import Checked
 from firmware.checks import check as check
+from firmware.errors import ConfigError
 from firmware.flows import Grid
 
 # PowerConfig: first the fields of the reference firmware, then ours
@@ -76,9 +77,22 @@ class PowerConfig(Checked):
     WHERE = "power"
 
     def __init__(self, **given) -> None:
+        wrong = None
         if isinstance(given.get("grid_connection"), str):
-            given["grid_connection"] = Grid.parse(given["grid_connection"])
-        super().__init__(**given)
+            try:
+                given["grid_connection"] = Grid.parse(given["grid_connection"])
+            except ValueError as error:
+                wrong = error
+                del given["grid_connection"]
+        try:
+            super().__init__(**given)
+        except ConfigError as error:
+            if wrong is not None:
+                error.errors.insert(0, "power.grid_connection: %s" % wrong)
+                raise ConfigError(error.errors)
+            raise
+        if wrong is not None:
+            raise wrong
 
     def _check_together(self, errors: list) -> None:
         for low, high in _ASCENDING:

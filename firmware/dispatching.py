@@ -79,7 +79,8 @@ def _failed(events, callback, error) -> None:
 
 def print_report(callback, error) -> None:
     """The default report: one line, and the trace."""
-    print("callback %r failed %d times in a row%s" % (callback.fn, callback.failures, ", suspended" if callback.suspended else ""))
+    times = "%d times in a row%s" % (callback.failures, ", suspended" if callback.suspended else "")
+    print("callback %r failed %s: %s: %s" % (callback.fn, times, type(error).__name__, error))
     printer = getattr(sys, "print_exception", None)
     if printer is not None:
         printer(error)

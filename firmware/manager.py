@@ -159,9 +159,13 @@ class PowerManager:
     # ---- operations -------------------------------------------------------------------------------------
 
     def set_charge_params(self, params: ChargeParams) -> None:
-        """How to charge from now on, a running charge included.  ValueError if it is no ChargeParams."""
+        """How to charge from now on, a running charge included.
+
+        ValueError if it is no ChargeParams; PowerError if its target_soc is above max_soc.
+        """
         if not isinstance(params, ChargeParams):
             raise ValueError("params = %r: must be a ChargeParams" % (params,))
+        self._check_target(params)
         charger = Charger(params, self.config.capacity_ah())
         with self._lock:
             self._charge_params = params
@@ -187,12 +191,15 @@ class PowerManager:
 
     def default_target(self) -> int:
         """The target SoC in 0.01 % of a charge that names none: the ChargeParams', or max_soc; PowerError above max_soc."""
-        highest = self.image.par[im.PAR_SOC_MAX] / 100
         target = self._charge_params.target_soc
         if target == 0:
             return self.image.par[im.PAR_SOC_MAX]
-        in_range("target_soc of the ChargeParams", target, 0, highest, "% (at most max_soc)")
+        self._check_target(self._charge_params)
         return parts(target, 100)
+
+    def _check_target(self, params: ChargeParams) -> None:
+        highest = self.image.par[im.PAR_SOC_MAX] / 100
+        in_range("target_soc of the ChargeParams", params.target_soc, 0, highest, "% (at most max_soc)")
 
     def start_discharging(self, kw: float = 0.0, minutes: int = 0) -> str:
         """Discharge with kw at the AC terminals (0: the maximum) for minutes (0: the parameters' timeout, or no end).

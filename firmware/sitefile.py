@@ -30,8 +30,12 @@ _WIFI_ROWS = (
 )
 _LINES = 20  # of errors are printed: a person reads no more, and each takes time in boot
 _WIDTH = 300  # characters of each
+_WPA_LEAST = 8  # characters of a password that any access point takes
 # what a device of a kind brings to the site, by the first word of its type
 _BRINGS = {"bms": im.HAS_BMS, "pcs": im.HAS_PCS, "meter": im.HAS_METER, "pv": im.HAS_PV, "io": im.HAS_IO}
+# what it fills: bit = SEQ slot of a group, and behind them the command; a driver with `fills(options)` says it itself
+_FILLS = {"bms": 0x1F, "pcs": 0x220, "meter": 0x40, "pv": 0x80, "io": 0x100}
+_FILLED = "battery,battery limits,cell voltages,cell temperatures,battery flags,inverter,meter,PV,board inputs,the power command"
 
 
 def store(path: str):
@@ -52,13 +56,21 @@ def read(path: str) -> dict:
 
 def save(path: str, content: dict) -> None:
     """Make a site the one of the next start.  ConfigError lists all that is wrong with it, and nothing was saved."""
-    errors = check(content).errors
+    errors = refused(content)
     if errors:
         raise ConfigError(errors)
     try:
         store(path).save(content)
     except StoreError as error:
         raise ConfigError([str(error)])
+
+
+def refused(content: dict) -> list:
+    """Why this may not be made a board's site: everything that is wrong with it, and that it has nothing to control."""
+    found = check(content)
+    if not found.errors and not found.devices:
+        found.errors.append("devices: is empty; a site has at least a battery and an inverter")
+    return found.errors
 
 
 class Checked:
@@ -73,6 +85,7 @@ class Checked:
         self.storage = None
         self.buses: dict = {}
         self.devices: list = []  # (name, kind, module, options)
+        self.owners: dict = {}  # number of a bit of _FILLS -> name of the device
 
 
 def check(content: dict) -> Checked:
@@ -84,6 +97,8 @@ def check(content: dict) -> Checked:
     found.power = _power(top, errors)
     if top.get("wifi"):
         found.wifi = config.check(_WIFI_ROWS, top["wifi"], "wifi", errors)
+        if 0 < len(found.wifi.get("password", "")) < _WPA_LEAST:
+            errors.append("wifi.password: has %d characters; allowed are 8 to 63, or none: open" % len(found.wifi["password"]))
     if top.get("clock") is not None or top.get("storage") is not None:
         from firmware import timeline
 
@@ -121,38 +136,85 @@ def _power(top: dict, errors: list):
 
 
 def _section(top: dict, name: str, errors: list) -> dict:
-    """A section of named objects, {} where it is none."""
-    section = top.get(name)
-    if isinstance(section, dict) and all(isinstance(entry, dict) for entry in section.values()):
-        return section
-    if name in top:
+    """A section of named objects, without those entries that are none; {} where it is no section."""
+    section = top.get(name, {})
+    if not isinstance(section, dict):
         errors.append("%s = %s: must be an object of named objects" % (name, pinowners.shown(section)))
-    return {}
+        return {}
+    for key in sorted(section):
+        if not isinstance(section[key], dict):
+            errors.append("%s.%s = %s: must be an object" % (name, key, pinowners.shown(section[key])))
+    return {key: section[key] for key in section if isinstance(section[key], dict)}
 
 
 def _driver(kind: str):
     return __import__("firmware.devices.%s" % kind, None, None, ("Device",))
 
 
-def _check_device(found: Checked, name: str, given: dict) -> None:
-    given = dict(given)
-    kind = given.pop("type", None)
+def _load_driver(where: str, kind, errors: list):
+    """The module of a type; None, with the reason in `errors`, where there is none, or none that works."""
     try:
         module = _driver(kind)
-        rows = module.OPTIONS
-    except (ImportError, ValueError, TypeError, AttributeError):
-        found.errors.append("devices.%s.type = %r: there is no such driver in firmware/devices" % (name, kind))
+    except MemoryError:
+        raise
+    except Exception as error:  # of a driver of one's own too: whatever its lines raise
+        if not isinstance(kind, str) or (isinstance(error, ImportError) and "'firmware.devices.%s'" % kind in str(error)):
+            errors.append("%s.type = %s: there is no such driver in firmware/devices" % (where, pinowners.shown(kind)))
+        else:
+            errors.append("%s.type = %r: its driver cannot be loaded: %s: %s" % (where, kind, type(error).__name__, error))
+        return None
+    for name in ("OPTIONS", "Device"):
+        if not hasattr(module, name):
+            errors.append("%s.type = %r: firmware/devices/%s.py is no driver: it has no %s" % (where, kind, kind, name))
+            return None
+    return module
+
+
+def _check_device(found: Checked, name: str, given: dict) -> None:
+    given = dict(given)
+    where = "devices." + name
+    errors = found.errors
+    kind = given.pop("type", None)
+    module = _load_driver(where, kind, errors)
+    if module is None:
         return
-    options = config.check(rows, given, "devices." + name, found.errors)
-    bus = options.get("bus")
-    if bus and bus not in found.buses:
-        found.errors.append("devices.%s.bus = %r: the buses of this site are %s" % (name, bus, ", ".join(sorted(found.buses))))
-    if hasattr(module, "check_site") and found.power is not None:
-        try:
-            module.check_site("devices." + name, options, found.power, found.errors)
-        except (TypeError, ValueError, KeyError, AttributeError) as error:  # a driver that meets what it did not expect
-            found.errors.append("devices.%s: %s: %s" % (name, type(error).__name__, error))
+    before = len(errors)
+    options = config.check(module.OPTIONS, given, where, errors)
+    _check_connection(found, where, module, options)
+    try:
+        if hasattr(module, "check_site") and found.power is not None:
+            module.check_site(where, options, found.power, errors)
+        if len(errors) == before:
+            _own(found, name, module.fills(options) if hasattr(module, "fills") else _FILLS.get(kind.split("_")[0], 0))
+    except (TypeError, ValueError, KeyError, AttributeError) as error:  # a driver that meets what it did not expect
+        errors.append("%s: %s: %s" % (where, type(error).__name__, error))
     found.devices.append((name, kind, module, options))
+
+
+def _check_connection(found: Checked, where: str, module, options: dict) -> None:
+    """A device hangs on one thing, of the kind that it speaks: what has `host` and `bus` speaks Modbus, else it is CAN."""
+    modbus = "host" in options and "bus" in options
+    bus = options.get("bus")
+    if modbus and bool(options["host"]) == bool(bus):
+        found.errors.append("%s: host = %r, bus = %r: give either host or bus" % (where, options["host"], bus))
+    if not bus:
+        return
+    if bus not in found.buses:
+        found.errors.append("%s.bus = %r: the buses of this site are %s" % (where, bus, ", ".join(sorted(found.buses))))
+        return
+    wanted = getattr(module, "BUS", "modbus_rtu" if modbus else "can")
+    there = found.buses[bus].get("type")
+    if there != wanted:
+        found.errors.append("%s.bus = %r: is of the type %s, this device needs %s" % (where, bus, there, wanted))
+
+
+def _own(found: Checked, name: str, fills: int) -> None:
+    """A group of values, and the command, has exactly one owner: two would take turns in it."""
+    for bit, what in enumerate(_FILLED.split(",")):
+        if fills >> bit & 1:
+            owner = found.owners.setdefault(bit, name)
+            if owner != name:
+                found.errors.append("devices.%s: %s is what devices.%s has already; one device only" % (name, what, owner))
 
 
 def load(path: str) -> Site:

@@ -10,7 +10,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from unittest import mock
 
@@ -18,8 +18,6 @@ from host_tests import shims
 from tools import boardfile, fits, stage
 
 shims.install()
-
-
 
 
 class Refused(Exception):
@@ -65,28 +63,59 @@ def _is_ours(name: str) -> bool:
 def errors_in(site: dict[str, Any], folder: Path | None = None) -> list[str]:
     """Everything the board would refuse, in its own words.  `folder`: where the tables are that the site names as files."""
     site = json.loads(json.dumps(site))
-    later = _not_here(site, folder or Path())
-    for device in later:
-        del site["devices"][device]
+    errors = _of_tables(site, folder or Path())
     with _without_hardware(), contextlib.chdir(folder or Path()):
-        from firmware import sitefile
-        from firmware.site import Site
-
-        built = Site()
-        try:
-            sitefile.build(site, built)
-            return [str(error) for error in built.errors] or _errors_of_services(built)
-        except Exception as error:  # whatever it is, the board would stop with it
-            return [f"the board would stop with {type(error).__name__}: {error}"]
+        errors += _of_building(site)
+        sound = _without_what_is_refused(site, errors)
+        if sound != site:  # what is wrong in one place must not hide what another would be refused for when it is built
+            errors += [error for error in _of_building(sound) if error not in errors]
+        errors += _of_services(sound)
+    return errors
 
 
-def _errors_of_services(site: Any) -> list[str]:
+def _of_building(site: dict[str, Any]) -> list[str]:
+    from firmware import sitefile
+    from firmware.site import Site
+
+    built = Site()
+    try:
+        sitefile.build(site, built)
+    except Exception as error:  # whatever it is, the board would stop with it
+        return [f"the board would stop with {type(error).__name__}: {error}"]
+    return [str(error) for error in built.errors]
+
+
+def _without_what_is_refused(site: dict[str, Any], errors: list[str]) -> dict[str, Any]:
+    """The parts of a site that nothing has been said of yet."""
+
+    def named(where: str) -> bool:
+        return any(error.startswith((f"{where}.", f"{where}:", f"{where} =")) for error in errors)
+
+    sound = {key: value for key, value in site.items() if not named(key) or key in ("buses", "devices")}
+    for section in ("buses", "devices"):
+        entries = sound.get(section)
+        if isinstance(entries, dict):
+            good = {name: entry for name, entry in entries.items() if not named(f"{section}.{name}")}
+            sound[section] = good
+    if isinstance(sound.get("buses"), dict) and isinstance(sound.get("devices"), dict):
+        there = sound["buses"]
+        sound["devices"] = {name: entry for name, entry in sound["devices"].items() if entry.get("bus", "") in ("", *there)}
+    return sound
+
+
+def _of_services(content: dict[str, Any]) -> list[str]:
     """What clock and storage refuse when the application builds them; what they write goes to a place of its own."""
-    if site.clock is None:
-        return []
+    from firmware import sitefile
     from firmware.errors import ConfigError
     from firmware.manager import PowerManager
+    from firmware.site import Site
     from firmware.timeline import Timeline
+
+    site = Site()
+    parts: dict[str, Any] = {key: content[key] for key in ("clock", "storage") if key in content}
+    sitefile.build({"schema": 1, **parts}, site)
+    if site.errors or site.clock is None:
+        return []
 
     with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch):
         try:
@@ -96,12 +125,39 @@ def _errors_of_services(site: Any) -> list[str]:
     return []
 
 
-def _not_here(site: dict[str, Any], folder: Path) -> list[str]:
-    """Devices whose table is a file of the board that is not beside the site file: nobody can look at it here."""
+def tables(site: dict[str, Any]) -> dict[str, str]:
+    """Of each device whose table is a file of its own the name of that file: beside the site file here, and on the board."""
     devices = site.get("devices")
     entries = devices.items() if isinstance(devices, dict) else ()
-    tables = {name: device.get("table") for name, device in entries if isinstance(device, dict)}
-    return [name for name, table in tables.items() if isinstance(table, str) and not (folder / table).exists()]
+    found = {name: device.get("table") for name, device in entries if isinstance(device, dict)}
+    return {name: table for name, table in found.items() if isinstance(table, str)}
+
+
+def _of_tables(site: dict[str, Any], folder: Path) -> list[str]:
+    """Table files that are not there, cannot be read or would take the place of something else; their devices are taken out."""
+    errors = []
+    for name, table in tables(site).items():
+        where = f"devices.{name}.table = {table!r}"
+        try:
+            if table not in _placed(table):
+                raise ValueError("must be a file name, or folders and a file name, that belong to nothing else on the board")
+            parse((folder / table).read_bytes())
+        except OSError as error:
+            errors.append(f"{where}: cannot be read beside the site file ({error.strerror})")
+        except ValueError as error:
+            errors.append(f"{where}: {error}")
+        else:
+            continue
+        del site["devices"][name]
+    return errors
+
+
+def _placed(table: str) -> list[str]:
+    """[the path] where a table may lie on a board; [] where it may not."""
+    path = PurePosixPath(table)
+    taken = (*stage.TREES, *stage.ENTRY_FILES, "site.json", "board", "boot", "main")
+    good = not path.is_absolute() and ".." not in path.parts and bool(path.parts) and path.parts[0] not in taken
+    return [path.as_posix()] if good else []
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -142,7 +198,15 @@ def load(path: Path) -> tuple[dict[str, Any], list[str]]:
         return {}, [f"{path}: {error}"]
     if not isinstance(site, dict):
         return {}, [f"{path}: must be a JSON object"]
-    return site, errors_in(site, path.parent)
+    return site, errors_in(site, path.parent) or _nothing_to_do(site, path.parent)
+
+
+def _nothing_to_do(site: dict[str, Any], folder: Path) -> list[str]:
+    """What the firmware says of a site that has no error, and that would do nothing."""
+    with _without_hardware(), contextlib.chdir(folder):
+        from firmware import sitefile
+
+        return sitefile.refused(site)
 
 
 def for_board(path: Path, board: dict[str, Any], image: str, ssid: str = "", password: str = "") -> dict[str, Any]:
@@ -155,6 +219,8 @@ def for_board(path: Path, board: dict[str, Any], image: str, ssid: str = "", pas
         errors = errors_in(site, path.parent)
         if not errors:
             fits.require(board, site, image)
+    except KeyError as error:  # a driver of one's own
+        print(f"{error.args[0]}; whether the board's heap is enough shows when it starts", file=sys.stderr)
     except (boardfile.BoardError, fits.TooBig) as error:
         errors = str(error).splitlines()
     if errors:
@@ -175,7 +241,8 @@ def main() -> int:
         try:
             board = boardfile.load(arguments.board)
             site = for_board(arguments.site, board, arguments.image)
-            weight = fits.weigh(board, site, arguments.image, fits.sizes())
+            with contextlib.suppress(KeyError):  # for_board has said it
+                weight = fits.weigh(board, site, arguments.image, fits.sizes())
         except boardfile.BoardError as error:
             errors = str(error).splitlines()
         except Refused as refused:
@@ -184,8 +251,8 @@ def main() -> int:
         print(line, file=sys.stderr)
     if errors:
         return 1
-    for name in _not_here(site, arguments.site.parent):
-        print(f"devices.{name}: its table is a file that is not beside the site file, so only the board can check it")
+    for name, table in tables(site).items():
+        print(f"devices.{name}: {table} is good, and goes on the board with the site file")
     print(f"{arguments.site}: good ({len(site.get('devices', {}))} devices, {len(site.get('buses', {}))} buses)")
     if weight:
         print(weight.as_text(str(arguments.site)))

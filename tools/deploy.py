@@ -60,11 +60,15 @@ def leave(port: str, wait_s: float = LEAVE_S) -> None:
         raise DeployError(f"PORT={port}: no prompt within {wait_s:g} s: is MicroPython on this board? (make flash)")
 
 
-def prepare(into: Path, site: dict, march: str) -> list[Path]:
-    """Fills a directory with what goes on the board; gives the paths."""
+def prepare(into: Path, site: dict, march: str, folder: Path = Path()) -> list[Path]:
+    """Fills a directory with what goes on the board; gives the paths.  folder: where the tables are that the site names."""
     made = stage.stage(stage.ROOT, into, march)
+    own = [Path(table) for table in sorted(set(check_site.tables(site).values()))]
+    for table in own:
+        (into / table).parent.mkdir(parents=True, exist_ok=True)
+        (into / table).write_bytes((folder / table).read_bytes())
     (into / "site.json").write_text(json.dumps(site, separators=(",", ":")))
-    return [*made, Path("site.json")]
+    return [*made, *own, Path("site.json")]
 
 
 def order(files: list[Path]) -> tuple[list[Path], list[Path]]:
@@ -73,7 +77,8 @@ def order(files: list[Path]) -> tuple[list[Path], list[Path]]:
     main.py comes first: it starts nothing while the stamps of firmware/ and lib/ differ.  So does that of firmware/, which is
     removed before and copied last: a copy that breaks off anywhere leaves a board that says so.
     """
-    last = [Path("boot.py"), Path("site.json"), stage.STAMPED[0].with_suffix(".mpy")]
+    of_site = [path for path in files if path.parts[0] not in (*stage.TREES, *stage.ENTRY_FILES)]
+    last = [Path("boot.py"), *of_site, stage.STAMPED[0].with_suffix(".mpy")]
     return [path for path in [Path("main.py")] if path in files], [path for path in last if path in files]
 
 
@@ -141,10 +146,11 @@ def main() -> int:
         march = arguments.march or MARCH[board["chip"]]
         with tempfile.TemporaryDirectory() as scratch:
             target = arguments.dry_run or Path(scratch)
-            files = prepare(target, site, march)
+            files = prepare(target, site, march, arguments.site.parent)
+            tables = [path for path in files if path.as_posix() in check_site.tables(site).values()]
             stamp = stage.generation(target, files)
             if arguments.image == fits.OWN:  # it has all modules inside
-                files = [Path("site.json"), *frozen.data_files()]
+                files = [*tables, Path("site.json"), *frozen.data_files()]
             if arguments.dry_run:
                 print(f"generation {stamp}: {len(files)} files for {board['title']} in {target}")
                 return 0
@@ -159,6 +165,8 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     print(f"generation {stamp}: {len(files)} files are on the board ({board['title']})")
+    for table in tables:
+        print(f"  {table}: a table that the site names")
     print(f"watch it: mpremote connect {arguments.port} resume repl")
     return 0
 

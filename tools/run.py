@@ -1,5 +1,10 @@
 """`make run`: the firmware on a simulated board against the simulated site, with a live view or a JSON verdict."""
 
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the modules below are loaded ends without a trace of them
+
 import argparse
 import asyncio
 import contextlib
@@ -7,25 +12,27 @@ import io
 import json
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
 
+from tools import check_site
 from tools.interpreters import chosen
 from tools.simboard import chipboard, profiles
 from tools.simboard.board import Board
 from tools.simboard.chip.build import ChipError
 from tools.simboard.profiles import Profile
+from tools.simsite import practice
 from tools.simsite import scenario as scenarios
 from tools.simsite.scenario import Scenario, ScenarioError
 from tools.simsite.session import Session
 from tools.simsite.shipped import ShippedSite
-from tools.simsite.site import Site
+from tools.simsite.site import POWER, Site
 from tools.simsite.view import View
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,6 +42,8 @@ SAMPLE_S = 0.5
 PROGRESS_S = 5.0
 SVG_SIZE = (100, 30)
 DEFAULT_KW = 60.0
+CHARGE_KW = 40.0
+INTERRUPTED = 130  # what a shell calls a program that Ctrl-C has ended
 LOOP_S = 60.0  # length of one round of the default scenario in the live view
 
 
@@ -44,12 +53,16 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, help="length of the run (default: the scenario's; live: endless)")
     parser.add_argument("--headless", action="store_true", help="no live view")
     parser.add_argument("--json", action="store_true", help="end with one JSON object on the last line")
+    parser.add_argument("--console", action="store_true", help="the board's own console here (a pipe too); !help: the site's")
+    parser.add_argument("--site", metavar="FILE", type=Path, help="a site file to run (default: the simulated site's own)")
     parser.add_argument("--scenario", metavar="FILE", help="a scenario file, or the name of one in tools/scenarios")
     parser.add_argument("--seed", type=int, help="seed of everything random (default: the scenario's)")
     parser.add_argument("--micropython", metavar="WHICH", help="64, 32 or a path (default: $MICROPYTHON, else 64)")
     parser.add_argument("--heap", metavar="SIZE", help="heap, such as 96K (default: $HEAP, else the chip's, else no limit)")
     parser.add_argument("--chip", metavar="NAME", help="esp32 or esp32s3 (default: $CHIP, else a fast board)")
-    parser.add_argument("--romfs", action="store_true", help="our own image: firmware and lib run from ROMFS (default: $ROMFS)")
+    parser.add_argument(
+        "--romfs", nargs="?", const="1", choices=("1", "wired"), help="our own image, as a wired board or not (default: $ROMFS)"
+    )
     parser.add_argument("--state", metavar="DIR", help="keep the board's flash here from run to run")
     parser.add_argument("--list", action="store_true", help="list the scenarios that come with the project")
     parser.add_argument("--svg", metavar="FILE", help="write the last picture of the live view")
@@ -64,15 +77,25 @@ def find_scenario(name: str) -> Path:
 
 def profile_of(args: argparse.Namespace) -> Profile | None:
     """The chip to be; None for a fast board."""
-    env = {**os.environ, **({"CHIP": args.chip} if args.chip else {}), **({"ROMFS": "1"} if args.romfs else {})}
+    env = {**os.environ, **({"CHIP": args.chip} if args.chip else {}), **({"ROMFS": args.romfs} if args.romfs else {})}
     return profiles.chosen(env, args.heap)
 
 
-def site_of(profile: Profile | None, script: Scenario) -> Site:
-    """The site that ships for the chip; a scenario with a power section of its own, and a fast board, have the default one."""
-    if profile is None or "power" in script.site:
-        return Site(script.seed, **script.site)
-    return ShippedSite(ROOT / profile.site, script.seed, **script.site)
+def site_of(profile: Profile | None, script: Scenario, file: Path | None = None) -> Site:
+    """The site of that file; else the one that ships for the chip, or the simulated site's own for a fast board and a
+    scenario with a power section."""
+    if file is None and profile is not None and "power" not in script.site:
+        file = ROOT / profile.site
+    return Site(script.seed, **script.site) if file is None else ShippedSite(file, script.seed, **script.site)
+
+
+def limits_of(args: argparse.Namespace) -> tuple[float, float]:
+    """kW that the default scenario charges and discharges with: less where the site may less."""
+    profile = profile_of(args)
+    file = args.site or (ROOT / profile.site if profile else None)
+    power = json.loads(file.read_text()).get("power", {}) if file else {}
+    most = {**POWER, **power}
+    return min(CHARGE_KW, most["max_charge_power"]), min(DEFAULT_KW, most["max_discharge_power"])
 
 
 def plan(args: argparse.Namespace, live: bool) -> tuple[Scenario, bool]:
@@ -84,9 +107,8 @@ def plan(args: argparse.Namespace, live: bool) -> tuple[Scenario, bool]:
         repeat = False
     else:
         repeat = live and not args.seconds
-        profile = profile_of(args)
-        limit = json.loads((ROOT / profile.site).read_text())["power"]["max_discharge_power"] if profile else DEFAULT_KW
-        chosen_one = scenarios.default(args.seconds or (LOOP_S if live else 30.0), float(min(DEFAULT_KW, limit)))
+        charge_kw, discharge_kw = limits_of(args)
+        chosen_one = scenarios.default(args.seconds or (LOOP_S if live else 30.0), float(discharge_kw), float(charge_kw))
     if args.seed is not None:
         chosen_one.seed = args.seed
     return chosen_one, repeat
@@ -94,11 +116,15 @@ def plan(args: argparse.Namespace, live: bool) -> tuple[Scenario, bool]:
 
 def build(args: argparse.Namespace, script: Scenario, state: Path, repeat: bool) -> Session:
     """Site, board and session for one run."""
-    profile = profile_of(args)
-    site = site_of(profile, script)
+    site = site_of(profile_of(args), script, args.site)
+    return Session(site, board_of(args, site, state), script, repeat)
+
+
+def board_of(args: argparse.Namespace, site: Site, state: Path) -> Board:
+    """The board of one run."""
     interpreter = list(chosen(args.micropython).command) if args.micropython else None
-    board = Board(ROOT, state_dir=state, site=site.site_json(), interpreter=interpreter, heap=args.heap, profile=profile)
-    return Session(site, board, script, repeat)
+    profile = profile_of(args)
+    return Board(ROOT, state_dir=state, site=site.site_json(), interpreter=interpreter, heap=args.heap, profile=profile)
 
 
 class Progress:
@@ -112,9 +138,9 @@ class Progress:
     def tick(self) -> None:
         """Print new events at once, the state every few seconds."""
         log = list(self.session.log)
-        for at, kind, text in log[self.shown :]:
+        for at, kind, text in log[max(0, len(log) - (self.session.noted - self.shown)) :]:
             print(f"{at:6.1f} s  {kind:8}{text}", file=sys.stderr, flush=True)
-        self.shown = len(log) if len(log) < (self.session.log.maxlen or 0) else self.shown
+        self.shown = self.session.noted
         since = time.monotonic() - self.session.started
         if since >= self.next:
             self.next = since + PROGRESS_S
@@ -166,8 +192,48 @@ def watch(view: View, session: Session, live: bool, svg: bool) -> asyncio.Task[N
     return asyncio.create_task(sample(view) if svg else asyncio.sleep(0))
 
 
+def unreached(session: Session) -> list[str]:
+    """The expectations that the run did not come to, in words."""
+    script, ended = session.scenario, session.elapsed() if session.started else 0.0
+    end = min(ended, script.seconds)
+    late = [step for step in script.steps if step.action == "expect" and step.at >= end]
+    return [f"never looked at: {step} at {step.at:g} s, the run ended at {end:.1f} s" for step in late]
+
+
+async def run_console(args: argparse.Namespace, state: Path) -> int:
+    """The board's console on this terminal until its input ends, or the seconds are over; the exit code."""
+    script = Scenario("console", 0.0, args.seed or 1, site={"load_kw": 20.0, "pv_kw": 8.0, "load_noise_kw": 0.5})
+    site = site_of(profile_of(args), script, args.site)
+    desk = practice.Practice(site, board_of(args, site, state), lambda line: print(line, flush=True))
+    ended = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+
+    async def play() -> int:
+        await desk.start()
+        if sys.stdin.isatty():
+            print(practice.WELCOME, flush=True)
+        return await desk.play(practice.typed())
+
+    playing, waiting = asyncio.create_task(play()), asyncio.create_task(ended.wait())
+    try:
+        await asyncio.wait([playing, waiting], timeout=args.seconds, return_when=asyncio.FIRST_COMPLETED)
+        return playing.result() if playing.done() else 0
+    except RuntimeError as error:
+        print(error, file=sys.stderr)
+        return 1
+    finally:
+        for task in (playing, waiting):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, RuntimeError):
+                await task
+        await desk.stop()
+
+
 async def run(args: argparse.Namespace, state: Path) -> int:
     """One run; returns the exit code."""
+    if args.console:
+        return await run_console(args, state)
     live = not args.headless and not args.json and sys.stdout.isatty()
     script, repeat = plan(args, live)
     session = build(args, script, state, repeat)
@@ -195,6 +261,7 @@ async def run(args: argparse.Namespace, state: Path) -> int:
             await background
         if args.svg:
             write_svg(view, Path(args.svg))
+        session.problems += unreached(session)
         summary = session.summary()
         await session.close()
     if failure and not interrupted.is_set():
@@ -204,26 +271,60 @@ async def run(args: argparse.Namespace, state: Path) -> int:
         print(f"not sound: {problem}", file=sys.stderr)
     if args.json:
         print(json.dumps(summary))
-    elif not live:
-        print(f"{summary['cycles']} cycles, SoC {summary['soc_start']:.2f} -> {summary['soc_end']:.2f} %, "
-              f"worst limit violation {summary['worst_violation_w']:g} W")
+    else:
+        print(in_words(summary))
     return 1 if session.problems else 0
+
+
+def in_words(summary: dict[str, Any]) -> str:
+    """The verdict of a run for people, two lines."""
+    sound = f"{len(summary['problems'])} problems" if summary["problems"] else "sound"
+    return (
+        f"{summary['scenario']}: {summary['seconds']:g} s, {sound}; ended in {summary['mode'] or 'no mode: it had just begun'}"
+        f"{', faults ' + ', '.join(summary['faults']) if summary['faults'] else ''}\n"
+        f"{summary['cycles']} cycles, SoC {summary['soc_start']:.2f} -> {summary['soc_end']:.2f} %, "
+        f"worst limit violation {summary['worst_violation_w']:g} W"
+    )
+
+
+def _writable(file: Path) -> bool:
+    """Whether a file can be written there, without trying it."""
+    return not file.is_dir() and os.access(file if file.exists() else file.parent, os.W_OK)
+
+
+def refused(args: argparse.Namespace) -> list[str]:
+    """What is wrong with the command line, or with the site file that it names: everything, before anything runs."""
+    errors = []
+    if args.seconds is not None and not 1 <= args.seconds <= 86400:
+        errors.append(f"--seconds {args.seconds:g}: allowed 1 to 86400")
+    if args.console:
+        others = [f"--{name}" for name in ("headless", "json", "svg", "scenario") if getattr(args, name)]
+        errors += [f"--console goes without {', '.join(others)}"] if others else []
+    if args.svg and not _writable(Path(args.svg)):
+        errors.append(f"--svg {args.svg}: cannot be written")
+    if args.site:
+        errors += [f"--site {text}" if text.startswith(str(args.site)) else text for text in check_site.load(args.site)[1]]
+    return errors
 
 
 def main() -> int:
     """Command line entry; see `--help`."""
     args = arguments().parse_args()
-    if args.seconds is not None and not 1 <= args.seconds <= 86400:
-        print(f"--seconds {args.seconds:g}: allowed 1 to 86400", file=sys.stderr)
+    errors = refused(args)
+    if errors:
+        print("\n".join(errors), file=sys.stderr)
         return 2
     if args.list:
         for file in sorted(SCENARIOS.glob("*.json")):
             script = scenarios.load(file)
             print(f"{file.stem:20} {script.seconds:4.0f} s  {script.name}")
         return 0
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # from here on there is something to tidy up
     state = Path(args.state) if args.state else Path(tempfile.mkdtemp(prefix="board-"))
     try:
         return asyncio.run(run(args, state))
+    except KeyboardInterrupt:  # before the run had its own way to end
+        return INTERRUPTED
     except (ScenarioError, FileNotFoundError, ValueError, ChipError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -4,6 +4,8 @@
     python3 tools/setup_host.py --lock   chooses the transitive versions again and writes requirements.lock
 """
 
+from __future__ import annotations  # an older Python must get as far as main()'s message
+
 import hashlib
 import os
 import shutil
@@ -183,4 +185,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("\n[setup] interrupted; what is there stays, and the next make goes on from it", file=sys.stderr)
+        sys.exit(130)

@@ -126,8 +126,9 @@ class Console:
 
     def monitor(self, ms: int) -> None:
         """Print the state as one JSON line every ms (100 to 60000); 0 ends it."""
-        if isinstance(ms, bool) or not isinstance(ms, int) or (ms and not 100 <= ms <= 60000):
-            raise firmware.PowerError("ms = %r: allowed are 0 (off) and 100 to 60000 ms" % (ms,))
+        whole = isinstance(ms, int) and not isinstance(ms, bool)
+        if not whole or (ms and not 100 <= ms <= 60000):
+            raise (firmware.PowerError if whole else ValueError)("ms = %r: allowed are 0 (off) and 100 to 60000 ms" % (ms,))
         if not self._now:
             self._now = array("i", [0] * im.N_SLOTS)
         self._monitor_ms = ms

@@ -218,3 +218,23 @@ def test_bad_parameters_are_all_named_at_once_with_their_range():
     for wrong in ("80", None, True, float("nan")):
         assert "target_soc" in refusal(ValueError, plant.pm.start_charging, wrong)
     assert photo(plant.pm) == before
+
+
+def test_a_target_above_the_ceiling_is_refused_with_the_parameters_not_with_the_charge():
+    plant = Plant(max_soc=90).ready()
+    before = photo(plant.pm)
+    for target in (90.1, 95, 100):
+        said = refusal(PowerError, plant.pm.set_charge_params, ChargeParams(target_soc=target))
+        assert "target_soc" in said and str(target) in said and "90" in said
+    assert photo(plant.pm) == before
+    for target in (0, 90, 89.9):
+        plant.pm.set_charge_params(ChargeParams(target_soc=target))
+        plant.pm.start_charging()
+
+
+def test_stages_of_the_wrong_form_are_a_value_error_that_says_the_form():
+    for wrong in (None, 5, "x", {}, {50: 10}, (50, 10), ("ab",), (("a", 5),), ((50, None),), ((True, 5),), ([50, []],)):
+        for method in (ChargeMethod.CC_CV, ChargeMethod.MULTI_STAGE):
+            said = refusal(ValueError, ChargeParams, method=method, stages=wrong)
+            assert "stages = " in said and repr(wrong) in said and "8 pairs" in said, said
+    assert ChargeParams(stages=[[50, 10], (80.0, 5)], method=ChargeMethod.MULTI_STAGE).stages

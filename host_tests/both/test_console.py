@@ -75,6 +75,7 @@ def test_what_is_wrong_with_a_line_is_said_and_the_next_is_answered():
     assert "1000" in desk.ask("ChargeParams(charge_current_max=5000)")
     for wrong in ("'x'", "50", "-1", "60001", "True", "100.5", "None"):
         assert "60000" in desk.ask("monitor(%s)" % wrong), wrong
+    assert desk.ask("monitor('x')")[:14] == "! ValueError: " and "'x'" in desk.answers()[-1]
     assert value(desk.ask("'\xff'")) == "\xff" and desk.ask("1") == "= 1"
     desk.type(b"\xff\xfe\n")
     desk.turn(5)

@@ -4,6 +4,7 @@ import _thread
 import sys
 import time
 
+from firmware import dispatching
 from firmware.callbacks import STUCK_MS, Worker
 from firmware.dispatching import MAX_FAILURES
 from firmware.errors import PowerError
@@ -345,3 +346,25 @@ def test_one_that_blocks_is_suspended_and_the_others_lose_and_double_nothing():
     worker.stop()
     assert [data for _, data, _ in good.heard] == [1, 2, 3] and hang.calls == 1 and len(reports) == 1
     assert plant.pm.mode == Mode.IDLE, "control never waited"
+
+
+def test_the_report_of_a_callback_that_raises_names_the_error_and_says_its_text():
+    plant = ready()
+    drain(plant)
+    lines = []
+
+    def fails(event, data, user_data):
+        raise KeyError("of the cupboard")
+
+    plant.pm.register_callback(Event.CLOCK_SET, fails)
+    dispatching.print = lambda *words: lines.append(" ".join([str(word) for word in words]))
+    try:
+        for _ in range(MAX_FAILURES):
+            plant.pm.clock_was_set(5)
+            drain(plant)
+    finally:
+        del dispatching.print
+    assert len(lines) == MAX_FAILURES
+    for line in lines:
+        assert "fails" in line and "KeyError" in line and "of the cupboard" in line, line
+    assert "suspended" in lines[-1] and "suspended" not in lines[0]

@@ -13,7 +13,7 @@ import pytest
 
 from host_tests import needs
 from tools.interpreters import Interpreter
-from tools.simboard import flash_image
+from tools.simboard import chiprom, flash_image
 from tools.simboard.board import Board
 from tools.simboard.chip import record
 from tools.simboard.profiles import Profile, named
@@ -88,7 +88,7 @@ async def ask(board: Board, line: str) -> str:
 
 async def on_flash(board: Board) -> str:
     """What is in the root folder, without the mount points."""
-    line = "' '.join(sorted(e[0] for e in os.ilistdir('/') if e[0] not in ('chip', 'dev', 'instruments', 'nvs', 'proc', 'rom')))"
+    line = "' '.join(sorted(e[0] for e in os.ilistdir('/') if e[0] not in ('chip', 'dev', 'nvs', 'proc', 'rom')))"
     return (await ask(board, line))[3:-1]
 
 
@@ -286,8 +286,8 @@ def test_machine_code_comes_out_of_the_pool_for_ever(mp32: Interpreter, tree: Tr
         await done(board, "import helper")
         assert await ask(board, "one.twice(4)") == "= 8"
 
-    board = play(mp32, root, tmp_path / "state", counted)
-    size = (board.state_dir / "rom" / "code" / "one").stat().st_size
+    play(mp32, root, tmp_path / "state", counted)
+    size = chiprom.code_sizes(root)["one"]
     play(mp32, root, tmp_path / "state", spent, replace(named("esp32"), pool=2 * size))
 
 
@@ -308,7 +308,7 @@ def test_a_heap_that_takes_its_third_area_takes_all_that_is_left(mp32: Interpret
 def test_the_heap_is_the_profiles_and_what_measures_weighs_nothing(mp32: Interpreter, tree: Tree, tmp_path: Path) -> None:
     async def story(board: Board) -> None:
         figures = await board.figures()
-        assert figures["heap_bytes"] == 160_000 and 0 < figures["heap_instruments_given_back"] < 8_000
+        assert figures["heap_bytes"] == 160_000 and 0 < figures["heap_instruments_given_back"] < 10_000
         total = int((await ask(board, "__import__('gc').mem_free() + __import__('gc').mem_alloc()"))[2:])
         assert abs(total - 160_000 - figures["heap_instruments_given_back"]) < 6_000  # less what the heap's table takes
         assert 0 < figures["heap_live"] < 30_000 < figures["heap_largest"]
@@ -333,12 +333,19 @@ def test_from_romfs_code_is_no_flash_read_and_names_are_given_back(mp32: Interpr
         figures = await board.figures()
         assert figures["names_frozen"] >= 200 and figures["heap_names_given_back"] > 200 * 7
         assert figures["pool_code"] == 0, "frozen machine code stays in flash"
+        before, live = figures["heap_constants_given_back"], figures["heap_live"]
+        assert before > 200 * 2, "the table of one's names"
+        await done(board, "import full")
+        figures = await board.figures()
+        given = figures["heap_constants_given_back"] - before
+        assert 100 * 16 < given < 130 * 16 and figures["heap_live"] - live < 700, "a module's constants, once it is loaded"
         assert figures["heap_bytes"] == 112_000 and figures["heap_live"] < 30_000
 
     words = VIPER + "".join(f"def some_name_{number}(): pass\n" for number in range(200))
     profile = named("esp32", romfs=True)
     assert profile.romfs and profile.heap == 112_000
-    play(mp32, tree(files={"lib/one.py": words}), tmp_path / "state", story, profile)
+    texts = "TEXTS = (" + "".join(f"'text number {number}', " for number in range(100)) + ")\n"
+    play(mp32, tree(files={"lib/one.py": words, "lib/full.py": texts}), tmp_path / "state", story, profile)
 
 
 # ---- time ----
@@ -409,3 +416,15 @@ def test_at_the_chips_speed_reads_take_the_flashs_time_and_the_surroundings_none
 
     play(None, tree(), tmp_path / "state", story)
     assert json.loads((tmp_path / "state" / "flash" / "site.json").read_text()) == {"name": "x"}
+
+
+def test_what_nvs_keeps_lasts_through_a_power_cut(mp32: Interpreter, tree: Tree, tmp_path: Path) -> None:
+    async def story(board: Board) -> None:
+        await done(board, "import esp32; store = esp32.NVS('n')", "store.set_i32('k', 5); store.commit()")
+        await done(board, "store.set_i32('k', 6); store.commit(); store.set_i32('k', 7)")
+        await board.restart("PWRON_RESET")
+        board.lines.clear()
+        await board.wait_line("ready", 20)
+        assert await ask(board, "__import__('esp32').NVS('n').get_i32('k')") == "= 6", "committed last"
+
+    play(mp32, tree(), tmp_path / "state", story)

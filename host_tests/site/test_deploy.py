@@ -21,7 +21,8 @@ from tools.interpreters import Interpreter
 from tools.simboard.board import Board
 
 ROOT = Path(__file__).resolve().parents[2]
-SITE = {"schema": 1, "name": "deployed", "power": {"max_charge_power": 42}}
+IO = {"type": "io_board", "estop_pin": 34}
+SITE = {"schema": 1, "name": "deployed", "power": {"max_charge_power": 42}, "devices": {"io": IO}}
 
 
 def run(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
@@ -75,7 +76,7 @@ def test_a_deployed_board_boots_into_the_firmware(mp64: Interpreter, tmp_path: P
     with prompt(mp64, flash_dir) as port:
         (flash_dir / "firmware").mkdir()
         (flash_dir / "firmware" / "manager.py").write_text("raise RuntimeError('left over from an older deploy')\n")
-        done = deploy(port, site, "x64", "--ssid", "plant", "--password", "secret")
+        done = deploy(port, site, "x64", "--ssid", "plant", "--password", "a $ecret")
         assert done.returncode == 0, done.stdout + done.stderr
         stamp = done.stdout.split("generation ")[1].split(":")[0]
         assert "removed firmware/manager.py" in done.stdout
@@ -200,3 +201,32 @@ def test_a_port_that_is_not_there_or_has_nobody_behind_it_is_one_line(tmp_path: 
     finally:
         os.close(outside)
         os.close(port)
+
+
+def test_a_table_that_the_site_names_is_deployed_and_listed(mp64: Interpreter, tmp_path: Path) -> None:
+    site, flash_dir = tmp_path / "site.json", tmp_path / "state" / "flash"
+    table = {"reads": [{"slot": "PV_P", "address": 3}]}
+    acme = {"type": "generic_modbus", "host": "127.0.0.1", "table": "makers/acme.json"}
+    site.write_text(json.dumps({**SITE, "devices": {"io": IO, "pv": acme}}))
+    with prompt(mp64, flash_dir) as port:
+        missing = deploy(port, site, "x64")
+        assert missing.returncode == 1 and "devices.pv.table = 'makers/acme.json'" in missing.stderr
+        assert list(flash_dir.iterdir()) == []
+        (tmp_path / "makers").mkdir()
+        (tmp_path / "makers" / "acme.json").write_text(json.dumps(table))
+        done = deploy(port, site, "x64")
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "  makers/acme.json: a table that the site names" in done.stdout.splitlines()
+    assert json.loads((flash_dir / "makers" / "acme.json").read_text()) == table
+
+    async def boots() -> None:
+        board = Board(ROOT, state_dir=tmp_path / "state", site=None, interpreter=list(mp64.command), staged=True)
+        await board.start()
+        try:
+            await board.wait_line("control begins", 20)
+            await board.send("sorted(app.site.devices), app.site.errors")
+            assert await board.wait_line("= (['", 20) == "= (['io', 'pv'], [])"
+        finally:
+            await board.stop()
+
+    asyncio.run(boots())

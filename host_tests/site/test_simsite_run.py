@@ -122,7 +122,8 @@ def test_unfulfilled_expectation_and_refused_line_make_the_run_unsound(tmp_path:
         "steps": [
             {"at": 1, "do": "pm.set_constant_power(5000, 0)"},
             {"at": 2, "expect": {"mode": "CHARGE"}},
-            {"at": 5.5, "expect": {"mode": "never looked at: the run is over"}},
+            {"at": 5.5, "expect": {"mode": "IDLE", "pcs_kw": [1, 2]}},
+            {"at": 5.6, "do": "pm.stop()"},
         ],
     }))
     done = run("--scenario", str(file), "--headless", "--json", "--seconds", "5")
@@ -130,7 +131,55 @@ def test_unfulfilled_expectation_and_refused_line_make_the_run_unsound(tmp_path:
     problems = json.loads(done.stdout.splitlines()[-1])["problems"]
     assert any("was refused" in p for p in problems)
     assert any("mode is 'STANDBY', not 'CHARGE'" in p for p in problems)
-    assert len(problems) == 2
+    assert any("never looked at" in p and "IDLE" in p and "5.5 s" in p for p in problems)
+    assert len(problems) == 3
+    assert "never looked at" in done.stderr
+
+
+def pipe(text: str, *args: str) -> subprocess.CompletedProcess[str]:
+    """`--console` with its input from a pipe."""
+    return subprocess.run([*COMMAND, "--console", *args], cwd=ROOT, input=text, capture_output=True, text=True, timeout=90)
+
+
+def test_the_console_works_with_a_pipe_and_the_site_plays_along() -> None:
+    done = pipe(
+        "pm.start()\n\n!wait 2.5\nMode.name(pm.mode)\npm.set_constant_power(-20)\n!wait 2\n!truth\nnonsense\n"
+        "!inject bms_silent\n!wait 4.5\n[f['name'] for f in pm.faults()]\n!clear bms_silent\n!set soc 300\n!inject nothing\n6*7"
+    )
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    lines = done.stdout.splitlines()
+    answers = [line for line in lines if line.startswith(("= ", "! "))]
+    assert answers[:3] == ["= None", "= 'IDLE'", "= None"] and answers[3].startswith("! NameError"), answers
+    assert answers[4:] == ["= ['bms_lost']", "= 42"]
+    truth = next(json.loads(line[1:-1]) for line in lines if line.startswith("[{") and "pcs_kw" in line)
+    assert -21 < truth["pcs_kw"] < -19
+    assert "[soc = 300: allowed are 0 to 100]" in lines
+    assert any(line.startswith("[!inject takes one of: bms_silent,") for line in lines)
+
+
+def test_a_site_file_of_ones_own_is_run_and_a_bad_one_is_refused_with_everything(tmp_path: Path) -> None:
+    site = json.loads((ROOT / "docs" / "site.t_can485.json").read_text())
+    site["name"] = "my yard"
+    site["power"]["max_discharge_power"] = 33
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps(site))
+    done = pipe("!wait 1\napp.site.name, pm.config.max_discharge_power\n", "--site", str(file))
+    assert "= ('my yard', 33.0)" in done.stdout.splitlines(), done.stdout + done.stderr
+    site["power"]["min_soc"] = 500
+    site["devices"]["x"] = {"type": "toaster"}
+    file.write_text(json.dumps(site))
+    done = pipe("1\n", "--site", str(file))
+    assert done.returncode == 2 and "min_soc = 500" in done.stderr and "toaster" in done.stderr and done.stdout == ""
+
+
+@pytest.mark.parametrize("delay", [0.05, 0.25, 0.6, 1.0, 2.0])
+def test_ctrl_c_in_the_first_seconds_ends_quietly(delay: float) -> None:
+    process = subprocess.Popen([*COMMAND, "--headless"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(delay)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert "Traceback" not in errors and "rror" not in errors, errors
+    assert process.returncode in (0, 130, -signal.SIGINT)
 
 
 @pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
@@ -167,6 +216,8 @@ def test_live_view_ends_cleanly_and_gives_the_terminal_back(tmp_path: Path, whic
     assert process.returncode == 0, errors
     assert errors == ""
     assert b"\x1b[?1049l" in output and b"\x1b[?25h" in output
+    left = output.rsplit(b"\x1b[?1049l", 1)[1].decode()
+    assert "sound; ended in" in left and "worst limit violation 0 W" in left, "a summary stays on the screen"
     assert processes_with(str(state)) == []
 
 
@@ -183,6 +234,10 @@ def test_shipped_scenarios_are_listed() -> None:
         (["--seconds", "0"], "--seconds 0: allowed 1 to 86400"),
         (["--scenario", "no_such"], "no_such: No such file or directory"),
         (["--micropython", "/no/such"], "no such program"),
+        (["--svg", "/nonexist/x.svg"], "--svg /nonexist/x.svg: cannot be written"),
+        (["--svg", "/tmp"], "--svg /tmp: cannot be written"),
+        (["--site", "no_such.json"], "no_such.json: cannot be read"),
+        (["--console"], "--console goes without --headless"),
     ],
 )
 def test_wrong_arguments_are_named(args: list[str], complaint: str) -> None:

@@ -1,15 +1,19 @@
 """A scenario file is checked as a whole, and says everything that is wrong with it."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from firmware.services import monitor
+from host_tests import shims
 from tools.run import SCENARIOS, arguments, find_scenario, plan
 from tools.simsite import scenario as scenarios
+from tools.simsite.physics.plant import Plant, PlantOptions
 from tools.simsite.scenario import ScenarioError
-from tools.simsite.site import Site
+from tools.simsite.site import _OWN_OPTIONS, Site
 
 GOOD: dict[str, Any] = {
     "name": "a bit of everything",
@@ -60,6 +64,27 @@ def test_good_scenario_is_read_in_the_order_of_time() -> None:
         ({"steps": [{"at": 1, "set": {"load_kw": "much"}}]}, "steps[0].set.load_kw: 'much' is not a number"),
         ({"steps": [{"at": 1, "board": "explode"}]}, "'explode' is not one of kill, restart"),
         ({"steps": [{"at": 1, "expect": {"pcs_kw": [1]}}]}, "steps[0].expect.pcs_kw: [1] is not a [low, high] range"),
+        ({"site": {"soc": 500}}, "site.soc: 500 is not a number from 0 to 100"),
+        ({"site": {"load_kw": "a"}}, "site.load_kw: 'a' is not a number from 0 to 10000"),
+        ({"site": {"lod_kw": 3}}, "site.lod_kw: is unknown; known: soc,"),
+        ({"site": {"modules": 2.5}}, "site.modules: 2.5 is not a whole number"),
+        ({"site": {"pcs_autostart": 1}}, "site.pcs_autostart: 1 is not true or false"),
+        ({"site": {"soc_rounding": []}}, "site.soc_rounding: [] is not one of nearest, down"),
+        ({"site": {"meter_model": 204}}, "site.meter_model: 204 is not one of 203, 213"),
+        ({"site": {"cycle_ms": 55}}, "site.cycle_ms: 55 is not one of 20, 30 ... 1000"),
+        ({"site": {"power": {"min_soc": 120}}}, "site.power.min_soc = 120: allowed are 0 to 100"),
+        ({"site": {"power": {"mim_soc": 12}}}, "did you mean min_soc"),
+        ({"site": {"power": 5}}, "site.power: 5 is not an object"),
+        ({"seed": True}, "seed: True is not a whole number"),
+        ({"name": 5}, "name: 5 is not a text"),
+        ({"profiles": {"grid_hz": [[0, -5]]}}, "profiles.grid_hz: -5 is not a number from 0 to 100"),
+        ({"steps": [{"at": 1, "set": {"soc": 101}}]}, "steps[0].set.soc: 101 is not a number from 0 to 100"),
+        ({"steps": [{"at": 1, "set": {"load_kw": float("nan")}}]}, "steps[0].set.load_kw: nan is not a number"),
+        ({"steps": [{"at": 1, "inject": ["estop"]}]}, "steps[0].inject: ['estop'] is unknown"),
+        ({"steps": [{"at": 1, "do": "x", "refused": "yes"}]}, "steps[0].refused: 'yes'"),
+        ({"steps": [{"at": 1, "inject": "estop", "refused": True}]}, "steps[0].refused: True"),
+        ({"steps": [{"at": 1, "expect": {"pcs_kw": [2, 1]}}]}, "steps[0].expect.pcs_kw: [2, 1] is not a [low, high] range"),
+        ({"steps": [{"at": 1, "expect": {"mod": "IDLE"}}]}, "steps[0].expect: 'mod' is unknown; known: mode"),
         ({"steps": [{"at": 1, "when": 2, "do": "x"}]}, "steps[0]: 'when' is unknown; known: at, board, clear"),
     ],
 )
@@ -69,19 +94,50 @@ def test_what_is_wrong_is_named_with_its_place(change: dict[str, Any], complaint
     assert complaint in str(error.value)
 
 
+def test_every_option_of_a_site_has_a_row_that_its_default_fits() -> None:
+    defaults = {f.name: f.default for f in fields(PlantOptions)}
+    assert set(scenarios.OPTIONS) | {"power"} == set(defaults) | set(_OWN_OPTIONS)
+    assert scenarios.parse({"site": defaults}).site == defaults
+    plant = Plant()
+    for name, (low, high) in scenarios.RANGES.items():
+        for value in (low, high):
+            plant.set(name, value)
+
+
+def test_everything_that_an_expectation_may_be_about_is_there() -> None:
+    shims.install()
+    from host_tests.both.desk import Desk
+
+    desk = Desk()
+    reported = dict(monitor.state(desk.app, desk.plant.pm.image.now))
+    there = {**reported, "waiting": 0, **Site().truth()}
+    assert set(scenarios.EXPECTED) <= set(there)
+    scalars = {name for name, value in there.items() if not isinstance(value, list | dict)}
+    missing = {"t", "heap_used", "heap_free", "lock_wait_us"}
+    assert {name for name in Site().truth() if name in scalars} - missing <= set(scenarios.EXPECTED)
+
+
 def test_all_faults_of_a_file_are_listed_at_once(tmp_path: Path) -> None:
     file = tmp_path / "bad.json"
-    file.write_text(json.dumps({"seconds": -1, "seed": "x", "steps": [{"at": 1, "inject": "gremlins"}]}))
+    file.write_text(json.dumps({
+        "seconds": -1, "seed": "x", "site": {"soc": 500, "load_kw": "a"},
+        "steps": [{"at": 1, "inject": "gremlins"}, {"at": 2, "set": {"soc": -1}}],
+    }))
     with pytest.raises(ScenarioError) as error:
         scenarios.load(file)
     text = str(error.value)
-    assert str(file) in text and "seconds" in text and "seed" in text and "gremlins" in text
+    assert str(file) in text and len(text.splitlines()) == 1 + 6
+    for word in ("seconds: -1", "seed: 'x'", "site.soc: 500", "site.load_kw: 'a'", "gremlins", "set.soc: -1"):
+        assert word in text
 
 
 def test_file_that_is_not_json_or_not_there_is_named(tmp_path: Path) -> None:
     file = tmp_path / "bad.json"
     file.write_text('{\n"a": 1,\n}')
     with pytest.raises(ScenarioError, match=r"bad\.json, line 3: not JSON"):
+        scenarios.load(file)
+    file.write_bytes(b'{"name": "S\xfcd"}')
+    with pytest.raises(ScenarioError, match="is not UTF-8 text"):
         scenarios.load(file)
     with pytest.raises(ScenarioError, match="No such file"):
         scenarios.load(tmp_path / "none.json")

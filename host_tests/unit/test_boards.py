@@ -34,12 +34,12 @@ def test_every_board_file_is_sound_and_named_as_it_says(name: str) -> None:
 @pytest.mark.parametrize("name", boardfile.names())
 def test_the_firmware_accepts_a_site_on_every_board(name: str) -> None:
     board = boardfile.load(name)
-    merged = boardfile.site_for(board, SITE, "plant", "secret")
+    merged = boardfile.site_for(board, SITE, "plant", "a secret")
     assert check_site.errors_in(merged) == []
     assert merged["buses"]["can0"]["bitrate"] == 250000  # the site's
     assert merged["buses"]["can0"]["backend"] == board["buses"]["can0"]["backend"]  # the board's
     assert merged["devices"]["io"]["contactor_pin"] == board["io"]["contactor_pin"]
-    assert merged["wifi"] == {"ssid": "plant", "password": "secret"}
+    assert merged["wifi"] == {"ssid": "plant", "password": "a secret"}
     assert SITE["devices"]["io"]["estop_pin"] == 34  # what was given is left alone
 
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,14 +74,139 @@ def test_a_folder_and_a_missing_file_are_said(tmp_path: Path) -> None:
     assert "cannot be read" in check_site.load(tmp_path / "none.json")[1][0]
 
 
-def test_what_only_a_driver_finds_while_it_is_built_is_refused_too() -> None:
-    for options, said in (
-        ({"type": "pcs_sunspec"}, "devices.x: x: give either host or bus"),
-        ({"type": "pcs_sunspec", "bus": "rs485", "host": "10.0.0.2"}, "devices.x: x: give either host or bus"),
-        ({"type": "generic_modbus", "bus": "rs485", "table": {"reads": [{"slot": "NO_SUCH", "address": 1}]}}, "NO_SUCH"),
-    ):
-        errors = check_site.errors_in(device(**options))
-        assert any(said in error for error in errors), (options, errors)
+def wired(name: str, **options: Any) -> dict[str, Any]:
+    """The good site with one device in another's place."""
+    made = site()
+    made["devices"][name] = options
+    return made
+
+
+def generic(*rows: dict[str, Any], writes: tuple[dict[str, Any], ...] = (), **options: Any) -> dict[str, Any]:
+    table = {"reads": [{"address": n, **row} for n, row in enumerate(rows)], "writes": list(writes)}
+    return {"type": "generic_modbus", "bus": "rs485", "table": table, **options}
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    (wired("pcs", type="pcs_sunspec"), "devices.pcs: host = '', bus = '': give either host or bus"),
+    (wired("pcs", type="pcs_sunspec", bus="rs485", host="10.0.0.2"), "devices.pcs: host = '10.0.0.2', bus = 'rs485': give either"),
+    (wired("pcs", type="pcs_sunspec", bus="can0"), "devices.pcs.bus = 'can0': is of the type can, this device needs modbus_rtu"),
+    (wired("bms", type="bms_pylontech", bus="rs485"), "devices.bms.bus = 'rs485': is of the type modbus_rtu, this device"),
+    (wired("pcs", type="pcs_sunspec", bus="rs486"), "devices.pcs.bus = 'rs486': the buses of this site are can0, rs485"),
+    (wired("io", type="io_board", estop_pin=34, estop_pull="down"), "devices.io.estop_pull: 'down' would hide a broken wire"),
+    (wired("io", type="io_board", estop_pin=34, contactor_pin=34), "pin 34 has two owners"),
+    (wired("x", **generic({"slot": "NO_SUCH"})), "devices.x.table.reads[0].slot = 'NO_SUCH': no such input"),
+    (wired("x", **generic({"slot": "PV_P", "type": "int17"})), "devices.x.table.reads[0].type = 'int17': allowed are"),
+    (site(clock={"zone": "Mars/Base"}), "Mars/Base"),
+    (site(wifi={"ssid": "plant", "password": "secret"}), "wifi.password: has 6 characters; allowed are 8 to 63, or none: open"),
+    # one owner for each group of values, and for the command
+    (wired("pcs2", type="pcs_sunspec", host="10.0.0.2"), "devices.pcs2: inverter is what devices.pcs has already"),
+    (wired("pcs2", type="pcs_sunspec", host="10.0.0.2"), "devices.pcs2: the power command is what devices.pcs has already"),
+    (wired("bms2", type="bms_pylontech", bus="can0", address=1), "devices.bms2: battery limits is what devices.bms has already"),
+    (wired("io2", type="io_board", estop_pin=33), "devices.io2: board inputs is what devices.io has already"),
+    (wired("x", **generic({"slot": "PCS_TEMP"})), "devices.x: inverter is what devices.pcs has already"),
+    (wired("x", **generic({"slot": "CELL_T_MAX"}, unit=9)), "devices.x: cell temperatures is what devices.bms has already"),
+    (
+        wired("x", **generic({"slot": "PV_P"}, writes=({"from": "CMD_P", "address": 9, "type": "int32"},))),
+        "devices.x: the power command is what devices.pcs has already",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "said"), REFUSED, ids=[f"{n}-{said[:40]}" for n, (_, said) in enumerate(REFUSED)])
+def test_what_a_board_would_refuse_is_refused_here_in_its_words(content: dict[str, Any], said: str) -> None:
+    errors = check_site.errors_in(content)
+    assert any(said in error for error in errors), errors
+
+
+def test_two_meters_are_refused_and_a_meter_with_a_pv_device_is_not() -> None:
+    meters = site()
+    meters["devices"].update(m1={"type": "meter_sunspec", "host": "10.0.0.3"}, pv=generic({"slot": "PV_P"}))
+    assert check_site.errors_in(meters) == []
+    meters["devices"]["m2"] = generic({"slot": "METER_P"}, unit=7)
+    errors = check_site.errors_in(meters)
+    assert errors == ["devices.m2: meter is what devices.m1 has already; one device only"]
+
+
+def test_a_site_with_nothing_to_control_is_refused_when_it_is_to_go_on_a_board(tmp_path: Path) -> None:
+    assert "devices: is empty" in refused('{"schema": 1}', tmp_path)
+    assert "devices: is empty" in refused('{"schema": 1, "devices": {}, "power": {"max_soc": 80}}', tmp_path)
+
+
+def test_everything_is_listed_at_once_whichever_step_would_find_it(tmp_path: Path) -> None:
+    bad = site(
+        power={"grid_connection": "INTERACTIV", "module_count": "13", "foo": 1},
+        clock={"zone": "Mars/Base"},
+        wifi={"ssid": "plant", "password": "short"},
+    )
+    bad["buses"]["can0"]["bitrate"] = 7
+    bad["devices"].update(
+        n=5,
+        pcs={"type": "pcs_sunspec", "bus": "can0"},
+        io={"type": "io_board", "estop_pin": 34, "estop_pull": "down"},
+        t={"type": "generic_modbus", "bus": "rs485", "table": "missing.json"},
+        u={"type": "toaster"},
+    )
+    errors = check_site.errors_in(bad, tmp_path)
+    for said in (
+        "INTERACTIV", "power.module_count = '13'", "power.foo: no such key", "Mars/Base", "wifi.password", "buses.can0.bitrate = 7",
+        "devices.n = 5: must be an object", "devices.pcs.bus", "estop_pull", "devices.t.table = 'missing.json'", "toaster",
+    ):  # fmt: skip
+        assert len([error for error in errors if said in error]) == 1, (said, errors)
+
+
+@pytest.fixture
+def drivers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder whose files are drivers too."""
+    import firmware.devices
+
+    monkeypatch.setattr(firmware.devices, "__path__", [*firmware.devices.__path__, str(tmp_path)])
+    yield tmp_path
+    sys.modules.pop("firmware.devices.bms_acme", None)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("import no_such_thing\n", "its driver cannot be loaded: ModuleNotFoundError: No module named 'no_such_thing'"),
+        ("from firmware import Toast\n", "its driver cannot be loaded: ImportError: cannot import name 'Toast'"),
+        ("def f(:\n", "its driver cannot be loaded: SyntaxError"),
+        ("1 / 0\n", "its driver cannot be loaded: ZeroDivisionError"),
+        ("OPTIONS = ()\n", "firmware/devices/bms_acme.py is no driver: it has no Device"),
+        ("class Device:\n    pass\n", "firmware/devices/bms_acme.py is no driver: it has no OPTIONS"),
+        ("OPTIONS = ()\nclass Device:\n    def __init__(self, *a):\n        self.x = a.y\n", "AttributeError"),
+    ],
+)
+def test_a_driver_of_ones_own_that_does_not_work_is_said_with_what_is_wrong_in_it(source: str, said: str, drivers: Path) -> None:
+    (drivers / "bms_acme.py").write_text(source)
+    errors = check_site.errors_in(wired("bms", type="bms_acme"))
+    assert len(errors) == 1 and errors[0].startswith("devices.bms") and said in errors[0], errors
+
+
+def test_a_driver_of_ones_own_that_was_never_weighed_can_go_on_a_board(
+    drivers: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (drivers / "bms_acme.py").write_text("OPTIONS = ()\nclass Device:\n    def __init__(self, *_):\n        pass\n")
+    path = tmp_path / "site.json"
+    path.write_text(json.dumps(wired("bms", type="bms_acme")))
+    assert check_site.for_board(path, boardfile.load("lilygo_t_2can"), fits.STOCK)["devices"]["bms"] == {"type": "bms_acme"}
+    assert "device bms_acme: was never weighed" in capsys.readouterr().err
+
+
+def test_what_a_table_says_twice_is_refused() -> None:
+    """table-two-rows: on the laptop, in the board's words."""
+    row = {"slot": "PV_P", "address": 1}
+    table = {"reads": [row, {**row, "address": 2}], "writes": [{"value": 1, "address": 7}, {"from": "CMD_RUN", "address": 7}]}
+    assert check_site.errors_in(device(type="generic_modbus", bus="rs485", table=table)) == [
+        "devices.x.table.reads[1].slot = PV_P: reads[0] fills it already, one row a slot",
+        "devices.x.table.writes[1]: writes register 7, as table.writes[0] does",
+    ]
+
+
+def test_two_ways_to_speak_to_one_host_are_refused() -> None:
+    made = device(type="meter_sunspec", host="10.0.0.2", transport="rtu_over_tcp")
+    made["devices"]["pcs"] = {"type": "pcs_sunspec", "host": "10.0.0.2"}
+    (error,) = check_site.errors_in(made)
+    assert "transport is rtu_over_tcp, another device asks 10.0.0.2:502 with tcp" in error
 
 
 def test_what_the_calendar_refuses_is_refused_too_and_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,15 +219,31 @@ def test_what_the_calendar_refuses_is_refused_too_and_leaves_no_files(tmp_path: 
 
 def test_a_device_on_a_bus_of_the_wrong_kind_is_refused() -> None:
     errors = check_site.errors_in(device(type="bms_pylontech", bus="rs485"))
-    assert len(errors) == 1 and errors[0].startswith("devices.x: ")
+    assert len(errors) == 1 and errors[0].startswith("devices.x.bus = 'rs485'")
 
 
-def test_a_table_in_a_file_is_looked_at_beside_the_site_file_and_else_left_to_the_board(tmp_path: Path) -> None:
+def test_a_table_in_a_file_must_lie_beside_the_site_file_and_is_checked_there(tmp_path: Path) -> None:
     path = tmp_path / "site.json"
     path.write_text(json.dumps(device(type="generic_modbus", bus="rs485", table="pv.json")))
+    said = "devices.x.table = 'pv.json': cannot be read beside the site file (No such file or directory)"
+    assert check_site.load(path)[1] == [said]
+    for text, said in (
+        ('{"reads": [{"slot": "NO_SUCH", "address": 1}]}', "NO_SUCH"),
+        ('{"reads": [{"slot": "PCS_P", "address": 1}]}', "devices.x: inverter is what devices.pcs has already"),
+        ('{"reads": ', "pv.json': is not JSON: line 1"),
+        ('{"reads": [], "reads": []}', "stands twice"),
+    ):
+        (tmp_path / "pv.json").write_text(text)
+        errors = check_site.load(path)[1]
+        assert len(errors) == 1 and said in errors[0], errors
+    (tmp_path / "pv.json").write_text('{"reads": [{"slot": "PV_P", "address": 1}]}')
     assert check_site.load(path)[1] == []
-    (tmp_path / "pv.json").write_text('{"reads": [{"slot": "NO_SUCH", "address": 1}]}')
-    assert "NO_SUCH" in check_site.load(path)[1][0]
+
+
+@pytest.mark.parametrize("name", ["../x.json", "/tmp/x.json", "boot.py", "firmware/manager.py", "lib/x.json", "site.json", "", "."])
+def test_a_table_may_not_take_another_files_place(name: str, tmp_path: Path) -> None:
+    errors = check_site.errors_in(device(type="generic_modbus", bus="rs485", table=name), tmp_path)
+    assert len(errors) == 1 and errors[0].startswith(f"devices.x.table = {name!r}: must be a file name"), errors
 
 
 # ---- on a board --------------------------------------------------------------------------------------------------------
@@ -112,7 +254,7 @@ def test_everything_that_a_board_has_not_is_refused(tmp_path: Path) -> None:
     path.write_text(json.dumps(site()))
     board = boardfile.load("lilygo_t_2can")
     assert check_site.for_board(path, board, fits.STOCK)["board"]["name"] == "lilygo_t_2can"
-    path.write_text(json.dumps(site(buses={"can7": {"type": "can"}}, devices={})))
+    path.write_text(json.dumps(site(buses={"can7": {"type": "can"}}, devices={"io": SITE["devices"]["io"]})))
     with pytest.raises(check_site.Refused, match="can7"):
         check_site.for_board(path, board, fits.STOCK)
     path.write_text(json.dumps(site(power={"min_soc": 500})))
@@ -122,15 +264,17 @@ def test_everything_that_a_board_has_not_is_refused(tmp_path: Path) -> None:
 
 def test_wifi_that_comes_with_the_deploy_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "site.json"
-    path.write_text('{"schema": 1}')
+    content = {"schema": 1, "devices": {"io": {"type": "io_board", "estop_pin": 34}}}
+    path.write_text(json.dumps(content))
     board = boardfile.load("lilygo_t_can485")
     figures = fits.sizes()
     core = {**figures["parts"]["core"], "object_bytes": 0}
-    core["object_bytes"] = 100 * 1024 - fits.weigh(board, {}, fits.OWN, {**figures, "parts": {"core": core}}).total
+    light = {**figures, "parts": {**figures["parts"], "core": core}}
+    core["object_bytes"] = 100 * 1024 - fits.weigh(board, content, fits.OWN, light).total
     monkeypatch.setattr(fits, "sizes", lambda: {**figures, "parts": {**figures["parts"], "core": core}})
     check_site.for_board(path, board, fits.OWN)  # 100 KB: what fits a wired board
     with pytest.raises(check_site.Refused, match=r"80\.0 KB may live there"):
-        check_site.for_board(path, board, fits.OWN, "plant", "secret")
+        check_site.for_board(path, board, fits.OWN, "plant", "a secret")
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

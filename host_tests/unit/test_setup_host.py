@@ -1,6 +1,9 @@
 """Setting up: versions are pinned exactly and completely, and a missing python3-venv is said with the way to get it."""
 
+import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,3 +42,24 @@ def test_a_python_without_venv_is_told_which_package_to_install(
     said = capsys.readouterr().err
     assert "apt-get install python3-venv" in said and "ensurepip is not available" in said
     assert not (tmp_path / "venv").exists()
+
+
+def test_an_older_python_reads_the_file_and_gets_the_message(capsys: pytest.CaptureFixture[str]) -> None:
+    text = Path(setup_host.__file__).read_text()
+    tree = ast.parse(text, feature_version=(3, 7))
+    future = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
+    assert [alias.name for node in future for alias in node.names] == ["annotations"], "list[str] is a TypeError before 3.9"
+    code = compile(text.replace("sys.version_info < (3, 11)", "(3, 8, 20) < (3, 11)"), "setup_host.py", "exec")
+    with pytest.raises(SystemExit):
+        exec(code, {"__name__": "__main__", "__file__": setup_host.__file__})
+    said = capsys.readouterr().err
+    assert "needs Python 3.11 or newer" in said and said.count("\n") == 1
+
+
+def test_ctrl_c_during_set_up_ends_with_one_line(tmp_path: Path) -> None:
+    first = "    if sys.version_info"
+    text = Path(setup_host.__file__).read_text().replace(first, f"    raise KeyboardInterrupt\n{first}", 1)
+    file = tmp_path / "setup_host.py"
+    file.write_text(text)
+    done = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 130 and "the next make goes on" in done.stderr and "Traceback" not in done.stderr

@@ -214,7 +214,7 @@ class Board:
                 if "names" in self._printed:
                     break
                 await asyncio.sleep(0.01)
-            extra = (self.chip.instrument_bytes, self.chip.names_bytes) if self.chip else ()
+            extra = (self.chip.instrument_bytes + self.chip.constant_bytes, self.chip.names_bytes) if self.chip else ()
             found = figures.named(sent, self._printed, *extra)
         finally:
             self._printed = None
@@ -241,6 +241,7 @@ class Board:
         return {
             "collections": seen.collections,
             "collection_ms_max": round(seen.gc_us_max / 1000, 2),
+            "clock_late_ms_max": round(seen.late_us_max / 1000, 1),
             "clock_given_up_ms": round(seen.given_up_us / 1000, 1),
         }
 

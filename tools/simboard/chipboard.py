@@ -7,20 +7,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tools import stage
+from tools import fits, romfs, stage
 from tools.interpreters import Interpreter, chosen
 from tools.simboard import chiprom, flash_image, mpyfile
 from tools.simboard.profiles import Profile
-
-_COUNT_NAMES = """
-import micropython, sys
-class _N: pass
-micropython.qstr_info()
-with open(sys.argv[1]) as file:
-    for line in file:
-        hasattr(_N, line[:-1])
-micropython.qstr_info()
-"""
 
 
 def interpreter(profile: Profile) -> Interpreter:
@@ -46,41 +36,51 @@ class ChipBoard:
         self.image = state / "flash.img"
         self.rom = state / "rom"
         self.nvs = state / "nvs"
-        self._instruments = state / "instruments.img"
+        self._chip = state / "chip.img"
         self._romfs = state / "romfs.img"
         self.instrument_bytes = 0  # of heap that what measures takes, and that the heap is larger by
+        self.constant_bytes = 0  # of heap held for the firmware's constants: each module gives its own back when it is loaded
         self.names_frozen = 0  # names that our own image would have in flash
-        self.names_bytes = 0  # of heap that they take from ROMFS, and that the heap is larger by
+        self.names_bytes = 0  # of heap that they take here, and that the heap is larger by
+        self._names_there = 0  # names that the interpreter knows when it starts
 
     @property
     def heap(self) -> int:
         """Bytes of heap to start with: the profile's, and what the board has that a chip has not."""
-        return self.profile.heap + self.instrument_bytes + self.names_bytes
+        return self.profile.heap + self.instrument_bytes + self.constant_bytes + self.names_bytes
 
     def deploy(self, tree: Path) -> None:
         """Builds the ROM and puts a staged tree on the flash.  Raises CompileError, FlashError, OSError."""
         march = "x86"
         chiprom.build(self.rom, march, lines=False)
-        chiprom.build_instruments(self.rom, self._instruments)
-        if not self.profile.romfs:  # our own image has it in flash, which ROMFS has not
-            chiprom.tell_code_sizes(self.root, self.rom)
-        self.nvs.mkdir(parents=True, exist_ok=True)
+        # our own image has all machine code in flash, which ROMFS has not
+        code: dict[str, int] = {}
+        constants: dict[str, int] = {}
+        names: set[str] = set()
         if self.profile.romfs:
-            from tools import romfs  # here: only our own image is one
-
             romfs.build(tree, self._romfs)
-            self._count_names(tree)
+            names, constants = self._take_apart(tree)
+        else:
+            code = chiprom.code_sizes(self.root)
+        parts = chiprom.read(self.rom)
+        chiprom.build_image(parts, self._chip, march, code, constants, names)
+        self.nvs.mkdir(parents=True, exist_ok=True)
         flash_image.deploy(tree, self.image, self.profile.flash, self.profile.romfs)
-        self._weigh_instruments()
+        self.names_frozen = len(names)
+        self._weigh()
+        room = fits.pool_room(self._names_there)
+        if names and room < fits.OWN_NAMES:  # the next pool would be an enormous one, which a frozen image does not have
+            names |= {f"filler {number}" for number in range(room + 1)}
+            chiprom.build_image(parts, self._chip, march, code, constants, names)
+            self._weigh()
 
     def environment(self) -> dict[str, str]:
         """What the chip's modules are told."""
         profile = self.profile
-        extra = self.instrument_bytes + self.names_bytes
+        extra = self.heap - profile.heap
         env = {
             "SIM_FLASH": str(self.image),
-            "SIM_CHIP_ROM": str(self.rom),
-            "SIM_INSTRUMENTS": str(self._instruments),
+            "SIM_CHIP": str(self._chip),
             "SIM_NVS_FOLDER": str(self.nvs),
             "SIM_NVS": "/nvs",
             "SIM_POOL": str(profile.pool),
@@ -96,32 +96,31 @@ class ChipBoard:
         shutil.rmtree(into, ignore_errors=True)
         flash_image.unpack(self.image, into)
 
-    def _weigh_instruments(self) -> None:
+    def _weigh(self) -> None:
         said = self._run("-X", "heapsize=1M", f"{self.rom}/{chiprom.ENTRY}", env={**self.environment(), "SIM_WEIGH": "1"})
-        self.instrument_bytes = int(said.split()[-1])
+        words = (int(word) for word in said.rpartition("weighed ")[2].split())
+        self.instrument_bytes, self.constant_bytes, self.names_bytes = words
+        self._names_there = int(said.partition("n_qstr=")[2].partition(",")[0])
+        self.names_bytes = max(0, self.names_bytes - fits.pool_bytes(fits.OWN_NAMES)) if self.names_frozen else 0
 
-    def _count_names(self, tree: Path) -> None:
-        """The names that only the firmware brings, and the bytes of the heap's tables of names for them.
+    def _take_apart(self, tree: Path) -> tuple[set[str], dict[str, int]]:
+        """What a frozen image has in flash: its names; by module the bytes of its constants, and of its path, which is a name too.
 
-        The tables only: from ROMFS the letters stay in flash already.
+        Also those of the chip's modules, be they C on a chip or frozen drivers.
         """
-        names: set[str] = set()
-        for name in stage.TREES:
-            for path in sorted((tree / name).rglob("*.mpy")):
-                names |= mpyfile.read(path).names
-        listed, script = self.rom / "names.txt", self.rom / "names.py"
-        listed.write_text("".join(f"{name}\n" for name in sorted(names) if name.isprintable()))
-        script.write_text(_COUNT_NAMES)
-        before, after = (
-            dict(part.split("=") for part in line.partition(": ")[2].split(", "))
-            for line in self._run("-X", "heapsize=4M", str(script), str(listed)).splitlines()
-            if line.startswith("qstr pool")
-        )
-        self.names_frozen = int(after["n_qstr"]) - int(before["n_qstr"])
-        tables = [int(one["n_total_bytes"]) - int(one["n_str_data_bytes"]) for one in (before, after)]
-        self.names_bytes = tables[1] - tables[0]
-        listed.unlink()
-        script.unlink()
+        folders = [(tree, name, f"{romfs.MOUNT}/") for name in stage.TREES] + [(self.rom, "", "/chip/")]
+        found = {}
+        for root, name, mount in folders:
+            for file in (root / name).rglob("*.mpy"):
+                path = file.relative_to(root)
+                if path.stem not in chiprom.INSTRUMENTS:
+                    found[path] = (mpyfile.read(file), len(f"{mount}{path}") + 1)
+        names: set[str] = set().union(*(module.names for module, _ in found.values()))
+        sizes = {}
+        for path, (module, letters) in found.items():
+            blocks = round(letters / mpyfile.BLOCK)
+            sizes[chiprom.module_name(path)] = module.constant_bytes(names) + blocks * mpyfile.BLOCK
+        return {name for name in names if name.isprintable()}, sizes
 
     def _run(self, *arguments: str, env: dict[str, str] | None = None) -> str:
         """The 32-bit interpreter at full speed."""

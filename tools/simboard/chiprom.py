@@ -1,6 +1,6 @@
 """Builds the simulated chip's ROM: the modules that on a chip are C in flash, compiled for the interpreter.
 
-On a board with a chip's profile those that only measure are an image of their own, mapped outside the heap.
+On a board with a chip's profile they are an image, mapped outside the heap, and run where they stand, as C runs from flash.
 """
 
 import shutil
@@ -14,8 +14,13 @@ from tools.simboard import mpyfile
 
 SOURCES = Path(__file__).parent / "modules"
 ENTRY = "rom.py"  # what the interpreter is started with: it stays source
-INSTRUMENTS = ("sim_end", "sim_flash", "sim_import", "sim_pool", "sim_select", "sim_socket", "sim_stats")
-CODE = "code"  # the folder of machine code sizes
+INSTRUMENTS = (
+    "sim_end", "sim_flash", "sim_import", "sim_pool", "sim_select", "sim_socket", "sim_start", "sim_stats", "sim_watch", "sim_wlan"
+)  # fmt: skip
+FIRST = ("sim_start",)  # stays a file: it mounts the others
+CODE = "code"  # the image's folder of machine code sizes
+CONSTANTS = "constants"  # and that of what a frozen module has in flash
+NAMES = "frozen_names"  # its module of the names that a frozen image has there: its source is empty
 
 
 def build(into: Path, march: str, lines: bool = True) -> None:
@@ -28,28 +33,46 @@ def build(into: Path, march: str, lines: bool = True) -> None:
             stage.compile_file(source, source.name, march, into / source.with_suffix(".mpy").name, lines)
 
 
-def build_instruments(rom: Path, image: Path) -> None:
-    """Moves the instruments out of a folder that build() has filled, into a ROMFS image."""
+def read(rom: Path) -> dict[str, bytes]:
+    """Takes what build() has put into a folder out of it, by file name, but for what starts before there is an image."""
+    found = {}
+    for file in sorted(rom.glob("*.mpy")):
+        if file.stem not in FIRST:
+            found[file.name] = file.read_bytes()
+            file.unlink()
+    return found
+
+
+def build_image(
+    parts: dict[str, bytes], image: Path, march: str, code: dict[str, int], constants: dict[str, int], names: set[str]
+) -> None:
+    """Makes a ROMFS image of the chip's modules.
+
+    With a file of that many bytes for every module in `code` and in `constants`.
+    """
     writer = VfsRomWriter()
-    for name in INSTRUMENTS:
-        file = rom / f"{name}.mpy"
-        writer.mkfile(file.name, file.read_bytes())
-        file.unlink()
+    for name, content in parts.items():
+        writer.mkfile(name, content)
+    for folder, sizes in ((CODE, code), (CONSTANTS, constants)):
+        writer.opendir(folder)
+        for name, size in sorted(sizes.items()):
+            writer.mkfile(name, bytes(size))
+        writer.closedir()
+    with tempfile.TemporaryDirectory() as scratch:
+        empty = Path(scratch) / "empty.mpy"
+        stage.compile_file("", f"{NAMES}.py", march, empty)
+        writer.mkfile(f"{NAMES}.mpy", mpyfile.with_names(empty.read_bytes(), sorted(names)))
     image.write_bytes(bytes(writer.finalise()))
 
 
-def tell_code_sizes(tree: Path, rom: Path) -> None:
-    """For every module of the source tree with machine code: an empty file of that many bytes, as the ESP32 has it."""
-    folder = rom / CODE
-    folder.mkdir()
+def code_sizes(tree: Path) -> dict[str, int]:
+    """Bytes of machine code of every module of the source tree that has some, as the ESP32 has it."""
+    sizes: dict[str, int] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for relative in stage.stage(tree, Path(scratch), "xtensawin"):
-            if relative.suffix != ".mpy":
-                continue
-            size = mpyfile.read(Path(scratch) / relative).code
-            if size:
-                with (folder / module_name(relative)).open("wb") as file:
-                    file.truncate(size)
+            if relative.suffix == ".mpy":
+                sizes[module_name(relative)] = mpyfile.read(Path(scratch) / relative).code
+    return {name: size for name, size in sizes.items() if size}
 
 
 def module_name(path: Path) -> str:

@@ -27,17 +27,20 @@ def take_printed(line: str, into: dict[str, int]) -> str:
 
 
 def named(sent: dict[str, Any], printed: dict[str, int], instruments: int = 0, names: int = 0) -> dict[str, Any]:
-    """The figures by name.  Bytes of heap live there that would not on a chip: the `instruments`, and at most `names` of
-    the tables of names.
+    """The figures by name.  Bytes of heap live there that would not on a chip: the `instruments` with what they hold
+    for constants, and the `names` that a frozen image has in flash.
 
     flash_reads, imports and opens are those of operation; store_reads, flash_writes and flash_erases those of stores.
     """
-    figures: dict[str, Any] = {}
+    figures: dict[str, Any] = dict(sent.get("watch", {}))
+    watch = figures.pop("weight", 0)
     if "live" in sent:
-        tables = printed.get("names_bytes", 0) - printed.get("letters", 0)
-        figures["heap_live"] = sent["live"] - instruments - min(names, tables)
+        figures["heap_live"] = sent["live"] - instruments - watch - names
+        figures["heap_spare"] = printed.get("free", 0) + watch
         figures["heap_largest"] = printed.get("largest", 0) * _BLOCK_BYTES
         figures["names"] = printed.get("names")
+    if "constants" in sent:
+        figures["heap_constants_given_back"] = sent["constants"]
     if "pool" in sent:
         size, code, wifi, third, free = sent["pool"]
         figures.update(pool=size, pool_code=code, pool_wifi=wifi, pool_free=free, heap_third_area=bool(third))

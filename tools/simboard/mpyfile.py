@@ -1,4 +1,8 @@
-"""What is in a compiled module (.mpy, version 6): the names it brings along and how much machine code it holds."""
+"""What is in a compiled module (.mpy, version 6): its names, its machine code, and the constants that it takes heap for.
+
+The constants are those that a frozen module has in flash: its table of names, its table of objects, and the objects in it.
+From ROMFS they are built in the heap (py/persistentcode.c), though their text stays in flash.
+"""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -6,20 +10,51 @@ from pathlib import Path
 _BYTECODE, _NATIVE, _VIPER = 0, 1, 2
 _TUPLE, _LAST_WITHOUT_DATA = 10, 4
 _FLAG_RODATA, _FLAG_BSS, _FLAG_RELOC = 0x20, 0x40, 0x10
-_FUN_TABLE = 0
+_STR, _BYTES, _INT = 5, 6, 7
+BLOCK, _WORD = 16, 4  # of the heap on a 32-bit chip
+_SMALL = 1 << 30  # integers from -_SMALL to _SMALL - 1 are no objects
 
 
 @dataclass
 class Module:
-    """`names`: those that the file spells out, so not the ones every MicroPython has.  `code`: bytes of machine code."""
+    """`names`: those that the file spells out, so not the ones every MicroPython has.  `code`: bytes of machine code.
+
+    `constants`: bytes of 32-bit heap that its tables and constant objects take from ROMFS, but for its `texts`: constant
+    strings, which take a block each unless they are names too.
+    """
 
     names: set[str] = field(default_factory=set)
     code: int = 0
+    constants: int = 0
+    texts: list[str] = field(default_factory=list)
+
+    def constant_bytes(self, names: set[str]) -> int:
+        """What a frozen image has in flash of it, where these names are known."""
+        return self.constants + sum(BLOCK for text in self.texts if text not in names)
 
 
 def read(path: Path) -> Module:
     """Takes a file apart.  Raises ValueError for anything but a module of version 6."""
     return _Reader(path.read_bytes(), str(path)).module()
+
+
+def with_names(data: bytes, names: list[str]) -> bytes:
+    """A compiled module that brings these names too: whoever loads it knows them.  ValueError for anything but a module."""
+    reader = _Reader(data, "the module")
+    reader.module()
+    start, first, last = reader.parts
+    reader.at = start
+    count, objects = reader._uint(), reader._uint()
+    more = b"".join(_number(2 * len(name.encode())) + name.encode() + b"\0" for name in names)
+    return data[:start] + _number(count + len(names)) + _number(objects) + data[first:last] + more + data[last:]
+
+
+def _number(value: int) -> bytes:
+    """As a module has its numbers: seven bits a byte, the highest first."""
+    found = [value & 0x7F]
+    while value := value >> 7:
+        found.insert(0, 0x80 | value & 0x7F)
+    return bytes(found)
 
 
 class _Reader:
@@ -28,17 +63,22 @@ class _Reader:
         self.name = name
         self.at = 4
         self.found = Module()
+        self.parts = 0, 0, 0  # where the counts, the names and what is behind them begin
 
     def module(self) -> Module:
         if self.data[:2] != b"M\x06":
             raise ValueError(f"{self.name}: is no compiled module of version 6")
         if self.data[2] & 0x40:  # flags of the architecture follow
             self._uint()
+        start = self.at
         names, objects = self._uint(), self._uint()
+        first = self.at
         for _ in range(names):
             self._name()
+        self.parts = start, first, self.at
         for _ in range(objects):
             self._object()
+        self._take(-(-2 * names // _WORD) * _WORD + _WORD * objects)  # 2 bytes a name, a word an object, in one piece
         self._function()
         return self.found
 
@@ -59,6 +99,9 @@ class _Reader:
         self.found.names.add(self.data[self.at : self.at + size].decode())
         self.at += size + 1
 
+    def _take(self, size: int) -> None:
+        self.found.constants += -(-size // BLOCK) * BLOCK
+
     def _object(self) -> None:
         kind = self.data[self.at]
         self.at += 1
@@ -66,10 +109,19 @@ class _Reader:
             return
         size = self._uint()
         if kind == _TUPLE:
+            self._take((2 + size) * _WORD if size else 0)  # type and length, then the items; () is everywhere the same
             for _ in range(size):
                 self._object()
-        else:
-            self.at += size + (kind in (5, 6))  # text and bytes end with a zero
+            return
+        text = self.data[self.at : self.at + size]
+        self.at += size + (kind in (_STR, _BYTES))  # they end with a zero
+        if kind == _STR:
+            self.found.texts.append(text.decode())
+        elif kind == _INT and not -_SMALL <= int(text) < _SMALL:
+            self._take(BLOCK)
+            self._take(2 * (size * 8 // 16 + 1))  # its digits, 16 bits each, as many as so long a text may need
+        elif kind != _INT and size:
+            self._take(BLOCK)  # bytes: type, hash, length, address; a float: type, value
 
     def _function(self) -> None:
         head = self._uint()

@@ -1,4 +1,4 @@
-"""A site file that ships with the project, with the simulated site at its other ends: each profile's own run.
+"""A site file, such as those that ship with the project, with the simulated site at its other ends.
 
 Its buses, devices, limits and services stay as they are; addresses and the CAN back end become the simulator's.
 """
@@ -8,6 +8,8 @@ import struct
 from pathlib import Path
 from typing import Any
 
+from tools.simsite.physics.pack import ENERGY_WH, MODULES
+from tools.simsite.physics.plant import PlantOptions
 from tools.simsite.rtu_line import RtuLine
 from tools.simsite.site import CONTACTOR_PIN, ESTOP_PIN, FEEDBACK_PIN, Site
 from tools.simsite.sunspec_server import SunSpecServer
@@ -21,7 +23,10 @@ class ShippedSite(Site):
     def __init__(self, file: Path, seed: int = 1, **options: Any) -> None:
         """`options`: Site's.  Raises ValueError for a device that cannot be simulated."""
         self.content = json.loads(file.read_text())
-        super().__init__(seed, **{**options, "power": {**self.content["power"], **options.get("power", {})}})
+        for section in ("power", "buses", "devices"):
+            self.content.setdefault(section, {})
+        given = {**self._battery(), **options, "power": {**self.content["power"], **options.get("power", {})}}
+        super().__init__(seed, **given)
         self.line: RtuLine | None = None
         self._uart = 1
         devices = self.content["devices"]
@@ -34,18 +39,36 @@ class ShippedSite(Site):
             else:
                 bus.update(backend="machine", id=0)
         for name, device in devices.items():
-            if "bus" in device and self.content["buses"][device["bus"]]["type"] == "modbus_rtu":
+            if device.get("bus") and self.content["buses"][device["bus"]]["type"] == "modbus_rtu":
                 self._join(name, device)
+            elif device.get("host") and device["type"] not in ("pcs_sunspec", "meter_sunspec"):
+                raise ValueError(f"device {name}: {device['type']} cannot be simulated on the network")
+
+    def _battery(self) -> dict[str, Any]:
+        """Options of the plant that the file's power section and BMS decide."""
+        power, found = self.content["power"], {}
+        if "module_count" in power or "module_energy" in power:
+            modules = power.get("module_count", MODULES)
+            found = {"modules": modules, "energy_kwh": modules * power.get("module_energy", ENERGY_WH / 1000 / MODULES)}
+        most = max(power.get("max_charge_power", 0), power.get("max_discharge_power", 0))
+        if most > PlantOptions.pcs_kw:
+            found["pcs_kw"] = most
+        for name, device in self.content["devices"].items():
+            if device["type"].startswith("bms"):
+                if device["type"] != "bms_pylontech" or device.get("variant", "hv") != "hv":
+                    raise ValueError(f"device {name}: only a bms_pylontech of the variant hv can be simulated")
+                found["bms_address"] = device.get("address", 0)
+        return found
 
     def _join(self, name: str, device: dict[str, Any]) -> None:
         """A device on the RS485 line."""
         assert self.line is not None
         if device["type"] in ("pcs_sunspec", "meter_sunspec"):
             self.line.add_server(device["unit"], self._server(device))
-        elif device["type"] == "generic_modbus" and [read["slot"] for read in device["table"]["reads"]] == ["PV_P"]:
+        elif device["type"] == "generic_modbus" and _slots(device) == ["PV_P"]:
             read = device["table"]["reads"][0]
-            if read["type"] != "float32":
-                raise ValueError(f"device {name}: type {read['type']} cannot be simulated (float32 can)")
+            if read.get("type") != "float32":
+                raise ValueError(f"device {name}: type {read.get('type', 'int16')} cannot be simulated (float32 can)")
             self.line.add_registers(device["unit"], lambda address, count: self._pv(read["address"], address, count))
         else:
             raise ValueError(f"device {name}: {device['type']} cannot be simulated on the RS485 line")
@@ -99,3 +122,9 @@ class ShippedSite(Site):
     def _output(self, pin: int, level: int) -> None:
         if pin in self._pins:
             super()._output(self._pins[pin], level)
+
+
+def _slots(device: dict[str, Any]) -> list[str]:
+    """What the table of a generic_modbus device reads; nothing for one that is in a file of its own."""
+    table = device["table"]
+    return [read["slot"] for read in table["reads"]] if isinstance(table, dict) else []

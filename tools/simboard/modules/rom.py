@@ -9,9 +9,10 @@ import sys
 
 # where this file is comes first, as it was started: the interpreter's own idea of it is longer, and paths stay in the heap
 sys.path[:] = [sys.argv[0].rsplit("/", 1)[0], "", "lib", ".frozen"]
-__import__("sim_interrupt").install()
 if os.getenv("SIM_FLASH"):
     __import__("sim_start").start()
+else:
+    __import__("sim_interrupt").install()
 _status = 0
 for _name in ("boot.py", "main.py"):
     if not _status:

@@ -7,12 +7,13 @@ that reads flash is told to the supervisor.
 import builtins
 import sys
 
+import micropython
 import sim_flash
 import sim_pace
 import sim_pool
 import simlink
 
-_PATH = ("/instruments", "/chip", ".frozen")
+_PATH = ("/chip", ".frozen")
 _FILES = {"machine": "machine", "select": "sim_select", "socket": "sim_socket"}  # extensible built-ins, played by these
 _FIXED = ("network", "esp32", "simlink")
 _real_import = builtins.__import__
@@ -25,6 +26,7 @@ _told = 0  # flash reads that were put down to an inner import already
 def _load(name: str):
     """One of the chip's own modules."""
     global _own
+    sim_pool.give_constants(name)
     before = sys.path[:]
     _own = True
     sys.path[:] = _PATH
@@ -43,34 +45,36 @@ def _simulated(name: str):
     return _kept[name]
 
 
-def _read(kind: int, place: int, name: str, call, arguments, named):
-    """call(*arguments) as the chip's work, with what it reads from flash put down to `name` and counted in `place`."""
+def _began() -> tuple:
+    """What _ended is given: flash reads before, and those that were put down to an inner import already."""
     global _told
     outer = _told
     _told = 0
-    before = sim_flash.counts[sim_flash.READS]
-    sim_pace.on()
-    try:
-        return call(*arguments, **named)
-    finally:
-        sim_pace.off()
-        reads = sim_flash.counts[sim_flash.READS] - before
-        own = reads - _told
-        _told = outer + reads
-        if own:
-            if place >= 0:
-                sim_flash.counts[place] += 1
-            simlink.send_data(0x54, kind, own.to_bytes(4, "little") + name.encode())
+    return sim_flash.counts[sim_flash.READS], outer
 
 
+def _ended(kind: int, place: int, name: str, before: int, outer: int) -> None:
+    """What was read from flash since is put down to `name` and counted in `place`."""
+    global _told
+    reads = sim_flash.counts[sim_flash.READS] - before
+    own = reads - _told
+    _told = outer + reads
+    if own:
+        if place >= 0:
+            sim_flash.counts[place] += 1
+        simlink.send_data(0x54, kind, own.to_bytes(4, "little") + name.encode())
+
+
+@micropython.native  # less stack a call, and imports nest deeply
 def _import(*arguments):
     if len(arguments) == 5 and arguments[4]:
         # relative: the interpreter would look at this file's place in the tree.  Only asyncio, which is frozen, does it
         name = "asyncio." + arguments[0] if arguments[0] else "asyncio"
         arguments = (name, None, None, arguments[3] or True, 0)
-    if _own:
-        return _real_import(*arguments)
     name = arguments[0]
+    if _own:
+        sim_pool.give_constants(name)
+        return _real_import(*arguments)
     sim_pace.off()
     try:
         if name in sys.modules:
@@ -82,11 +86,15 @@ def _import(*arguments):
         if name in _FIXED or name.startswith("sim_"):
             return _load(name)
         sim_flash.begin(False)
-        _take_code(name)
+        _begin(name)
         sim_flash.importing += 1
-        try:
-            found = _read(0x49, sim_flash.IMPORTS, name, _real_import, arguments, {})
+        before, outer = _began()
+        sim_pace.on()
+        try:  # here and not in a function of its own: imports nest deeply, and each function takes of the stack
+            found = _real_import(*arguments)
         finally:
+            sim_pace.off()
+            _ended(0x49, sim_flash.IMPORTS, name, before, outer)
             sim_flash.importing -= 1
             sim_flash.begin(False)
         # no file of that name, and so the interpreter's built-in: what plays it
@@ -95,13 +103,15 @@ def _import(*arguments):
         sim_pace.on()
 
 
-def _take_code(name: str) -> None:
+def _begin(name: str) -> None:
+    """A module is about to be loaded, and the packages that it is in."""
     at = 0
     while at >= 0:
         at = name.find(".", at + 1)
         part = name if at < 0 else name[:at]
         if part not in sys.modules:
             sim_pool.take_code(part)
+            sim_pool.give_constants(part)
 
 
 def _open(file, mode="r", *rest, **named):
@@ -110,7 +120,13 @@ def _open(file, mode="r", *rest, **named):
         store = "r" not in mode or "+" in mode
         sim_flash.begin(store)
         name = file if isinstance(file, str) else str(file)
-        return _read(0x53 if store else 0x4F, -1 if store else sim_flash.OPENS, name, _real_open, (file, mode) + rest, named)
+        before, outer = _began()
+        sim_pace.on()
+        try:
+            return _real_open(file, mode, *rest, **named)
+        finally:
+            sim_pace.off()
+            _ended(0x53 if store else 0x4F, -1 if store else sim_flash.OPENS, name, before, outer)
     finally:
         sim_pace.on()
 

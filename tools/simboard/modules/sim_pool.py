@@ -1,5 +1,7 @@
 """The memory that ESP-IDF has left, in bytes: Wi-Fi, sockets and machine code come out of it, and so does the heap's third area.
 
+And heap held for the constants that a frozen module has in flash: it is given back when the module is loaded.
+
 The garbage-collected heap has two areas at first (SIM_AREAS bytes).  When more than that lives after a collection it
 takes all there is: from then on there is no new socket, no Wi-Fi and no machine code, for ever.
 """
@@ -7,6 +9,7 @@ takes all there is: from then on there is no new socket, no Wi-Fi and no machine
 import errno
 import gc
 import os
+import sys
 
 import sim_pace
 import simlink
@@ -14,6 +17,7 @@ from micropython import const
 
 _TCP = const(4096)  # a socket with its lwIP control block and half-filled buffers
 _SOCKETS_MAX = const(16)  # CONFIG_LWIP_MAX_SOCKETS
+_BLOCK = const(16)  # of the heap
 _SOCK = const(0xC000)  # S_IFSOCK
 
 _areas = int(os.getenv("SIM_AREAS") or "0")
@@ -23,6 +27,8 @@ code = 0  # bytes of machine code
 wifi = 0
 third = False  # the heap has taken its third area
 collections = 0
+constants = 0  # bytes of heap given back
+_held: dict = {}  # by module: what is held for its constants
 _record = bytearray(128)
 _records = open(222, "rb") if sim_pace.paced else None
 
@@ -92,6 +98,28 @@ def take_code(module: str) -> None:
     if free() < wanted:
         raise MemoryError("memory allocation failed, allocating %d bytes" % wanted)
     code += wanted
+
+
+def hold_constants() -> int:
+    """Takes as much heap as the constants of all modules, those that are loaded included; how much that is."""
+    global constants
+    held = 0
+    for entry in os.ilistdir("/chip/constants"):
+        held += entry[3]
+        if entry[0] in sys.modules:
+            constants += entry[3]
+        else:
+            _held[entry[0]] = bytearray(entry[3] - _BLOCK)
+    return held
+
+
+def give_constants(module: str) -> None:
+    """Before a module is loaded: what was held for its constants is free."""
+    global constants
+    held = _held.get(module)
+    if held is not None:
+        constants += _BLOCK + len(held)
+        _held[module] = None
 
 
 def take_wifi() -> None:

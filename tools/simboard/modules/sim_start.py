@@ -1,16 +1,15 @@
 """What a chip does before boot.py: mounts its flash, and knows its own modules without looking for them there.
 
-SIM_FLASH is the flash's file, SIM_CHIP_ROM the folder of the chip's modules, SIM_INSTRUMENTS the image of those that
-only measure, SIM_ROMFS the image of the firmware where there is one.  SIM_WEIGH: only tell how many bytes of heap what
-measures takes.
+SIM_FLASH is the flash's file, SIM_CHIP the image of the chip's modules, SIM_ROMFS the image of the firmware where there is
+one.  SIM_WEIGH: only tell what heap is taken that a chip has not: bytes of what measures, bytes for
+constants, and for the names that a frozen image has in flash.
 """
 
 import gc
 import os
 import sys
 
-import sim_pace
-import simlink  # noqa: F401  (before it is measured what the instruments weigh: a chip has its wires too)
+import micropython
 import vfs
 
 
@@ -27,18 +26,27 @@ def _mapped(path: str):
     return uctypes.bytearray_at(at, size)
 
 
+def gc_alloc() -> int:
+    """Bytes of heap that live."""
+    gc.collect()
+    return gc.mem_alloc()
+
+
 def start() -> None:
     """Mounts everything; flash at "/" last, for that is where every path is looked up that belongs to nobody else."""
+    vfs.mount(vfs.VfsRom(_mapped(os.getenv("SIM_CHIP"))), "/chip")
+    sys.path[:] = ["/chip", ".frozen"]
+    import sim_pace
+
     sim_pace.off()
-    gc.collect()
-    before = gc.mem_alloc()
-    instruments = vfs.VfsRom(_mapped(os.getenv("SIM_INSTRUMENTS")))
+    import sim_interrupt
+
+    sim_interrupt.install()
+    before = gc_alloc()
     romfs = os.getenv("SIM_ROMFS")
     firmware = vfs.VfsRom(_mapped(romfs)) if romfs else None
-    sys.path[:] = ["/instruments", "/chip", ".frozen"]
-    folders = (("/dev", "/dev"), ("/proc", "/proc"), (os.getenv("SIM_CHIP_ROM"), "/chip"), (os.getenv("SIM_NVS_FOLDER"), "/nvs"))
+    folders = (("/dev", "/dev"), ("/proc", "/proc"), (os.getenv("SIM_NVS_FOLDER"), "/nvs"))
     made = [vfs.VfsPosix(folder) for folder, _ in folders]
-    vfs.mount(instruments, "/instruments")
     import sim_flash
 
     flash = sim_flash.device = sim_flash.Flash(os.getenv("SIM_FLASH"))
@@ -51,18 +59,26 @@ def start() -> None:
     import sim_import
     import sim_pool
     import sim_select
+    import sim_watch  # noqa: F401  (now: what it weighs is an instrument's)
+    import sim_wlan  # noqa: F401  (now: on a chip it is C, and asking for it is no work)
 
     sim_select.waits.append(sim_flash.boot_over)
     if sim_pace.paced:  # else it would have to collect each time
         sim_select.waits.append(sim_pool.look)
+    constants = sim_pool.hold_constants()
+    instruments = gc_alloc() - before - (constants - sim_pool.constants)  # the rest of them is held
+    before = gc_alloc()
+    __import__("frozen_names")  # an empty module: it brings the names that a frozen image has in flash
+    del sys.modules["frozen_names"]
     sys.path[:] = ["", ".frozen", "/lib"]
     if firmware is not None:
         sys.path.extend(("/rom", "/rom/lib"))
     sim_import.install()
     sys.modules.pop("sim_start", None)
     if os.getenv("SIM_WEIGH"):
-        gc.collect()
-        print(gc.mem_alloc() - before)
+        frozen_bytes = gc_alloc() - before
+        micropython.qstr_info()
+        print("weighed", instruments, constants, frozen_bytes)
         sys.exit()
     sim_pace.on()
     vfs.mount(flash, "/")  # found out to be LittleFS, as the chip's own _boot.py has it

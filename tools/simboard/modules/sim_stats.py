@@ -2,6 +2,7 @@
 
 import gc
 import json
+import sys
 
 import micropython
 import sim_pace
@@ -19,8 +20,11 @@ def report(with_heap: int) -> None:
 
             figures["flash"] = list(sim_flash.counts)
             figures["pool"] = [sim_pool.size, sim_pool.code, sim_pool.wifi, sim_pool.third, sim_pool.free()]
+            figures["constants"] = sim_pool.constants
         except ImportError:
             pass  # a fast board has neither
+        if "sim_watch" in sys.modules:
+            figures["watch"] = sys.modules["sim_watch"].report()
         if with_heap:
             gc.collect()
             figures["live"] = gc.mem_alloc()

@@ -1,0 +1,68 @@
+"""What a module's constants are counted at is what they take: of the heap from ROMFS, and none of it from a frozen image."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from mpremote.romfs import VfsRomWriter
+
+from tools import stage
+from tools.interpreters import Interpreter
+from tools.simboard import mpyfile
+
+MODULES = 40
+MEASURE = """
+import gc, sys, vfs
+with open(sys.argv[1], "rb") as file:
+    vfs.mount(vfs.VfsRom(file.read()), "/rom")
+sys.path[:] = ["/rom"]
+for name in [line[:-1] for line in open(sys.argv[2])]:
+    hasattr(sys, name)  # so that the table of names does not grow while they are loaded
+modules = [kind + str(number) for kind in ("warm", "bare", "full") for number in range({modules})]
+for name in modules:
+    sys.modules[name] = None  # nor that of modules
+    hasattr(sys, name), hasattr(sys, "/rom/" + name + ".mpy")
+for name in modules:
+    del sys.modules[name]
+used = [0] * 4
+for part in range(4):
+    gc.collect()
+    used[part] = gc.mem_alloc()
+    for name in modules[part * {modules} : (part + 1) * {modules}]:
+        __import__(name)
+print((used[2] - used[1], used[3] - used[2]))
+"""
+FULL = {
+    "texts": "'a text of module {} that is no name', 'and another of module {} than that'",
+    "a text that is a name": "'some_function', 'a text of module {} beside it'",
+    "bytes": "b'some bytes of module {}', b'', b''",
+    "numbers": "1.5, {}.25, 1 << 29, 1 << 30, -(1 << 31), 1 << 40 + {}, 123456789012345678901234567890",
+    "tuples": "(1, 2, ({}, 3, None), ()), ('a text of {} in a tuple', 2.5)",
+    "names": "name_a{0}, name_b{0}, name_c{0}, name_d{0}, name_e{0}, name_f{0}, name_g{0}, name_h{0}, name_i{0}",
+}
+
+
+@pytest.mark.parametrize("kind", FULL)
+def test_constants_are_counted_as_they_are_measured(mp32: Interpreter, tmp_path: Path, kind: str) -> None:
+    writer = VfsRomWriter()
+    names: set[str] = set()
+    counted: dict[int, int] = {}
+    for number in range(MODULES):
+        found = {}
+        constants = FULL[kind].replace("{0}", str(number)).replace("{}", str(number))
+        for name, returned in (("warm", "0"), ("bare", "0"), ("full", constants)):
+            file = tmp_path / "one.mpy"
+            stage.compile_file(f"def some_function():\n return {returned}\n", f"{name}{number}.py", mp32.march, file)
+            writer.mkfile(f"{name}{number}.mpy", file.read_bytes())
+            found[name] = mpyfile.read(file)
+            names |= found[name].names
+        counted[number] = found["full"].constant_bytes(names) - found["bare"].constant_bytes(names)
+    (tmp_path / "x.img").write_bytes(bytes(writer.finalise()))
+    (tmp_path / "names").write_text("".join(f"{name}\n" for name in sorted(names)))
+    (tmp_path / "measure.py").write_text(MEASURE.format(modules=MODULES))
+    command = [*mp32.command, "-X", "heapsize=1M", "measure.py", "x.img", "names"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+    bare, full = (int(word) for word in done.stdout.strip("()\n").split(","))
+    total = sum(counted.values())
+    assert total >= 16 * len(counted)
+    assert abs(full - bare - total) <= 0.03 * total + 32, (full - bare, total)
