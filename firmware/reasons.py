@@ -9,7 +9,8 @@ from micropython import const
 from firmware import faults as ft
 from firmware import image as im
 from firmware import requests as rq
-from firmware.battery_words import MISSING, conditions, detail as battery_detail
+from firmware.battery_words import MISSING, conditions
+from firmware.battery_words import detail as battery_detail
 from firmware.event_codes import Event
 from firmware.flows import Flow
 from firmware.limits import NAMES
