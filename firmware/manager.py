@@ -116,7 +116,7 @@ class PowerManager:
             self._states.want_running()
             if self._plan is not None:
                 self._plan.claimed = None  # an entry whose window it is goes on, as after a reboot
-        return reasons.started(self.instant())
+        return self._answer(reasons.started)
 
     def stop(self) -> None:
         """End every operation, ramp to 0 W, open the contactors, STANDBY.  No effect in EMERGENCY."""
@@ -235,14 +235,14 @@ class PowerManager:
                 watts *= sign
             self._active = rq.IDLE  # begin anew, even if the same source asks again
             self._claims.put(rq.MANUAL, watts, minutes * 60000 or rq.FOREVER, goal, target, "manual")
-        return reasons.accepted(self.instant())
+        return self._answer(reasons.accepted)
 
     def stop_operation(self, minutes: int = 0) -> str:
         """Ramp to 0 W and hold it against every lower source for minutes (0: until resume() or a new operation)."""
         in_range("minutes", minutes, 0, _MINUTES_MAX, "min", int)
         with self._lock:
             self._claims.put(rq.MANUAL, 0, minutes * 60000 or rq.FOREVER, rq.PAUSE, 0, "pause")
-        return reasons.accepted(self.instant())
+        return self._answer(reasons.accepted)
 
     def resume(self) -> None:
         """End the manual operation or pause: the next claim below takes over."""
@@ -508,6 +508,13 @@ class PowerManager:
     def stats(self) -> dict:
         """Everything at one instant; keys and units in reports.stats."""
         return _stats(self.instant())
+
+    def _answer(self, words) -> str:
+        """What a call that was accepted says; it is accepted in a heap without space for words too."""
+        try:
+            return words(self.instant())
+        except MemoryError:
+            return "accepted"
 
     def instant(self, now=None) -> Instant:
         """Copies of what words and figures are made of; now: a copy of the image's that the caller has already."""

@@ -97,13 +97,11 @@ def waiting(view):
     """What was accepted and waits, and for what, a sentence each."""
     now = view.now
     winner = now[im.REQUEST_BY]
-    if now[im.MODE] == Mode.STANDBY and now[im.ORDER] == im.ORDER_START:
-        yield started(view)
     for source in range(rq.IDLE):
         if view.claims[source * 4] and source != winner:
             yield "%s waits: %s has priority" % (_claim(view, source), _claim(view, winner))
         elif source == winner and now[im.MODE] == Mode.STANDBY:
-            yield "%s waits for start()" % _claim(view, source)
+            yield "%s waits%s" % (_claim(view, source), "" if now[im.ORDER] == im.ORDER_START else " for start()")
 
 
 def emergency(view) -> str:
@@ -404,7 +402,9 @@ def _row(view, name: str, charge: bool) -> str:
     if name == "soc":
         return _soc(view, charge)
     if name == "temperature":
-        return _temperature(view, None)
+        knee = im.PAR_T_CHG if charge else im.PAR_T_DIS
+        full = (par[knee + 1] / 10, par[knee + 2] / 10)
+        return "%s, all of it from %.1f to %.1f degC" % ((_temperature(view, None),) + full)
     if name == "cell_voltage":
         return "%d mV, the cut-off is %d mV" % (now[im.CELL_V_MIN - i], par[im.PAR_CELL_MIN - i])
     if name == "pack_voltage":
