@@ -113,7 +113,7 @@ def test_cancelled_request_s_answer_is_not_taken_for_the_next_one(mp64: Interpre
 def test_answer_is_found_wherever_it_lies(mp64: Interpreter, kind: str) -> None:
     def answer(number: int, request: bytes) -> list[bytes | float]:
         good = answer_to(request, number)
-        pieces: dict[str, list[bytes | float]] = {
+        answers: dict[str, list[bytes | float]] = {
             "pieces": [piece for i in range(len(good)) for piece in (good[i : i + 1], 0.003)],
             "noise before": [b"\0\xff\x01" + good],
             "noise behind": [good + b"\xff\0\x01\x03"],
@@ -122,7 +122,7 @@ def test_answer_is_found_wherever_it_lies(mp64: Interpreter, kind: str) -> None:
             "another function": [framed(b"\x01\x04\x02\0\x09"), 0.05, good],
             "other size": [framed(b"\x01\x03\x04\0\x09\0\x09") + good],
         }
-        return pieces[kind]
+        return answers[kind]
 
     async def story() -> None:
         async with gateway(answer) as port, client(mp64, port, timeout_ms=500) as one:
