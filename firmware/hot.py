@@ -121,6 +121,7 @@ _SOC_YOUNG_MS = const(170)
 _CONDITIONS_BMS = const(171)
 _BOUND = const(180)
 _BOUND_S = const(181)
+_FRESH = const(184)
 _PAR_P_CHG = const(0)
 _PAR_P_DIS = const(1)
 _PAR_P_EXPORT = const(2)
@@ -179,6 +180,7 @@ _PAR_PROT_SEP = const(63)
 _PAR_OV_HOLD_MS = const(64)
 _PAR_SOC_ACCEPT_MS = const(65)
 _PAR_CELL_DEAD = const(66)
+_PAR_MOST_P = const(67)
 _BMS_REQ_NO_CHARGE = const(1)
 _BMS_REQ_NO_DISCHARGE = const(2)
 _BMS_REQ_FORCE_CHARGE = const(4)
@@ -199,6 +201,7 @@ _GATE_NO_DIS = const(2)
 _GATE_CLOSED = const(4)
 _GATE_SERVICE = const(8)
 _ROW_MODE = const(0)
+_N_LIMIT_ROWS = const(15)
 _ROW_FAULT = const(1)
 _ROW_MISSING_DATA = const(2)
 _ROW_BMS_FORBIDS = const(3)
@@ -258,22 +261,26 @@ _MISS_METER = const(4096)
 def freeze(inp: ptr32, img: ptr32, dt: int):
     """Take this cycle's inputs, and turn the SEQ counters into ages (ms).
 
-    DT, which scales ramp and energy, is bounded; ages and uptime take the whole of a late cycle.
+    A group that is new may have arrived right after the cycle before: it is as old as the time since then.  DT, which
+    scales ramp and energy, is bounded; ages and uptime take the whole of a late cycle.
     """
     img[_DT] = dt
     if dt > 2000:
         img[_DT] = 2000
+    fresh = 0
     g = 0
     while g < 9:
         age = img[_AGE + g]
         if inp[g] != img[g]:
             age = 0
-        elif age < _AGE_MAX:
+            fresh = fresh | (1 << g)
+        if age < _AGE_MAX:
             age += dt
             if age > _AGE_MAX:
                 age = _AGE_MAX
         img[_AGE + g] = age
         g += 1
+    img[_FRESH] = fresh
     i = 0
     while i < _N_INPUTS:
         img[i] = inp[i]
@@ -348,7 +355,7 @@ def believe(img: ptr32, par: ptr32):
                 slot = _BMS_TEMP
             beyond = value != none and value > (((par[_PAR_T_TRIP_HI] + b) & m) - b)
         reads = img[_READS_CELL_HI + k]
-        if img[_AGE + group] == 0:
+        if (img[_FRESH] >> group & 1) != 0:
             if beyond and agrees:
                 img[_DOUBT_READ + k] = value
                 if reads < 2:
@@ -518,9 +525,20 @@ def site_power(img: ptr32, par: ptr32):
         pv = 0
     if pcs == none:
         pcs = 0
+    most = one << 28  # 268 MW: their sums stay inside a slot, whatever was measured
+    if meter > most:
+        meter = most
+    if meter != none and meter + most < 0:
+        meter = 0 - most
+    if pcs > most:
+        pcs = most
+    if pcs + most < 0:
+        pcs = 0 - most
+    if pv > most:
+        pv = most
     if meter_ok and meter != none:
         net = ((img[_NET_P] + b) & m) - b
-        if img[_AGE + _SEQ_METER] == 0 or net == none:
+        if (img[_FRESH] >> _SEQ_METER & 1) != 0 or net == none:
             net = meter + pcs
             low = ((img[_NET_LOW] + b) & m) - b
             high = ((img[_NET_HIGH] + b) & m) - b
@@ -783,8 +801,8 @@ def limit_site(img: ptr32, par: ptr32, chg: int):
                 p = 0 - net
     elif kind == 1 and grid != 0:
         p = 0
-    elif grid != 0 and (kind != 0 or (par[_PAR_HAS] & _HAS_METER) != 0):
-        q = 0  # ISOLATED with a grid at its meter: serves what is measured, exports nothing
+    elif grid != 0:
+        q = 0  # ISOLATED where a grid is seen: serves what is measured, exports nothing
         if kind == 3 or (kind == 2 and par[_PAR_EXPORT] != 0):
             q = par[_PAR_P_EXPORT]
         if (par[_PAR_HAS] & _HAS_METER) != 0:
@@ -815,12 +833,14 @@ def limit_site(img: ptr32, par: ptr32, chg: int):
     if q < img[row + _ROW_OPERATION]:
         img[row + _ROW_OPERATION] = q
     img[row + _ROW_REMOTE] = par[_EMS_P_DIS + (_EMS_P_CHG - _EMS_P_DIS) * chg]
+    if kind == 0 or (kind == 1 and grid == 0):
+        img[row + _ROW_REMOTE] = _RANGE  # what an EMS curtails is the exchange with a grid: in an island the load decides
     img[row + _ROW_CONFIGURATION] = par[_PAR_P_DIS + (_PAR_P_CHG - _PAR_P_DIS) * chg]
 
     p = _RANGE
     q = _ROW_CONFIGURATION
     k = 0
-    while k <= _ROW_CONFIGURATION:
+    while k < _N_LIMIT_ROWS:
         if img[row + k] < p:
             p = img[row + k]
             q = k
@@ -937,12 +957,19 @@ def ramp(img: ptr32, par: ptr32):
 
 @micropython.viper
 def account(img: ptr32, par: ptr32):
-    """Count AC energy in and out (Wh) from the measured inverter power; a dead measurement counts nothing."""
+    """Count AC energy in and out (Wh) from the measured inverter power; a dead measurement counts nothing, and one beyond
+    what the site can move as that much.
+    """
     one = 1
     b = one << 30
     m = b + _RANGE
     p = ((img[_PCS_P] + b) & m) - b
     if p != 0 - b and img[_AGE + _SEQ_PCS] <= par[_PAR_STALE_PCS]:
+        most = par[_PAR_MOST_P]
+        if p > most:
+            p = most
+        if p + most < 0:
+            p = 0 - most
         if p < 0:
             rem = img[_E_IN_REM] + (0 - p) * img[_DT]
             while rem >= 3600000:

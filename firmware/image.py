@@ -8,7 +8,8 @@ each within +-(2**30 - 1), so no store ever allocates.  The slot table below is 
 are read by `tools/slots.py`, which checks it and copies the constants that `hot.py` needs into it.
 
 A device that has received a good group of values bumps that group's SEQ slot (`Image.heard`).  The cycle
-turns a changed SEQ into age 0 and an unchanged one into age + dt, so no clock ever wraps under an age.
+turns a changed SEQ into age dt (it may have come right after the cycle before) and an unchanged one into age + dt: data
+are as old as they can be, and no clock ever wraps under an age.
 """
 
 import _thread
@@ -156,7 +157,8 @@ BOUND = const(180)  #         code      1 + the row that keeps the request from 
 BOUND_S = const(181)  #       s         uptime since when
 ENDED = const(182)  #         code      how the last operation ended: its source, + 16 x requests.END_*, + 256 a charge
 ENDED_S = const(183)  #       s         uptime at which it did
-N_SLOTS = const(184)  #       count     length of Image.now
+FRESH = const(184)  #       bits      1 << group: it has arrived since the cycle before
+N_SLOTS = const(185)  #       count     length of Image.now
 
 # ---- parameters of the cycle, in Image.par; parameters.py fills them from the site's configuration ----------
 PAR_P_CHG = const(0)  #       W         configured charge power
@@ -220,7 +222,8 @@ PAR_PROT_SEP = const(63)  #   bits      protections that mean: separate the batt
 PAR_OV_HOLD_MS = const(64)  # ms        charging is held off so long after an over-voltage protection
 PAR_SOC_ACCEPT_MS = const(65)  # ms     a BMS's SoC that disagrees and holds is accepted after this; 0: never by itself
 PAR_CELL_DEAD = const(66)  #  mV        below it a cell must not be charged either
-N_PAR = const(67)  #          count     length of Image.par
+PAR_MOST_P = const(67)  #     W         measured power beyond it is counted as this much energy
+N_PAR = const(68)  #          count     length of Image.par
 
 # ---- what the bits and codes mean ----------------------------------------------------------------------
 BMS_REQ_NO_CHARGE = const(1)  # charging is forbidden
@@ -331,5 +334,5 @@ class Image:
             self.now[slot] = NO_VALUE
 
     def heard(self, seq_slot: int) -> None:
-        """A complete, plausible group of values has just been written: its age starts again at 0.  Allocates nothing."""
+        """A complete, plausible group of values has just been written: its age starts again.  Allocates nothing."""
         self.inp[seq_slot] = (self.inp[seq_slot] + 1) & 0x3FFFFFFF

@@ -6,7 +6,7 @@ published in the image in W for both directions; the smallest binds and its name
 
 from firmware import image as im
 
-NAMES = (
+NAMES = (  # at most 16
     "mode",  # the mode moves nothing (STANDBY, EMERGENCY), or little (MAINTENANCE)
     "fault",  # a fault forbids this direction
     "missing_data",  # something this direction depends on is not heard, stale or not plausible

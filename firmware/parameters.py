@@ -1,10 +1,14 @@
 """Turns a PowerConfig into the cycle's integers."""
 
+from micropython import const
 from rows import each
 
 from firmware import image as im
 from firmware import protections
 from firmware.units import parts
+
+_IO_SILENT_MS = const(500)
+_COUNTED_W = const(1050000)
 
 PLACE_ROWS = (  # field of config.FIELDS; slot; parts of its unit in one of the field's
     ("grid_connection", im.PAR_GRID_TYPE, 1),
@@ -20,9 +24,6 @@ PLACE_ROWS = (  # field of config.FIELDS; slot; parts of its unit in one of the 
     ("ramp_down", im.PAR_RAMP_DOWN, 1000),
     ("soc_taper", im.PAR_SOC_TAPER, 100),
     ("soc_bound", im.PAR_SOC_BOUND, 100),
-    ("bms_period_ms", im.PAR_STALE_BMS, 3),
-    ("pcs_timeout_ms", im.PAR_STALE_PCS, 1),
-    ("meter_timeout_ms", im.PAR_STALE_METER, 1),
     ("internal_resistance", im.PAR_R_PACK, 1000),
     ("cell_voltage_max", im.PAR_CELL_MAX, 1000),
     ("cell_voltage_min", im.PAR_CELL_MIN, 1000),
@@ -56,9 +57,15 @@ def apply(config, par, has: int) -> None:
     cells = config.module_count * config.cells_per_module
     most = max(par[im.PAR_P_CHG], par[im.PAR_P_DIS])
     par[im.PAR_HAS] = has
-    par[im.PAR_STALE_IO] = 500
     par[im.PAR_FROZEN_MS] = 60000
     par[im.PAR_STALL_MS] = config.cycle_ms * 3 // 2 + 100  # at most 1600: hot.freeze bounds a cycle to 2000
+    for slot, silent_ms in (
+        (im.PAR_STALE_BMS, 3 * config.bms_period_ms),
+        (im.PAR_STALE_PCS, config.pcs_timeout_ms),
+        (im.PAR_STALE_METER, config.meter_timeout_ms),
+        (im.PAR_STALE_IO, _IO_SILENT_MS),
+    ):  # an age counts from the cycle before the one that saw the group; one cycle alone makes nothing old
+        par[slot] = max(silent_ms + config.cycle_ms, par[im.PAR_STALL_MS])
     par[im.PAR_SOC_FLOORED] = 1 if config.soc_rounding == "down" else 0
     par[im.PAR_CELLS] = cells
     par[im.PAR_V_MAX] = parts(config.cell_voltage_max * cells, 10)
@@ -72,3 +79,4 @@ def apply(config, par, has: int) -> None:
     par[im.PAR_T_TRIP_LO] = par[im.PAR_T_DIS]
     par[im.PAR_OVER_P] = par[im.PAR_FOLLOW_P] = most // 20  # 5 % of rating
     par[im.PAR_FLOW_P] = most // 200  # 0.5 %
+    par[im.PAR_MOST_P] = min(most * 5 // 4, _COUNTED_W)  # hot.account: times 2 s it stays inside int32

@@ -208,7 +208,7 @@ class Supervisor:
         )
 
     def _current_broken(self, since_ms: int) -> bool:
-        """|I| is under what the contactors may break, by every voice, one of them younger than since_ms; no voice is no.
+        """|I| is under what the contactors may break, by every voice, one of them not older than since_ms; no voice is no.
 
         What was measured before the power was taken away says nothing: an inverter may have been on its way up.
         """
@@ -217,11 +217,11 @@ class Supervisor:
         limit = par[im.PAR_BREAK_I]
         heard = False
         if now[im.AGE + im.SEQ_PCS] <= par[im.PAR_STALE_PCS] and now[im.PCS_DC_I] != im.NO_VALUE:
-            heard = now[im.AGE + im.SEQ_PCS] < since_ms
+            heard = now[im.AGE + im.SEQ_PCS] <= since_ms
             if not -limit < now[im.PCS_DC_I] < limit:
                 return False
         if now[im.AGE + im.SEQ_BMS] <= par[im.PAR_STALE_BMS] and now[im.BMS_I] != im.NO_VALUE:
-            heard = heard or now[im.AGE + im.SEQ_BMS] < since_ms
+            heard = heard or now[im.AGE + im.SEQ_BMS] <= since_ms
             if not -limit < now[im.BMS_I] < limit:
                 return False
         return heard

@@ -22,7 +22,7 @@ SLOT = re.compile(r"^([A-Z][A-Z0-9_]*) = const\((-?\d+|0x[0-9A-Fa-f]+)\)", re.M)
 
 
 def constants() -> dict[str, int]:
-    """Every constant of image.py, ROW_<NAME> of the limit list and C_<NAME> (a bit) of the fault table."""
+    """Every constant of image.py, ROW_<NAME> of the limit list and how many rows it has, C_<NAME> (a bit) of the fault table."""
     found = {name: int(value, 0) for name, value in SLOT.findall(IMAGE.read_text())}
     for table, prefix, value in (("limits.py", "ROW_", lambda i: i), ("faults.py", "C_", lambda i: 1 << i)):
         text = (ROOT / "firmware" / table).read_text()
@@ -30,6 +30,8 @@ def constants() -> dict[str, int]:
         body = body[: body.index("\n)")]
         for i, name in enumerate(re.findall(r"^    \(?\"(\w+)\"", body, re.M)):
             found[prefix + name.upper()] = value(i)
+            if prefix == "ROW_":
+                found["N_LIMIT_ROWS"] = i + 1
     return found
 
 

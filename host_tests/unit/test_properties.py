@@ -189,6 +189,7 @@ class Watched:
             assert power >= 0
         elif mode == Mode.MAINTENANCE:
             assert abs(power) <= 5000
+        assert now[im.CMD_RUN] or not power, "power for an inverter that may not switch"
         if now[im.IO_ESTOP] == 1:
             assert mode == Mode.EMERGENCY
 
@@ -204,7 +205,8 @@ class Watched:
         now, par = self.now, self.plant.image.par
         voices = [now[slot] for slot in (im.PCS_DC_I, im.BMS_I) if now[slot] != im.NO_VALUE]
         small = all(abs(amps) < par[im.PAR_BREAK_I] for amps in voices)
-        assert small or now[im.OPEN_MS] > par[im.PAR_BREAK_MS] or now[im.AGE + im.SEQ_BMS] or now[im.AGE + im.SEQ_PCS]
+        new = now[im.FRESH] >> im.SEQ_BMS & now[im.FRESH] >> im.SEQ_PCS & 1
+        assert small or now[im.OPEN_MS] > par[im.PAR_BREAK_MS] or not new
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])

@@ -79,7 +79,10 @@ class Watch:
     def configure(self) -> None:
         """Take the configuration anew (after the API has changed it)."""
         config = self._manager.config
-        self._stale = [3 * config.bms_period_ms] * 5 + [config.pcs_timeout_ms]
+        own = config.cycle_ms  # ages count from the cycle before the one that saw a group
+        late = own * 3 // 2 + 100
+        self._stale = [max(3 * config.bms_period_ms + own, late)] * 5 + [max(config.pcs_timeout_ms + own, late)]
+        self._stale_io = max(_IO_STALE_MS + own, late)
         self._floor = int(config.min_soc * 100 + 0.5)
         self._ceiling = int(config.max_soc * 100 + 0.5)
         self._rise = config.ramp_up  # kW/s = W/ms
@@ -175,7 +178,7 @@ class Watch:
         else:
             before = self._seqs
             for g in range(9):
-                ages[g] = 0 if seqs[g] != before[g] else ages[g] + dt
+                ages[g] = dt if seqs[g] != before[g] else ages[g] + dt
             self._seqs = seqs
         stale = self._stale
         for g in _BMS_GROUPS:
@@ -183,7 +186,7 @@ class Watch:
                 return f"BMS group {g} has not been heard for {ages[g]} ms"
         if ages[im.SEQ_PCS] > stale[im.SEQ_PCS]:
             return f"the PCS has not been heard for {ages[im.SEQ_PCS]} ms"
-        if self._has & im.HAS_IO and ages[im.SEQ_IO] > _IO_STALE_MS:
+        if self._has & im.HAS_IO and ages[im.SEQ_IO] > self._stale_io:
             return f"the board's inputs have not been read for {ages[im.SEQ_IO]} ms"
         now = self._now
         if not 0 <= now[im.BMS_SOC] <= 10000 or now[im.BMS_V] <= 0 or now[im.BMS_I] == im.NO_VALUE:
@@ -198,6 +201,8 @@ class Watch:
             raise Broken(f"EMERGENCY was left for {Mode.name(mode)} by the cycle")
         if mode in (Mode.STANDBY, Mode.EMERGENCY) and (p or now[im.LIMIT_ROWS_DIS] or now[im.LIMIT_ROWS_CHG]):
             raise Broken(f"{p} W in {Mode.name(mode)}, limits by mode -{now[im.LIMIT_ROWS_CHG]} .. +{now[im.LIMIT_ROWS_DIS]} W")
+        if p and not now[im.CMD_RUN]:
+            raise Broken(f"{p} W for an inverter that may not switch, in {Mode.name(mode)}")
         if mode in (Mode.STANDBY, Mode.EMERGENCY) and now[im.CMD_RUN]:
             raise Broken(f"the inverter may switch in {Mode.name(mode)}")
         if mode == Mode.MAINTENANCE and abs(p) > self._service_w:
