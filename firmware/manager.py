@@ -34,7 +34,6 @@ _FLOW_DEBOUNCE_MS = const(200)  # two readings of the meters
 _ENDED_MS = const(60000)  # a BMS that gives nothing near the end for so long has ended the operation
 _NO_CAUSE = const(-2)
 _AHEAD_MS = const(0x20000000)  # half of the ticks' range
-_ISLAND = "island"
 _FORCE_CHARGE = "bms force charge"  # 5 % of the rating, inside every limit
 
 
@@ -72,6 +71,7 @@ class PowerManager:
         self._was_flow = 0
         self._flow_ms = 0
         self._was_grid = -1
+        self._serves_island = False  # the load of an island decides the power
         self.lock_wait_us = 0  # the longest the cycle ever waited for the lock
         self._plan = None  # the Scheduler, loaded when there is something to schedule
         self._run_schedule = None  # scheduling.step, loaded with it
@@ -142,6 +142,9 @@ class PowerManager:
             if why and not (mode == Mode.IDLE and now == Mode.STANDBY):
                 raise PowerError(why)
             if mode == Mode.MAINTENANCE:  # at once: let go here, another thread might start an operation
+                moving = self._states.moving()
+                if moving:
+                    raise PowerError(moving)
                 self._claims.drop_all()
                 self._states.enter_maintenance()
         if mode == Mode.IDLE:
@@ -276,7 +279,10 @@ class PowerManager:
     # ---- maintenance ------------------------------------------------------------------------------------
 
     def service(self, contactor: bool = False, pcs: bool = False, kw: float = 0.0, seconds: float = 10.0) -> None:
-        """MAINTENANCE only: close or open the contactors, let the PCS switch, and one small setpoint that ends by itself."""
+        """MAINTENANCE only: close the contactors, let the PCS switch, and one small setpoint; all of it ends after `seconds`.
+
+        A fault that trips ends it at once.  PowerError in other modes, and while such a fault is active.
+        """
         cap = self.image.par[im.PAR_SERVICE_P] / 1000
         in_range("contactor", contactor, 0, 1, "", bool)
         in_range("pcs", pcs, 0, 1, "", bool)
@@ -287,8 +293,12 @@ class PowerManager:
                 raise PowerError("service commands need MAINTENANCE, the mode is %s" % Mode.name(self.image.now[im.MODE]))
             if kw and not (contactor and pcs):
                 raise PowerError("kw = %s: needs contactor=True and pcs=True" % kw)
-            self._states.service(1 if contactor else 0, 1 if pcs else 0)
-            self._claims.put(rq.MAINTENANCE, parts(kw, 1000), int(seconds * 1000), rq.POWER, 0, "service")
+            tripping = self._states.tripping()
+            if tripping and (contactor or pcs):
+                raise PowerError("service() closes nothing during fault %s" % ", ".join(names(tripping)))
+            ms = int(seconds * 1000)
+            self._states.service(contactor, pcs, ms)
+            self._claims.put(rq.MAINTENANCE, parts(kw, 1000), ms, rq.POWER, 0, "service")
 
     def halt(self) -> None:
         """The program ends: every claim dropped, 0 W at once without a ramp, the contactors open as soon as they may."""
@@ -639,9 +649,10 @@ class PowerManager:
         claims = self._claims
         kind = par[im.PAR_GRID_TYPE]
         islanded = kind == 0 or (kind == 1 and now[im.GRID_OK] == 0)
-        if islanded and now[im.NET_P] != im.NO_VALUE and now[im.GATE] & (im.GATE_CLOSED | im.GATE_SERVICE) == 0:
-            claims.put(rq.GRID_SERVICE, now[im.NET_P], rq.FOREVER, rq.POWER, 0, _ISLAND)
-        elif claims.owners[rq.GRID_SERVICE] is _ISLAND:
+        self._serves_island = islanded and now[im.NET_P] != im.NO_VALUE and now[im.GATE] & (im.GATE_CLOSED | im.GATE_SERVICE) == 0
+        if self._serves_island:
+            claims.put(rq.GRID_SERVICE, now[im.NET_P], rq.FOREVER, rq.POWER, 0, rq.ISLAND)
+        elif claims.owners[rq.GRID_SERVICE] is rq.ISLAND:
             claims.drop(rq.GRID_SERVICE)
         flags = now[im.BMS_REQUESTS]
         if now[im.GATE] & im.GATE_SERVICE:
@@ -655,6 +666,8 @@ class PowerManager:
         """Let the winning claim ask: REQUEST_P, REQUEST_BY, and the mode that goes with it."""
         now = self.image.now
         source = answer & 0xFF
+        if self._serves_island and not (source == rq.MANUAL and self._claims.table[rq.MANUAL * 4 + 2] == rq.PAUSE):
+            source = rq.GRID_SERVICE  # no setpoint is the load's; only a person's pause leaves the island dark
         if now[im.GATE] & im.GATE_SERVICE and source != rq.MAINTENANCE:
             source = rq.IDLE  # in MAINTENANCE nothing moves but by service()
         if self._states.stop_ms >= 0:

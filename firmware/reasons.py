@@ -85,6 +85,8 @@ def accepted(view) -> str:
     for source in range(rq.MANUAL):
         if view.claims[source * 4]:
             return "accepted, but %s has priority" % _claim(view, source)
+    if view.now[im.REQUEST_BY] == rq.GRID_SERVICE and view.owners[rq.GRID_SERVICE] == rq.ISLAND:
+        return "accepted, but waits: the load of the island decides"
     watts = view.claims[rq.MANUAL * 4 + 1]
     charge = watts < 0 or view.claims[rq.MANUAL * 4 + 2] == rq.CHARGE
     limit = view.now[im.LIMIT_DIS + (1 if charge else 0)]

@@ -48,6 +48,8 @@ END_STOP = const(10)
 
 FOREVER = const(0x3FFFFFFF)
 
+ISLAND = "island"  # the owner of the claim that serves an island's load
+
 
 class Claims:
     """The live claims.  Not thread-safe by itself: the manager's lock guards it.  Allocates nothing."""

@@ -13,6 +13,7 @@ from firmware.modes import Mode
 
 _BACKOFF_MAX_MS = const(60000)
 _HOUR_MS = const(3600000)
+_REST_W = const(300)  # what an inverter at rest takes for itself
 CONNECTED = (Mode.IDLE, Mode.CHARGE, Mode.DISCHARGE)  # made once: a tuple in the cycle would allocate
 
 
@@ -26,6 +27,7 @@ class Supervisor:
         self._par = manager.image.par
         self._closed = False  # the contactors are wanted closed
         self._run = False  # the PCS may switch
+        self._service_ms = 0  # left of service()'s commands
         self.stop_ms = -1  # how long a stop has been ramping down; -1: none is
         power = manager.config  # here: looking into it allocates
         self._restart_ms = int(power.restart_delay * 1000)
@@ -73,12 +75,29 @@ class Supervisor:
         """From STANDBY or IDLE: everything off until service() says otherwise."""
         self._now[im.ORDER] = im.ORDER_SERVICE
         self.stop_ms = -1
+        self._service_ms = 0
         self.enter(Mode.MAINTENANCE)
 
-    def service(self, contactor: int, pcs: int) -> None:
-        """MAINTENANCE's low-level commands."""
-        self._closed = contactor != 0
-        self._run = pcs != 0
+    def service(self, contactor: bool, pcs: bool, ms: int) -> None:
+        """MAINTENANCE's low-level commands, for so long."""
+        self._closed = contactor
+        self._run = pcs
+        self._service_ms = ms
+
+    def moving(self) -> str:
+        """Why MAINTENANCE has to wait: power that is commanded or measured, or nobody who measures it; "" at rest."""
+        now = self._now
+        known = now[im.AGE + im.SEQ_PCS] <= self._par[im.PAR_STALE_PCS] and now[im.PCS_P] != im.NO_VALUE
+        if not known and now[im.CMD_CONTACTOR] == 0 and now[im.MODE] == Mode.STANDBY:
+            return ""  # an inverter that is off or broken, behind open contactors: what maintenance is for
+        if known and now[im.CMD_P] == 0 and -_REST_W <= now[im.PCS_P] <= _REST_W:
+            return ""
+        measured = "%d W measured" % now[im.PCS_P] if known else "none measured"
+        return "MAINTENANCE needs 0 W: %d W commanded, %s; stop() or stop_operation(), then wait" % (now[im.CMD_P], measured)
+
+    def tripping(self) -> int:
+        """The active faults that trip."""
+        return self._now[im.FAULTS] & self._trip_mask
 
     def emergency_causes(self) -> int:
         """The faults of severity EMERGENCY that are active, or whose condition still holds."""
@@ -128,10 +147,11 @@ class Supervisor:
         if active & self._no_discharge_mask:
             gate |= im.GATE_NO_DIS
         now[im.GATE] = gate
-        if active & changed & self._trip_mask and now[im.MODE] in CONNECTED:
+        if active & changed & self._trip_mask and (self._closed or self._run):
             now[im.TRIPPED] = active & changed & self._trip_mask
             now[im.TRIP_S] = at_s
-            self._trip()
+            if now[im.MODE] in CONNECTED:
+                self._trip()
 
     def _over_power(self) -> int:
         power = self._now[im.PCS_P]
@@ -169,11 +189,29 @@ class Supervisor:
                     now[im.RESTART_MS] -= dt
                 elif now[im.ORDER] == im.ORDER_START and self._alive():
                     self.enter(Mode.IDLE)
+        elif mode == Mode.MAINTENANCE:
+            self._serve(dt)
         elif self.stop_ms >= 0:
             self.stop_ms += dt
             if now[im.CMD_P] == 0 and (self._current_broken(self.stop_ms) or self.stop_ms > self._par[im.PAR_BREAK_MS]):
                 self.enter(Mode.STANDBY)
         self._drive(dt)
+
+    def _serve(self, dt: int) -> None:
+        """MAINTENANCE: let go when service()'s time is over or a fault trips; an inverter that may not switch gets 0 W."""
+        now = self._now
+        self._service_ms -= dt
+        tripping = now[im.FAULTS] & self._trip_mask
+        if tripping:
+            self._manager._claims.drop(rq.MAINTENANCE)
+        if tripping or self._service_ms <= 0:
+            self._service_ms = 0
+            self._closed = False
+            self._run = False
+        if self._run:
+            now[im.GATE] &= ~im.GATE_CLOSED
+        else:
+            now[im.GATE] |= im.GATE_CLOSED  # a limit: at once, in this cycle
 
     def follow(self, direction: int) -> None:
         """Let the mode follow the winning claim's direction; CHARGE <-> DISCHARGE rests in IDLE at 0 W for a cycle."""

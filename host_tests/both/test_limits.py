@@ -259,7 +259,7 @@ def test_a_falling_limit_acts_at_once_and_a_rising_one_is_slewed():
 
 def test_the_ramp_is_exact_over_time_and_never_overshoots():
     for rate, dt in ((0.1, 50), (0.33, 50), (7.77, 30), (20, 50), (3.001, 1000)):
-        plant = Plant(ramp_up=rate, ramp_down=rate, cycle_ms=50).ready()
+        plant = Plant(ramp_up=rate, ramp_down=rate, cycle_ms=dt).ready()
         plant.pm.set_constant_power(100)
         cycles = 10000 // dt
         plant.cycles(cycles, dt)

@@ -40,7 +40,7 @@ def test_a_setpoint_moves_and_ends_by_itself():
         assert plant.command() == kw * 1000 and plant.by() == "maintenance" and plant.pm.mode == Mode.MAINTENANCE
         plant.run(2)
         assert plant.command() == 0 and plant.pm.claims() == []
-        assert plant.now[im.CMD_CONTACTOR] == 1, "only the setpoint has a lifetime"
+        assert plant.now[im.CMD_CONTACTOR] == plant.now[im.CMD_RUN] == 0, "all of it has the lifetime"
 
 
 def test_no_setpoint_beyond_the_small_cap():

@@ -80,7 +80,7 @@ def test_a_timed_constant_power_ends_with_an_event():
 
 
 def test_without_minutes_it_goes_on():
-    plant = running()
+    plant = Plant(cycle_ms=1000).ready()
     plant.pm.set_constant_power(5, 0)
     plant.run(600, 1000)
     assert plant.command() == 5000 and plant.pm.claims()[0]["seconds_left"] is None

@@ -14,7 +14,7 @@ class Site:
     """A plant with a wall clock in UTC, whose application looks at the schedule once a second."""
 
     def __init__(self, hour, minute=0, day=MIDNIGHT, soc=50.0, clock_set=True):
-        self.plant = Plant()
+        self.plant = Plant(cycle_ms=1000)
         self.plant.soc = soc
         self.pm = self.plant.pm
         self.plant.ready()
@@ -26,7 +26,7 @@ class Site:
         if step_s <= 2:
             self.plant.cycles(step_s * 2, 500)
         else:
-            self.plant.cycle(step_s * 1000)
+            self.plant.cycles(step_s * 2 // 3, 1500)
         self.pm.clock.tick(self.plant.ms)
         self.pm.run_schedule()
 
