@@ -6,7 +6,8 @@ the chip's own clock kept over a reset, an external RTC, the EMS, a person at th
   first reading      sets the clock.
   500 ms or less off the clock is slewed at 5 ms a second, so no second is skipped or repeated.
   more               the clock is stepped: `steps` counts, `step_s` says by how much.
-  more than 10 min   ... but only when a second reading of the same source says the same, unless a person says so.
+  more than 10 min   ... or steps that add up to it in a day: held, until another source says the same, or a second reading
+                     on which several servers agree, or a person.  One source alone never moves the clock so far.
   a worse source     is refused while a better one is fresh, and only confirms when it agrees within its own error.
 """
 
@@ -35,7 +36,7 @@ _FRESH_S = (0, 0, 7200, 86400, 10800)  # for how long a reading keeps the clock 
 
 # what became of a reading
 REFUSED = const(0)  # a better source is fresh
-HELD = const(1)  # a big step: waiting for a second reading that says the same
+HELD = const(1)  # a big step: waiting for somebody else who says the same
 CONFIRMED = const(2)  # agrees within its own error, which is larger than the clock's
 SLEWED = const(3)
 STEPPED = const(4)
@@ -71,6 +72,8 @@ class Clock:
         self._slew_rem = 0  # ms x s carried
         self._doubt_source = -1
         self._doubt_s = 0
+        self._walked_s = 0  # by steps of single sources, of the day that began at
+        self._walk_began_s = 0
 
     # ---- reading --------------------------------------------------------------------------------------
 
@@ -135,7 +138,7 @@ class Clock:
         """Everything about the clock, for people."""
         if not self.is_set:
             return {"state": STATE_NAMES[UNSET], "zone": self.tz.text}
-        return {
+        report = {
             "state": STATE_NAMES[self.state],
             "zone": self.tz.text,
             "utc": text_of(self.day, self.sec),
@@ -145,11 +148,18 @@ class Clock:
             "error_ms": self.error_ms,
             "steps": self.steps,
         }
+        if self._doubt_source >= 0:
+            report["held"] = "%s says %+d s: another source that agrees moves the clock so far, or a person" % (
+                SOURCE_NAMES[self._doubt_source],
+                self._doubt_s,
+            )
+        return report
 
     # ---- setting --------------------------------------------------------------------------------------
 
-    def set(self, source: int, day: int, sec: int, ms: int = 0, error_ms: int = -1, at_ms=None) -> int:
-        """Takes a reading: UTC at `at_ms` (ticks_ms; default: the last tick), wrong by up to `error_ms`.
+    def set(self, source: int, day: int, sec: int, ms: int = 0, error_ms: int = -1, at_ms=None, agreed: int = 1) -> int:
+        """Takes a reading: UTC at `at_ms` (ticks_ms; default: the last tick), wrong by up to `error_ms`, on which so many
+        servers agreed.
 
         Returns what became of it: REFUSED, HELD, CONFIRMED, SLEWED or STEPPED.  PowerError for a time that cannot be.
         """
@@ -163,34 +173,50 @@ class Clock:
         # Positive: the clock is slow.
         off_s = seconds_between(self.day, self.sec, day, sec)
         off_ms = off_s * 1000 + ms - self.ms + late_ms if abs(off_s) < 100000 else off_s
-        done = self._judge(source, off_s, off_ms, error_ms)
+        done = self._judge(source, off_s, off_ms, error_ms, agreed)
         if done >= SLEWED:
             self._slew_ms = off_ms if done == SLEWED else 0
             self._slew_rem = 0
             if done == STEPPED:
                 self._step(day, sec, ms + late_ms, off_s)
             self._doubt_source = -1
+            if agreed > 1 or source == CONSOLE or not self.is_set:
+                self._walked_s = 0
+            elif done == STEPPED:
+                self._walked_s += abs(off_s)
             self.is_set = True
             self.source = source
             self._read_s = self.elapsed_s
             self._read_error_ms = error_ms
         return done
 
-    def _judge(self, source: int, off_s: int, off_ms: int, error_ms: int) -> int:
+    def _judge(self, source: int, off_s: int, off_ms: int, error_ms: int, agreed: int) -> int:
         """What is to become of a reading that is off by so much."""
         if not self.is_set:
             return STEPPED
         if source != CONSOLE:
             if abs(off_s) < 100000 and abs(off_ms) <= error_ms and self.error_ms < error_ms:
                 return CONFIRMED
+            far = self._is_far(off_s, agreed) and (source != RTC or self.source != KEPT)  # at boot the better of the two
+            same = far and self._doubt_source >= 0 and abs(off_s - self._doubt_s) <= _SAME_S
+            if same and (agreed > 1 or self._doubt_source != source):
+                self._walked_s = 0 - abs(off_s)  # this step is nobody's alone
+                return STEPPED
             if source < self.source and self.state == SYNCED:
                 return REFUSED
-            if abs(off_s) > _DOUBT_S and self.source >= EMS:
-                if self._doubt_source != source or abs(off_s - self._doubt_s) > _SAME_S:
-                    self._doubt_source = source
-                    self._doubt_s = off_s
-                    return HELD
+            if far:
+                self._doubt_source = source
+                self._doubt_s = off_s
+                return HELD
         return SLEWED if abs(off_s) <= 1 and abs(off_ms) <= _SLEW_MS else STEPPED
+
+    def _is_far(self, off_s: int, agreed: int) -> bool:
+        """More than one source alone may move the clock: at once, or in small steps of one day together."""
+        if self.elapsed_s - self._walk_began_s >= DAY_S:
+            self._walk_began_s = self.elapsed_s
+            self._walked_s = 0
+        walked_s = 0 if agreed > 1 or abs(off_s) <= 1 else self._walked_s
+        return abs(off_s) + walked_s > _DOUBT_S
 
     def _step(self, day: int, sec: int, ms: int, off_s: int) -> None:
         sec += ms // 1000

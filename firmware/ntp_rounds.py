@@ -27,20 +27,21 @@ class NtpRounds:
         keeper = self._keeper
         keeper.count("polls")
         samples = []
+        asked = []  # addresses: two names of one server are one source
         for server in list(self._servers):
-            found = await self._ask(server)
+            found = await self._ask(server, asked)
             if found is not None:
                 samples.append(found)
             await asyncio.sleep_ms(_PAUSE_MS)  # without a network each fails at once: control comes between two of them
-        chosen = ntp.best(samples)
-        if chosen is None:
+        group = ntp.agreeing(samples)
+        if not group:
             if samples:
                 keeper.count("contradictions", "NTP servers contradict each other")
             return REFUSED
-        day, sec, ms, at_ms, error_ms = chosen
-        return keeper.set(NTP, day, sec, ms, error_ms, at_ms)
+        day, sec, ms, at_ms, error_ms = ntp.best(group)
+        return keeper.set(NTP, day, sec, ms, error_ms, at_ms, len(group))
 
-    async def _ask(self, server: str):
+    async def _ask(self, server: str, asked: list):
         """A sample from one server, or None."""
         keeper = self._keeper
         try:
@@ -51,6 +52,9 @@ class NtpRounds:
                     keeper.count("rejected", "no name server to ask for " + server)
                     return None
                 address = await dns.resolve(server, name_server)
+            if address in asked:
+                return None
+            asked.append(address)
             found = await ntp.sample(address, 1000, self._options["ntp_port"])
             keeper.count("timeouts" if found is None else "answers", "%s: no answer" % server if found is None else "")
             return found

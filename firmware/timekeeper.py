@@ -45,11 +45,11 @@ class Timekeeper:
         self.poll_s = options["poll_s"]  # between two rounds; a server that is asked too often makes it longer
         self._chip_s = 0  # elapsed_s of the last write to the clock chip
         self._chip_steps = 0  # clock.steps at that write
-        self._counts = {"polls": 0, "answers": 0, "timeouts": 0, "rejected": 0, "contradictions": 0, "chip_errors": 0}
+        self._counts = {"polls": 0, "answers": 0, "timeouts": 0, "rejected": 0, "contradictions": 0, "held": 0, "chip_errors": 0}
         self._last_error = ""
 
     def counters(self) -> dict:
-        """What happened since boot: polls, answers, timeouts, rejected, contradictions, chip_errors, last_error."""
+        """What happened since boot: polls, answers, timeouts, rejected, contradictions, held, chip_errors, last_error."""
         counts = dict(self._counts)
         counts["last_error"] = self._last_error
         return counts
@@ -65,10 +65,12 @@ class Timekeeper:
         self.read_kept()
         self.read_chip()
         wait_s = _FIRST_WAIT_S
+        held = False
         since_chip_s = 0
         while True:
             done = await self.ask_servers()
-            if done == HELD:
+            held = done == HELD and not held  # the second look comes soon, the others when it is their time
+            if held:
                 pause_s = _HELD_WAIT_S
             elif done > HELD or self._clock.state == SYNCED or self._ntp is None:
                 pause_s = self.poll_s
@@ -90,13 +92,16 @@ class Timekeeper:
         """One round of questions; what the clock made of the best answer (clock.REFUSED without one)."""
         return REFUSED if self._ntp is None else await self._ntp.ask()
 
-    def set(self, source: int, day: int, sec: int, ms: int = 0, error_ms: int = -1, at_ms=None) -> int:
+    def set(self, source: int, day: int, sec: int, ms: int = 0, error_ms: int = -1, at_ms=None, agreed: int = 1) -> int:
         """Give the clock a time; what it made of it.  One that cannot be is counted and REFUSED."""
         try:
-            return self._clock.set(source, day, sec, ms, error_ms, at_ms)
+            done = self._clock.set(source, day, sec, ms, error_ms, at_ms, agreed)
         except PowerError as error:
             self.count("rejected", error)
             return REFUSED
+        if done == HELD:
+            self.count("held")
+        return done
 
     # ---- what survives a reset ------------------------------------------------------------------------
 

@@ -92,15 +92,14 @@ def _between_ms(a: tuple, b: tuple) -> int:
     return max(-1000000, min(1000000, seconds)) * 1000 + b[2] - a[2]
 
 
-def best(samples: list):
-    """The sample to believe, or None where the servers contradict each other.
+def agreeing(samples: list) -> list:
+    """Those of the samples that agree with each other; [] where the servers contradict each other.
 
     Every sample is an interval of true time (its error, and 50 ms); the largest group that shares an instant must be
-    more than half of them (so of two that disagree, neither is believed).  Of that group the one with the smallest
-    error is taken.
+    more than half of them (so of two that disagree, neither is believed).
     """
     if not samples:
-        return None
+        return []
     base = samples[0]
     off_ms = [_between_ms(base, s) - time.ticks_diff(s[3], base[3]) for s in samples]
     group = []
@@ -109,6 +108,10 @@ def best(samples: list):
         inside = [s for s, off in zip(samples, off_ms) if abs(point - off) <= s[4] + _SLACK_MS]
         if len(inside) > len(group):
             group = inside
-    if len(group) * 2 <= len(samples):
-        return None
-    return min(group, key=lambda s: s[4])
+    return group if len(group) * 2 > len(samples) else []
+
+
+def best(samples: list):
+    """Of those that agree the one with the smallest error, or None where the servers contradict each other."""
+    group = agreeing(samples)
+    return min(group, key=lambda s: s[4]) if group else None

@@ -144,14 +144,90 @@ def test_a_coarse_source_that_agrees_only_confirms():
     assert board.clock.source == NTP and board.clock.steps == 1
 
 
-def test_a_big_step_waits_for_a_second_reading_that_says_the_same():
+def test_a_big_step_on_which_servers_agree_waits_for_a_second_reading_that_says_the_same():
     board = synced(NTP)
-    assert board.off_by_ms(NTP, 86400000) == HELD
+    assert board.off_by_ms(NTP, 86400000, agreed=3) == HELD
     board.run(64000)
-    assert board.off_by_ms(NTP, -7000000) == HELD
+    assert board.off_by_ms(NTP, -7000000, agreed=2) == HELD
     board.run(64000)
-    assert board.off_by_ms(NTP, -7000100) == STEPPED
+    assert board.off_by_ms(NTP, -7000100, agreed=2) == STEPPED
     assert board.clock.step_s == -7001 or board.clock.step_s == -7000
+
+
+# ---- ntp (the case of that name): one source alone never moves a clock that is set far ----------------------
+
+TEN_YEARS_S = 3653 * 86400
+
+
+def ten_years_on(board, source, **more):
+    clock = board.clock
+    return clock.set(source, clock.day + 3653, clock.sec, clock.ms, **more)
+
+
+def test_ntp_one_server_that_says_ten_years_is_never_believed():
+    for first in (NTP, EMS, CONSOLE, RTC, KEPT):
+        for source in (NTP, EMS):
+            board = synced(first)
+            board.run(200000000, 60000)  # whatever set it is not fresh any more
+            before = board.clock.day
+            for _ in range(20):
+                assert ten_years_on(board, source) in (HELD, REFUSED)
+                board.run(64000)
+            assert board.clock.day == before and board.clock.steps == 1
+
+
+def test_ntp_far_back_and_a_little_more_than_ten_minutes_are_held_too():
+    for off_s in (601, -601, 3600, -3600, -86400):
+        board = synced(NTP)
+        for _ in range(3):
+            assert board.off_by_ms(NTP, off_s * 1000) == HELD
+            board.run(64000)
+        assert board.clock.steps == 1
+    for off_s in (600, -600):
+        assert synced(NTP).off_by_ms(NTP, off_s * 1000) == STEPPED
+
+
+def test_ntp_another_source_that_says_the_same_is_agreement():
+    for first, second in ((NTP, EMS), (EMS, NTP), (NTP, RTC)):
+        board = synced(NTP)
+        board.run(11000000, 60000)
+        assert ten_years_on(board, first) == HELD
+        board.run(5000)
+        assert ten_years_on(board, second) == STEPPED
+        assert board.clock.step_s == TEN_YEARS_S
+
+
+def test_ntp_what_is_held_is_said_and_a_person_decides():
+    board = synced(NTP)
+    assert "held" not in board.clock.report()
+    ten_years_on(board, NTP)
+    assert "NTP says +%d s" % TEN_YEARS_S in board.clock.report()["held"]
+    assert ten_years_on(board, CONSOLE) == STEPPED
+    assert "held" not in board.clock.report() and board.clock.source == CONSOLE
+
+
+def test_ntp_small_steps_of_one_source_do_not_add_up_to_a_big_one_within_a_day():
+    board = synced(NTP)
+    done = []
+    for _ in range(8):
+        board.run(1024000, 1000)
+        done.append(board.off_by_ms(NTP, 290000))
+    assert done == [STEPPED, STEPPED] + [HELD] * 6
+    assert board.clock.steps == 3
+    assert board.off_by_ms(NTP, 290000, agreed=3) == STEPPED, "several servers that agree"
+    board.run(87000000, 60000)
+    assert board.off_by_ms(NTP, 290000) == STEPPED, "another day"
+    board = synced(NTP)
+    for _ in range(2000):
+        board.run(64000, 64000)
+        assert board.off_by_ms(NTP, 300) in (SLEWED, CONFIRMED), "slewing is no step"
+
+
+def test_ntp_at_boot_a_clock_chip_betters_the_chips_own_clock_by_any_step():
+    board = synced(KEPT)
+    assert board.off_by_ms(RTC, 7200000) == STEPPED
+    for _ in range(3):
+        assert board.off_by_ms(RTC, 86400000) == HELD, "but no other time does so by itself"
 
 
 def test_one_falseticker_does_not_move_the_clock():

@@ -181,6 +181,115 @@ def test_the_type_can_be_changed_while_running_and_only_to_a_type():
     assert PowerError is not ValueError
 
 
+# ---- island (the case of that name): the load decides, whoever asks for something else --------------------
+
+
+def islands(load=20000, pv=0, **config):
+    """An island of each kind that is served: without a grid ever, and after its loss."""
+    yield site(Grid.ISOLATED, grid=False, load=load, pv=pv, **config)
+    plant = site(Grid.BACKUP, load=load, pv=pv, **config)
+    plant.grid = False
+    plant.cycles(2)
+    yield plant
+
+
+def test_island_no_setpoint_is_the_loads():
+    for ask in (
+        lambda pm: pm.set_constant_power(80),
+        lambda pm: pm.set_constant_power(5),
+        lambda pm: pm.set_constant_power(-30),
+        lambda pm: pm.set_constant_power(0),
+        lambda pm: pm.start_discharging(),
+        lambda pm: pm.start_charging(80),
+        lambda pm: pm.claim("remote", 60, 600, "ems"),
+        lambda pm: pm.claim("remote", -60, 600, "ems"),
+        lambda pm: pm.claim("grid_service", 60, 600, "droop"),
+        lambda pm: pm.claim("schedule", 60, 600, "plan"),
+    ):
+        for plant in islands():
+            ask(plant.pm)
+            plant.run(5)
+            assert plant.command() == 20000 and plant.by() == "grid_service", plant.pm.stats()["reason"]
+            plant.load = 55000
+            plant.cycle()
+            assert plant.command() == 55000, "at once"
+            plant.pv = 63000
+            plant.cycles(3)
+            assert plant.command() == -8000, "and its surplus"
+
+
+def test_island_a_bms_that_wants_charge_does_not_make_it_dark():
+    for plant in islands():
+        plant.force[im.BMS_REQUESTS] = im.BMS_REQ_FORCE_CHARGE
+        plant.run(5)
+        assert plant.command() == 20000
+
+
+def test_island_what_was_asked_for_waits_and_says_so_and_goes_on_when_the_grid_is_back():
+    plant = site(Grid.BACKUP, load=20000)
+    plant.pm.set_constant_power(-30)
+    plant.run(4)
+    assert plant.command() == -30000
+    plant.grid = False
+    plant.cycles(3)
+    assert plant.command() == 20000
+    assert "island" in plant.pm.set_constant_power(-40)
+    plant.grid = True
+    plant.run(6)
+    assert plant.command() == -40000
+
+
+def test_island_curtailed_export_is_not_a_curtailed_island():
+    for discharge_kw, charge_kw in ((5, 5), (0, 0), (5, None), (None, 0)):
+        for plant in islands():
+            plant.pm.curtail(discharge_kw, charge_kw)
+            plant.run(1)
+            assert plant.command() == 20000, "%r" % plant.pm.stats()["reason"]
+            plant.pv = 35000
+            plant.run(1)
+            assert plant.command() == -15000
+    plant = site(Grid.BACKUP)
+    plant.pm.curtail(5, 5)
+    plant.pm.set_constant_power(-20)
+    plant.run(2)
+    assert plant.command() == -5000, "with the grid there it holds"
+
+
+def test_island_a_persons_pause_and_stop_and_the_batterys_limits_still_hold():
+    for plant in islands():
+        plant.pm.stop_operation()
+        plant.run(2)
+        assert plant.command() == 0
+        plant.pm.resume()
+        plant.run(1)
+        assert plant.command() == 20000
+        plant.force[im.BMS_I_DIS] = 0
+        plant.cycles(2)
+        assert plant.command() == 0 and plant.why() == "bms_current"
+        plant.force.clear()
+        plant.run(1)
+        plant.pm.stop()
+        plant.run(3)
+        assert plant.pm.mode == 0 and plant.command() == 0
+
+
+def test_island_isolated_without_a_meter_exports_nothing_where_the_inverter_sees_a_grid():
+    plant = site(Grid.ISOLATED, NO_METER)
+    plant.pm.set_constant_power(80)
+    plant.run(5)
+    assert plant.command() == 0 and plant.why() == "export"
+    plant.grid = False  # now it is an island, whose inverter serves what nobody measures
+    plant.run(6)
+    assert plant.command() == 80000
+    plant.grid = True
+    plant.cycle()
+    assert plant.command() == 0, "in the cycle that sees it"
+    plant = site(Grid.ISOLATED)  # with a meter it serves what is measured
+    plant.pm.set_constant_power(80)
+    plant.run(6)
+    assert plant.command() == 20000
+
+
 # ---- flows ------------------------------------------------------------------------------------------------
 
 

@@ -154,3 +154,110 @@ def test_entered_while_a_stop_is_under_way_it_stays():
     plant.pm.service(contactor=True, pcs=True, kw=3, seconds=30)
     plant.run(2)
     assert plant.command() == 3000
+
+
+# ---- maintenance (the case of that name): a trip, the lifetime, the way in, never power without leave to switch --------
+
+
+def never_power_without_run(plant, cycles):
+    for _ in range(cycles):
+        plant.cycle()
+        assert plant.now[im.CMD_RUN] or plant.command() == 0, "%d W, but it may not switch" % plant.command()
+
+
+def test_maintenance_every_fault_that_trips_opens_the_contactors_too():
+    for change in (
+        lambda plant: plant.silent.add(im.SEQ_BMS),
+        lambda plant: plant.silent.add(im.SEQ_PCS),
+        lambda plant: plant.silent.add(im.SEQ_IO),
+        lambda plant: plant.force.__setitem__(im.BMS_PROTECT, im.BMS_PROT_SHORT),
+        lambda plant: plant.force.__setitem__(im.PCS_STATE, im.PCS_FAULT),
+    ):
+        for kw in (0.0, 4.0):
+            plant = maintained()
+            plant.pm.service(contactor=True, pcs=kw != 0, kw=kw, seconds=60)
+            plant.run(2)
+            assert plant.now[im.CMD_CONTACTOR] == 1 and plant.command() == kw * 1000
+            change(plant)
+            never_power_without_run(plant, 140)
+            assert plant.now[im.CMD_CONTACTOR] == plant.now[im.CMD_RUN] == 0 and plant.command() == 0
+            assert plant.pm.claims() == [] and plant.pm.mode == Mode.MAINTENANCE
+            fault = plant.faults()
+            assert fault and fault[0] in refusal(PowerError, plant.pm.service, True), "while it stands nothing closes"
+            plant.pm.service()  # everything off is always taken
+            plant.force.clear()
+            plant.silent.clear()
+            plant.run(10)
+            assert plant.now[im.CMD_CONTACTOR] == 0, "nothing closes again by itself"
+            plant.pm.service(contactor=True)
+            plant.cycles(2)
+            assert plant.now[im.CMD_CONTACTOR] == 1
+
+
+def test_maintenance_the_lifetime_covers_contactors_and_inverter():
+    for given in ((True, False, 0.0), (True, True, 0.0), (True, True, 5.0), (True, True, -5.0), (False, True, 0.0)):
+        plant = maintained(ramp_down=0.1)
+        plant.pm.service(*given, seconds=1)
+        never_power_without_run(plant, 19)
+        assert (plant.now[im.CMD_CONTACTOR], plant.now[im.CMD_RUN]) == (given[0], given[1])
+        never_power_without_run(plant, 50)
+        assert plant.now[im.CMD_CONTACTOR] == plant.now[im.CMD_RUN] == 0 and plant.command() == 0
+
+
+def test_maintenance_a_renewed_command_goes_on():
+    plant = maintained()
+    for _ in range(6):
+        plant.pm.service(contactor=True, pcs=True, kw=2, seconds=1)
+        plant.run(0.9)
+        assert plant.now[im.CMD_CONTACTOR] == 1 and plant.now[im.CMD_RUN] == 1
+    assert plant.command() == 2000
+
+
+def test_maintenance_begins_at_0_w_commanded_and_measured():
+    for kw in (79.8, -79.8, 1):
+        plant = Plant().ready()
+        plant.pm.set_constant_power(kw)
+        plant.run(8)
+        plant.pm.stop_operation()
+        plant.cycle()
+        before = photo(plant.pm)
+        if plant.command():
+            said = refusal(PowerError, plant.pm.set_mode, Mode.MAINTENANCE)
+            assert "0 W" in said or "IDLE" in said, said
+            assert photo(plant.pm) == before
+        plant.follows = False  # the command is 0 W, but the inverter goes on
+        plant.run(4)
+        assert plant.command() == 0 and plant.power != 0
+        if plant.pm.mode == Mode.IDLE:
+            said = refusal(PowerError, plant.pm.set_mode, Mode.MAINTENANCE)
+            assert "0 W" in said and str(plant.power) in said
+        plant.follows = True
+        plant.run(10)
+        plant.pm.set_mode(Mode.MAINTENANCE)
+        never_power_without_run(plant, 40)
+        assert plant.pm.mode == Mode.MAINTENANCE
+
+
+def test_maintenance_from_standby_with_a_dead_inverter_or_none_yet():
+    plant = Plant()
+    plant.silent = {im.SEQ_PCS}
+    plant.cycles(5)
+    plant.pm.set_mode(Mode.MAINTENANCE)
+    assert plant.pm.mode == Mode.MAINTENANCE
+    plant = Plant()
+    plant.force[im.PCS_P] = 20000  # somebody else drives it
+    plant.cycles(5)
+    assert "20000 W measured" in refusal(PowerError, plant.pm.set_mode, Mode.MAINTENANCE)
+
+
+def test_maintenance_taking_the_inverters_leave_takes_its_power_in_the_same_cycle():
+    for then in ((True, False), (False, False), (False, True)):
+        for kw in (5, -5):
+            plant = maintained(ramp_down=0.1)
+            plant.pm.service(contactor=True, pcs=True, kw=kw, seconds=60)
+            plant.run(2)
+            assert plant.command() == kw * 1000
+            plant.pm.service(*then)
+            never_power_without_run(plant, 60)
+        plant.pm.set_mode(Mode.STANDBY)
+        never_power_without_run(plant, 20)

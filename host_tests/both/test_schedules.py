@@ -4,7 +4,7 @@ from civil import day_number
 from posixtz import PosixTZ
 
 from firmware import Event, Mode, PowerError, ScheduleEntry
-from firmware.clock import CONSOLE, Clock
+from firmware.clock import CONSOLE, EMS, NTP, Clock
 from host_tests.both.plant import Plant, photo, refusal
 
 MIDNIGHT = day_number(2026, 11, 22)  # a Sunday
@@ -278,3 +278,18 @@ def test_what_comes_next_is_known():
     assert "18:00" in coming[0]["start"]
     for wrong in (0, 101):
         assert "100" in refusal(PowerError, site.pm.upcoming, wrong)
+
+
+def test_ntp_a_jump_that_one_source_claims_starts_no_entry():
+    site = Site(12)
+    site.pm.add_schedule(night_charge())  # 01:00 every day
+    site.seconds(5)
+    for source in (NTP, EMS):
+        for _ in range(3):
+            clock = site.pm.clock
+            clock.set(source, clock.day + 3653, 2 * 3600)  # in the middle of its window, ten years on
+            site.seconds(3)
+    assert site.plant.command() == 0 and site.named("SCHEDULE_STARTED") == []
+    clock.set(CONSOLE, clock.day, 2 * 3600)  # a person may
+    site.seconds(5)
+    assert site.plant.command() == -40000 and site.named("SCHEDULE_STARTED") != []

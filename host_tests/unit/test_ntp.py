@@ -251,12 +251,31 @@ def test_times_before_this_firmware_are_refused(serve: Callable[..., int]) -> No
 
 def test_a_big_jump_of_all_servers_needs_a_second_round(serve: Callable[..., int]) -> None:
     shift = [0.0]
-    clock, keeper = _keeper(serve(lambda request: _reply(request, time.time() + shift[0])), ntp="127.0.0.1")
+    moved = lambda request: _reply(request, time.time() + shift[0])  # noqa: E731
+    clock, keeper = _keeper(serve(moved, moved, moved))
     assert _round(clock, keeper) == STEPPED
     shift[0] = 7200
     assert _round(clock, keeper) == HELD
     assert _round(clock, keeper) == STEPPED
     assert clock.step_s in (7199, 7200)
+
+
+@pytest.mark.parametrize("names", ["127.0.0.1", "127.0.0.1 127.0.0.1 127.0.0.1", "127.0.0.1 127.0.0.9"])
+def test_ntp_one_server_that_jumps_ten_years_is_not_believed_however_often_it_says_so(
+    serve: Callable[..., int], names: str
+) -> None:
+    """One server, one under several names, and the only one that answers."""
+    shift = [0.0]
+    clock, keeper = _keeper(serve(lambda request: _reply(request, time.time() + shift[0])), ntp=names)
+    assert _round(clock, keeper) == STEPPED
+    day = clock.day
+    shift[0] = 3653 * 86400
+    for _ in range(4):
+        assert _round(clock, keeper) == HELD
+    assert clock.day == day and clock.steps == 1
+    assert keeper.counters()["held"] == 4
+    shift[0] = 0
+    assert _round(clock, keeper) > HELD
 
 
 # ---- DNS, answered by dnslib -----------------------------------------------------------------------------
