@@ -24,6 +24,7 @@ from firmware.collecting import Collector
 from firmware.latch import Latch
 from firmware.manager import PowerManager
 from firmware.metering import Metering
+from firmware.resume import Resume
 from firmware.services.console import Console
 
 _FEED_MS = const(250)
@@ -40,7 +41,7 @@ class App:
         try:
             self._build(sitefile.load(path))
         except Exception as error:  # what the site is made of does not fit this board: it stands by and says so
-            self.site = self.pm = self.console = self.latch = self.collector = self.timeline = None
+            self.site = self.pm = self.console = self.latch = self.resume = self.collector = self.timeline = None
             self._build(sitefile.standby(path, error))
         self.console.names["leave"] = self.leave
         startup.step("site %s built" % self.site.name)
@@ -56,6 +57,7 @@ class App:
         self.metering.expect(self.site.config.cycle_ms)
         self.console = Console(self)
         self.latch = Latch(self.pm)
+        self.resume = Resume(self.pm)
         buses = [bus for bus in self.site.buses.values() if hasattr(bus, "last_ms")]
         self.collector = Collector(self.metering, buses)
         self.callbacks = None  # their Worker, from the first registration on
@@ -147,7 +149,8 @@ class App:
 
     def _stores(self) -> int:
         """How often anything was stored to flash since boot: each may stop the chip for an erase."""
-        return self.latch.stores if self.timeline is None else self.latch.stores + self.timeline.records.wear.writes
+        stores = self.latch.stores + self.resume.stores
+        return stores if self.timeline is None else stores + self.timeline.records.wear.writes
 
     def _hand_over(self, coroutine) -> None:
         """From the callbacks' thread: the loop starts the coroutine at its next look."""
@@ -159,6 +162,7 @@ class App:
         while True:
             self.ending.check()
             self.latch.step()
+            self.resume.step()
             try:
                 self._serve_callbacks()
             except MemoryError:

@@ -122,6 +122,8 @@ _CONDITIONS_BMS = const(171)
 _BOUND = const(180)
 _BOUND_S = const(181)
 _FRESH = const(184)
+_E_IN_TURNS = const(185)
+_E_OUT_TURNS = const(186)
 _PAR_P_CHG = const(0)
 _PAR_P_DIS = const(1)
 _PAR_P_EXPORT = const(2)
@@ -975,12 +977,16 @@ def account(img: ptr32, par: ptr32):
             while rem >= 3600000:
                 rem -= 3600000
                 img[_E_IN_WH] = (img[_E_IN_WH] + 1) & _RANGE
+                if img[_E_IN_WH] == 0:
+                    img[_E_IN_TURNS] = (img[_E_IN_TURNS] + 1) & _RANGE
             img[_E_IN_REM] = rem
         else:
             rem = img[_E_OUT_REM] + p * img[_DT]
             while rem >= 3600000:
                 rem -= 3600000
                 img[_E_OUT_WH] = (img[_E_OUT_WH] + 1) & _RANGE
+                if img[_E_OUT_WH] == 0:
+                    img[_E_OUT_TURNS] = (img[_E_OUT_TURNS] + 1) & _RANGE
             img[_E_OUT_REM] = rem
 
 

@@ -158,7 +158,9 @@ BOUND_S = const(181)  #       s         uptime since when
 ENDED = const(182)  #         code      how the last operation ended: its source, + 16 x requests.END_*, + 256 a charge
 ENDED_S = const(183)  #       s         uptime at which it did
 FRESH = const(184)  #       bits      1 << group: it has arrived since the cycle before
-N_SLOTS = const(185)  #       count     length of Image.now
+E_IN_TURNS = const(185)  #  count     how often E_IN_WH has gone over 2**30 - 1
+E_OUT_TURNS = const(186)  # count     how often E_OUT_WH has
+N_SLOTS = const(187)  #       count     length of Image.now
 
 # ---- parameters of the cycle, in Image.par; parameters.py fills them from the site's configuration ----------
 PAR_P_CHG = const(0)  #       W         configured charge power
@@ -304,6 +306,11 @@ def __getattr__(name: str):
         globals().update(dict(each(NAMES)))
         return globals()[name]
     raise AttributeError(name)
+
+
+def energy_wh(now, turns: int, wh: int) -> int:
+    """Wh counted since boot; turns and wh: slots E_IN_TURNS and E_IN_WH, or E_OUT_TURNS and E_OUT_WH."""
+    return (now[turns] << 30) + now[wh]
 
 
 class Image:

@@ -79,6 +79,7 @@ class PowerManager:
         self.clock = None  # the application's wall clock, see clock.Clock
         self.places: dict = {}  # by image.HAS_* bit: (name of the device, where it is reached), for reasons.py
         self.refused = ""  # why the site file was refused
+        self.run_memory = None  # what keeps over a reset what runs: settle() stores what stands
         self.emergency_memory = None  # what keeps an emergency over a reset: settle() stores what stands, True once it is
         par[im.EMS_P_CHG] = im.FREE
         par[im.EMS_P_DIS] = im.FREE
@@ -124,6 +125,19 @@ class PowerManager:
             self.note_end(rq.END_STOP)
             self._claims.drop_all()
             self._states.want_standby()
+        self._keep()
+
+    def start_again(self, goal: int = -1, watts: int = 0, target: int = 0, ms: int = 0) -> None:
+        """After a reset (resume.py): start() as before it, and the manual operation or pause of that time, if goal is one."""
+        with self._lock:
+            self._states.want_running()
+            if goal >= 0:
+                self._claims.put(rq.MANUAL, watts, ms, goal, target, "pause" if goal == rq.PAUSE else "manual")
+
+    def _keep(self) -> None:
+        """Outside the lock: that a reset does not start it again is stored before the call answers."""
+        if self.run_memory is not None:
+            self.run_memory.settle()
 
     @property
     def mode(self) -> int:
@@ -147,6 +161,8 @@ class PowerManager:
                     raise PowerError(moving)
                 self._claims.drop_all()
                 self._states.enter_maintenance()
+        if mode == Mode.MAINTENANCE:
+            self._keep()
         if mode == Mode.IDLE:
             return self.start() if now == Mode.STANDBY else self.stop_operation()
         if mode == Mode.CHARGE:
@@ -245,6 +261,7 @@ class PowerManager:
         in_range("minutes", minutes, 0, _MINUTES_MAX, "min", int)
         with self._lock:
             self._claims.put(rq.MANUAL, 0, minutes * 60000 or rq.FOREVER, rq.PAUSE, 0, "pause")
+        self._keep()
         return self._answer(reasons.accepted)
 
     def resume(self) -> None:

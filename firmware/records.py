@@ -22,8 +22,23 @@ _ENERGY_STEP_WH = const(50)  # smaller changes are not worth a save
 _SCHEDULE_S = const(10)
 _LOG_S = const(600)  # events may be lost that long before a power cut; urgent ones
 _URGENT_S = const(2)  # only that long
+_DIRECTORY = const(0x4000)  # of os.stat()'s mode
 _LOG_BYTES = const(16384)
 _LOG_FILES = const(2)
+
+
+def _is_count(value, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
+
+
+def _is_energy(doc: dict) -> bool:
+    """What a battery may have moved: 10**12 Wh is 1 MW for a hundred years."""
+    return _is_count(doc.get("in_wh"), 10**12) and _is_count(doc.get("out_wh"), 10**12)
+
+
+def _are_counts(doc: dict) -> bool:
+    raised = doc.get("raised")
+    return isinstance(raised, dict) and all(_is_count(count, 1 << 30) for count in raised.values())
 
 
 class Records:
@@ -67,20 +82,28 @@ class Records:
         except OSError:
             pass  # it is there
         try:
+            if not os.stat(self._place)[0] & _DIRECTORY:
+                problems.append("storage.place = %r: is a file; nothing can be kept there" % self._place)
+        except OSError as error:
+            problems.append("storage.place = %r: cannot be made: %s" % (self._place, error))
+        try:
             self._free_blocks = os.statvfs(self._place)[3]  # passes over the whole file system: nothing for operation
         except (OSError, AttributeError):
             pass
         doc = self._read(self._energy, problems)
+        if doc is not None and not _is_energy(doc):
+            problems.append("%s: in_wh and out_wh must be whole numbers of Wh, 0 to 10**12" % self._energy.path)
+            doc = self._before(self._energy, _is_energy, problems)
         if doc is not None:
-            if isinstance(doc.get("in_wh"), int) and isinstance(doc.get("out_wh"), int):
-                self._in_wh = doc["in_wh"]
-                self._out_wh = doc["out_wh"]
-            else:
-                problems.append("%s: in_wh and out_wh must be whole numbers" % self._energy.path)
+            self._in_wh = doc["in_wh"]
+            self._out_wh = doc["out_wh"]
         self._saved_wh = self._in_wh + self._out_wh
         doc = self._read(self._faults, problems)
-        if doc is not None and isinstance(doc.get("raised"), dict):
-            self._faults_before = {name: n for name, n in doc["raised"].items() if isinstance(n, int)}
+        if doc is not None and not _are_counts(doc):
+            problems.append("%s: raised must hold whole numbers, 0 to 2**30, by the fault's name" % self._faults.path)
+            doc = self._before(self._faults, _are_counts, problems)
+        if doc is not None:
+            self._faults_before = dict(doc["raised"])
         doc = self._read(self._schedules, problems)
         if doc is not None and (doc.get("entries") != [] or not doc.get("enabled")):
             self._load_schedules(doc, problems)  # an empty schedule is not worth loading what runs one
@@ -95,6 +118,17 @@ class Records:
             return None
         if store.problem:
             problems.append("%s; using the version before" % store.problem)
+        return doc
+
+    def _before(self, store, is_good, problems: list):
+        """The version before, where that one is good; else None: counting begins anew."""
+        try:
+            doc = store.previous()
+        except StoreError:
+            return None
+        if doc is None or not is_good(doc):
+            return None
+        problems.append("%s: using the version before" % store.path)
         return doc
 
     def _load_schedules(self, doc: dict, problems: list) -> None:
@@ -163,12 +197,14 @@ class Records:
     # ---- asking ---------------------------------------------------------------------------------------
 
     def _total_wh(self) -> int:
-        return self._in_wh + self._out_wh + self._now[im.E_IN_WH] + self._now[im.E_OUT_WH]
+        energy = self.energy()
+        return energy["throughput_wh"]
 
     def energy(self) -> dict:
         """Over the system's life, AC side: in_wh, out_wh, throughput_wh (both), cycles (equivalent full ones)."""
-        in_wh = self._in_wh + self._now[im.E_IN_WH]
-        out_wh = self._out_wh + self._now[im.E_OUT_WH]
+        now = self._now
+        in_wh = self._in_wh + im.energy_wh(now, im.E_IN_TURNS, im.E_IN_WH)
+        out_wh = self._out_wh + im.energy_wh(now, im.E_OUT_TURNS, im.E_OUT_WH)
         return {
             "in_wh": in_wh,
             "out_wh": out_wh,

@@ -81,8 +81,8 @@ def _tell_site(told: dict, now) -> None:
     told["efficiency"] = None
     if im.NO_VALUE not in (power, dc_power) and power and dc_power:
         told["efficiency"] = (power * 100 / dc_power) if power > 0 else dc_power * 100 / power
-    told["energy_in_wh"] = now[im.E_IN_WH] + now[im.E_IN_REM] / 3600000
-    told["energy_out_wh"] = now[im.E_OUT_WH] + now[im.E_OUT_REM] / 3600000
+    told["energy_in_wh"] = im.energy_wh(now, im.E_IN_TURNS, im.E_IN_WH) + now[im.E_IN_REM] / 3600000
+    told["energy_out_wh"] = im.energy_wh(now, im.E_OUT_TURNS, im.E_OUT_WH) + now[im.E_OUT_REM] / 3600000
     told["energy_in"] = told["energy_in_wh"] / 1000
     told["energy_out"] = told["energy_out_wh"] / 1000
     told["dc_bus_voltage"] = _scaled(now[im.PCS_DC_V], 10)

@@ -104,6 +104,8 @@ def check(content: dict) -> Checked:
 
         found.clock = config.check(timeline.CLOCK_OPTIONS, top.get("clock") or {}, "clock", errors)
         found.storage = config.check(timeline.STORAGE_OPTIONS, top.get("storage") or {}, "storage", errors)
+        if "place" in found.storage:
+            timeline.check_place(found.storage["place"], errors)
     found.buses = _section(top, "buses", errors)
     buses.check(found.buses, errors)
     devices = _section(top, "devices", errors)

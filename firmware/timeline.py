@@ -25,8 +25,21 @@ _OWN_OPTIONS = (
 )
 CLOCK_OPTIONS = (TIMEKEEPER_OPTIONS, _OWN_OPTIONS)
 STORAGE_OPTIONS = (("place", "str", "data", 1, 64, "directory on the flash"),)
+_TAKEN = "boot.py firmware lib main.py rom site.json"  # names of the board's own in its flash
+_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789_-."
 _URGENT = (Event.EMERGENCY, Event.FAULT_RAISED)
 _BOUND_S = 0x3FFFFFFF
+
+
+def check_place(place: str, errors: list) -> None:
+    """Add to `errors` why records cannot be kept in this directory: it must be one of their own, below the board's."""
+    names = place.lower().split("/")
+    for name in names:
+        if not name or name.startswith(".") or any(letter not in _LETTERS for letter in name):
+            errors.append("storage.place = %r: must be a name, or names with / between, of letters, digits, _ - and ." % place)
+            return
+    if names[0] in _TAKEN.split() or names[0].startswith("site.json"):
+        errors.append("storage.place = %r: %s is the board's own; give another name, such as data" % (place, names[0]))
 
 
 class Timeline:

@@ -48,8 +48,8 @@ def _measured(now):
     yield "hz", _scaled(now[im.METER_HZ] if now[im.METER_HZ] != im.NO_VALUE else now[im.PCS_HZ], 1000)
     yield "flow", Flow.name(now[im.FLOW])
     yield "faults", faults.names(now[im.FAULTS])
-    yield "e_in", now[im.E_IN_WH] + now[im.E_IN_REM] / 3600000
-    yield "e_out", now[im.E_OUT_WH] + now[im.E_OUT_REM] / 3600000
+    yield "e_in", im.energy_wh(now, im.E_IN_TURNS, im.E_IN_WH) + now[im.E_IN_REM] / 3600000
+    yield "e_out", im.energy_wh(now, im.E_OUT_TURNS, im.E_OUT_WH) + now[im.E_OUT_REM] / 3600000
     yield "commands", now[im.COMMANDS]
     yield "violation_w", now[im.WORST_P]
 

@@ -54,3 +54,20 @@ def test_int32_a_meter_and_a_pv_meter_that_cannot_be_move_nothing_out_of_range()
                 plant.cycle()
                 in_range(plant)
                 assert -100000 <= plant.command() <= 100000
+
+
+def test_int32_the_counters_go_on_where_a_slot_ends():
+    for watts, wh, turns, key in (
+        (-100000, im.E_IN_WH, im.E_IN_TURNS, "energy_in_wh"),
+        (100000, im.E_OUT_WH, im.E_OUT_TURNS, "energy_out_wh"),
+    ):
+        plant = Plant(cycle_ms=1000).ready()
+        plant.force[im.PCS_P] = watts
+        plant.now[wh] = MOST - 1  # after a year at full power
+        counted = []
+        for _ in range(5):
+            plant.cycles(40, 1000)
+            counted.append(im.energy_wh(plant.now, turns, wh))
+            in_range(plant)
+        assert counted == sorted(counted) and counted[-1] - (MOST - 1) in (5555, 5556)
+        assert plant.pm.stats()[key] >= MOST

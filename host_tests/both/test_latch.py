@@ -1,65 +1,16 @@
 """latch: an emergency is stored before the call answers, outside the lock; what cannot be stored is said and tried again."""
 
-import sys
 import time
 
+import notice
 
-class FakeNVS:
-    """Non-volatile storage that tests look into and let fail."""
+from firmware import image as im
+from firmware.errors import PowerError
+from firmware.modes import Mode
+from host_tests.both.fakenvs import FakeNVS, loaded
+from host_tests.both.plant import Plant, refusal
 
-    stored = {}
-    fails = None  # what the next writes raise
-    unreadable = False
-    writes = 0
-    on_write = None
-
-    def __init__(self, name):
-        if FakeNVS.unreadable:
-            raise OSError(-0x1105, "ESP_ERR_NVS_NOT_INITIALIZED")
-        self._set = {}
-
-    def get_i32(self, key):
-        if key not in FakeNVS.stored:
-            raise OSError(-0x1102, "ESP_ERR_NVS_NOT_FOUND")
-        return FakeNVS.stored[key]
-
-    def set_i32(self, key, value):
-        self._fail()
-        self._set[key] = value
-
-    def commit(self):
-        self._fail()
-        if FakeNVS.on_write is not None:
-            FakeNVS.on_write()
-        FakeNVS.writes += 1
-        FakeNVS.stored.update(self._set)
-
-    def _fail(self):
-        if FakeNVS.fails:
-            raise FakeNVS.fails[0] if len(FakeNVS.fails) == 1 else FakeNVS.fails.pop(0)
-
-
-class FakeEsp32:
-    NVS = FakeNVS
-
-
-_real = sys.modules.get("esp32")
-sys.modules["esp32"] = FakeEsp32
-sys.modules.pop("firmware.latch", None)
-import notice  # noqa: E402
-
-from firmware import image as im  # noqa: E402
-from firmware.errors import PowerError  # noqa: E402
-from firmware.latch import Latch  # noqa: E402  (the storage must be ours when it is imported)
-from firmware.modes import Mode  # noqa: E402
-from host_tests.both.plant import Plant, refusal  # noqa: E402
-
-sys.modules.pop("firmware.latch")
-if _real is None:
-    del sys.modules["esp32"]
-else:
-    sys.modules["esp32"] = _real
-
+Latch = loaded("firmware.latch").Latch
 FAILED = OSError(-0x1105, "ESP_ERR_NVS_NOT_ENOUGH_SPACE")
 
 

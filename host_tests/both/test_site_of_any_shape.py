@@ -199,3 +199,45 @@ def test_a_heap_that_is_too_small_for_the_site_is_said():
         sitefile._driver = real
         del sys.modules[name]
     assert "too large for this board's heap" in said and "1280" in said
+
+
+def _storage(place):
+    return _said_of_doc(storage={"place": place})
+
+
+def test_storage_place_is_a_folder_of_its_own_or_refused_by_name():
+    for place in ("lib", "firmware", "site.json", "site.json.old", "site.json.new", "boot.py", "main.py", "rom", "LIB", "lib/data",
+                  "firmware/services"):  # fmt: skip
+        said = _storage(place)
+        assert "storage.place = %r" % place in said and "the board's own" in said, said
+    for place in ("..", ".", "../data", "data/..", "a/../../b", "/etc", "/lib", "/", "/data", "//x", "~/x", "data/", "a//b", ".git",
+                  "/dev/null", "C:\\data", "a b", "d\u00e4ta", "a\nb", "-" * 40 + "/$HOME"):  # fmt: skip
+        said = _storage(place)
+        assert "storage.place = %r" % place in said and "must be a name" in said, said
+    assert "storage.place" in _storage("") and "storage.place" in _storage(5) and "storage.place" in _storage("x" * 65)
+
+
+def test_storage_place_of_ones_own_is_taken():
+    for place in ("data", "records", "my-data_1", "data/2026", "library", "firmware2", "site", "mainly"):
+        errors = []
+        said = _said_of_doc(storage={"place": place}, devices={"x": {"type": "no_such"}})  # refused for that alone
+        assert "storage" not in said and errors == [], said
+
+
+def test_one_group_two_writers_are_refused_by_the_board_too():
+    meter = {"type": "generic_modbus", "host": "10.0.0.9"}
+
+    def table(slot):
+        return {"reads": [{"address": 0, "slot": slot, "type": "int16"}]}
+
+    for first, second, said in (
+        ("METER_P", "METER_V", "meter"),
+        ("PCS_P", "PCS_TEMP", "inverter"),
+        ("PCS_TEMP", "PCS_TEMP", "inverter"),
+        ("BMS_SOC", "BMS_V", "battery"),
+        ("CELL_T_MAX", "CELL_T_MIN", "cell temperatures"),
+        ("PV_P", "PV_P", "PV"),
+    ):
+        a, b = dict(meter, table=table(first)), dict(meter, table=table(second))
+        text = _said_of_doc(devices={"a": a, "b": b})
+        assert "devices.b: %s is what devices.a has already; one device only" % said in text, text

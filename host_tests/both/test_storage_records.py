@@ -3,6 +3,8 @@
 import os
 import sys
 
+from safestore import Store
+
 from firmware import image as im
 from firmware.modes import Mode
 from firmware.records import Records
@@ -189,3 +191,61 @@ def test_the_report_tells_of_the_flash():
     _run(records, 3)
     report = records.report()
     assert report["writes"] == 1 and report["years"] > 0 and report["save_errors"] == 0
+
+
+def _planted(name, file, *docs):
+    """A board whose file holds these, oldest first, each saved as the firmware would."""
+    place, _, _, records = _boot(name)
+    records.load()
+    for doc in docs:
+        Store(place + "/" + file, 1).save(doc)
+    return _again(name)
+
+
+def test_int32_energy_that_cannot_be_is_refused_and_the_version_before_counts():
+    good = {"in_wh": 5000, "out_wh": 4000}
+    for wrong in (
+        {"in_wh": -1, "out_wh": 0},
+        {"in_wh": 0, "out_wh": -4000},
+        {"in_wh": 10**12 + 1, "out_wh": 0},
+        {"in_wh": 5000, "out_wh": 10**30},
+        {"in_wh": True, "out_wh": 5},
+        {"in_wh": 1.5, "out_wh": 5},
+        {"in_wh": "5000", "out_wh": 5},
+        {"in_wh": None, "out_wh": 5},
+        {"in_wh": 5000},
+        {},
+    ):
+        _, _, records, problems = _planted("wrong", "energy.json", good, wrong)
+        assert records.energy()["in_wh"] == 5000 and records.energy()["out_wh"] == 4000, wrong
+        assert len(problems) == 2 and "10**12" in problems[0] and "the version before" in problems[1], problems
+        _, _, records, problems = _planted("wrong", "energy.json", wrong)
+        assert records.energy()["throughput_wh"] == 0 and len(problems) == 1, problems
+        _, _, records, problems = _planted("wrong", "energy.json", wrong, wrong)
+        assert records.energy()["throughput_wh"] == 0 and len(problems) == 1, problems
+
+
+def test_int32_fault_counts_that_cannot_be_are_refused():
+    for wrong in ({"bms_lost": -3}, {"bms_lost": 2**40}, {"bms_lost": True}, {"bms_lost": "4"}, {"bms_lost": 2.5}, [1], None):
+        _, _, records, problems = _planted("counts", "faults.json", {"raised": {"pcs_lost": 7}}, {"raised": wrong})
+        assert records.faults() == {"pcs_lost": 7}, wrong
+        assert len(problems) == 2, problems
+
+
+def test_int32_a_counter_that_starts_again_at_0_takes_nothing_back():
+    _, image, _, records = _boot("turn")
+    records.load()
+    image.now[im.E_OUT_WH] = 0x3FFFFFFF
+    before = records.energy()["out_wh"]
+    image.now[im.E_OUT_WH] = 0
+    image.now[im.E_OUT_TURNS] = 1
+    assert records.energy()["out_wh"] == before + 1
+
+
+def test_storage_place_that_is_a_file_is_said():
+    place = _ROOT + "-file"
+    with open(place, "w") as file:
+        file.write("x")
+    problems = Records(place, im.Image(), Planner(), 208000).load()
+    assert any("is a file" in problem for problem in problems), problems
+    os.remove(place)

@@ -73,7 +73,7 @@ RANGES: tuple[tuple[str, int, int, bool], ...] = (
     (r"^DT$", 1, 1000, False),
     (r"E_IN_REM|E_OUT_REM", 0, 3_599_999, False),
     (r"STILL_SUM", 0, 0x3FFFFFFF, False),
-    (r"UPTIME_S|_WH$|COMMANDS|CMD_SEQ|WORST_P", 0, 0x3FFFFFFF, False),
+    (r"UPTIME_S|_WH$|_TURNS$|COMMANDS|CMD_SEQ|WORST_P", 0, 0x3FFFFFFF, False),
 )
 
 

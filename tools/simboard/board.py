@@ -6,6 +6,7 @@ outlives the interpreter: a starved watchdog really kills the process, a reset r
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from tools import stage
 from tools.interpreters import Interpreter, chosen
@@ -28,6 +29,10 @@ from tools.simboard.supervisor import CAUSES, Supervisor
 
 _LINES_KEPT = 5000
 _END_S = 5  # a program under load ends in order: 0 W, then the contactors, 2 s after it at the latest
+
+
+class StateInUse(RuntimeError):
+    """Another run works on the folder; the text names it."""
 
 
 class Board:
@@ -84,6 +89,7 @@ class Board:
         self._unsent = b""
         self._next_cause: str | None = None
         self._stopping = False
+        self._claim: TextIO | None = None  # holds state_dir/in_use locked
         self._heard = asyncio.Event()
         self._cut_line = ""
         self._printed: dict[str, int] | None = None  # what the map of the heap says, while one is expected
@@ -91,7 +97,8 @@ class Board:
     # ---- power ----
 
     async def start(self) -> None:
-        """Stages the flash and switches the power on."""
+        """Stages the flash and switches the power on.  StateInUse if another run works on state_dir."""
+        self._claim_state()
         march = self.interpreter.march if self.mpy else None
         if not self.staged:
             await asyncio.to_thread(self._stage, march)
@@ -108,6 +115,8 @@ class Board:
 
     async def stop(self) -> None:
         """Ctrl-C, a moment to end by itself, then the plug is pulled; everything is released."""
+        if self._claim is None:
+            return  # it was never on: what is in state_dir is another run's
         self._stopping = True
         if self._process is not None and self._process.returncode is None:
             self._supervisor.announce_end()
@@ -120,6 +129,24 @@ class Board:
         await self._supervisor.close()
         if self.chip is not None:
             await asyncio.to_thread(self.chip.read_back, self.flash)
+        self._claim.close()
+        self._claim = None
+
+    def _claim_state(self) -> None:
+        """One run at a time: two would write into one flash.  The claim ends with this process at the latest."""
+        self.state_dir.mkdir(parents=True, exist_ok=True)
+        claim = (self.state_dir / "in_use").open("a+")
+        try:
+            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            claim.seek(0)
+            by = claim.read().strip()
+            claim.close()
+            raise StateInUse(f"{self.state_dir} is in use by another run{f' (process {by})' if by else ''}: give another folder")
+        claim.truncate(0)
+        claim.write(f"{os.getpid()}\n")
+        claim.flush()
+        self._claim = claim
 
     def kill(self) -> None:
         """A power cut: the interpreter ends at once and nothing starts it again but restart()."""

@@ -1,0 +1,395 @@
+"""resume: what ran before a reset starts again by a stated rule, and only then; what is kept is tiny and seldom written."""
+
+import time
+
+import notice
+from civil import day_number
+from posixtz import PosixTZ
+
+from firmware import Mode, ScheduleEntry
+from firmware import image as im
+from firmware.clock import CONSOLE, NTP, Clock
+from host_tests.both.fakenvs import FakeNVS, loaded
+from host_tests.both.plant import Plant
+
+Latch = loaded("firmware.latch").Latch
+Resume = loaded("firmware.resume").Resume
+DAY = day_number(2026, 11, 22)
+SAID = []
+
+
+class Board:
+    """A plant with the two memories of a board, and the house loop's steps."""
+
+    def __init__(self, fresh=False, **config):
+        if fresh:
+            FakeNVS.stored = {}
+            FakeNVS.fails = None
+            FakeNVS.unreadable = False
+            FakeNVS.writes = 0
+            FakeNVS.on_write = None
+        del SAID[:]
+        notice.sink = SAID.append
+        self.config = config
+        self.plant = Plant(**config)
+        self.pm = self.plant.pm
+        self.latch = Latch(self.pm)
+        self.resume = Resume(self.pm)
+        self.run(1)
+
+    def run(self, seconds):
+        for _ in range(int(seconds * 10)):
+            self.plant.cycles(2)
+            self.house()
+
+    def house(self, ago_ms=11000):
+        self.resume._tried_ms = time.ticks_add(time.ticks_ms(), -ago_ms)  # virtual time is quicker than ticks_ms
+        self.latch.step()
+        self.resume.step()
+
+    def reset(self, **config):
+        """The next start, with the same memory."""
+        changed = dict(self.config)
+        changed.update(config)
+        return Board(**changed)
+
+    def runs(self):
+        return self.pm.mode != Mode.STANDBY and self.plant.now[im.CMD_CONTACTOR] == 1
+
+
+def started(**config):
+    board = Board(True, **config)
+    board.pm.start()
+    board.run(2)
+    assert board.runs()
+    return board
+
+
+def test_resume_nothing_starts_where_nothing_ran():
+    board = Board(True)
+    board.run(5)
+    for _ in range(3):
+        board = board.reset()
+        board.run(5)
+        assert not board.runs() and board.pm.mode == Mode.STANDBY and SAID == []
+    assert FakeNVS.writes == 0
+
+
+def test_resume_what_was_started_starts_again_and_says_so():
+    board = started().reset()
+    board.run(2)
+    assert board.runs() and board.plant.command() == 0
+    assert len(SAID) == 1 and "started again" in SAID[0] and board.resume.text in SAID[0]
+
+
+def test_resume_not_where_the_site_does_not_want_it():
+    board = started(resume=False).reset()
+    board.run(5)
+    assert not board.runs() and "power.resume" in SAID[0] and "start()" in SAID[0]
+    board = board.reset(resume=True)
+    board.run(5)
+    assert not board.runs(), "the start before that one did not run"
+
+
+def test_resume_not_after_stop_whenever_power_goes():
+    for before in (lambda pm: pm.stop(), lambda pm: pm.set_mode(Mode.STANDBY)):
+        board = started()
+        before(board.pm)  # and power goes before the house loop or a cycle runs
+        board = board.reset()
+        board.run(5)
+        assert not board.runs() and SAID == []
+
+
+def test_resume_not_after_an_emergency_nor_after_its_reset():
+    board = started()
+    assert board.pm.emergency_shutdown() is True
+    board = board.reset()
+    board.run(5)
+    assert board.pm.is_emergency and board.plant.command() == 0
+    board.pm.reset_emergency()
+    board = board.reset()
+    board.run(5)
+    assert not board.runs() and not board.pm.is_emergency
+    board = started()
+    board.plant.force[im.IO_ESTOP] = 1
+    board.plant.cycle()
+    board.latch.step()  # only that much before power goes
+    board = board.reset()
+    board.run(2)
+    board.pm.reset_emergency()
+    board = board.reset()
+    board.run(5)
+    assert not board.runs()
+
+
+def test_resume_not_after_maintenance_nor_after_used_up_restarts():
+    board = started()
+    board.pm.set_mode(Mode.MAINTENANCE)
+    board = board.reset()
+    board.run(5)
+    assert not board.runs() and board.pm.mode == Mode.STANDBY
+    board = started(auto_restart=False)
+    board.plant.silent = {im.SEQ_PCS}
+    board.run(3)
+    assert board.pm.mode == Mode.STANDBY
+    board = board.reset()
+    board.run(5)
+    assert not board.runs()
+
+
+def test_resume_during_a_back_off_it_still_counts_as_running():
+    board = started(restart_delay=60)
+    board.plant.silent = {im.SEQ_PCS}
+    board.run(3)
+    assert board.pm.mode == Mode.STANDBY
+    board = board.reset()
+    board.run(5)
+    assert board.runs()
+
+
+def test_resume_an_orderly_end_of_the_program_is_no_stop():
+    board = started()
+    board.pm.halt()
+    board.run(3)
+    board = board.reset()
+    board.run(5)
+    assert board.runs()
+
+
+def test_resume_a_manual_operation_does_not_go_on_and_neither_does_anything_in_its_place():
+    for operation in (
+        lambda pm: pm.set_constant_power(20),
+        lambda pm: pm.set_constant_power(-20, 30),
+        lambda pm: pm.start_charging(80),
+        lambda pm: pm.start_discharging(15, 60),
+    ):
+        board = started()
+        operation(board.pm)
+        board.run(5)
+        assert board.plant.command() != 0
+        board = board.reset()
+        board.run(5)
+        assert not board.runs() and board.plant.command() == 0 and board.pm.claims() == []
+        assert "manual operation" in SAID[0] and "start()" in SAID[0]
+
+
+def test_resume_manual_goes_on_where_the_site_wants_it():
+    for operation, watts in (
+        (lambda pm: pm.set_constant_power(20), 20000),
+        (lambda pm: pm.set_constant_power(-35), -35000),
+        (lambda pm: pm.start_charging(80), -100000),
+        (lambda pm: pm.start_discharging(15), 15000),
+    ):
+        board = started(resume_manual=True)
+        operation(board.pm)
+        board.run(8)
+        claims = board.pm.claims()
+        board = board.reset()
+        board.run(8)
+        assert board.plant.command() == watts and board.pm.claims() == claims
+    board.pm.set_constant_power(10)
+    board.run(2)
+    board = board.reset()
+    board.run(4)
+    assert board.plant.command() == 10000, "the newest one"
+
+
+def test_resume_manual_not_with_an_end_of_its_own_nor_beyond_the_site():
+    board = started(resume_manual=True)
+    board.pm.set_constant_power(20, 30)
+    board.run(3)
+    board = board.reset()
+    board.run(5)
+    assert not board.runs()
+    board = started(resume_manual=True)
+    board.pm.set_constant_power(80)
+    board.run(5)
+    board = board.reset(max_discharge_power=50, max_charge_power=50)
+    board.run(5)
+    assert not board.runs() and "does not fit" in SAID[0]
+
+
+def test_resume_a_pause_stays_a_pause():
+    board = started()
+    board.pm.stop_operation()
+    board = board.reset()
+    board.pm.claim("schedule", -20, 3600, "plan")
+    board.run(5)
+    assert board.runs() and board.plant.command() == 0 and board.pm.claims()[0]["goal"] == "pause"
+    assert "paused" in SAID[0]
+    board.pm.resume()
+    board.run(3)
+    assert board.plant.command() == -20000
+    board = board.reset()
+    board.run(1)
+    assert board.pm.claims() == [], "its end is kept too"
+
+
+def test_resume_a_timed_pause_lasts_at_least_its_rest_and_ends():
+    board = started()
+    board.pm.stop_operation(30)
+    writes = FakeNVS.writes
+    board.run(300)
+    assert FakeNVS.writes == writes, "passing minutes are not written"
+    board = board.reset()
+    left = board.pm.claims()[0]["seconds_left"]
+    assert 1500 <= left <= 1800
+
+
+def test_resume_renewed_claims_go_on():
+    board = started()
+    board.pm.claim("remote", 25, 60, "ems")
+    board.run(4)
+    assert board.plant.command() == 25000
+    board = board.reset()
+    board.run(2)
+    assert board.plant.command() == 0 and board.pm.claims() == [], "a claim itself is not kept: its owner lives elsewhere"
+    board.pm.claim("remote", 25, 60, "ems")
+    board.run(4)
+    assert board.plant.command() == 25000
+
+
+def test_resume_a_remote_claim_over_a_manual_one_is_what_ran():
+    board = started()
+    board.pm.set_constant_power(10)
+    board.pm.claim("remote", 25, 60, "ems")
+    board.run(4)
+    board = board.reset()
+    board.run(2)
+    assert board.runs() and board.pm.claims() == []
+
+
+def test_resume_power_on_inside_a_schedules_window_runs_it_without_a_person():
+    entry = {"hour": 1, "minute": 0, "mode": Mode.CHARGE, "power_setpoint": -40.0, "duration_minutes": 240}
+    board = started()
+    clock = board.pm.clock = Clock(PosixTZ("UTC0"), board.plant.ms)
+    clock.set(CONSOLE, DAY, 3600)
+    board.pm.add_schedule(ScheduleEntry(**entry))
+    for _ in range(5):
+        board.run(1)
+        clock.tick(board.plant.ms)
+        board.pm.run_schedule()
+    assert board.plant.command() == -40000
+    doc = board.pm.plan.to_doc()
+    board = board.reset()
+    board.pm.plan.from_doc(doc)
+    clock = board.pm.clock = Clock(PosixTZ("UTC0"), board.plant.ms)
+    for second in range(10):
+        board.run(1)
+        clock.tick(board.plant.ms)
+        board.pm.run_schedule()
+        if second < 5:
+            assert board.plant.command() == 0, "the clock is not set"
+        if second == 4:
+            clock.set(NTP, DAY, 2 * 3600)
+    assert board.plant.command() == -40000 and board.plant.by() == "schedule"
+    assert "SCHEDULE_STARTED" in [name for name, _ in board.plant.events()]
+
+
+def test_resume_an_island_is_served_again():
+    board = Board(True, grid_connection=0)
+    board.plant.grid = False
+    board.pm.start()
+    board.run(2)
+    assert board.plant.command() == 20000
+    board = board.reset()
+    board.plant.grid = False
+    board.run(2)
+    assert board.plant.command() == 20000
+
+
+def test_resume_resets_one_after_the_other_end_it():
+    board = started()
+    starts = 0
+    for _ in range(8):
+        board = board.reset()
+        board.run(3)
+        starts += board.runs()
+        if starts == 5 and not board.runs():
+            assert "resets" in SAID[0] and "start()" in SAID[0]
+            break
+    assert starts == 5
+    board = started()
+    for _ in range(8):
+        board = board.reset()
+        board.run(3)
+        assert board.runs()
+        board.plant.now[im.UPTIME_S] = 601
+        board.house()
+
+
+def test_resume_a_person_ends_a_row_of_resets():
+    board = started()
+    for _ in range(6):
+        board = board.reset()
+        board.run(2)
+    assert not board.runs()
+    board.pm.start()
+    board.plant.now[im.UPTIME_S] = 601
+    board.run(2)
+    board = board.reset()
+    board.run(2)
+    assert board.runs()
+
+
+def test_resume_what_is_stored_is_written_seldom():
+    board = started()
+    assert FakeNVS.writes == 1 and sorted(FakeNVS.stored) == ["resume"]
+    for n in range(50):  # back and forth within ten seconds
+        if n & 1:
+            board.pm.set_constant_power(10, 5)
+        else:
+            board.pm.resume()
+        board.plant.cycles(2)
+        board.latch.step()
+        board.resume.step()
+    assert FakeNVS.writes <= 2
+    board.run(60)
+    assert FakeNVS.writes <= 3
+    for number in FakeNVS.stored.values():
+        assert -(1 << 31) <= number < 1 << 31
+
+
+def test_resume_a_storage_that_fails_harms_nobody_and_starts_nothing():
+    FakeNVS.stored = {"resume": 1}
+    FakeNVS.unreadable = True
+    del SAID[:]
+    notice.sink = SAID.append
+    plant = Plant()
+    memory = Resume(plant.pm)
+    FakeNVS.unreadable = False
+    plant.run(5)
+    assert plant.pm.mode == Mode.STANDBY and "cannot be read" in SAID[0]
+    memory.step()
+    board = started()
+    FakeNVS.fails = [OSError(-0x1105, "ESP_ERR_NVS_NOT_ENOUGH_SPACE")]
+    board.pm.stop()
+    board.run(3)
+    assert board.pm.mode == Mode.STANDBY
+    assert len([line for line in SAID if "could NOT be stored" in line]) == 1
+    FakeNVS.fails = None
+    board.house()
+    assert FakeNVS.stored["resume"] == 0
+
+
+def test_resume_what_is_stored_and_cannot_be_starts_nothing():
+    for number in (-1, 5, 6, 7, 8, 64 | 1, 10081 << 6 | 2, 1 << 30, -(1 << 31), 3 | 7 << 3, 3 | 20000 << 6):
+        Board(True)
+        FakeNVS.stored = {"resume": number, "resume_w": 10000}
+        board = Board(resume_manual=True)
+        board.run(3)
+        assert not board.runs() and board.pm.claims() == [], number
+
+
+def test_resume_it_is_stored_outside_the_lock_while_the_cycle_goes_on():
+    board = started()
+    seen = []
+
+    def on_write():
+        seen.append(board.plant.image.lock.acquire(0))
+        board.plant.image.lock.release()
+        board.plant.cycle()
+
+    FakeNVS.on_write = on_write
+    board.pm.stop()
+    assert seen == [True]
