@@ -16,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 IMAGE = ROOT / "firmware" / "image.py"
 HOT = ROOT / "firmware" / "hot.py"
+LIMIT_ROWS = 16  # slots from LIMIT_ROWS_DIS to LIMIT_ROWS_CHG
 BEGIN = "# slots: begin"
 END = "# slots: end"
 SLOT = re.compile(r"^([A-Z][A-Z0-9_]*) = const\((-?\d+|0x[0-9A-Fa-f]+)\)", re.M)
@@ -49,6 +50,9 @@ def overlaps() -> list[str]:
             if slot in seen:
                 errors.append(f"{name} and {seen[slot]} share slot {slot}")
             seen[slot] = name
+    rows = constants()["N_LIMIT_ROWS"]
+    if rows > LIMIT_ROWS:
+        errors.append(f"the limit list has {rows} rows, image.py has space for {LIMIT_ROWS}")
     return errors
 
 

@@ -238,3 +238,28 @@ def test_stages_of_the_wrong_form_are_a_value_error_that_says_the_form():
             said = refusal(ValueError, ChargeParams, method=method, stages=wrong)
             assert "stages = " in said and repr(wrong) in said and "8 pairs" in said, said
     assert ChargeParams(stages=[[50, 10], (80.0, 5)], method=ChargeMethod.MULTI_STAGE).stages
+
+
+def test_floor_any_source_charges_a_battery_that_is_under_it_and_none_discharges_it():
+    for soc in (19.0, 10.0, 3.0):
+        for ask in (
+            lambda pm: pm.start_charging(80),
+            lambda pm: pm.set_constant_power(-30),
+            lambda pm: pm.claim("remote", -30, 600, "ems"),
+            lambda pm: pm.claim("grid_service", -30, 600, "droop"),
+            lambda pm: pm.claim("schedule", -30, 600, "plan"),
+            lambda pm: pm.claim("optimiser", -30, 600, "tariff"),
+        ):
+            plant = Plant()
+            plant.soc = soc
+            plant.ready()
+            ask(plant.pm)
+            plant.run(4)
+            assert plant.command() <= -30000, "%s %%: %r" % (soc, plant.pm.stats()["reason"])
+        for source in ("remote", "grid_service", "schedule", "optimiser"):
+            plant = Plant()
+            plant.soc = soc
+            plant.ready()
+            plant.pm.claim(source, 30, 600, "x")
+            plant.run(4)
+            assert plant.command() == 0 and plant.why() == "soc"

@@ -3,6 +3,7 @@
 from firmware import image as im
 from firmware.event_codes import Event
 from firmware.faults import EMERGENCY, FAULT, TABLE, TRIP, WARNING
+from firmware.faults import rows
 from firmware.modes import Mode
 from host_tests.both.plant import Plant
 
@@ -334,3 +335,56 @@ def test_the_table_is_whole():
         assert cycles >= 1 and hold_ms >= 0 and gone_ms >= 0 and 0 <= severity <= 3, name
         assert severity < FAULT or reaction != 0, "%s: a fault without a reaction" % name
     assert Event.name(Event.FAULT_RAISED) == "FAULT_RAISED"
+
+
+# ---- restarts (the case of that name) -----------------------------------------------------------------------
+
+
+def test_restarts_are_not_used_up_by_protections_that_forbid_the_direction_that_runs():
+    for kw, bit in (
+        (-20, im.BMS_PROT_OVER_V), (-20, im.BMS_PROT_OVER_I_CHG), (-20, im.BMS_PROT_OVER_T_CHG), (-20, im.BMS_PROT_UNDER_T_CHG),
+        (20, im.BMS_PROT_UNDER_V), (20, im.BMS_PROT_OVER_I_DIS), (20, im.BMS_PROT_OVER_T_DIS), (20, im.BMS_PROT_UNDER_T_DIS),
+    ):  # fmt: skip
+        plant = loaded(kw, restart_limit=1, overvoltage_hold=1)
+        for _ in range(8):
+            plant.force[im.BMS_PROTECT] = bit
+            plant.run(3)
+            assert plant.command() == 0 and plant.pm.mode != Mode.STANDBY
+            plant.force.clear()
+            plant.run(8)
+            assert plant.command() == kw * 1000, "goes on by itself"
+        assert plant.now[im.TRIPS] == 0 and plant.pm.stats()["last_trip"] == ""
+
+
+def test_restarts_used_up_say_which_fault_did_it_until_start():
+    plant = loaded(20, restart_delay=0, restart_limit=2)
+    for n in range(3):
+        plant.force[im.PCS_STATE] = im.PCS_FAULT
+        plant.until(lambda: plant.pm.mode == Mode.STANDBY, 5)
+        at_s = plant.now[im.UPTIME_S]
+        plant.force.clear()
+        if n < 2:
+            plant.until_mode(Mode.DISCHARGE, 10)
+    plant.run(600, 500)
+    assert plant.pm.mode == Mode.STANDBY and plant.faults() == []
+    assert plant.now[im.TRIPPED] == 1 << [row[0] for row in rows()].index("pcs_fault") and abs(plant.now[im.TRIP_S] - at_s) <= 1
+    stats = plant.pm.stats()
+    assert "pcs_fault" in stats["last_trip"] and "pcs_fault" in stats["reason"] and "start()" in stats["reason"], stats["reason"]
+    plant.force[im.BMS_ALARM] = 1  # another fault that trips nothing does not take its place
+    plant.run(3)
+    assert "pcs_fault" in plant.pm.stats()["last_trip"]
+    plant.pm.start()
+    plant.run(2)
+    assert plant.pm.stats()["last_trip"] == ""
+
+
+def test_restarts_the_last_of_several_trips_is_told_also_while_it_runs_again():
+    plant = loaded(0, restart_delay=0)
+    trip(plant)
+    plant.until_mode(Mode.IDLE, 10)
+    assert "pcs_fault" in plant.pm.stats()["last_trip"]
+    plant.silent = {im.SEQ_BMS}
+    plant.until(lambda: plant.pm.mode == Mode.STANDBY, 5)
+    plant.silent = set()
+    plant.until_mode(Mode.IDLE, 10)
+    assert "bms_lost" in plant.pm.stats()["last_trip"] and "pcs_fault" not in plant.pm.stats()["last_trip"]

@@ -1,0 +1,68 @@
+"""limit-order: a limit is one name in limits.py; wherever it stands in the list, it binds.  Tried on a copy of the tree."""
+
+import shutil
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from firmware import image as im
+from firmware.limits import NAMES
+from host_tests import hotcheck
+from host_tests.both.plant import Plant
+from tools import slots
+
+ROOT = Path(__file__).resolve().parents[2]
+LAST = '    "configuration",  # max_charge_power, max_discharge_power\n'
+ROW = '    "transformer",  # what the site\'s transformer carries\n'
+
+
+def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str) -> None:
+    """A tree whose limit list has been edited."""
+    (tmp_path / "firmware").mkdir()
+    for name in ("hot.py", "image.py", "limits.py", "faults.py"):
+        shutil.copy(ROOT / "firmware" / name, tmp_path / "firmware" / name)
+    file = tmp_path / "firmware" / "limits.py"
+    text = file.read_text()
+    assert text.count(old) == 1
+    file.write_text(text.replace(old, new))
+    monkeypatch.setattr(slots, "ROOT", tmp_path)
+    monkeypatch.setattr(slots, "IMAGE", tmp_path / "firmware" / "image.py")
+    monkeypatch.setattr(slots, "HOT", tmp_path / "firmware" / "hot.py")
+
+
+def made(tmp_path: Path) -> ModuleType:
+    assert slots.main([]) == 0
+    return hotcheck.load(tmp_path / "firmware" / "hot.py")
+
+
+@pytest.mark.parametrize("place", [0, 7, 14, 15])
+@pytest.mark.parametrize("chg", [0, 1])
+def test_limit_order_a_row_binds_wherever_it_stands(
+    place: int, chg: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if place == len(NAMES):
+        copy(tmp_path, monkeypatch, LAST, LAST + ROW)
+    else:
+        before = f'    "{NAMES[place]}",'
+        copy(tmp_path, monkeypatch, before, ROW + before)
+    hot = made(tmp_path)
+    plant = Plant().ready()
+    now, par = plant.now[:], plant.image.par[:]
+    row = im.LIMIT_ROWS_DIS + 16 * chg + place
+    bound = []
+    for watts in (im.FREE, 100001, 99999, 12345, 0):
+        now[row] = watts
+        hot.limit_battery(now, par, chg)
+        hot.limit_site(now, par, chg)
+        assert now[row] == watts, "nobody else writes it"
+        bound.append((now[im.LIMIT_DIS + chg], now[im.WHY_DIS + chg] == place))
+    assert bound == [(100000, False), (100000, False), (99999, True), (12345, True), (0, True)]
+
+
+def test_limit_order_more_rows_than_there_is_space_for_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy(tmp_path, monkeypatch, LAST, LAST + ROW + ROW.replace("transformer", "feeder"))
+    assert slots.main([]) == 1
+    assert "17 rows" in capsys.readouterr().out
