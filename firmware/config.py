@@ -52,7 +52,7 @@ FIELDS = (
     ("service_power", "float", 5, 0, 50, "kW, the most MAINTENANCE may move"),
     ("overvoltage_hold", "float", 300, 0, 3600, "s, charging is held off after the BMS's over-voltage protection"),
     ("soc_accept", "float", 10, 0, 1440, "min, a BMS's SoC that disagrees and holds is accepted; 0: by accept_soc() only"),
-    ("resume", "bool", True, 0, 1, "what ran before a reset starts again (not after stop() or an emergency): schedules, renewed claims"),
+    ("resume", "bool", True, 0, 1, "what ran before a reset starts again: schedules, claims that are renewed"),
     ("resume_manual", "bool", False, 0, 1, "a manual operation without an end goes on after a reset too"),
     ("restart_delay", "float", 2, 0, 3600, "s, doubling at every try"),
     ("restart_limit", "int", 5, 0, 100, "restarts in an hour, then start() is needed"),

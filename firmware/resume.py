@@ -102,8 +102,10 @@ class Resume:
             return  # another thread is at it: the loop does not wait for the flash
         try:
             wanted = self._wanted()
-            wait_ms = _SELDOM_MS if wanted & 7 in (_RUNNING, _MANUAL, _TIMED) else 0
-            if wanted != self._stored and time.ticks_diff(time.ticks_ms(), self._tried_ms) >= max(wait_ms, _RETRY_MS if self._failing else 0):
+            wait_ms = _RETRY_MS if self._failing else 0
+            if wanted & 7 in (_RUNNING, _MANUAL, _TIMED):
+                wait_ms = _SELDOM_MS
+            if wanted != self._stored and time.ticks_diff(time.ticks_ms(), self._tried_ms) >= wait_ms:
                 self._settle()
         finally:
             self._lock.release()

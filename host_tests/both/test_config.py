@@ -125,7 +125,7 @@ def test_every_field_reaches_the_cycle_or_the_manager():
         "cell_voltage_max": 3.5,
         "cell_voltage_min": 2.9,
     }
-    own = ("auto_restart", "cycle_ms", "restart_delay", "restart_limit")
+    own = ("auto_restart", "cycle_ms", "restart_delay", "restart_limit", "resume", "resume_manual")
     plain = list(Plant().image.par)
     for name, kind, default, _low, high, _ in each(FIELDS):
         if name in own:

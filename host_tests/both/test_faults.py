@@ -2,8 +2,7 @@
 
 from firmware import image as im
 from firmware.event_codes import Event
-from firmware.faults import EMERGENCY, FAULT, TABLE, TRIP, WARNING
-from firmware.faults import rows
+from firmware.faults import EMERGENCY, FAULT, TABLE, TRIP, WARNING, rows
 from firmware.modes import Mode
 from host_tests.both.plant import Plant
 

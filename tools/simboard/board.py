@@ -138,11 +138,11 @@ class Board:
         claim = (self.state_dir / "in_use").open("a+")
         try:
             fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            claim.seek(0)
-            by = claim.read().strip()
-            claim.close()
-            raise StateInUse(f"{self.state_dir} is in use by another run{f' (process {by})' if by else ''}: give another folder")
+        except OSError as error:
+            with claim:
+                claim.seek(0)
+                by = claim.read().strip() or "unknown"
+            raise StateInUse(f"{self.state_dir} is in use by another run (process {by}): give another folder") from error
         claim.truncate(0)
         claim.write(f"{os.getpid()}\n")
         claim.flush()
