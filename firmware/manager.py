@@ -683,8 +683,8 @@ class PowerManager:
         """Let the winning claim ask: REQUEST_P, REQUEST_BY, and the mode that goes with it."""
         now = self.image.now
         source = answer & 0xFF
-        if self._serves_island and not (source == rq.MANUAL and self._claims.table[rq.MANUAL * 4 + 2] == rq.PAUSE):
-            source = rq.GRID_SERVICE  # no setpoint is the load's; only a person's pause leaves the island dark
+        if self._serves_island:
+            source = rq.GRID_SERVICE  # whoever asks for something else: the load decides
         if now[im.GATE] & im.GATE_SERVICE and source != rq.MAINTENANCE:
             source = rq.IDLE  # in MAINTENANCE nothing moves but by service()
         if self._states.stop_ms >= 0:

@@ -94,7 +94,7 @@ def test_an_entry_charges_in_its_window_and_goes_on_after_a_power_cut(tmp_path: 
         await rig.board.restart()
         await asyncio.sleep(2.0)
         await rig.up()
-        await rig.ask("pm.start()")
+        await rig.board.wait_line("resume: started again", 5)
         assert len(str(await rig.ask("pm.schedules()"))) > 20, "the schedule came through the cut"
         await rig.ask("clock.set_text('2026-11-22 03:50:00')")
         await rig.until("pm.stats()['power']", lambda kw: kw is not None and kw < -29)
