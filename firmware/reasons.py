@@ -266,7 +266,10 @@ def detail(view, name: str) -> str:
 
 def _faults(view, bits: int) -> str:
     told = []
-    for name in ft.names(bits):
+    named = ft.names(bits)
+    for name in named:
+        if name[-7:] == "_frozen" and name[:-7] + "_lost" in named:
+            continue  # nothing that does not arrive changes
         more = detail(view, name)
         told.append("fault %s: %s" % (name, more) if more else "fault " + name)
     return "; ".join(told)
@@ -320,7 +323,11 @@ def _standby(view) -> str:
     if order != im.ORDER_START:
         return text + "; then start()" if text else _ORDERS[order] or "start() begins again"
     if text:
-        return text + "; starts by itself when that is gone"
+        text += "; starts by itself when that is gone"
+        for i in (0, 1):  # bms_lost and pcs_lost are rows 0 and 1 too
+            if not bits >> i & 1 and _is_silent(view, _GROUPS[i]):
+                text += "; waiting for: " + _silence(view, _GROUPS[i], True)
+        return text
     waits = _waits(view)
     after = " after fault " + ", ".join(ft.names(now[im.TRIPPED])) if now[im.TRIPPED] else ""
     return ("starting%s, waiting for: %s" % (after, ", ".join(waits))) if waits else "starting" + after
