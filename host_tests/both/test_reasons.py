@@ -232,7 +232,7 @@ def test_other_causes_that_stand_are_named_beside_the_latched_one():
     plant = running()
     plant.force = {im.CELL_T_MAX: 700}
     plant.run(6)
-    assert says(plant, "fault over_temperature: 70.0 degC")
+    assert says(plant, "fault over_temperature: 24.0 to 70.0 degC")
     plant.force = {im.IO_ESTOP: 1}
     plant.run(60)
     assert says(plant, "fault over_temperature, which is gone", "fault emergency_stop: ", "once that is gone")
@@ -381,7 +381,7 @@ def test_an_operation_that_nothing_is_left_for_says_so_at_once():
 
 
 def test_a_temperature_with_its_value_and_bounds():
-    limited(50, {im.CELL_T_MAX: 560}, "20 kW", "by temperature", "56.0 degC and 24.0 degC, all of it from ")
+    limited(50, {im.CELL_T_MAX: 560}, "20 kW", "by temperature", "24.0 to 56.0 degC, all of it from ")
     limited(-50, {im.CELL_T_MIN: -50, im.CELL_T_MAX: -50}, "0 kW", "by temperature", "-5.0 degC, all of it from ")
 
 
