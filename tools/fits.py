@@ -76,6 +76,11 @@ def parts_of(site: dict[str, Any], known: dict[str, Any]) -> list[tuple[str, str
     for name, device in site.get("devices", {}).items():
         tcp = ", TCP" if device.get("host") else ""
         found.append((f"devices.{name}", f"device {device['type']}{tcp}"))
+        if tcp and device.get("transport", "tcp") != "tcp":
+            found.append((f"devices.{name}", f"transport {device['transport']}"))
+        table = device.get("table")
+        if isinstance(table, str) or (isinstance(table, dict) and table.get("writes")):  # what is in a file cannot be seen here
+            found.append((f"devices.{name}", "table that writes"))
     if site.get("wifi"):
         found.append(("wifi", "wifi"))
     clock = site.get("clock")

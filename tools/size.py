@@ -232,6 +232,15 @@ def _variants() -> dict[str, tuple[dict, str, tuple[str, ...]]]:
         "clock.ems_port": ({"clock": {"ntp": "", "ems_port": 15020}}, "calendar", ()),
         "schedules": ({"clock": {"ntp": ""}}, "calendar", SCHEDULES),
     }
+    # with all that is loaded for the tables that use it
+    together = [{"from": "CMD_RUN", "address": 1}, {"from": "CMD_P", "address": 2, "type": "float32"}]
+    writes = {**table, "writes": [{"value": 1, "address": 7}, {"together": together}]}
+    generic = {"type": "generic_modbus", "table": table}
+    made["table that writes"] = (
+        {**rtu, "devices": {"x": {**generic, "bus": "rs485", "table": writes}}}, "device generic_modbus", ()
+    )  # fmt: skip
+    gateway = {**generic, "host": "here", "transport": "rtu_over_tcp"}
+    made["transport rtu_over_tcp"] = ({"devices": {"x": gateway}}, "device generic_modbus, TCP", ())
     for kind, options in given.items():
         made[f"device {kind}"] = ({**rtu, "devices": {"x": {"type": kind, "bus": "rs485", **options}}}, "bus modbus_rtu", ())
         unit = {**options, "unit": 1}

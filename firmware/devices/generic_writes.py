@@ -9,7 +9,7 @@ from array import array
 from micropython import const
 
 from firmware.devices.generic_points import TYPES, ratio, whole_map
-from firmware.devices.generic_table import Conditions, check_keys, check_row, whole
+from firmware.devices.generic_table import Conditions, check_row, whole
 
 _KEYS = ("from", "value", "heartbeat", "address", "type", "scale", "function", "map", "refresh", "unit")
 SOURCES = (  # what the command says, in the order of Writer.command
@@ -27,7 +27,6 @@ DIRECTION = const(4)
 BEAT = const(8)  # behind the sources: the heartbeat
 _CONSTANT = const(-1)
 _FLOAT = const(7)
-_LONGEST = const(123)  # registers in one write
 _HIGHEST_FLOAT = 3.4e38
 _RANGES = ((-32768, 32767), (0, 65535), (-2147483648, 2147483647), (0, 4294967295))  # of the first four kinds
 
@@ -116,9 +115,11 @@ def check(rows: list, site: Conditions, errors: list) -> None:
     for number, row in enumerate(rows):
         where = "table.writes[%d]" % number
         if isinstance(row, dict) and "together" in row:
-            found = _check_together(where, row, site, errors)
+            from firmware.devices.generic_together import check_together  # most tables have none
+
+            found = check_together(where, row, site, errors)
         else:
-            found = _check_write(where, row, site, errors)
+            found = check_write(where, row, site, errors)
         for write in found:
             _check_taken(where, write, site, taken, errors)
             sources.extend([value.source for value in write.values])
@@ -127,34 +128,8 @@ def check(rows: list, site: Conditions, errors: list) -> None:
         errors.append("table.writes: CMD_MAGNITUDE has no sign, a row from CMD_DIRECTION must say which way")
 
 
-def _check_together(where: str, row: dict, site: Conditions, errors: list) -> list:
-    """Rows that go in one request: they must lie side by side, in one unit."""
-    before = len(errors)
-    check_keys(where, row, ("together",), errors)
-    rows = row["together"]
-    if not isinstance(rows, list) or not rows:
-        errors.append("%s.together = %r: must be a list of rows" % (where, rows))
-        return []
-    for number, each in enumerate(rows):
-        _check_write("%s.together[%d]" % (where, number), each, site, errors)
-        if isinstance(each, dict) and each.get("function", 16) != 16:
-            errors.append("%s.together[%d].function = %r: must be 16" % (where, number, each["function"]))
-    if len(errors) > before:
-        return []
-    write = Write(row)
-    if write.size > _LONGEST:
-        errors.append("%s.together: takes %d registers, one request holds %d" % (where, write.size, _LONGEST))
-    address = write.address
-    for number, each in enumerate(rows):
-        if each["address"] != address or each.get("unit", site.unit) != rows[0].get("unit", site.unit):
-            text = "%s.together[%d]: must follow the row before at address %d, in the same unit"
-            errors.append(text % (where, number, address))
-            return []
-        address += write.values[number].size
-    return [write]
-
-
-def _check_write(where: str, row, site: Conditions, errors: list) -> list:
+def check_write(where: str, row, site: Conditions, errors: list) -> list:
+    """One row, and the request it makes: [] if it is none, with what is wrong in `errors`."""
     before = len(errors)
     if not check_row(where, row, _KEYS, site, errors):
         return []

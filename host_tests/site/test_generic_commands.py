@@ -105,12 +105,12 @@ def test_halves_without_a_direction_are_never_both_there(mp64: Interpreter) -> N
         both: list[tuple[int, int]] = []
         access = box.access
 
-        async def watched(*given: Any) -> ExcCodes | None:
-            result = await access(*given)
+        async def watched(function: int, start: int, address: int, count: int, registers: list[int], values: Any) -> Any:
+            result = await access(function, start, address, count, registers, values)
             both.append((box.registers[51], box.registers[52]))
             return result
 
-        box.access = watched  # type: ignore[method-assign, assignment]  # it stands between the wire and the box
+        box.access = watched  # type: ignore[method-assign]  # it stands between the wire and the box
         async with driver(mp64, box, table(HALVES[2], HALVES[1])) as one:
             for watts in (5000, -3000, 7000, -100):
                 await one.command(watts)
@@ -261,11 +261,11 @@ def test_single_row_together_is_function_16(mp64: Interpreter) -> None:
         functions: set[int] = set()
         access = box.access
 
-        async def watched(function: int, *given: Any) -> Any:
+        async def watched(function: int, start: int, address: int, count: int, registers: list[int], values: Any) -> Any:
             functions.add(function)
-            return await access(function, *given)
+            return await access(function, start, address, count, registers, values)
 
-        box.access = watched  # type: ignore[method-assign, assignment]  # it stands between the wire and the box
+        box.access = watched  # type: ignore[method-assign]  # it stands between the wire and the box
         async with driver(mp64, box, table({"together": [{"from": "CMD_RUN", "address": 70}]})) as one:
             await one.command(1)
             await one.until(lambda: box.written(70)[-1:] == [[1]])

@@ -124,6 +124,20 @@ def test_every_driver_and_bus_has_been_weighed() -> None:
     assert {"core", "bus can", "bus modbus_rtu", "wifi", "calendar", "backend twai", "backend mcp2515"} <= set(parts)
 
 
+def test_what_only_some_tables_and_hosts_need_is_weighed_with_those() -> None:
+    reads, device = {"reads": [{"slot": "PV_P", "address": 1}]}, {"type": "generic_modbus", "host": "10.0.0.2"}
+    weights = {}
+    for name, changes in (
+        ("reads", {"table": reads}),
+        ("writes", {"table": {**reads, "writes": [{"value": 1, "address": 2}]}}),
+        ("file", {"table": "acme.json"}),
+        ("gateway", {"table": reads, "transport": "rtu_over_tcp"}),
+    ):
+        site = {"devices": {"a": {**device, **changes}}}
+        weights[name] = fits.weigh(S3, site, fits.STOCK, fits.sizes()).total
+    assert weights["reads"] < weights["gateway"] < weights["writes"] == weights["file"], "what is in a file cannot be seen"
+
+
 def test_every_part_costs_something_and_names_modules_that_are_there() -> None:
     figures = fits.sizes()
     for part, row in figures["parts"].items():

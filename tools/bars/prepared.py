@@ -4,14 +4,16 @@ A board at full speed writes it, with the firmware's own means.
 """
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 from tools.bars import typed
 from tools.interpreters import chosen
 from tools.simboard.board import Board
-from tools.simboard.profiles import Profile
+from tools.simboard.profiles import KB, Profile
 from tools.simsite.site import Site
 
+_HEAP = 1024 * KB
 _READY_S = 30.0
 _ANSWER_S = 30.0
 _LEFT = 150  # bytes to the log's limit: the next flush of a few events makes it rotate
@@ -38,7 +40,8 @@ async def prepare(root: Path, state: Path, profile: Profile, site: Site, schedul
     """Leaves the flash in `state`; `site` runs.  RuntimeError when the board refuses something of it."""
     if not schedules:
         return  # a site without a calendar keeps neither
-    board = Board(root, state_dir=state, site=site.site_json(), interpreter=list(chosen("32").command), profile=profile)
+    roomy = replace(profile, heap=_HEAP, areas=0)  # what is to be judged is not this run
+    board = Board(root, state_dir=state, site=site.site_json(), interpreter=list(chosen("32").command), profile=roomy)
     board.env.update(site.env())
     board.on_pin = site.board_pin
     for pin, level in site.inputs().items():
