@@ -1,7 +1,7 @@
 """Makes words of what binds, in one place: who asks, what limits it, since when, what would end it, and what waits for what.
 
 `view` is a reports.Instant: copies of one instant, so nothing here is under the manager's lock or in its cycle, and nothing
-is loaded or read from flash.  A table of words is one text: as a tuple each word would be an object of the heap.
+is loaded or read from flash.  A table of words is a list of names, or one text: in a tuple each would be an object of the heap.
 """
 
 from micropython import const
@@ -16,7 +16,8 @@ from firmware.flows import Flow, Grid
 from firmware.limits import NAMES
 from firmware.modes import Mode
 
-_DEVICES = "bms the battery\npcs the inverter\nmeter the meter\npv the PV meter\nio the board's inputs"  # bit 1 << i of HAS_*
+_DEVICES = ["bms", "pcs", "meter", "pv", "io"]  # bit 1 << i of HAS_*, row i of the faults with _lost behind it
+_KINDS = ["battery", "inverter", "meter", "PV meter", "I/O board"]
 _STALE = (im.PAR_STALE_BMS, im.PAR_STALE_PCS, im.PAR_STALE_METER, im.PAR_STALE_METER, im.PAR_STALE_IO)
 _MISSED = (0x3E, 1, 0x1000, 0, 0x40)  # the bits of image.MISSING that mean each of them
 _MISSED_VALUES = const(0xF80)
@@ -55,6 +56,9 @@ bms_current the battery allows %.1f A
 soc state of charge %.1f %%, the %s is %.1f %%
 temperature %s, all of it from %.1f to %.1f degC
 """
+_TRIP = ft.mask(5, ft.TRIP)
+_EMERGENCY = ft.mask(4, ft.EMERGENCY)
+_TOLD = const(2)  # faults at most in a sentence
 _SMALL_W = const(100)  # below it watts are told
 
 
@@ -64,7 +68,7 @@ def why(view) -> str:
     mode = now[im.MODE]
     if mode == Mode.EMERGENCY:
         what = emergency(view)
-        standing = (now[im.FAULTS] | now[im.CONDITIONS]) & ft.mask(4, ft.EMERGENCY)
+        standing = (now[im.FAULTS] | now[im.CONDITIONS]) & _EMERGENCY
         more = standing & ~(1 << max(0, now[im.CAUSE])) if now[im.CAUSE] >= 0 else standing
         if more:
             what += "; " + _faults(view, more)
@@ -152,7 +156,8 @@ def event_data(event: int, data: int):
     elif event == Event.EMERGENCY or Event.FAULT_RAISED <= event <= Event.COMMS_RESTORED:
         if data == -1:
             return "commanded"
-        return (ft.names(1 << data) or [data])[0] if 0 <= data < 30 else data
+        names = ft.names(1 << data) if 0 <= data < 30 else ()
+        return names[0] if names else data
     return names[data] if 0 <= data < len(names) else data
 
 
@@ -223,34 +228,31 @@ def _is_silent(view, i: int) -> bool:
     return _age(view, i) > view.par[_STALE[i]]
 
 
-def _place(view, i: int) -> tuple:
-    """A device: its name, where it is reached, and its kind in words."""
-    name, words = _DEVICES.split("\n")[i].split(" ", 1)
-    return view.places.get(1 << i, (name, "")) + (words,)
-
-
 def _silence(view, i: int, named: bool) -> str:
     """That nothing comes from a device, since when and where: named as a device, or in a sentence of its own."""
-    name, where, words = _place(view, i)
-    where = "received" + ("" if named else " from " + words) + where
+    name, where = view.places.get(1 << i, (_DEVICES[i], ""))
     age = _age(view, i)
     if age >= im.AGE_NEVER:
-        text = ("never " if named else "nothing was ever ") + where
-    else:
-        text = "nothing %s for %s" % (where, "%.1f s" % (age / 1000) if age < 100000 else _time(age // 1000))
-    return "%s (%s)" % (name, text) if named else text
+        if named:
+            return "%s (never received%s)" % (name, where)
+        return "nothing was ever received from the %s%s" % (_KINDS[i], where)
+    lasting = "%.1f s" % (age / 1000) if age < 100000 else _time(age // 1000)
+    if named:
+        return "%s (nothing received%s for %s)" % (name, where, lasting)
+    return "nothing received from the %s%s for %s" % (_KINDS[i], where, lasting)
 
 
 def silent(view) -> "list[str]":
     """The names of the devices that the site has and that nothing is received from."""
-    return [_place(view, i)[0] for i in range(5) if view.par[im.PAR_HAS] >> i & 1 and _is_silent(view, i)]
+    has = view.par[im.PAR_HAS]
+    return [view.places.get(1 << i, _DEVICES[i : i + 1])[0] for i in range(5) if has >> i & 1 and _is_silent(view, i)]
 
 
 def detail(view, name: str) -> str:
     """More about an active fault, in words; "" where the name says it all."""
     now = view.now
     if name[-5:] == "_lost":
-        i = ("\n" + _DEVICES).split("\n" + name[:-5] + " ")[0].count("\n")
+        i = _DEVICES.index(name[:-5])
         return _silence(view, i, False) if _is_silent(view, i) else "it is received again"
     if name[:5] == "cell_":
         return "%d mV" % now[im.CELL_V_MAX if name == "cell_over_voltage" else im.CELL_V_MIN]
@@ -275,6 +277,9 @@ def _faults(view, bits: int) -> str:
     for name in named:
         if name[-7:] == "_frozen" and name[:-7] + "_lost" in named:
             continue  # nothing that does not arrive changes
+        if len(told) == _TOLD:
+            told.append("and more")
+            break
         more = detail(view, name)
         told.append("fault " + name + (": " + more if more else ""))
     return "; ".join(told)
@@ -286,7 +291,7 @@ def _waits(view) -> str:
     if view.refused:
         return "a site file that is not refused (%s)" % view.refused
     told = [_silence(view, i, True) for i in (0, 1) if _is_silent(view, i)]
-    bits = now[im.FAULTS] & ft.mask(5, ft.TRIP)
+    bits = now[im.FAULTS] & _TRIP
     if told:
         bits &= ~3  # bms_lost and pcs_lost: said already
     elif now[im.SOC] == im.NO_VALUE or now[im.BMS_V] <= 0:
@@ -306,7 +311,7 @@ def _standby(view) -> str:
     order = now[im.ORDER]
     if view.refused:
         return "the site file is refused: %s; mend it and save_site()" % view.refused
-    bits = now[im.FAULTS] & ft.mask(5, ft.TRIP)
+    bits = now[im.FAULTS] & _TRIP
     tripped = "fault " + ", fault ".join(ft.names(now[im.TRIPPED])) if now[im.TRIPPED] else ""
     text = _faults(view, bits)
     if order == im.ORDER_SPENT:

@@ -66,7 +66,8 @@ def test_start_says_what_it_waits_for():
     assert says(plant, "0 kW: STANDBY", "waiting for: bms (never received on can0 at 500 kbit/s)")
     plant.silent.add(im.SEQ_PCS)
     plant.run(4)
-    assert says(plant, "fault pcs_lost: nothing received from the inverter at 10.0.0.5:502, unit 1 for 4.0 s", "bms (never received")
+    lost = "fault pcs_lost: nothing received from the inverter at 10.0.0.5:502, unit 1 for 4.0 s"
+    assert says(plant, lost, "waiting for: bms (never received")
     assert plant.pm.start() == (
         "accepted, waiting for: bms (never received on can0 at 500 kbit/s), "
         "pcs (nothing received at 10.0.0.5:502, unit 1 for 4.0 s)"
@@ -92,11 +93,11 @@ def test_start_names_a_fault_that_stands():
 
 def test_a_refused_site():
     plant = site()
-    plant.pm.refused = "power.max_soc = 120: allowed are 0 to 100 %"
+    error = plant.pm.refused = "power.max_soc = 120: allowed are 0 to 100 %"
     plant.silent = set(range(9))
     plant.run(1)
-    assert says(plant, "0 kW: STANDBY", "the site file is refused: power.max_soc = 120", "save_site()")
-    assert plant.pm.start() == "accepted, waiting for: a site file that is not refused (power.max_soc = 120: allowed are 0 to 100 %)"
+    assert says(plant, "0 kW: STANDBY", "the site file is refused: " + error, "save_site()")
+    assert plant.pm.start() == "accepted, waiting for: a site file that is not refused (%s)" % error
 
 
 def test_a_lost_battery_since_when_where_and_what_ends_it():
@@ -121,7 +122,7 @@ def test_a_lost_battery_since_when_where_and_what_ends_it():
 def test_a_lost_inverter_and_lost_inputs():
     for groups, words in (
         ({im.SEQ_PCS}, "fault pcs_lost: nothing received from the inverter at 10.0.0.5:502, unit 1 for "),
-        ({im.SEQ_IO}, "fault io_lost: nothing received from the board's inputs for "),
+        ({im.SEQ_IO}, "fault io_lost: nothing received from the I/O board for "),
     ):
         plant = running()
         plant.silent = groups
