@@ -1,7 +1,7 @@
 """Why the power is what it is, in words: every state at 0 kW has its sentence, with who, what, since when, what ends it."""
 
 from firmware import image as im
-from firmware import reasons, zones
+from firmware import buses, reasons, zones
 from firmware.charging import ChargeParams
 from firmware.clock import Clock
 from firmware.errors import PowerError
@@ -482,6 +482,18 @@ def test_no_number_of_an_event_raises():
     for event in range(len(Event._names)):
         for data in (-1000000, -2, -1, 0, 14, 15, 16, 29, 30, 31, 32, 99, 0x3FFFFFFF):
             assert isinstance(reasons.event_data(event, data), (int, str))
+
+
+def test_where_a_device_is_reached_is_told_by_its_options():
+    section = {"can0": {"type": "can", "bitrate": 250000}, "can1": {"type": "can"}, "rs485": {"type": "modbus_rtu", "baudrate": 19200}}
+    for options, words in (
+        ({"bus": "can0"}, " on can0 at 250 kbit/s"),
+        ({"bus": "can1"}, " on can1 at 500 kbit/s"),
+        ({"bus": "rs485", "host": "", "unit": 7}, " on rs485 at 19200 bit/s, unit 7"),
+        ({"host": "10.0.0.5", "port": 502, "unit": 0, "bus": ""}, " at 10.0.0.5:502, unit 0"),
+        ({}, ""),
+    ):
+        assert buses.place(options, section) == words
 
 
 # ---- at the console --------------------------------------------------------------------------------------------

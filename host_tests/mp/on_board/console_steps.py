@@ -16,8 +16,8 @@ sys.path[:] = [root, root + "/lib", root + "/host_tests/both", root + "/tools/si
 
 from sim_pace import count  # noqa: E402
 
-from firmware import zones  # noqa: E402
 from firmware import image as im  # noqa: E402
+from firmware import zones  # noqa: E402
 from firmware.clock import Clock  # noqa: E402
 from firmware.modes import Mode  # noqa: E402
 from firmware.schedule_entry import ScheduleEntry  # noqa: E402
