@@ -30,7 +30,7 @@ _SLICE_US = const(5000)  # of writing in one turn of the loop
 _AHEAD = const(8)  # lines that may wait while one is answered
 _NOTES_MAX = const(2048)  # characters of other people's lines that may wait; more is dropped and counted
 _SPACE = const(640)  # bytes: a piece, at four bytes a character, and what ends a line
-_RESERVE = const(3072)  # bytes in one place, for the line that is asked next: a full heap has no large one
+_RESERVE = const(3584)  # bytes in one place, for the line that is asked next: a full heap has no large one
 _RETRY_MS = const(1000)  # a reserve that cannot be had costs a collection: not more often than this
 _EMERGENCY = (b"pm.emergency_shutdown()", b"emergency()", b"emergency")
 

@@ -1,7 +1,7 @@
 """Why the power is what it is, in words: every state at 0 kW has its sentence, with who, what, since when, what ends it."""
 
-from firmware import image as im
 from firmware import buses, reasons, zones
+from firmware import image as im
 from firmware.charging import ChargeParams
 from firmware.clock import Clock
 from firmware.errors import PowerError
@@ -485,7 +485,8 @@ def test_no_number_of_an_event_raises():
 
 
 def test_where_a_device_is_reached_is_told_by_its_options():
-    section = {"can0": {"type": "can", "bitrate": 250000}, "can1": {"type": "can"}, "rs485": {"type": "modbus_rtu", "baudrate": 19200}}
+    section = {"can0": {"type": "can", "bitrate": 250000}, "can1": {"type": "can"}}
+    section["rs485"] = {"type": "modbus_rtu", "baudrate": 19200}
     for options, words in (
         ({"bus": "can0"}, " on can0 at 250 kbit/s"),
         ({"bus": "can1"}, " on can1 at 500 kbit/s"),
