@@ -94,7 +94,9 @@ class Console:
         view = pm.instant()
         now = view.now
         yield reasons.why(view)
-        yield "battery: SoC %s, %s, %s, %s" % (
+        age = now[im.AGE + im.SEQ_BMS]
+        yield "battery%s: SoC %s, %s, %s, %s" % (
+            " %d s ago" % (age // 1000) if view.par[im.PAR_STALE_BMS] < age < im.AGE_NEVER else "",
             _scaled(now[im.SOC], 100, "%"), _scaled(now[im.BMS_V], 10, "V"), _scaled(now[im.BMS_I], 10, "A"),
             _scaled(now[im.BMS_TEMP], 10, "degC"),
         )  # fmt: skip

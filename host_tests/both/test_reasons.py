@@ -527,6 +527,10 @@ def test_status_is_a_few_lines_of_plain_text():
     desk.ask("status()")
     text = "\n".join(desk.lines[-8:])
     assert "emergency: commanded, commanded by emergency_shutdown()" in text and "ended" in text
+    plant.silent = set(BATTERY)
+    plant.run(7)
+    desk.ask("status()")
+    assert desk.printed("battery 7 s ago: SoC 50"), "old values are told as such"
     empty = Desk(Plant())
     empty.plant.silent = set(range(9))
     empty.ask("status()")
