@@ -1,6 +1,6 @@
 """What the battery reports, in words: its readings, protections and warnings, what is missing, more about its faults.
 
-For people only: loaded when somebody asks for the first time and there is something to say.
+A table of words is one text, a line each: as a tuple each word would be an object of the heap.
 """
 
 from rows import each
@@ -8,62 +8,60 @@ from rows import each
 from firmware import image as im
 from firmware import protections
 
-# from image.BMS_SOC on, one slot after the other
-_NAMES = (
-    "state of charge",
-    "state of health",
-    "voltage",
-    "current",
-    "temperature",
-    "charge cut-off voltage",
-    "discharge cut-off voltage",
-    "charge current limit",
-    "discharge current limit",
-    "highest cell voltage",
-    "lowest cell voltage",
-    "highest cell temperature",
-    "lowest cell temperature",
-)
-_PARTS = (100, 100, 10, 10, 10, 10, 10, 10, 10, 1, 1, 10, 10)  # of its unit in one of the slot's
-_UNITS = ("%", "%", "V", "A", "degC", "V", "V", "A", "A", "mV", "mV", "degC", "degC")
-_CONDITIONS = [(row[0], row[1]) for row in each(protections.TABLE)]
-MISSING = (  # what missing_data means, a bit each of image.MISSING, set by hot.examine
-    "the inverter is not received",
-    "the battery's measurements are not received",
-    "the battery's limits are not received",
-    "the battery's cell voltages are not received any more",
-    "the battery's cell temperatures are not received any more",
-    "the battery's status is not received any more",
-    "the board's inputs are not read",
-    "the battery reports no state of charge that can be true",
-    "the battery reports no voltage",
-    "the battery reports no current",
-    "the inverter reports no power",
-    "the battery reports no temperature",
-    "the meter is not received",
-)
+# from image.BMS_SOC on, one slot after the other: parts of the unit in one of the slot's, the unit, the name
+_READINGS = """100 % state of charge
+100 % state of health
+10 V voltage
+10 A current
+10 degC temperature
+10 V charge cut-off voltage
+10 V discharge cut-off voltage
+10 A charge current limit
+10 A discharge current limit
+1 mV highest cell voltage
+1 mV lowest cell voltage
+10 degC highest cell temperature
+10 degC lowest cell temperature"""
+MISSING = """the inverter is not received
+the battery's measurements are not received
+the battery's limits are not received
+the battery's cell voltages are not received any more
+the battery's cell temperatures are not received any more
+the battery's status is not received any more
+the board's inputs are not read
+the battery reports no state of charge that can be true
+the battery reports no voltage
+the battery reports no current
+the inverter reports no power
+the battery reports no temperature
+the meter is not received"""  # what missing_data means, a line for each bit of image.MISSING, set by hot.examine
+_CONDITIONS = "\n".join([row[0] for row in each(protections.TABLE)])  # a bit each, in order
+
+
+def _behind(bits: int, lines: str) -> "list[str]":
+    return [text for i, text in enumerate(lines.split("\n")) if bits >> i & 1]
 
 
 def missing(bits: int) -> "list[str]":
     """What is missing, in words, behind a mask of image.MISSING."""
-    return [text for i, text in enumerate(MISSING) if bits >> i & 1]
+    return _behind(bits, MISSING) if bits else []
 
 
 def reading(slot: int, value: int) -> str:
     """Name, value and unit of a reading in its slot's unit: "temperature -150.0 degC"."""
-    at = slot - im.BMS_SOC
-    number = str(value) if _PARTS[at] == 1 else "%.1f" % (value / _PARTS[at])
-    return "%s %s %s" % (_NAMES[at], number, _UNITS[at])
+    parts, unit, name = _READINGS.split("\n")[slot - im.BMS_SOC].split(" ", 2)
+    number = str(value) if parts == "1" else "%.1f" % (value / int(parts))
+    return "%s %s %s" % (name, number, unit)
 
 
 def odd(bits: int) -> "list[str]":
     """The names of the readings behind a mask of BMS_ODD."""
-    return [name for i, name in enumerate(_NAMES) if bits >> i & 1]
+    return [line.split(" ", 2)[2] for line in _behind(bits, _READINGS)]
 
 
 def conditions(bits: int) -> "list[str]":
     """The conditions behind a mask of BMS_PROTECT or BMS_ALARM; none for what was never received."""
-    return [name for name, bit in _CONDITIONS if bits > 0 and bits & bit]
+    return _behind(bits, _CONDITIONS) if bits > 0 else []
 
 
 def detail(name: str, now) -> str:

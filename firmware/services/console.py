@@ -30,7 +30,7 @@ _SLICE_US = const(5000)  # of writing in one turn of the loop
 _AHEAD = const(8)  # lines that may wait while one is answered
 _NOTES_MAX = const(2048)  # characters of other people's lines that may wait; more is dropped and counted
 _SPACE = const(640)  # bytes: a piece, at four bytes a character, and what ends a line
-_RESERVE = const(4096)  # bytes in one place, for the line that is asked next: a full heap has no large one
+_RESERVE = const(3584)  # bytes in one place, for the line that is asked next: a full heap has no large one
 _RETRY_MS = const(1000)  # a reserve that cannot be had costs a collection: not more often than this
 _EMERGENCY = (b"pm.emergency_shutdown()", b"emergency()", b"emergency")
 
@@ -94,7 +94,9 @@ class Console:
         view = pm.instant()
         now = view.now
         yield reasons.why(view)
-        yield "battery: SoC %s, %s, %s, %s" % (
+        age = now[im.AGE + im.SEQ_BMS]
+        yield "battery%s: SoC %s, %s, %s, %s" % (
+            " %d s ago" % (age // 1000) if view.par[im.PAR_STALE_BMS] < age < im.AGE_NEVER else "",
             _scaled(now[im.SOC], 100, "%"), _scaled(now[im.BMS_V], 10, "V"), _scaled(now[im.BMS_I], 10, "A"),
             _scaled(now[im.BMS_TEMP], 10, "degC"),
         )  # fmt: skip

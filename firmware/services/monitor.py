@@ -6,6 +6,8 @@ long the line takes.  Counters that only grow are read when their turn comes.
 
 import gc
 
+from micropython import const
+
 from firmware import faults, reasons
 from firmware import image as im
 from firmware import requests as rq
@@ -28,12 +30,13 @@ _VALUES = (  # what is shown as the image has it: key, slot, parts of its unit i
     ("i", im.BMS_I, 10),
     ("temp", im.BMS_TEMP, 10),
 )
+_REASON = const(160)  # characters of the reason: the line has to fit into the console's buffer
 
 
 def state(app, now):
     """Key and value of all that the line says, "t" first.  now: a copy of the image's."""
     yield from _measured(now)
-    yield "reason", reasons.why(app.pm.instant(now))
+    yield "reason", reasons.why(app.pm.instant(now))[:_REASON]
     yield from _counted(app)
 
 

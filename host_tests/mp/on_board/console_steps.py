@@ -16,6 +16,7 @@ sys.path[:] = [root, root + "/lib", root + "/host_tests/both", root + "/tools/si
 
 from sim_pace import count  # noqa: E402
 
+from firmware import image as im  # noqa: E402
 from firmware import zones  # noqa: E402
 from firmware.clock import Clock  # noqa: E402
 from firmware.modes import Mode  # noqa: E402
@@ -57,6 +58,20 @@ def fill():
         pm.events.post(i % 19, i, 3)
 
 
+EXPLAINED = ("why()", "status()", "pm.start()", "pm.stats()", "pm.faults()")
+
+
+def everything_is_wrong():
+    """Nothing is received any more, an emergency is latched, and many ask for power nevertheless."""
+    desk.plant.force = {im.CELL_T_MAX: 800}
+    desk.plant.run(4)
+    desk.plant.silent = set(range(9))
+    desk.plant.run(5)
+    for source in ("remote", "schedule", "optimiser"):
+        pm.claim(source, -20, 600, "somebody")
+    pm.stop_operation(5)
+
+
 turns("(start)", 5)
 fill()
 turns("(events)", 40)
@@ -64,7 +79,16 @@ for line in LINES:
     desk.type(line + "\n")
     turns(line, 60)
     desk.port.out = []
+pm.reset_emergency()
+pm.start()
+for state in ("", " when everything is wrong"):
+    if state:
+        everything_is_wrong()
+    for line in EXPLAINED:
+        desk.type(line + "\n")
+        turns(line + state, 100)
+        desk.port.out = []
 desk.console.monitor(100)
-turns("(monitor)", 40)
+turns("(monitor)", 120)
 assert desk.printed('"soc"')
 print(json.dumps(longest))
