@@ -17,7 +17,7 @@ export WIFI_SSID WIFI_PASSWORD
 # Board code, checked against the ESP32 stubs.
 BOARD_CODE := $(wildcard boot.py main.py) firmware lib
 
-.PHONY: help setup lock run test check lint slots format size bench mpy image flash deploy soak clean
+.PHONY: help setup lock run test check lint slots format size bench chip mpy image flash deploy soak clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ size: $(STAMP) ## heap of every module and of the shipped sites (ARGS=--json; --
 
 bench: $(STAMP) ## speed, one JSON object a line: metric, value, unit (ARGS="name ..." picks)
 	@$(PY) -m tools.bench $(ARGS)
+
+chip: $(STAMP) ## the bars at the chip's speed, 20 minutes (ARGS="--profile esp32s3 --seconds 60"; see --help)
+	@$(PY) -m tools.chip_bars $(ARGS)
 
 mpy: $(STAMP) ## cross-compile every device file for the ESP32 into build/
 	@$(PY) -m tools.mpy $(ARGS)

@@ -27,6 +27,7 @@ from firmware.metering import Metering
 from firmware.services.console import Console
 
 _FEED_MS = const(250)
+_REFUSAL = const(120)  # characters of why a site is refused
 _SILENT_MS = const(3000)  # a critical task that has not reported for this long starves the watchdog
 
 
@@ -50,6 +51,8 @@ class App:
         self.metering = Metering(50, self._loop_time)
         self.site = site
         self.pm = PowerManager(self.site.config, self.site.image, self.site.has)
+        self.pm.places = self.site.places
+        self.pm.refused = self._refusal()
         self.metering.expect(self.site.config.cycle_ms)
         self.console = Console(self)
         self.latch = Latch(self.pm)
@@ -62,6 +65,14 @@ class App:
         self.restarts: dict = {}
         self.ending = shutdown.Ending()
         self.timeline = None if self.site.clock is None or self.site.errors else self._timeline()
+
+    def _refusal(self) -> str:
+        """Why the site is refused, "" if it is not: the first of its errors, and how many more there are."""
+        errors = self.site.errors
+        if not errors:
+            return ""
+        more = " (and %d more)" % (len(errors) - 1) if len(errors) > 1 else ""
+        return errors[0][:_REFUSAL] + more
 
     def _timeline(self):
         """Clock, schedules and records, for a site that wants them."""

@@ -88,6 +88,19 @@ TYPES = {  # type -> (OPTIONS, builder(name, options) -> bus)
 }
 
 
+def place(options, section):
+    """Where a device is reached, in words, by its options and the "buses" section: " on can0 at 500 kbit/s"; "" nowhere."""
+    if options.get("host"):
+        return " at %s:%s, unit %s" % (options["host"], options.get("port"), options.get("unit"))
+    name = options.get("bus")
+    if not name:
+        return ""
+    given = section[name]
+    if given["type"] == "can":
+        return " on %s at %d kbit/s" % (name, given.get("bitrate", 500000) // 1000)
+    return " on %s at %d bit/s, unit %s" % (name, given.get("baudrate", 9600), options.get("unit"))
+
+
 def check(section, errors):
     """The buses of `section` (a dict by name) that can be opened: [(name, builder, options)].
 

@@ -7,6 +7,7 @@ constant-voltage phase is the pack-voltage row holding the voltage, and every ot
 from micropython import const
 
 from firmware import image as im
+from firmware import requests as rq
 from firmware.charge_methods import ChargeMethod
 from firmware.checks import Checked
 from firmware.units import parts
@@ -15,11 +16,6 @@ DONE_BAND = const(5)  # 0.01 %: the taper approaches the target for ever, this n
 _TAIL_MS = const(5000)  # the tail current must hold this long
 _STAGES_MAX = const(8)
 _NEAR_V = const(995)  # 0.1 %: the voltage counts as held from here
-
-# what `step` answers besides a request
-RUNNING = const(0)
-COMPLETE = const(1)
-TIMED_OUT = const(2)
 
 
 class ChargeParams(Checked):
@@ -123,14 +119,14 @@ class Charger:
                 return stage[1] if stage[1] < self._current else self._current
         return 0
 
-    def done(self, now, par, target: int) -> bool:
-        """Target reached, the stages used up, the BMS full, or the voltage held at the tail current long enough."""
+    def done(self, now, par, target: int) -> int:
+        """How it has ended, a requests.END_*: target, stages used up, the voltage held at the tail current; 0: it goes on."""
         if target >= par[im.PAR_SOC_MAX] and now[im.BMS_REQUESTS] > 0 and now[im.BMS_REQUESTS] & im.BMS_REQ_FULL_CHARGE:
             target = 10000
         if now[im.SOC] != im.NO_VALUE and now[im.SOC_HIGH] >= target - DONE_BAND:
-            return True
+            return rq.END_TARGET
         if self._method == 2 and now[im.SOC_HIGH] >= self._stages[-1][0]:
-            return True  # the stages are used up; a current that is limited to 0 A is no end
+            return rq.END_STAGES  # a current that is limited to 0 A is no end
         ceiling = par[im.PAR_V_MAX]
         if par[im.OP_V_MAX] < ceiling:
             ceiling = par[im.OP_V_MAX]
@@ -140,9 +136,9 @@ class Charger:
         if now[im.CELL_V_MAX] * 1000 >= par[im.PAR_CELL_MAX] * _NEAR_V:
             held = True  # in a pack out of balance the fullest cell ends the charge
         if self._method == 1 and self._phase_ms >= self._on_ms:
-            return False  # a pulse's rest says nothing
+            return 0  # a pulse's rest says nothing
         if held and now[im.AGE + im.SEQ_BMS] <= par[im.PAR_STALE_BMS] and -self._tail <= now[im.BMS_I] <= 0:
             self._tail_ms += now[im.DT]
         else:
             self._tail_ms = 0
-        return self._tail_ms >= _TAIL_MS
+        return rq.END_TAIL if self._tail_ms >= _TAIL_MS else 0

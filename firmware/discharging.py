@@ -3,6 +3,7 @@
 from micropython import const
 
 from firmware import image as im
+from firmware import requests as rq
 from firmware.charging import DONE_BAND
 from firmware.checks import Checked
 from firmware.limits import NAMES
@@ -35,15 +36,18 @@ class Discharger:
         """A new discharge starts."""
         self._empty_ms = 0
 
-    def done(self, now, par) -> bool:
-        """The floor is reached, or the lowest voltage of pack or cell has left under 1 % of the rating for a while."""
+    def done(self, now, par) -> int:
+        """How it has ended, a requests.END_*, or 0.
+
+        The floor is reached, or the lowest voltage of pack or cell has left under 1 % of the rating for a while.
+        """
         floor = par[im.PAR_SOC_MIN]
         if im.FREE != par[im.OP_SOC_MIN] > floor:
             floor = par[im.OP_SOC_MIN]
         if now[im.SOC] != im.NO_VALUE and now[im.SOC_LOW] <= floor + DONE_BAND:
-            return True
+            return rq.END_FLOOR
         if now[_PACK_VOLTAGE] * 100 <= par[im.PAR_P_DIS] or now[_CELL_VOLTAGE] * 100 <= par[im.PAR_P_DIS]:
             self._empty_ms += now[im.DT]
         else:
             self._empty_ms = 0
-        return self._empty_ms >= _EMPTY_MS
+        return rq.END_VOLTAGE if self._empty_ms >= _EMPTY_MS else 0

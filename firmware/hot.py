@@ -77,6 +77,7 @@ _TARGET_P = const(87)
 _LIMIT_DIS = const(88)
 _LIMIT_CHG = const(89)
 _WHY_DIS = const(90)
+_WHY_CHG = const(91)
 _RAMP_REM = const(92)
 _CMD_P = const(93)
 _CMD_CONTACTOR = const(95)
@@ -118,6 +119,8 @@ _STILL_HIGH = const(167)
 _BMS_ENDS_MS = const(169)
 _SOC_YOUNG_MS = const(170)
 _CONDITIONS_BMS = const(171)
+_BOUND = const(180)
+_BOUND_S = const(181)
 _PAR_P_CHG = const(0)
 _PAR_P_DIS = const(1)
 _PAR_P_EXPORT = const(2)
@@ -880,10 +883,16 @@ def ramp(img: ptr32, par: ptr32):
     dis = img[_LIMIT_DIS]
     low = 0 - img[_LIMIT_CHG]
     goal = ((img[_REQUEST_P] + b) & m) - b
+    bound = 0
     if goal > dis:
         goal = dis
+        bound = img[_WHY_DIS] + 1
     if goal < low:
         goal = low
+        bound = img[_WHY_CHG] + 17
+    if bound != img[_BOUND]:
+        img[_BOUND] = bound
+        img[_BOUND_S] = img[_UPTIME_S]
     img[_TARGET_P] = goal
     was = ((img[_CMD_P] + b) & m) - b
     p = was

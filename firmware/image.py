@@ -144,7 +144,19 @@ STILL_HIGH = const(167)  #    W         the most (2 slots)
 BMS_ENDS_MS = const(169)  #   ms        how long the BMS has given nothing in the running direction, near its end
 SOC_YOUNG_MS = const(170)  #  ms        since the first SoC that could be believed, up to 8 s
 CONDITIONS_BMS = const(171)  # bits     of CONDITIONS: those that the battery alone makes
-N_SLOTS = const(172)  #       count     length of Image.now
+MODE_S = const(172)  #        s         uptime at which the mode was entered
+ORDER = const(173)  #         code      ORDER_*: what decides between STANDBY and running
+TRIPPED = const(174)  #       bits      the faults behind the last trip, until start()
+TRIP_S = const(175)  #        s         uptime of that trip
+TRIPS = const(176)  #         count     restarts used up in this hour
+RESTART_MS = const(177)  #    ms        back-off left before the next restart
+CAUSE = const(178)  #         row       what led to EMERGENCY, of the fault table; -1 for a command
+CURTAIL_MS = const(179)  #    ms        left of curtail()'s limits; 0: no end
+BOUND = const(180)  #         code      1 + the row that keeps the request from being met, + 16 for charge; 0: none does
+BOUND_S = const(181)  #       s         uptime since when
+ENDED = const(182)  #         code      how the last operation ended: its source, + 16 x requests.END_*, + 256 a charge
+ENDED_S = const(183)  #       s         uptime at which it did
+N_SLOTS = const(184)  #       count     length of Image.now
 
 # ---- parameters of the cycle, in Image.par; parameters.py fills them from the site's configuration ----------
 PAR_P_CHG = const(0)  #       W         configured charge power
@@ -252,6 +264,15 @@ HAS_PCS = const(2)
 HAS_METER = const(4)
 HAS_PV = const(8)
 HAS_IO = const(16)
+
+ORDER_NONE = const(0)  # nobody has called start() since boot
+ORDER_START = const(1)  # start(): running is wanted
+ORDER_STOP = const(2)  # stop()
+ORDER_SPENT = const(3)  # the restarts are used up
+ORDER_RESET = const(4)  # an emergency was reset
+ORDER_RESTORED = const(5)  # the emergency stood before the last reset of the controller
+ORDER_SERVICE = const(6)  # maintenance
+ORDER_END = const(7)  # the program ends
 
 GATE_NO_CHG = const(1)  # a fault forbids charging
 GATE_NO_DIS = const(2)  # a fault forbids discharging

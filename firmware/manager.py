@@ -11,7 +11,7 @@ from array import array
 
 from micropython import const
 
-from firmware import hot, parameters
+from firmware import hot, parameters, reasons
 from firmware import image as im
 from firmware import requests as rq
 from firmware.charging import ChargeParams, Charger
@@ -20,9 +20,10 @@ from firmware.discharging import DischargeParams, Discharger
 from firmware.errors import PowerError, in_range
 from firmware.event_codes import Event
 from firmware.events import Events
-from firmware.faults import SEVERITIES, debounce_rows, names, rows
+from firmware.faults import EMERGENCY, SEVERITIES, debounce_rows, names, rows
 from firmware.flows import Grid
 from firmware.modes import Mode, refusal
+from firmware.reports import Instant
 from firmware.reports import stats as _stats
 from firmware.supervisor import Supervisor
 from firmware.units import parts
@@ -31,18 +32,10 @@ _MINUTES_MAX = const(10080)  # a week
 _LIMIT_DEBOUNCE_MS = const(1000)
 _FLOW_DEBOUNCE_MS = const(200)  # two readings of the meters
 _ENDED_MS = const(60000)  # a BMS that gives nothing near the end for so long has ended the operation
+_NO_CAUSE = const(-2)
 _AHEAD_MS = const(0x20000000)  # half of the ticks' range
 _ISLAND = "island"
 _FORCE_CHARGE = "bms force charge"  # 5 % of the rating, inside every limit
-
-
-def _detail(name: str, now) -> str:
-    """More about an active fault, where there is more to say: who never asks does not load the words."""
-    if not name.startswith(("bms_", "soc_", "two_")):
-        return ""
-    from firmware.battery_words import detail
-
-    return detail(name, now)
 
 
 class PowerManager:
@@ -76,7 +69,6 @@ class PowerManager:
         self._active = rq.IDLE  # the source whose operation runs
         self._was_limit = -1
         self._limit_ms = 0
-        self._curtail_ms = 0  # left of curtail()'s limits; 0: no end
         self._was_flow = 0
         self._flow_ms = 0
         self._was_grid = -1
@@ -85,6 +77,8 @@ class PowerManager:
         self._run_schedule = None  # scheduling.step, loaded with it
         self.plan_lock = _thread.allocate_lock()  # looking at a schedule takes milliseconds: never under the cycle's lock
         self.clock = None  # the application's wall clock, see clock.Clock
+        self.places: dict = {}  # by image.HAS_* bit: (name of the device, where it is reached), for reasons.py
+        self.refused = ""  # why the site file was refused
         self.emergency_memory = None  # what keeps an emergency over a reset: settle() stores what stands, True once it is
         par[im.EMS_P_CHG] = im.FREE
         par[im.EMS_P_DIS] = im.FREE
@@ -108,10 +102,10 @@ class PowerManager:
 
     # ---- start, stop, modes -----------------------------------------------------------------------------
 
-    def start(self) -> None:
+    def start(self) -> str:
         """Leave STANDBY for IDLE as soon as BMS and PCS are alive and no fault forbids it; ends a manual pause.
 
-        PowerError in EMERGENCY and MAINTENANCE.
+        Returns "accepted", and for what it waits.  PowerError in EMERGENCY and MAINTENANCE.
         """
         with self._lock:
             mode = self.image.now[im.MODE]
@@ -122,10 +116,12 @@ class PowerManager:
             self._states.want_running()
             if self._plan is not None:
                 self._plan.claimed = None  # an entry whose window it is goes on, as after a reboot
+        return self._answer(reasons.started)
 
     def stop(self) -> None:
         """End every operation, ramp to 0 W, open the contactors, STANDBY.  No effect in EMERGENCY."""
         with self._lock:
+            self.note_end(rq.END_STOP)
             self._claims.drop_all()
             self._states.want_standby()
 
@@ -134,10 +130,10 @@ class PowerManager:
         """What the system is doing now, a Mode."""
         return self.image.now[im.MODE]
 
-    def set_mode(self, mode: int) -> None:
+    def set_mode(self, mode: int) -> "str | None":
         """Ask for a Mode: IDLE pauses (stop_operation), CHARGE and DISCHARGE start with default parameters.
 
-        PowerError with the reason where the transition table refuses it.
+        Returns what those calls return.  PowerError with the reason where the transition table refuses it.
         """
         Mode.name(mode)
         with self._lock:
@@ -148,16 +144,17 @@ class PowerManager:
             if mode == Mode.MAINTENANCE:  # at once: let go here, another thread might start an operation
                 self._claims.drop_all()
                 self._states.enter_maintenance()
+        if mode == Mode.IDLE:
+            return self.start() if now == Mode.STANDBY else self.stop_operation()
+        if mode == Mode.CHARGE:
+            return self.start_charging()
+        if mode == Mode.DISCHARGE:
+            return self.start_discharging()
         if mode == Mode.STANDBY:
             self.stop()
-        elif mode == Mode.IDLE:
-            self.start() if now == Mode.STANDBY else self.stop_operation()
-        elif mode == Mode.CHARGE:
-            self.start_charging()
-        elif mode == Mode.DISCHARGE:
-            self.start_discharging()
         elif mode == Mode.EMERGENCY:
             self.emergency_shutdown()
+        return None
 
     # ---- operations -------------------------------------------------------------------------------------
 
@@ -183,11 +180,14 @@ class PowerManager:
             self._discharge_params = params
             self._apply_params()
 
-    def start_charging(self, target_soc: float = 0.0) -> None:
-        """Charge by the ChargeParams to target_soc % (0: theirs, or max_soc).  PowerError if out of range or not now."""
+    def start_charging(self, target_soc: float = 0.0) -> str:
+        """Charge by the ChargeParams to target_soc % (0: theirs, or max_soc).  PowerError if out of range or not now.
+
+        Returns, as every operation does, "accepted", and what has priority or limits it at present.
+        """
         in_range("target_soc", target_soc, 0, self.image.par[im.PAR_SOC_MAX] / 100, "% (0: default; at most max_soc)")
         target = self.default_target() if target_soc == 0 else parts(target_soc, 100)
-        self._operate(-1, rq.CHARGE, self.image.par[im.PAR_P_CHG], self._charge_params.timeout_minutes, target)
+        return self._operate(-1, rq.CHARGE, self.image.par[im.PAR_P_CHG], self._charge_params.timeout_minutes, target)
 
     def default_target(self) -> int:
         """The target SoC in 0.01 % of a charge that names none: the ChargeParams', or max_soc; PowerError above max_soc."""
@@ -201,7 +201,7 @@ class PowerManager:
         highest = self.image.par[im.PAR_SOC_MAX] / 100
         in_range("target_soc of the ChargeParams", params.target_soc, 0, highest, "% (at most max_soc)")
 
-    def start_discharging(self, kw: float = 0.0, minutes: int = 0) -> None:
+    def start_discharging(self, kw: float = 0.0, minutes: int = 0) -> str:
         """Discharge with kw at the AC terminals (0: the maximum) for minutes (0: the parameters' timeout, or no end).
 
         Only exactly 0 is the maximum: less than 1 W is 0 W.
@@ -210,20 +210,20 @@ class PowerManager:
         in_range("kw", kw, 0, most / 1000, "kW")
         in_range("minutes", minutes, 0, _MINUTES_MAX, "min", int)
         watts = most if kw == 0 else parts(kw, 1000)
-        self._operate(1, rq.DISCHARGE, watts, minutes or self._discharge_params.timeout_minutes, 0)
+        return self._operate(1, rq.DISCHARGE, watts, minutes or self._discharge_params.timeout_minutes, 0)
 
-    def set_constant_power(self, kw: float, minutes: int = 0) -> None:
+    def set_constant_power(self, kw: float, minutes: int = 0) -> str:
         """Hold kw at the AC terminals (+ discharge, - charge) for minutes (0: no end), inside every limit."""
         self._check_kw(kw)
         in_range("minutes", minutes, 0, _MINUTES_MAX, "min", int)
         watts = parts(abs(kw), 1000)
-        self._operate(-1 if kw < 0 else 1, rq.POWER, watts, minutes, 0)
+        return self._operate(-1 if kw < 0 else 1, rq.POWER, watts, minutes, 0)
 
     def _check_kw(self, kw: float) -> None:
         par = self.image.par
         in_range("kw", kw, -par[im.PAR_P_CHG] / 1000, par[im.PAR_P_DIS] / 1000, "kW")
 
-    def _operate(self, sign: int, goal: int, watts: int, minutes: int, target: int) -> None:
+    def _operate(self, sign: int, goal: int, watts: int, minutes: int, target: int) -> str:
         with self._lock:
             mode = self.image.now[im.MODE]
             why = refusal(mode, Mode.CHARGE if sign < 0 else Mode.DISCHARGE)
@@ -235,12 +235,14 @@ class PowerManager:
                 watts *= sign
             self._active = rq.IDLE  # begin anew, even if the same source asks again
             self._claims.put(rq.MANUAL, watts, minutes * 60000 or rq.FOREVER, goal, target, "manual")
+        return self._answer(reasons.accepted)
 
-    def stop_operation(self, minutes: int = 0) -> None:
+    def stop_operation(self, minutes: int = 0) -> str:
         """Ramp to 0 W and hold it against every lower source for minutes (0: until resume() or a new operation)."""
         in_range("minutes", minutes, 0, _MINUTES_MAX, "min", int)
         with self._lock:
             self._claims.put(rq.MANUAL, 0, minutes * 60000 or rq.FOREVER, rq.PAUSE, 0, "pause")
+        return self._answer(reasons.accepted)
 
     def resume(self) -> None:
         """End the manual operation or pause: the next claim below takes over."""
@@ -292,7 +294,7 @@ class PowerManager:
         """The program ends: every claim dropped, 0 W at once without a ramp, the contactors open as soon as they may."""
         with self._lock:
             self._claims.drop_all()
-            self._states.want_standby()
+            self._states.want_standby(im.ORDER_END)
             if self.image.now[im.MODE] not in (Mode.STANDBY, Mode.EMERGENCY):
                 self._states.enter(Mode.STANDBY)
 
@@ -314,10 +316,11 @@ class PowerManager:
 
     def _enter_emergency(self, cause: int) -> None:
         now = self.image.now
+        self.note_end(rq.END_EMERGENCY)
         self._claims.drop_all()
         if now[im.MODE] != Mode.EMERGENCY:
             self._states.enter(Mode.EMERGENCY)
-            self._states.emergency_cause = cause
+            now[im.CAUSE] = cause
             self.events.post(Event.EMERGENCY, cause, now[im.UPTIME_S])
         now[im.CMD_P] = 0
         now[im.CMD_RUN] = 0
@@ -325,6 +328,7 @@ class PowerManager:
     def restore_emergency(self, cause: int) -> None:
         """At boot: the emergency latched before the reset still stands."""
         with self._lock:
+            self.image.now[im.ORDER] = im.ORDER_RESTORED
             self._enter_emergency(cause)
 
     def reset_emergency(self) -> bool:
@@ -338,14 +342,19 @@ class PowerManager:
             causes = self._states.emergency_causes()
             if causes:
                 raise PowerError("the emergency cannot be reset while its cause stands: %s" % ", ".join(names(causes)))
-            self._states.want_standby()
+            self._states.want_standby(im.ORDER_RESET)
             self._states.enter(Mode.STANDBY)
         return self._remember()
 
     @property
     def emergency_cause(self) -> int:
-        """What led to EMERGENCY: a row of faults.TABLE, -1 for a command."""
-        return self._states.emergency_cause
+        """What led to EMERGENCY: a row of faults.TABLE, -1 for a command; `emergency_reason` has it in words."""
+        return self.image.now[im.CAUSE]
+
+    @property
+    def emergency_reason(self) -> str:
+        """What led to EMERGENCY, in words, also after a reset of the controller; "" while there is none."""
+        return reasons.emergency(self.instant()) if self.is_emergency else ""
 
     @property
     def is_emergency(self) -> bool:
@@ -498,25 +507,48 @@ class PowerManager:
 
     def stats(self) -> dict:
         """Everything at one instant; keys and units in reports.stats."""
+        return _stats(self.instant())
+
+    def _answer(self, words) -> str:
+        """What a call that was accepted says; it is accepted in a heap without space for words too."""
+        try:
+            return words(self.instant())
+        except MemoryError:
+            return "accepted"
+
+    def instant(self, now=None) -> Instant:
+        """Copies of what words and figures are made of; now: a copy of the image's that the caller has already."""
         with self._lock:
-            now = self.image.now[:]
-            par = self.image.par[:]
-        return _stats(now, par)
+            return Instant(self, now or self.image.now[:], self.image.par[:], self._claims.table[:], self._claims.owners[:])
+
+    def note_end(self, how: int) -> None:
+        """Keep how the operation under way has ended, a requests.END_*; under the lock.  Nothing runs: nothing ends."""
+        now = self.image.now
+        if self._active != rq.IDLE and now[im.REQUEST_BY] == self._active:
+            now[im.ENDED] = self._active + 16 * how + (256 if now[im.REQUEST_P] < 0 else 0)
+            now[im.ENDED_S] = now[im.UPTIME_S]
 
     def faults(self) -> "list[dict]":
         """Every fault that is active or has ever been raised since boot: name, severity, active, times raised.
 
-        An active one of the battery says more in "detail": which protection, which value, both states of charge.
+        An active one says more in "detail" where there is more to say.  What an EMERGENCY is latched by has "latched": True
+        and is told in "detail", also after a reset of the controller; commanded, it is named "commanded".
         """
-        with self._lock:
-            now = self.image.now[:]
-            state = self._fault_state[:]  # of each fault the times it was raised are the third number
-        found = []
+        view = self.instant()
+        now = view.now
+        state = self._fault_state[:]  # of each fault the times it was raised are the third number
+        latched = now[im.CAUSE] if now[im.MODE] == Mode.EMERGENCY else _NO_CAUSE
+        found: list = []
+        if latched == -1:
+            found.append({"name": "commanded", "severity": SEVERITIES[EMERGENCY], "active": True, "count": 1, "latched": True})
+            found[-1]["detail"] = reasons.emergency(view)
         for i, row in enumerate(rows()):
-            if state[3 * i + 2]:
+            if state[3 * i + 2] or i == latched:
                 active = bool(now[im.FAULTS] >> i & 1)
                 fault = {"name": row[0], "severity": SEVERITIES[row[4]], "active": active, "count": state[3 * i + 2]}
-                more = _detail(row[0], now) if active else ""
+                more = reasons.emergency(view) if i == latched else reasons.detail(view, row[0]) if active else ""
+                if i == latched:
+                    fault["latched"] = True
                 if more:
                     fault["detail"] = more
                 found.append(fault)
@@ -524,7 +556,9 @@ class PowerManager:
 
     def fault_counts(self) -> dict:
         """{fault: times raised since boot}, of those ever raised."""
-        return {fault["name"]: fault["count"] for fault in self.faults()}
+        with self._lock:
+            state = self._fault_state[:]
+        return {row[0]: state[3 * i + 2] for i, row in enumerate(rows()) if state[3 * i + 2]}
 
     def curtail(
         self, discharge_kw: "float | None" = None, charge_kw: "float | None" = None, seconds: float = 0.0
@@ -541,7 +575,7 @@ class PowerManager:
             par = self.image.par
             par[im.EMS_P_DIS] = im.FREE if discharge_kw is None else parts(discharge_kw, 1000)
             par[im.EMS_P_CHG] = im.FREE if charge_kw is None else parts(charge_kw, 1000)
-            self._curtail_ms = 0 if seconds == 0 else max(1, parts(seconds, 1000))  # only exactly 0 has no end
+            self.image.now[im.CURTAIL_MS] = 0 if seconds == 0 else max(1, parts(seconds, 1000))  # only exactly 0 has no end
 
     def register_callback(self, event: int, fn, user_data=None) -> None:
         """Call fn(event, event_data, user_data) for an Event, or for all (Event.ALL).  fn is plain or async."""
@@ -581,9 +615,9 @@ class PowerManager:
         if changed:
             self._states.faults_changed(changed)
         self._states.step(dt)
-        if self._curtail_ms > 0:
-            self._curtail_ms -= dt
-            if self._curtail_ms <= 0:
+        if now[im.CURTAIL_MS] > 0:
+            now[im.CURTAIL_MS] -= dt
+            if now[im.CURTAIL_MS] <= 0:
                 par[im.EMS_P_DIS] = im.FREE
                 par[im.EMS_P_CHG] = im.FREE
         self._automatic()
@@ -630,6 +664,8 @@ class PowerManager:
         if expired:
             for i in range(rq.IDLE):
                 if expired >> i & 1:
+                    if i == self._active:
+                        self.note_end(rq.END_TIME)
                     self.events.post(Event.OPERATION_TIMEOUT, i, at_s)
         now[im.REQUEST_BY] = source
         now[im.CMD_BALANCE] = 0
@@ -652,22 +688,24 @@ class PowerManager:
             watts = self._charger.step(now, self.image.par, watts, table[source * 4 + 3])
         now[im.REQUEST_P] = watts
         self._states.follow(direction)
-        if direction and self._done(source, goal, direction, table[source * 4 + 3]):
+        how = self._done(source, goal, direction, table[source * 4 + 3]) if direction else 0
+        if how:
+            self.note_end(how)
             self._claims.drop(source)
             self.events.post(Event.CHARGE_COMPLETE if direction < 0 else Event.DISCHARGE_COMPLETE, source, at_s)
 
-    def _done(self, source: int, goal: int, direction: int, target: int) -> bool:
-        """Has the operation reached its end?  A program's bare setpoint has none: its owner renews it, or not."""
+    def _done(self, source: int, goal: int, direction: int, target: int) -> int:
+        """How the operation has ended, 0: not yet.  A program's bare setpoint has no end: its owner renews it, or not."""
         if goal == rq.POWER and source != rq.MANUAL:
-            return False
+            return 0
         now = self.image.now
         par = self.image.par
         if now[im.MODE] != (Mode.CHARGE if direction < 0 else Mode.DISCHARGE):
-            return False
+            return 0
         if now[im.BMS_ENDS_MS] >= _ENDED_MS:
-            return True
+            return rq.END_BMS
         if not -par[im.PAR_SOC_BOUND] <= now[im.SOC_DRIFT] <= par[im.PAR_SOC_BOUND] and now[im.SOC_KEEP_MS] < par[im.PAR_STALE_BMS]:
-            return False  # a SoC that has just jumped there ends nothing: the next reports must agree
+            return 0  # a SoC that has just jumped there ends nothing: the next reports must agree
         if direction > 0:
             return self._discharger.done(now, par)
         return self._charger.done(now, par, target if goal == rq.CHARGE else par[im.PAR_SOC_MAX])

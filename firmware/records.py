@@ -49,6 +49,7 @@ class Records:
         self.events = Journal(place + "/events", _LOG_BYTES, _LOG_FILES, wear=self.wear)
         self._in_wh = self._out_wh = 0  # before this boot
         self._saved_wh = 0
+        self._free_blocks = 1  # when it was loaded
         self._batch = WriteBack()
         self._batch.add("schedules", self._save_schedules, _SCHEDULE_S, 60)
         self._batch.add("energy", self._save_energy, 0, _ENERGY_S)
@@ -65,6 +66,10 @@ class Records:
             os.mkdir(self._place)
         except OSError:
             pass  # it is there
+        try:
+            self._free_blocks = os.statvfs(self._place)[3]  # passes over the whole file system: nothing for operation
+        except (OSError, AttributeError):
+            pass
         doc = self._read(self._energy, problems)
         if doc is not None:
             if isinstance(doc.get("in_wh"), int) and isinstance(doc.get("out_wh"), int):
@@ -188,12 +193,11 @@ class Records:
                 pass  # its checksum was right, so an older firmware wrote it otherwise
 
     def report(self) -> dict:
-        """Of the flash: writes and erases a day, years left, saves that failed, log lines lost or damaged."""
-        try:
-            free_blocks = os.statvfs(self._place)[3]
-        except (OSError, AttributeError):
-            free_blocks = 1
-        report = self.wear.report(free_blocks)
+        """Of the flash: writes and erases a day, years left, saves that failed, log lines lost or damaged.
+
+        Years with the blocks that were free at boot.
+        """
+        report = self.wear.report(self._free_blocks)
         report["save_errors"] = self._batch.errors
         report["last_error"] = self._batch.last_error
         report["log_lost"] = self.events.lost

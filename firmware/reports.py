@@ -1,8 +1,9 @@
 """What people see: the image of one instant as kW, V, A, %, with names."""
 
-from firmware import faults
+from firmware import faults, reasons
 from firmware import image as im
 from firmware import requests as rq
+from firmware.battery_words import missing
 from firmware.flows import PATHS, Flow
 from firmware.limits import NAMES
 from firmware.modes import Mode
@@ -12,19 +13,33 @@ def _scaled(value: int, divisor: int):
     return None if value == im.NO_VALUE else value / divisor
 
 
-def stats(now, par) -> dict:
-    """Everything at one instant.  now, par: copies of the image's arrays, made under its lock.
+class Instant:
+    """Copies of one instant, of which figures and words are made: the image, claims and owners, and what the site is."""
+
+    def __init__(self, pm, now, par, claims, owners: list) -> None:
+        self.now = now
+        self.par = par
+        self.claims = claims
+        self.owners = owners
+        self.places = pm.places
+        self.refused = pm.refused
+        self.clock = pm.clock
+
+
+def stats(view) -> dict:
+    """Everything at one instant, an Instant.
 
     power, request, command, limits in kW (+ discharge); voltage V; current A (+ discharge); soc, soh %; energy kWh AC.
-    None is "not measured".  `binding` names the limit that bounds the direction of the request and `reason` says it
-    in words; grid_power is + import.  available_discharge / _charge are kWh at the AC terminals down to the floor and
+    None is "not measured".  `binding` names the limit that bounds the direction of the request; `reason` says in words what
+    makes the power what it is, see reasons.why; grid_power is + import.  available_discharge / _charge are kWh at the AC terminals down to the floor and
     up to the ceiling, at this state of health.
     """
+    now, par = view.now, view.par
     told: dict = {}
     _tell_power(told, now)
     _tell_battery(told, now, par)
     _tell_site(told, now)
-    _tell_reason(told)
+    _tell_reason(told, view)
     return told
 
 
@@ -38,7 +53,7 @@ def _tell_power(told: dict, now) -> None:
     told["limit_charge"] = now[im.LIMIT_CHG] / 1000
     told["why_discharge"] = NAMES[now[im.WHY_DIS]]
     told["why_charge"] = NAMES[now[im.WHY_CHG]]
-    told["missing"] = _missing(now[im.MISSING])
+    told["missing"] = missing(now[im.MISSING])
 
 
 def _tell_battery(told: dict, now, par) -> None:
@@ -84,23 +99,11 @@ def _tell_site(told: dict, now) -> None:
     told["uptime_s"] = now[im.UPTIME_S]
 
 
-def _missing(bits: int) -> list:
-    """What is missing, in words: only then are they loaded."""
-    if not bits:
-        return []
-    from firmware.battery_words import missing
-
-    return missing(bits)
-
-
-def _tell_reason(told: dict) -> None:
+def _tell_reason(told: dict, view) -> None:
     charge = told["request"] < 0
     limit = told["limit_charge" if charge else "limit_discharge"]
     bound = limit < abs(told["request"]) or limit == 0
     told["binding"] = told["why_charge" if charge else "why_discharge"] if bound else None
-    told["reason"] = "not limited"
-    if bound:
-        word = "charging" if charge else "discharging"
-        told["reason"] = "%s is limited to %.1f kW by %s" % (word, limit, told["binding"])
-        if told["binding"] == "missing_data":
-            told["reason"] += ": " + ", ".join(told["missing"])
+    told["reason"] = reasons.why(view)
+    told["last_trip"] = reasons.last_trip(view)
+    told["last_end"] = reasons.last_end(view)

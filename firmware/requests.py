@@ -34,6 +34,18 @@ CHARGE = const(1)  # charge by ChargeParams to the target SoC, at most these wat
 DISCHARGE = const(2)  # discharge by DischargeParams at these watts
 PAUSE = const(3)  # 0 W, and nobody below may move anything
 
+# how an operation ended, in image.ENDED; reasons.py has the words
+END_TARGET = const(1)
+END_TAIL = const(2)
+END_STAGES = const(3)
+END_BMS = const(4)
+END_FLOOR = const(5)
+END_VOLTAGE = const(6)
+END_TIME = const(7)
+END_SPENT = const(8)
+END_EMERGENCY = const(9)
+END_STOP = const(10)
+
 FOREVER = const(0x3FFFFFFF)
 
 

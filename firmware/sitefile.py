@@ -277,7 +277,11 @@ def build(content: dict, site: Site) -> None:
         watchdog.feed()
         try:
             device = site.devices[name] = module.Device(name, options, site.image, site.buses)
-            site.has |= getattr(device, "brings", 0) or _BRINGS.get(kind.split("_")[0], 0)
+            brings = getattr(device, "brings", 0) or _BRINGS.get(kind.split("_")[0], 0)
+            site.has |= brings
+            for bit in _BRINGS.values():
+                if brings & bit:
+                    site.places[bit] = (name, buses.place(options, found.buses))
         except (OSError, KeyError, ValueError, ConfigError) as error:
             site.errors.append("devices.%s: %s" % (name, error))
         except MemoryError:

@@ -24,17 +24,14 @@ class Supervisor:
         self._manager = manager
         self._now = manager.image.now
         self._par = manager.image.par
-        self._wanted = False  # start() was asked for and nothing has ended it
         self._closed = False  # the contactors are wanted closed
         self._run = False  # the PCS may switch
         self.stop_ms = -1  # how long a stop has been ramping down; -1: none is
-        self.trips = 0  # restarts used up in this hour
-        self._wait_ms = 0  # back-off left
         power = manager.config  # here: looking into it allocates
         self._restart_ms = int(power.restart_delay * 1000)
         self._restart_limit = power.restart_limit if power.auto_restart else 0
         self._quiet_ms = 0  # since the last trip
-        self.emergency_cause = -1
+        self._now[im.CAUSE] = -1
         self._n_faults = 0
         self._trip_mask = 0
         self._comms_mask = 0
@@ -56,14 +53,16 @@ class Supervisor:
 
     def want_running(self) -> None:
         """start(): also forgives the restarts used up."""
-        self._wanted = True
+        now = self._now
+        now[im.ORDER] = im.ORDER_START
         self.stop_ms = -1
-        self.trips = 0
-        self._wait_ms = 0
+        now[im.TRIPPED] = 0
+        now[im.TRIPS] = 0
+        now[im.RESTART_MS] = 0
 
-    def want_standby(self) -> None:
+    def want_standby(self, order: int = im.ORDER_STOP) -> None:
         """stop(): ramp down, then STANDBY; at once from MAINTENANCE."""
-        self._wanted = False
+        self._now[im.ORDER] = order
         mode = self._now[im.MODE]
         if mode == Mode.MAINTENANCE:
             self.enter(Mode.STANDBY)
@@ -72,7 +71,7 @@ class Supervisor:
 
     def enter_maintenance(self) -> None:
         """From STANDBY or IDLE: everything off until service() says otherwise."""
-        self._wanted = False
+        self._now[im.ORDER] = im.ORDER_SERVICE
         self.stop_ms = -1
         self.enter(Mode.MAINTENANCE)
 
@@ -104,6 +103,7 @@ class Supervisor:
             self.stop_ms = -1
         if now[im.MODE] != mode:
             now[im.MODE] = mode
+            now[im.MODE_S] = now[im.UPTIME_S]
             self._events.post(Event.MODE_CHANGE, mode, now[im.UPTIME_S])
 
     def faults_changed(self, changed: int) -> None:
@@ -129,6 +129,8 @@ class Supervisor:
             gate |= im.GATE_NO_DIS
         now[im.GATE] = gate
         if active & changed & self._trip_mask and now[im.MODE] in CONNECTED:
+            now[im.TRIPPED] = active & changed & self._trip_mask
+            now[im.TRIP_S] = at_s
             self._trip()
 
     def _over_power(self) -> int:
@@ -139,15 +141,17 @@ class Supervisor:
         """A fault takes the system to STANDBY; with auto_restart it comes back after a back-off, a capped number of times."""
         self.enter(Mode.STANDBY)
         self._quiet_ms = 0
-        self.trips += 1
-        if self.trips > self._restart_limit:
-            self._wanted = False
+        now = self._now
+        trips = now[im.TRIPS] = now[im.TRIPS] + 1
+        if trips > self._restart_limit:
+            now[im.ORDER] = im.ORDER_SPENT
+            self._manager.note_end(rq.END_SPENT)
             self._manager._claims.drop(rq.MANUAL)  # the next start() is a person's, who says anew what to do
         wait = self._restart_ms
-        for _ in range(self.trips - 1):
+        for _ in range(trips - 1):
             if wait < _BACKOFF_MAX_MS:
                 wait *= 2
-        self._wait_ms = wait if wait < _BACKOFF_MAX_MS or self.trips == 1 else _BACKOFF_MAX_MS
+        now[im.RESTART_MS] = wait if wait < _BACKOFF_MAX_MS or trips == 1 else _BACKOFF_MAX_MS
 
     # ---- every cycle ------------------------------------------------------------------------------------
 
@@ -155,15 +159,15 @@ class Supervisor:
         """Advance start, stop, back-off and contactors by dt ms."""
         now = self._now
         mode = now[im.MODE]
-        if self.trips:
+        if now[im.TRIPS]:
             self._quiet_ms += dt
             if self._quiet_ms >= _HOUR_MS:
-                self.trips = 0
+                now[im.TRIPS] = 0
         if mode == Mode.STANDBY:
             if now[im.FAULTS] & self._trip_mask == 0:
-                if self._wait_ms > 0:
-                    self._wait_ms -= dt
-                elif self._wanted and self._alive():
+                if now[im.RESTART_MS] > 0:
+                    now[im.RESTART_MS] -= dt
+                elif now[im.ORDER] == im.ORDER_START and self._alive():
                     self.enter(Mode.IDLE)
         elif self.stop_ms >= 0:
             self.stop_ms += dt

@@ -45,7 +45,7 @@ class Kind:
 
 
 PSRAM = Kind("psram", "stock", 512 * 1024, 220 * 1024, True)  # megabytes are there: more would make collections long
-WIRED = Kind("wired", "stock", 160_000, 130 * 1024, False)
+WIRED = Kind("wired", "own", 160_000, 130 * 1024, False)  # from files the drivers alone are more than that
 WIFI = Kind("wifi", "own", 112_000, 80 * 1024, True)  # beyond two areas the heap takes what Wi-Fi lives on
 KINDS = {kind.name: kind for kind in (PSRAM, WIRED, WIFI)}
 

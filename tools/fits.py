@@ -1,7 +1,7 @@
 """Whether a site fits a board: its parts' heap from tools/sizes.json, added up, against what the board has for it.
 
 How much may live without PSRAM is tools/boardfile.py's to say (WIRED, WIFI).  On the stock image modules come from files and take
-heap; in an image of our own (BESS_ESP32) their code and names are in flash, and only their objects take heap.
+heap; in an image of our own (BESS_ESP32) their code, names and constants are in flash, and only their other objects take heap.
 """
 
 import json
@@ -15,12 +15,12 @@ from tools.stage import ROOT
 KEPT = ROOT / "tools" / "sizes.json"
 IMAGES = STOCK, OWN = "stock", "own"
 IMAGE_HELP = "the MicroPython that the board has: its stock image (default), or ours (boards/README.md)"
-SHIPPED = (  # site of docs/, board, image
-    ("site.t_can485.json", "lilygo_t_can485", STOCK),
+SHIPPED = (  # site of docs/, board, image: those that fit
+    ("site.t_can485.json", "lilygo_t_can485", OWN),
     ("site.example.json", "lilygo_t_2can", STOCK),
-    ("site.example.json", "generic_esp32", OWN),
 )
 PSRAM_LIVE = 350 * 1024  # there are megabytes, but a collection of more takes longer than the beat leaves
+OWN_NAMES = 256  # that modules' dotted names, the site file and people bring beside those that our own image has in flash
 _FIRST_POOL, _POOL_HEAD, _POOL_ENTRY, _BLOCK = 20, 24, 7, 16  # of MicroPython's pools of names on 32 bits
 
 
@@ -57,6 +57,11 @@ def file_bytes(module: dict[str, int]) -> int:
     return module["code_bytes"] + module["name_bytes"] + module["object_bytes"]
 
 
+def frozen_bytes(module: dict[str, int]) -> int:
+    """Heap of a module that is in the image."""
+    return module["object_bytes"] - module["constant_bytes"]
+
+
 def parts_of(site: dict[str, Any], known: dict[str, Any]) -> list[tuple[str, str]]:
     """(what the site file calls it, part in sizes.json) of everything that takes heap.
 
@@ -71,6 +76,11 @@ def parts_of(site: dict[str, Any], known: dict[str, Any]) -> list[tuple[str, str
     for name, device in site.get("devices", {}).items():
         tcp = ", TCP" if device.get("host") else ""
         found.append((f"devices.{name}", f"device {device['type']}{tcp}"))
+        if tcp and device.get("transport", "tcp") != "tcp":
+            found.append((f"devices.{name}", f"transport {device['transport']}"))
+        table = device.get("table")
+        if isinstance(table, str) or (isinstance(table, dict) and table.get("writes")):  # what is in a file cannot be seen here
+            found.append((f"devices.{name}", "table that writes"))
     if site.get("wifi"):
         found.append(("wifi", "wifi"))
     clock = site.get("clock")
@@ -131,19 +141,17 @@ def weigh(board: dict[str, Any], site: dict[str, Any], image: str, figures: dict
     for label, part in parts_of(site, known):
         brings = [name for name in known[part]["modules"] if name not in loaded]
         loaded.update(brings)
-        if own:
-            names += known[part]["names"]
-        elif known[part].get("words"):
+        if known[part].get("words"):
             words.update(known[part]["words"].split())  # two parts share many
         else:
             names += known[part]["names"] + sum(modules[name]["names"] for name in brings)
-        size = sum(modules[name]["object_bytes"] if own else file_bytes(modules[name]) for name in brings)
+        size = sum(frozen_bytes(modules[name]) if own else file_bytes(modules[name]) for name in brings)
         size += known[part]["object_bytes"]
         if rows and rows[-1][0] == label:  # one thing in the site file, two parts
             rows[-1] = (label, f"{rows[-1][1]}, {part}", rows[-1][2] + size)
         else:
             rows.append((label, part, size))
-    names += len(words)
+    names = OWN_NAMES if own else names + len(words)
     rows.append((f"{names} names", "the pools they are kept in", pool_bytes(names)))
     return Weight(board["name"], board["images"].get(image, image), tuple(rows), limit(board, site))
 

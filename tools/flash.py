@@ -42,7 +42,7 @@ def source_of(board: dict[str, Any]) -> str:
     if "-" in stock:
         text += f" (there under the variant {stock.split('-')[1]})"
     if "own" in board["images"]:
-        text += f"; with Wi-Fi our own image, boards/{board['images']['own']}/README.md"
+        text += f"; for this firmware our own image, boards/{board['images']['own']}/README.md"
     return text
 
 

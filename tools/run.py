@@ -60,7 +60,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--micropython", metavar="WHICH", help="64, 32 or a path (default: $MICROPYTHON, else 64)")
     parser.add_argument("--heap", metavar="SIZE", help="heap, such as 96K (default: $HEAP, else the chip's, else no limit)")
     parser.add_argument("--chip", metavar="NAME", help="esp32 or esp32s3 (default: $CHIP, else a fast board)")
-    parser.add_argument("--romfs", action="store_true", help="our own image: firmware and lib run from ROMFS (default: $ROMFS)")
+    parser.add_argument(
+        "--romfs", nargs="?", const="1", choices=("1", "wired"), help="our own image, as a wired board or not (default: $ROMFS)"
+    )
     parser.add_argument("--state", metavar="DIR", help="keep the board's flash here from run to run")
     parser.add_argument("--list", action="store_true", help="list the scenarios that come with the project")
     parser.add_argument("--svg", metavar="FILE", help="write the last picture of the live view")
@@ -75,7 +77,7 @@ def find_scenario(name: str) -> Path:
 
 def profile_of(args: argparse.Namespace) -> Profile | None:
     """The chip to be; None for a fast board."""
-    env = {**os.environ, **({"CHIP": args.chip} if args.chip else {}), **({"ROMFS": "1"} if args.romfs else {})}
+    env = {**os.environ, **({"CHIP": args.chip} if args.chip else {}), **({"ROMFS": args.romfs} if args.romfs else {})}
     return profiles.chosen(env, args.heap)
 
 
@@ -136,9 +138,9 @@ class Progress:
     def tick(self) -> None:
         """Print new events at once, the state every few seconds."""
         log = list(self.session.log)
-        for at, kind, text in log[self.shown :]:
+        for at, kind, text in log[max(0, len(log) - (self.session.noted - self.shown)) :]:
             print(f"{at:6.1f} s  {kind:8}{text}", file=sys.stderr, flush=True)
-        self.shown = len(log) if len(log) < (self.session.log.maxlen or 0) else self.shown
+        self.shown = self.session.noted
         since = time.monotonic() - self.session.started
         if since >= self.next:
             self.next = since + PROGRESS_S

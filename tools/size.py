@@ -2,7 +2,8 @@
 
 On the 32-bit interpreter, whose words and objects are the ESP32's.  Of every module: its .mpy (x86); its code, which takes
 heap when it comes from a file and none where it runs in place, from ROMFS or frozen; its names, kept for ever in pools that
-double, and their text; its objects, which take heap everywhere; and the peak, what importing it allocates while nothing is
+double, and their text; its objects, which take heap from files and ROMFS, and the constants among them, which a frozen
+image has in flash as well; and the peak, what importing it allocates while nothing is
 collected.  Its own imports are apart.  With --write also what a part of a site (a driver, a bus, the calendar) costs on a
 running board beyond its modules: see tools/live_heap.py.  tools/fits.py adds up from there.
 
@@ -26,15 +27,15 @@ from rich.table import Table
 
 from tools import boardfile, fits, romfs, stage
 from tools.interpreters import chosen
-from tools.simboard import chiprom
+from tools.simboard import chiprom, mpyfile
 
 ROOT = stage.ROOT
 MEASURE = Path(__file__).parent / "onboard" / "heap_of.py"
 STAND_IN = "package_init"
 GATHERERS = {"firmware": Path("firmware"), "canbus": Path("lib", "canbus")}
 KEPT = fits.KEPT
-KEYS = ("mpy_bytes", "code_bytes", "names", "name_bytes", "object_bytes", "peak_bytes")
-HEADS = (".mpy", "code", "names", "their text", "objects", "peak", "from files")
+KEYS = ("mpy_bytes", "code_bytes", "names", "name_bytes", "object_bytes", "constant_bytes", "peak_bytes")
+HEADS = (".mpy", "code", "names", "their text", "objects", "of them constants", "peak", "from files")
 BACKENDS = {"twai": "canbus.twai", "mcp2515": "canbus.mcp2515"}
 GC_BLOCK = 16
 # how far a module, and all of them, may be from what is kept
@@ -171,6 +172,12 @@ def _import(names: list[str], place: str, rom: Path, flash: Path) -> dict[str, t
     return found
 
 
+def _stood_in(flash: Path, path: Path) -> Path:
+    """Where a module is once measure() has put an empty one in its place."""
+    aside = flash / path.parent / f"{STAND_IN}.mpy"
+    return aside if path.stem == "__init__" and aside.exists() else flash / path
+
+
 def weigh() -> dict:
     """Modules and totals per profile."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -181,6 +188,10 @@ def weigh() -> dict:
         where = profiles(sources)
         sizes = {name: (flash / path.with_suffix(".mpy")).stat().st_size for name, path in sources.items()}
         figures = measure(list(where), flash, rom)
+        taken = {name: mpyfile.read(_stood_in(flash, path.with_suffix(".mpy"))) for name, path in sources.items()}
+    names: set[str] = set().union(*(module.names for module in taken.values()))
+    for name in where:
+        figures[name]["constant_bytes"] = min(taken[name].constant_bytes(names), figures[name]["object_bytes"])
     modules: dict[str, dict] = {
         name: {"profile": profile, "mpy_bytes": sizes[name], **figures[name]} for name, profile in where.items()
     }
@@ -221,6 +232,15 @@ def _variants() -> dict[str, tuple[dict, str, tuple[str, ...]]]:
         "clock.ems_port": ({"clock": {"ntp": "", "ems_port": 15020}}, "calendar", ()),
         "schedules": ({"clock": {"ntp": ""}}, "calendar", SCHEDULES),
     }
+    # with all that is loaded for the tables that use it
+    together = [{"from": "CMD_RUN", "address": 1}, {"from": "CMD_P", "address": 2, "type": "float32"}]
+    writes = {**table, "writes": [{"value": 1, "address": 7}, {"together": together}]}
+    generic = {"type": "generic_modbus", "table": table}
+    made["table that writes"] = (
+        {**rtu, "devices": {"x": {**generic, "bus": "rs485", "table": writes}}}, "device generic_modbus", ()
+    )  # fmt: skip
+    gateway = {**generic, "host": "here", "transport": "rtu_over_tcp"}
+    made["transport rtu_over_tcp"] = ({"devices": {"x": gateway}}, "device generic_modbus, TCP", ())
     for kind, options in given.items():
         made[f"device {kind}"] = ({**rtu, "devices": {"x": {"type": kind, "bus": "rs485", **options}}}, "bus modbus_rtu", ())
         unit = {**options, "unit": 1}
@@ -297,8 +317,8 @@ def _cells(row: dict) -> list[str]:
 
 
 def show_sites(sizes: dict) -> None:
-    """The shipped sites on the boards they are for, and in the image of our own."""
-    for file, name, image in fits.SHIPPED:
+    """The shipped sites on the boards they are for; and the full one in the image of our own, where it is too large."""
+    for file, name, image in (*fits.SHIPPED, ("site.example.json", "generic_esp32", fits.OWN)):
         board = boardfile.load(name)
         site = boardfile.site_for(board, json.loads((ROOT / "docs" / file).read_text()))
         print("\n" + fits.weigh(board, site, image, sizes).as_text(f"docs/{file}"))

@@ -2,8 +2,8 @@
 
 The table (option `table`, an object or the name of a file; see docs/generic_modbus.md) is read by generic_table.py
 when a site file is checked and at boot.  Registers that lie close together are read with one request.  A group of
-slots is fresh when every request that was due for it has been answered with values that can be true.  A command that
-does not fit its register is written as the largest number that does, and said: a register never wraps.
+slots is fresh when every request that was due for it has been answered with values that can be true.  What is written
+is in generic_writer.py.
 """
 
 import asyncio
@@ -15,8 +15,9 @@ from notice import say
 
 from firmware import config
 from firmware import image as im
-from firmware.devices.connection import CONNECTION_OPTIONS, open_client
-from firmware.devices.generic_table import Table, filled, problems
+from firmware.devices.connection import CONNECTION_OPTIONS, open_client, units
+from firmware.devices.connection import check_site as check_connection
+from firmware.devices.generic_table import Conditions, Table, filled, problems
 from firmware.devices.modbus_unit import ModbusUnit
 from firmware.devices.once import Once
 from firmware.devices.sunspec_numbers import from_float
@@ -31,16 +32,20 @@ _OWN_OPTIONS = (
 OPTIONS = (CONNECTION_OPTIONS, _OWN_OPTIONS)
 
 _LOOK_MS = const(10)
-_HOLD_MS = const(100)  # after a write that failed
 _FAILURES = const(3)  # of a block in a row, after which its slots have no value
-_HEARTBEAT_MS = const(1000)
 
 
 def check_site(where: str, options: dict, power, errors: list) -> None:
-    """Called when a site file is checked: the powers that this PowerConfig allows must fit the table's registers."""
+    """Called when a site file is checked: the table must fit the connection, and its registers the powers of this PowerConfig."""
+    check_connection(where, options, power, errors)
     options["powers_w"] = (-int(power.max_charge_power * 1000), int(power.max_discharge_power * 1000))
     if "table" in options:
-        problems(where, options["table"], options["powers_w"], errors)
+        problems(where, options["table"], _conditions(options), errors)
+
+
+def _conditions(options: dict) -> Conditions:
+    """What the table has to fit, of options that may not be whole."""
+    return Conditions(options.get("longest_read", 125), options.get("unit", 1), units(options), options.get("powers_w"))
 
 
 def fills(options: dict) -> int:
@@ -56,7 +61,7 @@ class Device:
         self.name = name
         self.client = open_client(name, options, buses)
         self.unit = ModbusUnit(self.client, options["unit"])
-        table = Table(options["table"], options["period_ms"], options["longest_read"], options.get("powers_w"))
+        table = Table(options["table"], options["period_ms"], _conditions(options))
         options["table"] = None  # what was needed of it is in the blocks
         self.brings = table.brings
         self._once = Once(name)
@@ -64,7 +69,6 @@ class Device:
         self._image = image
         self._swapped = table.swapped
         self._blocks = table.blocks
-        self._writes = table.writes
         self._groups = table.groups
         self._registers = array("H", bytes(120))
         self._pair = array("H", bytes(4))
@@ -72,18 +76,24 @@ class Device:
         now = time.ticks_ms()
         for block in self._blocks:
             block.due = now
-        self._seq = -1
-        self._seq_ms = self._refreshed = self._beat_ms = self._hold_until = now
-        self._beat = 0
-        self._alive = False
-        self._connection = self.client.connections
+        self._units = {-1: self.unit}  # by the number in the table; all count as one
+        for each in list(table.blocks) + list(table.writes):
+            if each.unit not in self._units:
+                self._units[each.unit] = ModbusUnit(self.client, each.unit)
+                self._units[each.unit].count = self.unit.count
+        self._writes = len(table.writes)
+        self._writer = None
+        if table.writes:
+            from firmware.devices.generic_writer import Writer  # a table that only reads leaves it in flash
+
+            self._writer = Writer(image, options, table.writes, self._units, table.swapped, self._once)
 
     async def run(self) -> None:
         """Work for ever; whatever happens on the wire is counted, and tried again."""
-        if self._writes:
-            asyncio.create_task(self._write_for_ever())
+        if self._writer:
+            asyncio.create_task(self._writer.run())
         values = sum([len(block.points) for block in self._blocks])
-        say("%s: %d values in %d requests, %d written" % (self.name, values, len(self._blocks), len(self._writes)))
+        say("%s: %d values in %d requests, %d written" % (self.name, values, len(self._blocks), self._writes))
         while True:
             now = time.ticks_ms()
             for block in self._blocks:
@@ -137,7 +147,7 @@ class Device:
         return good
 
     async def _ask(self, block) -> None:
-        await self.unit.read(block.address, block.count, self._registers, block.function)
+        await self._units[block.unit].read(block.address, block.count, self._registers, block.function)
 
     async def _read_singly(self, block) -> bool:
         """A block that is refused as a whole may hold registers that there are not: if its points can be had one by one,
@@ -163,7 +173,7 @@ class Device:
         for each in block.points:
             value = self._value(each, each.address - block.address)
             if value is None or (value != im.NO_VALUE and not each.low <= value <= each.high):
-                given = (each.address, value, each.low, each.high)
+                given = (each.address + each.at, value, each.low, each.high)
                 self.unit.reject("register %d gives %s, allowed %d to %d" % given)
                 return False
             results.append(value)
@@ -173,9 +183,21 @@ class Device:
 
     def _value(self, each, at: int):
         """One point in its slot's unit; NO_VALUE for what the device leaves out, None for what does not fit."""
+        value = self._term(each, at + each.at)
+        if each.minus >= 0 and value is not None and value != im.NO_VALUE:
+            less = self._term(each, at + each.minus)
+            if less is None or less == im.NO_VALUE:
+                return less
+            value -= less
+            if value == im.NO_VALUE:
+                return None
+        return value if value is None or value == im.NO_VALUE or -1073741823 <= value <= 1073741823 else None
+
+    def _term(self, each, at: int):
+        """The number at register `at` of the answer, as far as `_value` has to bound it."""
         registers = self._registers
         high = registers[at]
-        if each.size == 2:
+        if each.words == 2:
             low = registers[at + 1]
             if self._swapped:
                 high, low = low, high
@@ -198,73 +220,7 @@ class Device:
                 return raw
         if each.map is not None:
             return each.map.get(raw)  # a state nobody described cannot be passed on
-        value = raw + each.offset
-        return value if -1073741823 <= value <= 1073741823 else None
-
-    # ---- writing ---------------------------------------------------------------------------------------
-    async def _write_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep_ms(_LOOK_MS)
-            now = time.ticks_ms()
-            seq = self._image.now[im.CMD_SEQ]
-            if seq != self._seq:
-                self._alive = self._seq >= 0
-                self._seq = seq
-                self._seq_ms = now
-            elif time.ticks_diff(now, self._seq_ms) > self._options["control_timeout_ms"]:
-                self._alive = False  # nobody decides: let the device's own watchdog act
-            if not self._alive or time.ticks_diff(now, self._hold_until) < 0:
-                continue
-            if self._connection != self.client.connections:
-                self._connection = self.client.connections
-                self._forget()
-            refresh = time.ticks_diff(now, self._refreshed) >= self._options["refresh_ms"]
-            try:
-                for write in self._writes:
-                    value = self._wanted(write, now)
-                    if value != write.sent or (refresh and write.refresh):
-                        await self._write(write, value)
-                if refresh:
-                    self._refreshed = now
-            except ModbusError as error:
-                self.unit.note(error)
-                self._forget()
-                self._hold_until = time.ticks_add(time.ticks_ms(), _HOLD_MS)
-
-    def _forget(self) -> None:
-        """Nothing is known of what the device was told: everything is written again."""
-        for write in self._writes:
-            write.sent = None
-
-    async def _write(self, write, value: int) -> None:
-        write.put(self._fitting(write, value), self._swapped)
-        await self.unit.write(write.address, write.words, write.size, write.function)
-        write.sent = value
-
-    def _fitting(self, write, value: int) -> int:
-        """What the register holds of a value: all of it, or as much as goes, which is said."""
-        fitting = min(max(value, write.low), write.high)
-        if fitting != value:
-            text = "register %d holds %d to %d: %d does not fit, %d is written"
-            text %= (write.address, write.low, write.high, value, fitting)
-            self.unit.reject(text)
-            self._once.say(text)
-        return fitting
-
-    def _wanted(self, write, now: int) -> int:
-        """What the register should hold.  Power is cut off towards zero, and 0 while the device may not run."""
-        if write.heartbeat:
-            if time.ticks_diff(now, self._beat_ms) >= _HEARTBEAT_MS:
-                self._beat_ms = now
-                self._beat = (self._beat + 1) & 0x7FFF
-            return self._beat
-        if write.source < 0:
-            return write.value
-        command = self._image.now
-        value = command[write.source]
-        if write.source == im.CMD_P and not command[im.CMD_RUN]:
-            value = 0
-        return write.on_wire(value)
+        return raw + each.offset
 
 
 def _number(pair: array, kind: int, ratio: tuple):

@@ -1,11 +1,8 @@
-"""What a generic_modbus device reads and writes: points, the blocks they are read in, and writes."""
-
-from array import array
+"""What a generic_modbus device reads: points, and the blocks they are read in."""
 
 from firmware import image as im
 
-_LONGEST = 60  # registers in one request
-RANGES = ((-32768, 32767), (0, 65535), (-2147483648, 2147483647), (0, 4294967295))  # of the first four kinds
+LONGEST = 60  # registers in one request
 TYPES = {  # name: (kind of sunspec_tables.T_*, registers); the same decoder serves both drivers
     "int16": (0, 1),
     "uint16": (1, 1),
@@ -16,19 +13,28 @@ TYPES = {  # name: (kind of sunspec_tables.T_*, registers); the same decoder ser
 
 
 class Point:
-    """One value that is read: where it lies, and how the wire's number becomes the slot's."""
+    """One value that is read: where it lies, and how the wire's number becomes the slot's.
+
+    It takes `size` registers from `address` on: its number at `at`, and what is taken off it, if anything, at `minus` (else -1).
+    """
 
     def __init__(self, row: dict, period_ms: int) -> None:
         self.slot = im.number_of(row["slot"])
+        self.unit = row.get("unit", -1)  # -1: the device's own
         self.function = row.get("function", 3)
-        self.address = row["address"]
-        self.kind, self.size = TYPES[row.get("type", "int16")]
+        address = row["address"]
+        minus = row.get("minus", address)
+        self.address = min(address, minus)
+        self.at = address - self.address
+        self.minus = minus - self.address if minus != address else -1
+        self.kind, self.words = TYPES[row.get("type", "int16")]
+        self.size = self.words + abs(address - minus)
         self.ratio = ratio(row.get("scale", 1))
         self.offset = int(row.get("offset", 0))
         self.missing = row.get("missing")
         self.low = row.get("low", -1073741823)
         self.high = row.get("high", 1073741823)
-        self.map = {int(key): value for key, value in row["map"].items()} if "map" in row else None
+        self.map = whole_map(row)
         self.mask = row.get("mask", 0)
         self.period_ms = row.get("period_ms", period_ms)
 
@@ -37,6 +43,7 @@ class Block:
     """Points read with one request."""
 
     def __init__(self, first: Point) -> None:
+        self.unit = first.unit
         self.function = first.function
         self.address = first.address
         self.period_ms = first.period_ms
@@ -49,10 +56,10 @@ class Block:
 
     def takes(self, point: Point, gap: int, longest: int) -> bool:
         """Make room for `point` if it lies close enough behind; False if it does not."""
-        if point.function != self.function or point.period_ms != self.period_ms:
+        if point.unit != self.unit or point.function != self.function or point.period_ms != self.period_ms:
             return False
         end = max(self.count, point.address + point.size - self.address)
-        if point.address > self.address + self.count + gap or end > min(longest, _LONGEST):
+        if point.address > self.address + self.count + gap or end > min(longest, LONGEST):
             return False
         self.count = end
         self.points.append(point)
@@ -68,41 +75,9 @@ class Block:
         return parts
 
 
-class Write:
-    """One value that is written: a slot of the command, a constant, or a heartbeat that counts up.
-
-    low, high: what the register holds; refresh: it is written again now and then though it has not changed.
-    """
-
-    def __init__(self, row: dict) -> None:
-        self.source = im.number_of(row["from"]) if "from" in row else -1
-        self.value = row.get("value", 0)
-        self.heartbeat = bool(row.get("heartbeat"))
-        self.address = row["address"]
-        self.kind, self.size = TYPES[row.get("type", "int16")]
-        self.function = row.get("function", 6 if self.size == 1 else 16)
-        self.ratio = ratio(row.get("scale", 1))
-        self.map = {int(key): value for key, value in row["map"].items()} if "map" in row else None
-        self.low, self.high = RANGES[self.kind]
-        self.refresh = row.get("refresh", "from" in row)
-        self.sent = None
-        self.words = array("H", bytes(2 * self.size))
-
-    def on_wire(self, value: int) -> int:
-        """The number that stands for a slot's value, truncated towards zero; it may be more than the register holds."""
-        if self.map is not None and value in self.map:
-            return self.map[value]
-        multiplier, divisor = self.ratio
-        size = abs(value) * divisor // abs(multiplier)
-        return size if (value >= 0) == (multiplier >= 0) else -size
-
-    def put(self, value: int, swapped: bool) -> None:
-        """A number that fits into `words`; swapped: the low word first."""
-        if self.size == 1:
-            self.words[0] = value & 0xFFFF
-        else:
-            self.words[1 if swapped else 0] = value >> 16 & 0xFFFF
-            self.words[0 if swapped else 1] = value & 0xFFFF
+def whole_map(row: dict):
+    """A row's map with numbers for keys; None where it has none."""
+    return {int(key): value for key, value in row["map"].items()} if "map" in row else None
 
 
 def ratio(scale) -> tuple:

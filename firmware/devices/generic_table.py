@@ -6,13 +6,15 @@ Used when a site file is checked and when the driver is built.  See docs/generic
 import json
 
 from firmware import image as im
-from firmware.devices.generic_points import TYPES, Block, Point, Write
+from firmware.devices.generic_points import LONGEST, TYPES, Block, Point
 from firmware.errors import ConfigError
 
-_READ_KEYS = ("slot", "address", "type", "scale", "offset", "function", "missing", "low", "high", "map", "mask", "period_ms")
-_WRITE_KEYS = ("from", "value", "heartbeat", "address", "type", "scale", "function", "map", "refresh")
+_READ_KEYS = (
+    "slot", "address", "minus", "type", "scale", "offset", "function", "missing", "low", "high", "map", "mask", "period_ms",
+    "unit",
+)  # fmt: skip
 _TABLE_KEYS = ("name", "word_order", "reads", "writes", "gap")
-_SOURCES = ("CMD_P", "CMD_RUN", "CMD_CONTACTOR", "CMD_BALANCE")
+_ALONE = ("offset", "map", "mask")  # what a difference has not
 
 # slots (first, last) -> the group they belong to, what its device brings to the site
 _GROUPS = (
@@ -27,18 +29,29 @@ _GROUPS = (
 )
 
 
+class Conditions:
+    """What a table has to fit.
+
+    longest: registers in one request; unit: the device's own; units: the lowest and the highest that its connection
+    reaches; powers: W, the lowest and the highest that the site commands, None where nobody knows.
+    """
+
+    def __init__(self, longest: int = 125, unit: int = 1, units: tuple = (0, 255), powers=None) -> None:
+        self.longest = min(longest, LONGEST)
+        self.unit = unit
+        self.units = units
+        self.powers = powers
+
+
 class Table:
     """The whole table: `blocks`, `writes`, the groups it fills (`groups`) and what it brings to the site (`brings`)."""
 
-    def __init__(self, given, period_ms: int, longest: int = 125, powers=None) -> None:
-        """`given`: the table, or the name of a file that holds it; longest: registers in one request; powers: W, the
-        lowest and the highest that the site commands, None where nobody knows.
-
-        Raises ConfigError with everything that is wrong.
-        """
+    def __init__(self, given, period_ms: int, conditions: Conditions | None = None) -> None:
+        """`given`: the table, or the name of a file that holds it.  Raises ConfigError with everything that is wrong."""
         errors: list = []
         table = _load(given, errors)
-        _check_table(table, powers, errors)
+        site = conditions or Conditions()
+        _check_table(table, site, errors)
         if errors:
             raise ConfigError(errors)
         self.name = table.get("name", "generic")
@@ -46,9 +59,9 @@ class Table:
         points = sorted([Point(row, period_ms) for row in table.get("reads", [])], key=_place)
         self.blocks: list = []
         for point in points:
-            if not self.blocks or not self.blocks[-1].takes(point, table.get("gap", 8), longest):
+            if not self.blocks or not self.blocks[-1].takes(point, table.get("gap", 8), site.longest):
                 self.blocks.append(Block(point))
-        self.writes = [Write(row) for row in table.get("writes", [])]
+        self.writes = _writes().made(table["writes"]) if table.get("writes") else ()
         self.groups: list = []
         self.brings = 0
         for first, last, seq, has in _GROUPS:
@@ -68,16 +81,22 @@ class Table:
 
 
 def _place(point: Point) -> tuple:
-    return (point.function, point.period_ms, point.address)
+    return (point.unit, point.function, point.period_ms, point.address)
 
 
-def problems(where: str, given, powers: tuple, errors: list) -> None:
-    """Append to `errors` what is wrong with a table in a site that commands `powers` (lowest and highest, W)."""
+def _writes():
+    from firmware.devices import generic_writes  # a table that only reads leaves it in flash
+
+    return generic_writes
+
+
+def problems(where: str, given, site: Conditions, errors: list) -> None:
+    """Append to `errors` what is wrong with a table."""
     found: list = []
     table = _load(given, found)
     if found and isinstance(given, str):
         return  # the file may be on the board: whoever builds the device will see
-    _check_table(table, powers, found)
+    _check_table(table, site, found)
     for text in found:
         errors.append("%s.%s" % (where, text))
 
@@ -96,103 +115,102 @@ def _load(given, errors: list) -> dict:
     return given
 
 
-def _check_table(table: dict, powers, errors: list) -> None:
-    """powers: W, the lowest and the highest that the site may command; None where nobody knows them."""
-    for key in table:
-        if key not in _TABLE_KEYS:
-            errors.append("table.%s: no such key, allowed are %s" % (key, ", ".join(_TABLE_KEYS)))
+def _check_table(table: dict, site: Conditions, errors: list) -> None:
+    check_keys("table", table, _TABLE_KEYS, errors)
     if table.get("word_order", "big") not in ("big", "little"):
         errors.append("table.word_order = %r: allowed are big, little" % (table["word_order"],))
+    whole("table", table, "gap", 0, 125, 8, errors)
     if not table.get("reads") and not errors:
         errors.append("table.reads: is missing; a device that tells nothing is of no use")
-    for name, keys in (("reads", _READ_KEYS), ("writes", _WRITE_KEYS)):
+    for name in ("reads", "writes"):
         if not isinstance(table.get(name) or [], list):
             errors.append("table.%s = %r: must be a list of rows" % (name, table[name]))
+        elif table.get(name) and name == "writes":
+            _writes().check(table[name], site, errors)
+        elif table.get(name):
+            _check_reads(table[name], site, errors)
+
+
+def _check_reads(rows: list, site: Conditions, errors: list) -> None:
+    seen: dict = {}
+    for number, row in enumerate(rows):
+        where = "table.reads[%d]" % number
+        if not check_row(where, row, _READ_KEYS, site, errors):
             continue
-        for number, row in enumerate(table.get(name) or []):
-            before = len(errors)
-            place = "table.%s[%d]" % (name, number)
-            _check_row(place, row, keys, errors)
-            if keys is _WRITE_KEYS and len(errors) == before:
-                _check_fit(place, Write(row), row.get("type", "int16"), powers, errors)
+        _check_read(where, row, site, errors)
+        slot = str(row.get("slot"))
+        if slot in seen:
+            errors.append("%s.slot = %s: reads[%d] fills it already, one row a slot" % (where, slot, seen[slot]))
+        seen[slot] = number
 
 
-def _check_row(where: str, row, keys: tuple, errors: list) -> None:
+def check_row(where: str, row, keys: tuple, site: Conditions, errors: list) -> bool:
+    """What rows of both kinds have in common; False if it is no row at all."""
     if not isinstance(row, dict):
         errors.append("%s = %r: must be an object" % (where, row))
-        return
-    for key in row:
-        if key not in keys:
-            errors.append("%s.%s: no such key, allowed are %s" % (where, key, ", ".join(keys)))
-    _number(where, row, "address", 0, 65535, None, errors)
-    if str(row.get("type", "int16")) not in TYPES:  # a list is no key to look for
+        return False
+    check_keys(where, row, keys, errors)
+    kind = str(row.get("type", "int16"))  # a list is no key to look for
+    if kind not in TYPES:
         errors.append("%s.type = %r: allowed are %s" % (where, row["type"], ", ".join(sorted(TYPES))))
+        kind = "int16"
+    whole(where, row, "address", 0, 65536 - TYPES[kind][1], None, errors)
+    whole(where, row, "unit", site.units[0], site.units[1], site.units[1], errors)
     scale = row.get("scale", 1)
     if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 1e-6 <= abs(scale) <= 1e6:
         errors.append("%s.scale = %r: allowed are 0.000001 to 1000000, or the same negative" % (where, scale))
-    if keys is _READ_KEYS:
-        _check_read(where, row, errors)
-    else:
-        _check_write(where, row, errors)
     if "map" in row and not _is_map(row["map"]):
-        errors.append("%s.map = %r: must be an object from whole numbers to whole numbers" % (where, row["map"]))
+        errors.append("%s.map = %r: must be an object from whole numbers, each once, to whole numbers" % (where, row["map"]))
+    return True
 
 
-def _check_read(where: str, row: dict, errors: list) -> None:
+def _check_read(where: str, row: dict, site: Conditions, errors: list) -> None:
     slot = row.get("slot")
     number = im.number_of(slot) if isinstance(slot, str) else None
     if not isinstance(number, int) or not any(first <= number <= last for first, last, _, _ in _GROUPS):
         errors.append("%s.slot = %r: no such input of the process image" % (where, slot))
     if row.get("function", 3) not in (3, 4):
         errors.append("%s.function = %r: allowed are 3, 4" % (where, row["function"]))
-    _number(where, row, "offset", -1000000000, 1000000000, 0, errors)
-    _number(where, row, "missing", 0, 0xFFFFFFFF, 0, errors)
-    _number(where, row, "mask", 0, 0xFFFF, 0, errors)
-    _number(where, row, "low", -1073741823, 1073741823, 0, errors)
-    _number(where, row, "high", -1073741823, 1073741823, 0, errors)
-    _number(where, row, "period_ms", 20, 600000, 1000, errors)
+    whole(where, row, "offset", -1000000000, 1000000000, 0, errors)
+    whole(where, row, "missing", 0, 0xFFFFFFFF, 0, errors)
+    whole(where, row, "mask", 0, 0xFFFF, 0, errors)
+    whole(where, row, "high", -1073741823, 1073741823, 0, errors)
+    before = len(errors)
+    whole(where, row, "low", -1073741823, 1073741823, 0, errors)
+    if len(errors) == before and "low" in row and isinstance(row.get("high"), int) and row["low"] > row["high"]:
+        errors.append("%s.low = %d: is above high = %d, nothing could be true" % (where, row["low"], row["high"]))
+    whole(where, row, "period_ms", 20, 600000, 1000, errors)
+    if "minus" in row:
+        _check_difference(where, row, site, errors)
 
 
-def _check_write(where: str, row: dict, errors: list) -> None:
-    if len([key for key in ("from", "value", "heartbeat") if key in row]) != 1:
-        errors.append("%s: exactly one of from, value, heartbeat must be given" % where)
-    if "from" in row and row["from"] not in _SOURCES:
-        errors.append("%s.from = %r: allowed are %s" % (where, row["from"], ", ".join(_SOURCES)))
-    if row.get("function", 16) not in (6, 16):
-        errors.append("%s.function = %r: allowed are 6, 16" % (where, row["function"]))
-    if row.get("function", 16) == 6 and row.get("type", "int16") not in ("int16", "uint16"):
-        errors.append("%s.function = 6: writes one register, %s has two" % (where, row["type"]))
-    if row.get("type") == "float32":
-        errors.append("%s.type = 'float32': cannot be written" % where)
-    if not isinstance(row.get("refresh", True), bool):
-        errors.append("%s.refresh = %r: must be true or false" % (where, row["refresh"]))
-    _number(where, row, "value", -1073741823, 1073741823, 0, errors)
-
-
-def _check_fit(where: str, write: Write, name: str, powers, errors: list) -> None:
-    """A register never wraps: whatever the row may have to write must be a number of its type, called `name`."""
-    if write.heartbeat:
+def _check_difference(where: str, row: dict, site: Conditions, errors: list) -> None:
+    """Two registers whose difference is the value must come in one answer, or they are not of one moment."""
+    for key in _ALONE:
+        if key in row:
+            errors.append("%s.%s: a difference (minus) has none" % (where, key))
+    words = TYPES.get(str(row.get("type", "int16")), (0, 1))[1]
+    before = len(errors)
+    whole(where, row, "minus", 0, 65536 - words, None, errors)
+    if len(errors) > before or not isinstance(row.get("address"), int):
         return
-    if write.source < 0:
-        wire = [write.value]
-        what = "the value is"
-    elif write.source == im.CMD_P and powers is None:
-        wire = [-1, 1]  # that much is known
-        what = "power has both signs, at this scale it may be"
-    elif write.source == im.CMD_P:
-        wire = [write.on_wire(powers[0]), write.on_wire(powers[1])]
-        what = "the site commands %d to %d W, at this scale" % powers
-    else:
-        wire = [write.on_wire(0), write.on_wire(1)]
-        what = "it may be"
-    if write.map is not None:
-        wire.extend(write.map.values())
-    for number in (min(wire), max(wire)):
-        if not write.low <= number <= write.high:
-            errors.append("%s: %s %d, %s holds %d to %d" % (where, what, number, name, write.low, write.high))
+    apart = abs(row["address"] - row["minus"])
+    if apart < words:
+        errors.append("%s.minus = %d: is the number at address %d itself" % (where, row["minus"], row["address"]))
+    elif apart + words > site.longest:
+        text = "%s.minus = %d: takes %d registers in one request with address %d, allowed are %d"
+        errors.append(text % (where, row["minus"], apart + words, row["address"], site.longest))
 
 
-def _number(where: str, row: dict, key: str, low: int, high: int, default, errors: list) -> None:
+def check_keys(where: str, row: dict, keys: tuple, errors: list) -> None:
+    """Append an error for every key that there is not."""
+    for key in row:
+        if key not in keys:
+            errors.append("%s.%s: no such key, allowed are %s" % (where, key, ", ".join(keys)))
+
+
+def whole(where: str, row: dict, key: str, low: int, high: int, default, errors: list) -> None:
+    """A whole number from `low` to `high`; default: what stands for a key that is not there, None if it must be."""
     value = row.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         errors.append("%s.%s = %r: must be a whole number from %d to %d" % (where, key, value, low, high))
@@ -202,7 +220,7 @@ def _is_map(given) -> bool:
     if not isinstance(given, dict):
         return False
     try:
-        return all(int(key) == int(key) and isinstance(given[key], int) for key in given)
+        return len({int(key) for key in given}) == len(given) and all(isinstance(value, int) for value in given.values())
     except (TypeError, ValueError):
         return False
 

@@ -16,6 +16,7 @@ from notice import say
 from firmware import image as im
 from firmware.devices import sunspec_tables as t
 from firmware.devices.connection import CONNECTION_OPTIONS, open_client, reading
+from firmware.devices.connection import check_site as check_site
 from firmware.devices.once import Once
 from firmware.devices.pcs_der import Der
 from firmware.devices.pcs_inverter import OLDER, Inverter

@@ -5,6 +5,7 @@ the byte order, and return a dict of what is known.
 """
 
 from firmware import image as im
+from firmware.battery_words import conditions, reading
 
 
 def _text(data):
@@ -41,8 +42,6 @@ def lv(known, order):
 
 def oddity(odd, slot, kinds):
     """One reading's last oddity in words; `odd` holds times, kind, value and id of each reading from BMS_SOC on."""
-    from firmware.battery_words import reading  # only a battery that says something odd loads the words
-
     at = 4 * (slot - im.BMS_SOC)
     return "0x%x: %s %s" % (odd[at + 3], reading(slot, odd[at + 2]), kinds[odd[at + 1]])
 
@@ -63,8 +62,6 @@ def alarms(inp, frames, raw, order):
     told = inp[im.BMS_ALARM]
     if told <= 0 and inp[im.BMS_PROTECT] <= 0:
         return []
-    from firmware.battery_words import conditions  # only then are the words loaded
-
     found = ["protection: " + what for what in conditions(inp[im.BMS_PROTECT])]
     for what in conditions(told):
         found.append("warning: " + what)

@@ -18,9 +18,8 @@ from timelimit import TimeLimit
 import firmware
 from firmware import image as im
 from firmware import limits as limit_list
-from firmware import sitefile
+from firmware import reasons, sitefile
 from firmware.event_codes import Event
-from firmware.event_words import meaning
 from firmware.events import Cursor
 from firmware.services import monitor
 from firmware.services.answers import ANSWER_MAX, GENERATOR, PIECE_MAX, answer, slices
@@ -47,7 +46,8 @@ pm.start()  pm.stop()             ready to move power; 0 W, contactors open
 pm.set_constant_power(-20)        charge at 20 kW; + is discharge
 pm.start_charging(80)             to 80 %; pm.start_discharging(20, 60): 20 kW for 60 min
 pm.stop_operation()  pm.resume()  hold 0 W; go on
-pm.stats()["reason"]  limits()  pm.faults()  pm.claims()  devices()
+status()  why()                   what is, and why, in words
+limits()  pm.faults()  pm.claims()  devices()  pm.stats()
 monitor(500)                      a line every 500 ms; monitor(0) ends it
 emergency                         0 W at once, latched; pm.reset_emergency()
 leave()                           0 W, contactors open, then the ordinary prompt
@@ -99,12 +99,48 @@ class Console:
         self.names.update({"pm": app.pm, "app": app, "emergency": app.pm.emergency_shutdown})
         self.names.update({"true": True, "false": False, "null": None})  # a pasted site is JSON
         for command in (
-            self.monitor, self.limits, self.devices, self.save_site, self.restore_site, self.print, self.help
+            self.status, self.why, self.monitor, self.limits, self.devices, self.save_site, self.restore_site, self.print, self.help
         ):  # fmt: skip
             self.names[command.__name__] = command
         self._keep_reserve()  # at boot, while there is a piece that large
 
     # ---- commands ---------------------------------------------------------------------------------------
+
+    def status(self):
+        """What is, in a few lines: mode and reason, battery, limits, who asks, faults, the last trip and end."""
+        pm = self._app.pm
+        view = pm.instant()
+        now = view.now
+        yield reasons.why(view)
+        yield "battery: SoC %s, %s, %s, %s" % (
+            _scaled(now[im.SOC], 100, "%"), _scaled(now[im.BMS_V], 10, "V"), _scaled(now[im.BMS_I], 10, "A"),
+            _scaled(now[im.BMS_TEMP], 10, "degC"),
+        )  # fmt: skip
+        for charge, way in enumerate(("discharge", "charge")):
+            row = limit_list.NAMES[now[im.WHY_DIS + charge]]
+            yield "%s: at most %s, by %s" % (way, reasons.kw(now[im.LIMIT_DIS + charge]), row)
+        yield from reasons.waiting(view)
+        for fault in pm.faults():
+            if fault["active"] or "latched" in fault:
+                yield "%s: %s%s" % (fault["severity"], fault["name"], ", " + fault["detail"] if "detail" in fault else "")
+        for title, text in (("last trip: ", reasons.last_trip(view)), ("", reasons.last_end(view))):
+            if text:
+                yield title + text
+
+    def why(self):
+        """Why the power is what it is: the reason, what waits and for what, and what silent devices say of themselves."""
+        view = self._app.pm.instant()
+        yield reasons.why(view)
+        yield from reasons.waiting(view)
+        trip = reasons.last_trip(view)
+        if trip:
+            yield "last trip: " + trip
+        site = self._app.site
+        for name in reasons.silent(view):
+            counts = site.devices[name].counters() if name in site.devices else {}
+            for key in ("last_error", "note"):
+                if counts.get(key):
+                    yield "%s: %s" % (name, counts[key])
 
     def monitor(self, ms: int) -> None:
         """Print the state as one JSON line every ms (100 to 60000); 0 ends it."""
@@ -256,9 +292,8 @@ class Console:
         cursor = self._events
         if self._event_waits or self._app.pm.events.next(cursor):
             self._event_waits = True
-            word = meaning(cursor.event, cursor.data)
-            word = ', "is": "%s"' % word if word else ""
-            text = '{"event": "%s", "data": %d%s, "t": %d}\r\n' % (Event.name(cursor.event), cursor.data, word, cursor.at_s)
+            data = json.dumps(reasons.event_data(cursor.event, cursor.data))
+            text = '{"event": "%s", "data": %s, "t": %d}\r\n' % (Event.name(cursor.event), data, cursor.at_s)
             self._terminal.put(text)
             self._terminal.finish()
             self._event_waits = False
@@ -433,6 +468,10 @@ class Console:
 
 def _kw(watts: int) -> str:
     return "-" if watts == im.FREE else "%.1f" % (watts / 1000)
+
+
+def _scaled(value: int, parts: int, unit: str) -> str:
+    return "not measured" if value == im.NO_VALUE else "%.1f %s" % (value / parts, unit)
 
 
 def _names_of(thing) -> set:

@@ -6,7 +6,7 @@ long the line takes.  Counters that only grow are read when their turn comes.
 
 import gc
 
-from firmware import faults
+from firmware import faults, reasons
 from firmware import image as im
 from firmware import requests as rq
 from firmware.event_codes import Event
@@ -33,6 +33,7 @@ _VALUES = (  # what is shown as the image has it: key, slot, parts of its unit i
 def state(app, now):
     """Key and value of all that the line says, "t" first.  now: a copy of the image's."""
     yield from _measured(now)
+    yield "reason", reasons.why(app.pm.instant(now))
     yield from _counted(app)
 
 

@@ -31,7 +31,7 @@ def running(variant="lv", kw=0.0, seconds=4.0, **given):
 
 def unhurt(pack):
     """Nothing tripped, no restart was used up, nothing latched."""
-    return pack.pm._states.trips == NO_RESTART and not pack.pm.is_emergency and pack.pm.mode != Mode.STANDBY
+    return pack.now[im.TRIPS] == NO_RESTART and not pack.pm.is_emergency and pack.pm.mode != Mode.STANDBY
 
 
 # ---- recoverable ------------------------------------------------------------------------------------------

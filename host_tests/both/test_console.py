@@ -139,7 +139,7 @@ def test_an_events_number_is_named():
     ):
         post(desk, event, data)
         desk.turn(10)
-        assert json.loads(desk.printed('"event"')[-1]) == {"event": Event.name(event), "data": data, "is": word, "t": 5}
+        assert json.loads(desk.printed('"event"')[-1]) == {"event": Event.name(event), "data": word, "t": 5}
     for event, data in ((Event.CLOCK_SET, 7), (Event.OVERPOWER, 100), (Event.GRID_CONNECTED, 0), (Event.FAULT_RAISED, 99), (0, 77)):
         post(desk, event, data)
         desk.turn(10)

@@ -316,9 +316,12 @@ def test_faults_are_listed_with_severity_and_count():
     plant.silent.add(im.SEQ_METER)
     plant.run(2)
     assert plant.pm.faults() == [
-        {"name": "meter_lost", "severity": "warning", "active": True, "count": 1},
+        {
+            "name": "meter_lost", "severity": "warning", "active": True, "count": 1,
+            "detail": "nothing received from the meter for 2.0 s",
+        },
         {"name": "bms_alarm", "severity": "warning", "active": False, "count": 3},
-    ]
+    ]  # fmt: skip
 
 
 def test_the_table_is_whole():

@@ -328,7 +328,7 @@ def test_stats_name_what_binds_and_say_it_in_words():
     plant = running()
     plant.pm.set_constant_power(50)
     plant.run(3)
-    assert plant.pm.stats()["binding"] is None and plant.pm.stats()["reason"] == "not limited"
+    assert plant.pm.stats()["binding"] is None and plant.pm.stats()["reason"] == "not limited: 50 kW asked by manual"
     plant.pm.curtail(20, None)
     plant.cycles(2)
     stats = plant.pm.stats()

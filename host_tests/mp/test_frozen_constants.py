@@ -49,10 +49,10 @@ def test_constants_are_counted_as_they_are_measured(mp32: Interpreter, tmp_path:
     counted: dict[int, int] = {}
     for number in range(MODULES):
         found = {}
-        full = FULL[kind].replace("{0}", str(number)).replace("{}", str(number))
-        for name, constants in (("warm", "0"), ("bare", "0"), ("full", full)):
+        constants = FULL[kind].replace("{0}", str(number)).replace("{}", str(number))
+        for name, returned in (("warm", "0"), ("bare", "0"), ("full", constants)):
             file = tmp_path / "one.mpy"
-            stage.compile_file(f"def some_function():\n return {constants}\n", f"{name}{number}.py", mp32.march, file)
+            stage.compile_file(f"def some_function():\n return {returned}\n", f"{name}{number}.py", mp32.march, file)
             writer.mkfile(f"{name}{number}.mpy", file.read_bytes())
             found[name] = mpyfile.read(file)
             names |= found[name].names

@@ -62,8 +62,8 @@ def play(mp: Interpreter, scratch: Path, story: Callable[[Desk], Awaitable[None]
         desk = Desk(site, board)
         try:
             await board.wait_line("pcs: ", 20)
-            assert await desk.ask("pm.start()") == "= None"
-            while await desk.ask("pm.set_constant_power(20)") != "= None":
+            assert (await desk.ask("pm.start()")).startswith("= 'accepted")
+            while not (await desk.ask("pm.set_constant_power(20)")).startswith("= 'accepted"):
                 await asyncio.sleep(0.2)  # the contactors are still open
             await desk.until(lambda truth: truth["pcs_kw"] > 18)
             await story(desk)

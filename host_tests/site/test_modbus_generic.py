@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from pymodbus import FramerType
 from pymodbus.constants import ExcCodes
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
@@ -81,17 +82,27 @@ class Box:
 
 
 @contextlib.asynccontextmanager
-async def driver(mp: Interpreter, box: Box, table: Any = TABLE, **options: Any) -> AsyncIterator[Rig]:
+async def served(boxes: dict[int, Box], framer: FramerType = FramerType.SOCKET, **more: Any) -> AsyncIterator[int]:
+    """These units behind one port of a pymodbus server."""
     port = free_port()
-    device = SimDevice(1, [SimData(0, values=list(box.registers), datatype=DataType.REGISTERS)], action=box.access)
-    server = ModbusTcpServer(device, address=("127.0.0.1", port))
+    devices = [
+        SimDevice(unit, [SimData(0, values=list(box.registers), datatype=DataType.REGISTERS)], action=box.access)
+        for unit, box in boxes.items()
+    ]
+    server = ModbusTcpServer(devices, address=("127.0.0.1", port), framer=framer, **more)
     await server.serve_forever(background=True)
     try:
+        yield port
+    finally:
+        await server.shutdown()
+
+
+@contextlib.asynccontextmanager
+async def driver(mp: Interpreter, box: Box, table: Any = TABLE, **options: Any) -> AsyncIterator[Rig]:
+    async with served({1: box}) as port:
         given = {"host": "127.0.0.1", "port": port, "table": table, **options}
         async with rig(mp.command, "generic_modbus", given) as one:
             yield one
-    finally:
-        await server.shutdown()
 
 
 def run(story: Callable[[], Coroutine[Any, Any, None]]) -> None:

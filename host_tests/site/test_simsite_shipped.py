@@ -153,7 +153,7 @@ def test_the_wired_site_runs_on_the_line(root: Path, mp64: Interpreter, tmp_path
             for line in ("pm.start()", "pm.set_constant_power(30, 0)"):
                 board.lines.clear()
                 await board.send(line)
-                await board.wait_line("= None", 5)
+                await board.wait_line("= 'accepted", 5)
                 await board.wait_line("MODE_CHANGE", 5)
             for _ in range(200):
                 await asyncio.sleep(0.1)

@@ -19,6 +19,7 @@ STATE: dict[str, Any] = {
     "load_p": 20.0, "pv_p": None, "cycles": 80000, "period_p50": 50.0, "period_p99": 51.2, "compute_p50": 59,
     "compute_p99": 160, "commands": 12, "violation_w": 0, "e_in": 1000.0, "e_out": 2500.0,
     "faults": ["meter_lost"], "events": {}, "heap_used": 50000, "heap_free": 40000,
+    "reason": "60 kW of 80 kW asked by manual: discharging is limited to 60.0 kW by bms_current for 3 min",
 }
 
 
@@ -56,6 +57,11 @@ def test_view_shows_power_charge_mode_limits_and_events_in_80_by_24() -> None:
         assert wanted in text, wanted
 
 
+@pytest.mark.parametrize(("size", "shown"), [((80, 24), "60 kW of 80 kW asked by"), ((120, 30), str(STATE["reason"]))])
+def test_the_reason_is_shown_in_words(size: tuple[int, int], shown: str) -> None:
+    assert shown in "\n".join(drawn(view_of(STATE), *size))
+
+
 def test_foot_of_the_view_names_the_scenario_while_nothing_is_wrong() -> None:
     text = "\n".join(drawn(view_of({**STATE, "faults": []}), 80, 24))
     assert "test  12 of 30 s  micropython64, heap 96K" in text
@@ -82,9 +88,10 @@ def test_chart_grows_up_for_discharge_and_down_for_charge() -> None:
         ("OVERPOWER", 1200, "OVERPOWER 1200 W"),
         ("GRID_CONNECTED", 0, "GRID_CONNECTED"),
         ("MODE_CHANGE", 99, "MODE_CHANGE 99"),
+        ("MODE_CHANGE", "IDLE", "MODE_CHANGE IDLE"),
     ],
 )
-def test_event_numbers_become_words(name: str, data: int, words: str) -> None:
+def test_event_numbers_become_words(name: str, data: int | str, words: str) -> None:
     assert event_text(name, data) == words
 
 

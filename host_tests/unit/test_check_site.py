@@ -192,6 +192,23 @@ def test_a_driver_of_ones_own_that_was_never_weighed_can_go_on_a_board(
     assert "device bms_acme: was never weighed" in capsys.readouterr().err
 
 
+def test_what_a_table_says_twice_is_refused() -> None:
+    """table-two-rows: on the laptop, in the board's words."""
+    row = {"slot": "PV_P", "address": 1}
+    table = {"reads": [row, {**row, "address": 2}], "writes": [{"value": 1, "address": 7}, {"from": "CMD_RUN", "address": 7}]}
+    assert check_site.errors_in(device(type="generic_modbus", bus="rs485", table=table)) == [
+        "devices.x.table.reads[1].slot = PV_P: reads[0] fills it already, one row a slot",
+        "devices.x.table.writes[1]: writes register 7, as table.writes[0] does",
+    ]
+
+
+def test_two_ways_to_speak_to_one_host_are_refused() -> None:
+    made = device(type="meter_sunspec", host="10.0.0.2", transport="rtu_over_tcp")
+    made["devices"]["pcs"] = {"type": "pcs_sunspec", "host": "10.0.0.2"}
+    (error,) = check_site.errors_in(made)
+    assert "transport is rtu_over_tcp, another device asks 10.0.0.2:502 with tcp" in error
+
+
 def test_what_the_calendar_refuses_is_refused_too_and_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     errors = check_site.errors_in(site(clock={"zone": "Europe/Nowhere"}, storage={"place": "data"}))

@@ -10,7 +10,7 @@ from tools import boardfile, fits, stage
 
 KB = 1024
 # figures of our own, so that what is expected can be added up by hand
-MODULE = {"code_bytes": 600, "name_bytes": 300, "object_bytes": 100, "names": 10}
+MODULE = {"code_bytes": 600, "name_bytes": 300, "object_bytes": 100, "constant_bytes": 40, "names": 10}
 FIGURES: dict[str, Any] = {
     "modules": dict.fromkeys(("core", "client", "tcp", "pcs", "meter", "timeline"), MODULE),
     "parts": {
@@ -48,11 +48,11 @@ def test_a_module_counts_once_whoever_needs_it() -> None:
     assert got["devices.m"] == 40 * KB + 1000, "the client is there already"
 
 
-def test_in_an_image_of_our_own_code_and_names_take_no_heap() -> None:
+def test_in_an_image_of_our_own_code_names_and_constants_take_no_heap() -> None:
     site = {"devices": {"a": tcp("pcs_sunspec")}}
     stock, own = rows(T_CAN485, site), rows(T_CAN485, site, fits.OWN)
-    assert stock["devices.a"] - own["devices.a"] == 3 * 900
-    assert "245 names" in stock and "205 names" in own
+    assert stock["devices.a"] - own["devices.a"] == 3 * (900 + 40)
+    assert "245 names" in stock and f"{fits.OWN_NAMES} names" in own
 
 
 def test_names_are_kept_in_pools_that_double() -> None:
@@ -124,6 +124,20 @@ def test_every_driver_and_bus_has_been_weighed() -> None:
     assert {"core", "bus can", "bus modbus_rtu", "wifi", "calendar", "backend twai", "backend mcp2515"} <= set(parts)
 
 
+def test_what_only_some_tables_and_hosts_need_is_weighed_with_those() -> None:
+    reads, device = {"reads": [{"slot": "PV_P", "address": 1}]}, {"type": "generic_modbus", "host": "10.0.0.2"}
+    weights = {}
+    for name, changes in (
+        ("reads", {"table": reads}),
+        ("writes", {"table": {**reads, "writes": [{"value": 1, "address": 2}]}}),
+        ("file", {"table": "acme.json"}),
+        ("gateway", {"table": reads, "transport": "rtu_over_tcp"}),
+    ):
+        site = {"devices": {"a": {**device, **changes}}}
+        weights[name] = fits.weigh(S3, site, fits.STOCK, fits.sizes()).total
+    assert weights["reads"] < weights["gateway"] < weights["writes"] == weights["file"], "what is in a file cannot be seen"
+
+
 def test_every_part_costs_something_and_names_modules_that_are_there() -> None:
     figures = fits.sizes()
     for part, row in figures["parts"].items():
@@ -138,6 +152,20 @@ def test_the_full_example_is_for_the_boards_with_psram_and_refused_on_a_stock_es
         fits.require(T_CAN485, boardfile.site_for(T_CAN485, example()), fits.STOCK)
     for words in ("core", "devices.pcs", "device pcs_sunspec, TCP", "clock, storage", "names", "lilygo_t_2can"):
         assert words in str(refused.value)
+
+
+@pytest.mark.parametrize(("file", "name", "image"), fits.SHIPPED)
+def test_a_shipped_site_fits_the_board_and_image_it_is_for(file: str, name: str, image: str) -> None:
+    board = boardfile.load(name)
+    site = boardfile.site_for(board, json.loads((stage.ROOT / "docs" / file).read_text()))
+    assert fits.require(board, site, image).fits
+    assert boardfile.kind_of(board, site).image == image
+
+
+def test_from_files_not_even_the_wired_example_fits_without_psram() -> None:
+    site = json.loads((stage.ROOT / "docs" / "site.t_can485.json").read_text())
+    with pytest.raises(fits.TooBig, match=r"it would fit:\n(.*\n)*.*lilygo_t_can485 \(BESS_ESP32\)"):
+        fits.require(T_CAN485, boardfile.site_for(T_CAN485, site), fits.STOCK)
 
 
 def test_the_core_alone_fits_every_board_on_its_best_image() -> None:

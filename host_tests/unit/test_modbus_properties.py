@@ -1,18 +1,28 @@
-"""Invariants of our Modbus server, with generated requests, judged by pymodbus's decoder and CRC."""
+"""Invariants of our Modbus server and of generic tables: requests judged by pymodbus, numbers by struct and fractions."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import struct
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 from pymodbus.framer.rtu import FramerRTU
 from pymodbus.pdu import DecodePDU
 
+from firmware import config
+from firmware import image as im
+from firmware.devices import generic_modbus
+from firmware.devices.float_words import float_bits, nearest_bits
 from firmware.devices.generic_points import ratio
 from firmware.devices.generic_table import Table
+from firmware.devices.generic_writer import Writer
+from firmware.devices.generic_writes import made as writes_of
 from modbus import hot
 from modbus.bank import Bank
 from modbus.server import Server
@@ -63,9 +73,121 @@ def test_scale_of_a_table_becomes_a_ratio_as_exact_as_the_board_s_floats(digits:
         assert abs(multiplier / divisor / scale - 1) <= 2e-7
 
 
-def test_the_table_in_the_documentation_is_a_good_one() -> None:
+# ---- a register never wraps --------------------------------------------------------------------------------------------
+CODES = {"int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "float32": "f"}
+SCALES = st.sampled_from([1.0, 10.0, 1000.0, 0.1, 0.001, 1e-6, 1e6, 2.5, 0.3])
+SIGNED_SCALES = st.builds(lambda scale, sign: scale * sign, SCALES, st.sampled_from([1, -1]))
+NONE = -(2**30)
+
+
+class Registers:
+    """In place of a connection: registers that are read and written."""
+
+    connections = 0
+
+    def __init__(self) -> None:
+        self.held: dict[int, int] = {}
+
+    async def write_register(self, unit: int, address: int, value: int) -> None:
+        await self.write_registers(unit, address, [value], 1)
+
+    async def write_registers(self, unit: int, address: int, values: Any, count: int) -> None:
+        assert all(0 <= value <= 0xFFFF for value in values[:count])
+        self.held.update(zip(range(address, address + count), values[:count], strict=True))
+
+    def number(self, address: int, kind: str, swapped: bool) -> Any:
+        """What the device makes of its registers."""
+        words = [self.held[at] for at in range(address, address + struct.calcsize(">" + CODES[kind]) // 2)]
+        return struct.unpack(">" + CODES[kind], struct.pack(f">{len(words)}H", *(words[::-1] if swapped else words)))[0]
+
+
+def device(table: dict[str, Any], registers: Registers) -> Any:
+    """The driver with this table, on these registers."""
+    options = config.check(generic_modbus.OPTIONS, {"host": "here", "table": {**table}}, "x", [])
+    usual = generic_modbus.open_client
+    generic_modbus.open_client = lambda name, options, buses, registers_of=registers: registers_of
+    try:
+        return generic_modbus.Device("x", options, im.Image(), {})
+    finally:
+        generic_modbus.open_client = usual
+
+
+def quotient(value: int, scale: float) -> Fraction:
+    multiplier, divisor = ratio(scale)
+    return Fraction(value * divisor, multiplier)
+
+
+@given(
+    st.integers(-(2**30) + 1, 2**30 - 1), st.sampled_from(sorted(CODES)), SIGNED_SCALES, st.booleans(),
+    st.sampled_from(["CMD_P", "CMD_CHARGE", "CMD_DISCHARGE", "CMD_MAGNITUDE"]), st.booleans(),
+)  # fmt: skip
+def test_power_is_written_whole_or_less_and_never_of_another_sign(
+    watts: int, kind: str, scale: float, swapped: bool, source: str, may_run: bool
+) -> None:
+    """Whatever was checked: a site may command what no table was made for."""
+    rows = [{"from": source, "address": 10, "type": kind, "scale": scale}, {"from": "CMD_DIRECTION", "address": 20}]
+    registers = Registers()
+    made = device({"reads": [{"slot": "METER_P", "address": 1}], "word_order": "little" if swapped else "big"}, registers)
+    options = {"refresh_ms": 1000, "control_timeout_ms": 1500}
+    writer = Writer(made._image, options, writes_of(rows), made._units, swapped, made._once)
+    made._image.now[im.CMD_P] = watts
+    made._image.now[im.CMD_RUN] = int(may_run)
+    asyncio.run(writer._round(False))
+    power = watts if may_run else 0
+    said = {"CMD_P": power, "CMD_CHARGE": max(0, -power), "CMD_DISCHARGE": max(0, power), "CMD_MAGNITUDE": abs(power)}[source]
+    exact = quotient(said, scale)
+    held = Fraction(registers.number(10, kind, swapped))
+    assert abs(held) <= abs(exact) and held * exact >= 0
+    if kind == "float32":
+        assert abs(exact - held) <= abs(exact) * Fraction(1, 2**23)
+    else:
+        low, high = {"h": (-(2**15), 2**15 - 1), "H": (0, 2**16 - 1), "i": (-(2**31), 2**31 - 1), "I": (0, 2**32 - 1)}[CODES[kind]]
+        assert held == min(max(int(exact), low), high)
+    assert registers.number(20, "int16", False) == (power > 0) - (power < 0)
+
+
+@given(st.data(), st.sampled_from(sorted(CODES)), SIGNED_SCALES, st.booleans(), st.integers(2, 9), st.booleans())
+def test_difference_is_exact_or_none(data: st.DataObject, kind: str, scale: float, swapped: bool, apart: int, first: bool) -> None:
+    code = ">" + CODES[kind]
+    size = struct.calcsize(code)
+    more, less = (struct.unpack(code, data.draw(st.binary(min_size=size, max_size=size)))[0] for _ in range(2))
+    addresses = (100, 100 + apart) if first else (100 + apart, 100)
+    row = {"slot": "METER_P", "address": addresses[0], "minus": addresses[1], "type": kind, "scale": scale}
+    made = device({"reads": [row], "word_order": "little" if swapped else "big"}, Registers())
+    for at, number in zip(addresses, (more, less), strict=True):
+        words = struct.unpack(f">{size // 2}H", struct.pack(code, number))
+        made._registers[at - 100 : at - 100 + size // 2] = type(made._registers)("H", words[::-1] if swapped else words)
+    good = made._decode(made._blocks[0])
+    value = made._values[im.METER_P]
+    multiplier, divisor = ratio(scale)
+    whole = [number == number and abs(number) != float("inf") for number in (more, less)]
+    if not all(whole):
+        assert value == NONE
+        return
+    terms = [Fraction(number) * multiplier / divisor for number in (more, less)]
+    rounded = [int(abs(term) + Fraction(1, 2)) * (1 if term > 0 else -1) for term in terms]
+    fits = all(abs(term) < 2**30 for term in rounded) and abs(rounded[0] - rounded[1]) < 2**30
+    assert (good, value) == ((True, rounded[0] - rounded[1]) if fits else (False, NONE))
+
+
+@given(st.integers(-(2**30), 2**30), st.integers(1, 10**6), st.integers(1, 10**12))
+def test_float_bits_are_the_float_next_to_the_quotient_towards_zero(value: int, multiplier: int, divisor: int) -> None:
+    bits = float_bits(value, multiplier, divisor)
+    assert 0 <= bits <= 0xFFFFFFFF
+    exact = Fraction(value * multiplier, divisor)
+    held, beyond = (Fraction(struct.unpack(">f", struct.pack(">I", bits + more))[0]) for more in (0, 1))
+    if exact:
+        assert abs(held) <= abs(exact) < abs(beyond) and held * exact > 0
+    else:
+        assert bits == 0
+
+
+@given(st.floats(width=32, allow_nan=False, allow_infinity=False))
+def test_constants_are_the_nearest_float(value: float) -> None:
+    assert struct.pack(">I", nearest_bits(value)) == struct.pack(">f", value)
+
+
+def test_the_tables_in_the_documentation_are_good_ones() -> None:
     text = (ROOT / "docs" / "generic_modbus.md").read_text(encoding="utf-8")
-    tables = [block for block in re.findall(r"```json\n(.*?)```", text, re.S) if block.startswith("{")]
-    assert len(tables) == 1
-    table = Table(json.loads(tables[0]), 100)
-    assert (len(table.blocks), len(table.writes), len(table.groups)) == (2, 4, 1)
+    tables = [Table(json.loads(block), 100) for block in re.findall(r"```json\n(.*?)```", text, re.S) if block.startswith("{")]
+    assert [(len(table.blocks), len(table.writes), len(table.groups)) for table in tables] == [(2, 4, 1), (2, 4, 2)]

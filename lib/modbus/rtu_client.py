@@ -16,6 +16,7 @@ from micropython import const
 
 from modbus import ModbusBadFrame, ModbusTimeout, ModbusUnreachable, hot
 from modbus.client import PDU, UNIT, Client, Slot
+from modbus.rtu_frames import SHORTEST, answer_length, expected_length, fits
 from modbus.rtu_line import RtuLine
 
 _NAP_MS = const(1)
@@ -25,7 +26,6 @@ _TURNAROUND_MAX_US = const(100000)
 _DEAF = const(2)  # time-outs in a row after which a unit is left in peace
 _QUIET_FIRST_MS = const(500)
 _QUIET_MAX_MS = const(10000)
-_SHORTEST = const(5)  # unit, function, exception code, CRC
 _NOISE = const(4)  # bytes of noise in front of an echo
 _PROBE_SIZE = const(20)
 _ALIKE = (5, 6, 22)  # functions that are answered with the request itself
@@ -275,7 +275,7 @@ class RtuClient(Client):
         rx = self._rx
         have = self._have
         at = 0
-        while have - at >= _SHORTEST:
+        while have - at >= SHORTEST:
             if rx[at] == unit and rx[at + 1] & 0x7F == function:
                 length = answer_length(rx, at, have)
                 if length > have - at:
@@ -310,50 +310,3 @@ class RtuClient(Client):
 def _whole_ms(us: int) -> int:
     """What may be slept of `us` microseconds, as a sleep may last a good millisecond longer than asked."""
     return max(0, us - 1500) // 1000
-
-
-def expected_length(frame) -> int:
-    """How long the answer to the request in `frame` will be at least, with unit and CRC."""
-    function = frame[PDU]
-    count = frame[PDU + 3] << 8 | frame[PDU + 4]
-    if function == 3 or function == 4 or function == 23:
-        return 5 + 2 * count
-    if function <= 2:
-        return 5 + (count + 7) // 8
-    return _SHORTEST
-
-
-def fits(frame, rx, at: int) -> bool:
-    """The answer at rx[at] is one to the request in `frame`, and not to an earlier one of the same function."""
-    function = rx[at + 1]
-    if function <= 4 or function == 23:
-        return rx[at + 2] == expected_length(frame) - 5
-    if function <= 22:
-        return rx[at + 2] == frame[PDU + 1] and rx[at + 3] == frame[PDU + 2]
-    return True
-
-
-def answer_length(rx, at: int, have: int) -> int:
-    """How long the answer that begins at rx[at] is, with unit and CRC; more than there is if that cannot be told."""
-    function = rx[at + 1]
-    if function & 0x80:
-        return 5
-    if function <= 4 or function == 23:
-        return 5 + rx[at + 2]
-    if function == 22:
-        return 10
-    if function == 43:
-        return _identification_length(rx, at, have)
-    return 8
-
-
-def _identification_length(rx, at: int, have: int) -> int:
-    """Function 43/14 says how many objects follow, each with its own length."""
-    end = at + 8
-    if end > have:
-        return have - at + 1
-    for _ in range(rx[at + 7]):
-        if end + 2 > have:
-            return have - at + 1
-        end += 2 + rx[end + 1]
-    return end + 2 - at

@@ -122,7 +122,9 @@ class TcpClient(Client):
         self._silent += 1
         self._free_ms = time.ticks_add(time.ticks_ms(), self.pause_ms)
         self._give_up_silent()
-        raise ModbusTimeout("%s:%d: no answer in %d ms%s" % (self.host, self.port, self.timeout_ms, self._oddity))
+        raise ModbusTimeout(
+            "%s:%d: no answer of unit %d in %d ms%s" % (self.host, self.port, slot.frame[UNIT], self.timeout_ms, self._oddity)
+        )
 
     async def _wait_until_free(self) -> None:
         """Until the peer may be asked: after its last answer, and after connecting.  Raises ModbusUnreachable if it hangs up."""
@@ -198,12 +200,16 @@ class TcpClient(Client):
         frame[3] = 0
         frame[4] = 0
         frame[5] = length + 1
+        self._write(slot, transaction, 0, PDU + length)
+
+    def _write(self, slot: Slot, transaction: int, start: int, length: int) -> None:
+        """Send slot.frame[start:start + length]; from now on its answer is waited for."""
         slot.length = 0
         slot.transaction = transaction
         self.count.frames += 1
         try:
             # a send buffer that cannot take one frame: the peer has stopped reading
-            if self._sock.write(frame, PDU + length) != PDU + length:
+            if self._sock.write(slot.frame, start, length) != length:
                 raise OSError("peer does not read")
         except OSError as error:
             self._drop(str(error))
@@ -213,7 +219,6 @@ class TcpClient(Client):
         """Take what has come and hand each answer to the request that waits for it."""
         if self._sock is None:
             return
-        rx = self._rx
         try:
             got = self._sock.readinto(self._rx_view[self._have :] if self._have else self._rx_view)
         except OSError as error:
@@ -224,7 +229,13 @@ class TcpClient(Client):
         if got == 0:
             self._hung_up()
             return
-        have = self._have = self._have + got
+        self._have += got
+        self._take()
+
+    def _take(self) -> None:
+        """Hand out the whole frames of what has come."""
+        rx = self._rx
+        have = self._have
         at = 0
         while have - at >= 6:
             length = rx[at + 4] << 8 | rx[at + 5]
@@ -258,7 +269,7 @@ class TcpClient(Client):
         rx = self._rx
         for slot in self._slots:
             if slot.transaction >= 0 and rx[at] == slot.frame[UNIT] and rx[at + 1] & 0x7F == slot.frame[PDU]:
-                return ": an RTU frame, the device or gateway speaks RTU over TCP"
+                return ": an RTU frame, the device or gateway speaks RTU over TCP (transport)"
         return ": %d bytes that are no Modbus/TCP frame" % length
 
     def _answer(self, at: int, length: int) -> None:
@@ -270,14 +281,7 @@ class TcpClient(Client):
                     self.count.rejected += 1
                     self._oddity = "; the answer carries unit id %d, asked was unit %d" % (rx[at + UNIT], slot.frame[UNIT])
                     return
-                slot.intact = False
-                hot.move(rx, at + PDU, length - 1, slot.frame, PDU)
-                slot.length = length - 1
-                slot.transaction = -1
-                self._silent = 0
-                self._answered = True
-                self._free_ms = time.ticks_add(time.ticks_ms(), self.pause_ms)
-                self._backoff_ms = 0
+                self._give(slot, at + PDU, length - 1)
                 return
         if (self._next_transaction - transaction) & 0xFFFF <= _RECENT:
             self.count.late += 1
@@ -287,3 +291,14 @@ class TcpClient(Client):
         for slot in self._slots:  # whose answer it was cannot be known: everyone asks again
             if slot.transaction >= 0:
                 slot.transaction = _SPOILT
+
+    def _give(self, slot: Slot, at: int, length: int) -> None:
+        """The PDU at _rx[at] answers the request in `slot`."""
+        slot.intact = False
+        hot.move(self._rx, at, length, slot.frame, PDU)
+        slot.length = length
+        slot.transaction = -1
+        self._silent = 0
+        self._answered = True
+        self._free_ms = time.ticks_add(time.ticks_ms(), self.pause_ms)
+        self._backoff_ms = 0

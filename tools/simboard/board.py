@@ -243,6 +243,7 @@ class Board:
         return {
             "collections": seen.collections,
             "collection_ms_max": round(seen.gc_us_max / 1000, 2),
+            "clock_late_ms_max": round(seen.late_us_max / 1000, 1),
             "clock_given_up_ms": round(seen.given_up_us / 1000, 1),
         }
 

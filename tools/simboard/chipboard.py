@@ -12,8 +12,6 @@ from tools.interpreters import Interpreter, chosen
 from tools.simboard import chiprom, flash_image, mpyfile
 from tools.simboard.profiles import Profile
 
-_OWN_NAMES = 256  # that modules' own names, the site file and people bring beside the frozen ones: their tables stay in the heap
-
 
 def interpreter(profile: Profile) -> Interpreter:
     """The 32-bit interpreter at that chip's speed.  Raises what tools/simboard/chip raises where it cannot be had."""
@@ -65,16 +63,16 @@ class ChipBoard:
         else:
             code = chiprom.code_sizes(self.root)
         parts = chiprom.read(self.rom)
-        chiprom.build_image(parts, self._chip, code, constants, names)
+        chiprom.build_image(parts, self._chip, march, code, constants, names)
         self.nvs.mkdir(parents=True, exist_ok=True)
         flash_image.deploy(tree, self.image, self.profile.flash, self.profile.romfs)
+        self.names_frozen = len(names)
         self._weigh()
-        room = fits.pool_room(self._names_there) if names else 0
-        if names and room < _OWN_NAMES:  # the next pool would be an enormous one, which a frozen image does not have
+        room = fits.pool_room(self._names_there)
+        if names and room < fits.OWN_NAMES:  # the next pool would be an enormous one, which a frozen image does not have
             names |= {f"filler {number}" for number in range(room + 1)}
-            chiprom.build_image(parts, self._chip, code, constants, names)
+            chiprom.build_image(parts, self._chip, march, code, constants, names)
             self._weigh()
-        self.names_frozen -= sum(name.startswith("filler ") for name in names)
 
     def environment(self) -> dict[str, str]:
         """What the chip's modules are told."""
@@ -101,9 +99,9 @@ class ChipBoard:
     def _weigh(self) -> None:
         said = self._run("-X", "heapsize=1M", f"{self.rom}/{chiprom.ENTRY}", env={**self.environment(), "SIM_WEIGH": "1"})
         words = (int(word) for word in said.rpartition("weighed ")[2].split())
-        self.instrument_bytes, self.constant_bytes, self.names_frozen, self.names_bytes = words
+        self.instrument_bytes, self.constant_bytes, self.names_bytes = words
         self._names_there = int(said.partition("n_qstr=")[2].partition(",")[0])
-        self.names_bytes = max(0, self.names_bytes - fits.pool_bytes(_OWN_NAMES)) if self.names_frozen else 0
+        self.names_bytes = max(0, self.names_bytes - fits.pool_bytes(fits.OWN_NAMES)) if self.names_frozen else 0
 
     def _take_apart(self, tree: Path) -> tuple[set[str], dict[str, int]]:
         """What a frozen image has in flash: its names; by module the bytes of its constants, and of its path, which is a name too.

@@ -14,11 +14,13 @@ from tools.simboard import mpyfile
 
 SOURCES = Path(__file__).parent / "modules"
 ENTRY = "rom.py"  # what the interpreter is started with: it stays source
-INSTRUMENTS = ("sim_end", "sim_flash", "sim_import", "sim_pool", "sim_select", "sim_socket", "sim_start", "sim_stats")
+INSTRUMENTS = (
+    "sim_end", "sim_flash", "sim_import", "sim_pool", "sim_select", "sim_socket", "sim_start", "sim_stats", "sim_watch", "sim_wlan"
+)  # fmt: skip
 FIRST = ("sim_start",)  # stays a file: it mounts the others
 CODE = "code"  # the image's folder of machine code sizes
 CONSTANTS = "constants"  # and that of what a frozen module has in flash
-NAMES = "names"  # its file of the names that a frozen image has there, one a line
+NAMES = "frozen_names"  # its module of the names that a frozen image has there: its source is empty
 
 
 def build(into: Path, march: str, lines: bool = True) -> None:
@@ -41,7 +43,9 @@ def read(rom: Path) -> dict[str, bytes]:
     return found
 
 
-def build_image(parts: dict[str, bytes], image: Path, code: dict[str, int], constants: dict[str, int], names: set[str]) -> None:
+def build_image(
+    parts: dict[str, bytes], image: Path, march: str, code: dict[str, int], constants: dict[str, int], names: set[str]
+) -> None:
     """Makes a ROMFS image of the chip's modules.
 
     With a file of that many bytes for every module in `code` and in `constants`.
@@ -54,7 +58,10 @@ def build_image(parts: dict[str, bytes], image: Path, code: dict[str, int], cons
         for name, size in sorted(sizes.items()):
             writer.mkfile(name, bytes(size))
         writer.closedir()
-    writer.mkfile(NAMES, "".join(f"{name}\n" for name in sorted(names)).encode())
+    with tempfile.TemporaryDirectory() as scratch:
+        empty = Path(scratch) / "empty.mpy"
+        stage.compile_file("", f"{NAMES}.py", march, empty)
+        writer.mkfile(f"{NAMES}.mpy", mpyfile.with_names(empty.read_bytes(), sorted(names)))
     image.write_bytes(bytes(writer.finalise()))
 
 

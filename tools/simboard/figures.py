@@ -32,9 +32,11 @@ def named(sent: dict[str, Any], printed: dict[str, int], instruments: int = 0, n
 
     flash_reads, imports and opens are those of operation; store_reads, flash_writes and flash_erases those of stores.
     """
-    figures: dict[str, Any] = {}
+    figures: dict[str, Any] = dict(sent.get("watch", {}))
+    watch = figures.pop("weight", 0)
     if "live" in sent:
-        figures["heap_live"] = sent["live"] - instruments - names
+        figures["heap_live"] = sent["live"] - instruments - watch - names
+        figures["heap_spare"] = printed.get("free", 0) + watch
         figures["heap_largest"] = printed.get("largest", 0) * _BLOCK_BYTES
         figures["names"] = printed.get("names")
     if "constants" in sent:

@@ -38,21 +38,44 @@ def read(path: Path) -> Module:
     return _Reader(path.read_bytes(), str(path)).module()
 
 
+def with_names(data: bytes, names: list[str]) -> bytes:
+    """A compiled module that brings these names too: whoever loads it knows them.  ValueError for anything but a module."""
+    reader = _Reader(data, "the module")
+    reader.module()
+    start, first, last = reader.parts
+    reader.at = start
+    count, objects = reader._uint(), reader._uint()
+    more = b"".join(_number(2 * len(name.encode())) + name.encode() + b"\0" for name in names)
+    return data[:start] + _number(count + len(names)) + _number(objects) + data[first:last] + more + data[last:]
+
+
+def _number(value: int) -> bytes:
+    """As a module has its numbers: seven bits a byte, the highest first."""
+    found = [value & 0x7F]
+    while value := value >> 7:
+        found.insert(0, 0x80 | value & 0x7F)
+    return bytes(found)
+
+
 class _Reader:
     def __init__(self, data: bytes, name: str) -> None:
         self.data = data
         self.name = name
         self.at = 4
         self.found = Module()
+        self.parts = 0, 0, 0  # where the counts, the names and what is behind them begin
 
     def module(self) -> Module:
         if self.data[:2] != b"M\x06":
             raise ValueError(f"{self.name}: is no compiled module of version 6")
         if self.data[2] & 0x40:  # flags of the architecture follow
             self._uint()
+        start = self.at
         names, objects = self._uint(), self._uint()
+        first = self.at
         for _ in range(names):
             self._name()
+        self.parts = start, first, self.at
         for _ in range(objects):
             self._object()
         self._take(-(-2 * names // _WORD) * _WORD + _WORD * objects)  # 2 bytes a name, a word an object, in one piece

@@ -1,4 +1,5 @@
-"""The chips that the simulated board can be: CHIP=esp32 or esp32s3, ROMFS=1 for our own image, HEAP=... for another heap.
+"""The chips that the simulated board can be: CHIP=esp32 or esp32s3, ROMFS=1 for our own image (ROMFS=wired without a
+radio), HEAP=... for another heap.
 
 Without CHIP the board is a fast PC with a free file system.  How fast a chip is, chip/profiles.py says; docs/simulated-board.md
 says where each figure is from.
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 KB = 1024
+WIRED = "wired"  # of ROMFS
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,17 @@ PROFILES = {
 }  # fmt: skip
 
 
-def named(chip: str, romfs: bool = False, heap: int | None = None) -> Profile:
-    """The profile of a chip, with our own image and another heap where asked.  ValueError for an unknown chip."""
+def named(chip: str, romfs: bool = False, heap: int | None = None, wired: bool = False) -> Profile:
+    """The profile of a chip, with our own image and another heap where asked.  ValueError for an unknown chip.
+
+    wired: with our own image, but no radio, so that the heap may have its third area and the wired site runs.
+    """
     if chip not in PROFILES:
         raise ValueError(f"CHIP={chip}: no such chip (allowed: {', '.join(PROFILES)}; none for a fast board)")
     profile = PROFILES[chip]
     if romfs:
         profile = replace(profile, romfs=True)
-        if profile.areas:  # for the boards with Wi-Fi, which may not take the heap's third area
+        if profile.areas and not wired:  # for the boards with Wi-Fi, which may not take the heap's third area
             profile = replace(profile, heap=profile.areas, site="docs/site.example.json")
     return replace(profile, heap=heap) if heap else profile
 
@@ -53,13 +58,14 @@ def named(chip: str, romfs: bool = False, heap: int | None = None) -> Profile:
 def chosen(env: Mapping[str, str] = os.environ, heap: str | None = None) -> Profile | None:
     """What CHIP, ROMFS and HEAP (or `heap`) ask for; None without CHIP.  ValueError for what there is not."""
     romfs = env.get("ROMFS", "") not in ("", "0")
+    wired = env.get("ROMFS") == WIRED
     chip = env.get("CHIP", "")
     if not chip:
         if romfs:
             raise ValueError("ROMFS=1 needs a chip: CHIP=esp32 or CHIP=esp32s3")
         return None
     text = heap or env.get("HEAP")
-    return named(chip, romfs, heap_bytes(text) if text else None)
+    return named(chip, romfs, heap_bytes(text) if text else None, wired)
 
 
 def heap_bytes(heap: str) -> int:

@@ -58,9 +58,11 @@ _MEANINGS: dict[str, Callable[[int], str]] = {
 }
 
 
-def event_text(name: str, data: int | None) -> str:
-    """An event in words, such as "MODE_CHANGE IDLE"."""
+def event_text(name: str, data: int | str | None) -> str:
+    """An event in words, such as "MODE_CHANGE IDLE"; a name as the board's console prints it is one already."""
     if data is None:
         return name
+    if isinstance(data, str):
+        return f"{name} {data}"
     meaning = _MEANINGS.get(name)
     return f"{name} {meaning(data)}" if meaning else name if data == 0 else f"{name} {data}"

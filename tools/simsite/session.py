@@ -1,5 +1,6 @@
 """One run: a site, a board and a scenario, joined; what both sides say of it, and whether it was sound."""
 
+import ast
 import asyncio
 import contextlib
 import json
@@ -24,10 +25,14 @@ FIGURES_S = 10.0  # a board that has not counted up by then says nothing
 # What the board itself counts (tools/simboard/figures.py): None where it has no such thing or did not answer.
 FIGURES = (
     "chip", "boot_ms", "boot_flash_ops", "flash_reads", "flash_writes", "flash_erases", "store_reads", "imports", "opens",
-    "collections", "collection_ms_max", "heap_live", "heap_largest", "heap_bytes", "heap_third_area", "names", "names_frozen",
+    "collections", "collection_ms_max", "heap_live", "heap_spare", "heap_largest", "heap_bytes", "heap_third_area",
+    "names", "names_frozen",
     "heap_names_given_back", "heap_constants_given_back", "heap_instruments_given_back", "pool", "pool_code",
-    "pool_wifi", "pool_free", "watchdog_unfed_ms_max", "clock_given_up_ms",
+    "pool_wifi", "pool_free", "watchdog_unfed_ms_max", "clock_late_ms_max",
+    "clock_given_up_ms",
 )  # fmt: skip
+# What is asked at the end of a run, by its name in the summary.
+QUESTIONS = {"gap_causes": "app.metering.causes()", "step_ms_max": "app.metering.loop_time.report()"}
 # Console lines no sound run prints: an exception, a site file that is refused, a task that had to start again.
 TROUBLE = ("Traceback", "MemoryError", "Task exception", " is refused; staying in", ": restarted after ")
 
@@ -43,6 +48,7 @@ class Session:
         self.repeat = repeat
         self.state: dict[str, Any] = {}
         self.log: deque[tuple[float, str, str]] = deque(maxlen=EVENTS_KEPT)  # (second, kind, text)
+        self.noted = 0  # entries of the log so far, those that it has dropped included
         self.problems: list[str] = []
         self.started = 0.0
         self.seconds = 0.0
@@ -50,7 +56,10 @@ class Session:
         self.soc_end = self.soc_start
         self.on_tick: Callable[[], None] | None = None
         self.figures: dict[str, Any] = {}
+        self.told: dict[str, Any] = {}  # what the console was asked at the end
         self._answers: asyncio.Queue[str] = asyncio.Queue()
+        self._behind = False  # an answer came too late, and may be taken for the next one's
+        self._marks = 0
         self._ready = asyncio.Event()
         self._end = asyncio.Event()
         self._clears: list[asyncio.Task[None]] = []
@@ -81,10 +90,19 @@ class Session:
                 break
         self.soc_end = site.plant.pack.soc * 100
         self.seconds = time.monotonic() - self.started
+        if board.running:
+            await self._ask_at_the_end()
         with contextlib.suppress(TimeoutError):
             self.figures = await board.figures(timeout=FIGURES_S)
         if not board.running and not self._cut:
             self.problems.append(f"the board ended (exit code {board.returncode})")
+
+    async def _ask_at_the_end(self) -> None:
+        """What the monitor does not say: who held control up, [late cycles, longest gap in ms], and each task's longest step."""
+        for name, line in QUESTIONS.items():
+            answer = await self.ask(line)
+            with contextlib.suppress(ValueError, SyntaxError):  # no answer, or one that was cut
+                self.told[name] = ast.literal_eval(answer[2:])
 
     def end(self) -> None:
         """Stop playing as soon as possible."""
@@ -110,9 +128,7 @@ class Session:
             await self.board.send(f"monitor({MONITOR_MS})")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ready.wait(), 1.0)
-        await asyncio.sleep(0)
-        while not self._answers.empty():
-            self._answers.get_nowait()
+        await self._catch_up()
 
     async def _play_once(self) -> None:
         base = time.monotonic()
@@ -165,12 +181,33 @@ class Session:
             self._ready.clear()
             await self._greet()
 
+    async def ask(self, line: str) -> str:
+        """Type a line; its answer, "" when none has come in time."""
+        if self._behind:
+            await self._catch_up()
+        await self.board.send(line)
+        return await self._answer()
+
+    async def _answer(self) -> str:
+        try:
+            return await asyncio.wait_for(self._answers.get(), ANSWER_S)
+        except TimeoutError:
+            self._behind = True
+            return ""
+
+    async def _catch_up(self) -> None:
+        """Wait for the answers to all that was typed before: a slow board has many lines before it."""
+        self._marks += 1
+        await self.board.send(f"'here {self._marks}'")
+        while (answer := await self._answer()) != f"= 'here {self._marks}'":
+            if not answer:
+                return
+        self._behind = False
+
     async def _type(self, step: Step) -> None:
         self._note("console", step.value)
-        await self.board.send(step.value)
-        try:
-            answer = await asyncio.wait_for(self._answers.get(), ANSWER_S)
-        except TimeoutError:
+        answer = await self.ask(step.value)
+        if not answer:
             self.problems.append(f"no answer to {step.value!r} within {ANSWER_S:g} s")
             self._note("error", f"no answer to {step.value}")
             return
@@ -237,6 +274,7 @@ class Session:
 
     def _note(self, kind: str, text: str) -> None:
         self.log.append((self.elapsed(), kind, text))
+        self.noted += 1
 
     # ---- the verdict ------------------------------------------------------------------------------------
     def summary(self) -> dict[str, Any]:
@@ -264,8 +302,11 @@ class Session:
             "heap_used": s.get("heap_used"),
             "heap_free": s.get("heap_free"),
             "period_ok": s.get("period_ok"),
-            "gap_ms_max": s.get("gap_max"),
-            "gap_ms_p999": s.get("gap_p999"),
+            "gap_ms_max": s.get("gap_ms_max"),
+            "gap_ms_p999": s.get("gap_ms_p999"),
+            "gap_ms_flash": s.get("gap_ms_flash"),
+            "gap_causes": self.told.get("gap_causes"),
+            "step_ms_max": self.told.get("step_ms_max"),
             **{name: self.figures.get(name) for name in FIGURES},
             "flash_read_by": self._flash_read_by(),
             "energy_balance_error_pct": self._balance_error(s),

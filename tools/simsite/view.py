@@ -1,4 +1,4 @@
-"""The live view: power, battery, limits with their reason, the last minutes, events and the board's health."""
+"""The live view: the reason in words, power, battery, limits, the last minutes, events and the board's health."""
 
 from collections import deque
 from typing import Any
@@ -126,20 +126,24 @@ class View:
         state, truth = self.session.state, self.session.site.truth()
         wide = width >= 110
         body = 10
-        spare = max(0, height - 2 - body)
+        why = 1 if height >= 26 else 0  # in less it takes the blank line of the power panel
+        spare = max(0, height - 2 - why - body)
         chart = max(4, min(12, spare * 2 // 5))
         root = Layout()
+        above = [Layout(self._header(state, truth, width), size=1, name="header")]
+        if why:
+            above.append(Layout(self._why(state), size=1, name="why"))
         root.split_column(
-            Layout(self._header(state, truth, width), size=1, name="header"),
+            *above,
             Layout(name="body", size=body),
             Layout(self._chart(), size=chart, name="chart"),
             Layout(name="below"),
             Layout(self._footer(), size=1, name="footer"),
         )
         root["body"].split_row(
-            Layout(self._power(state, truth), ratio=5), Layout(self._battery(state, truth), ratio=4)
+            Layout(self._power(state, truth, Text() if why else self._why(state)), ratio=5), Layout(self._battery(state, truth), ratio=4)
         )
-        log_lines = height - 2 - body - chart - 2
+        log_lines = height - 2 - why - body - chart - 2
         root["below"].split_row(
             Layout(self._log(log_lines), ratio=12 if wide else 5),
             Layout(self._board(state, log_lines), ratio=8 if wide else 4),
@@ -161,7 +165,13 @@ class View:
         line.add_row(left, right)
         return line
 
-    def _power(self, state: dict[str, Any], truth: dict[str, Any]) -> Panel:
+    def _why(self, state: dict[str, Any]) -> Text:
+        """The board's own sentence about what the power is and what makes it so."""
+        reason = str(state.get("reason") or "")
+        bad = state.get("mode") == "EMERGENCY" or "fault " in reason
+        return Text(reason, BAD if bad else "", no_wrap=True, overflow="ellipsis")
+
+    def _power(self, state: dict[str, Any], truth: dict[str, Any], between: Text) -> Panel:
         full = self.session.site.plant.pcs.rated_w / 1000
         table = Table.grid(expand=True, padding=(0, 1, 0, 0))
         table.add_column(width=8)
@@ -184,7 +194,7 @@ class View:
         command = Text.assemble(("command ", DIM), _kw(state.get("cmd")).plain.strip())
         asked.add_row(Text("limit", DIM), _kw(state.get("lim_dis")), Text("▲", GIVE), _reason(state.get("why_dis")))
         asked.add_row(Text("", DIM), _kw(_minus(state.get("lim_chg"))), Text("▼", TAKE), _reason(state.get("why_chg")))
-        return _panel(Group(table, Text(), asked), "power", command)
+        return _panel(Group(table, between, asked), "power", command)
 
     def _battery(self, state: dict[str, Any], truth: dict[str, Any]) -> Panel:
         power = self.session.site.power

@@ -1,8 +1,8 @@
 """A Modbus client run under MicroPython for tests: one JSON request a line on stdin, one JSON answer a line.
 
-argv: JSON {"tcp": port} or {"uart": n, "baudrate": b}, "options": {...}.  A request is [method, arguments ...]; for
-reads the answer is the list of values.  A list of requests under "together" runs at the same time.  "count" asks
-for the counters, "heap" for what the heap holds, "repeat" n times a request without printing.
+argv: JSON {"tcp": port}, {"rtu_over_tcp": port} or {"uart": n, "baudrate": b}, "options": {...}.  A request is [method,
+arguments ...]; for reads the answer is the list of values.  A list of requests under "together" runs at the same time.
+"count" asks for the counters, "heap" for what the heap holds, "repeat" n times a request without printing.
 """
 
 import asyncio
@@ -22,6 +22,10 @@ def make(setup):
         from modbus.tcp_client import TcpClient
 
         return TcpClient("127.0.0.1", setup["tcp"], **options)
+    if "rtu_over_tcp" in setup:
+        from modbus.rtu_over_tcp import RtuOverTcpClient
+
+        return RtuOverTcpClient("127.0.0.1", setup["rtu_over_tcp"], **options)
     from machine import UART
 
     from modbus.rtu_client import RtuClient

@@ -14,6 +14,7 @@ from array import array
 from modbus import ModbusError, hot, rarer
 from modbus.bank import Bank
 from modbus.rtu_client import RtuClient
+from modbus.rtu_over_tcp import RtuOverTcpClient
 from modbus.rtu_server import RtuServer
 from modbus.tcp_client import TcpClient
 from modbus.tcp_server import TcpServer
@@ -253,12 +254,38 @@ async def fuzz_rtu_client(times, out):
 
 
 tcp = TcpClient("", 0, timeout_ms=0)
+gateway = RtuOverTcpClient("", 0, timeout_ms=0)
+
+
+async def fuzz_gateway(times, out):
+    class Peer(FakeSocket):
+        def write(self, buffer, start, size):
+            slave._have = 0
+            request = bytes(buffer[start : start + size])
+            answer = bytes(slave._reply[: feed(request)])
+            if self.bad:
+                answer = mutated(answer) if rand(3) else with_crc(request[:2] + bytes([rand(256) for _ in range(rand(250))]))
+            self.incoming = self.incoming + answer
+            return size
+
+    for turn in range(times + 1):
+        if gateway._sock is None or turn == times:
+            gateway._have = 0
+            gateway._sock = Peer()
+        gateway._sock.bad = turn < times
+        gateway._silent = 0
+        if turn < times:
+            await ask(gateway, out)
+    gateway.timeout_ms = 1000
+    await gateway.read_registers(1, 7, 1, out, 4)
+    gateway.timeout_ms = 0
+    assert out[0] == 0
 
 
 async def fuzz_tcp_client(times, out):
     class Peer(FakeSocket):
-        def write(self, buffer, size=-1):
-            request = bytes(buffer[:size])
+        def write(self, buffer, start, size):
+            request = bytes(buffer[start : start + size])
             pdu = bytearray(260)
             length = server.serve(1, request, 7, len(request) - 7, pdu, 0)
             answer = mbap(bytes(pdu[:length]), request[0] << 8 | request[1])
@@ -282,10 +309,11 @@ async def fuzz_tcp_client(times, out):
 
 
 async def round_of_100(out):
-    fuzz_tcp_server(40)
+    fuzz_tcp_server(30)
     fuzz_rtu_server(40)
     await fuzz_rtu_client(10, out)
     await fuzz_tcp_client(10, out)
+    await fuzz_gateway(10, out)
 
 
 async def least_heap(out):

@@ -7,6 +7,7 @@ that reads flash is told to the supervisor.
 import builtins
 import sys
 
+import micropython
 import sim_flash
 import sim_pace
 import sim_pool
@@ -44,26 +45,27 @@ def _simulated(name: str):
     return _kept[name]
 
 
-def _read(kind: int, place: int, name: str, call, arguments, named):
-    """call(*arguments) as the chip's work, with what it reads from flash put down to `name` and counted in `place`."""
+def _began() -> tuple:
+    """What _ended is given: flash reads before, and those that were put down to an inner import already."""
     global _told
     outer = _told
     _told = 0
-    before = sim_flash.counts[sim_flash.READS]
-    sim_pace.on()
-    try:
-        return call(*arguments, **named)
-    finally:
-        sim_pace.off()
-        reads = sim_flash.counts[sim_flash.READS] - before
-        own = reads - _told
-        _told = outer + reads
-        if own:
-            if place >= 0:
-                sim_flash.counts[place] += 1
-            simlink.send_data(0x54, kind, own.to_bytes(4, "little") + name.encode())
+    return sim_flash.counts[sim_flash.READS], outer
 
 
+def _ended(kind: int, place: int, name: str, before: int, outer: int) -> None:
+    """What was read from flash since is put down to `name` and counted in `place`."""
+    global _told
+    reads = sim_flash.counts[sim_flash.READS] - before
+    own = reads - _told
+    _told = outer + reads
+    if own:
+        if place >= 0:
+            sim_flash.counts[place] += 1
+        simlink.send_data(0x54, kind, own.to_bytes(4, "little") + name.encode())
+
+
+@micropython.native  # less stack a call, and imports nest deeply
 def _import(*arguments):
     if len(arguments) == 5 and arguments[4]:
         # relative: the interpreter would look at this file's place in the tree.  Only asyncio, which is frozen, does it
@@ -86,9 +88,13 @@ def _import(*arguments):
         sim_flash.begin(False)
         _begin(name)
         sim_flash.importing += 1
-        try:
-            found = _read(0x49, sim_flash.IMPORTS, name, _real_import, arguments, {})
+        before, outer = _began()
+        sim_pace.on()
+        try:  # here and not in a function of its own: imports nest deeply, and each function takes of the stack
+            found = _real_import(*arguments)
         finally:
+            sim_pace.off()
+            _ended(0x49, sim_flash.IMPORTS, name, before, outer)
             sim_flash.importing -= 1
             sim_flash.begin(False)
         # no file of that name, and so the interpreter's built-in: what plays it
@@ -114,7 +120,13 @@ def _open(file, mode="r", *rest, **named):
         store = "r" not in mode or "+" in mode
         sim_flash.begin(store)
         name = file if isinstance(file, str) else str(file)
-        return _read(0x53 if store else 0x4F, -1 if store else sim_flash.OPENS, name, _real_open, (file, mode) + rest, named)
+        before, outer = _began()
+        sim_pace.on()
+        try:
+            return _real_open(file, mode, *rest, **named)
+        finally:
+            sim_pace.off()
+            _ended(0x53 if store else 0x4F, -1 if store else sim_flash.OPENS, name, before, outer)
     finally:
         sim_pace.on()
 

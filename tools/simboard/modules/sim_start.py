@@ -2,7 +2,7 @@
 
 SIM_FLASH is the flash's file, SIM_CHIP the image of the chip's modules, SIM_ROMFS the image of the firmware where there is
 one.  SIM_WEIGH: only tell what heap is taken that a chip has not: bytes of what measures, bytes for
-constants, and how many names a frozen image has in flash, with their bytes.
+constants, and for the names that a frozen image has in flash.
 """
 
 import gc
@@ -32,20 +32,6 @@ def gc_alloc() -> int:
     return gc.mem_alloc()
 
 
-def _enter_names() -> int:
-    """Enters what a frozen image has in flash in the interpreter's table of names; how many are new to it."""
-    count = 0
-    with open("/chip/names") as file:
-        for line in file:
-            hasattr(_Names, line[:-1])
-            count += 1
-    return count
-
-
-class _Names:
-    """Asked for each name."""
-
-
 def start() -> None:
     """Mounts everything; flash at "/" last, for that is where every path is looked up that belongs to nobody else."""
     vfs.mount(vfs.VfsRom(_mapped(os.getenv("SIM_CHIP"))), "/chip")
@@ -73,6 +59,8 @@ def start() -> None:
     import sim_import
     import sim_pool
     import sim_select
+    import sim_watch  # noqa: F401  (now: what it weighs is an instrument's)
+    import sim_wlan  # noqa: F401  (now: on a chip it is C, and asking for it is no work)
 
     sim_select.waits.append(sim_flash.boot_over)
     if sim_pace.paced:  # else it would have to collect each time
@@ -80,7 +68,8 @@ def start() -> None:
     constants = sim_pool.hold_constants()
     instruments = gc_alloc() - before - (constants - sim_pool.constants)  # the rest of them is held
     before = gc_alloc()
-    frozen = _enter_names()
+    __import__("frozen_names")  # an empty module: it brings the names that a frozen image has in flash
+    del sys.modules["frozen_names"]
     sys.path[:] = ["", ".frozen", "/lib"]
     if firmware is not None:
         sys.path.extend(("/rom", "/rom/lib"))
@@ -89,7 +78,7 @@ def start() -> None:
     if os.getenv("SIM_WEIGH"):
         frozen_bytes = gc_alloc() - before
         micropython.qstr_info()
-        print("weighed", instruments, constants, frozen, frozen_bytes)
+        print("weighed", instruments, constants, frozen_bytes)
         sys.exit()
     sim_pace.on()
     vfs.mount(flash, "/")  # found out to be LittleFS, as the chip's own _boot.py has it

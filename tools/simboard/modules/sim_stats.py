@@ -2,6 +2,7 @@
 
 import gc
 import json
+import sys
 
 import micropython
 import sim_pace
@@ -22,6 +23,8 @@ def report(with_heap: int) -> None:
             figures["constants"] = sim_pool.constants
         except ImportError:
             pass  # a fast board has neither
+        if "sim_watch" in sys.modules:
+            figures["watch"] = sys.modules["sim_watch"].report()
         if with_heap:
             gc.collect()
             figures["live"] = gc.mem_alloc()

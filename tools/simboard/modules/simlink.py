@@ -71,10 +71,14 @@ def cut(end) -> None:
 
 def fetch(file: str, name: str, stays: bool = False):
     """What `name` is in a file that leaves the heap again, as on a chip this code is in flash, unless it `stays`."""
-    found = getattr(__import__(file), name)
-    if not stays:
-        del sys.modules[file]
-    return found
+    off()
+    try:
+        found = getattr(__import__(file), name)
+        if not stays:
+            del sys.modules[file]
+        return found
+    finally:
+        on()
 
 
 @micropython.native

@@ -1,0 +1,167 @@
+"""Writes the command of the control cycle into a generic_modbus device, as its table says.  Loaded for tables that write.
+
+Where a table says how much and which way in requests of their own, there is no moment in which the old power goes the
+new way, or the new power the old way: at a change of direction power is 0 first, then the direction is written, then
+the new power.
+"""
+
+import asyncio
+import time
+from array import array
+
+from micropython import const
+
+from firmware import image as im
+from firmware.devices.generic_writes import BEAT, DIRECTION, MAGNITUDE
+from modbus import ModbusError, ModbusRefused
+
+_LOOK_MS = const(10)
+_HOLD_MS = const(100)  # after a write that failed
+_HEARTBEAT_MS = const(1000)
+_UNKNOWN = const(2)  # a direction that nobody goes
+
+
+class Writer:
+    """`writes`: the requests of the table; units: ModbusUnit by number; once: who says what a person has to know."""
+
+    def __init__(self, image, options: dict, writes: list, units: dict, swapped: bool, once) -> None:
+        self._image = image
+        self._writes = writes
+        self._units = units
+        self._swapped = swapped
+        self._once = once
+        self._refresh_ms = options["refresh_ms"]
+        self._control_timeout_ms = options["control_timeout_ms"]
+        self._client = units[-1].client
+        self._connection = self._client.connections
+        self.command = array("i", [0] * (BEAT + 1))  # what SOURCES say, and the heartbeat
+        # power and its direction, or power each way, in requests of their own
+        self._in_parts = len([1 for write in writes if write.power or write.turns]) > 1 and any(
+            0 < value.source <= DIRECTION for write in writes for value in write.values
+        )
+        self._direction = _UNKNOWN  # that the device was told
+        self._seq = -1
+        self._seq_ms = self._refreshed = self._beat_ms = self._hold_until = time.ticks_ms()
+        self._alive = False
+
+    async def run(self) -> None:
+        """Write for ever while the control cycle counts; what fails is counted, and then everything is written again."""
+        while True:
+            await asyncio.sleep_ms(_LOOK_MS)
+            now = time.ticks_ms()
+            self._look_alive(now)
+            if not self._alive or time.ticks_diff(now, self._hold_until) < 0:
+                continue
+            if self._connection != self._client.connections:
+                self._connection = self._client.connections
+                self._forget()
+            refresh = time.ticks_diff(now, self._refreshed) >= self._refresh_ms
+            try:
+                await self._round(refresh)
+                if refresh:
+                    self._refreshed = now
+            except ModbusError:
+                self._forget()
+                self._hold_until = time.ticks_add(time.ticks_ms(), _HOLD_MS)
+
+    async def _round(self, refresh: bool) -> None:
+        """Every row in turn, each with the command of this moment."""
+        for write in self._writes:
+            if not self._in_step():
+                await self._turn()
+                if not self._in_step():  # it has turned again meanwhile
+                    return
+            await self._send(write, refresh)
+
+    def _in_step(self) -> bool:
+        """Take the command; False if the device has to be turned before it may be told the power."""
+        self._take_command(time.ticks_ms())
+        return not self._in_parts or self.command[DIRECTION] == self._direction
+
+    def _look_alive(self, now: int) -> None:
+        seq = self._image.now[im.CMD_SEQ]
+        if seq != self._seq:
+            self._alive = self._seq >= 0
+            self._seq = seq
+            self._seq_ms = now
+        elif time.ticks_diff(now, self._seq_ms) > self._control_timeout_ms:
+            self._alive = False  # nobody decides: let the device's own watchdog act
+
+    def _forget(self) -> None:
+        """Nothing is known of what the device was told: everything is written again."""
+        self._direction = _UNKNOWN
+        for write in self._writes:
+            for value in write.values:
+                value.sent = None
+
+    def _take_command(self, now: int) -> None:
+        """What is commanded now, in the order of SOURCES.  Power is 0 while the device may not run."""
+        image = self._image.now
+        command = self.command
+        power = image[im.CMD_P] if image[im.CMD_RUN] else 0
+        self._set_power(power)
+        command[DIRECTION] = (power > 0) - (power < 0)
+        command[DIRECTION + 1] = image[im.CMD_RUN]
+        command[DIRECTION + 2] = image[im.CMD_CONTACTOR]
+        command[DIRECTION + 3] = image[im.CMD_BALANCE]
+        if time.ticks_diff(now, self._beat_ms) >= _HEARTBEAT_MS:
+            self._beat_ms = now
+            command[BEAT] = (command[BEAT] + 1) & 0x7FFF
+
+    def _set_power(self, power: int) -> None:
+        command = self.command
+        command[0] = power
+        command[1] = max(0, -power)
+        command[2] = max(0, power)
+        command[MAGNITUDE] = abs(power)
+
+    async def _turn(self) -> None:
+        """Power to 0, then all that is no power.  A device that takes no power before it is told a mode may refuse the 0
+        where nothing is known of it yet."""
+        power = self.command[0]
+        self._set_power(0)
+        for write in self._writes:
+            if write.power:
+                try:
+                    await self._send(write, False)
+                except ModbusRefused:
+                    if self._direction != _UNKNOWN:
+                        raise
+        self._set_power(power)
+        for write in self._writes:
+            if not write.power:
+                await self._send(write, False)
+        self._direction = self.command[DIRECTION]
+
+    async def _send(self, write, refresh: bool) -> None:
+        """Write it if a value has changed, or if it is time to write it again."""
+        needed = refresh and write.refresh
+        for value in write.values:
+            value.due = value.on_wire(self.command)
+            if value.due != value.sent:
+                needed = True
+        if not needed:
+            return
+        unit = self._units[write.unit]
+        at = 0
+        for value in write.values:
+            write.fill(at, value, self._fitting(unit, write.address + at, value), self._swapped)
+            at += value.size
+        try:
+            await unit.write(write.address, write.words, write.size, write.function)
+        except ModbusError as error:
+            unit.note(error)
+            unit.count.last_error = "register %d cannot be written: %s" % (write.address, error)
+            raise
+        for value in write.values:
+            value.sent = value.due
+
+    def _fitting(self, unit, address: int, value) -> int:
+        """What the register holds of a number: all of it, or as much as goes, which is said."""
+        fitting = min(max(value.due, value.low), value.high)
+        if fitting != value.due:
+            text = "register %d holds %d to %d: %d does not fit, %d is written"
+            text %= (address, value.low, value.high, value.due, fitting)
+            unit.reject(text)
+            self._once.say(text)
+        return fitting

@@ -1,0 +1,155 @@
+"""A slice of every profile at the chip's speed: counts and causes, never times.
+
+What reads flash, what a line costs and what a dead device costs, in instructions without those of collections; who held
+the loop; where collections happen.  `make chip` judges the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from host_tests import needs
+from tools.bars import profiles, typed
+from tools.bars.prepared import prepare
+from tools.bars.story import SITE, JudgedSession
+from tools.simboard.board import Board
+from tools.simsite.shipped import ShippedSite
+
+pytestmark = [pytest.mark.serial, pytest.mark.slow, pytest.mark.mp32]
+
+MILLION = 1_000_000
+# Profile, and the heap it is given: the bars on heaps are make chip's, and these counts do not depend on them.
+SLICES = [("esp32s3", "512K"), ("own-image", "280K"), ("wired", "320K")]
+LINE = 6 * MILLION  # 48 ms of an ESP32, about one period
+LONG_LINES = {"pm.upcoming(100)": 14 * MILLION}
+STEP = 4 * MILLION  # of any other task, in operation
+SAVE = 10 * MILLION  # of what writes to flash, where an erase takes longer
+RECONNECT = 2 * MILLION
+BOOT_FLASH_OPS = 15_000
+
+
+class Slice:
+    """What one board has shown."""
+
+    def __init__(self) -> None:
+        self.boot: dict[str, Any] = {}
+        self.lines: dict[str, dict[str, int]] = {}
+        self.quiet: dict[str, int] = {}
+        self.dead: dict[str, int] = {}
+        self.end: dict[str, Any] = {}
+
+
+Played = tuple[JudgedSession, Slice]
+
+
+async def _steps(run: JudgedSession) -> dict[str, int]:
+    return (await run.board.figures(heap=False))["step_instructions"]
+
+
+async def _story(run: JudgedSession, seen: Slice) -> None:
+    calendar = run.judged.schedules > 0
+    seen.boot = await run.board.figures(heap=False)
+    await run.type("pm.start()")
+    if calendar:
+        await run.type(typed.CLOCK)
+    await run.rest(1)
+    await run.type("pm.set_constant_power(-20)")
+    await _steps(run)
+    await run.rest(3)
+    seen.quiet = await _steps(run)
+    for line in dict.fromkeys((*typed.ASKED, *(typed.ASKED_OF_A_CALENDAR if calendar else ()))):
+        await run.type(line.text, line.wrong)
+        seen.lines[line.text] = await _steps(run)
+    run.inject("pcs_silent", "meter_silent")
+    await run.rest(6)
+    seen.dead = await _steps(run)
+    seen.end = await run.board.figures()
+
+
+def slice_of(root: Path, state: Path, name: str, heap: str | None) -> tuple[JudgedSession, Slice]:
+    """Plays it."""
+    judged = profiles.named(name, heap)
+    needs.chip(judged.board.name)
+    seen = Slice()
+
+    async def story(run: JudgedSession) -> None:
+        await _story(run, seen)
+
+    async def play() -> JudgedSession:
+        site = ShippedSite(root / judged.board.site, **SITE)
+        await site.start()
+        try:
+            await prepare(root, state, judged.board, site, judged.schedules)
+        finally:
+            await site.stop()
+        site = ShippedSite(root / judged.board.site, **SITE)
+        board = Board(root, state_dir=state, site=None, profile=judged.board)
+        run = JudgedSession(site, board, judged, story, 1, instructions=True)
+        try:
+            await run.play()
+        finally:
+            await run.close()
+        return run
+
+    return asyncio.run(play()), seen
+
+
+def _who(entry: str) -> str:
+    return entry.rpartition(":")[0]
+
+
+@pytest.fixture(scope="module", params=SLICES, ids=[name for name, _ in SLICES])
+def played(request: pytest.FixtureRequest, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Played:
+    """One board's slice."""
+    name, heap = request.param
+    return slice_of(root, tmp_path_factory.mktemp("board"), name, heap)
+
+
+def test_every_line_is_answered_and_nothing_breaks(played: Played) -> None:
+    run, seen = played
+    assert run.problems == [] and len(seen.lines) >= 30
+    assert seen.end["watched_cycles"] > 100
+
+
+def test_nothing_is_read_from_flash_in_operation(played: Played) -> None:
+    run, seen = played
+    found = run.summary()["flash_read_by"]
+    if found and all(name in ("import firmware.battery_words", "open /lib/tables/protections.TABLE") for name in map(_who, found)):
+        pytest.xfail("pm.stats() and pm.faults() load battery_words.py when data is missing")
+    assert found == []
+    assert {name: seen.end[name] for name in ("flash_reads", "imports", "opens")} == {"flash_reads": 0, "imports": 0, "opens": 0}
+
+
+def test_boot_reads_no_more_than_it_may(played: Played) -> None:
+    assert 100 < played[1].boot["boot_flash_ops"] <= BOOT_FLASH_OPS
+
+
+def test_no_line_holds_the_loop_for_longer_than_a_period(played: Played) -> None:
+    costs = {line: steps["console"] for line, steps in played[1].lines.items()}
+    assert min(costs.values()) > 10_000, "each was counted"
+    assert {line: cost for line, cost in costs.items() if cost > LONG_LINES.get(line, LINE)} == {}
+
+
+def test_no_task_holds_the_loop(played: Played) -> None:
+    seen = played[1]
+    assert seen.quiet["pcs"] > 10_000 and seen.quiet["bms"] > 1_000
+    for steps in (seen.quiet, *seen.lines.values()):
+        held = {name: cost for name, cost in steps.items() if name != "console" and cost > (SAVE if name == "timeline" else STEP)}
+        assert held == {}
+
+
+def test_a_dead_inverter_and_meter_cost_little(played: Played) -> None:
+    dead = played[1].dead
+    assert 0 < dead["pcs"] <= RECONNECT and 0 < dead["meter"] <= RECONNECT
+    assert dead["timeline" if "timeline" in dead else "io"] <= SAVE
+
+
+def test_collections_stay_out_of_the_cycle_and_erases_come_one_at_a_time(played: Played) -> None:
+    end = played[1].end
+    assert end["collections"] > 0 and end["collections_in_cycle"] == 0
+    assert end["erases_between_cycles"] <= 1
+    assert 10_000 < end["cycle_instructions_max"] < MILLION

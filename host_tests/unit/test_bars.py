@@ -1,0 +1,82 @@
+"""The judge of `make chip`: what passes, what does not, what cannot be told; and that what is typed is what it says."""
+
+from typing import Any
+
+import pytest
+
+from tools import chip_bars
+from tools.bars import judge, profiles, typed
+
+GOOD: dict[str, Any] = {
+    "worst_violation_w": 0.0, "problems": [], "flash_reads": 0, "imports": 0, "opens": 0, "boot_flash_ops": 11000,
+    "erases_between_cycles": 1, "collections_in_cycle": 0, "heap_live": 79 * 1024, "heap_spare": 13 * 1024, "heap_largest": 5000,
+    "heap_third_area": False, "clock_given_up_ms": 0.0, "gap_ms_max": 119.0, "boot_ms": 7900, "watchdog_unfed_ms_max": 1600,
+    "answered": 110, "mean_kw": 20.0, "emergency_cycles": 1,
+}  # fmt: skip
+
+
+def verdicts(**changed: Any) -> dict[str, bool | None]:
+    figures = {**GOOD, **changed}
+    judged = profiles.named("own-image")
+    found = judge.counts(figures) + judge.heap(figures, judged) + judge.times(figures) + judge.load(figures, 100)
+    return {one.bar: one.passed for one in found}
+
+
+def test_a_board_that_holds_every_bar_passes_them_all() -> None:
+    assert set(verdicts().values()) == {True}
+
+
+@pytest.mark.parametrize(
+    ("changed", "bar"),
+    [
+        ({"worst_violation_w": 1.0}, "worst violation"),
+        ({"problems": ["the board restarted: WDT_RESET"]}, "resets"),
+        ({"problems": ["'x' was refused: MemoryError: ..."]}, "MemoryErrors"),
+        ({"problems": ["no answer to 'x'"]}, "other problems"),
+        ({"flash_reads": 1}, "flash_reads in operation"),
+        ({"boot_flash_ops": 15001}, "boot_flash_ops"),
+        ({"erases_between_cycles": 2}, "erases between two cycles"),
+        ({"collections_in_cycle": 1}, "collections in a cycle"),
+        ({"heap_live": 80 * 1024 + 200}, "heap_live"),
+        ({"heap_spare": 12 * 1024 - 200}, "free after the lines"),
+        ({"heap_largest": 4000}, "largest free piece"),
+        ({"heap_third_area": True}, "third area taken"),
+        ({"gap_ms_max": 120.1}, "gap_ms_max without an erase"),
+        ({"boot_ms": 8001}, "boot_ms"),
+        ({"watchdog_unfed_ms_max": 4001}, "watchdog unfed"),
+        ({"answered": 99}, "lines answered"),
+        ({"mean_kw": 0.1}, "mean power"),
+        ({"emergency_cycles": 3}, "emergency: cycles to 0 W"),
+        ({"emergency_cycles": -1}, "emergency: cycles to 0 W"),
+    ],
+)
+def test_one_bar_that_is_not_held_is_the_one_that_fails(changed: dict[str, Any], bar: str) -> None:
+    assert [name for name, passed in verdicts(**changed).items() if passed is not True] == [bar]
+    assert verdicts(**changed)[bar] is False
+
+
+def test_what_was_not_measured_is_not_passed() -> None:
+    assert verdicts(flash_reads=None)["flash_reads in operation"] is None
+    late = verdicts(clock_given_up_ms=3.0)
+    assert {name for name, passed in late.items() if passed is None} == {"gap_ms_max without an erase", "boot_ms", "watchdog unfed"}
+
+
+def test_lines_are_mixed_and_as_many_as_asked_for() -> None:
+    lines = list(typed.mixed(100, calendar=True))
+    assert len(lines) == 100 and set(lines) == {*typed.ASKED, *typed.ASKED_OF_A_CALENDAR}
+    assert 20 < sum(line.wrong for line in lines) < 50
+    assert not any("clock" in line.text for line in typed.mixed(100, calendar=False))
+    assert len(typed.schedules(16)) == 16 and "hour=9, minute=57" in typed.schedules(4)[0]
+
+
+def test_runs_follow_from_the_command_line() -> None:
+    def titles(*words: str) -> list[tuple[str, str, float, bool]]:
+        runs = chip_bars.wanted(chip_bars.arguments().parse_args(words))
+        return [(run.judged.name, run.story, run.seconds, run.paced) for run in runs]
+
+    assert len(titles()) == 7
+    assert titles()[-1] == ("esp32s3", "load", 600.0, False)
+    assert titles("--story", "counts", "--hour", "--profile", "wired") == [("wired", "load", 3600.0, False)]
+    assert titles("--profile", "wired", "--story", "load", "--seconds", "20") == [("wired", "load", 20.0, True)]
+    with pytest.raises(ValueError, match="allowed are esp32s3, own-image, wired"):
+        titles("--profile", "esp8266")
