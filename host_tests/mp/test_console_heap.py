@@ -17,7 +17,7 @@ DISCHARGE, EMERGENCY = 3, 4
 
 def story(mp: Interpreter, how: str) -> dict:
     """What the console said in each phase."""
-    heap = "340K" if mp.bits == 32 else "600K"
+    heap = "400K" if mp.bits == 32 else "700K"
     command = [*mp.command, "-X", f"heapsize={heap}", str(SCRIPT), str(ROOT), how]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
