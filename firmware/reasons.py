@@ -148,7 +148,8 @@ def event_data(event: int, data: int):
     if event == Event.EMERGENCY and data == -1:
         return "commanded"
     if event == Event.EMERGENCY or Event.FAULT_RAISED <= event <= Event.COMMS_RESTORED:
-        return (ft.names(1 << data) or [data])[0] if 0 <= data < 30 else data
+        found = ft.names(1 << data) if 0 <= data < 30 else []
+        return found[0] if found else data
     return data
 
 

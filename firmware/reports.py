@@ -31,8 +31,8 @@ def stats(view) -> dict:
 
     power, request, command, limits in kW (+ discharge); voltage V; current A (+ discharge); soc, soh %; energy kWh AC.
     None is "not measured".  `binding` names the limit that bounds the direction of the request; `reason` says in words what
-    makes the power what it is, see reasons.why; grid_power is + import.  available_discharge / _charge are kWh at the AC terminals down to the floor and
-    up to the ceiling, at this state of health.
+    makes the power what it is, see reasons.why; grid_power is + import.  available_discharge / _charge are kWh at the AC
+    terminals down to the floor and up to the ceiling, at this state of health.
     """
     now, par = view.now, view.par
     told: dict = {}

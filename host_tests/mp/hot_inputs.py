@@ -61,7 +61,7 @@ RANGES: tuple[tuple[str, int, int, bool], ...] = (
     (r"SOC_JUMP", 0, 10000, False),
     (r"SOC", 0, 10000, True),
     (r"GRID_OK|CMD_CONTACTOR|CMD_RUN|CMD_BALANCE", 0, 1, False),
-    (r"GATE|MODE|FLOW$", 0, 15, False),
+    (r"GATE|MODE|FLOW$|^ORDER", 0, 7, False),
     (r"FLOW_PATHS", 0, 127, False),
     (r"FAULTS|CONDITIONS", 0, (1 << len(faults.TABLE)) - 1, False),
     (r"REQUEST_P|TARGET_P|CMD_P|SLOW_P", -1_000_000, 1_000_000, False),

@@ -27,7 +27,7 @@ ALL = {
             "own-image", "no PSRAM, Wi-Fi, own image", profiles.named("esp32", romfs=True), 4,
             live_most=80 * KB, spare_least=12 * KB, largest_least=4 * KB,
         ),
-        Judged("wired", "no PSRAM, wired, stock image, files", profiles.named("esp32"), 0, live_most=130 * KB),
+        Judged("wired", "no PSRAM, wired, own image", profiles.named("esp32", romfs=True, wired=True), 0, live_most=130 * KB),
     )
 }  # fmt: skip
 

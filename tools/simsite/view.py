@@ -141,7 +141,8 @@ class View:
             Layout(self._footer(), size=1, name="footer"),
         )
         root["body"].split_row(
-            Layout(self._power(state, truth, Text() if why else self._why(state)), ratio=5), Layout(self._battery(state, truth), ratio=4)
+            Layout(self._power(state, truth, Text() if why else self._why(state)), ratio=5),
+            Layout(self._battery(state, truth), ratio=4),
         )
         log_lines = height - 2 - why - body - chart - 2
         root["below"].split_row(

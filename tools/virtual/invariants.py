@@ -252,7 +252,7 @@ class Watch:
         if site.active or quiet < STRANDED_MS or not grid:
             self._stranded_ms = 0
             return
-        waiting = now[im.MODE] == Mode.STANDBY and self._manager._states.wanted
+        waiting = now[im.MODE] == Mode.STANDBY and now[im.ORDER] == im.ORDER_START
         if not waiting and (p or not self._could_flow(now)):
             self._stranded_ms = 0
             return
