@@ -130,6 +130,7 @@ class App:
         collector = self.collector
         pm = self.pm
         beat = Beat(self.site.config.cycle_ms)
+        beat.watch = self.console.limit.check  # whoever keeps control from its beat for too long at the console is interrupted
         before = time.ticks_us()
         first = True
         while True:

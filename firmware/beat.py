@@ -24,7 +24,13 @@ class Beat(asyncio.ThreadSafeFlag):
         super().__init__()
         self._period_us = period_ms * 1000
         self._due_us = time.ticks_us()
-        self._timer = _timer(period_ms, self)
+        self.watch = None  # called at every tick, between two bytecodes of whatever runs then
+        self._timer = _timer(period_ms, self._tick)
+
+    def _tick(self, _timer) -> None:
+        self.set()
+        if self.watch is not None:
+            self.watch()
 
     def ioctl(self, request, argument):
         """See ThreadSafeFlag: what the loop's poll asks."""
@@ -54,11 +60,11 @@ class Beat(asyncio.ThreadSafeFlag):
             self._timer = None
 
 
-def _timer(period_ms: int, flag):
-    """A timer that sets the flag once a period; None where the port has none."""
+def _timer(period_ms: int, tick):
+    """A timer that calls tick(timer) once a period; None where the port has none."""
     try:
         import machine  # here: a host that tests without a board has no such module
 
-        return machine.Timer(_TIMER, mode=machine.Timer.PERIODIC, period=period_ms, callback=lambda _: flag.set())
+        return machine.Timer(_TIMER, mode=machine.Timer.PERIODIC, period=period_ms, callback=tick)
     except (ImportError, AttributeError, ValueError, OSError):
         return None

@@ -81,12 +81,12 @@ def profile_of(args: argparse.Namespace) -> Profile | None:
     return profiles.chosen(env, args.heap)
 
 
-def site_of(profile: Profile | None, script: Scenario, file: Path | None = None) -> Site:
+def site_of(profile: Profile | None, script: Scenario, file: Path | None = None, own_battery: bool = False) -> Site:
     """The site of that file; else the one that ships for the chip, or the simulated site's own for a fast board and a
     scenario with a power section."""
     if file is None and profile is not None and "power" not in script.site:
         file = ROOT / profile.site
-    return Site(script.seed, **script.site) if file is None else ShippedSite(file, script.seed, **script.site)
+    return Site(script.seed, **script.site) if file is None else ShippedSite(file, script.seed, own_battery, **script.site)
 
 
 def limits_of(args: argparse.Namespace) -> tuple[float, float]:
@@ -203,7 +203,7 @@ def unreached(session: Session) -> list[str]:
 async def run_console(args: argparse.Namespace, state: Path) -> int:
     """The board's console on this terminal until its input ends, or the seconds are over; the exit code."""
     script = Scenario("console", 0.0, args.seed or 1, site={"load_kw": 20.0, "pv_kw": 8.0, "load_noise_kw": 0.5})
-    site = site_of(profile_of(args), script, args.site)
+    site = site_of(profile_of(args), script, args.site, own_battery=True)
     desk = practice.Practice(site, board_of(args, site, state), lambda line: print(line, flush=True))
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

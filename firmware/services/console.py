@@ -13,6 +13,7 @@ from array import array
 
 import notice
 from micropython import const
+from timelimit import TimeLimit
 
 import firmware
 from firmware import image as im
@@ -32,6 +33,7 @@ _NOTES_MAX = const(2048)  # characters of other people's lines that may wait; mo
 _SPACE = const(640)  # bytes: a piece, at four bytes a character, and what ends a line
 _RESERVE = const(3584)  # bytes in one place, for the line that is asked next: a full heap has no large one
 _RETRY_MS = const(1000)  # a reserve that cannot be had costs a collection: not more often than this
+_LINE_MS = const(2000)  # what a line may take: control waits meanwhile
 _EMERGENCY = (b"pm.emergency_shutdown()", b"emergency()", b"emergency")
 
 _DONE = "= None"
@@ -39,8 +41,22 @@ _STORED = "= True"  # what emergency_shutdown() says: a reset brings it back
 _NOT_STORED = "= False"
 _TOO_LONG = "! ValueError: the line has more than %d bytes: allowed are 1 to %d; nothing of it was run" % (LINE_MAX, LINE_MAX)
 _NO_MEMORY = "! MemoryError: the heap is full; emergency_shutdown() always works"
+_HELP = """\
+pm.start()  pm.stop()             ready to move power; 0 W, contactors open
+pm.set_constant_power(-20)        charge at 20 kW; + is discharge
+pm.start_charging(80)             to 80 %; pm.start_discharging(20, 60): 20 kW for 60 min
+pm.stop_operation()  pm.resume()  hold 0 W; go on
+status()  why()                   what is, and why, in words
+limits()  pm.faults()  pm.claims()  devices()  pm.stats()
+monitor(500)                      a line every 500 ms; monitor(0) ends it
+emergency                         0 W at once, latched; pm.reset_emergency()
+leave()                           0 W, contactors open, then the ordinary prompt
+help(pm)                          all that pm can do; all is in docs/console.md"""
+_INTERRUPTED = "! Interrupted: the line ran for more than %d ms, and control has to go on" % _LINE_MS
 _RESTS = "console: the heap is full, the monitor rests"
 _END = "\r\n"
+
+_CALLABLES = (type(Event.name), type(Terminal.take), type(len), type([].append), type(slices))  # what brackets are forgotten of
 
 # what is being written
 _NOTHING = const(0)
@@ -55,6 +71,7 @@ class Console:
         """port: see port.Port; None is the board's own."""
         self._app = app
         self._terminal = Terminal(port or Port())
+        self.limit = TimeLimit(_LINE_MS, app.pm.image.lock)  # of a line; the application's timer calls its check
         self._parts = (self._read, self._write, self._terminal.drain)
         self._typed: list = [None] * _AHEAD  # lines to evaluate (bytes), and answers that are known already (str)
         self._n_typed = 0
@@ -80,6 +97,7 @@ class Console:
         notice.sink = self.write
         self.names = {name: getattr(firmware, name) for name in dir(firmware) if "A" <= name[0] <= "Z"}
         self.names.update({"pm": app.pm, "app": app, "emergency": app.pm.emergency_shutdown})
+        self.names.update({"true": True, "false": False, "null": None})  # a pasted site is JSON
         for command in (
             self.status, self.why, self.monitor, self.limits, self.devices, self.save_site, self.restore_site, self.print, self.help
         ):  # fmt: skip
@@ -146,8 +164,17 @@ class Console:
         site = self._app.site
         return {name: box.counters() for group in (site.buses, site.devices) for name, box in group.items()}
 
-    def save_site(self, content: dict) -> None:
-        """Make a site the one of the next start; ConfigError lists all that is wrong with it, and nothing was saved."""
+    def save_site(self, content) -> None:
+        """Make a site, a dict or JSON text, the one of the next start.
+
+        ConfigError lists all that is wrong with it, and nothing was saved.
+        """
+        if isinstance(content, str):
+            try:
+                content = json.loads(content)
+            except ValueError as error:
+                raise firmware.ConfigError(["the text is no JSON: %s" % error])
+        self.limit.suspend()  # it looks at every driver, and what it stores is stored whole
         sitefile.save(self._app.path, content)
 
     def restore_site(self) -> None:
@@ -159,10 +186,12 @@ class Console:
         self.write(" ".join([str(value) for value in values]))
 
     def help(self, thing=None):
-        """The names that a line can use; or those of a thing."""
+        """The commands, and the names that a line can use; or the names of a thing."""
         names = self.names
         if thing is not None:
             names = _names_of(thing)
+        else:
+            yield _HELP
         yield ", ".join(sorted([name for name in names if name[0] != "_"]))
 
     def write(self, text: str) -> None:
@@ -245,13 +274,20 @@ class Console:
         if self._kind == _NOTHING:
             return self._begin()
         try:
-            for piece in self._pieces:
+            piece = self._next_piece()
+            if piece is not None:
                 self._put(piece)
                 return True
         except BaseException as error:  # of a generator that a person has typed
             self._break_off(error)
         self._end()
         return True
+
+    def _next_piece(self):
+        """The next piece; None when there is none."""
+        with self.limit:
+            for piece in self._pieces:
+                return piece
 
     def _begin(self) -> bool:
         """What is next: an event, then other people's lines, then the answer to a typed line, then the monitor."""
@@ -303,19 +339,28 @@ class Console:
 
     def _evaluate(self, line: bytes) -> None:
         try:
-            text = line.decode()
-            try:
-                code = compile(text, "<console>", "eval")
-            except SyntaxError:
-                exec(compile(text, "<console>", "exec"), self.names)
-                value = None
-            else:
-                value = eval(code, self.names)
+            text = line.decode().strip()
+            value = None
+            with self.limit:
+                try:
+                    code = compile(text, "<console>", "eval")
+                except SyntaxError:
+                    exec(compile(text, "<console>", "exec"), self.names)
+                else:
+                    value = eval(code, self.names)
+            if isinstance(value, _CALLABLES):
+                self._answer = slices("! %s is a function, and was not called: %s() calls it%s" % (text, text, _END))
+                return
             self._answer = answer(value)
             if type(value) is GENERATOR:
                 self._answer_behind = _DONE + _END
         except BaseException as error:  # an exit or an interrupt typed here ends the line, not the program
-            self._answer = slices("! %s: %s%s" % (type(error).__name__, error, _END))
+            self._answer = slices(self._in_words(error) + _END)
+
+    def _in_words(self, error) -> str:
+        if self.limit.over and isinstance(error, KeyboardInterrupt):
+            return _INTERRUPTED
+        return "! %s: %s" % (type(error).__name__, error)
 
     def _start(self, kind: int, pieces, behind: str = "") -> None:
         self._pieces = pieces
@@ -354,7 +399,7 @@ class Console:
         elif self._written:
             self._cut("the heap is full" if full else type(error).__name__)
         else:
-            text = _NO_MEMORY if full else "! %s: %s" % (type(error).__name__, error)
+            text = _NO_MEMORY if full else self._in_words(error)
             self._terminal.put(text[:PIECE_MAX] + _END)
 
     def _end(self) -> None:

@@ -9,6 +9,7 @@ import micropython
 
 import firmware
 from firmware import image as im
+from firmware import sitefile
 from firmware.event_codes import Event
 from firmware.modes import Mode
 from firmware.services.answers import ANSWER_MAX
@@ -80,6 +81,69 @@ def test_what_is_wrong_with_a_line_is_said_and_the_next_is_answered():
     desk.type(b"\xff\xfe\n")
     desk.turn(5)
     assert "UnicodeError" in desk.answers()[-1] or "UnicodeDecodeError" in desk.answers()[-1]
+
+
+def test_a_function_without_brackets_is_not_called_and_says_so():
+    desk = Desk()
+    before = desk.plant.pm.claims()
+    for line in ("pm.start", "pm.stop_operation", "limits", "help", "monitor", "pm.events.history", "print", "len", "  pm.stop  "):
+        name = line.strip()
+        answer = desk.ask(line)
+        assert answer == "! %s is a function, and was not called: %s() calls it" % (name, name), answer
+    assert desk.ask("x = pm.start") == "= None" and desk.ask("x")[:2] == "! "
+    assert desk.plant.pm.claims() == before and desk.plant.pm.mode == Mode.IDLE
+    for line in ("pm.mode", "Mode", "pm.config", "Event.MODE_CHANGE"):
+        assert desk.ask(line)[:2] == "= ", line
+
+
+def test_help_says_the_commands():
+    desk = Desk()
+    assert desk.ask("help()") == "= None"
+    text = "\n".join(desk.lines)
+    for command in ("pm.start()", "pm.set_constant_power(-20)", "limits()", "monitor(500)", "emergency", "help(pm)"):
+        assert command in text, command
+    assert "{" not in text and len(text) < 2500
+
+
+def test_a_site_is_saved_from_json_as_it_was_pasted():
+    desk = Desk()
+    saved = []
+    real = sitefile.save
+    sitefile.save = lambda path, content: saved.append((path, content))
+    try:
+        pasted = '{"schema": 1, "power": {"allow_grid_export": true, "auto_restart": false}, "clock": null}'
+        for line in ("save_site(%s)" % pasted, "save_site('%s')" % pasted):
+            assert desk.ask(line) == "= None", line
+        refused = desk.ask("save_site('{schema: 1')")
+        assert refused[:27] == "! ConfigError: the text is " and "JSON" in refused
+    finally:
+        sitefile.save = real
+    wanted = {"schema": 1, "power": {"allow_grid_export": True, "auto_restart": False}, "clock": None}
+    assert saved == [("site.json", wanted), ("site.json", wanted)]
+    for wrong in ("5", "[]", "'5'", "'[]'", "None", "{}", "'{\"schema\": 1}'"):
+        assert desk.ask("save_site(%s)" % wrong)[:15] == "! ConfigError: ", wrong
+
+
+def test_an_events_number_is_named():
+    desk = Desk()
+    for event, data, word in (
+        (Event.MODE_CHANGE, Mode.CHARGE, "CHARGE"),
+        (Event.FAULT_RAISED, 0, "bms_lost"),
+        (Event.COMMS_LOST, 0, "bms_lost"),
+        (Event.EMERGENCY, -1, "commanded"),
+        (Event.EMERGENCY, 0, "bms_lost"),
+        (Event.LIMIT_CHANGE, 0, "discharge by mode"),
+        (Event.LIMIT_CHANGE, 16, "charge by mode"),
+        (Event.CHARGE_COMPLETE, 4, "manual"),
+        (Event.OPERATION_TIMEOUT, 3, "remote"),
+    ):
+        post(desk, event, data)
+        desk.turn(10)
+        assert json.loads(desk.printed('"event"')[-1]) == {"event": Event.name(event), "data": word, "t": 5}
+    for event, data in ((Event.CLOCK_SET, 7), (Event.OVERPOWER, 100), (Event.GRID_CONNECTED, 0), (Event.FAULT_RAISED, 99), (0, 77)):
+        post(desk, event, data)
+        desk.turn(10)
+        assert json.loads(desk.printed('"event"')[-1]) == {"event": Event.name(event), "data": data, "t": 5}
 
 
 def test_editing_keys():

@@ -129,3 +129,18 @@ def test_every_line_works_in_a_tight_heap_and_the_emergency_last(tmp_path: Path,
         assert desk.answers()[-1] == "= True"
 
     play(mp32, tmp_path, story, TIGHT)
+
+
+def test_a_line_that_never_ends_is_interrupted_and_control_goes_on(mp: Interpreter, tmp_path: Path) -> None:
+    async def story(desk: Desk) -> None:
+        for line in ("while True: pass", "exec('while True:\\n try:\\n  while True: pass\\n except Exception: pass')"):
+            answer = await desk.ask(line)
+            assert answer.startswith("! Interrupted: the line ran for more than 2000 ms"), answer
+            assert await desk.ask("1 + 1") == "= 2"
+        await desk.until(lambda truth: truth["contactor"] and truth["pcs_kw"] > 19)
+        assert desk.board.resets == [] and desk.board.running
+        assert await desk.ask("app.restarts") == "= {}"
+        assert await desk.ask("emergency") == "= True"
+        await desk.until(lambda truth: truth["pcs_kw"] == 0 and not truth["contactor"])
+
+    play(mp, tmp_path, story)

@@ -28,6 +28,7 @@ from tools.simboard.profiles import Profile
 from tools.simboard.supervisor import CAUSES, Supervisor
 
 _LINES_KEPT = 5000
+_PRESS_S = 0.02  # a chip's own Ctrl-C comes when the callback that pressed it is over, not in the middle of it
 _END_S = 5  # a program under load ends in order: 0 W, then the contactors, 2 s after it at the latest
 
 
@@ -82,6 +83,7 @@ class Board:
         self.returncode: int | None = None
         self.running = False
         self._supervisor = Supervisor(self._pin_changed, self._cut)
+        self._supervisor.on_interrupt = lambda: asyncio.get_running_loop().call_later(_PRESS_S, self._interrupt)
         self._process: asyncio.subprocess.Process | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._console: int | None = None
@@ -174,7 +176,7 @@ class Board:
         """Types bytes at the console; waits until the board has room for them.  Ctrl-C interrupts a program that lets it."""
         interrupt = self._supervisor.interrupt
         if interrupt and interrupt in data and self._process is not None and self._process.returncode is None:
-            self._process.send_signal(signal.SIGINT)
+            self._interrupt()
         self._unsent += data
         while self._unsent and self._console is not None:
             try:
@@ -347,6 +349,10 @@ class Board:
         if not self._stopping:
             self._next_cause = cause
         self._kill()
+
+    def _interrupt(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(signal.SIGINT)
 
     def _kill(self) -> None:
         if self._process is not None and self._process.returncode is None:

@@ -37,6 +37,7 @@ class Supervisor:
         self.address = ""
         self._on_pin = on_pin
         self._cut = cut
+        self.on_interrupt: Callable[[], object] | None = None  # the chip interrupts its program
         self._cause = "PWRON_RESET"
         self._timeout_s = 0.0  # 0: the watchdog was never started
         self._deadline = 0.0
@@ -157,6 +158,9 @@ class Supervisor:
             self.rtc_memory = payload
         elif op == b"D":
             self.rtc_offset_s = int(payload)
+        elif op == b"C":
+            if self.on_interrupt is not None:
+                self.on_interrupt()
         elif op == b"R":
             self._cut(_RESET_KINDS[arg])
 

@@ -59,6 +59,7 @@ class Practice:
             board.set_pin(pin, level)
         await board.start()
         await self._control_begins()
+        self.say(f"[CAN: slcan at socket://127.0.0.1:{site.ports['can']}]")
 
     async def _control_begins(self) -> None:
         try:

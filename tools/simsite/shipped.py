@@ -20,13 +20,18 @@ _PINS = {"estop_pin": ESTOP_PIN, "contactor_pin": CONTACTOR_PIN, "feedback_pin":
 class ShippedSite(Site):
     """The simulated site as that file describes it."""
 
-    def __init__(self, file: Path, seed: int = 1, **options: Any) -> None:
-        """`options`: Site's.  Raises ValueError for a device that cannot be simulated."""
+    def __init__(self, file: Path, seed: int = 1, own_battery: bool = False, **options: Any) -> None:
+        """`options`: Site's; own_battery: somebody else joins the CAN bus for a BMS that cannot be simulated.
+
+        Raises ValueError for a device that cannot be simulated.
+        """
+        self.own_battery = own_battery
         self.content = json.loads(file.read_text())
         for section in ("power", "buses", "devices"):
             self.content.setdefault(section, {})
         given = {**self._battery(), **options, "power": {**self.content["power"], **options.get("power", {})}}
         super().__init__(seed, **given)
+        self.bms.silent = "bms_address" not in given and any(d["type"].startswith("bms") for d in self.content["devices"].values())
         self.line: RtuLine | None = None
         self._uart = 1
         devices = self.content["devices"]
@@ -54,10 +59,10 @@ class ShippedSite(Site):
         if most > PlantOptions.pcs_kw:
             found["pcs_kw"] = most
         for name, device in self.content["devices"].items():
-            if device["type"].startswith("bms"):
-                if device["type"] != "bms_pylontech" or device.get("variant", "hv") != "hv":
-                    raise ValueError(f"device {name}: only a bms_pylontech of the variant hv can be simulated")
+            if device["type"] == "bms_pylontech" and device.get("variant", "hv") == "hv":
                 found["bms_address"] = device.get("address", 0)
+            elif device["type"].startswith("bms") and not self.own_battery:
+                raise ValueError(f"device {name}: only a bms_pylontech of the variant hv can be simulated")
         return found
 
     def _join(self, name: str, device: dict[str, Any]) -> None:

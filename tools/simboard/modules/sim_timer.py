@@ -1,9 +1,12 @@
 """machine.Timer: its interrupt schedules the callback and wakes a poll that waits, as on the ESP32.
 
-Callbacks run while the event loop or a poll waits or begins to (and not between two lines of Python, nor in
-time.sleep): what is late by then runs then.
+Callbacks run while the event loop or a poll waits or begins to: what is late by then runs then.  On a fast board a thread
+looks whether nobody has waited for a tenth of a second, and has them run between two bytecodes of whatever goes on; at a
+chip's speed they are late.
 """
 
+import _thread
+import os
 import sys
 import time
 
@@ -14,11 +17,16 @@ from sim_pace import off, on
 
 _QUEUE = const(8)  # the scheduler's depth: more than that of one late timer is lost
 
+_LOOK_MS = const(100)
+
 _running: list = []
+_looked_ms = 0  # when somebody last looked whether one is due
 
 
-def _fire() -> int:
+def _fire(_=None) -> int:
     """Runs the callbacks that are due.  0 if there were some, else microseconds to the next one, -1 without any."""
+    global _looked_ms
+    _looked_ms = time.ticks_ms()
     now = time.ticks_us()
     soonest = -1
     fired = False
@@ -85,10 +93,24 @@ class Timer:
 
     def _run(self) -> None:
         on()
-        micropython.schedule(self._callback, self)
+        try:
+            micropython.schedule(self._callback, self)
+        except RuntimeError:
+            pass  # the queue is full: this one is lost, as on a chip
         for _ in (0, 1):  # a jump: where the interpreter runs what is scheduled
             pass
         off()
+
+
+def _watch() -> None:
+    """A thread of its own: whoever runs on and on meets his timers all the same."""
+    while True:
+        try:
+            time.sleep(_LOOK_MS / 1000)
+            if time.ticks_diff(time.ticks_ms(), _looked_ms) > _LOOK_MS:
+                micropython.schedule(_fire, None)
+        except (RuntimeError, KeyboardInterrupt):
+            pass  # the queue is full, or a signal that meant the program came here: next time
 
 
 def _sooner_or_later() -> None:
@@ -96,6 +118,8 @@ def _sooner_or_later() -> None:
     if sim_select.timers is not None:
         return
     sim_select.timers = _fire
+    if not os.getenv("SIM_FLASH"):
+        _thread.start_new_thread(_watch, ())
     core = sys.modules.get("asyncio.core")
     if core is None:
         import asyncio.core as core
