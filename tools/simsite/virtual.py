@@ -68,7 +68,7 @@ class VirtualSite:
     def step(self, dt_s: float) -> None:
         """Take the commands, let `dt_s` pass, write what has been measured meanwhile."""
         self._obey()
-        self.plant.step(dt_s)
+        self._pass(dt_s)
         active = self.active
         self._bms_s += dt_s
         if self._bms_s >= BMS_S - 1e-9:
@@ -92,6 +92,32 @@ class VirtualSite:
         inp[im.IO_CONTACTOR] = 1 if self.plant.contactor_closed else 0
         self.image.heard(im.SEQ_IO)
         self.auditor.watch()
+
+    def stall(self, dt_s: float, queued: bool = False) -> None:
+        """`dt_s` during which the controller does nothing at all: it takes no report, and nobody hears it.
+
+        queued: a report of the BMS from just before waited in the controller's receiver, and is read now.
+        """
+        report = self.plant.bms.report() if queued else None
+        left = dt_s
+        while left > 0.0:
+            self._hold_up(min(left, 1.0))
+            left -= 1.0
+        self._bms_s += dt_s
+        self._pcs_s += dt_s
+        self._meter_s += dt_s
+        if report is not None and "bms_silent" not in self.active and "bms_frozen" not in self.active:
+            self._report = report
+            self._write_bms(True)
+        self.auditor.watch()
+
+    def _pass(self, dt_s: float) -> None:
+        """Time passes in the plant."""
+        self.plant.step(dt_s)
+
+    def _hold_up(self, dt_s: float) -> None:
+        """Time passes in the plant, and not for the controller."""
+        self.plant.step(dt_s)
 
     def _obey(self) -> None:
         now = self.image.now
