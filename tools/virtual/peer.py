@@ -10,7 +10,6 @@ from collections import Counter
 
 from modbus import ModbusTimeout
 from modbus.client import PDU, Client, Slot
-
 from tools.simsite.sunspec_server import SunSpecServer
 
 BUSY = (5, 6, 10, 11)
@@ -18,7 +17,7 @@ TIMEOUT_S = 0.5
 _READ, _WRITE_ONE, _WRITE_MANY = 3, 6, 16
 
 
-class Line(Client):  # type: ignore[misc]  # lib/ is for the board and has no types here
+class Line(Client):
     """What a driver takes for its bus.  `answer_s`: how long the device takes."""
 
     def __init__(self, server: SunSpecServer, rng: random.Random, answer_s: float) -> None:

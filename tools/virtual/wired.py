@@ -10,8 +10,8 @@ from typing import Any
 
 import notice
 
-from firmware.devices import meter_sunspec, pcs_sunspec
 from firmware import image as im
+from firmware.devices import meter_sunspec, pcs_sunspec
 from tools.simsite.faults import WireFaults
 from tools.simsite.meter_device import MeterDevice
 from tools.simsite.pcs_device import PcsDevice
