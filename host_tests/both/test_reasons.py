@@ -105,7 +105,7 @@ def test_a_lost_battery_since_when_where_and_what_ends_it():
     plant.silent = set(BATTERY)
     plant.run(8.0)
     assert says(
-        plant, "0 kW: STANDBY for ", "fault bms_lost: nothing received from the battery on can0 at 500 kbit/s for 8.0 s",
+        plant, "0 kW: STANDBY for ", "fault bms_lost: nothing received from the battery on can0 at 500 kbit/s for 8.1 s",
         "starts by itself when that is gone",
     )  # fmt: skip
     plant.run(200)
@@ -136,7 +136,7 @@ def test_a_battery_without_cells_is_silent_by_what_it_sent():
     plant.ready()
     plant.silent = set(BATTERY)
     plant.run(9)
-    assert says(plant, "for 9.0 s")
+    assert says(plant, "for 9.1 s")
 
 
 def test_the_wait_after_a_trip_has_its_seconds():
@@ -397,7 +397,7 @@ def test_missing_data_names_group_device_place_and_age():
     plant = running()
     plant.silent = {im.SEQ_METER}
     plant.run(8)
-    assert says(plant, "0 kW of 20 kW", "by missing_data", "grid (nothing received on rs485 at 9600 bit/s, unit 3 for 8.0 s)")
+    assert says(plant, "0 kW of 20 kW", "by missing_data", "grid (nothing received on rs485 at 9600 bit/s, unit 3 for 8.1 s)")
 
 
 def test_an_inverter_that_does_not_run():
