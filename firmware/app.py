@@ -13,7 +13,7 @@ import time
 
 import startup
 import watchdog
-from looptime import LoopTime
+from looptime import LoopTime, start
 from micropython import const
 from notice import say
 
@@ -49,6 +49,7 @@ class App:
     def _build(self, site) -> None:
         """Everything that the site needs.  What is wrong with it was checked before; a heap that is too small is raised."""
         self._loop_time = LoopTime()
+        self._loop_time.watch_all()
         self.metering = Metering(50, self._loop_time)
         self.site = site
         self.pm = PowerManager(self.site.config, self.site.image, self.site.has)
@@ -81,7 +82,7 @@ class App:
         from firmware.timeline import Timeline  # a site without a calendar does not load it
 
         try:
-            timeline = Timeline(self.pm, self.site.clock, self.site.storage["place"], self.site.name_server)
+            timeline = Timeline(self.pm, self.site.clock, self.site.storage["place"], self.site.name_server, self._loop_time.turn)
         except MemoryError:
             raise
         except Exception as error:  # a zone that there is not, a folder that cannot be made, a flash that is full
@@ -130,6 +131,7 @@ class App:
         collector = self.collector
         pm = self.pm
         beat = Beat(self.site.config.cycle_ms)
+        self._loop_time.goes_first = beat.due
         beat.watch = self.console.limit.check  # whoever keeps control from its beat for too long at the console is interrupted
         before = time.ticks_us()
         first = True
@@ -145,13 +147,14 @@ class App:
             first = False
             before = started
             self._seen["control"] = 0
-            collector.step(now_ms)
+            if collector.step(now_ms):
+                self._loop_time.take_turn()
             await beat.next()
 
     def _stores(self) -> int:
         """How often anything was stored to flash since boot: each may stop the chip for an erase."""
-        stores = self.latch.stores + self.resume.stores
-        return stores if self.timeline is None else stores + self.timeline.records.wear.writes
+        stores = self.latch.stores + self.resume.stores + self.console.stores
+        return stores if self.timeline is None else stores + self.timeline.stores + self.timeline.records.wear.writes
 
     def _hand_over(self, coroutine) -> None:
         """From the callbacks' thread: the loop starts the coroutine at its next look."""
@@ -179,7 +182,7 @@ class App:
         while self._coroutines:
             with self._handing_over:
                 coroutine = self._coroutines.pop(0)
-            asyncio.get_event_loop().create_task(coroutine)
+            start("callbacks", coroutine)
 
     async def _keep(self, name: str, box) -> None:
         """Run a device, bus or service for ever; what it raises is printed, and it starts again."""

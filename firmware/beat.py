@@ -23,7 +23,8 @@ class Beat(asyncio.ThreadSafeFlag):
     def __init__(self, period_ms: int) -> None:
         super().__init__()
         self._period_us = period_ms * 1000
-        self._due_us = time.ticks_us()
+        self._number = 1
+        self._due_us = time.ticks_us()  # of the beat that is waited for
         self.watch = None  # called at every tick, between two bytecodes of whatever runs then
         self._timer = _timer(period_ms, self._tick)
 
@@ -38,9 +39,14 @@ class Beat(asyncio.ThreadSafeFlag):
             self.state = 1
         return super().ioctl(request, argument)
 
+    def due(self) -> int:
+        """The number of the beat that has come and is not served yet; 0 when none has."""
+        return self._number if time.ticks_diff(time.ticks_us(), self._due_us) >= 0 else 0
+
     async def next(self) -> None:
         """Wait for the next beat; when that is over already, now is a new beginning."""
         now = time.ticks_us()
+        self._number = (self._number & 0xFFFF) + 1
         self._due_us = time.ticks_add(self._due_us, self._period_us)
         left = time.ticks_diff(self._due_us, now)
         if not 0 < left <= self._period_us:

@@ -1,7 +1,8 @@
 """What must survive a power cut: the schedule, energy and faults counted over the system's life, the log of events.
 
-Everything is loaded at start, with what was wrong told in one list, and saved late and seldom: `tick` once a second
-does at most one save.  Files: schedules.json, energy.json, faults.json (each with the version before), events and events.1.
+Everything is loaded at start, with what was wrong told in one list, and saved late and seldom: `steps` once a second
+does at most one save, in steps of which none erases flash twice.  Files: schedules.json, energy.json, faults.json (each
+with the version before), events and events.1.
 """
 
 import json
@@ -69,8 +70,8 @@ class Records:
         self._batch.add("schedules", self._save_schedules, _SCHEDULE_S, 60)
         self._batch.add("energy", self._save_energy, 0, _ENERGY_S)
         self._batch.add("faults", self._save_faults, 2, 60)
-        self._batch.add("events", self.events.flush, _LOG_S, _LOG_S)
-        self._batch.add("urgent events", self.events.flush, _URGENT_S, 60)
+        self._batch.add("events", self.events.steps, _LOG_S, _LOG_S)
+        self._batch.add("urgent events", self.events.steps, _URGENT_S, 60)
 
     # ---- at start -------------------------------------------------------------------------------------
 
@@ -153,14 +154,14 @@ class Records:
         self.events.append(json.dumps(row))
         self._batch.mark("urgent events" if urgent else "events")
 
-    def tick(self, elapsed_s: int) -> None:
-        """Once a second: notes what has changed, and does the one save that is due."""
+    def steps(self, elapsed_s: int):
+        """Once a second: notes what has changed, and does the one save that is due; a generator that stops before each step."""
         self.wear.tick(elapsed_s)
         self._mark_schedules()
         if self._total_wh() - self._saved_wh >= _ENERGY_STEP_WH:
             self._batch.mark("energy")
         self._mark_faults()
-        self._batch.tick(elapsed_s)
+        yield from self._batch.steps(elapsed_s)
 
     def _mark_schedules(self) -> None:
         plan = self._planner.planned
@@ -180,18 +181,19 @@ class Records:
         self._mark_faults()
         return self._batch.flush()
 
-    def _save_schedules(self) -> None:
-        self._schedules.save(self._planner.plan.to_doc())
+    def _save_schedules(self):
+        yield
+        yield from self._schedules.steps(self._planner.plan.to_doc())
 
-    def _save_energy(self) -> None:
+    def _save_energy(self):
         saved_wh = self._total_wh()
         energy = self.energy()
-        self._energy.save({"in_wh": energy["in_wh"], "out_wh": energy["out_wh"]})
+        yield from self._energy.steps({"in_wh": energy["in_wh"], "out_wh": energy["out_wh"]})
         self._saved_wh = saved_wh
 
-    def _save_faults(self) -> None:
+    def _save_faults(self):
         raised = self._event_counts[Event.FAULT_RAISED]
-        self._faults.save({"raised": self.faults()})
+        yield from self._faults.steps({"raised": self.faults()})
         self._faults_saved = raised
 
     # ---- asking ---------------------------------------------------------------------------------------

@@ -319,42 +319,51 @@ class Scheduler:
         Empty while the schedule is disabled or the clock is not set.
         """
         found = []
+        for start in self.starts(clock):
+            found.append(start)
+            if len(found) == n:
+                break
+        return found
+
+    def starts(self, clock):
+        """What `upcoming` lists, one by one and without end, for who has other things to do in between."""
         if not (self._enabled and clock.is_set):
-            return found
-        heads = []  # [UTC day, UTC sec, id, local date] of every entry's next start
-        before = clock.tz.local(clock.day, clock.sec)[0] - _DATES_BACK - 1
+            return
+        tz = clock.tz
+        heads = []  # [UTC day, UTC sec, id, local date, days, local second] of every entry's next start
+        before = tz.local(clock.day, clock.sec)[0] - _DATES_BACK - 1
         for i in range(N_ENTRIES):
             entry = self._entries[i]
             if entry is not None and entry.enabled and (entry.repeat or self._end[i] < 0):
-                head = [clock.day, clock.sec, i, max(before, self._last_date(i, clock))]
-                self._advance(head, clock.tz)
+                date = max(before, self._last_date(i, clock))
+                head = [clock.day, clock.sec, i, date, entry.mask(), entry.hour * 3600 + entry.minute * 60]
+                _advance(head, tz)
                 heads.append(head)
         text_day = _FAR  # making a date's text is half the work, and many starts share one
         text = ""
-        while heads and len(found) < n:
+        while heads:
             head = min(heads)
             entry = self._entries[head[2]]
-            local_day, local_sec = clock.tz.local(head[0], head[1])
+            if entry is None:  # deleted meanwhile
+                heads.remove(head)
+                continue
+            local_day, local_sec, zone = tz.named(head[0], head[1])
             if local_day != text_day:
                 text_day = local_day
                 text = text_of(local_day, 0)[:10]
-            zone = clock.tz.name_at(head[0], head[1])
-            found.append(
-                {
-                    "id": head[2],
-                    "start": "%s %02d:%02d %s" % (text, local_sec // 3600, local_sec // 60 % 60, zone),
-                    "day": head[0],
-                    "sec": head[1],
-                    "minutes": entry.duration_minutes,
-                    "mode": entry.mode,
-                    "power_kw": entry.power_setpoint,
-                }
-            )
+            yield {
+                "id": head[2],
+                "start": "%s %02d:%02d %s" % (text, local_sec // 3600, local_sec // 60 % 60, zone),
+                "day": head[0],
+                "sec": head[1],
+                "minutes": entry.duration_minutes,
+                "mode": entry.mode,
+                "power_kw": entry.power_setpoint,
+            }
             if entry.repeat:
-                self._advance(head, clock.tz)
+                _advance(head, tz)
             else:
                 heads.remove(head)
-        return found
 
     def _last_date(self, i: int, clock) -> int:
         """The local date up to which the entry starts no more: it has."""
@@ -363,22 +372,6 @@ class Scheduler:
         start_day, start_sec = _start_on(self._entries[i], clock.tz, self._begun[i])
         ahead_s = seconds_between(clock.day, clock.sec, start_day, start_sec)
         return -_FAR if ahead_s > _BACK_S else self._begun[i]
-
-    def _advance(self, head: list, tz) -> None:
-        """Move a head to the entry's next start, on a later date than its own."""
-        entry = self._entries[head[2]]
-        days = entry.mask()
-        now = (head[0], head[1])
-        head[0], head[1] = _FAR, 0
-        bit = 1 << weekday(head[3])
-        for date in range(head[3] + 1, head[3] + 1 + _DATES):
-            bit = bit << 1 if bit < 64 else 1
-            if days & bit:
-                start = _start_on(entry, tz, date)
-                if start > now:
-                    head[0], head[1] = start
-                    head[3] = date
-                    return
 
     # ---- storage --------------------------------------------------------------------------------------
 
@@ -432,3 +425,21 @@ class Scheduler:
 def _start_on(entry, tz, date: int) -> tuple:
     """The UTC (day, sec) at which the entry starts on this local date."""
     return tz.utc(date, entry.hour * 3600 + entry.minute * 60)
+
+
+def _advance(head: list, tz) -> None:
+    """Move one of the heads of `starts` to its entry's next start, on a later date than its own."""
+    days = head[4]
+    date = head[3]
+    now = (head[0], head[1])
+    bit = 1 << weekday(date)
+    for _ in range(_DATES):
+        date += 1
+        bit = bit << 1 if bit < 64 else 1
+        if days & bit:
+            start = tz.utc(date, head[5])
+            if start > now:
+                head[0], head[1] = start
+                head[3] = date
+                return
+    head[0], head[1] = _FAR, 0

@@ -56,11 +56,21 @@ def read(path: str) -> dict:
 
 def save(path: str, content: dict) -> None:
     """Make a site the one of the next start.  ConfigError lists all that is wrong with it, and nothing was saved."""
+    for _ in saving(path, content):
+        pass
+
+
+def saving(path: str, content: dict):
+    """save(), checked at once and stored by the generator that it returns, step by step: see Store.steps."""
     errors = refused(content)
     if errors:
         raise ConfigError(errors)
+    return _stored(path, content)
+
+
+def _stored(path: str, content: dict):
     try:
-        store(path).save(content)
+        yield from store(path).steps(content)
     except StoreError as error:
         raise ConfigError([str(error)])
 

@@ -45,11 +45,11 @@ def check_place(place: str, errors: list) -> None:
 class Timeline:
     """clock, timekeeper and records of a site; `run` ticks them once a second."""
 
-    def __init__(self, pm, clock_options: dict, place: str, name_server=None) -> None:
+    def __init__(self, pm, clock_options: dict, place: str, name_server=None, turn=None) -> None:
         """ConfigError for an unknown time zone.  What was wrong with the stored files is in `problems`.
 
         name_server: a function that returns the address of the network's name server, "" while there is none; None: the
-        site has no network, and nobody is asked for the time.
+        site has no network, and nobody is asked for the time.  turn: awaited before each step of a save; None: not.
         """
         try:
             zone = zones.zone(clock_options["zone"])
@@ -69,6 +69,8 @@ class Timeline:
             self.ems = server(self.clock, clock_options["ems_port"])
         self._events = Cursor(pm.events.total)
         self._steps = 0
+        self._turn = turn
+        self.stores = 0  # steps of saves so far: each may erase flash
 
     async def run(self) -> None:
         """For ever, once a second."""
@@ -76,10 +78,14 @@ class Timeline:
             self.step()
             while self.log_one():
                 await asyncio.sleep_ms(0)  # a line takes milliseconds: control comes between two of them
+            for _ in self.records.steps(self.clock.elapsed_s):
+                if self._turn is not None:
+                    await self._turn()
+                self.stores += 1
             await asyncio.sleep_ms(1000)
 
     def step(self) -> None:
-        """Carry the clock on, run the schedule, save what is due."""
+        """Carry the clock on, run the schedule."""
         pm = self._pm
         clock = self.clock
         clock.tick(time.ticks_ms())
@@ -87,7 +93,6 @@ class Timeline:
             self._steps = clock.steps
             pm.clock_was_set(max(-_BOUND_S, min(_BOUND_S, clock.step_s)))
         pm.run_schedule()
-        self.records.tick(clock.elapsed_s)
 
     def log_one(self) -> bool:
         """Log the oldest event that is not logged yet; False when there is none."""

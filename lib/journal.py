@@ -1,5 +1,6 @@
 """A log of text lines in flash: bounded, rotated, appended to in batches, and whole after any power cut.
 
+Every call of the file system may erase a block of flash, which stops a chip for up to 80 ms: `steps` gives them one by one.
 Lines wait in RAM until `flush`, since every append costs an erase of flash.  NAME is filled up to its limit, then
 becomes NAME.1 (the one before it NAME.2 ...), and the oldest goes.  Every line carries a checksum, so that a damaged
 one is left out and counted, and the others stay readable.
@@ -7,6 +8,10 @@ one is left out and counted, and the others stay readable.
 
 import os
 from binascii import crc32
+
+from micropython import const
+
+_PIECE = const(2048)  # bytes written in one step: fewer than a block of flash has, so that at most one is erased
 
 
 class Journal:
@@ -18,7 +23,8 @@ class Journal:
         self.damaged = 0  # lines left out at the last reading
         self._limit = limit
         self._files = files
-        self._waiting = []
+        self._waiting: list = []
+        self._writing: list = []  # of the flush under way
         self._most_waiting = waiting
         self._wear = wear
 
@@ -34,28 +40,50 @@ class Journal:
     @property
     def waiting(self) -> int:
         """Lines not yet in flash."""
-        return len(self._waiting)
+        return len(self._writing) + len(self._waiting)
 
     def flush(self) -> None:
         """Writes the waiting lines, all of them or (after a power cut) none.  OSError leaves them waiting."""
-        if not self._waiting:
+        for _ in self.steps():
+            pass
+
+    def steps(self):
+        """flush() as a generator that stops before each step; a step erases flash at most once.
+
+        Lines that come meanwhile wait for the next flush; while one is under way another does nothing.
+        """
+        if not self._waiting or self._writing:
             return
-        data = b"".join([_sealed(line) for line in self._waiting])
-        size = _size(self.path)
-        if size and size + len(data) > self._limit:
-            self._rotate()
-            size = 0
-        with open(self.path, "ab") as file:
-            file.write(data)
+        self._writing = self._waiting
         self._waiting = []
+        try:
+            yield
+            data = b"".join([_sealed(line) for line in self._writing])
+            size = _size(self.path)
+            if size and size + len(data) > self._limit:
+                yield from self._rotation()
+                size = 0
+                yield
+            yield from _append(self.path, data)
+            self._writing = []
+        finally:
+            self._waiting = self._writing + self._waiting  # what was not written waits again
+            self._writing = []
+            while len(self._waiting) > self._most_waiting:
+                self._waiting.pop(0)
+                self.lost += 1
         if self._wear is not None:
             self._wear.wrote(len(data), size)
 
-    def _rotate(self) -> None:
+    def _rotation(self):
         """Moves every file one on; the oldest is replaced by the one before it."""
+        first = True
         for n in range(self._files - 1, 0, -1):
             younger = self._name(n - 1)
             if _size(younger):
+                if not first:
+                    yield
+                first = False
                 os.rename(younger, self._name(n))
 
     def _name(self, n: int) -> str:
@@ -78,8 +106,22 @@ class Journal:
                         yield line
             finally:
                 file.close()
-        for line in list(self._waiting):
+        for line in self._writing + self._waiting:
             yield line
+
+
+def _append(path: str, data: bytes):
+    """Writes behind a file's end; a generator that stops between two steps."""
+    file = open(path, "ab")
+    try:
+        yield
+        file.write(data[:1])  # LittleFS copies the file's last block for it: the rest may need another one
+        for at in range(1, len(data), _PIECE):
+            yield
+            file.write(data[at : at + _PIECE])
+        yield
+    finally:
+        file.close()
 
 
 def _sealed(line: str) -> bytes:

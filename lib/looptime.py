@@ -1,13 +1,35 @@
-"""Who holds an asyncio loop: the longest single step of every task, kept without allocating.
+"""Who holds an asyncio loop: the longest single step of every task, kept without allocating; and who gives way to whom.
 
 asyncio is cooperative: between two awaits a task has the processor for itself.  `LoopTime.watched` wraps a task's
 coroutine so that each of its steps is timed; whoever must not be held up asks `longest` what took so long.
 
+What must not be held up goes first: asyncio serves its tasks in the order in which they came due, so that after anything long
+all of them would come before it.  A watched task's step is put off, once for each beat, while `goes_first()` says that one
+is due.  So nothing lies between a beat and its step but the one step that is under way.  And long work of several
+tasks does not meet between two beats: who has some takes the turn first, `take_turn`.
+
 Not safe from another thread than the loop's.
 """
 
+import asyncio
 import time
 from array import array
+
+from micropython import const
+
+_BEHIND_MS = const(2)  # what is due comes before whoever was put off for it
+_LOOK_MS = const(10)  # between two looks for the turn
+_LOOKS = const(30)  # and no more than so many: what goes first may have ended
+
+
+_watching = None  # the LoopTime that a task started by another one is watched by
+
+
+def start(name: str, coroutine) -> None:
+    """Make a coroutine a task of its own, watched as the one that starts it is, where there is space for another name."""
+    if _watching is not None and (name in _watching.names or len(_watching.names) < len(_watching.worst_us)):
+        coroutine = _watching.watched(name, coroutine)
+    asyncio.get_event_loop().create_task(coroutine)
 
 
 class LoopTime:
@@ -18,6 +40,13 @@ class LoopTime:
         self.worst_us = array("i", [0] * most)  # of each task, since it was first watched
         self.since_us = 0  # the longest step since `forget`
         self.since_by = -1  # whose it was; -1: nobody's
+        self.goes_first = None  # function: the number of the beat that is due, and goes before every watched task; 0: none is
+        self._turn_taken = False
+
+    def watch_all(self) -> None:
+        """From now on `start` starts tasks that are watched here."""
+        global _watching
+        _watching = self
 
     def watched(self, name: str, coroutine):
         """What to hand to create_task instead of `coroutine`.  ValueError when there are too many names."""
@@ -40,9 +69,24 @@ class LoopTime:
         return self.names[self.since_by] if self.since_by >= 0 else ""
 
     def forget(self) -> None:
-        """Begin anew to look for the longest step."""
+        """What goes first has had its step: begin anew to look for the longest one, and the turn is free."""
         self.since_us = 0
         self.since_by = -1
+        self._turn_taken = False
+
+    def take_turn(self) -> bool:
+        """Whether long work may be done now: once until `forget`."""
+        if self._turn_taken:
+            return False
+        self._turn_taken = True
+        return True
+
+    async def turn(self) -> None:
+        """Wait for the turn, and take it."""
+        for _ in range(_LOOKS):
+            if self.take_turn():
+                return
+            await asyncio.sleep(_LOOK_MS / 1000)
 
     def clear(self) -> None:
         """Forget the worst steps too: what boot and discovery took says nothing of operation."""
@@ -61,9 +105,16 @@ class _Watched:
         self._loop_time = loop_time
         self._number = number
         self._coroutine = coroutine
+        self._put_off_for = 0  # the beat that it gave way to last
 
     def send(self, value):
-        """One step; see the coroutine's own send."""
+        """One step; see the coroutine's own send.  Put off, it comes back by itself."""
+        goes_first = self._loop_time.goes_first
+        if goes_first is not None:
+            beat = goes_first()
+            if beat and beat != self._put_off_for:
+                self._put_off_for = beat
+                return next(asyncio.sleep_ms(_BEHIND_MS))  # queues this task anew
         begun = time.ticks_us()
         try:
             return self._coroutine.send(value)

@@ -7,13 +7,16 @@ A sealed file is JSON that any tool reads; its last member is the CRC-32 of ever
 
 A file without that line was written by a person: it is accepted where the store allows it.  Saving writes NAME.new,
 moves NAME to NAME.old, then NAME.new to NAME.  Each step is atomic on LittleFS, so at any moment one whole version is
-there, and `load` finds it.  (On FAT a rename does not replace: use LittleFS.)
+there, and `load` finds it, however long it is until the next step.  (On FAT a rename does not replace: use LittleFS.)
 """
 
 import json
 import os
 from binascii import crc32
 
+from micropython import const
+
+_PIECE = const(2048)  # bytes written in one step: fewer than a block of flash has, so that at most one is erased
 _SEAL = b',\n"crc": "'
 _END = b'"}\n'
 _EDITED = '%s: its CRC is wrong: it is damaged, or was edited (then delete its "crc")'
@@ -158,6 +161,12 @@ class Store:
 
         OSError when the disk is full, StoreError for one that is too long.
         """
+        for _ in self.steps(doc):
+            pass
+
+    def steps(self, doc: dict):
+        """save() as a generator that stops before each step; a step erases flash at most once.  One save at a time."""
+        yield
         data = _sealed(doc, self.schema)
         if self._longest and len(data) > self._longest:
             raise StoreError("%s: %d bytes: at most %d are read" % (self.path, len(data), self._longest))
@@ -166,12 +175,14 @@ class Store:
                 self._current_is_good = self._read(self.path) is not None
             except StoreError:
                 self._current_is_good = False
+        yield
         new = self.path + ".new"
-        with open(new, "wb") as file:
-            file.write(data)
+        yield from _write(new, data)
+        yield
         if self._current_is_good:  # else the version before is worth more than the current one
             os.rename(self.path, self.path + ".old")
             self._current_is_good = False
+            yield
         os.rename(new, self.path)
         self._current_is_good = True
         if self._wear is not None:
@@ -187,9 +198,26 @@ class Store:
     def restore_previous(self) -> dict:
         """Makes the version before the current one again, and returns it."""
         doc = self.previous()
-        self._current_is_good = False  # a damaged version must not become the version before
-        self.save(doc)
+        for _ in self.restore(doc):
+            pass
         return doc
+
+    def restore(self, doc: dict):
+        """Makes `doc`, which is previous(), the current version in steps: see `steps`."""
+        self._current_is_good = False  # a damaged version must not become the version before
+        yield from self.steps(doc)
+
+
+def _write(path: str, data: bytes):
+    """Writes a new file; a generator that stops between two steps."""
+    file = open(path, "wb")
+    try:
+        for at in range(0, len(data), _PIECE):
+            yield
+            file.write(data[at : at + _PIECE])
+        yield
+    finally:
+        file.close()
 
 
 def _sealed(doc: dict, schema: int) -> bytes:

@@ -1,6 +1,7 @@
 """Writes documents to flash late and seldom: changes wait, urgent ones shortly, and one save is done at a time.
 
-A save stalls a board for tens of milliseconds while flash is erased, and wears it, so many small changes become one.
+A save stalls a board for tens of milliseconds each time flash is erased, and wears it, so many small changes become one,
+and one may be done in steps.
 """
 
 from micropython import const
@@ -28,9 +29,13 @@ class WriteBack:
         self.last_error = ""
         self._rows = {}
         self._now_s = 0
+        self._saving = None  # the steps of the save under way
 
     def add(self, name: str, save, delay_s: int, interval_s: int) -> None:
-        """`save()` is called `delay_s` after the first unsaved change, but at most once in `interval_s`."""
+        """`save()` is called `delay_s` after the first unsaved change, but at most once in `interval_s`.
+
+        It saves, or returns a generator that does, and stops before each step.
+        """
         self._rows[name] = _Row(name, save, delay_s, interval_s)
 
     def mark(self, name: str) -> None:
@@ -45,32 +50,63 @@ class WriteBack:
 
     def tick(self, now_s: int) -> str:
         """Does the save that has been due longest, if there is one, and returns its name ("" for none)."""
+        self._finish()
+        due = self._due(now_s)
+        if due is None:
+            return ""
+        self._saving = self._save(due)
+        self._finish()
+        return due.name
+
+    def steps(self, now_s: int):
+        """The save that has been due longest, if there is one, as a generator that stops before each of its steps.
+
+        One that was left half done goes on first.
+        """
+        if self._saving is None:
+            due = self._due(now_s)
+            if due is None:
+                return
+            self._saving = self._save(due)
+        yield from self._saving
+
+    def _due(self, now_s: int):
+        """The row whose save has been due longest; None when none is."""
         self._now_s = now_s
         due = None
         for row in self._rows.values():
             if row.dirty_s >= 0 and now_s >= max(row.dirty_s + row.delay_s, row.next_s):
                 if due is None or row.dirty_s < due.dirty_s:
                     due = row
-        if due is None:
-            return ""
-        self._save(due)
-        return due.name
+        return due
 
     def flush(self) -> bool:
         """Saves everything that waits, now: before a reset.  False when something could not be saved."""
+        self._finish()
         for row in self._rows.values():
             if row.dirty_s >= 0:
-                self._save(row)
+                self._saving = self._save(row)
+                self._finish()
         return all(row.dirty_s < 0 for row in self._rows.values())
 
-    def _save(self, row: _Row) -> None:
+    def _finish(self) -> None:
+        """The save under way, to its end."""
+        while self._saving is not None:
+            for _ in self._saving:
+                pass
+
+    def _save(self, row: _Row):
         since_s = row.dirty_s
         row.dirty_s = -1  # before the save: what changes during it is saved next time
         try:
-            row.save()
+            steps = row.save()
+            if steps is not None:
+                yield from steps
             row.next_s = self._now_s + row.interval_s
         except (OSError, MemoryError) as error:
             row.dirty_s = since_s
             row.next_s = self._now_s + _RETRY_S
             self.errors += 1
             self.last_error = "%s: %s" % (row.name, error)
+        finally:
+            self._saving = None

@@ -134,7 +134,7 @@ def show(console: Console, run: Slice) -> None:
         console.print(run.failure, markup=False)
         return
     console.print("  ".join(f"{name} {figures.get(name)}" for name in _INFO if figures.get(name) is not None), markup=False)
-    for name in ("gap_causes", "step_ms_max", "answer_ms", "zero_ms", "flash_read_by", "problems"):
+    for name in ("gap_chip_ms", "gap_chip_by", "gap_causes", "step_ms_max", "answer_ms", "zero_ms", "flash_read_by", "problems"):
         if figures.get(name):
             console.print(f"{name}: {figures[name]}", markup=False)
 

@@ -10,6 +10,7 @@ import asyncio
 import time
 from array import array
 
+from looptime import start
 from micropython import const
 from notice import say
 
@@ -91,7 +92,7 @@ class Device:
     async def run(self) -> None:
         """Work for ever; whatever happens on the wire is counted, and tried again."""
         if self._writer:
-            asyncio.create_task(self._writer.run())
+            start(self.name + " writes", self._writer.run())
         values = sum([len(block.points) for block in self._blocks])
         say("%s: %d values in %d requests, %d written" % (self.name, values, len(self._blocks), self._writes))
         while True:

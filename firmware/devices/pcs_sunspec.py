@@ -10,6 +10,7 @@ dialect: pcs_der.py (models 7xx) or, where those cannot command, pcs_inverter.py
 import asyncio
 import time
 
+from looptime import start
 from micropython import const
 from notice import say
 
@@ -73,7 +74,7 @@ class Device:
 
     async def run(self) -> None:
         """Work for ever; whatever happens on the wire is counted, and tried again."""
-        asyncio.create_task(self._command_for_ever())
+        start(self.name + " commands", self._command_for_ever())
         while True:
             try:
                 await self._discover()

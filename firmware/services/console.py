@@ -93,6 +93,8 @@ class Console:
         self._reserve = None
         self._reserve_at = time.ticks_ms()
         self.dropped = 0  # lines for people and of the monitor that were not written
+        self._storing = None  # the steps of what a line has stored, and which its answer waits for
+        self.stores = 0  # such steps so far: each may erase flash
         self.starved = 0  # times that the heap had nothing for the console
         notice.sink = self.write
         self.names = {name: getattr(firmware, name) for name in dir(firmware) if "A" <= name[0] <= "Z"}
@@ -174,12 +176,19 @@ class Console:
                 content = json.loads(content)
             except ValueError as error:
                 raise firmware.ConfigError(["the text is no JSON: %s" % error])
-        self.limit.suspend()  # it looks at every driver, and what it stores is stored whole
-        sitefile.save(self._app.path, content)
+        self.limit.suspend()  # it looks at every driver
+        self._store_later(sitefile.saving(self._app.path, content))
 
     def restore_site(self) -> None:
         """Make the version of site.json before the present one that of the next start again."""
-        sitefile.store(self._app.path).restore_previous()
+        store = sitefile.store(self._app.path)
+        self._store_later(store.restore(store.previous()))
+
+    def _store_later(self, steps) -> None:
+        """What one line stores behind another is stored in that order."""
+        while self._storing is not None:
+            self._store()
+        self._storing = steps
 
     def print(self, *values) -> None:
         """Print values, as the built-in does, without holding the loop until the port has taken them."""
@@ -303,10 +312,16 @@ class Console:
             self._start(_ANSWER, slices(self._notes[0] + _END))
             self._notes_length -= len(self._notes[0])
             self._notes.pop(0)
+        elif self._storing is not None:  # the answer comes when all is stored
+            if self._app.metering.loop_time.take_turn():
+                self._store()
+            return False
         elif self._answer is not None:
             self._start(_ANSWER, self._answer, self._answer_behind)
             self._answer = None
         elif self._n_typed and (self._answers_turn or not self._monitor_due()):
+            if not self._app.metering.loop_time.take_turn():
+                return False
             self._answers_turn = False
             self._run_line(self._next_typed())
             return False  # it may have taken its time
@@ -361,6 +376,16 @@ class Console:
         if self.limit.over and isinstance(error, KeyboardInterrupt):
             return _INTERRUPTED
         return "! %s: %s" % (type(error).__name__, error)
+
+    def _store(self) -> None:
+        """One step of what a line stores."""
+        self.stores += 1
+        try:
+            for _ in self._storing:
+                return
+        except Exception as error:
+            self._answer = slices(self._in_words(error) + _END)
+        self._storing = None
 
     def _start(self, kind: int, pieces, behind: str = "") -> None:
         self._pieces = pieces

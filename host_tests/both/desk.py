@@ -75,6 +75,7 @@ class Desk:
     def turn(self, n=1):
         """So many turns of the loop, as Console.run takes them."""
         for _ in range(n):
+            self.app.metering.loop_time.forget()  # a cycle has come between
             self.console.turn()
 
     @property

@@ -108,8 +108,13 @@ def test_help_says_the_commands():
 def test_a_site_is_saved_from_json_as_it_was_pasted():
     desk = Desk()
     saved = []
-    real = sitefile.save
-    sitefile.save = lambda path, content: saved.append((path, content))
+    real = sitefile.saving
+
+    def saving(path, content):
+        yield
+        saved.append((path, content))
+
+    sitefile.saving = saving
     try:
         pasted = '{"schema": 1, "power": {"allow_grid_export": true, "auto_restart": false}, "clock": null}'
         for line in ("save_site(%s)" % pasted, "save_site('%s')" % pasted):
@@ -117,7 +122,7 @@ def test_a_site_is_saved_from_json_as_it_was_pasted():
         refused = desk.ask("save_site('{schema: 1')")
         assert refused[:27] == "! ConfigError: the text is " and "JSON" in refused
     finally:
-        sitefile.save = real
+        sitefile.saving = real
     wanted = {"schema": 1, "power": {"allow_grid_export": True, "auto_restart": False}, "clock": None}
     assert saved == [("site.json", wanted), ("site.json", wanted)]
     for wrong in ("5", "[]", "'5'", "'[]'", "None", "{}", "'{\"schema\": 1}'"):

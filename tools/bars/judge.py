@@ -45,6 +45,7 @@ def counts(figures: dict[str, Any]) -> list[Verdict]:
         _most("boot_flash_ops", figures["boot_flash_ops"], 15000),
         _most("erases between two cycles", figures["erases_between_cycles"], 1),
         _most("collections in a cycle", figures["collections_in_cycle"], 0),
+        _most("collections nobody asked for", figures["collections_unasked"], 0),
     ]
 
 
@@ -65,7 +66,7 @@ def times(figures: dict[str, Any]) -> list[Verdict]:
     """What only a board at the chip's speed can tell; nothing where the host could not keep it."""
     kept = figures["clock_given_up_ms"] == 0
     found = [
-        _most("gap_ms_max without an erase", figures["gap_ms_max"], 120, " ms"),
+        _most("gap_ms_max without an erase", figures["gap_chip_ms"][0], 120, " ms"),
         _most("boot_ms", figures["boot_ms"], 8000, " ms"),
         _most("watchdog unfed", figures["watchdog_unfed_ms_max"], 4000, " ms"),
     ]

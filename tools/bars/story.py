@@ -117,7 +117,10 @@ class JudgedSession(Session):
     def summary(self) -> dict[str, Any]:
         """Session's, with what only a judged run knows."""
         slow = sorted(self.answer_ms.items(), key=lambda item: -item[1])[:_KINDS_KEPT]
-        watched = ("watched_cycles", "erases_between_cycles", "emergency_cycles", "collections_in_cycle", "cycle_instructions_max")
+        watched = (
+            "watched_cycles", "erases_between_cycles", "emergency_cycles", "collections_in_cycle", "collections_unasked",
+            "cycle_instructions_max", "gap_chip_ms", "gap_chip_by",
+        )  # fmt: skip
         return {
             **super().summary(),
             "answered": self.answered,

@@ -1,7 +1,8 @@
 """What is looked at besides, once somebody has typed __import__("sim_watch").install(app, slot): none of it is the chip's work.
 
-Flash erases between two cycles, cycles from emergency_shutdown() to 0 W, collections inside a cycle; and the longest step of
-every task and the longest cycle in instructions, which do not depend on how busy the host is.
+Flash erases between two cycles, cycles from emergency_shutdown() to 0 W, collections inside a cycle and those that nobody has
+asked for; the longest time between two cycles by the chip's clock, which knows nothing of a host that is late; and the longest
+step of every task and the longest cycle in instructions.
 """
 
 import gc
@@ -69,6 +70,13 @@ class Watch:
         self.emergency_cycles = _NONE
         self.collections_inside = 0
         self.cycle_instructions = 0
+        self._chip_us = _NONE  # of the cycle before
+        self.gaps_us = [0, 0]  # the longest without an erase, and with one
+        self.gaps_by = ["", ""]  # the longest step in it
+        self._chosen = 0
+        self._collections = collections()  # before
+        self._collect = app.collector.collect
+        app.collector.collect = self.collect
         app.pm.cycle = self.cycle
         app.metering.add = self.add
         app.pm.emergency_shutdown = self.emergency_shutdown
@@ -97,12 +105,32 @@ class Watch:
     def add(self, period_us: int, compute_us: int) -> None:
         """As Metering.add."""
         sim_pace.off()
-        erases = sim_flash.counts[sim_flash.ERASES]
-        if erases - self._erases > self.erases_most:
-            self.erases_most = erases - self._erases
-        self._erases = erases
+        erases = sim_flash.counts[sim_flash.ERASES] - self._erases
+        if erases > self.erases_most:
+            self.erases_most = erases
+        self._erases += erases
+        now = sim_pace.chip_us()
+        if self._chip_us != _NONE:
+            gap = time.ticks_diff(now, self._chip_us)
+            kind = 1 if erases else 0
+            if gap > self.gaps_us[kind]:
+                self.gaps_us[kind] = gap
+                loop_time = self._loop_time
+                self.gaps_by[kind] = "%s %d us" % (loop_time.longest(), loop_time.since_us)
+        self._chip_us = now
         sim_pace.on()
         self._add(period_us, compute_us)
+
+    def collect(self, now_ms: int) -> None:
+        """As Collector.collect."""
+        self._collect(now_ms)
+        sim_pace.off()
+        self._chosen += 1
+        sim_pace.on()
+
+    def unasked(self) -> int:
+        """Collections since then that the heap's end has brought about, in the middle of anything."""
+        return collections() - self._collections - self._chosen if sim_pace.paced else 0
 
     def steps(self) -> dict:
         """The longest step of every task since it was asked last."""
@@ -150,7 +178,10 @@ def report() -> dict:
         "erases_between_cycles": watch.erases_most,
         "emergency_cycles": watch.emergency_cycles,
         "collections_in_cycle": watch.collections_inside,
+        "collections_unasked": watch.unasked(),
         "cycle_instructions_max": watch.cycle_instructions,
+        "gap_chip_ms": [us / 1000 for us in watch.gaps_us],
+        "gap_chip_by": watch.gaps_by,
     }
     if _counting:
         found["step_instructions"] = watch.steps()
