@@ -19,6 +19,7 @@ import firmware
 from firmware import image as im
 from firmware import limits as limit_list
 from firmware import reasons, sitefile
+from firmware.errors import in_range
 from firmware.event_codes import Event
 from firmware.events import Cursor
 from firmware.services import monitor
@@ -101,7 +102,8 @@ class Console:
         self.names.update({"pm": app.pm, "app": app, "emergency": app.pm.emergency_shutdown})
         self.names.update({"true": True, "false": False, "null": None})  # a pasted site is JSON
         for command in (
-            self.status, self.why, self.monitor, self.limits, self.devices, self.save_site, self.restore_site, self.print, self.help
+            self.status, self.why, self.monitor, self.limits, self.devices, self.upcoming, self.save_site, self.restore_site,
+            self.print, self.help, self.dir,
         ):  # fmt: skip
             self.names[command.__name__] = command
         self._keep_reserve()  # at boot, while there is a piece that large
@@ -166,6 +168,20 @@ class Console:
         site = self._app.site
         return {name: box.counters() for group in (site.buses, site.devices) for name, box in group.items()}
 
+    def upcoming(self, n: int = 5):
+        """As pm.upcoming(n), made one by one: a line each."""
+        pm = self._app.pm
+        in_range("n", n, 1, 100, "", int)
+        if pm.planned is None or pm.clock is None:
+            return
+        starts = pm.planned.starts(pm.clock)
+        for _ in range(n):
+            with pm.plan_lock:
+                start = next(starts, None)
+            if start is None:
+                return
+            yield repr(start)
+
     def save_site(self, content) -> None:
         """Make a site, a dict or JSON text, the one of the next start.
 
@@ -202,6 +218,10 @@ class Console:
         else:
             yield _HELP
         yield ", ".join(sorted([name for name in names if name[0] != "_"]))
+
+    def dir(self, *thing) -> list:
+        """The names of a thing, or those that a line can use: as the built-in, which asks every property for its value."""
+        return sorted(_names_of(thing[0]) if thing else self.names)
 
     def write(self, text: str) -> None:
         """Queue a line for people.  Never raises: who has something to say is not to be hurt by it."""
@@ -502,7 +522,7 @@ def _scaled(value: int, parts: int, unit: str) -> str:
 
 
 def _names_of(thing) -> set:
-    """As dir() says, which asks every property for its value, though: one may load a module, and all take 30 ms."""
+    """As the built-in dir() says, which asks every property for its value: one may load a module, and all take 40 ms."""
     names = set(getattr(thing, "__dict__", ()))
     kinds = [type(thing)]
     for kind in kinds:

@@ -41,7 +41,10 @@ class Heap:
 
 
 def play(free, made, seconds, burst=None):
-    """The collector in a site whose bus has a burst of `burst` ms each second; (heap, ms of the collections)."""
+    """The collector in a site whose bus has a burst of `burst` ms each second; (heap, ms of the collections).
+
+    made: bytes of garbage in a ms, or a function that gives them.
+    """
     heap, bus = Heap(free, made), Bus()
     real = collecting.gc
     collecting.gc = heap
@@ -51,7 +54,7 @@ def play(free, made, seconds, burst=None):
         at = []
         for ms in range(0, seconds * 1000, 50):
             now = time.ticks_add(start, ms)
-            heap.used += 50 * made
+            heap.used += 50 * (made(ms) if callable(made) else made)
             assert heap.used <= free, "the heap was full after %d ms" % ms
             if burst and ms % 1000 < burst:
                 bus.last_ms = now
@@ -82,6 +85,13 @@ def test_a_collection_keeps_out_of_the_bursts_where_there_is_time():
     _, at = play(200000, 20, 60, burst=150)
     inside = [ms for ms in at[1:] if ms % 1000 < 150]
     assert at and not inside, inside
+
+
+def test_a_quiet_minute_says_nothing_of_the_next_one():
+    for rate in (30, 60, 90):
+        for begins in range(20000, 32000, 1750):
+            heap, _ = play(185000, lambda ms, rate=rate, begins=begins: rate if ms >= begins else 1, 40)
+            assert heap.collections > (40000 - begins) * rate // 185000
 
 
 def test_where_there_is_no_time_it_collects_all_the_same():

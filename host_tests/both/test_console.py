@@ -6,12 +6,15 @@ import sys
 import time
 
 import micropython
+from posixtz import PosixTZ
 
 import firmware
 from firmware import image as im
 from firmware import sitefile
+from firmware.clock import Clock
 from firmware.event_codes import Event
 from firmware.modes import Mode
+from firmware.schedule_entry import ScheduleEntry
 from firmware.services.answers import ANSWER_MAX
 from firmware.services.terminal import LINE_MAX, PIECE
 from host_tests.both.desk import Desk
@@ -413,3 +416,66 @@ def test_no_line_event_or_monitor_reads_flash():
     wrong = [(line, answer) for line, answer in zip(LINES, answers) if "ImportError" in answer or "AssertionError" in answer]
     assert wrong == [], wrong
     assert len(desk.printed('"event"')) >= len(Event._names) and desk.printed('"soc"')
+
+
+def test_a_line_is_answered_when_what_it_stores_is_stored_and_not_before():
+    desk = Desk()
+    real = sitefile.saving
+    steps = []
+
+    def saving(path, content):
+        for n in range(3):
+            yield
+            steps.append(n)
+        if content["schema"] == 2:
+            raise OSError(28)
+
+    sitefile.saving = saving
+    try:
+        desk.type('save_site({"schema": 1}); save_site({"schema": 1})\n')
+        while not desk.answers():
+            desk.turn()
+        assert steps == [0, 1, 2, 0, 1, 2] and desk.answers() == ["= None"]
+        assert desk.ask('x = save_site({"schema": 2})')[:10] == "! OSError:"
+        assert desk.ask("1") == "= 1"
+    finally:
+        sitefile.saving = real
+    assert desk.console.stores == 12, "each step is counted: it may erase flash"
+
+
+def test_a_line_waits_where_something_long_was_done_since_the_last_cycle_and_the_emergency_does_not():
+    desk = Desk()
+    loop_time = desk.app.metering.loop_time
+    desk.turn()
+    assert loop_time.take_turn()
+    desk.type("x = 5\n")
+    for _ in range(50):
+        desk.console.turn()
+    assert "x" not in desk.console.names
+    desk.type("emergency\n")
+    desk.console.turn()
+    assert desk.plant.pm.is_emergency
+    desk.turn(20)
+    assert desk.console.names["x"] == 5
+
+
+def test_what_will_start_next_is_listed_line_by_line_as_the_manager_has_it():
+    desk = Desk()
+    pm = desk.plant.pm
+    assert desk.ask("upcoming()") == "= None" and not desk.printed("start")
+    pm.clock = Clock(PosixTZ("CET-1CEST,M3.5.0,M10.5.0/3"), 0)
+    pm.clock.set_text("2026-10-22 09:56:17")
+    for hour in (3, 15):
+        pm.add_schedule(ScheduleEntry(hour=hour, mode=Mode.CHARGE, power_setpoint=-40, duration_minutes=40))
+    pm.add_schedule(ScheduleEntry(hour=9, repeat=False))
+    assert desk.ask("upcoming(17)") == "= None"
+    assert [eval(line) for line in desk.printed("start")] == pm.upcoming(17)
+    assert "1 to 100" in desk.ask("upcoming(101)") and desk.ask("upcoming(0)")[:2] == "! "
+
+
+def test_dir_gives_the_names_and_asks_no_property_for_its_value():
+    desk = Desk()
+    names = eval(desk.ask("dir(pm)")[2:].replace(" ... (cut: longer than 4096 characters)", ""))
+    assert "emergency_reason" in names and "set_constant_power" in names and names == sorted(names)
+    assert desk.plant.pm.planned is None, "the schedule was not loaded for it"
+    assert "pm" in eval(desk.ask("dir()")[2:])

@@ -332,3 +332,110 @@ def test_fewer_free_blocks_and_more_writes_mean_fewer_years():
     assert 0 < years < wear.report(20)["years"]
     wear.wrote(9000)
     assert wear.report(10)["years"] < years
+
+
+def test_a_save_in_steps_leaves_a_whole_version_between_any_two_of_them():
+    path = _place("steps")
+    copy = _place("steps-cut")
+    store = Store(path)
+    store.save({"value": 0})
+    for value in range(1, 4):
+        steps = 0
+        for _ in store.steps({"value": value, "text": "x" * 5000}):
+            steps += 1
+            for name in os.listdir(path[:-9]):  # as a power cut leaves it
+                _write(copy[:-8] + name, _read(path[:-8] + name))
+            assert Store(copy).load()["value"] in (value - 1, value), steps
+            for name in os.listdir(copy[:-9]):
+                os.remove(copy[:-8] + name)
+        assert steps >= 7, "seal, open, three pieces, close, two renames"
+        assert Store(path).load() == {"schema": 1, "value": value, "text": "x" * 5000}
+        assert Store(path).previous()["value"] == value - 1
+
+
+def test_restoring_in_steps_keeps_a_damaged_version_from_becoming_the_one_before():
+    path, store = _saved_twice("restore-steps")
+    for _ in store.restore(store.previous()):
+        pass
+    assert store.load()["value"] == 1 and store.previous()["value"] == 1
+
+
+def test_lines_that_come_while_a_log_is_written_wait_for_the_next_time():
+    path = _place("meanwhile")
+    log = Journal(path, limit=400, files=3)
+    written = []
+    for n in range(60):
+        log.append("line %d" % n)
+        written.append("line %d" % n)
+        steps = 0
+        for _ in log.steps():
+            steps += 1
+            log.append("meanwhile %d %d" % (n, steps))
+            written.append("meanwhile %d %d" % (n, steps))
+            log.flush()  # one is under way: nothing
+        assert steps >= 3
+        kept = list(log.lines())
+        assert kept == written[-len(kept) :] and log.waiting == steps, "all are there, each once"
+    assert log.lost == 0 and os.stat(path + ".2")[6] <= 400
+
+
+def test_lines_that_could_not_be_written_wait_in_their_order():
+    log = Journal(_ROOT + "/no/such/place", waiting=4)
+    for n in range(3):
+        log.append("line %d" % n)
+    try:
+        for _ in log.steps():
+            log.append("meanwhile")
+    except OSError:
+        pass
+    else:
+        raise AssertionError("there is no such place")
+    assert list(log.lines()) == ["line 0", "line 1", "line 2", "meanwhile"][-4:] and log.lost == 0
+    try:
+        for _ in log.steps():
+            log.append("one more")
+    except OSError:
+        pass
+    assert list(log.lines()) == ["line 1", "line 2", "meanwhile", "one more"] and log.lost == 1
+
+
+def test_a_save_that_is_done_in_steps_is_finished_before_another_begins():
+    done = []
+
+    def saving(name):
+        def save():
+            for n in range(3):
+                yield
+                done.append("%s%d" % (name, n))
+
+        return save
+
+    batch = WriteBack()
+    batch.add("a", saving("a"), 0, 10)
+    batch.add("b", saving("b"), 0, 0)
+    batch.mark("a")
+    batch.mark("b")
+    steps = batch.steps(1)
+    next(steps)
+    next(steps)
+    batch.mark("a")  # changed while it is saved: again, at its time
+    assert done == ["a0"]
+    assert batch.flush()
+    assert done == ["a0", "a1", "a2", "a0", "a1", "a2", "b0", "b1", "b2"]
+    assert list(steps) == [] and list(batch.steps(20)) == []
+
+
+def test_a_save_in_steps_that_fails_half_way_is_tried_again():
+    broken = [True]
+
+    def save():
+        yield
+        if broken[0]:
+            raise OSError(28)
+
+    batch = WriteBack()
+    batch.add("a", save, 0, 0)
+    batch.mark("a")
+    assert len(list(batch.steps(0))) == 1 and batch.errors == 1 and batch.is_dirty("a")
+    broken[0] = False
+    assert len(list(batch.steps(60))) == 1 and not batch.is_dirty("a")
