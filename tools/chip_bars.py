@@ -1,11 +1,11 @@
 """`make chip`: the bars of a board at the chip's speed, profile by profile; a table for people, JSON for others.
 
 60 s slices at the chip's speed for the times: power flows while a hundred lines are typed; then six faults at once, a dead
-inverter and meter, an e-stop.  Ten minutes of one profile for the counts, which are the same at full speed.
+inverter and meter, an e-stop.  Ten minutes of one profile for the counts, which are the same at full speed, or an hour in a
+time that passes faster.
 """
 
 import argparse
-import asyncio
 import json
 import shutil
 import sys
@@ -21,16 +21,18 @@ from tools.bars import judge, profiles
 from tools.bars.judge import Verdict
 from tools.bars.prepared import prepare
 from tools.bars.profiles import Judged
-from tools.bars.story import LINES, SITE, JudgedSession, Story, load, trouble
+from tools.bars.story import LINES, SITE, JudgedSession, Story, full, load, trouble
 from tools.interpreters import chosen
 from tools.run import ROOT, Progress
-from tools.simboard import chipboard
+from tools.simboard import chipboard, faster
 from tools.simboard.board import Board
 from tools.simboard.chip.build import ChipError
 from tools.simsite.shipped import ShippedSite
 
-STORIES: dict[str, Story] = {"load": load, "trouble": trouble}
+STORIES: dict[str, Story] = {"load": load, "trouble": trouble}  # in slices at the chip's speed
+COUNTS: dict[str, Story] = {"counts": full}
 HOUR_S = 3600.0
+HOUR_FASTER = 8
 _INFO = ("gap_ms_p999", "gap_ms_flash", "collections", "collection_ms_max", "names", "heap_largest", "heap_spare", "flash_writes",
          "flash_erases", "pool_free", "clock_late_ms_max", "clock_given_up_ms")  # fmt: skip
 
@@ -39,10 +41,11 @@ def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(prog="make chip ARGS=...", description=__doc__)
     parser.add_argument("--profile", metavar="NAME", help=f"only this one of {', '.join(profiles.ALL)}")
-    parser.add_argument("--story", choices=[*STORIES, "counts"], help="only this part")
+    parser.add_argument("--story", choices=[*STORIES, *COUNTS], help="only this part")
     parser.add_argument("--seconds", type=float, default=60.0, help="length of a slice at the chip's speed (default 60)")
     parser.add_argument("--counts", type=float, default=600.0, help="seconds of the run for the counts (default 600)")
-    parser.add_argument("--hour", action="store_true", help="an hour for the counts")
+    parser.add_argument("--hour", action="store_true", help=f"an hour for the counts, {HOUR_FASTER} times as fast")
+    parser.add_argument("--faster", type=int, default=1, help="the run for the counts so many times as fast as time passes")
     parser.add_argument("--fast", action="store_true", help="the slices at full speed: counts only")
     parser.add_argument("--heap", metavar="SIZE", help="another heap than the profile's, such as 200K")
     parser.add_argument("--json", metavar="FILE", help="write the figures of every run here")
@@ -53,18 +56,19 @@ def arguments() -> argparse.ArgumentParser:
 class Slice:
     """One run of one profile, and what was seen."""
 
-    def __init__(self, judged: Judged, story: str, seconds: float, paced: bool) -> None:
+    def __init__(self, judged: Judged, story: str, seconds: float, paced: bool, times: int = 1) -> None:
         self.judged = judged
         self.story = story
         self.seconds = seconds
         self.paced = paced
+        self.times = times  # as fast as time passes
         self.figures: dict[str, Any] = {}
         self.failure = ""
 
     @property
     def title(self) -> str:
         """What it is, for people."""
-        speed = "the chip's speed" if self.paced else "full speed"
+        speed = "the chip's speed" if self.paced else "full speed" if self.times == 1 else f"{self.times} times the time"
         return f"{self.judged.title}: {self.story}, {self.seconds:g} s at {speed}"
 
     async def play(self, state: Path, quiet: bool) -> None:
@@ -82,7 +86,9 @@ class Slice:
             await site.stop()
         site = ShippedSite(ROOT / profile.site, **SITE)
         board = Board(ROOT, state_dir=state, site=None, interpreter=command, profile=profile)
-        session = JudgedSession(site, board, self.judged, STORIES[self.story], self.seconds)
+        if self.times > 1:
+            board.env.update(faster.environment(self.times, state))
+        session = JudgedSession(site, board, self.judged, (STORIES | COUNTS)[self.story], self.seconds)
         if not quiet:
             session.on_tick = Progress(session).tick
         try:
@@ -100,7 +106,7 @@ class Slice:
         found = judge.counts(self.figures) + judge.heap(self.figures, self.judged)
         if self.paced:
             found += judge.times(self.figures)
-        if self.story == "load":
+        if self.story != "trouble":
             found += judge.load(self.figures, LINES)
         return found
 
@@ -116,7 +122,8 @@ def wanted(args: argparse.Namespace) -> list[Slice]:
         if args.story in (None, story)
     ]
     if args.story in (None, "counts"):
-        runs.append(Slice(chosen_ones[0], "load", HOUR_S if args.hour else args.counts, paced=False))
+        seconds = HOUR_S if args.hour else args.counts
+        runs.append(Slice(chosen_ones[0], "counts", seconds, False, HOUR_FASTER if args.hour else args.faster))
     return runs
 
 
@@ -152,11 +159,11 @@ def main(argv: list[str] | None = None) -> int:
             print(f"[{number}/{len(runs)}] {time.strftime('%H:%M:%S')} {run.title}", file=sys.stderr, flush=True)
             state = Path(tempfile.mkdtemp(prefix="bars-"))
             try:
-                asyncio.run(run.play(state, args.quiet))
+                faster.run(run.play(state, args.quiet), run.times)
             finally:
                 shutil.rmtree(state, ignore_errors=True)
             show(console, run)
-    except (ValueError, ChipError) as error:
+    except (ValueError, OSError, ChipError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     results = [

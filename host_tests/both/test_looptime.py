@@ -8,7 +8,6 @@ from looptime import LoopTime, start
 
 from firmware.metering import Metering
 
-
 _MICROPYTHON = sys.implementation.name == "micropython"
 
 

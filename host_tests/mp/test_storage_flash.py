@@ -38,7 +38,7 @@ def _run(mp: Interpreter, root: Path, script: str, *arguments: object) -> dict[s
 def _check_cuts(counts: dict[str, Any], wanted: int) -> None:
     assert counts["lost"] == 0
     assert counts["cuts"] >= wanted
-    assert all(counts[kind] > 0 for kind in ("site", "schedules", "faults", "energy", "log"))
+    assert all(counts[kind] > 0 for kind in ("site", "schedules", "faults", "energy", "log", "together"))
 
 
 def test_no_power_cut_at_any_flash_operation_loses_anything(mp64: Interpreter, root: Path) -> None:
@@ -49,6 +49,15 @@ def test_no_power_cut_at_any_flash_operation_loses_anything(mp64: Interpreter, r
 
 def test_nor_does_one_on_the_32_bit_interpreter(mp32: Interpreter, root: Path) -> None:
     _check_cuts(_run(mp32, root, "storage_power_cut.py", _CUTS // 2, 2), _CUTS // 2)
+
+
+@pytest.mark.parametrize("readsize", [32, 256])  # MicroPython's own, and boot.py's
+def test_no_step_of_a_save_erases_flash_twice(mp32: Interpreter, root: Path, readsize: int) -> None:
+    found = _run(mp32, root, "storage_steps.py", 50, readsize)
+    assert found["rotations"] > 2 and found["erases"] > 200
+    for name, (steps, erasing, most) in found["seen"].items():
+        assert steps > 200 and 0 < erasing < steps, name
+        assert most == 1, name
 
 
 @pytest.fixture(scope="module")

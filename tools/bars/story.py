@@ -150,9 +150,12 @@ async def _begin(run: JudgedSession) -> None:
 
 async def load(run: JudgedSession) -> None:
     """Power flows to and fro while a hundred lines are typed, evenly over the time; an emergency at the console ends it."""
+    await _load(run, run.scenario.seconds)
+
+
+async def _load(run: JudgedSession, seconds: float) -> None:
     await _begin(run)
     begun = time.monotonic()
-    seconds = run.scenario.seconds
     turns = 0
     for n, line in enumerate(typed.mixed(LINES, run.judged.schedules > 0)):
         await run.rest(begun + seconds * n / LINES - time.monotonic())
@@ -170,7 +173,18 @@ async def load(run: JudgedSession) -> None:
 
 async def trouble(run: JudgedSession) -> None:
     """Six faults at once, a dead inverter and meter, an e-stop; each is over after a quarter of the time."""
-    part = run.scenario.seconds / 4
+    await _trouble(run, run.scenario.seconds)
+
+
+async def full(run: JudgedSession) -> None:
+    """Both, one after the other: a tenth of the time is trouble, and at the end the log of events is what that has made it."""
+    seconds = run.scenario.seconds
+    await _trouble(run, seconds / 10)
+    await _load(run, seconds * 9 / 10)
+
+
+async def _trouble(run: JudgedSession, seconds: float) -> None:
+    part = seconds / 4
     await _begin(run)
     run.inject(*SIX)
     await run.rest(part / 2)

@@ -1,5 +1,7 @@
 """Cuts the power at every flash operation of every kind of save, on LittleFS2, and looks at what is left.
 
+One kind is two saves and the log at once, step by step in turn, as on a board.
+
     micropython storage_power_cut.py ROOT CUTS SEED
 
 Runs until at least CUTS cuts were made; prints one JSON object.
@@ -19,6 +21,7 @@ from vfs import VfsLfs2, mount, umount  # noqa: E402
 
 _BLOCKS = 48
 _STORES = ("site", "schedules", "faults", "energy")
+_TOGETHER = ("site", "energy", "log")
 _SIZES = {"site": 2500, "schedules": 5000, "faults": 20, "energy": 90}
 
 
@@ -45,9 +48,23 @@ def _document(name, serial):
     return {"serial": serial, "text": "".join([chr(97 + random.randrange(26)) for _ in range(_SIZES[name])])}
 
 
+def _in_turn(generators):
+    """A step of each, over and over, until all have ended."""
+    while generators:
+        for each in list(generators):
+            if next(each, True) is not None:  # a step stops with None
+                generators.remove(each)
+
+
 def _save(board, kind, value):
     """One save; stores are loaded first, as firmware does."""
-    if kind == "log":
+    if kind == "together":
+        for line in value["log"]:
+            board.log.append(line)
+        for name in ("site", "energy"):
+            board.stores[name].load()
+        _in_turn([board.stores[name].steps(value[name]) for name in ("site", "energy")] + [board.log.steps()])
+    elif kind == "log":
         for line in value:
             board.log.append(line)
         board.log.flush()
@@ -72,7 +89,8 @@ def _check(image, before, after, kind, counts):
         if name == "log":
             good = _same_log(found["log"], before["log"], after["log"])
         else:
-            good = found[name] in ((before[name], after[name]) if name == kind else (before[name],))
+            saved = name == kind or (kind == "together" and name in _TOGETHER)
+            good = found[name] in ((before[name], after[name]) if saved else (before[name],))
         if not good:
             counts["lost"] += 1
             print("LOST", kind, name, repr(found[name])[:80])
@@ -109,10 +127,13 @@ def main(wanted, seed):
     counts = {"cuts": 0, "lost": 0, "saves": 0, "rotations": 0}
     serial = 0
     while counts["cuts"] < wanted:
-        kind = random.choice(_STORES + ("log", "log"))
+        kind = random.choice(_STORES + ("log", "log", "together"))
         serial += 1
+        lines = ["[%d,%d] something happened here" % (serial, n) for n in range(random.randrange(1, 9))]
         if kind == "log":
-            value = ["[%d,%d] something happened here" % (serial, n) for n in range(random.randrange(1, 9))]
+            value = lines
+        elif kind == "together":
+            value = {"log": lines, "site": _document("site", serial), "energy": _document("energy", serial)}
         else:
             value = _document(kind, serial)
         next_image = bytearray(image)

@@ -1,0 +1,83 @@
+"""A board and its site in a time that passes faster: what `make chip` plays for an hour, a minute of it here, for the counts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from tools import chip_bars
+from tools.bars import profiles, typed
+from tools.bars.story import SITE, JudgedSession
+from tools.interpreters import chosen
+from tools.simboard import faster
+from tools.simboard.board import Board
+from tools.simsite.shipped import ShippedSite
+
+TIMES = 10
+SECONDS = 30.0
+
+
+async def _story(run: JudgedSession) -> None:
+    begun = time.monotonic()
+    await run.type("pm.start()")
+    await run.type(typed.CLOCK)
+    await run.type("pm.set_constant_power(-20)")
+    for line in dict.fromkeys((*typed.ASKED, *typed.ASKED_OF_A_CALENDAR)):
+        if "get_schedule" not in line.text:  # without an entry it would load the scheduler: a person's command
+            await run.type(line.text, line.wrong)
+    run.inject("pcs_silent", "meter_silent")
+    await run.rest(4)
+    await run.rest(SECONDS - (time.monotonic() - begun))
+
+
+@pytest.mark.serial
+@pytest.mark.mp32
+def test_nothing_is_read_from_flash_in_operation_whatever_is_typed_and_whatever_fails(root: Path, tmp_path: Path) -> None:
+    judged = profiles.named("esp32s3")
+    site = ShippedSite(root / judged.board.site, **SITE)
+    board = Board(root, state_dir=tmp_path, site=None, interpreter=list(chosen("32").command), profile=judged.board)
+    board.env.update(faster.environment(TIMES, tmp_path))
+    run = JudgedSession(site, board, judged, _story, SECONDS)
+
+    async def play() -> None:
+        try:
+            await run.play()
+        finally:
+            await run.close()
+
+    faster.run(play(), TIMES)
+    seen = run.summary()
+    assert run.problems == [] and seen["answered"] > 35
+    assert seen["seconds"] > SECONDS and seen["watched_cycles"] > 0.7 * SECONDS * 20, "so much time has passed for both"
+    assert seen["flash_writes"] > 0 and seen["erases_between_cycles"] <= 1, "the log was written"
+    assert seen["flash_read_by"] == []
+    assert {name: seen[name] for name in ("flash_reads", "imports", "opens")} == {"flash_reads": 0, "imports": 0, "opens": 0}
+
+
+def test_the_hour_is_a_run_of_the_bars() -> None:
+    run = chip_bars.wanted(chip_bars.arguments().parse_args(["--story", "counts", "--hour"]))[0]
+    assert (run.seconds, run.times, run.paced) == (3600.0, chip_bars.HOUR_FASTER, False)
+
+
+def test_waits_are_shorter_and_the_clock_comes_back() -> None:
+    seen: list[float] = []
+
+    async def work() -> None:
+        begun, loop = time.monotonic(), asyncio.get_running_loop().time()
+        await asyncio.sleep(2)
+        seen.extend((time.monotonic() - begun, asyncio.get_running_loop().time() - loop))
+
+    clock = time.monotonic
+    host = time.perf_counter()
+    faster.run(work(), 20)
+    assert time.monotonic is clock
+    assert min(seen) >= 2 and time.perf_counter() - host < min(seen), "for who looks at the time two seconds have passed"
+
+
+def test_a_factor_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    for wrong in (0, -1, 21):
+        with pytest.raises(ValueError, match="allowed are 1 to 20"):
+            faster.environment(wrong, tmp_path)
