@@ -69,7 +69,7 @@ def play(free, made, seconds, burst=None):
 
 def test_a_heap_of_which_little_is_free_is_swept_before_it_is_full_and_a_large_one_seldom():
     small, at = play(24000, 30, 30)
-    assert small.collections > 60 and max([b - a for a, b in zip(at[1:], at[2:])]) <= 600
+    assert small.collections > 50 and max([b - a for a, b in zip(at[1:], at[2:])]) <= 600
     large, _ = play(250000, 30, 60)
     assert 10 <= large.collections <= 40
     idle, _ = play(250000, 0, 60)
