@@ -165,14 +165,22 @@ class App:
         """What is due a few times a second: the emergency latch, callbacks."""
         while True:
             self.ending.check()
-            self.latch.step()
-            self.resume.step()
+            self._remember()
             try:
                 self._serve_callbacks()
             except MemoryError:
                 pass  # a full heap costs the callbacks their turn, not the house its life
             self._seen["house"] = 0
             await asyncio.sleep_ms(100)
+
+    def _remember(self) -> None:
+        """Store what a reset must find, an emergency first: at once, without a turn, and alone in its step."""
+        stored = self.latch.stores + self.resume.stores
+        self.latch.step()
+        if self.latch.stores + self.resume.stores == stored:
+            self.resume.step()
+        if self.latch.stores + self.resume.stores != stored:
+            self._loop_time.take_turn()  # an erase may have been in it: nothing else long until the next cycle
 
     def _serve_callbacks(self) -> None:
         if self.callbacks is not None:
