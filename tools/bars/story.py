@@ -180,6 +180,7 @@ async def full(run: JudgedSession) -> None:
     """Both, one after the other: a tenth of the time is trouble, and at the end the log of events is what that has made it."""
     seconds = run.scenario.seconds
     await _trouble(run, seconds / 10)
+    await run.rest(5)  # what caused the e-stop is over, and seen to be
     await _load(run, seconds * 9 / 10)
 
 
