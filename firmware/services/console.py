@@ -28,7 +28,7 @@ from firmware.services.port import Port
 from firmware.services.terminal import LINE_MAX, Terminal
 
 _POLL_MS = const(10)
-_SLICE_US = const(5000)  # of writing in one turn of the loop
+_SLICE_US = const(4000)  # of writing in one turn of the loop
 _AHEAD = const(8)  # lines that may wait while one is answered
 _NOTES_MAX = const(2048)  # characters of other people's lines that may wait; more is dropped and counted
 _SPACE = const(640)  # bytes: a piece, at four bytes a character, and what ends a line
@@ -340,7 +340,7 @@ class Console:
             self._start(_ANSWER, self._answer, self._answer_behind)
             self._answer = None
         elif self._n_typed and (self._answers_turn or not self._monitor_due()):
-            if not self._app.metering.loop_time.take_turn():
+            if not (isinstance(self._typed[0], str) or self._app.metering.loop_time.take_turn()):
                 return False
             self._answers_turn = False
             self._run_line(self._next_typed())
