@@ -45,7 +45,6 @@ def counts(figures: dict[str, Any]) -> list[Verdict]:
         _most("boot_flash_ops", figures["boot_flash_ops"], 15000),
         _most("erases between two cycles", figures["erases_between_cycles"], 1),
         _most("collections in a cycle", figures["collections_in_cycle"], 0),
-        _most("collections nobody asked for", figures["collections_unasked"], 0),
     ]
 
 
@@ -55,6 +54,8 @@ def heap(figures: dict[str, Any], judged: Judged) -> list[Verdict]:
     if judged.spare_least:
         found.append(_least("free after the lines", _kb(figures["heap_spare"]), judged.spare_least / KB, " KB"))
         found.append(_least("largest free piece", _kb(figures["heap_largest"]), judged.largest_least / KB, " KB"))
+    if not judged.board.areas:  # tens of ms each; in a small heap a large piece is looked for in vain now and then: 7 ms
+        found.append(_most("collections nobody asked for", figures["collections_unasked"], 0))
     if judged.board.areas:
         taken = figures["heap_third_area"]
         if judged.board.romfs:
