@@ -16,7 +16,7 @@ from micropython import const
 _MIN_MS = const(200)
 _MAX_MS = const(10000)
 _LOOK_MIN_MS = const(100)  # a look passes over the table of the whole heap: 2 ms of 112,000 bytes, 7 ms of 512 KB
-_LOOK_MAX_MS = const(1000)
+_LOOK_MAX_MS = const(300)  # a line typed makes 50 KB at once
 _QUIET_MS = const(20)  # a bus is quiet when its last frame is older than this,
 _SOON_MS = const(400)  # and younger than this: the next burst of a BMS that speaks each second is not due yet
 _OFF = const(-1)
