@@ -56,5 +56,5 @@ try:
     _safe_outputs()
 except Exception as error:  # a file may hold anything, and be too long for the heap
     print("boot: site.json is not readable (%s: %s); outputs stay as the chip leaves them: inputs" % (type(error).__name__, error))
-del _safe_outputs, _mount_with_larger_reads  # what is named here stays in the heap for ever
+del _safe_outputs, _mount_with_larger_reads, pinowners  # what is named here stays in the heap for ever
 print("boot: reset cause %d" % machine.reset_cause())

@@ -17,7 +17,7 @@ from looptime import LoopTime
 from micropython import const
 from notice import say
 
-from firmware import shutdown, sitefile
+from firmware import shutdown
 from firmware.beat import Beat
 from firmware.callbacks import Worker
 from firmware.collecting import Collector
@@ -30,12 +30,16 @@ from firmware.services.console import Console
 _FEED_MS = const(250)
 _REFUSAL = const(120)  # characters of why a site is refused
 _SILENT_MS = const(3000)  # a critical task that has not reported for this long starves the watchdog
+# what checks and builds a site, and has no part in running it: 16 KB of a board that has them from files
+_BUILDERS = "pinowners firmware.sitefile firmware.buses firmware.devices.generic_table firmware.devices.generic_writes"
 
 
 class App:
     """One site under control."""
 
     def __init__(self, path: str) -> None:
+        from firmware import sitefile  # here: it is let go again
+
         self.path = path
         startup.step("firmware loaded")
         try:
@@ -67,6 +71,10 @@ class App:
         self.restarts: dict = {}
         self.ending = shutdown.Ending()
         self.timeline = None if self.site.clock is None or self.site.errors else self._timeline()
+
+    def let_builders_go(self) -> None:
+        """The modules that have checked or built a site leave the heap: the one rule by which modules go, see startup."""
+        startup.let_go(_BUILDERS)
 
     def _refusal(self) -> str:
         """Why the site is refused, "" if it is not: the first of its errors, and how many more there are."""
@@ -114,6 +122,7 @@ class App:
             if self.timeline.ems is not None:
                 self._start("ems_clock", self.timeline.ems)
         self.collector.collect(time.ticks_ms())  # from here on at chosen moments
+        self.let_builders_go()
         loop = asyncio.get_event_loop()
         loop.create_task(self._loop_time.watched("house", shutdown.critical("house", self._house())))
         loop.create_task(shutdown.critical("control", self._control()))

@@ -18,7 +18,7 @@ from timelimit import TimeLimit
 import firmware
 from firmware import image as im
 from firmware import limits as limit_list
-from firmware import reasons, sitefile
+from firmware import reasons
 from firmware.event_codes import Event
 from firmware.events import Cursor
 from firmware.services import monitor
@@ -175,11 +175,21 @@ class Console:
             except ValueError as error:
                 raise firmware.ConfigError(["the text is no JSON: %s" % error])
         self.limit.suspend()  # it looks at every driver, and what it stores is stored whole
-        sitefile.save(self._app.path, content)
+        from firmware import sitefile  # for this once: see App.let_builders_go
+
+        try:
+            sitefile.save(self._app.path, content)
+        finally:
+            self._app.let_builders_go()
 
     def restore_site(self) -> None:
         """Make the version of site.json before the present one that of the next start again."""
-        sitefile.store(self._app.path).restore_previous()
+        from firmware import sitefile  # as above
+
+        try:
+            sitefile.store(self._app.path).restore_previous()
+        finally:
+            self._app.let_builders_go()
 
     def print(self, *values) -> None:
         """Print values, as the built-in does, without holding the loop until the port has taken them."""

@@ -57,6 +57,9 @@ class App:
         for i in range(100):
             self.metering.add(50000 + 10 * i, 500)
 
+    def let_builders_go(self):
+        """A test keeps its modules."""
+
 
 class Desk:
     """`ask` types a line and gives its answer; `lines` is all that has been printed."""

@@ -41,6 +41,7 @@ class Slice:
         self.quiet: dict[str, int] = {}
         self.dead: dict[str, int] = {}
         self.end: dict[str, Any] = {}
+        self.builders = ""
 
 
 Played = tuple[JudgedSession, Slice]
@@ -53,6 +54,7 @@ async def _steps(run: JudgedSession) -> dict[str, int]:
 async def _story(run: JudgedSession, seen: Slice) -> None:
     calendar = run.judged.schedules > 0
     seen.boot = await run.board.figures(heap=False)
+    seen.builders = await run.type("[n for n in ('pinowners', 'firmware.sitefile', 'firmware.buses') if n in __import__('sys').modules]")
     await run.type("pm.start()")
     if calendar:
         await run.type(typed.CLOCK)
@@ -109,6 +111,10 @@ def test_every_line_is_answered_and_nothing_breaks(played: Played) -> None:
     run, seen = played
     assert run.problems == [] and len(seen.lines) >= 30
     assert seen.end["watched_cycles"] > 100
+
+
+def test_what_has_built_the_site_is_gone(played: Played) -> None:
+    assert played[1].builders == "= []"
 
 
 def test_nothing_is_read_from_flash_in_operation(played: Played) -> None:

@@ -1,6 +1,7 @@
 """The memory that ESP-IDF has left, in bytes: Wi-Fi, sockets and machine code come out of it, and so does the heap's third area.
 
-And heap held for the constants that a frozen module has in flash: it is given back when the module is loaded.
+And heap held for the constants that a frozen module has in flash: it is given back when the module is loaded, and held
+again once the firmware has let the module go.
 
 The garbage-collected heap has two areas at first (SIM_AREAS bytes).  When more than that lives after a collection it
 takes all there is: from then on there is no new socket, no Wi-Fi and no machine code, for ever.
@@ -28,7 +29,8 @@ wifi = 0
 third = False  # the heap has taken its third area
 collections = 0
 constants = 0  # bytes of heap given back
-_held: dict = {}  # by module: what is held for its constants
+_held: dict = {}  # by module: what is held for its constants; once they are given back, how many bytes
+_known = 0  # modules that there were when it was looked last
 _record = bytearray(128)
 _records = open(222, "rb") if sim_pace.paced else None
 
@@ -117,9 +119,21 @@ def give_constants(module: str) -> None:
     """Before a module is loaded: what was held for its constants is free."""
     global constants
     held = _held.get(module)
-    if held is not None:
+    if isinstance(held, bytearray):
         constants += _BLOCK + len(held)
-        _held[module] = None
+        _held[module] = _BLOCK + len(held)
+
+
+def hold_again() -> None:
+    """Modules that are gone have left their constants in the heap, where a frozen image has nothing of them."""
+    global constants, _known
+    if len(sys.modules) == _known:
+        return
+    _known = len(sys.modules)
+    for module, size in _held.items():
+        if isinstance(size, int) and module not in sys.modules:
+            _held[module] = bytearray(size - _BLOCK)
+            constants -= size
 
 
 def take_wifi() -> None:
