@@ -35,11 +35,11 @@ import startup
 
 startup.find_builtins()
 
-import pinowners
-
 
 def _safe_outputs() -> None:
     """Contactors open, before anything else can want them closed; supplies and enables of the board's own parts."""
+    import pinowners  # here: it goes again with what builds the site
+
     outputs, doubtful, problems = pinowners.look(pinowners.load("site.json"))
     for problem in problems:
         print("boot: %s; its pin stays an input" % problem)
@@ -56,5 +56,5 @@ try:
     _safe_outputs()
 except Exception as error:  # a file may hold anything, and be too long for the heap
     print("boot: site.json is not readable (%s: %s); outputs stay as the chip leaves them: inputs" % (type(error).__name__, error))
-del _safe_outputs, _mount_with_larger_reads, pinowners  # what is named here stays in the heap for ever
+del _safe_outputs, _mount_with_larger_reads  # what is named here stays in the heap for ever
 print("boot: reset cause %d" % machine.reset_cause())

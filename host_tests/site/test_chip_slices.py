@@ -30,6 +30,7 @@ STEP = 4 * MILLION  # of any other task, in operation
 SAVE = 10 * MILLION  # of what writes to flash, where an erase takes longer
 RECONNECT = 2 * MILLION
 BOOT_FLASH_OPS = 15_000
+BUILDERS = ("pinowners", "firmware.sitefile", "firmware.buses", "firmware.devices.generic_table")
 
 
 class Slice:
@@ -54,7 +55,7 @@ async def _steps(run: JudgedSession) -> dict[str, int]:
 async def _story(run: JudgedSession, seen: Slice) -> None:
     calendar = run.judged.schedules > 0
     seen.boot = await run.board.figures(heap=False)
-    seen.builders = await run.type("[n for n in ('pinowners', 'firmware.sitefile', 'firmware.buses') if n in __import__('sys').modules]")
+    seen.builders = await run.type(f"[n for n in {BUILDERS} if n in __import__('sys').modules]")
     await run.type("pm.start()")
     if calendar:
         await run.type(typed.CLOCK)
