@@ -129,11 +129,14 @@ def hold_again() -> None:
     global constants, _known
     if len(sys.modules) == _known:
         return
-    _known = len(sys.modules)
-    for module, size in _held.items():
-        if isinstance(size, int) and module not in sys.modules:
-            _held[module] = bytearray(size - _BLOCK)
-            constants -= size
+    try:
+        for module, size in _held.items():
+            if isinstance(size, int) and module not in sys.modules:
+                _held[module] = bytearray(size - _BLOCK)
+                constants -= size
+        _known = len(sys.modules)
+    except MemoryError:
+        pass  # no piece that large now: next time
 
 
 def take_wifi() -> None:
