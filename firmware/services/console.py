@@ -52,7 +52,7 @@ monitor(500)                      a line every 500 ms; monitor(0) ends it
 emergency                         0 W at once, latched; pm.reset_emergency()
 leave()                           0 W, contactors open, then the ordinary prompt
 help(pm)                          all that pm can do; all is in docs/console.md"""
-_INTERRUPTED = "! Interrupted: the line ran for more than %d ms, and control has to go on" % _LINE_MS
+_INTERRUPTED = "! Interrupted: the line ran for more than %d ms, and control has to go on"
 _RESTS = "console: the heap is full, the monitor rests"
 _END = "\r\n"
 
@@ -369,7 +369,7 @@ class Console:
 
     def _in_words(self, error) -> str:
         if self.limit.over and isinstance(error, KeyboardInterrupt):
-            return _INTERRUPTED
+            return _INTERRUPTED % _LINE_MS
         return "! %s: %s" % (type(error).__name__, error)
 
     def _start(self, kind: int, pieces, behind: str = "") -> None:

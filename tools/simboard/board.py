@@ -254,6 +254,8 @@ class Board:
             found["watchdog_unfed_ms_max"] = round(1000 * self.longest_unfed_s)
             found["names_frozen"] = self.chip.names_frozen
             found["heap_names_given_back"] = self.chip.names_bytes
+            if self.chip.names_frozen and found.get("names"):
+                found["names_own"] = self.chip.own_names(found["names"], found["names_of_paths"])
             found.update(self._clock())
         return found
 

@@ -43,6 +43,7 @@ class ChipBoard:
         self.names_frozen = 0  # names that our own image would have in flash
         self.names_bytes = 0  # of heap that they take here, and that the heap is larger by
         self._names_there = 0  # names that the interpreter knows when it starts
+        self._paths = 0  # modules: the path of each is a name too, which our own image has in flash
 
     @property
     def heap(self) -> int:
@@ -69,7 +70,7 @@ class ChipBoard:
         self.names_frozen = len(names)
         self._weigh()
         room = fits.pool_room(self._names_there)
-        if names and room < fits.OWN_NAMES:  # the next pool would be an enormous one, which a frozen image does not have
+        if names and room < fits.OWN_NAMES + self._paths:  # the next pool would be an enormous one, which a frozen image does not have
             names |= {f"filler {number}" for number in range(room + 1)}
             chiprom.build_image(parts, self._chip, march, code, constants, names)
             self._weigh()
@@ -90,6 +91,10 @@ class ChipBoard:
         if profile.romfs:
             env["SIM_ROMFS"] = str(self._romfs)
         return env
+
+    def own_names(self, names: int, paths: int) -> int:
+        """Of so many names, so many of them paths of modules: those that our own image would have in its heap."""
+        return names - self._names_there - paths
 
     def read_back(self, into: Path) -> None:
         """Copies what is on the flash into a folder, in place of what was there."""
@@ -120,6 +125,7 @@ class ChipBoard:
         for path, (module, letters) in found.items():
             blocks = round(letters / mpyfile.BLOCK)
             sizes[chiprom.module_name(path)] = module.constant_bytes(names) + blocks * mpyfile.BLOCK
+        self._paths = len(sizes)
         return {name for name in names if name.isprintable()}, sizes
 
     def _run(self, *arguments: str, env: dict[str, str] | None = None) -> str:

@@ -29,6 +29,7 @@ wifi = 0
 third = False  # the heap has taken its third area
 collections = 0
 constants = 0  # bytes of heap given back
+loaded = 0  # names that came with the modules that they were given back for: their paths, which a frozen image has in flash
 _held: dict = {}  # by module: what is held for its constants; once they are given back, how many bytes
 _known = 0  # modules that there were when it was looked last
 _record = bytearray(128)
@@ -117,9 +118,10 @@ def hold_constants() -> int:
 
 def give_constants(module: str) -> None:
     """Before a module is loaded: what was held for its constants is free."""
-    global constants
+    global constants, loaded
     held = _held.get(module)
     if isinstance(held, bytearray):
+        loaded += 2 if module.startswith("sim_") else 1  # its name is one too, and a chip has none of that
         constants += _BLOCK + len(held)
         _held[module] = _BLOCK + len(held)
 
