@@ -59,7 +59,7 @@ class ChipBoard:
         constants: dict[str, int] = {}
         names: set[str] = set()
         if self.profile.romfs:
-            romfs.build(tree, self._romfs)
+            romfs.build(tree, self._romfs, march)
             names, constants = self._take_apart(tree)
         else:
             code = chiprom.code_sizes(self.root)
@@ -70,7 +70,7 @@ class ChipBoard:
         self.names_frozen = len(names)
         self._weigh()
         room = fits.pool_room(self._names_there)
-        if names and room < fits.OWN_NAMES + self._paths:  # the next pool would be an enormous one, which a frozen image does not have
+        if names and room < fits.OWN_NAMES + self._paths:  # else the next pool is a huge one, which ours has not
             names |= {f"filler {number}" for number in range(room + 1)}
             chiprom.build_image(parts, self._chip, march, code, constants, names)
             self._weigh()
@@ -120,6 +120,8 @@ class ChipBoard:
                 path = file.relative_to(root)
                 if path.stem not in chiprom.INSTRUMENTS:
                     found[path] = (mpyfile.read(file), len(f"{mount}{path}") + 1)
+        for path in (Path(name).with_suffix(".mpy") for name in stage.ENTRY_FILES):
+            found[path] = (mpyfile.read(self._romfs.parent / path), len(f"{romfs.MOUNT}/{path}") + 1)
         names: set[str] = set().union(*(module.names for module, _ in found.values()))
         sizes = {}
         for path, (module, letters) in found.items():
