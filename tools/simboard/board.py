@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from tools import stage
+from tools import fits, stage
 from tools.interpreters import Interpreter, chosen
 from tools.simboard import chipboard, chiprom, figures, profiles
 from tools.simboard.chipboard import ChipBoard
@@ -255,7 +255,10 @@ class Board:
             found["names_frozen"] = self.chip.names_frozen
             found["heap_names_given_back"] = self.chip.names_bytes
             if self.chip.names_frozen and found.get("names"):
-                found["names_own"] = self.chip.own_names(found["names"], found["names_of_paths"])
+                own = found["names_own"] = self.chip.own_names(found["names"], found["names_of_paths"])
+                more = max(0, fits.pool_bytes(own) - fits.pool_bytes(fits.OWN_NAMES))  # the next pool, which is not there here
+                found["heap_live"] += more
+                found["heap_spare"] -= more
             found.update(self._clock())
         return found
 
