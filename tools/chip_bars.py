@@ -31,8 +31,8 @@ from tools.simsite.shipped import ShippedSite
 
 STORIES: dict[str, Story] = {"load": load, "trouble": trouble}
 HOUR_S = 3600.0
-_INFO = ("gap_ms_p999", "gap_ms_flash", "collections", "collection_ms_max", "names", "names_own", "heap_largest", "heap_spare", "flash_writes",
-         "flash_erases", "pool_free", "clock_late_ms_max", "clock_given_up_ms")  # fmt: skip
+_INFO = ("gap_ms_p999", "gap_ms_flash", "collections", "collection_ms_max", "names", "names_own", "heap_largest", "heap_spare",
+         "flash_writes", "flash_erases", "pool_free", "clock_late_ms_max", "clock_given_up_ms")  # fmt: skip
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mpremote.romfs import VfsRomWriter
 
-from tools import inline, stage
+from tools import stage
 
 MOUNT = "/rom"  # where MicroPython mounts the first image
 SYS_PATH = (MOUNT, MOUNT + "/lib")  # what it adds to sys.path then
@@ -46,7 +46,7 @@ def build(tree: Path, into: Path, entries: str = "") -> Image:
         _add_folder(writer, tree, Path(name), files)
     for name in stage.ENTRY_FILES if entries else ():
         compiled = into.with_name(name).with_suffix(".mpy")
-        stage.compile_file(inline.inline((tree / name).read_text(), stage.ROOT), name, entries, compiled)
+        stage.compile_file(stage.for_image(tree, Path(name)), name, entries, compiled)
         writer.mkfile(compiled.name, compiled.read_bytes())
         files[compiled.name] = compiled.stat().st_size
     data = bytes(writer.finalise())

@@ -288,7 +288,7 @@ class Board:
         for name in stage.ENTRY_FILES:
             (self.flash / name).unlink(missing_ok=True)
         self.flash.mkdir(parents=True, exist_ok=True)
-        stage.stage(self.root, self.flash, march)
+        stage.stage(self.root, self.flash, march, frozen=self.profile is not None and self.profile.romfs)
 
     def _stage_rom(self, march: str | None) -> str:
         """The folder of the chip's own modules, as the interpreter, started in the flash directory, is told it."""
