@@ -31,7 +31,7 @@ _SLICE_US = const(5000)  # of writing in one turn of the loop
 _AHEAD = const(8)  # lines that may wait while one is answered
 _NOTES_MAX = const(2048)  # characters of other people's lines that may wait; more is dropped and counted
 _SPACE = const(640)  # bytes: a piece, at four bytes a character, and what ends a line
-_RESERVE = const(3584)  # bytes in one place, for the line that is asked next: a full heap has no large one
+_RESERVE = const(896)  # bytes in one place, and four of them, for the line that is asked next: a full heap has no large one
 _RETRY_MS = const(1000)  # a reserve that cannot be had costs a collection: not more often than this
 _LINE_MS = const(2000)  # what a line may take: control waits meanwhile
 _EMERGENCY = (b"pm.emergency_shutdown()", b"emergency()", b"emergency")
@@ -102,7 +102,7 @@ class Console:
             self.status, self.why, self.monitor, self.limits, self.devices, self.save_site, self.restore_site, self.print, self.help
         ):  # fmt: skip
             self.names[command.__name__] = command
-        self._keep_reserve()  # at boot, while there is a piece that large
+        self._keep_reserve()  # at boot, while there are pieces that large
 
     # ---- commands ---------------------------------------------------------------------------------------
 
@@ -471,7 +471,7 @@ class Console:
         if time.ticks_diff(time.ticks_ms(), self._reserve_at) < 0:
             return False
         try:
-            self._reserve = bytearray(_RESERVE)
+            self._reserve = (bytearray(_RESERVE), bytearray(_RESERVE), bytearray(_RESERVE), bytearray(_RESERVE))
         except MemoryError:
             self._reserve_at = time.ticks_add(time.ticks_ms(), _RETRY_MS)
             return False

@@ -48,7 +48,8 @@ class ChipBoard:
     @property
     def heap(self) -> int:
         """Bytes of heap to start with: the profile's, and what the board has that a chip has not."""
-        return self.profile.heap + self.instrument_bytes + self.constant_bytes + self.names_bytes
+        more = self.instrument_bytes + self.constant_bytes + self.names_bytes
+        return self.profile.heap + more + more * 3 // 125  # of all of it the collector has 3 bytes of 128 for its own tables
 
     def deploy(self, tree: Path) -> None:
         """Builds the ROM and puts a staged tree on the flash.  Raises CompileError, FlashError, OSError."""
@@ -78,7 +79,7 @@ class ChipBoard:
     def environment(self) -> dict[str, str]:
         """What the chip's modules are told."""
         profile = self.profile
-        extra = self.heap - profile.heap
+        extra = self.instrument_bytes + self.constant_bytes + self.names_bytes
         env = {
             "SIM_FLASH": str(self.image),
             "SIM_CHIP": str(self._chip),

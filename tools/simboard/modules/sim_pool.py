@@ -19,6 +19,7 @@ from micropython import const
 _TCP = const(4096)  # a socket with its lwIP control block and half-filled buffers
 _SOCKETS_MAX = const(16)  # CONFIG_LWIP_MAX_SOCKETS
 _BLOCK = const(16)  # of the heap
+_CRUMB = const(64)  # bytes: as small as the constants are that a module leaves
 _SOCK = const(0xC000)  # S_IFSOCK
 
 _areas = int(os.getenv("SIM_AREAS") or "0")
@@ -122,8 +123,10 @@ def give_constants(module: str) -> None:
     held = _held.get(module)
     if isinstance(held, bytearray):
         loaded += 2 if module.startswith("sim_") else 1  # its name is one too, and a chip has none of that
-        constants += _BLOCK + len(held)
-        _held[module] = _BLOCK + len(held)
+    if isinstance(held, (bytearray, list)):
+        size = _BLOCK + len(held) if isinstance(held, bytearray) else _BLOCK + len(held) * (_CRUMB + 4)
+        constants += size
+        _held[module] = size
 
 
 def hold_again() -> None:
@@ -134,7 +137,7 @@ def hold_again() -> None:
     try:
         for module, size in _held.items():
             if isinstance(size, int) and module not in sys.modules:
-                _held[module] = bytearray(size - _BLOCK)
+                _held[module] = [bytearray(_CRUMB - _BLOCK) for _ in range((size - _BLOCK) // (_CRUMB + 4))]
                 constants -= size
         _known = len(sys.modules)
     except MemoryError:
