@@ -254,7 +254,11 @@ class Board:
             found["watchdog_unfed_ms_max"] = round(1000 * self.longest_unfed_s)
             found["names_frozen"] = self.chip.names_frozen
             found["heap_names_given_back"] = self.chip.names_bytes
-            if self.chip.names_frozen and found.get("names"):
+            if found.get("names") and not self.chip.names_frozen:
+                pools = self.chip.instrument_pools(found["names"])
+                found["heap_live"] -= pools
+                found["heap_names_given_back"] = pools
+            elif self.chip.names_frozen and found.get("names"):
                 own = found["names_own"] = self.chip.own_names(found["names"], found["names_of_paths"])
                 more = max(0, fits.pool_bytes(own) - fits.pool_bytes(fits.OWN_NAMES))  # the next pool, which is not there here
                 found["heap_live"] += more

@@ -43,6 +43,7 @@ class ChipBoard:
         self.names_frozen = 0  # names that our own image would have in flash
         self.names_bytes = 0  # of heap that they take here, and that the heap is larger by
         self._names_there = 0  # names that the interpreter knows when it starts
+        self._instrument_names = 0  # names that only what measures brings, its modules' and their paths among them
         self._paths = 0  # modules: the path of each is a name too, which our own image has in flash
 
     @property
@@ -64,6 +65,7 @@ class ChipBoard:
             names, constants = self._take_apart(tree)
         else:
             code = chiprom.code_sizes(self.root)
+            self._instrument_names = self._names_of_instruments(tree)
         parts = chiprom.read(self.rom)
         chiprom.build_image(parts, self._chip, march, code, constants, names)
         self.nvs.mkdir(parents=True, exist_ok=True)
@@ -93,6 +95,10 @@ class ChipBoard:
             env["SIM_ROMFS"] = str(self._romfs)
         return env
 
+    def instrument_pools(self, names: int) -> int:
+        """Bytes of the pools of so many names that are there for those of what measures alone; 0 with our own image."""
+        return fits.pool_bytes(names) - fits.pool_bytes(names - self._instrument_names)
+
     def own_names(self, names: int, paths: int) -> int:
         """Of so many names, so many of them paths of modules: those that our own image would have in its heap."""
         return names - self._names_there - paths
@@ -108,6 +114,15 @@ class ChipBoard:
         self.instrument_bytes, self.constant_bytes, self.names_bytes = words
         self._names_there = int(said.partition("n_qstr=")[2].partition(",")[0])
         self.names_bytes = max(0, self.names_bytes - fits.pool_bytes(fits.OWN_NAMES)) if self.names_frozen else 0
+
+    def _names_of_instruments(self, tree: Path) -> int:
+        there: set[str] = set()
+        for file in tree.rglob("*.mpy"):
+            there |= mpyfile.read(file).names
+        brought: set[str] = set()
+        for file in self.rom.glob("*.mpy"):
+            (brought if file.stem in chiprom.INSTRUMENTS else there).update(mpyfile.read(file).names)
+        return len(brought - there) + 2 * len(chiprom.INSTRUMENTS)
 
     def _take_apart(self, tree: Path) -> tuple[set[str], dict[str, int]]:
         """What a frozen image has in flash: its names; by module the bytes of its constants, and of its path, which is a name too.
