@@ -48,7 +48,7 @@ def schedules(count: int) -> list[str]:
 ASKED = (
     Line("pm.stats()"),
     Line("limits()"),
-    Line("pm.stats"),
+    Line("pm.stats", wrong=True),
     Line("devices()"),
     Line("pm.claims()"),
     Line("pm.faults()"),
