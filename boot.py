@@ -16,12 +16,16 @@ import vfs
 
 
 def _mount_with_larger_reads() -> None:
-    """LittleFS reads a folder to its end for every name it looks up: in pieces of 1 KB that is a seventh of the reads."""
+    """LittleFS reads a folder to its end for every name it looks up: in pieces of 1 KB that is a seventh of the reads.
+
+    Where the firmware is in the image only a handful of files are looked up: 256 bytes, which leaves the heap 1.5 KB.
+    """
+    readsize = 256 if watchdog.__file__.startswith("/lib") else 64
     found = esp32.Partition.find(esp32.Partition.TYPE_DATA, label="vfs")
     if found:
         vfs.umount("/")
         try:
-            vfs.mount(vfs.VfsLfs2(found[0], readsize=256), "/")  # type: ignore[abstract]  # the stubs have it so
+            vfs.mount(vfs.VfsLfs2(found[0], readsize=readsize), "/")  # type: ignore[abstract]  # the stubs have it so
         except OSError:
             vfs.mount(found[0], "/")  # as MicroPython itself had it: another file system
 
@@ -35,11 +39,11 @@ import startup
 
 startup.find_builtins()
 
-import pinowners
-
 
 def _safe_outputs() -> None:
     """Contactors open, before anything else can want them closed; supplies and enables of the board's own parts."""
+    import pinowners  # here: it goes again with what builds the site
+
     outputs, doubtful, problems = pinowners.look(pinowners.load("site.json"))
     for problem in problems:
         print("boot: %s; its pin stays an input" % problem)

@@ -17,7 +17,7 @@ from looptime import LoopTime, start
 from micropython import const
 from notice import say
 
-from firmware import shutdown, sitefile
+from firmware import shutdown
 from firmware.beat import Beat
 from firmware.callbacks import Worker
 from firmware.collecting import Collector
@@ -30,12 +30,16 @@ from firmware.services.console import Console
 _FEED_MS = const(250)
 _REFUSAL = const(120)  # characters of why a site is refused
 _SILENT_MS = const(3000)  # a critical task that has not reported for this long starves the watchdog
+# what checks and builds a site, and has no part in running it: 16 KB of a board that has them from files
+_BUILDERS = "pinowners firmware.sitefile firmware.buses firmware.devices.generic_table firmware.devices.generic_writes"
 
 
 class App:
     """One site under control."""
 
     def __init__(self, path: str) -> None:
+        from firmware import sitefile  # here: it is let go again
+
         self.path = path
         startup.step("firmware loaded")
         try:
@@ -68,6 +72,38 @@ class App:
         self.restarts: dict = {}
         self.ending = shutdown.Ending()
         self.timeline = None if self.site.clock is None or self.site.errors else self._timeline()
+
+    def let_builders_go(self) -> None:
+        """The modules that have checked or built a site leave the heap: the one rule by which modules go, see startup."""
+        startup.let_go(_BUILDERS)
+
+    def saving(self, content: dict):
+        """Make a site the one of the next start: a generator that stops before each step, see Store.steps.  ConfigError."""
+        try:
+            yield from self._load_builders()
+            from firmware import sitefile  # as in __init__
+
+            yield from sitefile.saving(self.path, content)
+        finally:
+            self.let_builders_go()
+
+    def restoring(self):
+        """Make the site before the present one that of the next start again, in steps too.  StoreError where there is none."""
+        try:
+            yield from self._load_builders()
+            from firmware import sitefile  # as in __init__
+
+            store = sitefile.store(self.path)
+            yield from store.restore(store.previous())
+        finally:
+            self.let_builders_go()
+
+    def _load_builders(self):
+        """One module a step: together they take an ESP32 most of a second."""
+        for name in _BUILDERS.split(" "):
+            yield
+            __import__(name)
+        yield
 
     def _refusal(self) -> str:
         """Why the site is refused, "" if it is not: the first of its errors, and how many more there are."""
@@ -115,6 +151,7 @@ class App:
             if self.timeline.ems is not None:
                 self._start("ems_clock", self.timeline.ems)
         self.collector.collect(time.ticks_ms())  # from here on at chosen moments
+        self.let_builders_go()
         loop = asyncio.get_event_loop()
         loop.create_task(self._loop_time.watched("house", shutdown.critical("house", self._house())))
         loop.create_task(shutdown.critical("control", self._control()))

@@ -35,7 +35,8 @@ the battery reports no current
 the inverter reports no power
 the battery reports no temperature
 the meter is not received"""  # what missing_data means, a line for each bit of image.MISSING, set by hot.examine
-_CONDITIONS = "\n".join([row[0] for row in each(protections.TABLE)])  # a bit each, in order
+# protections.TABLE's words, a bit each; "" where the table is at hand: read from flash once, or in an image of our own
+_CONDITIONS = "\n".join([row[0] for row in each(protections.TABLE)]) if isinstance(protections.TABLE, str) else ""
 
 
 def _behind(bits: int, lines: str) -> "list[str]":
@@ -61,7 +62,11 @@ def odd(bits: int) -> "list[str]":
 
 def conditions(bits: int) -> "list[str]":
     """The conditions behind a mask of BMS_PROTECT or BMS_ALARM; none for what was never received."""
-    return _behind(bits, _CONDITIONS) if bits > 0 else []
+    if bits <= 0:
+        return []
+    if _CONDITIONS:
+        return _behind(bits, _CONDITIONS)
+    return [row[0] for i, row in enumerate(protections.TABLE) if bits >> i & 1]
 
 
 def detail(name: str, now) -> str:

@@ -23,17 +23,17 @@ class ChargeParams(Checked):
 
     WHERE = "charge"
     ROWS = (
-        ("charge_current_max", "float", 0, 0, 1000, "A, 0: as the BMS allows"),
-        ("charge_voltage_max", "float", 0, 0, 1500, "V of the pack, 0: as configuration and BMS allow"),
-        ("charge_power_max", "float", 0, 0, 1000, "kW AC, 0: as configured"),
+        ("charge_current_max", "float", 0.0, 0, 1000, "A, 0: as the BMS allows"),
+        ("charge_voltage_max", "float", 0.0, 0, 1500, "V of the pack, 0: as configuration and BMS allow"),
+        ("charge_power_max", "float", 0.0, 0, 1000, "kW AC, 0: as configured"),
         ("method", "int", 0, 0, 3, "ChargeMethod: 0 CC_CV, 1 PULSED, 2 MULTI_STAGE, 3 TRICKLE"),
         ("enable_balancing", "bool", True, 0, 1, ""),
         ("timeout_minutes", "int", 0, 0, 10080, "min, 0: none"),
-        ("target_soc", "float", 0, 0, 100, "%, 0: max_soc"),
-        ("tail_current", "float", 0, 0, 1000, "A, 0: a twentieth of the capacity (C/20)"),
-        ("pulse_period", "float", 60, 1, 3600, "s"),
-        ("pulse_duty", "float", 80, 1, 99, "% of the period with current"),
-        ("trickle_current", "float", 0, 0, 100, "A, 0: C/50"),
+        ("target_soc", "float", 0.0, 0, 100, "%, 0: max_soc"),
+        ("tail_current", "float", 0.0, 0, 1000, "A, 0: a twentieth of the capacity (C/20)"),
+        ("pulse_period", "float", 60.0, 1, 3600, "s"),
+        ("pulse_duty", "float", 80.0, 1, 99, "% of the period with current"),
+        ("trickle_current", "float", 0.0, 0, 100, "A, 0: C/50"),
         ("stages", "any", (), 0, 0, "up to 8 pairs (SoC % up to which, 0.1 to 1000 A), SoC rising"),
     )
 

@@ -18,10 +18,10 @@ class DischargeParams(Checked):
 
     WHERE = "discharge"
     ROWS = (
-        ("discharge_current_max", "float", 0, 0, 1000, "A, 0: as the BMS allows"),
-        ("discharge_power_max", "float", 0, 0, 1000, "kW AC, 0: as configured"),
-        ("min_voltage", "float", 0, 0, 1500, "V of the pack, 0: as configuration and BMS allow"),
-        ("min_soc", "float", 0, 0, 100, "%, 0: as configured; the higher of both counts"),
+        ("discharge_current_max", "float", 0.0, 0, 1000, "A, 0: as the BMS allows"),
+        ("discharge_power_max", "float", 0.0, 0, 1000, "kW AC, 0: as configured"),
+        ("min_voltage", "float", 0.0, 0, 1500, "V of the pack, 0: as configuration and BMS allow"),
+        ("min_soc", "float", 0.0, 0, 100, "%, 0: as configured; the higher of both counts"),
         ("timeout_minutes", "int", 0, 0, 10080, "min, 0: none"),
     )
 

@@ -22,7 +22,7 @@ _UNKNOWN = const(-1)  # it is not known what is stored
 _NOT_FOUND = const(-0x1102)  # ESP_ERR_NVS_NOT_FOUND: nothing was ever stored
 _RETRY_MS = const(1000)
 _RESERVE_MS = const(10000)  # until it is looked for again in a heap that had none: looking collects
-_RESERVE = const(2048)  # bytes in one piece: an emergency in a full heap must still be stored
+_RESERVE = const(1024)  # bytes in one piece: an emergency in a full heap must still be stored
 
 
 class Latch:

@@ -6,7 +6,7 @@ Loaded when the site file has a "clock" or "storage" section, so that a site wit
 import asyncio
 import time
 
-from machine import I2C, RTC, Pin
+from machine import RTC
 
 from firmware import faults, zones
 from firmware import image as im
@@ -122,5 +122,6 @@ def _chip(options: dict):
     if options["rtc_scl_pin"] < 0 or options["rtc_sda_pin"] < 0:
         return None
     from ds3231 import DS3231  # few sites have one
+    from machine import I2C, Pin
 
     return DS3231(I2C(0, scl=Pin(options["rtc_scl_pin"]), sda=Pin(options["rtc_sda_pin"])))

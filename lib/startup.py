@@ -20,6 +20,18 @@ def find_builtins() -> None:
         sys.modules[name] = __import__(name)
 
 
+def let_go(names: str) -> None:
+    """Modules that were needed to build, and not to run, leave the heap, unless somebody holds something of one.
+
+    Who needs one again imports it again.
+    """
+    for name in names.split(" "):
+        sys.modules.pop(name, None)
+        package, _, last = name.rpartition(".")
+        if hasattr(sys.modules.get(package), last):
+            delattr(sys.modules[package], last)
+
+
 _begun_ms = time.ticks_ms()
 
 

@@ -33,8 +33,8 @@ STORIES: dict[str, Story] = {"load": load, "trouble": trouble}  # in slices at t
 COUNTS: dict[str, Story] = {"counts": full}
 HOUR_S = 3600.0
 HOUR_FASTER = 8
-_INFO = ("gap_ms_p999", "gap_ms_flash", "collections", "collection_ms_max", "names", "heap_largest", "heap_spare", "flash_writes",
-         "flash_erases", "pool_free", "clock_late_ms_max", "clock_given_up_ms")  # fmt: skip
+_INFO = ("gap_ms_p999", "gap_ms_flash", "collections", "collection_ms_max", "names", "names_own", "heap_largest", "heap_spare",
+         "flash_writes", "flash_erases", "pool_free", "clock_late_ms_max", "clock_given_up_ms")  # fmt: skip
 
 
 def arguments() -> argparse.ArgumentParser:

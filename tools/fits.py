@@ -20,7 +20,7 @@ SHIPPED = (  # site of docs/, board, image: those that fit
     ("site.example.json", "lilygo_t_2can", STOCK),
 )
 PSRAM_LIVE = 350 * 1024  # there are megabytes, but a collection of more takes longer than the beat leaves
-OWN_NAMES = 256  # that modules' dotted names, the site file and people bring beside those that our own image has in flash
+OWN_NAMES = 140  # that dotted names, the site file and people bring beside those that our own image has in flash
 _FIRST_POOL, _POOL_HEAD, _POOL_ENTRY, _BLOCK = 20, 24, 7, 16  # of MicroPython's pools of names on 32 bits
 
 

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools import inline, stage
+from tools import stage
 
 TARGET = stage.ROOT / "build" / "image" / "frozen"
 
@@ -44,7 +44,7 @@ def build(into: Path = TARGET, root: Path = stage.ROOT) -> list[Path]:
         if (into / target).exists():
             raise ValueError(f"{relative}: {target} is frozen from another file too")
         (into / target).parent.mkdir(parents=True, exist_ok=True)
-        (into / target).write_text(inline.inline((root / relative).read_text(), root))
+        (into / target).write_text(stage.for_image(root, relative))
         made.append(target)
     return made
 

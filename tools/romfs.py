@@ -32,10 +32,11 @@ class Image:
     files: dict[str, int]
 
 
-def build(tree: Path, into: Path) -> Image:
+def build(tree: Path, into: Path, entries: str = "") -> Image:
     """Writes the image of a staged tree (stage.stage's dest) to the file `into`.
 
-    Raises ImageError where the tree has no firmware or a name that ROMFS cannot hold.
+    entries: boot.py and main.py are in it too, compiled for that machine: BESS_ESP32 has them frozen.  Raises ImageError
+    where the tree has no firmware or a name that ROMFS cannot hold, stage.CompileError.
     """
     writer = VfsRomWriter()
     files: dict[str, int] = {}
@@ -43,6 +44,11 @@ def build(tree: Path, into: Path) -> Image:
         if not (tree / name).is_dir():
             raise ImageError(f"{tree}: has no {name}/, so it is no staged tree")
         _add_folder(writer, tree, Path(name), files)
+    for name in stage.ENTRY_FILES if entries else ():
+        compiled = into.with_name(name).with_suffix(".mpy")
+        stage.compile_file(stage.for_image(tree, Path(name)), name, entries, compiled)
+        writer.mkfile(compiled.name, compiled.read_bytes())
+        files[compiled.name] = compiled.stat().st_size
     data = bytes(writer.finalise())
     into.parent.mkdir(parents=True, exist_ok=True)
     into.write_bytes(data)

@@ -79,17 +79,17 @@ def compile_file(source: Path | str, name: str, march: str, dest: Path, lines: b
     shutil.copyfile(kept, dest)
 
 
-def stage(root: Path, dest: Path, march: str | None) -> list[Path]:
+def stage(root: Path, dest: Path, march: str | None, frozen: bool = False) -> list[Path]:
     """Fills dest with what goes on a board; with `march` modules are .mpy for it, and the tree gets its stamp.
 
-    Gives the paths below dest.
+    Gives the paths below dest.  frozen: as an image of our own has the modules, with their tables (tools/frozen.py).
 
     Raises CompileError for the first file that does not compile.
     """
     made = []
     for relative in device_files(root):
         if march and relative.suffix == ".py" and relative.name not in ENTRY_FILES:
-            made += _compiled(root, relative, dest, march)
+            made += _compiled(root, relative, dest, march, frozen)
             continue
         (dest / relative).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(root / relative, dest / relative)
@@ -119,11 +119,11 @@ def _write_stamp(root: Path, dest: Path, march: str, stamp: str) -> None:
         compile_file(text, relative.as_posix(), march, dest / relative.with_suffix(".mpy"))
 
 
-def _compiled(root: Path, relative: Path, dest: Path, march: str) -> list[Path]:
+def _compiled(root: Path, relative: Path, dest: Path, march: str, frozen: bool) -> list[Path]:
     """One module as .mpy, and the tables of it that boards keep in flash as files; their paths below dest."""
     target = relative.with_suffix(".mpy")
     try:
-        text, files = for_board(root, relative)
+        text, files = (for_image(root, relative), {}) if frozen else for_board(root, relative)
         # called as the board calls the file: one name in its heap instead of two
         compile_file(text, target.as_posix(), march, dest / target)
     except (CompileError, ValueError) as error:
@@ -143,3 +143,8 @@ def for_board(root: Path, relative: Path) -> tuple[str, dict[Path, str]]:
     text, names = tables.take_numbers(inline.inline((root / relative).read_text(), root), relative)
     text, rows = tables.take_tables(text, relative)
     return text, {**rows, **names}
+
+
+def for_image(root: Path, relative: Path) -> str:
+    """A module's source as it is frozen: numbers for constants.  Tables stay tuples: constants are in flash.  Raises ValueError."""
+    return tables.take_numbers(inline.inline((root / relative).read_text(), root), relative, frozen=True)[0]

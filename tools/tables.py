@@ -1,8 +1,8 @@
 """Tables that boards keep in flash instead of RAM: declared here, by name; and modules that are tables of numbers.
 
-When a module is staged, each of its tables named below becomes a file `lib/tables/<module>.<name>`, one row a line as JSON,
-and the module's variable holds that path; lib/rows.py goes through either.  Only tables that nobody reads in operation:
-they are read when a site is checked, at boot or on a person's command.
+When a module is staged for a board that has it from files, each of its tables named below becomes a file
+`lib/tables/<module>.<name>`, one row a line as JSON, and the module's variable holds that path; lib/rows.py goes through
+either.  Only tables that nobody reads in operation: they are read when a site is checked, at boot or on a person's command.
 """
 
 from __future__ import annotations
@@ -82,8 +82,10 @@ def take_tables(source: str, relative: Path) -> tuple[str, dict[Path, str]]:
     return "".join(lines), files
 
 
-def take_numbers(source: str, relative: Path) -> tuple[str, dict[Path, str]]:
+def take_numbers(source: str, relative: Path, frozen: bool = False) -> tuple[str, dict[Path, str]]:
     """`source` of a declared module of numbers without its constants' names, and the file of those that are looked up.
+
+    frozen: for an image that has constants in flash: they are looked up in a tuple, and there is no file.
 
     Raises ValueError where the module has no constants, or no place for the file's name.
     """
@@ -104,6 +106,8 @@ def take_numbers(source: str, relative: Path) -> tuple[str, dict[Path, str]]:
             lines[row - 1] = "\n" if defined else f"{text[:start]}{number if number >= 0 else f'({number})'}{text[end:]}"
     if not named:
         return "".join(lines), {}
+    if frozen:
+        return "".join(lines).replace(_NAMES, f"NAMES = {tuple(numbers.items())!r}", 1), {}
     path = HOME / f"{relative.stem}.NAMES"
     rows = "".join(json.dumps([name, number]) + "\n" for name, number in numbers.items())
     return "".join(lines).replace(_NAMES, f'NAMES = "{path.name}"', 1), {path: rows}

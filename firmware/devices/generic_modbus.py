@@ -18,7 +18,6 @@ from firmware import config
 from firmware import image as im
 from firmware.devices.connection import CONNECTION_OPTIONS, open_client, units
 from firmware.devices.connection import check_site as check_connection
-from firmware.devices.generic_table import Conditions, Table, filled, problems
 from firmware.devices.modbus_unit import ModbusUnit
 from firmware.devices.once import Once
 from firmware.devices.sunspec_numbers import from_float
@@ -41,17 +40,23 @@ def check_site(where: str, options: dict, power, errors: list) -> None:
     check_connection(where, options, power, errors)
     options["powers_w"] = (-int(power.max_charge_power * 1000), int(power.max_discharge_power * 1000))
     if "table" in options:
-        problems(where, options["table"], _conditions(options), errors)
+        _tables().problems(where, options["table"], _conditions(options), errors)
 
 
-def _conditions(options: dict) -> Conditions:
+def _tables():
+    from firmware.devices import generic_table  # here: whoever runs does not need it any more, see App.let_builders_go
+
+    return generic_table
+
+
+def _conditions(options: dict):
     """What the table has to fit, of options that may not be whole."""
-    return Conditions(options.get("longest_read", 125), options.get("unit", 1), units(options), options.get("powers_w"))
+    return _tables().Conditions(options.get("longest_read", 125), options.get("unit", 1), units(options), options.get("powers_w"))
 
 
 def fills(options: dict) -> int:
     """Called when a site file is checked: the groups that the table fills, as bits (see sitefile.py)."""
-    return filled(options["table"])
+    return _tables().filled(options["table"])
 
 
 class Device:
@@ -62,7 +67,7 @@ class Device:
         self.name = name
         self.client = open_client(name, options, buses)
         self.unit = ModbusUnit(self.client, options["unit"])
-        table = Table(options["table"], options["period_ms"], _conditions(options))
+        table = _tables().Table(options["table"], options["period_ms"], _conditions(options))
         options["table"] = None  # what was needed of it is in the blocks
         self.brings = table.brings
         self._once = Once(name)

@@ -50,16 +50,17 @@ class Block:
         self.rows = table[2]
         self.registers = registers
         view = memoryview(registers)
-        self.pieces = []
-        self.again = []
+        pieces = []
+        again = []
         cuts = _pieces(self.rows, longest, gap)
         for first, end in cuts:
             piece = (self.address + first, end - first, view[first:end])
             if len(cuts) > 1 and _holds_factor(self.rows, first, end):
-                self.again.append(piece)
+                again.append(piece)
             else:
-                self.pieces.append(piece)
-        self.pieces = self.again + self.pieces
+                pieces.append(piece)
+        self.again = tuple(again)
+        self.pieces = tuple(again + pieces)
         self._factors = array("H", bytes(2 * (len(self.rows) // _ROW)))  # scale factors, raw, as they came last
 
     def is_steady(self) -> bool:

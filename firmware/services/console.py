@@ -18,7 +18,7 @@ from timelimit import TimeLimit
 import firmware
 from firmware import image as im
 from firmware import limits as limit_list
-from firmware import reasons, sitefile
+from firmware import reasons
 from firmware.errors import in_range
 from firmware.event_codes import Event
 from firmware.events import Cursor
@@ -32,7 +32,7 @@ _SLICE_US = const(4000)  # of writing in one turn of the loop
 _AHEAD = const(8)  # lines that may wait while one is answered
 _NOTES_MAX = const(2048)  # characters of other people's lines that may wait; more is dropped and counted
 _SPACE = const(640)  # bytes: a piece, at four bytes a character, and what ends a line
-_RESERVE = const(3584)  # bytes in one place, for the line that is asked next: a full heap has no large one
+_RESERVE = const(896)  # bytes in one place, and four of them, for the line that is asked next: a full heap has no large one
 _RETRY_MS = const(1000)  # a reserve that cannot be had costs a collection: not more often than this
 _LINE_MS = const(2000)  # what a line may take: control waits meanwhile
 _EMERGENCY = (b"pm.emergency_shutdown()", b"emergency()", b"emergency")
@@ -53,7 +53,7 @@ monitor(500)                      a line every 500 ms; monitor(0) ends it
 emergency                         0 W at once, latched; pm.reset_emergency()
 leave()                           0 W, contactors open, then the ordinary prompt
 help(pm)                          all that pm can do; all is in docs/console.md"""
-_INTERRUPTED = "! Interrupted: the line ran for more than %d ms, and control has to go on" % _LINE_MS
+_INTERRUPTED = "! Interrupted: the line ran for more than %d ms, and control has to go on"
 _RESTS = "console: the heap is full, the monitor rests"
 _END = "\r\n"
 
@@ -106,7 +106,7 @@ class Console:
             self.print, self.help, self.dir,
         ):  # fmt: skip
             self.names[command.__name__] = command
-        self._keep_reserve()  # at boot, while there is a piece that large
+        self._keep_reserve()  # at boot, while there are pieces that large
 
     # ---- commands ---------------------------------------------------------------------------------------
 
@@ -192,13 +192,11 @@ class Console:
                 content = json.loads(content)
             except ValueError as error:
                 raise firmware.ConfigError(["the text is no JSON: %s" % error])
-        self.limit.suspend()  # it looks at every driver
-        self._store_later(sitefile.saving(self._app.path, content))
+        self._store_later(self._app.saving(content))
 
     def restore_site(self) -> None:
         """Make the version of site.json before the present one that of the next start again."""
-        store = sitefile.store(self._app.path)
-        self._store_later(store.restore(store.previous()))
+        self._store_later(self._app.restoring())
 
     def _store_later(self, steps) -> None:
         """What one line stores behind another is stored in that order."""
@@ -394,7 +392,7 @@ class Console:
 
     def _in_words(self, error) -> str:
         if self.limit.over and isinstance(error, KeyboardInterrupt):
-            return _INTERRUPTED
+            return _INTERRUPTED % _LINE_MS
         return "! %s: %s" % (type(error).__name__, error)
 
     def _store(self) -> None:
@@ -506,7 +504,7 @@ class Console:
         if time.ticks_diff(time.ticks_ms(), self._reserve_at) < 0:
             return False
         try:
-            self._reserve = bytearray(_RESERVE)
+            self._reserve = (bytearray(_RESERVE), bytearray(_RESERVE), bytearray(_RESERVE), bytearray(_RESERVE))
         except MemoryError:
             self._reserve_at = time.ticks_add(time.ticks_ms(), _RETRY_MS)
             return False

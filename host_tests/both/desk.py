@@ -4,6 +4,7 @@ import gc
 
 from looptime import LoopTime
 
+from firmware import sitefile
 from firmware.metering import Metering
 from firmware.services.console import Console
 from host_tests.both.plant import Plant
@@ -56,6 +57,9 @@ class App:
         self.metering = Metering(50, LoopTime())
         for i in range(100):
             self.metering.add(50000 + 10 * i, 500)
+
+    def saving(self, content):
+        yield from sitefile.saving(self.path, content)
 
 
 class Desk:

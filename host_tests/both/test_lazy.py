@@ -2,6 +2,8 @@
 
 import sys
 
+import startup
+
 from host_tests.both.plant import Plant
 
 
@@ -30,3 +32,16 @@ def test_no_clock_source_of_the_network_is_loaded_without_servers():
         sys.modules.pop(name, None)
     Timekeeper(None, {"ntp": "", "poll_s": 64})
     assert "firmware.ntp_rounds" not in sys.modules and "ntp" not in sys.modules
+
+
+def test_what_only_builds_a_site_leaves_the_heap_and_comes_again_when_it_is_asked_for():
+    import firmware
+    from firmware import sitefile
+
+    wrong = sitefile.check({"schema": 2}).errors
+    startup.let_go("firmware.sitefile firmware.never_was never_was")
+    assert "firmware.sitefile" not in sys.modules and not hasattr(firmware, "sitefile")
+    from firmware import sitefile as again
+
+    assert again is not sitefile and wrong and again.check({"schema": 2}).errors == wrong
+    sys.modules["firmware.sitefile"] = firmware.sitefile = sitefile  # for the tests after this one

@@ -44,7 +44,7 @@ def test_block_in_pieces_reads_its_factors_first_and_once_more_and_wants_them_th
     registers[22] = 0
     assert not block.is_steady()
     assert block.is_steady()
-    assert Block(t.METER_INT, (203, 40070, 105), registers, 125, 125).again == [], "one request is one instant"
+    assert Block(t.METER_INT, (203, 40070, 105), registers, 125, 125).again == (), "one request is one instant"
 
 
 def test_floats_of_a_megawatt_are_exact():

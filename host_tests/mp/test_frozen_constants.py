@@ -38,21 +38,49 @@ FULL = {
     "bytes": "b'some bytes of module {}', b'', b''",
     "numbers": "1.5, {}.25, 1 << 29, 1 << 30, -(1 << 31), 1 << 40 + {}, 123456789012345678901234567890",
     "tuples": "(1, 2, ({}, 3, None), ()), ('a text of {} in a tuple', 2.5)",
+    "functions in a function": "lambda: 0, lambda n: (lambda: n), [n for n in ()], (n for n in ()), 2.5",
     "names": "name_a{0}, name_b{0}, name_c{0}, name_d{0}, name_e{0}, name_f{0}, name_g{0}, name_h{0}, name_i{0}",
 }
+SOURCE = "def some_function():\n return {}\n"
+# what a module has besides, bare and full: nothing of a class body stays, nor of a function that is run once
+CLASS_BARE = """
+class Some:
+ def one(self): return 0
+ def two(self): return 0
+"""
+CLASS_FULL = """
+class Some:
+ def one(self):
+  def inner():
+   yield self
+  return inner, [n for n in ()]
+ def two(self): return lambda: 0
+"""
+BESIDE = {
+    "functions in methods": (CLASS_BARE, CLASS_FULL),
+    "machine code": ("def f(a: int) -> int:\n return a\n", "@micropython.viper\ndef f(a: int) -> int:\n return a\n"),
+    "machine code in a method": (
+        "class Some:\n def f(self): return 0\n", "class Some:\n @micropython.native\n def f(self): return 0\n",
+    ),
+    "machine code with functions in it": (
+        "def f(a):\n return 0\n", "@micropython.native\ndef f(a):\n return lambda: 0\n",
+    ),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", FULL)
+@pytest.mark.parametrize("kind", [*FULL, *BESIDE])
 def test_constants_are_counted_as_they_are_measured(mp32: Interpreter, tmp_path: Path, kind: str) -> None:
     writer = VfsRomWriter()
     names: set[str] = set()
     counted: dict[int, int] = {}
     for number in range(MODULES):
         found = {}
-        constants = FULL[kind].replace("{0}", str(number)).replace("{}", str(number))
-        for name, returned in (("warm", "0"), ("bare", "0"), ("full", constants)):
+        bare_source, full_source = BESIDE.get(kind, ("", ""))
+        constants = FULL.get(kind, "0").replace("{0}", str(number)).replace("{}", str(number))
+        bare_source, full_source = SOURCE.format("0") + bare_source, SOURCE.format(constants) + full_source
+        for name, source in (("warm", full_source), ("bare", bare_source), ("full", full_source)):
             file = tmp_path / "one.mpy"
-            stage.compile_file(f"def some_function():\n return {returned}\n", f"{name}{number}.py", mp32.march, file)
+            stage.compile_file(source, f"{name}{number}.py", mp32.march, file)
             writer.mkfile(f"{name}{number}.mpy", file.read_bytes())
             found[name] = mpyfile.read(file)
             names |= found[name].names

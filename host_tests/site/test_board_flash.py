@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from host_tests import needs
+from tools import fits
 from tools.interpreters import Interpreter
 from tools.simboard import chiprom, flash_image
 from tools.simboard.board import Board
@@ -314,7 +315,8 @@ def test_the_heap_is_the_profiles_and_what_measures_weighs_nothing(mp32: Interpr
         assert 0 < figures["heap_live"] < 30_000 < figures["heap_largest"]
         again = await board.figures()
         assert abs(again["heap_live"] - figures["heap_live"]) < 500, "asking leaves nothing behind"
-        assert figures["names"] > 50 and figures["names_frozen"] == figures["heap_names_given_back"] == 0
+        assert figures["names"] > 50 and figures["names_frozen"] == 0
+        assert 0 < figures["heap_names_given_back"] < fits.pool_bytes(figures["names"]), "pools for the names of what measures"
 
     play(mp32, tree(), tmp_path / "state", story)
 
@@ -327,7 +329,7 @@ def test_from_romfs_code_is_no_flash_read_and_names_are_given_back(mp32: Interpr
         await done(board, "import sys, one, os, json")
         assert await ask(board, "sys.path") == "= ['', '.frozen', '/lib', '/rom', '/rom/lib']"
         assert await ask(board, "one.__file__") == "= '/rom/lib/one.mpy'"
-        assert await on_flash(board) == "boot.py main.py site.json"
+        assert await on_flash(board) == "site.json", "boot.py and main.py are in the image too"
         reads = {name: count for _, name, count in board.accesses}
         assert reads["one"] == reads["json"], "no more than for a built-in: looked for in flash first, in vain"
         figures = await board.figures()

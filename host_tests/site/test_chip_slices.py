@@ -30,6 +30,7 @@ STEP = 4 * MILLION  # of any other task, in operation
 SAVE = 10 * MILLION  # of what writes to flash, where an erase takes longer
 RECONNECT = 2 * MILLION
 BOOT_FLASH_OPS = 15_000
+BUILDERS = ("pinowners", "firmware.sitefile", "firmware.buses", "firmware.devices.generic_table")
 
 
 class Slice:
@@ -41,6 +42,7 @@ class Slice:
         self.quiet: dict[str, int] = {}
         self.dead: dict[str, int] = {}
         self.end: dict[str, Any] = {}
+        self.builders = ""
 
 
 Played = tuple[JudgedSession, Slice]
@@ -53,6 +55,7 @@ async def _steps(run: JudgedSession) -> dict[str, int]:
 async def _story(run: JudgedSession, seen: Slice) -> None:
     calendar = run.judged.schedules > 0
     seen.boot = await run.board.figures(heap=False)
+    seen.builders = await run.type(f"[n for n in {BUILDERS} if n in __import__('sys').modules]")
     await run.type("pm.start()")
     if calendar:
         await run.type(typed.CLOCK)
@@ -110,6 +113,10 @@ def test_every_line_is_answered_and_nothing_breaks(played: Played) -> None:
     run, seen = played
     assert run.problems == [] and len(seen.lines) >= 30
     assert seen.end["watched_cycles"] > 100
+
+
+def test_what_has_built_the_site_is_gone(played: Played) -> None:
+    assert played[1].builders == "= []"
 
 
 def test_nothing_is_read_from_flash_in_operation(played: Played) -> None:

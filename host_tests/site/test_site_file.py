@@ -90,8 +90,9 @@ def test_a_broken_file_is_safe_standby_names_the_fault_and_offers_the_version_be
             await board.send("Mode.name(pm.mode), pm.image.now[96 - 1]")
             assert "('STANDBY', 0)" in await board.wait_line("('STANDBY'", 5), "no devices, no contactor"
             assert board.resets == ["PWRON_RESET"], "no boot loop"
+            board.lines.clear()
             await board.send("restore_site()")
-            await asyncio.sleep(0.5)
+            await board.wait_line("= None", 5)
             assert json.loads(stored.read_text())["name"] == "first"
         finally:
             await board.stop()

@@ -3,6 +3,7 @@
 import ast
 import io
 import json
+import re
 import tokenize
 from pathlib import Path
 
@@ -62,9 +63,14 @@ def number_at(got: list[str], at: int) -> tuple[int, int]:
     return int(got[at], 0), 1
 
 
+def read(path: Path) -> str:
+    """A source without the import of `const`, which no module needs any more once its constants are numbers."""
+    return re.sub(r"^from micropython import const$", "", (ROOT / path).read_text(), flags=re.M)
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=str)
 def test_every_token_is_as_written_but_constants_and_declared_tables(path: Path) -> None:
-    text = (ROOT / path).read_text()
+    text = read(path)
     made, _ = stage.for_board(ROOT, path)
     kept = declared_lines(path, text)
     before = [token.string for token in tokens(text) if token.start[0] not in kept]
@@ -86,7 +92,7 @@ def test_every_token_is_as_written_but_constants_and_declared_tables(path: Path)
 
 @pytest.mark.parametrize("path", SOURCES, ids=str)
 def test_every_line_keeps_its_number(path: Path) -> None:
-    text = (ROOT / path).read_text()
+    text = read(path)
     made, _ = stage.for_board(ROOT, path)
     assert len(made.splitlines()) == len(text.splitlines())
     kept = declared_lines(path, text)

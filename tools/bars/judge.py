@@ -56,10 +56,9 @@ def heap(figures: dict[str, Any], judged: Judged) -> list[Verdict]:
         found.append(_least("largest free piece", _kb(figures["heap_largest"]), judged.largest_least / KB, " KB"))
     if not judged.board.areas:  # tens of ms each; in a small heap a large piece is looked for in vain now and then: 7 ms
         found.append(_most("collections nobody asked for", figures["collections_unasked"], 0))
-    if judged.board.areas:
+    if judged.board.romfs and judged.board.heap <= judged.board.areas:  # with a radio: the third area is what it lives on
         taken = figures["heap_third_area"]
-        if judged.board.romfs:
-            found.append(Verdict("third area taken", taken, "no", None if taken is None else not taken))
+        found.append(Verdict("third area taken", taken, "no", None if taken is None else not taken))
     return found
 
 

@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from tools import stage
+from tools import fits, stage
 from tools.interpreters import Interpreter, chosen
 from tools.simboard import chipboard, chiprom, figures, profiles
 from tools.simboard.chipboard import ChipBoard
@@ -254,6 +254,15 @@ class Board:
             found["watchdog_unfed_ms_max"] = round(1000 * self.longest_unfed_s)
             found["names_frozen"] = self.chip.names_frozen
             found["heap_names_given_back"] = self.chip.names_bytes
+            if found.get("names") and not self.chip.names_frozen:
+                pools = self.chip.instrument_pools(found["names"])
+                found["heap_live"] -= pools
+                found["heap_names_given_back"] = pools
+            elif self.chip.names_frozen and found.get("names"):
+                own = found["names_own"] = self.chip.own_names(found["names"], found["names_of_paths"])
+                more = max(0, fits.pool_bytes(own) - fits.pool_bytes(fits.OWN_NAMES))  # the next pool, which is not there here
+                found["heap_live"] += more
+                found["heap_spare"] -= more
             found.update(self._clock())
         return found
 
@@ -283,7 +292,7 @@ class Board:
         for name in stage.ENTRY_FILES:
             (self.flash / name).unlink(missing_ok=True)
         self.flash.mkdir(parents=True, exist_ok=True)
-        stage.stage(self.root, self.flash, march)
+        stage.stage(self.root, self.flash, march, frozen=self.profile is not None and self.profile.romfs)
 
     def _stage_rom(self, march: str | None) -> str:
         """The folder of the chip's own modules, as the interpreter, started in the flash directory, is told it."""

@@ -43,11 +43,14 @@ class ChipBoard:
         self.names_frozen = 0  # names that our own image would have in flash
         self.names_bytes = 0  # of heap that they take here, and that the heap is larger by
         self._names_there = 0  # names that the interpreter knows when it starts
+        self._instrument_names = 0  # names that only what measures brings, its modules' and their paths among them
+        self._paths = 0  # modules: the path of each is a name too, which our own image has in flash
 
     @property
     def heap(self) -> int:
         """Bytes of heap to start with: the profile's, and what the board has that a chip has not."""
-        return self.profile.heap + self.instrument_bytes + self.constant_bytes + self.names_bytes
+        more = self.instrument_bytes + self.constant_bytes + self.names_bytes
+        return self.profile.heap + more + more * 3 // 125  # of all of it the collector has 3 bytes of 128 for its own tables
 
     def deploy(self, tree: Path) -> None:
         """Builds the ROM and puts a staged tree on the flash.  Raises CompileError, FlashError, OSError."""
@@ -58,10 +61,11 @@ class ChipBoard:
         constants: dict[str, int] = {}
         names: set[str] = set()
         if self.profile.romfs:
-            romfs.build(tree, self._romfs)
+            romfs.build(tree, self._romfs, march)
             names, constants = self._take_apart(tree)
         else:
             code = chiprom.code_sizes(self.root)
+            self._instrument_names = self._names_of_instruments(tree)
         parts = chiprom.read(self.rom)
         chiprom.build_image(parts, self._chip, march, code, constants, names)
         self.nvs.mkdir(parents=True, exist_ok=True)
@@ -69,7 +73,7 @@ class ChipBoard:
         self.names_frozen = len(names)
         self._weigh()
         room = fits.pool_room(self._names_there)
-        if names and room < fits.OWN_NAMES:  # the next pool would be an enormous one, which a frozen image does not have
+        if names and room < fits.OWN_NAMES + self._paths:  # else the next pool is a huge one, which ours has not
             names |= {f"filler {number}" for number in range(room + 1)}
             chiprom.build_image(parts, self._chip, march, code, constants, names)
             self._weigh()
@@ -77,7 +81,7 @@ class ChipBoard:
     def environment(self) -> dict[str, str]:
         """What the chip's modules are told."""
         profile = self.profile
-        extra = self.heap - profile.heap
+        extra = self.instrument_bytes + self.constant_bytes + self.names_bytes
         env = {
             "SIM_FLASH": str(self.image),
             "SIM_CHIP": str(self._chip),
@@ -91,6 +95,14 @@ class ChipBoard:
             env["SIM_ROMFS"] = str(self._romfs)
         return env
 
+    def instrument_pools(self, names: int) -> int:
+        """Bytes of the pools of so many names that are there for those of what measures alone; 0 with our own image."""
+        return fits.pool_bytes(names) - fits.pool_bytes(names - self._instrument_names)
+
+    def own_names(self, names: int, paths: int) -> int:
+        """Of so many names, so many of them paths of modules: those that our own image would have in its heap."""
+        return names - self._names_there - paths
+
     def read_back(self, into: Path) -> None:
         """Copies what is on the flash into a folder, in place of what was there."""
         shutil.rmtree(into, ignore_errors=True)
@@ -102,6 +114,15 @@ class ChipBoard:
         self.instrument_bytes, self.constant_bytes, self.names_bytes = words
         self._names_there = int(said.partition("n_qstr=")[2].partition(",")[0])
         self.names_bytes = max(0, self.names_bytes - fits.pool_bytes(fits.OWN_NAMES)) if self.names_frozen else 0
+
+    def _names_of_instruments(self, tree: Path) -> int:
+        there: set[str] = set()
+        for file in tree.rglob("*.mpy"):
+            there |= mpyfile.read(file).names
+        brought: set[str] = set()
+        for file in self.rom.glob("*.mpy"):
+            (brought if file.stem in chiprom.INSTRUMENTS else there).update(mpyfile.read(file).names)
+        return len(brought - there) + 2 * len(chiprom.INSTRUMENTS)
 
     def _take_apart(self, tree: Path) -> tuple[set[str], dict[str, int]]:
         """What a frozen image has in flash: its names; by module the bytes of its constants, and of its path, which is a name too.
@@ -115,11 +136,14 @@ class ChipBoard:
                 path = file.relative_to(root)
                 if path.stem not in chiprom.INSTRUMENTS:
                     found[path] = (mpyfile.read(file), len(f"{mount}{path}") + 1)
+        for path in (Path(name).with_suffix(".mpy") for name in stage.ENTRY_FILES):
+            found[path] = (mpyfile.read(self._romfs.parent / path), len(f"{romfs.MOUNT}/{path}") + 1)
         names: set[str] = set().union(*(module.names for module, _ in found.values()))
         sizes = {}
         for path, (module, letters) in found.items():
             blocks = round(letters / mpyfile.BLOCK)
             sizes[chiprom.module_name(path)] = module.constant_bytes(names) + blocks * mpyfile.BLOCK
+        self._paths = len(sizes)
         return {name for name in names if name.isprintable()}, sizes
 
     def _run(self, *arguments: str, env: dict[str, str] | None = None) -> str:

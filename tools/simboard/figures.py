@@ -41,6 +41,7 @@ def named(sent: dict[str, Any], printed: dict[str, int], instruments: int = 0, n
         figures["names"] = printed.get("names")
     if "constants" in sent:
         figures["heap_constants_given_back"] = sent["constants"]
+        figures["names_of_paths"] = sent["loaded"]
     if "pool" in sent:
         size, code, wifi, third, free = sent["pool"]
         figures.update(pool=size, pool_code=code, pool_wifi=wifi, pool_free=free, heap_third_area=bool(third))

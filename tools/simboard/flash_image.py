@@ -23,12 +23,12 @@ def deploy(tree: Path, image: Path, size: int, romfs: bool = False) -> None:
     """Puts a staged tree on the flash in deploy's order: folders, their files, what is no more goes, top files last.
 
     A file that is there and equal is left alone, and so is everything outside firmware/ and lib/.  The image is made,
-    `size` bytes, when there is none.  `romfs`: firmware/ and lib/ stay out.
+    `size` bytes, when there is none.  `romfs`: firmware/, lib/, boot.py and main.py stay out.
     """
     files = sorted(path.relative_to(tree).as_posix() for path in tree.rglob("*") if path.is_file())
     inside = [] if romfs else [path for path in files if path.split("/")[0] in TREES]
-    tops = [name for name in (*ENTRY_FILES, "site.json") if name in files]
-    others = [path for path in files if path not in tops and path.split("/")[0] not in TREES]
+    tops = [name for name in (*(() if romfs else ENTRY_FILES), "site.json") if name in files]
+    others = [path for path in files if path not in (*ENTRY_FILES, "site.json") and path.split("/")[0] not in TREES]
     if not image.exists():
         image.parent.mkdir(parents=True, exist_ok=True)
         with image.open("wb") as file:

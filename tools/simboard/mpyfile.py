@@ -1,7 +1,8 @@
 """What is in a compiled module (.mpy, version 6): its names, its machine code, and the constants that it takes heap for.
 
-The constants are those that a frozen module has in flash: its table of names, its table of objects, and the objects in it.
-From ROMFS they are built in the heap (py/persistentcode.c), though their text stays in flash.
+The constants are those that a frozen module has in flash: its table of names, its table of objects and the objects in it, and
+what the functions inside its functions are made from.  From ROMFS they are built in the heap (py/persistentcode.c), though
+text and bytecode stay in flash.
 """
 
 from dataclasses import dataclass, field
@@ -12,7 +13,9 @@ _TUPLE, _LAST_WITHOUT_DATA = 10, 4
 _FLAG_RODATA, _FLAG_BSS, _FLAG_RELOC = 0x20, 0x40, 0x10
 _STR, _BYTES, _INT = 5, 6, 7
 BLOCK, _WORD = 16, 4  # of the heap on a 32-bit chip
+_DESCRIPTION = 12  # bytes of mp_raw_code_t
 _SMALL = 1 << 30  # integers from -_SMALL to _SMALL - 1 are no objects
+_CLASS_BODY = b"\x11\x16\x10\x16"  # LOAD_NAME __name__, STORE_NAME __module__, LOAD_CONST_STRING its name, STORE_NAME __qualname__
 
 
 @dataclass
@@ -79,7 +82,7 @@ class _Reader:
         for _ in range(objects):
             self._object()
         self._take(-(-2 * names // _WORD) * _WORD + _WORD * objects)  # 2 bytes a name, a word an object, in one piece
-        self._function()
+        self._function(kept=False, made=False)
         return self.found
 
     def _uint(self) -> int:
@@ -123,13 +126,22 @@ class _Reader:
         elif kind != _INT and size:
             self._take(BLOCK)  # bytes: type, hash, length, address; a float: type, value
 
-    def _function(self) -> None:
+    def _function(self, kept: bool, made: bool) -> None:
+        """One function and those inside it.
+
+        kept: its description stays in the heap, for the function around it makes it anew with each call.  made: it is a
+        function that stays, made when its module or class was, after which its own description is garbage; else it is run once.
+        """
         head = self._uint()
         kind, has_children, size = head & 3, head & 4, head >> 3
+        stays = kept or (made and not (kind == _BYTECODE and self._is_class_body(self.at)))
         self.at += size
         flags = 0
+        if kept:
+            self._take(_DESCRIPTION)
         if kind != _BYTECODE:
             self.found.code += size
+            self._take(BLOCK)  # the Unix port's list of its machine code; there is none on a chip
             flags = self._uint()
             if kind == _VIPER:
                 sizes = [self._uint() if flags & flag else 0 for flag in (_FLAG_RODATA, _FLAG_BSS)]
@@ -137,7 +149,35 @@ class _Reader:
             elif kind != _NATIVE:
                 raise ValueError(f"{self.name}: holds assembler, which is not read here")
         if has_children:
-            for _ in range(self._uint()):
-                self._function()
+            children = self._uint()
+            if stays:
+                self._take(_WORD * (children + (kind == _NATIVE)))
+            for _ in range(children):
+                self._function(kept=stays, made=True)
         if kind == _VIPER and flags & _FLAG_RELOC:
             raise ValueError(f"{self.name}: holds relocations, which are not read here")
+
+    def _is_class_body(self, at: int) -> bool:
+        """Bytecode that begins there is that of a class statement: it names the class first."""
+        at = self._behind(at)  # the signature, of which only the first byte has its own meaning
+        bits, shift, size = 0, 0, 0
+        more = True
+        while more:  # how long are names and lines, how many cells
+            byte = self.data[at]
+            at += 1
+            more = byte >= 0x80
+            size |= ((byte & 0x7E) >> 1) << shift
+            bits |= (byte & 1) << (shift // 6)
+            shift += 6
+        at += size + bits
+        for code in _CLASS_BODY:
+            if self.data[at] != code:
+                return False
+            at = self._behind(at + 1)
+        return True
+
+    def _behind(self, at: int) -> int:
+        """Where the number that begins there is over."""
+        while self.data[at] >= 0x80:
+            at += 1
+        return at + 1

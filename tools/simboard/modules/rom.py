@@ -1,7 +1,7 @@
 """What the chip's ROM and MicroPython's C code do at start: set the path, run boot.py, then main.py.
 
 Started in the flash directory as `micropython rom.py`, or with SIM_FLASH and its flash in a file.  Both run in this
-file's own namespace, as on a board; what comes after them is in sim_end.py.
+file's own namespace, as on a board (those of our own image each in one of its own); what comes after them is in sim_end.py.
 """
 
 import os
@@ -13,11 +13,12 @@ if os.getenv("SIM_FLASH"):
     __import__("sim_start").start()
 else:
     __import__("sim_interrupt").install()
+_run = __import__("sim_import").run if os.getenv("SIM_ROMFS") else execfile  # noqa: F821  (a built-in of the Unix port)
 _status = 0
 for _name in ("boot.py", "main.py"):
     if not _status:
         try:
-            execfile(_name)  # noqa: F821  (a built-in of the Unix port; compiles from the file, as a board does)
+            _run(_name)  # a file is compiled, as a board does
         except BaseException as _error:
             _status = __import__("sim_end").status_of(_name, _error)
 __import__("sim_end").idle()

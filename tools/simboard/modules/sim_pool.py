@@ -1,6 +1,7 @@
 """The memory that ESP-IDF has left, in bytes: Wi-Fi, sockets and machine code come out of it, and so does the heap's third area.
 
-And heap held for the constants that a frozen module has in flash: it is given back when the module is loaded.
+And heap held for the constants that a frozen module has in flash: it is given back when the module is loaded, and held
+again once the firmware has let the module go.
 
 The garbage-collected heap has two areas at first (SIM_AREAS bytes).  When more than that lives after a collection it
 takes all there is: from then on there is no new socket, no Wi-Fi and no machine code, for ever.
@@ -18,6 +19,7 @@ from micropython import const
 _TCP = const(4096)  # a socket with its lwIP control block and half-filled buffers
 _SOCKETS_MAX = const(16)  # CONFIG_LWIP_MAX_SOCKETS
 _BLOCK = const(16)  # of the heap
+_CRUMB = const(64)  # bytes: as small as the constants are that a module leaves
 _SOCK = const(0xC000)  # S_IFSOCK
 
 _areas = int(os.getenv("SIM_AREAS") or "0")
@@ -28,7 +30,9 @@ wifi = 0
 third = False  # the heap has taken its third area
 collections = 0
 constants = 0  # bytes of heap given back
-_held: dict = {}  # by module: what is held for its constants
+loaded = 0  # names that came with the modules that they were given back for: their paths, which a frozen image has in flash
+_held: dict = {}  # by module: what is held for its constants; once they are given back, how many bytes
+_known = 0  # modules that there were when it was looked last
 _record = bytearray(128)
 _records = open(222, "rb") if sim_pace.paced else None
 
@@ -115,11 +119,29 @@ def hold_constants() -> int:
 
 def give_constants(module: str) -> None:
     """Before a module is loaded: what was held for its constants is free."""
-    global constants
+    global constants, loaded
     held = _held.get(module)
-    if held is not None:
-        constants += _BLOCK + len(held)
-        _held[module] = None
+    if isinstance(held, bytearray):
+        loaded += 2 if module.startswith("sim_") else 1  # its name is one too, and a chip has none of that
+    if isinstance(held, (bytearray, list)):
+        size = _BLOCK + len(held) if isinstance(held, bytearray) else _BLOCK + len(held) * (_CRUMB + 4)
+        constants += size
+        _held[module] = size
+
+
+def hold_again() -> None:
+    """Modules that are gone have left their constants in the heap, where a frozen image has nothing of them."""
+    global constants, _known
+    if len(sys.modules) == _known:
+        return
+    try:
+        for module, size in _held.items():
+            if isinstance(size, int) and module not in sys.modules:
+                _held[module] = [bytearray(_CRUMB - _BLOCK) for _ in range((size - _BLOCK) // (_CRUMB + 4))]
+                constants -= size
+        _known = len(sys.modules)
+    except MemoryError:
+        pass  # no piece that large now: next time
 
 
 def take_wifi() -> None:

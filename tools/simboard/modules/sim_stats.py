@@ -21,6 +21,7 @@ def report(with_heap: int) -> None:
             figures["flash"] = list(sim_flash.counts)
             figures["pool"] = [sim_pool.size, sim_pool.code, sim_pool.wifi, sim_pool.third, sim_pool.free()]
             figures["constants"] = sim_pool.constants
+            figures["loaded"] = sim_pool.loaded
         except ImportError:
             pass  # a fast board has neither
         if "sim_watch" in sys.modules:

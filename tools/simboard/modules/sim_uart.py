@@ -19,6 +19,16 @@ _POLLIN = 1
 _POLLOUT = 4
 
 
+def _buffer(size: int) -> bytearray:
+    """A driver's own buffer: on a chip from ESP-IDF's memory, so on a board with a chip's heap it is outside that too."""
+    if not os.getenv("SIM_FLASH"):
+        return bytearray(size)
+    import ffi
+    import uctypes
+
+    return uctypes.bytearray_at(ffi.open("libc.so.6").func("p", "malloc", "I")(size), size)
+
+
 class UART(io.IOBase):
     """As machine.UART: baudrate, bits, parity, stop, timeout (ms), timeout_char, rxbuf, txbuf; pins are accepted."""
 
@@ -35,10 +45,10 @@ class UART(io.IOBase):
         self._id = id
         self._io = None
         self._is_tty = self._where.startswith("/")
-        self._chunk = bytearray(64)
+        self._chunk = _buffer(64)
         self._one = bytearray(1)
         self._open()
-        self._rx = bytearray(256)
+        self._rx = _buffer(256)
         self.init(baudrate, *args, **kwargs)
 
     def init(self, baudrate: int = 115200, bits: int = 8, parity=None, stop: int = 1, **more) -> None:
@@ -51,7 +61,7 @@ class UART(io.IOBase):
         self._timeout_ms = more.get("timeout", 0)
         size = more.get("rxbuf", 256)
         if size != len(self._rx):
-            self._rx = bytearray(size)
+            self._rx = _buffer(size)
         self._head = self._count = 0
         self._lost = 0
         self._done_us = time.ticks_us()
