@@ -175,11 +175,15 @@ class Era:
 
     def _wait(self, ms: int) -> None:
         """Let the plant live for `ms` without control: everything on the board is held up, or control alone is."""
+        from firmware import image as im
+
         held_up = self.rng.random()
         if held_up < 0.6:
-            if held_up > 0.4:
+            waits = ms > self.manager.image.par[im.PAR_STALL_MS]  # less is a cycle that came a little late
+            if waits and held_up > 0.4:
                 self.late = self.site.taken()
-            self.site.stall(ms / 1000, held_up < 0.2)
+                self.chaos.played["late data"] += 1
+            self.site.stall(ms / 1000, waits and held_up < 0.2)
             return
         while ms > _STEP_MS:
             self.site.step(_STEP_MS / 1000)

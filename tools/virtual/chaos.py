@@ -106,8 +106,11 @@ class Chaos:
         if self.calm is not None:
             return
         kind = self.rng.random()
-        if kind < 0.004 and self._may_be_calm(cycle):
+        if kind < 0.008 and self._may_be_calm(cycle):
             self._begin_calm()
+            return
+        if kind > 0.97 and isinstance(self.site, WiredSite):
+            self._note(self._rescale(self.site))
             return
         if kind < 0.75:
             self._call()
@@ -125,6 +128,7 @@ class Chaos:
         if self.calm is not None:
             self._note(self.calm.step(self.watch.time_ms, self.watch))
             if self.calm.over:
+                self.wire.mend()
                 self.calm = None
         self._judge()
 
@@ -170,7 +174,7 @@ class Chaos:
     def _begin_calm(self) -> None:
         for end in self._ends[:]:
             self._end(end)
-        self.calm = Recalibration(self.manager, self.site.plant, self.rng)
+        self.calm = Recalibration(self.manager, self.site.plant, self.wire, self.rng)
         self.played["recalibration"] += 1
         self._note(self.calm.begin())
         self.watch.configure()
@@ -432,17 +436,18 @@ class Chaos:
         self._ends.append((until, name))
         self._judge()
 
+    def _rescale(self, site: WiredSite) -> str:
+        factor = self.rng.choice(tuple(FACTORS))
+        power = self.rng.choice(FACTORS[factor])
+        site.rescale(factor, power)
+        self.played["scale factor"] += 1
+        return f"{factor} becomes {power}"
+
     def _on_modbus(self, site: WiredSite) -> tuple[str, str]:
-        """A device is busy, or changes a scale factor, or a sensor of it breaks: (what ends again, what it is)."""
+        """A device is busy, or a sensor of it breaks: (what ends again, what it is)."""
         rng = self.rng
         kind = rng.random()
-        if kind < 0.35:
-            factor = rng.choice(tuple(FACTORS))
-            power = rng.choice(FACTORS[factor])
-            site.rescale(factor, power)
-            self.played["scale factor"] += 1
-            return "", f"{factor} becomes {power}"
-        if kind < 0.75:
+        if kind < 0.6:
             share = rng.choice((0.05, 0.05, 0.05, 0.5, 1.0))
             codes = rng.choice(((5,), (6,), (10,), (11,), BUSY))
             site.busy(share, codes)

@@ -1,7 +1,8 @@
 """A BMS that finds its state of charge anew, and a calm in which the manager has to make up its mind: by rule, or by a call.
 
 Counted and reported part so that the counted one forbids what is asked for: at the floor for a discharge, at the
-ceiling for a charge.  Nothing else happens meanwhile, or eleven minutes without a disturbance would never come.
+ceiling for a charge.  Nothing else happens meanwhile, or eleven minutes without a disturbance would never come; but a
+sensor may be broken that costs nothing of what is asked for.
 """
 
 import random
@@ -11,10 +12,12 @@ from firmware.charging import ChargeParams
 from firmware.discharging import DischargeParams
 from firmware.errors import PowerError
 from firmware.modes import Mode
+from tools.virtual.wire import COSTS, SENSORS, Wire
 
 CALM_MS = 780000  # 30 s until it counts as quiet, 11 minutes, and some
 LEAST_PERIOD_MS = 200  # with shorter cycles an era would be one calm
 _REPORTED_MS = 5000  # the BMS has said it
+_BROKEN_SHARE = 0.5  # so often a sensor is broken all the while
 _ACCEPT_SHARE = 0.3  # so often a person accepts it
 _KW = 20.0
 
@@ -22,9 +25,10 @@ _KW = 20.0
 class Recalibration:
     """One calm of one era.  `step` now and then; `over`: things may happen again."""
 
-    def __init__(self, manager: Any, plant: Any, rng: random.Random) -> None:
+    def __init__(self, manager: Any, plant: Any, wire: Wire, rng: random.Random) -> None:
         self._manager = manager
         self._plant = plant
+        self._wire = wire
         self.over = False
         self._begun_ms = -1
         self._jumped = False
@@ -37,6 +41,9 @@ class Recalibration:
         self._kw = _KW if discharge else -_KW
         self._counted = config.min_soc - rng.uniform(1.0, 4.0) if discharge else config.max_soc + rng.uniform(1.0, 2.5)
         self._found = rng.uniform(48.0, 60.0)
+        direction = 1 if discharge else 2
+        harmless = [slot for slot in SENSORS if not COSTS.get(slot, 0) & direction]
+        self._broken = rng.choice(harmless) if rng.random() < _BROKEN_SHARE else -1
         self._accept_ms = rng.uniform(20000, 500000) if rng.random() < _ACCEPT_SHARE else CALM_MS
 
     def begin(self) -> str:
@@ -53,7 +60,9 @@ class Recalibration:
         manager.enable_scheduling(False)
         for source in ("manual", "remote"):
             manager.release(source)
-        return f"a calm begins at {self._counted:.1f} %"
+        if self._broken >= 0:
+            self._wire.refuse(self._broken)
+        return f"a calm begins at {self._counted:.1f} %, broken sensor {self._broken}"
 
     def step(self, now_ms: int, watch: Any) -> str:
         """Go on; what was done, in words, "" for nothing."""

@@ -28,13 +28,16 @@ class TrueValues:
         self._site = site
         self._honest_ms = 0  # how long both devices have answered with what they measure
         self._steady_ms = 0  # and nothing outside has changed
+        self._active = 0  # faults of the site
         self._dc_ms = 0  # how long the inverter has had its DC voltage
 
     def check(self, dt: int, honest: bool, quiet_ms: int) -> str:
         """What is not true, in words; "" if nothing is.  quiet_ms: since something outside has changed."""
         read = min(dt, _LISTENING_MS)  # nobody reads while all is held up
         self._honest_ms = self._honest_ms + read if honest else 0
-        self._steady_ms = self._steady_ms + read if honest and quiet_ms > dt else 0
+        active = len(self._site.active)
+        self._steady_ms = self._steady_ms + read if honest and quiet_ms > dt and active == self._active else 0
+        self._active = active
         self._dc_ms = self._dc_ms + read if self._site.plant.pcs.dc_present else 0
         written = self._site.written
         self._site.written = []
