@@ -133,6 +133,7 @@ class Era:
         self.first = True  # the next cycle is its manager's first
         self.lied_ms = AFTER_LIES_MS
         self.simulated_ms = 0
+        self.stall_ms = self.manager.image.par[im.PAR_STALL_MS]  # a longer cycle was held up
         self.about = f"{self.period_ms} ms a cycle, {power}, {options}, meter {meter}, PV meter {pv}"
 
     def _reset(self) -> None:
@@ -175,11 +176,9 @@ class Era:
 
     def _wait(self, ms: int) -> None:
         """Let the plant live for `ms` without control: everything on the board is held up, or control alone is."""
-        from firmware import image as im
-
         held_up = self.rng.random()
         if held_up < 0.6:
-            waits = ms > self.manager.image.par[im.PAR_STALL_MS]  # less is a cycle that came a little late
+            waits = ms > self.stall_ms  # less is a cycle that came a little late
             if waits and held_up > 0.4:
                 self.late = self.site.taken()
                 self.chaos.played["late data"] += 1
@@ -258,11 +257,11 @@ class Era:
             self._write(n, dt, trace)
         watch.after(0 if self.first else dt)
         self.first = False
-        if chaos.pcs_lies:
-            self.lied_ms = 0
+        if chaos.pcs_lies or dt > self.stall_ms:
+            self.lied_ms = 0  # who is held up himself does not count either
         else:
             self.lied_ms += dt
-        watch.count_energy(self.lied_ms > AFTER_LIES_MS and dt <= 2000)
+        watch.count_energy(self.lied_ms > AFTER_LIES_MS)
 
     def _settle(self) -> str:
         """What must hold at the end: energy, and every event handed over."""

@@ -52,7 +52,7 @@ def a_recalibration_is_never_accepted() -> None:
 def accept_soc_does_nothing() -> None:
     from firmware.manager import PowerManager
 
-    PowerManager.accept_soc = lambda self: None  # type: ignore[method-assign]
+    PowerManager.accept_soc = lambda self: None
 
 
 @breaks(r"stranded for \d+ ms in")
@@ -76,7 +76,8 @@ def a_broken_sensor_costs_more_than_itself() -> None:
 def a_scale_factor_is_read_once() -> None:
     from firmware.devices.sunspec import Block
 
-    honest, known = Block.value, {}
+    honest = Block.value
+    known: dict[Any, int] = {}
 
     def broken(self: Any, at: int) -> Any:
         where = self.rows[at + 2]
@@ -84,7 +85,7 @@ def a_scale_factor_is_read_once() -> None:
             self.registers[where] = known.setdefault((id(self), where), self.registers[where])
         return honest(self, at)
 
-    Block.value = broken  # type: ignore[method-assign]
+    Block.value = broken
 
 
 @breaks(r"W are written to the inverter, commanded were")
@@ -122,7 +123,7 @@ def a_tiny_limit_is_none() -> None:
             if par[slot] == 0:
                 par[slot] = im.FREE
 
-    PowerManager._apply_params = broken  # type: ignore[method-assign]
+    PowerManager._apply_params = broken
 
 
 @breaks(r"EMERGENCY by (cell_over_voltage|cell_under_voltage|over_temperature) after one reading alone")
@@ -170,7 +171,7 @@ def a_manual_operation_goes_on_after_a_reset() -> None:
         self._pm.config = config
         return text
 
-    Resume._begin = broken  # type: ignore[method-assign]
+    Resume._begin = broken
 
 
 @breaks(r"after emergency for \d+ ms a reset \(.*\) has no EMERGENCY")
@@ -178,7 +179,7 @@ def a_reset_forgets_the_emergency() -> None:
     _remember()
     from firmware.latch import Latch
 
-    Latch._write = lambda self, wanted: None  # type: ignore[method-assign]
+    Latch._write = lambda self, wanted: None
 
 
 @breaks(r"after (running|pause) for \d+ ms a reset \(.*\) does not start again")
@@ -186,14 +187,14 @@ def what_ran_does_not_start_again() -> None:
     _remember()
     from firmware.resume import Resume
 
-    Resume._begin = lambda self: "nothing"  # type: ignore[method-assign]
+    Resume._begin = lambda self: "nothing"
 
 
 @breaks(r"MAINTENANCE began at")
 def maintenance_begins_at_any_power() -> None:
     from firmware.supervisor import Supervisor
 
-    Supervisor.moving = lambda self: ""  # type: ignore[method-assign]
+    Supervisor.moving = lambda self: ""
 
 
 @breaks(r"an island of -?\d+ W is asked for")
@@ -208,7 +209,7 @@ def an_islands_load_does_not_decide() -> None:
             self._serves_island = False
         honest(self, answer)
 
-    PowerManager._request = broken  # type: ignore[method-assign]
+    PowerManager._request = broken
 
 
 def _remember() -> None:

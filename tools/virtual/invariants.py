@@ -82,6 +82,7 @@ class Watch:
         self._said: object = None
         self._over_ms = 0.0
         self._stranded_ms = 0  # asked for power, and none flows
+        self._parted = False  # manager and BMS, over the SoC
         self._waiting_ms = 0  # is to run, and stands in STANDBY
         self._e_in = 0
         self._e_out = 0
@@ -319,6 +320,9 @@ class Watch:
             return
         self._stranded_ms += min(dt, LISTENING_MS)
         parted = now[im.SOC_LOW] != now[im.SOC] or now[im.SOC_HIGH] != now[im.SOC]
+        if self._parted and not parted:
+            self._stranded_ms = 0  # accepted just now: from here on nothing is in the way
+        self._parted = parted
         self._judge_stranded(self._stranded_ms, RECALIBRATED_MS if parted else STRANDED_MS)
 
     def _judge_stranded(self, ms: int, most: int) -> None:
