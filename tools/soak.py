@@ -2,6 +2,7 @@
 
     python -m tools.soak --seed 7 --cycles 200000
     python -m tools.soak --cycle-ms 1000            every cycle 1 s: the speed that docs/soak.md states
+    python -m tools.soak --seeds 5 --cycles 1000000 the bar of a release
     python -m tools.soak --seed 7 --era 3           one era again, with its last cycles written out
 
 A run is cut into eras: a new site with another configuration, another cycle length, and a clock that is about to wrap.
@@ -357,15 +358,23 @@ def main(argv: list[str] | None = None) -> int:
     """See the top of the file; 0 if nothing broke."""
     parser = argparse.ArgumentParser(prog="make soak", description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--seed", type=int, help="default: a fresh one, printed")
+    parser.add_argument("--seeds", type=int, default=1, help="so many seeds, one after the other; the release bar: 5 of 1,000,000")
     parser.add_argument("--cycles", type=int, default=200_000)
     parser.add_argument("--cycle-ms", type=int, default=0, help="one cycle length for all eras (default: each its own)")
     parser.add_argument("--era", type=int, help="only this era of the seed, with a trace of its last cycles")
     parser.add_argument("--hot", choices=("quick", "plain", "checked"), default="quick", help="how hot.py is loaded")
     args = parser.parse_args(argv)
-    if args.cycles < 1 or not 0 <= args.cycle_ms <= 1000:
-        parser.error("--cycles must be at least 1, --cycle-ms 20 to 1000 (0: each era its own)")
-    seed = random.SystemRandom().randrange(1 << 31) if args.seed is None else args.seed
+    if args.cycles < 1 or args.seeds < 1 or not 0 <= args.cycle_ms <= 1000:
+        parser.error("--cycles and --seeds must be at least 1, --cycle-ms 20 to 1000 (0: each era its own)")
+    first = random.SystemRandom().randrange(1 << 31) if args.seed is None else args.seed
     _install(args.hot)
+    status = 0
+    for seed in range(first, first + args.seeds):
+        status |= _one_seed(args, seed)
+    return status
+
+
+def _one_seed(args: argparse.Namespace, seed: int) -> int:
     print(f"seed {seed}", flush=True)
     if args.era is not None:
         one = repeat(seed, args.era, min(args.cycles, ERA_CYCLES), args.cycle_ms, print)
