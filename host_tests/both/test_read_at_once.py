@@ -1,4 +1,4 @@
-"""A block is one moment's: what a hold-up of the controller has torn apart is read again; a device that is slow is taken as it is."""
+"""A block is one moment's: what a hold-up of the controller has torn apart is read again; a slow device is taken as it is."""
 
 import asyncio
 from array import array
