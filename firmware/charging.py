@@ -78,11 +78,13 @@ class Charger:
         self._on_ms = int(params.pulse_period * params.pulse_duty * 10)
         self._stages = [(parts(soc, 100), parts(amps, 10)) for soc, amps in params.stages]
         self._phase_ms = 0
+        self._falls = False  # the pulse's current is on its way to 0
         self._tail_ms = 0
 
     def begin(self) -> None:
         """A new charge starts."""
         self._phase_ms = 0
+        self._falls = False
         self._tail_ms = 0
 
     def rest(self, par) -> None:
@@ -100,10 +102,7 @@ class Charger:
         request = -watts
         method = self._method
         if method == 1:
-            self._phase_ms += now[im.DT]
-            if self._phase_ms >= self._period_ms:
-                self._phase_ms -= self._period_ms
-            if self._phase_ms >= self._on_ms:
+            if self._rests(now, par):
                 request = 0
         elif method == 2:
             amps = self._stage_current(now[im.SOC_HIGH])
@@ -112,6 +111,17 @@ class Charger:
                 amps = self._trickle
         par[im.OP_I_CHG] = amps
         return request
+
+    def _rests(self, now, par) -> bool:
+        """Whether the pulse is over: the current is to be 0 when the duty is, so it falls in time to get there by the ramp."""
+        self._phase_ms += now[im.DT]
+        if self._phase_ms >= self._period_ms:
+            self._phase_ms %= self._period_ms
+            self._falls = False
+        falling_ms = -now[im.CMD_P] * 100 // par[im.PAR_RAMP_DOWN] * 10
+        if self._on_ms - self._phase_ms <= falling_ms:
+            self._falls = True
+        return self._falls or self._phase_ms >= self._on_ms
 
     def _stage_current(self, soc: int) -> int:
         for stage in self._stages:
@@ -135,7 +145,7 @@ class Charger:
         held = now[im.BMS_V] * 1000 >= ceiling * _NEAR_V
         if now[im.CELL_V_MAX] * 1000 >= par[im.PAR_CELL_MAX] * _NEAR_V:
             held = True  # in a pack out of balance the fullest cell ends the charge
-        if self._method == 1 and self._phase_ms >= self._on_ms:
+        if self._method == 1 and (self._falls or self._phase_ms >= self._on_ms):
             return 0  # a pulse's rest says nothing
         if held and now[im.AGE + im.SEQ_BMS] <= par[im.PAR_STALE_BMS] and -self._tail <= now[im.BMS_I] <= 0:
             self._tail_ms += now[im.DT]

@@ -66,6 +66,8 @@ class PowerManager:
         self._states = Supervisor(self)
         self._last_ms = -1
         self._active = rq.IDLE  # the source whose operation runs
+        self._begun_s = 0  # uptime at which the manual operation was asked for
+        self._timed_by_params = False  # it ends by its parameters' timeout
         self._was_limit = -1
         self._limit_ms = 0
         self._was_flow = 0
@@ -90,6 +92,7 @@ class PowerManager:
         par = self.image.par
         charge = self._charge_params
         discharge = self._discharge_params
+        self._target = par[im.PAR_SOC_MAX] if charge.target_soc == 0 else parts(charge.target_soc, 100)
         for slot, value, scale in (
             (im.OP_P_CHG, charge.charge_power_max, 1000),
             (im.OP_I_CHG, charge.charge_current_max, 10),
@@ -184,12 +187,14 @@ class PowerManager:
         """
         if not isinstance(params, ChargeParams):
             raise ValueError("params = %r: must be a ChargeParams" % (params,))
-        self._check_target(params)
+        highest = self.image.par[im.PAR_SOC_MAX] / 100
+        in_range("target_soc of the ChargeParams", params.target_soc, 0, highest, "% (at most max_soc)")
         charger = Charger(params, self.config.capacity_ah())
         with self._lock:
             self._charge_params = params
             self._charger = charger
             self._apply_params()
+            self._retime(rq.CHARGE, params.timeout_minutes)
 
     def set_discharge_params(self, params: DischargeParams) -> None:
         """How far to discharge from now on, a running discharge included.  ValueError if it is no DischargeParams."""
@@ -198,6 +203,15 @@ class PowerManager:
         with self._lock:
             self._discharge_params = params
             self._apply_params()
+            self._retime(rq.DISCHARGE, params.timeout_minutes)
+
+    def _retime(self, goal: int, minutes: int) -> None:
+        """New parameters' timeout for the manual operation that runs by their timeout, counted from its beginning."""
+        table = self._claims.table
+        if not self._timed_by_params or not table[rq.MANUAL * 4] or table[rq.MANUAL * 4 + 2] != goal:
+            return
+        left_s = minutes * 60 - (self.image.now[im.UPTIME_S] - self._begun_s)
+        table[rq.MANUAL * 4] = max(1, left_s * 1000) if minutes else rq.FOREVER
 
     def start_charging(self, target_soc: float = 0.0) -> str:
         """Charge by the ChargeParams to target_soc % (0: theirs, or max_soc).  PowerError if out of range or not now.
@@ -205,20 +219,8 @@ class PowerManager:
         Returns, as every operation does, "accepted", and what has priority or limits it at present.
         """
         in_range("target_soc", target_soc, 0, self.image.par[im.PAR_SOC_MAX] / 100, "% (0: default; at most max_soc)")
-        target = self.default_target() if target_soc == 0 else parts(target_soc, 100)
-        return self._operate(-1, rq.CHARGE, self.image.par[im.PAR_P_CHG], self._charge_params.timeout_minutes, target)
-
-    def default_target(self) -> int:
-        """The target SoC in 0.01 % of a charge that names none: the ChargeParams', or max_soc; PowerError above max_soc."""
-        target = self._charge_params.target_soc
-        if target == 0:
-            return self.image.par[im.PAR_SOC_MAX]
-        self._check_target(self._charge_params)
-        return parts(target, 100)
-
-    def _check_target(self, params: ChargeParams) -> None:
-        highest = self.image.par[im.PAR_SOC_MAX] / 100
-        in_range("target_soc of the ChargeParams", params.target_soc, 0, highest, "% (at most max_soc)")
+        target = rq.BY_PARAMS if target_soc == 0 else parts(target_soc, 100)
+        return self._operate(-1, rq.CHARGE, self.image.par[im.PAR_P_CHG], 0, target)
 
     def start_discharging(self, kw: float = 0.0, minutes: int = 0) -> str:
         """Discharge with kw at the AC terminals (0: the maximum) for minutes (0: the parameters' timeout, or no end).
@@ -229,7 +231,7 @@ class PowerManager:
         in_range("kw", kw, 0, most / 1000, "kW")
         in_range("minutes", minutes, 0, _MINUTES_MAX, "min", int)
         watts = most if kw == 0 else parts(kw, 1000)
-        return self._operate(1, rq.DISCHARGE, watts, minutes or self._discharge_params.timeout_minutes, 0)
+        return self._operate(1, rq.DISCHARGE, watts, minutes, 0)
 
     def set_constant_power(self, kw: float, minutes: int = 0) -> str:
         """Hold kw at the AC terminals (+ discharge, - charge) for minutes (0: no end), inside every limit."""
@@ -252,6 +254,11 @@ class PowerManager:
                 raise PowerError("stop() is under way: start() it first")
             if goal != rq.CHARGE:
                 watts *= sign
+            self._timed_by_params = goal != rq.POWER and not minutes
+            if self._timed_by_params:
+                params = self._charge_params if goal == rq.CHARGE else self._discharge_params
+                minutes = params.timeout_minutes  # type: ignore[union-attr]  # fields come from ROWS
+            self._begun_s = self.image.now[im.UPTIME_S]
             self._active = rq.IDLE  # begin anew, even if the same source asks again
             self._claims.put(rq.MANUAL, watts, minutes * 60000 or rq.FOREVER, goal, target, "manual")
         return self._answer(reasons.accepted)
@@ -713,13 +720,16 @@ class PowerManager:
         table = self._claims.table
         watts = table[source * 4 + 1]
         goal = table[source * 4 + 2]
+        target = table[source * 4 + 3]
+        if target == rq.BY_PARAMS:
+            target = self._target
         direction = watts
         if goal == rq.CHARGE:
             direction = -1
-            watts = self._charger.step(now, self.image.par, watts, table[source * 4 + 3])
+            watts = self._charger.step(now, self.image.par, watts, target)
         now[im.REQUEST_P] = watts
         self._states.follow(direction)
-        how = self._done(source, goal, direction, table[source * 4 + 3]) if direction else 0
+        how = self._done(source, goal, direction, target) if direction else 0
         if how:
             self.note_end(how)
             self._claims.drop(source)

@@ -47,6 +47,7 @@ END_EMERGENCY = const(9)
 END_STOP = const(10)
 
 FOREVER = const(0x3FFFFFFF)
+BY_PARAMS = const(10001)  # a charge's target SoC: the one of the ChargeParams, whatever they are by then
 
 ISLAND = "island"  # the owner of the claim that serves an island's load
 

@@ -80,8 +80,9 @@ class Resume:
         if kind == _MANUAL:
             goal = self._stored >> 3 & 7
             par = pm.image.par
-            fits = -par[im.PAR_P_CHG] <= self._watts <= max(par[im.PAR_P_DIS], par[im.PAR_P_CHG]) and rest <= par[im.PAR_SOC_MAX]
-            if goal > rq.DISCHARGE or not fits:
+            power_fits = -par[im.PAR_P_CHG] <= self._watts <= max(par[im.PAR_P_DIS], par[im.PAR_P_CHG])
+            target_fits = rest <= par[im.PAR_SOC_MAX] or rest == rq.BY_PARAMS
+            if goal > rq.DISCHARGE or not (power_fits and target_fits):
                 return "the manual operation before the reset does not fit this site: start() is a person's"
             pm.start_again(goal, self._watts, rest, rq.FOREVER)
             return "started again, and the manual operation goes on"

@@ -46,7 +46,7 @@ def _claim(pm, key: tuple, left_ms: int) -> tuple:
     par = pm.image.par
     if mode == Mode.CHARGE:
         most = par[im.PAR_P_CHG]
-        return (most if wants_most else min(-watts, most), left_ms, rq.CHARGE, par[im.PAR_SOC_MAX], owner)
+        return (most if wants_most else min(-watts, most), left_ms, rq.CHARGE, rq.BY_PARAMS, owner)
     if mode == Mode.DISCHARGE:
         most = par[im.PAR_P_DIS]
         return (most if wants_most else min(watts, most), left_ms, rq.DISCHARGE, 0, owner)

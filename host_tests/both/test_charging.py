@@ -3,6 +3,7 @@
 from firmware import image as im
 from firmware.charge_methods import ChargeMethod
 from firmware.charging import ChargeParams
+from firmware.discharging import DischargeParams
 from firmware.errors import ConfigError, PowerError
 from firmware.modes import Mode
 from host_tests.both.plant import Plant, photo, refusal
@@ -91,11 +92,31 @@ def test_pulsed_gives_current_for_its_duty_and_rests():
     on = 0
     for _ in range(1000):  # five periods
         plant.cycle()
-        on += plant.now[im.REQUEST_P] < 0
+        on += plant.command() < 0
         assert plant.pm.mode == Mode.CHARGE, "resting belongs to the charge"
-    assert on == 700
+    assert 690 <= on <= 700
     plant.run(9.5)
     assert plant.pm.mode == Mode.CHARGE
+
+
+def test_charge_ends_a_pulse_is_as_long_as_its_duty_says_with_the_ramps_in_it():
+    """charge-ends: with ramps of seconds a pulse of 50 % carried current for 70 % of the time."""
+    steep = {"ramp_up": 1000, "ramp_down": 10}
+    for duty, period, ramps in ((50, 10, {}), (50, 60, {}), (20, 10, {}), (80, 4, {}), (50, 10, steep)):
+        plant = Plant(**ramps)
+        plant.soc = 50.0
+        plant.ready()
+        plant.pm.set_charge_params(ChargeParams(method=ChargeMethod.PULSED, pulse_period=period, pulse_duty=duty))
+        plant.pm.start_charging(90)
+        plant.run(2 * period)
+        cycles = 3 * period * 20
+        carried = 0
+        for _ in range(cycles):
+            plant.cycle()
+            carried += plant.command() < 0
+            assert plant.pm.mode == Mode.CHARGE, "the rest belongs to the charge"
+        share = 100 * carried / cycles
+        assert duty - 3 <= share <= duty, "%s %% of the time for %s %%, period %s s, %s" % (share, duty, period, ramps)
 
 
 def test_multi_stage_takes_each_stages_current_and_ends_after_the_last():
@@ -198,6 +219,63 @@ def test_new_parameters_count_for_a_running_charge():
     plant.pm.set_charge_params(ChargeParams(charge_power_max=25))
     plant.cycle()
     assert plant.command() == -25000
+
+
+def test_charge_ends_at_the_target_of_new_parameters_unless_the_charge_named_its_own():
+    """charge-ends: new parameters reach a running charge, target included."""
+    plant = charging(0, 50.0, target_soc=80)
+    plant.run(5)
+    plant.pm.set_charge_params(ChargeParams(target_soc=50.0))
+    plant.run(2)
+    assert plant.pm.mode == Mode.IDLE and len(plant.events("CHARGE_COMPLETE")) == 1
+    plant = charging(0, 50.0, target_soc=50.5)
+    plant.run(3)
+    plant.pm.set_charge_params(ChargeParams())
+    plant.run(120, 500)
+    assert plant.soc > 51.0 and plant.pm.mode == Mode.CHARGE, "the lower target is over: to max_soc"
+    plant = charging(70, 50.0, target_soc=80)
+    plant.run(5)
+    plant.pm.set_charge_params(ChargeParams(target_soc=40))
+    plant.run(5)
+    assert plant.pm.mode == Mode.CHARGE, "start_charging(70) means 70"
+
+
+def test_charge_ends_by_the_timeout_of_new_parameters_counted_from_its_beginning():
+    """charge-ends: new parameters reach a running operation, timeout included, in both directions."""
+    for begin, change, ask in (
+        (charging(90, 50.0, charge_power_max=5, timeout_minutes=10), ChargeParams, "set_charge_params"),
+        (Plant().ready(), DischargeParams, "set_discharge_params"),
+    ):
+        plant = begin
+        if change is DischargeParams:
+            plant.pm.start_discharging(5)
+        plant.run(90, 500)
+        getattr(plant.pm, ask)(change(timeout_minutes=2))
+        plant.run(28, 500)
+        assert plant.pm.mode in (Mode.CHARGE, Mode.DISCHARGE)
+        plant.run(4, 500)
+        assert plant.pm.mode == Mode.IDLE and len(plant.events("OPERATION_TIMEOUT")) == 1
+    plant = charging(90, 50.0, charge_power_max=5)
+    plant.run(90, 500)
+    plant.pm.set_charge_params(ChargeParams(timeout_minutes=1))
+    plant.run(2)
+    assert plant.pm.mode == Mode.IDLE and len(plant.events("OPERATION_TIMEOUT")) == 1, "its time is over already"
+    plant = charging(90, 50.0, charge_power_max=5, timeout_minutes=1)
+    plant.run(30, 500)
+    plant.pm.set_charge_params(ChargeParams())
+    plant.run(60, 500)
+    assert plant.pm.mode == Mode.CHARGE, "without a timeout there is none"
+    plant = Plant().ready()
+    plant.pm.start_discharging(5, 10)
+    plant.run(30, 500)
+    plant.pm.set_discharge_params(DischargeParams(timeout_minutes=1))
+    plant.run(60, 500)
+    assert plant.pm.mode == Mode.DISCHARGE, "ten minutes were asked for by name"
+
+
+def test_a_stage_of_less_than_the_resolution_is_refused():
+    for amps in (0.05, 0.0001, 0):
+        assert "0.1" in refusal(ConfigError, ChargeParams, method=ChargeMethod.MULTI_STAGE, stages=((90, amps),))
 
 
 def test_bad_parameters_are_all_named_at_once_with_their_range():

@@ -185,6 +185,7 @@ def test_everything_public_is_there():
 
 
 def test_an_answer_is_cut_with_a_note():
+    """console-flood: whatever a line answers with is bounded."""
     for line in ("'x' * 50000", "list(range(5000))", "b'x' * 50000", "{i: i for i in range(5000)}", "(i for i in range(10**9))"):
         desk = Desk()
         answer = desk.ask(line)

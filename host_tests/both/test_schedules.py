@@ -3,7 +3,7 @@
 from civil import day_number
 from posixtz import PosixTZ
 
-from firmware import Event, Mode, PowerError, ScheduleEntry
+from firmware import ChargeParams, Event, Mode, PowerError, ScheduleEntry
 from firmware.clock import CONSOLE, EMS, NTP, Clock
 from host_tests.both.plant import Plant, photo, refusal
 
@@ -149,6 +149,19 @@ def test_a_charge_that_is_full_does_not_begin_again_in_its_window():
     site.seconds(1200)
     assert len(site.plant.events("CHARGE_COMPLETE")) == 1 and site.plant.command() == 0
     assert abs(site.plant.soc - 90) < 0.3
+
+
+def test_charge_ends_at_the_parameters_target_when_scheduled_too():
+    """charge-ends: a scheduled charge honours the target of its parameters, new ones included."""
+    site = Site(0, 59, soc=50.0)
+    site.pm.set_charge_params(ChargeParams(target_soc=80))
+    site.pm.add_schedule(night_charge(power_setpoint=-90.0))
+    site.seconds(90)
+    assert site.plant.command() < -50000
+    site.pm.set_charge_params(ChargeParams(target_soc=50.9))
+    site.seconds(400)
+    assert site.plant.command() == 0 and len(site.plant.events("CHARGE_COMPLETE")) == 1
+    assert 50.8 < site.plant.soc < 51.2 and site.pm.claims() == []
 
 
 def test_idle_holds_still_against_the_optimiser():

@@ -19,7 +19,7 @@ ENTRY = "ScheduleEntry(hour=3, mode=Mode.CHARGE, power_setpoint=-30, duration_mi
 class Rig:
     """A site and a board joined; `ask` types a console line and gives its answer as a Python value."""
 
-    def __init__(self, site: Site, board: Board) -> None:
+    def __init__(self, site: Any, board: Board) -> None:
         self.site = site
         self.board = board
 
@@ -72,6 +72,27 @@ def play(tmp_path: Path, story: Callable[[Rig], Awaitable[None]], **clock: Any) 
         finally:
             await board.stop()
             await site.stop()
+
+    asyncio.run(run())
+
+
+def test_wlan_untouched_by_a_site_with_a_clock_and_without_wifi(tmp_path: Path) -> None:
+    """wlan-untouched: to touch the Wi-Fi driver starts it, and without a wifi section it fails for ever."""
+    io = {"type": "io_board", "contactor_pin": 25, "estop_pin": 34}
+    content = {"schema": 1, "devices": {"io": io}, "clock": {"zone": "Europe/Berlin"}, "storage": {"place": "data"}}
+
+    async def run() -> None:
+        board = Board(ROOT, state_dir=tmp_path, site=content)
+        await board.start()
+        rig = Rig(None, board)
+        try:
+            await board.wait_line("control begins", 15)
+            assert (await rig.ask("clock.report()"))["zone"].startswith("CET")
+            await rig.ask("import sys")
+            names = ("network", "firmware.wifi", "firmware.ntp_rounds")
+            assert await rig.ask(f"[name for name in {names} if name in sys.modules]") == []
+        finally:
+            await board.stop()
 
     asyncio.run(run())
 

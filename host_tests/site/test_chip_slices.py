@@ -106,6 +106,7 @@ def played(request: pytest.FixtureRequest, root: Path, tmp_path_factory: pytest.
 
 
 def test_every_line_is_answered_and_nothing_breaks(played: Played) -> None:
+    """full-site-heap: each shipped example works within its board's heap, console in use."""
     run, seen = played
     assert run.problems == [] and len(seen.lines) >= 30
     assert seen.end["watched_cycles"] > 100

@@ -1,4 +1,4 @@
-"""firmware/ and lib/ of one build, or control does not run: a half deploy says so, stays reachable, and does not loop."""
+"""half-deploy: firmware/ and lib/ of one build, or control does not run: it says so, stays reachable, and does not loop."""
 
 import asyncio
 import json

@@ -98,7 +98,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (wired("x", **generic({"slot": "PV_P", "type": "int17"})), "devices.x.table.reads[0].type = 'int17': allowed are"),
     (site(clock={"zone": "Mars/Base"}), "Mars/Base"),
     (site(wifi={"ssid": "plant", "password": "secret"}), "wifi.password: has 6 characters; allowed are 8 to 63, or none: open"),
-    # one owner for each group of values, and for the command
+    # one-group-two-writers: one owner for each group of values, and for the command
     (wired("pcs2", type="pcs_sunspec", host="10.0.0.2"), "devices.pcs2: inverter is what devices.pcs has already"),
     (wired("pcs2", type="pcs_sunspec", host="10.0.0.2"), "devices.pcs2: the power command is what devices.pcs has already"),
     (wired("bms2", type="bms_pylontech", bus="can0", address=1), "devices.bms2: battery limits is what devices.bms has already"),

@@ -84,6 +84,7 @@ CALLS: dict[str, Callable[[PowerManager], object]] = {
 
 @pytest.mark.parametrize("name", CALLS)
 def test_nothing_is_loaded_under_the_managers_lock(watched: tuple[PowerManager, WatchedLock], name: str) -> None:
+    """locks: no import and no open() while the cycle may have to wait."""
     pm, lock = watched
     for module in ("firmware.scheduler", "firmware.scheduling"):
         sys.modules.pop(module, None)  # as a board that has not needed them yet

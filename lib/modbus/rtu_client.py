@@ -228,6 +228,7 @@ class RtuClient(Client):
         wire_us = line.char_us * expected_length(slot.frame)
         eager = time.ticks_add(begun_us, wire_us + self._turnaround_us + _EAGER_US)
         await asyncio.sleep_ms(_whole_ms(wire_us + self._turnaround_us))
+        overslept = True
         while True:
             before = self._have
             self._have = line.receive(self._rx, before)
@@ -236,7 +237,7 @@ class RtuClient(Client):
                     self._cut_echo(slot.frame)
                 got = self._find(slot, unit, function, False)
                 if got:
-                    self._learn(time.ticks_diff(time.ticks_us(), begun_us) - wire_us)
+                    self._learn(time.ticks_diff(time.ticks_us(), begun_us) - wire_us, overslept)
                     return got
             elif self._have and line.silent_us() > self._gap_us:
                 return self._give_up(slot, unit, function)
@@ -244,12 +245,19 @@ class RtuClient(Client):
                 return 0
             if time.ticks_diff(time.ticks_ms(), begun) >= longest_ms:  # somebody never stops talking
                 return self._give_up(slot, unit, function)
+            overslept = False
             await asyncio.sleep_ms(self._nap(eager))
 
-    def _learn(self, turnaround_us: int) -> None:
-        """How long devices on this line think before they answer: what may be slept before it is worth looking."""
+    def _learn(self, turnaround_us: int, overslept: bool) -> None:
+        """How long devices on this line think before they answer: what may be slept before it is worth looking.
+
+        overslept: the answer lay there at the first look, so all that is known is that the sleep was not too short: what was
+        measured holds its own sleep, and taking it would let the estimate grow by itself.
+        """
         known = self._turnaround_us
-        if turnaround_us < known:
+        if overslept:
+            self._turnaround_us = known - (known + 3 >> 2)
+        elif turnaround_us < known:
             self._turnaround_us = max(0, turnaround_us)
         else:
             self._turnaround_us = min(known + (turnaround_us - known >> 3), _TURNAROUND_MAX_US)
