@@ -190,13 +190,6 @@ def what_ran_does_not_start_again() -> None:
     Resume._begin = lambda self: "nothing"
 
 
-@breaks(r"MAINTENANCE began at")
-def maintenance_begins_at_any_power() -> None:
-    from firmware.supervisor import Supervisor
-
-    Supervisor.moving = lambda self: ""
-
-
 @breaks(r"an island of -?\d+ W is asked for")
 def an_islands_load_does_not_decide() -> None:
     from firmware import requests as rq

@@ -101,7 +101,6 @@ _RARE = (
     "a_broken_sensor_costs_more_than_itself",
     "a_manual_operation_goes_on_after_a_reset",
     "a_recalibration_is_never_accepted",
-    "maintenance_begins_at_any_power",
 )
 
 
