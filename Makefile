@@ -70,8 +70,8 @@ flash: $(STAMP) ## write the board's MicroPython image: PORT=/dev/ttyUSB0 BOARD=
 deploy: $(STAMP) ## put the firmware on a board: PORT=... BOARD=generic_esp32 SITE=site.json WIFI_SSID=... WIFI_PASSWORD=...
 	@$(PY) -m tools.deploy --port "$(PORT)" --board "$(BOARD)" --site "$(SITE)" $(ARGS)
 
-soak: $(STAMP) ## random faults in virtual time: SEED=... CYCLES=...
-	@$(PY) -m tools.soak $(if $(SEED),--seed $(SEED)) $(if $(CYCLES),--cycles $(CYCLES)) $(ARGS)
+soak: $(STAMP) ## random faults in virtual time: SEED=... CYCLES=...; the bar: SEEDS=5 CYCLES=1000000
+	@$(PY) -m tools.soak $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(CYCLES),--cycles $(CYCLES)) $(ARGS)
 
 clean: ## remove what was built; `make clean ARGS=--all` also the environment and the caches
 	@rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis

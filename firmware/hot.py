@@ -124,6 +124,7 @@ _BOUND_S = const(181)
 _FRESH = const(184)
 _E_IN_TURNS = const(185)
 _E_OUT_TURNS = const(186)
+_HELD_MS = const(187)
 _PAR_P_CHG = const(0)
 _PAR_P_DIS = const(1)
 _PAR_P_EXPORT = const(2)
@@ -263,8 +264,9 @@ _MISS_METER = const(4096)
 def freeze(inp: ptr32, img: ptr32, dt: int):
     """Take this cycle's inputs, and turn the SEQ counters into ages (ms).
 
-    A group that is new may have arrived right after the cycle before: it is as old as the time since then.  DT, which
-    scales ramp and energy, is bounded; ages and uptime take the whole of a late cycle.
+    A group that is new may have arrived right after the cycle before: it is as old as the time since then; where that
+    cycle came late it may have waited in a receiver all that time too (HELD_MS); the board's own inputs wait nowhere.  DT,
+    which scales ramp and energy, is bounded; ages and uptime take the whole of a late cycle.
     """
     img[_DT] = dt
     if dt > 2000:
@@ -275,6 +277,8 @@ def freeze(inp: ptr32, img: ptr32, dt: int):
         age = img[_AGE + g]
         if inp[g] != img[g]:
             age = 0
+            if g != _SEQ_IO:
+                age = img[_HELD_MS]
             fresh = fresh | (1 << g)
         if age < _AGE_MAX:
             age += dt

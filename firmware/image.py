@@ -9,7 +9,8 @@ are read by `tools/slots.py`, which checks it and copies the constants that `hot
 
 A device that has received a good group of values bumps that group's SEQ slot (`Image.heard`).  The cycle
 turns a changed SEQ into age dt (it may have come right after the cycle before) and an unchanged one into age + dt: data
-are as old as they can be, and no clock ever wraps under an age.
+are as old as they can be, and no clock ever wraps under an age.  What is seen right after a cycle that came late may have
+waited in a receiver since before that one: it is as old as both; the board's own inputs (IO) wait nowhere.
 """
 
 import _thread
@@ -160,7 +161,8 @@ ENDED_S = const(183)  #       s         uptime at which it did
 FRESH = const(184)  #       bits      1 << group: it has arrived since the cycle before
 E_IN_TURNS = const(185)  #  count     how often E_IN_WH has gone over 2**30 - 1
 E_OUT_TURNS = const(186)  # count     how often E_OUT_WH has
-N_SLOTS = const(187)  #       count     length of Image.now
+HELD_MS = const(187)  #     ms        how long the cycle before held this controller up; 0: it was not late
+N_SLOTS = const(188)  #       count     length of Image.now
 
 # ---- parameters of the cycle, in Image.par; parameters.py fills them from the site's configuration ----------
 PAR_P_CHG = const(0)  #       W         configured charge power

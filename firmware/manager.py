@@ -638,6 +638,7 @@ class PowerManager:
         now = self.image.now
         par = self.image.par
         hot.freeze(self.image.inp, now, dt)
+        now[im.HELD_MS] = dt if dt > par[im.PAR_STALL_MS] else 0
         hot.believe(now, par)
         hot.count_soc(now, par)
         hot.settle_soc(now, par)

@@ -64,8 +64,8 @@ def apply(config, par, has: int) -> None:
         (im.PAR_STALE_PCS, config.pcs_timeout_ms),
         (im.PAR_STALE_METER, config.meter_timeout_ms),
         (im.PAR_STALE_IO, _IO_SILENT_MS),
-    ):  # an age counts from the cycle before the one that saw the group; one cycle alone makes nothing old
-        par[slot] = max(silent_ms + config.cycle_ms, par[im.PAR_STALL_MS])
+    ):  # an age counts from the cycle before the one that saw the group, and a cycle may be late by PAR_STALL_MS on top
+        par[slot] = max(silent_ms, par[im.PAR_STALL_MS]) + config.cycle_ms
     par[im.PAR_SOC_FLOORED] = 1 if config.soc_rounding == "down" else 0
     par[im.PAR_CELLS] = cells
     par[im.PAR_V_MAX] = parts(config.cell_voltage_max * cells, 10)

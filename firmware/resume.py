@@ -102,11 +102,15 @@ class Resume:
         if not self._lock.acquire(0):
             return  # another thread is at it: the loop does not wait for the flash
         try:
+            waited_ms = time.ticks_diff(time.ticks_ms(), self._tried_ms)
+            if not 0 <= waited_ms <= _SELDOM_MS:
+                waited_ms = _SELDOM_MS
+                self._tried_ms = time.ticks_add(time.ticks_ms(), -_SELDOM_MS)  # so that it cannot wrap
             wanted = self._wanted()
             wait_ms = _RETRY_MS if self._failing else 0
             if wanted & 7 in (_RUNNING, _MANUAL, _TIMED):
                 wait_ms = _SELDOM_MS
-            if wanted != self._stored and time.ticks_diff(time.ticks_ms(), self._tried_ms) >= wait_ms:
+            if wanted != self._stored and waited_ms >= wait_ms:
                 self._settle()
         finally:
             self._lock.release()

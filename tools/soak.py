@@ -2,6 +2,7 @@
 
     python -m tools.soak --seed 7 --cycles 200000
     python -m tools.soak --cycle-ms 1000            every cycle 1 s: the speed that docs/soak.md states
+    python -m tools.soak --seeds 5 --cycles 1000000 the bar of a release
     python -m tools.soak --seed 7 --era 3           one era again, with its last cycles written out
 
 A run is cut into eras: a new site with another configuration, another cycle length, and a clock that is about to wrap.
@@ -15,7 +16,7 @@ import gc
 import random
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -24,6 +25,9 @@ TRACE = 12
 _TICKS = (1 << 30) - 1
 AFTER_LIES_MS = 2000  # a spoilt value stays in the image until the next report
 _STEP_MS = 1000  # the plant's longest step
+WIRED_EVERY = 5  # one era in so many has inverter and meter on Modbus, behind the board's own drivers
+RESETS = 0.0003  # of a cycle: the controller is reset
+WIRED_MS = 200  # its longest cycle: the drivers cost a hundredth of real time
 
 
 class Result(NamedTuple):
@@ -36,6 +40,7 @@ class Result(NamedTuple):
     events: int
     counted_wh: float
     true_wh: float
+    played: Counter[str]
     broken: str  # "" if nothing is
 
 
@@ -59,6 +64,8 @@ def site_of(rng: random.Random) -> tuple[dict[str, Any], dict[str, Any], bool, b
         "ramp_down": rng.choice((0.1, 1.0, 50.0, 50.0, 1000.0, rng.uniform(0.1, 50.0))),
         "soc_taper": rng.choice((0.1, 2.0, 2.0, 5.0)),
         "soc_rounding": rng.choice(("nearest", "down")),
+        "resume": rng.random() < 0.8,
+        "resume_manual": rng.random() < 0.3,
     }
     options = {
         "energy_kwh": energy * 13,
@@ -94,28 +101,69 @@ class Era:
         from firmware.config import PowerConfig
         from firmware.manager import PowerManager
         from tools.simsite.virtual import VirtualSite
+        from tools.virtual import restart
         from tools.virtual.chaos import Chaos
         from tools.virtual.invariants import Watch
         from tools.virtual.wire import Wire
+        from tools.virtual.wired import WiredSite
 
         self.rng = random.Random(f"{seed}:{number}")
+        self._clock = time.ticks_ms  # type: ignore[attr-defined]  # the shims'
         power, options, meter, pv = site_of(self.rng)
         has = im.HAS_BMS | im.HAS_PCS | im.HAS_IO | (im.HAS_METER if meter else 0) | (im.HAS_PV if pv else 0)
-        self.period_ms = cycle_ms or self.rng.choice((20, 50, 50, 100, 200, 500, 1000, 1000))
+        wired = number % WIRED_EVERY == WIRED_EVERY - 1 and cycle_ms <= WIRED_MS
+        periods = (20, 50, 50, 100, WIRED_MS) if wired else (20, 50, 50, 100, 200, 500, 1000, 1000)
+        self.period_ms = cycle_ms or self.rng.choice(periods)
         power["cycle_ms"] = self.period_ms
         # the clock wraps somewhere in the era's first half
         self.ticks = _TICKS - self.rng.randrange(ERA_CYCLES // 2 * self.period_ms)
+        self._power, self._has, self._wired = power, has, wired
+        restart.memory()
+        time.ticks_ms = lambda: self.ticks  # type: ignore[attr-defined]  # until run() has ended
         self.manager = PowerManager(PowerConfig(**power), None, has)
-        self.site = VirtualSite(self.manager.image, power, self.rng.randrange(1 << 30), meter, pv, **options)
+        self.memories = restart.Memories(self.manager)
+        given = (self.manager.image, power, self.rng.randrange(1 << 30), meter, pv)
+        self.site = WiredSite(*given, self.ticks, **options) if wired else VirtualSite(*given, **options)
         self.site.auditor = NoAuditor()  # type: ignore[assignment]
         self.wire = Wire(self.manager.image)
-        self.watch = Watch(self.manager, self.site, has)
+        self.watch = Watch(self.manager, self.site, has, self.wire)
         self.chaos = Chaos(self.manager, self.site, self.wire, self.watch, self.rng, self.ticks)
+        self.late: Any = None  # a report that will be read after the next cycle
         self.manager.start()
         self.acts = 0
+        self.first = True  # the next cycle is its manager's first
         self.lied_ms = AFTER_LIES_MS
         self.simulated_ms = 0
+        self.stall_ms = self.manager.image.par[im.PAR_STALL_MS]  # a longer cycle was held up
         self.about = f"{self.period_ms} ms a cycle, {power}, {options}, meter {meter}, PV meter {pv}"
+
+    def _reset(self) -> None:
+        """The controller is reset: its outputs fall, the plant lives on, and a manager without a past takes over."""
+        from firmware.config import PowerConfig
+        from firmware.manager import PowerManager
+        from tools.virtual import restart
+        from tools.virtual.invariants import Broken, Watch
+        from tools.virtual.wire import Wire
+
+        while self.manager.events.dispatch():
+            pass
+        away_ms = restart.boot_ms(self.rng)
+        self.site.plant.contactor_wanted = False
+        self.site.stall(away_ms / 1000)
+        self.ticks = self.rng.randrange(1 << 20)
+        self.simulated_ms += away_ms
+        self.manager = PowerManager(PowerConfig(**self._power), None, self._has)
+        memories = restart.Memories(self.manager)
+        wrong = self.memories.wrong_after(self.manager)
+        if wrong:
+            raise Broken(wrong)
+        self.memories = memories
+        self.site.image = self.manager.image
+        self.wire = Wire(self.manager.image)
+        watch = Watch(self.manager, self.site, self._has, self.wire)
+        watch.counted_wh, watch.true_wh = self.watch.counted_wh, self.watch.true_wh
+        self.watch, self.lied_ms, self.late, self.first = watch, 0, None, True
+        self.chaos.restarted(self.manager, self.wire, watch, self.ticks)
 
     def _length(self) -> int:
         """The next cycle's length, ms: now and then early, late, doubled, or a stall."""
@@ -128,14 +176,30 @@ class Era:
         return rng.choice((1500, 2000, 2001, 5000, 30000))
 
     def _wait(self, ms: int) -> None:
-        """Let the plant live for `ms` without control."""
+        """Let the plant live for `ms` without control: everything on the board is held up, or control alone is."""
+        held_up = self.rng.random()
+        if held_up < 0.6:
+            waits = ms > self.stall_ms  # less is a cycle that came a little late
+            if waits and held_up > 0.4:
+                self.late = self.site.taken()
+                self.chaos.played["late data"] += 1
+            self.site.stall(ms / 1000, waits and held_up < 0.2)
+            return
         while ms > _STEP_MS:
             self.site.step(_STEP_MS / 1000)
             ms -= _STEP_MS
         self.site.step(ms / 1000)
 
     def run(self, cycles: int, trace: deque[str] | None = None) -> Result:
-        """Run; never raises for what it finds."""
+        """Run; never raises for what it finds.  time.ticks_ms() is the era's own meanwhile."""
+        try:
+            return self._run(cycles, trace)
+        finally:
+            time.ticks_ms = self._clock  # type: ignore[attr-defined]
+            if hasattr(self.site, "end"):
+                self.site.end()
+
+    def _run(self, cycles: int, trace: deque[str] | None) -> Result:
         from tools.virtual.invariants import Broken
 
         broken, n = "", 0
@@ -154,7 +218,7 @@ class Era:
         watch, chaos = self.watch, self.chaos
         events = int(self.manager.events.total)
         return Result(
-            n + 1, self.simulated_ms / 1000, self.acts, chaos.refused, events, watch.counted_wh, watch.true_wh, broken
+            n + 1, self.simulated_ms / 1000, self.acts, chaos.refused, events, watch.counted_wh, watch.true_wh, chaos.played, broken
         )
 
     def _cycle(self, n: int, trace: deque[str] | None) -> None:
@@ -162,7 +226,10 @@ class Era:
         dt = self.period_ms
         luck = rng.random()
         if luck < 0.06:
-            if luck < 0.05:
+            if luck < RESETS and not self._wired and chaos.calm is None:
+                self._reset()
+                watch = self.watch
+            elif luck < 0.05:
                 self.acts += 1
                 chaos.act(n)
             else:
@@ -171,6 +238,9 @@ class Era:
             chaos.tick(n, self.ticks)
             while self.manager.events.dispatch():
                 pass
+        if self.late is not None:
+            self.site.read_late(self.late)
+            self.late = None
         if dt > _STEP_MS:
             self._wait(dt)
         else:
@@ -183,14 +253,16 @@ class Era:
         self.simulated_ms += dt
         watch.before()
         self.manager.cycle(self.ticks)
+        self.memories.step(dt)
         if trace is not None:
             self._write(n, dt, trace)
-        watch.after(dt if n else 0)
-        if chaos.pcs_lies:
-            self.lied_ms = 0
+        watch.after(0 if self.first else dt)
+        self.first = False
+        if chaos.pcs_lies or dt > self.stall_ms:
+            self.lied_ms = 0  # who is held up himself does not count either
         else:
             self.lied_ms += dt
-        watch.count_energy(self.lied_ms > AFTER_LIES_MS and dt <= 2000)
+        watch.count_energy(self.lied_ms > AFTER_LIES_MS)
 
     def _settle(self) -> str:
         """What must hold at the end: energy, and every event handed over."""
@@ -286,15 +358,23 @@ def main(argv: list[str] | None = None) -> int:
     """See the top of the file; 0 if nothing broke."""
     parser = argparse.ArgumentParser(prog="make soak", description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--seed", type=int, help="default: a fresh one, printed")
+    parser.add_argument("--seeds", type=int, default=1, help="so many seeds, one after the other; the release bar: 5 of 1,000,000")
     parser.add_argument("--cycles", type=int, default=200_000)
     parser.add_argument("--cycle-ms", type=int, default=0, help="one cycle length for all eras (default: each its own)")
     parser.add_argument("--era", type=int, help="only this era of the seed, with a trace of its last cycles")
     parser.add_argument("--hot", choices=("quick", "plain", "checked"), default="quick", help="how hot.py is loaded")
     args = parser.parse_args(argv)
-    if args.cycles < 1 or not 0 <= args.cycle_ms <= 1000:
-        parser.error("--cycles must be at least 1, --cycle-ms 20 to 1000 (0: each era its own)")
-    seed = random.SystemRandom().randrange(1 << 31) if args.seed is None else args.seed
+    if args.cycles < 1 or args.seeds < 1 or not 0 <= args.cycle_ms <= 1000:
+        parser.error("--cycles and --seeds must be at least 1, --cycle-ms 20 to 1000 (0: each era its own)")
+    first = random.SystemRandom().randrange(1 << 31) if args.seed is None else args.seed
     _install(args.hot)
+    status = 0
+    for seed in range(first, first + args.seeds):
+        status |= _one_seed(args, seed)
+    return status
+
+
+def _one_seed(args: argparse.Namespace, seed: int) -> int:
     print(f"seed {seed}", flush=True)
     if args.era is not None:
         one = repeat(seed, args.era, min(args.cycles, ERA_CYCLES), args.cycle_ms, print)
@@ -322,6 +402,8 @@ def _report(args: argparse.Namespace, seed: int, results: list[Result], number: 
         f"{sum(r.events for r in results):,} events, {sum(r.true_wh for r in results) / 1000:,.1f} kWh moved "
         f"(counted {sum(r.counted_wh for r in results) / 1000:,.1f})"
     )
+    played: Counter[str] = sum((r.played for r in results), Counter())
+    print("played: " + ", ".join(f"{name} {times:,}" for name, times in sorted(played.items())))
     print(f"on the processor {cpu_s:.1f} s: {cycles / cpu_s:,.0f} cycles/s, {simulated / cpu_s:,.0f} times real time")
     print(f"{cycles:,} cycles in {seconds:.1f} s: {cycles / seconds:,.0f} cycles/s, {simulated / seconds:,.0f} times real time")
     return 1 if last.broken else 0

@@ -88,17 +88,17 @@ class Der(Dialect):
             self.outdated = True
 
     # ---- commanding ------------------------------------------------------------------------------------
-    async def command(self, watts: int, run: int, refresh: bool, asleep: bool) -> None:
+    async def command(self, refresh: bool, asleep: bool) -> None:
         """The setpoint first, then start or stop, then the heartbeat."""
         if self._set is not None:
-            await self._command_power(watts, refresh)
+            await self._command_power(refresh)
         if self._control is None:
             return
         now = time.ticks_ms()
-        starting = run != self.sent_run or asleep
-        if starting or self.beating(now):
+        if self.run() != self.sent_run or asleep or self.beating(now):
             await self.read_before(self._control)
-        if starting:
+        run = self.run()
+        if run != self.sent_run or asleep:
             if run and run != self.sent_run and self.image.inp[im.PCS_STATE] == im.PCS_FAULT:
                 await self.write(self._control.address + t.ALARM_RESET, 1)  # latched alarms would keep it from starting
             await self.write(self._control.address + t.OP_CTL, _START if run else _STOP)
@@ -112,7 +112,7 @@ class Der(Dialect):
         """The heartbeat of model 715 is due."""
         return self._control is not None and time.ticks_diff(now, self._beat_ms) >= _HEARTBEAT_MS
 
-    async def _command_power(self, watts: int, refresh: bool) -> None:
+    async def _command_power(self, refresh: bool) -> None:
         """The setpoint, at the scale factor that is in force now."""
         self.outdated = False
         await self.read_before(self._set)
@@ -121,22 +121,20 @@ class Der(Dialect):
         if scale == im.NO_VALUE or values[im.PCS_SETPOINT] == im.NO_VALUE:
             where = self._set.place_of(im.PCS_SETPOINT)
             raise NeedsPerson("%s: WSet is not implemented, it can be measured, not commanded" % where)
-        setpoint = truncate_to_scale(watts, scale, _LARGEST)
-        if refresh or self.sent is None or scale != self._scale:
-            await self._write_everything(setpoint, values[t.X_RVRT_S] != im.NO_VALUE)
+        address = self._set.address
+        whole = refresh or self.sent is None or scale != self._scale
+        if whole and values[t.X_RVRT_S] != im.NO_VALUE:
+            await self._write_timer(address)
+        setpoint = truncate_to_scale(self.watts(), scale, _LARGEST)
+        if whole:  # setpoint, mode and enable in one write, so that no old setpoint acts in between
+            await self.write_whole(address + t.WSET_ENA, 1, 1, setpoint >> 16, setpoint)  # WSetEna; WSetMod: watts; WSet
         elif setpoint != self.sent:
-            await self.write_whole(self._set.address + t.WSET, setpoint >> 16, setpoint)
+            await self.write_whole(address + t.WSET, setpoint >> 16, setpoint)
         self.sent = setpoint
         self._scale = scale
 
-    async def _write_everything(self, setpoint: int, reverts: bool) -> None:
-        """Setpoint, mode and enable in one write, so that no old setpoint acts in between; the timer before it.
-
-        reverts: the device has a reversion timer.
-        """
+    async def _write_timer(self, address: int) -> None:
         timer_s = self.options["reversion_s"]
-        address = self._set.address
-        if reverts and timer_s:
+        if timer_s:
             await self.write_timer(address + t.WSET_RVRT, 0, 0)
             await self.write_timer(address + t.WSET_ENA_RVRT, 1, timer_s >> 16, timer_s)  # 1: stay enabled, at WSetRvrt
-        await self.write_whole(address + t.WSET_ENA, 1, 1, setpoint >> 16, setpoint)  # WSetEna; WSetMod: watts; WSet

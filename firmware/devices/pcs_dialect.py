@@ -16,9 +16,10 @@ class Dialect:
     """One family of SunSpec models.  A subclass adds `place`, `take`, `command` and `beating`.
 
     `await place()` finds the family's blocks; `take()` puts the main block's values into the image;
-    `await command(watts, run, refresh, asleep)` writes what has changed, or everything on `refresh`;
-    `beating(now)`: a heartbeat is due.  A model is read just before it is written, with what the setpoint is scaled by: a
-    register is never written where another model has come to lie, nor from a scale factor or reference of before.
+    `await command(refresh, asleep)` writes what has changed, or everything on `refresh`; `beating(now)`: a heartbeat is
+    due.  What is written is what is commanded at that moment, not when the reading before it began.  A model is read just
+    before it is written, with what the setpoint is scaled by: a register is never written where another model has come to
+    lie, nor from a scale factor or reference of before.
     """
 
     def __init__(self, sun, image, options: dict, once) -> None:
@@ -88,6 +89,14 @@ class Dialect:
             if questions_the_map(error):
                 self.sun.lose(block, str(error))
             raise
+
+    def run(self) -> int:
+        """1: it may switch, as commanded now."""
+        return self.image.now[im.CMD_RUN]
+
+    def watts(self) -> int:
+        """W as commanded now, 0 while it may not switch."""
+        return self.image.now[im.CMD_P] if self.image.now[im.CMD_RUN] else 0
 
     def copy(self, slots: tuple) -> None:
         """Values into the image, slot by slot."""

@@ -94,27 +94,28 @@ class Inverter(Dialect):
             self.outdated = True
 
     # ---- commanding ------------------------------------------------------------------------------------
-    async def command(self, watts: int, run: int, refresh: bool, asleep: bool) -> None:
+    async def command(self, refresh: bool, asleep: bool) -> None:
         """Both limits in one write; then, the first time and on refresh, that they are in force; then the relay."""
         self.outdated = False
         await self._read_basis()
-        rate = self._rate(watts)
         values = self.sun.values
         reverts = values[t.X_STOR_RVRT_S] != im.NO_VALUE and self.options["reversion_s"] > 0
         address = self._storage.address
         whole = refresh or self.sent is None
         if whole and reverts:
             await self.write_timer(address + t.STOR_RVRT, self.options["reversion_s"])
-        if watts < 0 and values[t.X_STOR_GRID] == _FROM_PV:
+        if self.watts() < 0 and values[t.X_STOR_GRID] == _FROM_PV:
             await self._allow_grid(address + t.STOR_GRID)
+        rate = self._rate(self.watts())
         if whole or rate != self.sent:
             await self.write(address + t.STOR_OUT, rate, -rate)  # OutWRte, InWRte
         if whole:
             await self.write(address + t.STOR_MOD, _BOTH)
         self.sent = rate
-        if self._connect is not None and (run != self.sent_run or asleep):
+        if self._connect is not None and (self.run() != self.sent_run or asleep):
             await self.read_before(self._connect)
-            await self.write(self._connect.address + t.INVERTER_CONN, 1 if run else 0)
+            run = self.run()
+            await self.write(self._connect.address + t.INVERTER_CONN, run)
             self.sent_run = run
 
     async def _allow_grid(self, address: int) -> None:

@@ -184,7 +184,7 @@ class Device:
         watts = command[im.CMD_P] if run else 0
         refresh = time.ticks_diff(now, self._refreshed) >= self._options["refresh_ms"]
         asleep = refresh and run and self._image.inp[im.PCS_STATE] == im.PCS_OFF
-        await self._dialect.command(watts, run, refresh, asleep)
+        await self._dialect.command(refresh, asleep)
         self._watts = watts
         self._run = run
         if refresh:

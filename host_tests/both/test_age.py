@@ -108,3 +108,35 @@ def test_age_contactors_open_on_a_current_measured_after_the_power_was_taken():
     plant.silent = set()
     plant.cycles(2)
     assert plant.now[im.CMD_CONTACTOR] == 0
+
+
+def test_age_what_waited_through_a_gap_and_is_read_after_the_next_cycle_is_as_old_as_the_gap():
+    for ms in (1200, 3500, 40000):
+        for seen in GROUPS:
+            plant = running()
+            after_a_gap(plant, ms, ())
+            after_a_gap(plant, 50, (seen,))
+            waited = 0 if seen == im.SEQ_IO else ms  # a pin is read, it waits in no receiver
+            assert plant.now[im.AGE + seen] == waited + 50, "it may have been received before the gap"
+            after_a_gap(plant, 50, (seen,))
+            assert plant.now[im.AGE + seen] == 50
+
+
+def test_age_what_waited_through_a_gap_moves_nothing():
+    for ms in (4000, 40000):
+        plant = running()
+        after_a_gap(plant, ms, ())
+        assert plant.command() == 0
+        after_a_gap(plant, 50, GROUPS)
+        assert plant.command() == 0 and plant.faults() == []
+        plant.run(3)
+        assert plant.command() == 20000 and plant.faults() == [] and plant.events("FAULT_RAISED") == []
+
+
+def test_age_a_cycle_a_little_late_makes_nothing_older():
+    for cycle_ms in (20, 50, 500):
+        plant = running(cycle_ms)
+        late = cycle_ms * 3 // 2
+        after_a_gap(plant, late, GROUPS)
+        after_a_gap(plant, cycle_ms, GROUPS)
+        assert ages(plant) == [cycle_ms] * 9 and plant.command() == 20000

@@ -8,10 +8,10 @@ from host_tests.both.plant import Plant
 LOST = ("bms_lost", "pcs_lost", "meter_lost", "pv_lost", "io_lost")
 
 
-def running():
-    plant = Plant(grid_connection=Grid.INTERACTIVE).ready()
+def running(cycle_ms=50):
+    plant = Plant(grid_connection=Grid.INTERACTIVE, cycle_ms=cycle_ms).ready()
     plant.pm.set_constant_power(20)
-    plant.run(5)
+    plant.run(5, cycle_ms)
     assert plant.pm.mode == Mode.DISCHARGE
     return plant
 
@@ -34,6 +34,16 @@ def test_a_cycle_that_comes_late_by_any_time_loses_no_device():
         plant.run(5)
         assert raised(plant) == [], ms
         assert plant.pm.mode == Mode.DISCHARGE, ms
+
+
+def test_with_a_long_cycle_too():
+    for cycle_ms in (20, 100, 300, 500, 1000):
+        for percent in (105, 120, 149, 151, 160, 199, 250, 400):
+            plant = running(cycle_ms)
+            late(plant, cycle_ms * percent // 100)
+            assert raised(plant) == [], (cycle_ms, percent)
+            plant.run(5, cycle_ms)
+            assert raised(plant) == [] and plant.command() == 20000, (cycle_ms, percent)
 
 
 def test_what_is_old_after_a_stall_moves_nothing_until_it_is_measured_again():

@@ -13,7 +13,8 @@ from host_tests.both.fakenvs import FakeNVS, loaded
 from host_tests.both.plant import Plant
 
 Latch = loaded("firmware.latch").Latch
-Resume = loaded("firmware.resume").Resume
+RESUME = loaded("firmware.resume")
+Resume = RESUME.Resume
 DAY = day_number(2026, 11, 22)
 SAID = []
 
@@ -393,3 +394,42 @@ def test_resume_it_is_stored_outside_the_lock_while_the_cycle_goes_on():
     FakeNVS.on_write = on_write
     board.pm.stop()
     assert seen == [True]
+
+
+class Days:
+    """The time module of a board that runs for days: its ticks wrap at 2**30."""
+
+    now_ms = 0
+
+    @classmethod
+    def ticks_ms(cls):
+        return cls.now_ms
+
+    @staticmethod
+    def ticks_add(ticks, ms):
+        return (ticks + ms) & 0x3FFFFFFF
+
+    @staticmethod
+    def ticks_diff(later, earlier):
+        return ((later - earlier + 0x20000000) & 0x3FFFFFFF) - 0x20000000
+
+
+def test_resume_is_kept_however_long_nothing_has_changed():
+    RESUME.time = Days
+    try:
+        for days in (1, 6, 7, 9, 12, 13, 20):
+            board = Board(True)
+            board.pm.start()
+            board.plant.run(2)
+            board.resume._tried_ms = Days.now_ms  # Board itself lives by the real ones
+            Days.now_ms = Days.ticks_add(Days.now_ms, 20000)
+            board.resume.step()
+            assert FakeNVS.stored["resume"] & 7 == 1, "it runs"
+            for _ in range(days * 24):
+                Days.now_ms = Days.ticks_add(Days.now_ms, 3600000)
+                board.resume.step()
+            board.plant.now[im.ORDER] = im.ORDER_SPENT  # the restarts are used up
+            board.resume.step()
+            assert FakeNVS.stored["resume"] & 7 == 0, "after %d days" % days
+    finally:
+        RESUME.time = time

@@ -39,6 +39,7 @@ class VirtualSite:
         self._random = random.Random(seed + 17)
         self._noise = self.plant.options.measurement_noise
         self._report: BmsReport | None = None
+        self._measured_s: float | None = None  # of what is being written; None: it is measured now
         self._bms_s = BMS_S
         self._pcs_s = PCS_S
         self._meter_s = METER_S
@@ -98,18 +99,33 @@ class VirtualSite:
 
         queued: a report of the BMS from just before waited in the controller's receiver, and is read now.
         """
-        report = self.plant.bms.report() if queued else None
+        taken = self.taken() if queued else None
         left = dt_s
         while left > 0.0:
             self._hold_up(min(left, 1.0))
             left -= 1.0
-        self._bms_s += dt_s
+        self._bms_s = (self._bms_s + dt_s) % BMS_S  # it reports by its own clock; the others are asked
         self._pcs_s += dt_s
         self._meter_s += dt_s
-        if report is not None and "bms_silent" not in self.active and "bms_frozen" not in self.active:
-            self._report = report
-            self._write_bms(True)
+        if taken is not None:
+            self.read_late(taken)
         self.auditor.watch()
+
+    def taken(self) -> "tuple[BmsReport, float] | None":
+        """A report of the BMS as it comes into the controller's receiver now, for read_late(); None if no true one comes."""
+        if "bms_silent" in self.active or "bms_frozen" in self.active:
+            return None
+        return self.plant.bms.report(), self.plant.time_s
+
+    def read_late(self, taken: "tuple[BmsReport, float]") -> None:
+        """The controller reads only now what it has received some time ago."""
+        self._report, self._measured_s = taken
+        self._write_bms(True)
+        self._measured_s = None
+
+    def measured_s(self, seq: int) -> float:
+        """When (plant.time_s) what is being written to this group of the image was measured."""
+        return self.plant.time_s if self._measured_s is None else self._measured_s
 
     def _pass(self, dt_s: float) -> None:
         """Time passes in the plant."""

@@ -31,7 +31,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._virtual = _NoWait()
         self._ticks = ticks
         super().__init__(self._virtual)
-        self._tasks: list[asyncio.Task[Any]] = []
+        self._died: BaseException | None = None
+        self.set_task_factory(self._make)
 
     def time(self) -> float:
         """Virtual seconds since it was made."""
@@ -43,7 +44,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def start(self, work: Coroutine[Any, Any, Any]) -> None:
         """Run it beside the others from the next run_for on."""
-        self._tasks.append(self.create_task(work))
+        self.create_task(work)
+
+    @staticmethod
+    def _make(loop: Any, work: Any, **more: Any) -> Any:
+        """As every loop's task; an error that ends one ends the run too."""
+        task = asyncio.Task(work, loop=loop, **more)
+        task.add_done_callback(loop._look)
+        return task
+
+    def _look(self, task: Any) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self._died = self._died or task.exception()
 
     def skip(self, seconds: float) -> None:
         """Time passes and no task runs."""
@@ -57,10 +69,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             self.run_until_complete(asyncio.sleep(seconds))
         finally:
             self._say(clock)
-        for task in self._tasks:
-            if task.done():
-                task.result()
-                raise RuntimeError("a task that runs for ever has ended")
+        if self._died is not None:
+            raise self._died
 
     @staticmethod
     def _say(clock: Callable[[], int]) -> None:

@@ -13,6 +13,12 @@ from firmware.limits import NAMES
 from firmware.modes import Mode
 from firmware.requests import GRID_SERVICE
 from tools.simsite.virtual import METER_S, VirtualSite
+from tools.virtual.readings import Readings
+from tools.virtual.tiny import looser_than_params
+from tools.virtual.true_values import TrueValues
+from tools.virtual.wire import Wire
+from tools.virtual.wired import WiredSite
+from tools.virtual.witness import Witness
 
 _LARGEST = (1 << 30) - 1
 _SMALLEST = -(1 << 30)  # NO_VALUE
@@ -31,6 +37,7 @@ CURRENT_A = 4.0
 POWER_W = 1500.0
 STRANDED_MS = 30000  # a healthy battery that is asked for power gives or takes some within this ...
 RECALIBRATED_MS = 660000  # ... or this, while the manager and the BMS part over the SoC
+LISTENING_MS = 2000  # of one cycle: what a manager that is held up does not do it cannot be blamed for
 STARTED_MS = 120000  # a system that is to run runs again after this: the longest back-off and what clears a fault
 FOLLOW = 10  # the inverter's own response, in its time constants
 
@@ -47,27 +54,36 @@ class Broken(Exception):
 class Watch:
     """Checks one manager and its site.  `before` just ahead of each cycle, `after` just behind it."""
 
-    def __init__(self, manager: Any, site: VirtualSite, has: int) -> None:
+    def __init__(self, manager: Any, site: VirtualSite, has: int, wire: Wire) -> None:
         self._now = manager.image.now
         self._par = manager.image.par
         self._inp = manager.image.inp
         self._manager = manager
         self._site = site
         self._has = has
+        self._wire = wire
+        self._witness = Witness(manager.image, site)
+        self._readings = Readings(manager)
+        self._true_values = TrueValues(manager.image, site) if isinstance(site, WiredSite) else None
         self._trip_mask = sum(1 << i for i, row in enumerate(TABLE) if row[5] == TRIP)
         self._seqs = self._inp[0:9]
         self._ages = [im.AGE_NEVER] * 9
         self._was_p = 0
         self._was_mode = Mode.STANDBY
         self._was_contactor = 0
-        self.reset_allowed = False  # reset_emergency() has just succeeded
+        self._last_mode = Mode.STANDBY  # at the end of the cycle before
+        self.accepted = False  # accept_soc() has been called since
+        self.wired_honest = True  # inverter and meter answer with what they measure
+        self.time_ms = 0  # since it began
         self.honest_ms = 0  # how long nothing has lied about the battery or the grid
         self.quiet_ms = 0  # how long load, PV and grid have been steady
         self._trips = 0
         self._limits_a: list[tuple[float, float]] = []  # (charge, discharge) that the BMS allowed at its last reports
         self._said: object = None
         self._over_ms = 0.0
-        self._stranded_ms = 0
+        self._stranded_ms = 0  # asked for power, and none flows
+        self._parted = False  # manager and BMS, over the SoC
+        self._waiting_ms = 0  # is to run, and stands in STANDBY
         self._e_in = 0
         self._e_out = 0
         self._wh_in = 0.0
@@ -81,8 +97,8 @@ class Watch:
         config = self._manager.config
         own = config.cycle_ms  # ages count from the cycle before the one that saw a group
         late = own * 3 // 2 + 100
-        self._stale = [max(3 * config.bms_period_ms + own, late)] * 5 + [max(config.pcs_timeout_ms + own, late)]
-        self._stale_io = max(_IO_STALE_MS + own, late)
+        self._stale = [max(3 * config.bms_period_ms, late) + own] * 5 + [max(config.pcs_timeout_ms, late) + own]
+        self._stale_io = max(_IO_STALE_MS, late) + own
         self._floor = int(config.min_soc * 100 + 0.5)
         self._ceiling = int(config.max_soc * 100 + 0.5)
         self._rise = config.ramp_up  # kW/s = W/ms
@@ -101,6 +117,7 @@ class Watch:
         """Check the cycle that has just run, `dt` ms after the one before.  Raises Broken."""
         now = self._now
         p = now[im.CMD_P]
+        self.time_ms += dt
         self._check_limits(now, p, dt)
         if p:
             self._check_flow(now, p)
@@ -108,11 +125,14 @@ class Watch:
         if missing and (p or now[_MISSING_DIS] or now[_MISSING_CHG]):
             raise Broken(f"{missing}, the command is {p} W, limits by missing_data -{now[_MISSING_CHG]} .. +{now[_MISSING_DIS]} W")
         self._check_mode(now, p)
+        self._check_asked(now)
+        self._check_inputs(dt)
         if too_large(now):
             slot = next(i for i, value in enumerate(now) if not _SMALLEST <= value <= _LARGEST)
             raise Broken(f"slot {slot} of the image holds {now[slot]}, beyond 2**30 - 1")
         self._check_plant(now, dt)
         self._check_stranded(now, p, dt)
+        self._last_mode = now[im.MODE]
 
     # ---- the manager by itself ----------------------------------------------------------------------------
     def _check_limits(self, now: Any, p: int, dt: int) -> None:
@@ -214,6 +234,38 @@ class Watch:
         if now[im.FAULTS] & self._trip_mask and mode in (Mode.IDLE, Mode.CHARGE, Mode.DISCHARGE):
             raise Broken(f"a fault that trips is active ({now[im.FAULTS]:#x}) in {Mode.name(mode)}")
 
+    def _check_asked(self, now: Any) -> None:
+        """Who decides: an island's load, nobody from before maintenance; parameters as given; an accepted SoC believed."""
+        manager = self._manager
+        kind = manager.config.grid_connection
+        islanded = kind == 0 or (kind == 1 and not now[im.GRID_OK])
+        running = now[im.MODE] in (Mode.IDLE, Mode.CHARGE, Mode.DISCHARGE) and self._last_mode == now[im.MODE]
+        if islanded and running and manager._states.stop_ms < 0 and now[im.NET_P] != im.NO_VALUE:
+            if now[im.REQUEST_BY] != GRID_SERVICE or now[im.REQUEST_P] not in (now[im.NET_P], 0):
+                raise Broken(f"an island of {now[im.NET_P]} W is asked for {now[im.REQUEST_P]} W by source {now[im.REQUEST_BY]}")
+        if now[im.MODE] == Mode.MAINTENANCE and self._last_mode != Mode.MAINTENANCE:
+            watts = self._site.plant.pcs.power_w
+            if now[im.CMD_P] or now[im.CMD_RUN] or (self.honest_ms > 10000 and abs(watts) > POWER_W):
+                raise Broken(f"MAINTENANCE began at {watts:.0f} W, {now[im.CMD_P]} W commanded")
+        looser = looser_than_params(manager)
+        if looser:
+            raise Broken(looser)
+        if self.accepted:
+            self.accepted = False
+            parted = now[im.SOC_LOW] != now[im.SOC] or now[im.SOC_HIGH] != now[im.SOC]
+            if parted and not now[im.SOC_JUMP] and now[im.BMS_SOC] != im.NO_VALUE:
+                raise Broken(f"the SoC was accepted, and counts as {now[im.SOC_LOW]} to {now[im.SOC_HIGH]}")
+
+    def _check_inputs(self, dt: int) -> None:
+        """Ages are true, one reading latches nothing, and what came over Modbus was measured."""
+        wrong = self._readings.check(dt)
+        if not wrong and self.time_ms:  # a manager's first cycle does not know what came before it
+            wrong = self._witness.younger_than_true()
+        if not wrong and self._true_values is not None:
+            wrong = self._true_values.check(dt, self.wired_honest, self.quiet_ms)
+        if wrong:
+            raise Broken(wrong)
+
     # ---- the plant ------------------------------------------------------------------------------------------
     def _check_plant(self, now: Any, dt: int) -> None:
         site = self._site
@@ -255,19 +307,28 @@ class Watch:
         plant = site.plant
         grid = plant.grid_present and 48.0 < plant.grid_hz < 51.5 and 340.0 < plant.grid_v < 460.0
         if site.active or quiet < STRANDED_MS or not grid:
+            self._stranded_ms = self._waiting_ms = 0
+            return
+        waiting = now[im.MODE] == Mode.STANDBY and now[im.ORDER] == im.ORDER_START and self._wire.costs != 3
+        if waiting:
+            self._waiting_ms += min(dt, LISTENING_MS)
+            self._judge_stranded(self._waiting_ms, STARTED_MS)
+            return
+        self._waiting_ms = 0
+        if p or not self._could_flow(now):
             self._stranded_ms = 0
             return
-        waiting = now[im.MODE] == Mode.STANDBY and now[im.ORDER] == im.ORDER_START
-        if not waiting and (p or not self._could_flow(now)):
-            self._stranded_ms = 0
-            return
-        self._stranded_ms += dt
+        self._stranded_ms += min(dt, LISTENING_MS)
         parted = now[im.SOC_LOW] != now[im.SOC] or now[im.SOC_HIGH] != now[im.SOC]
-        most = STARTED_MS if waiting else RECALIBRATED_MS if parted else STRANDED_MS
-        if self._stranded_ms > most:
+        if self._parted and not parted:
+            self._stranded_ms = 0  # accepted just now: from here on nothing is in the way
+        self._parted = parted
+        self._judge_stranded(self._stranded_ms, RECALIBRATED_MS if parted else STRANDED_MS)
+
+    def _judge_stranded(self, ms: int, most: int) -> None:
+        if ms > most:
             s = self._manager.stats()
-            asked = f"stranded for {self._stranded_ms} ms in {s['mode']}, {s['request']} kW asked"
-            raise Broken(f"{asked}: {s['reason']}, {s['faults']}")
+            raise Broken(f"stranded for {ms} ms in {s['mode']}, {s['request']} kW asked: {s['reason']}, {s['faults']}")
 
     def _could_flow(self, now: Any) -> bool:
         """By the plant and the configuration, well inside every limit, the request could be served."""
@@ -276,6 +337,8 @@ class Watch:
         if abs(wants) < 2 * POWER_W or config.grid_connection != 2 or report is None or self._manager._states.stop_ms >= 0:
             return False
         if now[im.MODE] not in (Mode.CHARGE, Mode.DISCHARGE) or not 15.0 < report.temperature_c < 40.0:
+            return False
+        if self._wire.costs & (2 if wants < 0 else 1):
             return False
         soc = plant.pack.soc * 10000
         power = plant.pcs.limits_w()[0 if wants < 0 else 1]

@@ -7,6 +7,7 @@ be busy (exceptions 5, 6, 10, 11 for a share of the requests), silent, slow, or 
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Callable
 
 from modbus import ModbusTimeout
 from modbus.client import PDU, Client, Slot
@@ -18,12 +19,15 @@ _READ, _WRITE_ONE, _WRITE_MANY = 3, 6, 16
 
 
 class Line(Client):
-    """What a driver takes for its bus.  `answer_s`: how long the device takes."""
+    """What a driver takes for its bus.  `answer_s`: how long the device takes; `clock`: the plant's, in s."""
 
-    def __init__(self, server: SunSpecServer, rng: random.Random, answer_s: float) -> None:
+    def __init__(self, server: SunSpecServer, rng: random.Random, answer_s: float, clock: Callable[[], float]) -> None:
         super().__init__()
         self.server = server
         self.answer_s = answer_s
+        self.read_s = 0.0  # when the registers of the last read would arrive, with nobody held up
+        self.broken: dict[str, int] = {}  # point: what stands in its register whatever is measured
+        self._clock = clock
         self.busy_share = 0.0
         self.busy_codes: tuple[int, ...] = BUSY
         self.played: Counter[str] = Counter()  # busy answers, rescalings
@@ -43,7 +47,7 @@ class Line(Client):
         """Carry one request there and its answer back."""
         self.count.frames += 1
         frame, faults, rng = slot.frame, self.server.faults, self._rng
-        await asyncio.sleep(self.answer_s * (0.5 + rng.random()) + (faults.delay_s if faults.slow else 0.0))
+        trip_s = self.answer_s * (0.5 + rng.random()) + (faults.delay_s if faults.slow else 0.0)
         if faults.silent:
             await asyncio.sleep(TIMEOUT_S)
             self.count.timeouts += 1
@@ -53,25 +57,40 @@ class Line(Client):
             self._rescale_now(function, address, count)
         if self.busy_share and rng.random() < self.busy_share:
             self.played["busy"] += 1
-            return self._refuse(slot, function, rng.choice(self.busy_codes))
+            code = rng.choice(self.busy_codes)
+            await asyncio.sleep(trip_s)
+            return self._refuse(slot, function, code)
         values: list[int] | None = None
         if function == _WRITE_ONE:
             values, count = [count], 1
         elif function == _WRITE_MANY:
             values = [frame[at] << 8 | frame[at + 1] for at in range(PDU + 6, PDU + 6 + 2 * count, 2)]
         refusal = await self.server._access(function, 0, address, count, self._registers, values)
+        answer = self._registers_at(address, count) if values is None and refusal is None else []
+        if answer:
+            self.read_s = self._clock() + trip_s
+        await asyncio.sleep(trip_s)  # a controller that is held up meanwhile finds the answer late
         if refusal is not None:
             return self._refuse(slot, function, int(refusal))
         if values is not None:
             return 5  # the echo is what stands in the frame
-        first = address - self.server.chain.base
         frame[PDU + 1] = 2 * count
         at = PDU + 2
-        for word in self.server.chain.registers[first : first + count]:
+        for word in answer:
             frame[at] = word >> 8
             frame[at + 1] = word & 0xFF
             at += 2
         return 2 + 2 * count
+
+    def _registers_at(self, address: int, count: int) -> list[int]:
+        chain = self.server.chain
+        for name, raw in self.broken.items():
+            place = chain.places[name]
+            at = place.address - chain.base
+            for word in range(place.length):
+                chain.registers[at + word] = raw >> 16 * (place.length - 1 - word) & 0xFFFF
+        first = address - chain.base
+        return chain.registers[first : first + count]
 
     def _refuse(self, slot: Slot, function: int, code: int) -> int:
         slot.frame[PDU] = function | 0x80

@@ -47,8 +47,10 @@ class WiredSite(VirtualSite):
         self.truth: deque[tuple[float, float, float]] = deque()  # (s, W of the inverter, W at the meter)
         self.commands: deque[tuple[float, int]] = deque()  # (s, W commanded)
         self.response_s = 0.8
-        self._pcs = PcsDevice(self.plant, None, rng)
-        self.pcs_line = Line(SunSpecServer(self._pcs.chain, WireFaults(rng), self._pcs.refresh, self._pcs.written), rng, 0.01)
+        self.written: list[tuple[float, list[int]]] = []  # W that came to the inverter, with what was commanded lately
+        self._pcs = PcsDevice(self.plant, self._was_written, rng)
+        server = SunSpecServer(self._pcs.chain, WireFaults(rng), self._pcs.refresh, self._pcs.written)
+        self.pcs_line = Line(server, rng, 0.01, self._time_s)
         longest = rng.choice((20, 60, 125))
         given = {"bus": "pcs", "period_ms": rng.choice((50, 100, 200)), "longest_read": longest}
         buses = {"pcs": self.pcs_line}
@@ -57,11 +59,26 @@ class WiredSite(VirtualSite):
         self.meter_line: Line | None = None
         if meter:
             device = MeterDevice(self.plant, 203, rng)
-            self.meter_line = Line(SunSpecServer(device.chain, WireFaults(rng), device.refresh), rng, 0.01)
+            server = SunSpecServer(device.chain, WireFaults(rng), device.refresh)
+            self.meter_line = Line(server, rng, 0.01, self._time_s)
             given = {"bus": "meter", "longest_read": rng.choice((11, 60, 125))}
             driver = meter_sunspec.Device("meter", _options(meter_sunspec.OPTIONS, **given), image, {"meter": self.meter_line})
             self.meter_driver = driver
             self.loop.start(driver.run())
+
+    def _time_s(self) -> float:
+        return self.plant.time_s
+
+    def measured_s(self, seq: int) -> float:
+        """As VirtualSite's; what comes over Modbus was measured when it should have arrived."""
+        if seq == im.SEQ_PCS:
+            return self.pcs_line.read_s
+        if seq == im.SEQ_METER and self.meter_line is not None:
+            return self.meter_line.read_s
+        return super().measured_s(seq)
+
+    def _was_written(self, watts: float) -> None:
+        self.written.append((watts, [given for _, given in self.commands]))
 
     def end(self) -> None:
         """Let go of the loop."""
@@ -79,6 +96,18 @@ class WiredSite(VirtualSite):
         line = self.meter_line if factor.startswith("203.") else self.pcs_line
         if line is not None:
             line.rescale(factor, power)
+
+    def break_point(self, name: str, raw: int) -> None:
+        """A sensor of inverter or meter breaks: from now on `raw` stands in its registers."""
+        line = self.meter_line if name.startswith("203.") else self.pcs_line
+        if line is not None:
+            line.broken[name] = raw
+
+    def mend_points(self) -> None:
+        """Every sensor works again."""
+        for line in (self.pcs_line, self.meter_line):
+            if line is not None:
+                line.broken.clear()
 
     def _switch(self, name: str, on: bool) -> None:
         if name == "slow_pcs":

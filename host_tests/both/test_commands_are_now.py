@@ -1,0 +1,130 @@
+"""What is written to an inverter is what is commanded when it is written: who is held up while reading brings no old setpoint."""
+
+import asyncio
+
+from firmware import image as im
+from firmware.devices import sunspec_tables as t
+from firmware.devices.pcs_der import Der
+from firmware.devices.pcs_inverter import Inverter
+
+NUMBERS = {  # a staged tree has the numbers only
+    "INVERTER_CONN": 4,
+    "OP_CTL": 8,
+    "STOR_OUT": 12,
+    "WSET": 24,
+    "WSET_ENA": 22,
+    "X_RVRT_S": 74,
+    "X_SET_SF": 75,
+    "X_STOR_GRID": 81,
+    "X_STOR_MAX": 76,
+    "X_STOR_RVRT_S": 80,
+    "X_STOR_SF": 82,
+}
+
+
+class AT:
+    """Slots and offsets of sunspec_tables.py."""
+
+
+for name in NUMBERS:
+    setattr(AT, name, getattr(t, name, NUMBERS[name]))
+
+
+class Sun:
+    """Reads and writes take time, and `meanwhile` happens in each of them before it ends."""
+
+    def __init__(self):
+        self.values = [im.NO_VALUE] * 256
+        for slot, value in (
+            (AT.X_SET_SF, 0), (im.PCS_SETPOINT, 0), (AT.X_RVRT_S, 5), (AT.X_STOR_MAX, 100000), (AT.X_STOR_SF, -2),
+            (AT.X_STOR_RVRT_S, 5), (AT.X_STOR_GRID, 1),
+        ):  # fmt: skip
+            self.values[slot] = value
+        self.written = []  # (address, words)
+        self.meanwhile = None
+        self.meanwhile_at = 0  # of the requests that follow, the one in which it happens
+
+    async def read(self, _block):
+        self._pass()
+        return True
+
+    async def write(self, address, words, count, _divisible):
+        self.written.append((address, list(words[0:count])))
+        self._pass()
+
+    def _pass(self):
+        if self.meanwhile is not None:
+            if self.meanwhile_at == 0:
+                self.meanwhile()
+                self.meanwhile = None
+            self.meanwhile_at -= 1
+
+
+class Block:
+    def __init__(self, address):
+        self.address = address
+
+
+def inverter(dialect):
+    image = im.Image()
+    sun = Sun()
+    one = dialect(sun, image, {"reversion_s": 5, "set_grid_charging": False}, None)
+    one._set = one._storage = Block(1000)
+    one._control = one._connect = Block(2000)
+    one._rating = None
+    one._scale = im.NO_VALUE
+    command(image, 30000, 1)
+    return one, sun, image
+
+
+def command(image, watts, run):
+    image.now[im.CMD_P] = watts
+    image.now[im.CMD_RUN] = run
+
+
+def setpoint(dialect, words):
+    if dialect is Der:
+        watts = words[-2] << 16 | words[-1]
+        return watts - (1 << 32) if watts >> 31 else watts
+    return 10 * (words[0] - 0x10000 if words[0] >> 15 else words[0])  # 0.01 % of 100 kW
+
+
+def powers(dialect, sun):
+    """Every setpoint that was written, in W."""
+    places = (1000 + AT.WSET_ENA, 1000 + AT.WSET) if dialect is Der else (1000 + AT.STOR_OUT,)
+    return [setpoint(dialect, words) for address, words in sun.written if address in places]
+
+
+def starts(dialect, sun):
+    """Every start (1) and stop (0) that was written."""
+    place = 2000 + (AT.OP_CTL if dialect is Der else AT.INVERTER_CONN)
+    return [words[0] for address, words in sun.written if address == place]
+
+
+def test_a_setpoint_is_the_one_that_is_commanded_when_it_is_written():
+    for dialect in (Der, Inverter):
+        for refresh, requests in ((False, 1), (True, 1), (True, 2)):
+            for watts in (0, -12000, 50000):
+                one, sun, image = inverter(dialect)
+                asyncio.run(one.command(True, False))
+                assert powers(dialect, sun) == [30000] and starts(dialect, sun) == [1]
+                sun.written = []
+                command(image, 40000, 1)
+                sun.meanwhile = lambda image=image, watts=watts: command(image, watts, 1)
+                sun.meanwhile_at = requests - 1
+                asyncio.run(one.command(refresh, False))
+                assert powers(dialect, sun) == [watts], (dialect, refresh, requests)
+
+
+def test_an_inverter_that_may_not_switch_any_more_is_not_started():
+    for dialect in (Der, Inverter):
+        one, sun, image = inverter(dialect)
+        asyncio.run(one.command(True, False))
+        command(image, 0, 0)
+        asyncio.run(one.command(False, False))
+        assert starts(dialect, sun) == [1, 0] and powers(dialect, sun)[-1] == 0
+        command(image, 20000, 1)
+        sun.meanwhile = lambda image=image: command(image, 0, 0)
+        sun.written = []
+        asyncio.run(one.command(False, False))
+        assert powers(dialect, sun) in ([], [0]) and starts(dialect, sun) in ([], [0])

@@ -1,0 +1,212 @@
+"""Rules of the firmware, broken one at a time: what the soak must find.  `apply(name)` before tools.soak's main()."""
+
+from collections.abc import Callable
+from typing import Any
+
+from tools.virtual import quick
+
+MUTATIONS: dict[str, tuple[Callable[[], None], str]] = {}  # name: what breaks the rule, what the soak says of it
+
+
+def breaks(said: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Enter a mutation under its own name; said: a pattern of what is found."""
+
+    def enter(mutation: Callable[[], None]) -> Callable[[], None]:
+        MUTATIONS[mutation.__name__] = (mutation, said)
+        return mutation
+
+    return enter
+
+
+def apply(name: str) -> None:
+    """Load the firmware with this rule broken."""
+    quick.install()
+    MUTATIONS[name][0]()
+
+
+def _around(name: str, before: Callable[..., Any] | None = None, after: Callable[..., Any] | None = None) -> None:
+    """Let something be done before or after a function of hot.py."""
+    from firmware import hot
+
+    honest = getattr(hot, name)
+
+    def broken(*given: Any) -> Any:
+        if before is not None:
+            before(*given)
+        result = honest(*given)
+        if after is not None:
+            after(*given)
+        return result
+
+    setattr(hot, name, broken)
+
+
+@breaks(r"stranded for \d+ ms in (CHARGE|DISCHARGE|IDLE)")
+def a_recalibration_is_never_accepted() -> None:
+    from firmware import image as im
+
+    _around("settle_soc", before=lambda img, par: par.__setitem__(im.PAR_SOC_ACCEPT_MS, 0))
+
+
+@breaks(r"the SoC was accepted, and counts as")
+def accept_soc_does_nothing() -> None:
+    from firmware.manager import PowerManager
+
+    PowerManager.accept_soc = lambda self: None
+
+
+@breaks(r"stranded for \d+ ms in")
+def a_broken_sensor_costs_more_than_itself() -> None:
+    from firmware import hot
+    from firmware import image as im
+    from firmware.limits import NAMES
+
+    row = im.LIMIT_ROWS_DIS + NAMES.index("temperature")
+    honest = hot.limit_battery
+
+    def broken(img: Any, par: Any, chg: int) -> None:
+        honest(img, par, chg)
+        if img[im.BMS_ODD]:
+            img[row + 16 * chg] = 0
+
+    hot.limit_battery = broken
+
+
+@breaks(r"the image holds -?\d+ W of the (meter|inverter), true were|slot \d+ of the image holds")
+def a_scale_factor_is_read_once() -> None:
+    from firmware.devices.sunspec import Block
+
+    honest = Block.value
+    known: dict[Any, int] = {}
+
+    def broken(self: Any, at: int) -> Any:
+        where = self.rows[at + 2]
+        if where != 255:
+            self.registers[where] = known.setdefault((id(self), where), self.registers[where])
+        return honest(self, at)
+
+    Block.value = broken
+
+
+@breaks(r"W are written to the inverter, commanded were")
+def a_setpoint_keeps_the_scale_of_before() -> None:
+    from firmware.devices import pcs_der
+
+    honest, known = pcs_der.truncate_to_scale, []
+
+    def broken(watts: int, scale: int, largest: int) -> int:
+        known.append(scale)
+        return honest(watts, known[0], largest)
+
+    pcs_der.truncate_to_scale = broken
+
+
+@breaks(r"became \d+ parts of")
+def a_tiny_power_is_the_most() -> None:
+    from firmware import manager
+
+    honest = manager.parts
+    manager.parts = lambda value, per_unit: honest(value, per_unit) or (100000 if value and per_unit == 1000 else 0)
+
+
+@breaks(r"became 1073741823 parts of")
+def a_tiny_limit_is_none() -> None:
+    from firmware import image as im
+    from firmware.manager import PowerManager
+
+    honest = PowerManager._apply_params
+
+    def broken(self: Any) -> None:
+        honest(self)
+        par = self.image.par
+        for slot in (im.OP_P_CHG, im.OP_I_CHG, im.OP_V_MAX, im.OP_P_DIS, im.OP_I_DIS):
+            if par[slot] == 0:
+                par[slot] = im.FREE
+
+    PowerManager._apply_params = broken
+
+
+@breaks(r"EMERGENCY by (cell_over_voltage|cell_under_voltage|over_temperature) after one reading alone")
+def one_reading_latches() -> None:
+    from firmware import image as im
+
+    def twice(img: Any, par: Any) -> None:
+        for slot in (im.READS_CELL_HI, im.READS_CELL_LO, im.READS_TEMP_HI):
+            if img[slot] == 1:
+                img[slot] = 2
+
+    _around("believe", after=twice)
+
+
+@breaks(r"readings beyond a trip agree for \d+ ms")
+def two_readings_do_not_latch() -> None:
+    from firmware import image as im
+
+    def never(img: Any, par: Any) -> None:
+        for slot in (im.READS_CELL_HI, im.READS_CELL_LO, im.READS_TEMP_HI):
+            img[slot] = min(img[slot], 1)
+
+    _around("believe", after=never)
+
+
+@breaks(r"group \d is held to be \d+ ms old, it was measured \d+ ms ago")
+def late_data_are_young() -> None:
+    from firmware import image as im
+
+    _around("freeze", before=lambda inp, img, dt: img.__setitem__(im.HELD_MS, 0))
+
+
+@breaks(r"after \w+ for \d+ ms a reset \(.*\) (starts the system without a person|goes on with)")
+def a_manual_operation_goes_on_after_a_reset() -> None:
+    _remember()
+    from firmware.config import PowerConfig
+    from firmware.resume import Resume
+
+    honest = Resume._begin
+
+    def broken(self: Any) -> str:
+        config = self._pm.config
+        self._pm.config = PowerConfig(resume=True, resume_manual=True)
+        text = honest(self)
+        self._pm.config = config
+        return text
+
+    Resume._begin = broken
+
+
+@breaks(r"after emergency for \d+ ms a reset \(.*\) has no EMERGENCY")
+def a_reset_forgets_the_emergency() -> None:
+    _remember()
+    from firmware.latch import Latch
+
+    Latch._write = lambda self, wanted: None
+
+
+@breaks(r"after (running|pause) for \d+ ms a reset \(.*\) does not start again")
+def what_ran_does_not_start_again() -> None:
+    _remember()
+    from firmware.resume import Resume
+
+    Resume._begin = lambda self: "nothing"
+
+
+@breaks(r"an island of -?\d+ W is asked for")
+def an_islands_load_does_not_decide() -> None:
+    from firmware import requests as rq
+    from firmware.manager import PowerManager
+
+    honest = PowerManager._request
+
+    def broken(self: Any, answer: int) -> None:
+        if answer & 0xFF != rq.GRID_SERVICE:
+            self._serves_island = False
+        honest(self, answer)
+
+    PowerManager._request = broken
+
+
+def _remember() -> None:
+    """The memories can be imported: there is a storage."""
+    from tools.virtual import restart
+
+    restart.memory()
