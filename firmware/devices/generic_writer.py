@@ -2,7 +2,8 @@
 
 Where a table says how much and which way in requests of their own, there is no moment in which the old power goes the
 new way, or the new power the old way: at a change of direction power is 0 first, then the direction is written, then
-the new power.
+the new power.  A request may have to wait, for its turn, a connection or a device that is busy: what it carries is what is
+commanded when it goes out, and as long as the device has not been told the new way that is 0.
 """
 
 import asyncio
@@ -40,6 +41,9 @@ class Writer:
             0 < value.source <= DIRECTION for write in writes for value in write.values
         )
         self._direction = _UNKNOWN  # that the device was told
+        self._way = _UNKNOWN  # the direction that is written: during a turn the new one, else the same
+        self._halts = False  # before a turn: 0 is written for power
+        self._write = None  # the request that is going out
         self._seq = -1
         self._seq_ms = self._refreshed = self._beat_ms = self._hold_until = time.ticks_ms()
         self._alive = False
@@ -65,7 +69,7 @@ class Writer:
                 self._hold_until = time.ticks_add(time.ticks_ms(), _HOLD_MS)
 
     async def _round(self, refresh: bool) -> None:
-        """Every row in turn, each with the command of this moment."""
+        """Every row in turn, each with the command of the moment in which it goes out."""
         for write in self._writes:
             if not self._in_step():
                 await self._turn()
@@ -74,9 +78,18 @@ class Writer:
             await self._send(write, refresh)
 
     def _in_step(self) -> bool:
-        """Take the command; False if the device has to be turned before it may be told the power."""
-        self._take_command(time.ticks_ms())
-        return not self._in_parts or self.command[DIRECTION] == self._direction
+        """False if the device has to be turned before it may be told the power."""
+        return not self._in_parts or self._wanted() == self._direction
+
+    def _wanted(self) -> int:
+        """The direction that is commanded now."""
+        power = self._power()
+        return (power > 0) - (power < 0)
+
+    def _power(self) -> int:
+        """W that are commanded now: 0 while the device may not run."""
+        image = self._image.now
+        return image[im.CMD_P] if image[im.CMD_RUN] else 0
 
     def _look_alive(self, now: int) -> None:
         seq = self._image.now[im.CMD_SEQ]
@@ -90,17 +103,23 @@ class Writer:
     def _forget(self) -> None:
         """Nothing is known of what the device was told: everything is written again."""
         self._direction = _UNKNOWN
+        self._halts = False
         for write in self._writes:
             for value in write.values:
                 value.sent = None
 
     def _take_command(self, now: int) -> None:
-        """What is commanded now, in the order of SOURCES.  Power is 0 while the device may not run."""
+        """What is commanded now, in the order of SOURCES; power and its direction as far as they fit what the device was told."""
         image = self._image.now
         command = self.command
-        power = image[im.CMD_P] if image[im.CMD_RUN] else 0
+        power = self._power()
+        way = (power > 0) - (power < 0)
+        if self._in_parts:
+            if self._halts or way != self._way:
+                power = 0
+            way = self._way
         self._set_power(power)
-        command[DIRECTION] = (power > 0) - (power < 0)
+        command[DIRECTION] = way
         command[DIRECTION + 1] = image[im.CMD_RUN]
         command[DIRECTION + 2] = image[im.CMD_CONTACTOR]
         command[DIRECTION + 3] = image[im.CMD_BALANCE]
@@ -118,8 +137,8 @@ class Writer:
     async def _turn(self) -> None:
         """Power to 0, then all that is no power.  A device that takes no power before it is told a mode may refuse the 0
         where nothing is known of it yet."""
-        power = self.command[0]
-        self._set_power(0)
+        self._way = self._wanted()
+        self._halts = True
         for write in self._writes:
             if write.power:
                 try:
@@ -127,34 +146,48 @@ class Writer:
                 except ModbusRefused:
                     if self._direction != _UNKNOWN:
                         raise
-        self._set_power(power)
+        self._halts = False
+        self._way = self._wanted()
+        self._direction = _UNKNOWN
         for write in self._writes:
             if not write.power:
                 await self._send(write, False)
-        self._direction = self.command[DIRECTION]
+        self._direction = self._way
 
     async def _send(self, write, refresh: bool) -> None:
         """Write it if a value has changed, or if it is time to write it again."""
         needed = refresh and write.refresh
+        self._take_command(time.ticks_ms())
         for value in write.values:
-            value.due = value.on_wire(self.command)
-            if value.due != value.sent:
+            if value.on_wire(self.command) != value.sent:
                 needed = True
         if not needed:
             return
         unit = self._units[write.unit]
-        at = 0
-        for value in write.values:
-            write.fill(at, value, self._fitting(unit, write.address + at, value), self._swapped)
-            at += value.size
+        self._write = write
         try:
-            await unit.write(write.address, write.words, write.size, write.function)
+            await unit.write(write.address, write.words, write.size, write.function, self._fill)
         except ModbusError as error:
             unit.note(error)
             unit.count.last_error = "register %d cannot be written: %s" % (write.address, error)
             raise
         for value in write.values:
             value.sent = value.due
+
+    def _fill(self) -> None:
+        """Put into the request what is commanded now.  Raises ModbusError if nobody decides any more."""
+        now = time.ticks_ms()
+        self._look_alive(now)
+        if not self._alive:
+            raise ModbusError("the control cycle has not renewed the command for %d ms" % self._control_timeout_ms)
+        self._take_command(now)
+        write = self._write
+        unit = self._units[write.unit]
+        at = 0
+        for value in write.values:
+            value.due = value.on_wire(self.command)
+            write.fill(at, value, self._fitting(unit, write.address + at, value), self._swapped)
+            at += value.size
 
     def _fitting(self, unit, address: int, value) -> int:
         """What the register holds of a number: all of it, or as much as goes, which is said."""

@@ -34,14 +34,15 @@ class ModbusUnit:
                 self.note(error)
             await asyncio.sleep_ms(_BUSY_MS)
 
-    async def write(self, address: int, words, count: int, function: int) -> None:
-        """words[0:count] from `address` on, with function 6 (one register) or 16."""
+    async def write(self, address: int, words, count: int, function: int, fresh=None) -> None:
+        """words[0:count] from `address` on, with function 6 (one register) or 16.
+
+        fresh: called each time just before it goes out; it brings `words` up to date, or raises a ModbusError.
+        """
         for tries in range(_TRIES, 0, -1):
             self.count.frames += 1
             try:
-                if function == 6:
-                    return await self.client.write_register(self.number, address, words[0])
-                return await self.client.write_registers(self.number, address, words, count)
+                return await self.client.write_registers(self.number, address, words, count, function, fresh)
             except ModbusRefused as error:
                 if not error.busy or tries == 1:
                     raise

@@ -88,10 +88,11 @@ class Registers:
     def __init__(self) -> None:
         self.held: dict[int, int] = {}
 
-    async def write_register(self, unit: int, address: int, value: int) -> None:
-        await self.write_registers(unit, address, [value], 1)
-
-    async def write_registers(self, unit: int, address: int, values: Any, count: int) -> None:
+    async def write_registers(
+        self, unit: int, address: int, values: Any, count: int, function: int = 16, fresh: Any = None
+    ) -> None:
+        if fresh:
+            fresh()
         assert all(0 <= value <= 0xFFFF for value in values[:count])
         self.held.update(zip(range(address, address + count), values[:count], strict=True))
 
@@ -132,6 +133,10 @@ def test_power_is_written_whole_or_less_and_never_of_another_sign(
     writer = Writer(made._image, options, writes_of(rows), made._units, swapped, made._once)
     made._image.now[im.CMD_P] = watts
     made._image.now[im.CMD_RUN] = int(may_run)
+    for seq in (1, 2):  # control is seen to count
+        made._image.now[im.CMD_SEQ] = seq
+        writer._look_alive(0)
+    writer._seq_ms = generic_modbus.time.ticks_ms()
     asyncio.run(writer._round(False))
     power = watts if may_run else 0
     said = {"CMD_P": power, "CMD_CHARGE": max(0, -power), "CMD_DISCHARGE": max(0, power), "CMD_MAGNITUDE": abs(power)}[source]

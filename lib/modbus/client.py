@@ -80,19 +80,28 @@ class Client:
         finally:
             self.release(slot)
 
-    async def write_registers(self, unit: int, address: int, values, count: int) -> None:
-        """Write values[0:count] (1 to 123 registers) from `address` on (function 16)."""
-        check_range("count", count, 1, min(123, self.registers))
+    async def write_registers(self, unit: int, address: int, values, count: int, function: int = 16, fresh=None) -> None:
+        """Write values[0:count] (1 to 123 registers) from `address` on: function 16, or 6 for one alone.
+
+        fresh: called each time just before the request goes out, however long it has waited for its turn, a connection or
+        the line.  It may put other numbers into `values`; what it raises keeps the request back.
+        """
+        check_range("count", count, 1, min(123, self.registers) if function == 16 else 1)
         slot = self.free_slot() or await self.acquire()
         try:
             frame = slot.frame
-            frame[PDU] = 16
+            frame[PDU] = function
             put16(frame, PDU + 1, address)
-            put16(frame, PDU + 3, count)
-            frame[PDU + 5] = 2 * count
-            for i in range(count):
-                put16(frame, PDU + 6 + 2 * i, values[i])
-            self.check_echo(slot, await self.transact(slot, unit, 6 + 2 * count), unit, 16, address, count)
+            length = 5
+            if function == 16:
+                put16(frame, PDU + 3, count)
+                length = 6 + 2 * count
+                frame[PDU + 5] = 2 * count
+            slot.values = values
+            slot.at = length - 2 * count + PDU
+            slot.fresh = fresh
+            got = await self.transact(slot, unit, length)
+            self.check_echo(slot, got, unit, function, address, count if function == 16 else values[0])
         finally:
             self.release(slot)
 
@@ -121,6 +130,7 @@ class Client:
 
     def release(self, slot) -> None:
         slot.transaction = -1
+        slot.values = slot.fresh = None
         slot.busy = False
 
     async def transact(self, slot, unit: int, length: int) -> int:
@@ -180,6 +190,19 @@ class Slot:
         self.intact = True
         self.transaction = -1  # -1: waits for nothing
         self.length = 0  # of the answer's PDU, 0 until it came
+        self.values = None  # what a write takes along, from frame[at] on
+        self.at = 0
+        self.fresh = None  # see Client.write_registers
+
+    def fill(self, end: int) -> None:
+        """Put in what is written, as it is now; the PDU ends before frame[end].  A transport calls it just before sending."""
+        if self.values is None:
+            return
+        if self.fresh is not None:
+            self.fresh()
+        at = self.at
+        for i in range((end - at) // 2):
+            put16(self.frame, at + 2 * i, self.values[i])
 
 
 def check_range(name: str, value: int, low: int, high: int) -> None:

@@ -102,10 +102,11 @@ class RtuClient(Client):
         """Send a request and wait for its answer; the length of its PDU, 0 if there was none."""
         frame = slot.frame
         unit = frame[UNIT]
+        await self._clear_line()
+        slot.fill(PDU + length)
         crc = hot.crc16(frame, UNIT, PDU + length)
         frame[PDU + length] = crc & 0xFF
         frame[PDU + length + 1] = crc >> 8
-        await self._clear_line()
         self.count.frames += 1
         self._sent = length + 3
         self._echo_due = True

@@ -100,6 +100,7 @@ class TcpClient(Client):
         if not self.connected:
             await self._connect(time.ticks_add(time.ticks_ms(), self.timeout_ms))
         await self._wait_until_free()
+        slot.fill(PDU + length)
         begun = time.ticks_ms()
         deadline = time.ticks_add(begun, self.timeout_ms)
         self._oddity = ""

@@ -46,6 +46,7 @@ class Line(Client):
     async def _exchange(self, slot: Slot, length: int) -> int:
         """Carry one request there and its answer back."""
         self.count.frames += 1
+        slot.fill(PDU + length)
         frame, faults, rng = slot.frame, self.server.faults, self._rng
         trip_s = self.answer_s * (0.5 + rng.random()) + (faults.delay_s if faults.slow else 0.0)
         if faults.silent:

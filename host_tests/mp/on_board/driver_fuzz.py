@@ -74,15 +74,12 @@ class Nonsense:
                 raise ModbusRefused(3, 2)
             out[i] = self.registers[at] if self.calm or rand(200) else rand(65536)
 
-    async def write_registers(self, unit, address, values, count):
+    async def write_registers(self, unit, address, values, count, function=16, fresh=None):
         self.count += 1
+        if fresh:
+            fresh()
         for i in range(count):
             assert 0 <= values[i] <= 0xFFFF
-        self.fail()
-
-    async def write_register(self, unit, address, value):
-        self.count += 1
-        assert 0 <= value <= 0xFFFF
         self.fail()
 
 

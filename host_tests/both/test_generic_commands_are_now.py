@@ -1,0 +1,173 @@
+"""What a generic table writes is what is commanded when the request goes out, however long it waited before."""
+
+import asyncio
+import time
+
+from firmware import image as im
+from firmware.devices.generic_writer import Writer
+from firmware.devices.generic_writes import made
+from firmware.devices.modbus_unit import ModbusUnit
+from modbus import ModbusError
+from modbus.client import PDU, Client, get16
+
+OPTIONS = {"refresh_ms": 1000, "control_timeout_ms": 1500}
+POWER = {"from": "CMD_P", "address": 10, "type": "int32"}
+MAP = {"-1": 2, "0": 0, "1": 3}
+WAY = {"from": "CMD_DIRECTION", "address": 50, "type": "uint16", "map": MAP}
+SIZE = {"from": "CMD_MAGNITUDE", "address": 51, "type": "uint16"}
+HALF_KINDS = ((WAY, SIZE), (SIZE, WAY))
+
+
+class Wire(Client):
+    """Before the request of number `at` goes out `meanwhile` happens; the first `busy` requests are answered with busy."""
+
+    def __init__(self):
+        super().__init__()
+        self.held = {}
+        self.written = []  # (address, words) of what the device took
+        self.after = []  # what it held after each
+        self.meanwhile = None
+        self.at = 0
+        self.busy = 0
+
+    async def _exchange(self, slot, length):
+        if self.meanwhile is not None and self.at == 0:
+            self.meanwhile()
+            self.meanwhile = None
+        self.at -= 1
+        if hasattr(slot, "fill"):
+            slot.fill(PDU + length)
+        frame = slot.frame
+        if self.busy:
+            self.busy -= 1
+            frame[PDU] |= 0x80
+            frame[PDU + 1] = 6
+            return 2
+        address = get16(frame, PDU + 1)
+        if frame[PDU] == 6:
+            words = [get16(frame, PDU + 3)]
+        else:
+            words = [get16(frame, PDU + 6 + 2 * i) for i in range(get16(frame, PDU + 3))]
+        self.written.append((address, words))
+        for i in range(len(words)):
+            self.held[address + i] = words[i]
+        self.after.append(dict(self.held))
+        return 5
+
+
+def writer(rows, **more):
+    image = im.Image()
+    wire = Wire()
+    options = dict(OPTIONS)
+    options.update(more)
+    one = Writer(image, options, made(list(rows)), {-1: ModbusUnit(wire, 1)}, False, None)
+    command(image, 5000)
+    one._look_alive(time.ticks_ms())
+    command(image, 5000)
+    one._look_alive(time.ticks_ms())
+    return one, wire, image
+
+
+def command(image, watts, run=1):
+    image.now[im.CMD_P] = watts
+    image.now[im.CMD_RUN] = run
+    image.now[im.CMD_SEQ] += 1
+
+
+def number(words):
+    value = words[0] << 16 | words[1]
+    return value - (1 << 32) if value >> 31 else value
+
+
+def test_a_setpoint_is_the_one_of_the_moment_in_which_it_goes_out():
+    for busy in (0, 1):
+        for refresh in (False, True):
+            for watts in (0, -3000, 7000):
+                one, wire, image = writer([POWER])
+                asyncio.run(one._round(False))
+                assert number(wire.written[-1][1]) == 5000
+                if not refresh:
+                    command(image, 6000)
+                wire.busy = busy
+                wire.at = busy
+                wire.meanwhile = lambda image=image, watts=watts: command(image, watts)
+                asyncio.run(one._round(refresh))
+                assert [number(words) for _, words in wire.written[1:]] == [watts], (busy, refresh)
+                asyncio.run(one._round(False))
+                assert len(wire.written) == 2  # it is known what the device holds
+
+
+def test_one_register_too():
+    one, wire, image = writer([{"from": "CMD_P", "address": 10, "function": 6}])
+    wire.meanwhile = lambda: command(image, 5000, 0)
+    asyncio.run(one._round(False))
+    assert wire.written == [(10, [0])]
+
+
+def test_rows_of_one_request_are_of_one_instant():
+    rows = [{"together": [{"from": "CMD_RUN", "address": 9}, POWER, {"from": "CMD_DIRECTION", "address": 12, "map": MAP}]}]
+    one, wire, image = writer(rows)
+    wire.meanwhile = lambda: command(image, -4000)
+    asyncio.run(one._round(False))
+    assert wire.written == [(9, [1, 0xFFFF, 0xF060, 2])]
+    command(image, 3000)
+    wire.at = 0
+    wire.meanwhile = lambda: command(image, 3000, 0)
+    asyncio.run(one._round(False))
+    assert wire.written[1:] == [(9, [0, 0, 0, 0])]
+
+
+def test_a_float_too():
+    one, wire, image = writer([{"from": "CMD_P", "address": 10, "type": "float32"}])
+    wire.meanwhile = lambda: command(image, -2)
+    asyncio.run(one._round(False))
+    assert wire.written == [(10, [0xC000, 0])]
+
+
+def test_a_direction_that_changes_while_a_request_waits_never_meets_the_power_of_the_other():
+    for rows in HALF_KINDS:
+        for before in (0, 5000):
+            for first, second in ((5000, -3000), (-3000, 5000), (7000, 0), (0, -3000), (-3000, -100)):
+                for at in range(5):
+                    one, wire, image = writer(rows)
+                    command(image, before)
+                    asyncio.run(one._round(False))
+                    wire.after = []
+                    command(image, first)
+                    wire.at = at
+                    wire.meanwhile = lambda image=image, second=second: command(image, second)
+                    for _ in range(4):
+                        asyncio.run(one._round(True))
+                    did = [power(held) for held in wire.after]
+                    assert all(watts in (0, before, first, second) for watts in did), (before, first, second, at, did)
+                    wanted = second if wire.meanwhile is None else first
+                    assert did[-1] == wanted, (before, first, second, at, did)
+
+
+def power(held):
+    return {0: 0, 2: -1, 3: 1}[held.get(50, 0)] * held.get(51, 0)
+
+
+def test_who_may_not_run_any_more_is_not_started_after_a_turn():
+    rows = HALF_KINDS[0] + ({"from": "CMD_RUN", "address": 60},)
+    for at in range(3):
+        one, wire, image = writer(rows)
+        wire.at = at
+        wire.meanwhile = lambda image=image: command(image, 0, 0)
+        asyncio.run(one._round(False))
+        runs = [words[0] for address, words in wire.written[at:] if address == 60]
+        assert runs in ([], [0]), (at, wire.written)
+
+
+def test_what_nobody_renews_while_it_waits_does_not_go_out():
+    for busy in (0, 1):
+        one, wire, image = writer([POWER], control_timeout_ms=20)
+        wire.busy = busy
+        wire.at = busy
+        wire.meanwhile = lambda: time.sleep_ms(50)
+        try:
+            asyncio.run(one._round(False))
+            raise AssertionError("nobody renewed it")
+        except ModbusError as error:
+            assert "control" in str(error)
+        assert wire.written == []
