@@ -87,6 +87,14 @@ class Charger:
         self._falls = False
         self._tail_ms = 0
 
+    def go_on(self, before: "Charger") -> None:
+        """A charge goes on with new parameters: parameters that are set every second begin nothing anew."""
+        if self._method == before._method:
+            self._phase_ms = before._phase_ms
+            self._falls = before._falls
+        if self._tail == before._tail:
+            self._tail_ms = before._tail_ms
+
     def rest(self, par) -> None:
         """No method shapes the limits, until `step` does."""
         par[im.OP_I_CHG] = self._current

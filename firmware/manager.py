@@ -57,6 +57,7 @@ class PowerManager:
         self._discharge_params = DischargeParams()
         self._charger = Charger(self._charge_params, self.config.capacity_ah())
         self._discharger = Discharger()
+        self._target = self._target_of(self._charge_params)
         self._apply_params()
         self._fault_rows = debounce_rows()
         self._n_faults = len(self._fault_rows) // 3
@@ -92,7 +93,6 @@ class PowerManager:
         par = self.image.par
         charge = self._charge_params
         discharge = self._discharge_params
-        self._target = par[im.PAR_SOC_MAX] if charge.target_soc == 0 else parts(charge.target_soc, 100)
         for slot, value, scale in (
             (im.OP_P_CHG, charge.charge_power_max, 1000),
             (im.OP_I_CHG, charge.charge_current_max, 10),
@@ -103,6 +103,10 @@ class PowerManager:
             (im.OP_SOC_MIN, discharge.min_soc, 100),
         ):
             par[slot] = im.FREE if value == 0 else parts(value, scale)
+
+    def _target_of(self, params: ChargeParams) -> int:
+        """The SoC to which these parameters charge, in 0.01 %."""
+        return self.image.par[im.PAR_SOC_MAX] if params.target_soc == 0 else parts(params.target_soc, 100)
 
     # ---- start, stop, modes -----------------------------------------------------------------------------
 
@@ -131,10 +135,18 @@ class PowerManager:
         self._keep()
 
     def start_again(self, goal: int = -1, watts: int = 0, target: int = 0, ms: int = 0) -> None:
-        """After a reset (resume.py): start() as before it, and the manual operation or pause of that time, if goal is one."""
+        """After a reset (resume.py): start() as before it, and the manual operation or pause of that time, if goal is one.
+
+        A target behind requests.BY_PARAMS is that much, and what the parameters of before the reset said: new ones change it.
+        """
         with self._lock:
             self._states.want_running()
+            if target > rq.BY_PARAMS:
+                self._target = target - rq.BY_PARAMS
+                target = rq.BY_PARAMS
             if goal >= 0:
+                self._timed_by_params = goal in (rq.CHARGE, rq.DISCHARGE)  # one with an end of its own does not go on
+                self._begun_s = self.image.now[im.UPTIME_S]
                 self._claims.put(rq.MANUAL, watts, ms, goal, target, "pause" if goal == rq.PAUSE else "manual")
 
     def _keep(self) -> None:
@@ -191,8 +203,10 @@ class PowerManager:
         in_range("target_soc of the ChargeParams", params.target_soc, 0, highest, "% (at most max_soc)")
         charger = Charger(params, self.config.capacity_ah())
         with self._lock:
+            charger.go_on(self._charger)
             self._charge_params = params
             self._charger = charger
+            self._target = self._target_of(params)
             self._apply_params()
             self._retime(rq.CHARGE, params.timeout_minutes)
 

@@ -81,7 +81,8 @@ class Resume:
             goal = self._stored >> 3 & 7
             par = pm.image.par
             power_fits = -par[im.PAR_P_CHG] <= self._watts <= max(par[im.PAR_P_DIS], par[im.PAR_P_CHG])
-            target_fits = rest <= par[im.PAR_SOC_MAX] or rest == rq.BY_PARAMS
+            soc = rest - rq.BY_PARAMS if rest > rq.BY_PARAMS else rest
+            target_fits = soc <= par[im.PAR_SOC_MAX] or rest == rq.BY_PARAMS
             if goal > rq.DISCHARGE or not (power_fits and target_fits):
                 return "the manual operation before the reset does not fit this site: start() is a person's"
             pm.start_again(goal, self._watts, rest, rq.FOREVER)
@@ -127,6 +128,8 @@ class Resume:
             watts = table[rq.MANUAL * 4 + 1]
             goal = table[rq.MANUAL * 4 + 2]
             target = table[rq.MANUAL * 4 + 3]
+            if target == rq.BY_PARAMS and pm._target != pm.image.par[im.PAR_SOC_MAX]:
+                target += pm._target  # the parameters do not outlive a reset
         if order == im.ORDER_END and self._stored >= _NOTHING:
             return self._stored
         if order != im.ORDER_START:

@@ -341,3 +341,29 @@ def test_floor_any_source_charges_a_battery_that_is_under_it_and_none_discharges
             plant.pm.claim(source, 30, 600, "x")
             plant.run(4)
             assert plant.command() == 0 and plant.why() == "soc"
+
+
+def test_parameters_that_are_set_again_and_again_neither_prolong_a_pulse_nor_hold_off_the_tail():
+    """A program may renew its parameters every second: the method goes on where it was."""
+    for renewed in (1.0, 4.0):
+        plant = Plant()
+        plant.soc = 50.0
+        plant.ready()
+        wanted = {"method": ChargeMethod.PULSED, "pulse_period": 10, "pulse_duty": 50}
+        plant.pm.set_charge_params(ChargeParams(**wanted))
+        plant.pm.start_charging(90)
+        carried = 0
+        for _ in range(int(60 / renewed)):
+            plant.pm.set_charge_params(ChargeParams(**wanted))
+            for _ in range(int(renewed * 20)):
+                plant.cycle()
+                carried += plant.command() < 0
+        assert 46 <= 100 * carried / 1200 <= 50, carried
+    plant = charging(90, 60.0, charge_voltage_max=660.0, tail_current=10.0)
+    plant.run(4)
+    plant.volts = 659.5
+    plant.force[im.BMS_I_CHG] = 95
+    for _ in range(20):
+        plant.pm.set_charge_params(ChargeParams(charge_voltage_max=660.0, tail_current=10.0))
+        plant.run(1)
+    assert plant.pm.mode == Mode.IDLE and len(plant.events("CHARGE_COMPLETE")) == 1

@@ -8,7 +8,9 @@ from posixtz import PosixTZ
 
 from firmware import Mode, ScheduleEntry
 from firmware import image as im
+from firmware.charging import ChargeParams
 from firmware.clock import CONSOLE, NTP, Clock
+from firmware.discharging import DischargeParams
 from host_tests.both.fakenvs import FakeNVS, loaded
 from host_tests.both.plant import Plant
 
@@ -433,3 +435,41 @@ def test_resume_is_kept_however_long_nothing_has_changed():
             assert FakeNVS.stored["resume"] & 7 == 0, "after %d days" % days
     finally:
         RESUME.time = time
+
+
+def test_resume_a_charge_goes_on_to_the_target_of_its_parameters_which_are_forgotten():
+    """charge-ends: the parameters do not outlive a reset, the end that they gave the charge does; new ones change it."""
+    board = started(resume_manual=True)
+    board.pm.set_charge_params(ChargeParams(target_soc=50.5))
+    board.pm.start_charging()
+    board.run(8)
+    for later in ((), (DischargeParams(),)):
+        board = board.reset()
+        for params in later:
+            board.pm.set_discharge_params(params)
+        board.run(8)
+        assert board.plant.command() < 0
+    board.plant.soc = 50.6
+    board.run(4)
+    assert board.plant.command() == 0 and board.pm.claims() == [], "not to max_soc"
+    board = started(resume_manual=True)
+    board.pm.start_charging()
+    board.run(8)
+    board = board.reset()
+    board.run(2)
+    board.pm.set_charge_params(ChargeParams(target_soc=40))
+    board.run(2)
+    assert board.pm.claims() == [], "nor does it ignore new ones"
+
+
+def test_resume_new_timeouts_reach_what_goes_on():
+    for operate, params in (("start_charging", ChargeParams), ("start_discharging", DischargeParams)):
+        board = started(resume_manual=True)
+        getattr(board.pm, operate)()
+        board.run(8)
+        board = board.reset()
+        board.run(2)
+        assert board.pm.claims()[0]["seconds_left"] is None
+        set_params = board.pm.set_charge_params if params is ChargeParams else board.pm.set_discharge_params
+        set_params(params(timeout_minutes=1))
+        assert 0 < board.pm.claims()[0]["seconds_left"] <= 60
