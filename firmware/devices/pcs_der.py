@@ -101,12 +101,25 @@ class Der(Dialect):
         if run != self.sent_run or asleep:
             if run and run != self.sent_run and self.image.inp[im.PCS_STATE] == im.PCS_FAULT:
                 await self.write(self._control.address + t.ALARM_RESET, 1)  # latched alarms would keep it from starting
-            await self.write(self._control.address + t.OP_CTL, _START if run else _STOP)
-            self.sent_run = run
+            await self.write_current(self._control.address + t.OP_CTL, self._op_ctl)
+            self.sent_run = self._run_written
         if self.beating(now):
             self._beat_ms = now
             self._beat = (self._beat + 1) & 0xFFFF
             await self.write(self._control.address + t.CONTROLLER_HB, 0, self._beat)
+
+    def _op_ctl(self) -> tuple:
+        self._run_written = self.run()
+        return (_START if self._run_written else _STOP,)
+
+    def _setpoint(self) -> tuple:
+        """WSet as commanded now."""
+        self._written = truncate_to_scale(self.watts(), self._scale, _LARGEST)
+        return self._written >> 16, self._written
+
+    def _whole_setpoint(self) -> tuple:
+        """WSetEna; WSetMod: watts; WSet."""
+        return (1, 1) + self._setpoint()
 
     def beating(self, now: int) -> bool:
         """The heartbeat of model 715 is due."""
@@ -125,13 +138,13 @@ class Der(Dialect):
         whole = refresh or self.sent is None or scale != self._scale
         if whole and values[t.X_RVRT_S] != im.NO_VALUE:
             await self._write_timer(address)
-        setpoint = truncate_to_scale(self.watts(), scale, _LARGEST)
-        if whole:  # setpoint, mode and enable in one write, so that no old setpoint acts in between
-            await self.write_whole(address + t.WSET_ENA, 1, 1, setpoint >> 16, setpoint)  # WSetEna; WSetMod: watts; WSet
-        elif setpoint != self.sent:
-            await self.write_whole(address + t.WSET, setpoint >> 16, setpoint)
-        self.sent = setpoint
         self._scale = scale
+        self._setpoint()
+        if whole:  # setpoint, mode and enable in one write, so that no old setpoint acts in between
+            await self.write_current(address + t.WSET_ENA, self._whole_setpoint, False)
+        elif self._written != self.sent:
+            await self.write_current(address + t.WSET, self._setpoint, False)
+        self.sent = self._written
 
     async def _write_timer(self, address: int) -> None:
         timer_s = self.options["reversion_s"]

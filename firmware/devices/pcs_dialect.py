@@ -33,12 +33,16 @@ class Dialect:
         self._before = array("H", bytes(2 * LONGEST_WRITE_BLOCK))  # what is read before a write
         self._has_timer = True  # as far as is known
         self._words = array("H", bytes(12))  # to be written
+        self._current = None  # what brings them up to date, if anything
+        self.check_control = None  # raises ModbusError if nobody decides any more
         self.forget()
 
     def forget(self) -> None:
         """Nothing is known of what the PCS was told: everything is written again."""
         self.sent = None  # setpoint as it was written
         self.sent_run = -1
+        self._written = 0  # what goes out now
+        self._run_written = -1
 
     async def add_slow(self, table: tuple, period_ms: int, take) -> None:
         """Read a block now and every period_ms, if the device has it; if not, what it gave before has no value any more."""
@@ -129,15 +133,21 @@ class Dialect:
         """Write numbers, two's complement, one to a register, which may arrive one by one."""
         await self._write(address, values, True)
 
-    async def write_whole(self, address: int, *values) -> None:
-        """The same, in one request: a part of it alone (of a longer number: value >> 16, value) would mean something else."""
+    async def write_current(self, address: int, current, divisible: bool = True) -> None:
+        """The same for numbers that depend on the command: current() gives them for the moment in which they go out.
+
+        Not divisible: in one request, as a part alone (of a longer number: value >> 16, value) would mean something else.
+        """
+        self._current = current
         try:
-            await self._write(address, values, False)
+            await self._write(address, current(), divisible)
         except ModbusRefused as error:
-            if error.code != 1:
+            if divisible or error.code != 1:
                 raise
             text = "registers %d to %d have to be written together, and the device does not know function 16: not commanded"
-            raise NeedsPerson(text % (address, address + len(values) - 1))
+            raise NeedsPerson(text % (address, address + len(current()) - 1))
+        finally:
+            self._current = None
 
     async def write_timer(self, address: int, *values) -> None:
         """The reversion timer.  A device that refuses it is commanded all the same, and that is said once."""
@@ -154,7 +164,17 @@ class Dialect:
             self.once.say(text % (address, error))
 
     async def _write(self, address: int, values: tuple, divisible: bool) -> None:
+        self._put(values)
+        await self.sun.write(address, self._words, len(values), divisible, self._fresh)
+
+    def _fresh(self) -> None:
+        """Called just before a request goes out, which may have waited for its turn, a connection or a busy device."""
+        if self.check_control is not None:
+            self.check_control()
+        if self._current is not None:
+            self._put(self._current())
+
+    def _put(self, values: tuple) -> None:
         words = self._words
         for i in range(len(values)):
             words[i] = values[i] & 0xFFFF
-        await self.sun.write(address, words, len(values), divisible)

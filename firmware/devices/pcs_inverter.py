@@ -106,17 +106,25 @@ class Inverter(Dialect):
             await self.write_timer(address + t.STOR_RVRT, self.options["reversion_s"])
         if self.watts() < 0 and values[t.X_STOR_GRID] == _FROM_PV:
             await self._allow_grid(address + t.STOR_GRID)
-        rate = self._rate(self.watts())
-        if whole or rate != self.sent:
-            await self.write(address + t.STOR_OUT, rate, -rate)  # OutWRte, InWRte
+        self._rates()
+        if whole or self._written != self.sent:
+            await self.write_current(address + t.STOR_OUT, self._rates)
         if whole:
             await self.write(address + t.STOR_MOD, _BOTH)
-        self.sent = rate
+        self.sent = self._written
         if self._connect is not None and (self.run() != self.sent_run or asleep):
             await self.read_before(self._connect)
-            run = self.run()
-            await self.write(self._connect.address + t.INVERTER_CONN, run)
-            self.sent_run = run
+            await self.write_current(self._connect.address + t.INVERTER_CONN, self._connected)
+            self.sent_run = self._run_written
+
+    def _rates(self) -> tuple:
+        """OutWRte and InWRte as commanded now."""
+        self._written = self._rate(self.watts())
+        return self._written, -self._written
+
+    def _connected(self) -> tuple:
+        self._run_written = self.run()
+        return (self._run_written,)
 
     async def _allow_grid(self, address: int) -> None:
         """The storage may be charged from PV only: change that if the site's owner has said so."""

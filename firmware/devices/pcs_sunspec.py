@@ -107,6 +107,7 @@ class Device:
         newer = chain.has(701) and (chain.has(704) or not older)
         await sun.choose(_NEWER if newer else OLDER, self._options["which"])
         dialect = (Der if newer else Inverter)(sun, self._image, self._options, self._once)
+        dialect.check_control = self._check_control
         await dialect.place()
         sun.forget()
         if newer and not chain.has(704):
@@ -167,6 +168,12 @@ class Device:
             self._seq_ms = now
         elif time.ticks_diff(now, self._seq_ms) > self._options["control_timeout_ms"]:
             self._alive = False
+
+    def _check_control(self) -> None:
+        """Raises ModbusError if nobody decides any more: what waited till then is not written."""
+        self._watch_control(time.ticks_ms())
+        if not self._alive:
+            raise ModbusError("the control cycle has not renewed the command for %d ms" % self._options["control_timeout_ms"])
 
     def _due(self, now: int) -> bool:
         """There is something to write.  Asked a hundred times a second, so it allocates nothing."""

@@ -263,14 +263,19 @@ class SunSpec:
         self.unit.reject("model %d: its scale factors change between two requests" % block.model)
         return False
 
-    async def write(self, address: int, words: array, count: int, divisible: bool) -> None:
+    async def write(self, address: int, words: array, count: int, divisible: bool, fresh=None) -> None:
         """words[0:count] into the registers from `address` on; whoever writes has just read the model's place.
 
+        fresh: called just before a request goes out, see Client.write_registers; numbers that go one by one are of one moment.
         divisible: they may arrive one by one.  A device that lacks function 6 is written to with 16, and the other way round.
         """
         single = count == 1 or (divisible and self._lacks == 16)
         if single and self._lacks != 6:
             try:
+                if count == 1:
+                    return await self.unit.write(address, words, 1, 6, fresh)
+                if fresh is not None:
+                    fresh()
                 for i in range(count):
                     self._word[0] = words[i]
                     await self.unit.write(address + i, self._word, 1, 6)
@@ -281,12 +286,12 @@ class SunSpec:
                 self.note(error)
                 self._lacks = 6
         try:
-            await self.unit.write(address, words, count, 16)
+            await self.unit.write(address, words, count, 16, fresh)
         except ModbusRefused as error:
             if error.code != 1 or self._lacks or not divisible:
                 raise
             self._lacks = 16
-            await self.write(address, words, count, True)
+            await self.write(address, words, count, True, fresh)
 
     def lose(self, block: Block, why: str) -> None:
         """The map is not what it was: raises MapMoved, and whoever measures discovers the device anew."""

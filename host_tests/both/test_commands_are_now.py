@@ -6,6 +6,7 @@ from firmware import image as im
 from firmware.devices import sunspec_tables as t
 from firmware.devices.pcs_der import Der
 from firmware.devices.pcs_inverter import Inverter
+from modbus import ModbusError
 
 NUMBERS = {  # a staged tree has the numbers only
     "INVERTER_CONN": 4,
@@ -43,12 +44,17 @@ class Sun:
         self.written = []  # (address, words)
         self.meanwhile = None
         self.meanwhile_at = 0  # of the requests that follow, the one in which it happens
+        self.while_waiting = None  # happens before a write goes out
 
     async def read(self, _block):
         self._pass()
         return True
 
-    async def write(self, address, words, count, _divisible):
+    async def write(self, address, words, count, _divisible, fresh=None):
+        if self.while_waiting is not None:
+            self.while_waiting()
+        if fresh is not None:
+            fresh()
         self.written.append((address, list(words[0:count])))
         self._pass()
 
@@ -128,3 +134,41 @@ def test_an_inverter_that_may_not_switch_any_more_is_not_started():
         sun.written = []
         asyncio.run(one.command(False, False))
         assert powers(dialect, sun) in ([], [0]) and starts(dialect, sun) in ([], [0])
+
+
+def test_a_write_that_waits_for_its_turn_brings_the_setpoint_of_the_moment_in_which_it_goes_out():
+    for dialect in (Der, Inverter):
+        for refresh in (False, True):
+            for watts in (0, -12000, 50000):
+                one, sun, image = inverter(dialect)
+                asyncio.run(one.command(True, False))
+                sun.written = []
+                command(image, 40000, 1)
+                sun.while_waiting = lambda image=image, watts=watts: command(image, watts, 1)
+                asyncio.run(one.command(refresh, False))
+                assert powers(dialect, sun) == [watts], (dialect, refresh)
+                asyncio.run(one.command(False, False))
+                assert powers(dialect, sun) == [watts], "it is known what it holds"
+
+
+def test_nor_does_a_start_go_out_late():
+    for dialect in (Der, Inverter):
+        one, sun, image = inverter(dialect)
+        sun.while_waiting = lambda image=image: command(image, 0, 0)
+        asyncio.run(one.command(True, False))
+        assert 1 not in starts(dialect, sun) and set(powers(dialect, sun)) <= {0}
+
+
+def test_what_nobody_renews_while_it_waits_is_not_written():
+    def silent():
+        raise ModbusError("nobody decides")
+
+    for dialect in (Der, Inverter):
+        one, sun, _ = inverter(dialect)
+        one.check_control = silent
+        try:
+            asyncio.run(one.command(True, False))
+            raise AssertionError("nobody renewed it")
+        except ModbusError:
+            pass
+        assert sun.written == []
