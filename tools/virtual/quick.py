@@ -8,6 +8,7 @@ holds the quick functions against the plain ones.
 """
 
 import ast
+import builtins
 import importlib.abc
 import importlib.machinery
 import sys
@@ -109,4 +110,5 @@ def install() -> None:
     loaded = [name for name in sys.modules if name.startswith("firmware")]
     if loaded:
         raise RuntimeError(f"quick.install() must come before the first import of firmware; loaded: {', '.join(loaded)}")
+    builtins.const = lambda number: number  # type: ignore[attr-defined]  # no module imports it, as for the cross-compiler
     sys.meta_path.insert(0, _Finder())
