@@ -13,6 +13,7 @@ from firmware.checks import Checked
 from firmware.units import parts
 
 DONE_BAND = const(5)  # 0.01 %: the taper approaches the target for ever, this near is there
+_SHORT_MS = const(100000)  # what is left of a pulse: 100 s at the steepest ramp are within 30 bits
 _TAIL_MS = const(5000)  # the tail current must hold this long
 _STAGES_MAX = const(8)
 _NEAR_V = const(995)  # 0.1 %: the voltage counts as held from here
@@ -112,6 +113,8 @@ class Charger:
         if method == 1:
             if self._rests(now, par):
                 request = 0
+            elif self._on_ms - self._phase_ms < _SHORT_MS:  # no higher than it can fall in what is left of the pulse
+                request = max(request, -((self._on_ms - self._phase_ms) // 10 * (par[im.PAR_RAMP_DOWN] // 10) // 10))
         elif method == 2:
             amps = self._stage_current(now[im.SOC_HIGH])
         elif method == 3:

@@ -119,6 +119,25 @@ def test_charge_ends_a_pulse_is_as_long_as_its_duty_says_with_the_ramps_in_it():
         assert duty - 3 <= share <= duty, "%s %% of the time for %s %%, period %s s, %s" % (share, duty, period, ramps)
 
 
+def test_charge_ends_a_pulse_is_no_higher_than_it_can_fall_within_its_duty():
+    """Where power rises at once and falls slowly a short pulse overlapped the next: 1 % of 2 s was current for 90 %."""
+    for duty, period in ((1, 2), (50, 1), (20, 4)):
+        plant = Plant(ramp_up=1000, ramp_down=5)
+        plant.soc = 50.0
+        plant.ready()
+        plant.pm.set_charge_params(ChargeParams(method=ChargeMethod.PULSED, pulse_period=period, pulse_duty=duty))
+        plant.pm.start_charging(90)
+        plant.run(2 * period)
+        cycles = 10 * period * 20
+        carried = 0
+        for _ in range(cycles):
+            plant.cycle()
+            carried += plant.command() < 0
+        share = 100 * carried / cycles
+        one_cycle = 100 / (20 * period)
+        assert share <= duty + one_cycle, "%s %% of the time for %s %%, period %s s" % (share, duty, period)
+
+
 def test_multi_stage_takes_each_stages_current_and_ends_after_the_last():
     stages = ((60, 90), (70, 45.5), (80, 20))
     for soc, expected in ((55.0, 90), (65.0, 45.5), (75.0, 20)):
