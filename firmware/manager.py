@@ -86,7 +86,6 @@ class PowerManager:
         par[im.EMS_P_CHG] = im.FREE
         par[im.EMS_P_DIS] = im.FREE
         par[im.OP_SOC_MAX] = im.FREE
-        self._spare_view: "Instant | None" = Instant(self, self._claims)  # the room of an instant that nobody has
 
     def _apply_params(self) -> None:
         """Turn the operation parameters into the cycle's integers."""
@@ -389,7 +388,7 @@ class PowerManager:
     @property
     def emergency_reason(self) -> str:
         """What led to EMERGENCY, in words, also after a reset of the controller; "" while there is none."""
-        return self._told(reasons.emergency) if self.is_emergency else ""
+        return reasons.emergency(self.instant()) if self.is_emergency else ""
 
     @property
     def is_emergency(self) -> bool:
@@ -542,39 +541,19 @@ class PowerManager:
 
     def stats(self) -> dict:
         """Everything at one instant; keys and units in reports.stats."""
-        return self._told(_stats)
+        return _stats(self.instant())
 
     def _answer(self, words) -> str:
         """What a call that was accepted says; it is accepted in a heap without space for words too."""
         try:
-            return self._told(words)
+            return words(self.instant())
         except MemoryError:
             return "accepted"
 
-    def _told(self, make):
-        """What is made of this instant."""
-        view = self.instant()
-        try:
-            return make(view)
-        finally:
-            self.done(view)
-
-    def instant(self) -> Instant:
-        """Copies of what words and figures are made of: whoever has them gives them back with done().
-
-        One is made at boot, for a heap that fills up has no piece so large later; who comes while another has it gets a new one.
-        """
+    def instant(self, now=None) -> Instant:
+        """Copies of what words and figures are made of; now: a copy of the image's that the caller has already."""
         with self._lock:
-            view, self._spare_view = self._spare_view, None
-            if view is not None:
-                view.fill(self, self._claims)
-                return view
-            return Instant(self, self._claims)
-
-    def done(self, view: Instant) -> None:
-        """An instant is used no more: the next who asks gets its room.  One that is never given back costs only garbage."""
-        with self._lock:
-            self._spare_view = view
+            return Instant(self, now or self.image.now[:], self.image.par[:], self._claims.table[:], self._claims.owners[:])
 
     def note_end(self, how: int) -> None:
         """Keep how the operation under way has ended, a requests.END_*; under the lock.  Nothing runs: nothing ends."""
@@ -589,9 +568,7 @@ class PowerManager:
         An active one says more in "detail" where there is more to say.  What an EMERGENCY is latched by has "latched": True
         and is told in "detail", also after a reset of the controller; commanded, it is named "commanded".
         """
-        return self._told(self._faults_of)
-
-    def _faults_of(self, view: Instant) -> "list[dict]":
+        view = self.instant()
         now = view.now
         state = self._fault_state[:]  # of each fault the times it was raised are the third number
         latched = now[im.CAUSE] if now[im.MODE] == Mode.EMERGENCY else _NO_CAUSE

@@ -16,23 +16,11 @@ def _scaled(value: int, divisor: int):
 class Instant:
     """Copies of one instant, of which figures and words are made: the image, claims and owners, and what the site is."""
 
-    def __init__(self, pm, claims) -> None:
-        """Made, and filled again, under the lock."""
-        self.now = pm.image.now[:]
-        self.par = pm.image.par[:]
-        self.claims = claims.table[:]
-        self.owners = claims.owners[:]
-        self._site(pm)
-
-    def fill(self, pm, claims) -> None:
-        """Another instant in the place of this one."""
-        self.now[:] = pm.image.now
-        self.par[:] = pm.image.par
-        self.claims[:] = claims.table
-        self.owners[:] = claims.owners
-        self._site(pm)
-
-    def _site(self, pm) -> None:
+    def __init__(self, pm, now, par, claims, owners: list) -> None:
+        self.now = now
+        self.par = par
+        self.claims = claims
+        self.owners = owners
         self.places = pm.places
         self.refused = pm.refused
         self.clock = pm.clock

@@ -9,6 +9,7 @@ import asyncio
 import gc
 import json
 import time
+from array import array
 
 import notice
 from micropython import const
@@ -89,7 +90,7 @@ class Console:
         self._monitor_at = 0
         self._monitor_rests = False
         self._answers_turn = False  # a typed line goes before a monitor line that is due
-        self._view = None  # the instant of the monitor line that is being written
+        self._now = array("i")  # the image at the monitor's instant, once there is a monitor
         self._reserve = None
         self._reserve_at = time.ticks_ms()
         self.dropped = 0  # lines for people and of the monitor that were not written
@@ -131,12 +132,10 @@ class Console:
         for title, text in (("last trip: ", reasons.last_trip(view)), ("", reasons.last_end(view))):
             if text:
                 yield title + text
-        pm.done(view)
 
     def why(self):
         """Why the power is what it is: the reason, what waits and for what, and what silent devices say of themselves."""
-        pm = self._app.pm
-        view = pm.instant()
+        view = self._app.pm.instant()
         yield reasons.why(view)
         yield from reasons.waiting(view)
         trip = reasons.last_trip(view)
@@ -148,13 +147,14 @@ class Console:
             for key in ("last_error", "note"):
                 if counts.get(key):
                     yield "%s: %s" % (name, counts[key])
-        pm.done(view)
 
     def monitor(self, ms: int) -> None:
         """Print the state as one JSON line every ms (100 to 60000); 0 ends it."""
         whole = isinstance(ms, int) and not isinstance(ms, bool)
         if not whole or (ms and not 100 <= ms <= 60000):
             raise (firmware.PowerError if whole else ValueError)("ms = %r: allowed are 0 (off) and 100 to 60000 ms" % (ms,))
+        if not self._now:
+            self._now = array("i", [0] * im.N_SLOTS)
         self._monitor_ms = ms
         self._monitor_at = time.ticks_ms()
 
@@ -450,7 +450,6 @@ class Console:
         self._terminal.finish()
         self._kind = _NOTHING
         self._pieces = None
-        self._let_view_go()
         if self._reserve is None:
             self._keep_reserve()
 
@@ -474,27 +473,22 @@ class Console:
             self._monitor_rests = True
             return False
         self._monitor_rests = False
-        self._view = self._app.pm.instant()
+        with self._app.pm.image.lock:
+            self._now[:] = self._app.pm.image.now
         self._start(_MONITOR, self._monitor_line())
         return True
 
     def _monitor_line(self):
         before = "{"
-        for key, value in monitor.state(self._app, self._view):
+        for key, value in monitor.state(self._app, self._now):
             yield '%s"%s": %s' % (before, key, json.dumps(value))
             before = ", "
         yield ', "waiting": %d}\r\n' % self._notes_length
-
-    def _let_view_go(self) -> None:
-        if self._view is not None:
-            self._app.pm.done(self._view)
-            self._view = None
 
     def _drop_monitor(self) -> None:
         self._terminal.take_back()
         self._kind = _NOTHING
         self._pieces = None
-        self._let_view_go()
         self.dropped += 1
 
     # ---- a heap that is full ----------------------------------------------------------------------------

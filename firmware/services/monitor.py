@@ -1,6 +1,6 @@
 """The monitor's line, key by key, so that nobody needs the heap for all of it at once.
 
-docs/console.md lists the keys.  The numbers are those of reports.stats, from a manager's instant: one and the same, however
+docs/console.md lists the keys.  The numbers are those of reports.stats, from a copy of the image: one instant, however
 long the line takes.  Counters that only grow are read when their turn comes.
 """
 
@@ -33,10 +33,10 @@ _VALUES = (  # what is shown as the image has it: key, slot, parts of its unit i
 _REASON = const(160)  # characters of the reason: the line has to fit into the console's buffer
 
 
-def state(app, view):
-    """Key and value of all that the line says, "t" first.  view: pm.instant()."""
-    yield from _measured(view.now)
-    yield "reason", reasons.why(view)[:_REASON]
+def state(app, now):
+    """Key and value of all that the line says, "t" first.  now: a copy of the image's."""
+    yield from _measured(now)
+    yield "reason", reasons.why(app.pm.instant(now))[:_REASON]
     yield from _counted(app)
 
 
