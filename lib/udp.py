@@ -26,7 +26,7 @@ async def ask(host: str, port: int, question, accept, timeout_ms: int, largest: 
     address = socket.getaddrinfo(host, port, 0, socket.SOCK_DGRAM)[0][-1]
     buffer = memoryview(bytearray(largest))  # one for all polls: a recv takes its room anew each time, answer or not
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    read = sock.readinto if hasattr(sock, "readinto") else sock.recv_into  # MicroPython's and CPython's
+    read = sock.readinto if hasattr(sock, "readinto") else sock.recv_into  # type: ignore[attr-defined]  # the second is CPython's
     try:
         sock.setblocking(False)
         sock.connect(address)
