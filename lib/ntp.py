@@ -12,6 +12,7 @@ from civil import DAY_S, seconds_between
 from micropython import const
 
 _PORT = const(123)
+_LARGEST = const(128)  # bytes of a reply that are read: 48 are the header, what is behind them is not used
 _DAY_1900 = const(36524)  # days from 1900-01-01, where NTP seconds begin, to 2000-01-01
 _ERA_DAYS = const(49710)  # 2**32 s = 49,710 days and 23,296 s
 _ERA_SECS = const(23296)
@@ -36,7 +37,7 @@ async def sample(host: str, timeout_ms: int = 1000, port: int = _PORT):
     # A random transmit time, which the server sends back, is a cookie: no stranger can answer in its place.
     request = b"\x23" + bytes(39) + os.urandom(8)
     sent_ms = time.ticks_ms()
-    return await udp.ask(host, port, request, lambda data, now_ms: parse(data, request, sent_ms, now_ms), timeout_ms)
+    return await udp.ask(host, port, request, lambda data, now_ms: parse(data, request, sent_ms, now_ms), timeout_ms, _LARGEST)
 
 
 def parse(reply: bytes, request: bytes, sent_ms: int, now_ms: int):
