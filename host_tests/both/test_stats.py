@@ -81,9 +81,9 @@ def test_energy_is_counted_both_ways_and_exactly():
 def test_small_powers_are_not_lost():
     plant = Plant()
     plant.ready()
-    plant.force[im.PCS_P] = 7  # W, which is 0.0001 Wh a cycle
-    plant.run(3600, 1000)
-    assert abs(plant.pm.stats()["energy_out_wh"] - 7) < 0.01
+    plant.force[im.PCS_P] = 7  # W, which is 0.0002 Wh a cycle
+    plant.run(720, 100)
+    assert abs(plant.pm.stats()["energy_out_wh"] - 1.4) < 0.01
 
 
 def test_uptime_counts_seconds_over_the_wrap_of_the_clock():

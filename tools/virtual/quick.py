@@ -8,7 +8,6 @@ holds the quick functions against the plain ones.
 """
 
 import ast
-import builtins
 import importlib.abc
 import importlib.machinery
 import sys
@@ -77,6 +76,7 @@ class _Signed(ast.NodeTransformer):
 def quickened(source: str, name: str) -> ast.Module:
     """The syntax tree of one firmware file, made quick; `name` is the module's."""
     tree = ast.parse(inline.inline(source, ROOT))
+    tree.body[1:1] = ast.parse("from micropython import const").body  # behind the docstring: the cross-compiler needs none
     tree = _Fold(tree).visit(tree)
     if name == "firmware.hot":
         tree = _Signed().visit(tree)
@@ -110,5 +110,4 @@ def install() -> None:
     loaded = [name for name in sys.modules if name.startswith("firmware")]
     if loaded:
         raise RuntimeError(f"quick.install() must come before the first import of firmware; loaded: {', '.join(loaded)}")
-    builtins.const = lambda number: number  # type: ignore[attr-defined]  # no module imports it, as for the cross-compiler
     sys.meta_path.insert(0, _Finder())
