@@ -1,7 +1,7 @@
 """Runs parts of the test suite: `python -m tools.run_tests lint fast all [-- pytest arguments]`.
 
-fast: unit and both (CPython and both MicroPythons) without the slow ones; all: every test, two at a time, then those that
-must run alone.
+fast: unit and both (CPython and both MicroPythons) without the slow ones; all: every test, three at a time as most of
+them wait, then those that keep a pace, two files at a time.
 """
 
 import os
@@ -31,9 +31,9 @@ def fast(extra: list[str]) -> int:
 
 def everything(extra: list[str]) -> int:
     """All tiers."""
-    shared = pytest("-n", "2", "--dist", "worksteal", "-m", "not serial", *extra)
-    alone = pytest("-m", "serial", *extra)
-    return shared or alone
+    shared = pytest("-n", "3", "--dist", "worksteal", "-m", "not serial", *extra)
+    paced = pytest("-n", "2", "--dist", "loadfile", "-m", "serial", *extra)
+    return shared or paced
 
 
 def main(arguments: list[str]) -> int:
