@@ -187,6 +187,28 @@ def test_a_power_cut_forgets_rtc_but_not_flash_and_nvs(mp: Interpreter, tree: Tr
     drive(board_of(mp, tree(main=main), tmp_path), story)
 
 
+def test_a_namespace_that_is_open_twice_is_one_storage(mp: Interpreter, tree: Tree, tmp_path: Path) -> None:
+    """latch: as the emergency's memory and what would go on after a reset are, each with a handle of its own."""
+
+    async def story(board: Board) -> None:
+        await board.wait_line("ready")
+        await ask(board, "one.set_i32('emergency', 1), one.commit()")
+        await ask(board, "two.set_i32('resume', 2), two.commit()")
+        assert await ask(board, "one.get_i32('resume'), two.get_i32('emergency')") == "= (2, 1)"
+        await ask(board, "one.set_i32('emergency', 0), one.commit()")
+        await ask(board, "two.set_i32('resume', 3), two.commit()")
+        await ask(board, "other.set_i32('resume', 9), other.commit()")
+        board.kill()
+        await board.restart()
+        board.lines.clear()
+        await board.wait_line("ready")
+        assert await ask(board, "one.get_i32('emergency'), one.get_i32('resume')") == "= (0, 3)"
+        assert await ask(board, "other.get_i32('resume')") == "= 9", "another namespace is another storage"
+
+    main = "import esp32\none = esp32.NVS('bess')\ntwo = esp32.NVS('bess')\nother = esp32.NVS('other')\n" + ECHO
+    drive(board_of(mp, tree(main=main), tmp_path), story)
+
+
 def test_pins_lead_outside_in_both_directions(mp: Interpreter, tree: Tree, tmp_path: Path) -> None:
     main = (
         "from machine import Pin\nedges = []\nout = Pin(25, Pin.OUT, value=0)\n"

@@ -66,6 +66,17 @@ def test_latch_what_was_answered_is_there_after_a_kill_at_once(mp: Interpreter, 
     drive(mp, tmp_path, story)
 
 
+def test_latch_what_goes_on_after_a_reset_is_stored_beside_the_emergency(mp: Interpreter, tmp_path: Path) -> None:
+    async def story(board: Board) -> None:
+        assert (await answer(board, "pm.start()")).startswith("= 'accepted")
+        assert await answer(board, "pm.emergency_shutdown()") == "= True"
+        board.lines.clear()
+        assert await answer(board, "app.resume._set('resume', 1)") == "= True"  # what is due up to ten seconds later
+        assert await next_start(board) == "= (True, -1)"
+
+    drive(mp, tmp_path, story)
+
+
 def test_latch_a_storage_that_fails_is_answered_and_resets_nothing(mp: Interpreter, tmp_path: Path) -> None:
     async def story(board: Board) -> None:
         (blocked := tmp_path / "nvs" / "bess.nvs.new").mkdir()  # nothing can be written

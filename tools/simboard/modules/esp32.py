@@ -1,5 +1,6 @@
 """`esp32` for the simulated board: NVS kept in files; what else the module has is in sim_soc.py."""
 
+import _thread
 import os
 
 import simlink
@@ -7,6 +8,8 @@ from micropython import const
 from sim_pace import off, on, pad_us
 
 _COMMIT_US = const(9500)  # one write of flash
+_namespaces: dict = {}  # path -> values: what is open twice is one storage
+_lock = _thread.allocate_lock()  # a latch and what goes on after a reset are stored by any thread
 
 
 def _libc_rename(old: str, new: str) -> None:
@@ -36,16 +39,22 @@ class NVS:
         if not 0 < len(namespace) <= 15:
             raise OSError(-0x1101, "ESP_ERR_NVS_INVALID_NAME")
         self._path = "%s/%s.nvs" % (os.getenv("SIM_NVS") or ".", namespace)
-        self._values: dict = {}
         off()
         try:
-            self._read()
-        except OSError:
-            pass  # nothing was ever committed
+            with _lock:
+                if self._path not in _namespaces:
+                    self._values: dict = {}
+                    self._read()
+                    _namespaces[self._path] = self._values
+                self._values = _namespaces[self._path]
         finally:
             on()
 
     def _read(self) -> None:
+        try:
+            os.stat(self._path)
+        except OSError:
+            return  # nothing was ever committed
         with open(self._path, "rb") as file:
             data = file.read()
         values = self._values
@@ -82,13 +91,15 @@ class NVS:
     def erase_key(self, key: str) -> None:
         """Forgets a key; OSError when there is none."""
         self._get(key, None)
-        del self._values[key]
+        with _lock:
+            del self._values[key]
 
     def commit(self) -> None:
         """Makes what was set last through a reset, whole or not at all."""
         off()
         try:
-            self._write()
+            with _lock:
+                self._write()
             pad_us(_COMMIT_US)
         finally:
             on()
@@ -113,4 +124,5 @@ class NVS:
     def _put(self, key: str, kind: int, data: bytes) -> None:
         if not 0 < len(key) <= 15:
             raise OSError(-0x1106, "ESP_ERR_NVS_KEY_TOO_LONG")
-        self._values[key] = (kind, data)
+        with _lock:
+            self._values[key] = (kind, data)
