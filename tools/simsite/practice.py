@@ -21,6 +21,7 @@ from tools.simsite.site import Site
 READY_S = 30.0  # a board that has not begun to control by then has not booted
 ANSWER_S = 15.0
 WELCOME = "Lines go to the board's console (docs/console.md), those that begin with ! to the site (!help).  Ctrl-D ends."
+LEFT = "the program has ended: on a board the ordinary prompt is here now, for mpremote and make deploy; !restart starts it again"
 HELP = """\
 !inject NAME           a fault begins: {faults}
 !clear NAME            it ends
@@ -44,6 +45,7 @@ class Practice:
         self.say = say
         self._answers = 0
         self._answered = asyncio.Event()
+        self._left = False  # leave() has ended the program: nobody answers a line
 
     async def start(self) -> None:
         """Site and board up, control running.  RuntimeError, with what its console said, where it does not come up."""
@@ -87,16 +89,22 @@ class Practice:
         if line.startswith("!"):
             await self._to_site(line[1:].split())
         elif line.strip():
+            if self._left:
+                raise Refused(LEFT)
             before = self._answers
             await self.board.send(line)
             give_up = time.monotonic() + ANSWER_S
-            while self._answers == before and self.board.running and time.monotonic() < give_up:
+            while self._answers == before and self.board.running and not self._left and time.monotonic() < give_up:
                 self._answered.clear()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._answered.wait(), 0.25)
 
     def _line(self, line: str) -> None:
         self.say(line)
+        if line.startswith("end: the program ends (leave())"):
+            self._left = True
+        elif line.startswith("boot: "):
+            self._left = False  # it has started again, whatever it was that did it
         if line.startswith(("= ", "! ")) or line == "=":
             self._answers += 1
             self._answered.set()
