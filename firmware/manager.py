@@ -149,6 +149,18 @@ class PowerManager:
                 self._begun_s = self.image.now[im.UPTIME_S]
                 self._claims.put(rq.MANUAL, watts, ms, goal, target, "pause" if goal == rq.PAUSE else "manual")
 
+    def going_on(self) -> tuple:
+        """For resume.py, of one instant: image.ORDER, who is asked for, and the manual claim's ms left, W, goal and target.
+
+        The target is as start_again takes it.
+        """
+        with self._lock:
+            now = self.image.now
+            left, watts, goal, target = self._claims.table[rq.MANUAL * 4 : rq.MANUAL * 4 + 4]
+            if target == rq.BY_PARAMS and self._target != self.image.par[im.PAR_SOC_MAX]:
+                target += self._target  # the parameters do not outlive a reset
+            return now[im.ORDER], now[im.REQUEST_BY], left, watts, goal, target
+
     def _keep(self) -> None:
         """Outside the lock: that a reset does not start it again is stored before the call answers."""
         if self.run_memory is not None:

@@ -22,7 +22,7 @@ from firmware import requests as rq
 _NOTHING = const(0)
 _RUNNING = const(1)
 _PAUSED = const(2)  # + minutes << 6, 0: no end
-_MANUAL = const(3)  # + goal << 3 + target SoC << 6; its W in a number of their own
+_MANUAL = const(3)  # + goal << 3 + target SoC as PowerManager.start_again takes it << 6; its W in a number of their own
 _TIMED = const(4)  # a manual operation with an end
 
 _MINUTES_MAX = const(10080)  # of a pause
@@ -118,18 +118,7 @@ class Resume:
 
     def _wanted(self) -> int:
         """What is to be stored; at the end of the program what is stored already."""
-        pm = self._pm
-        with pm.image.lock:
-            now = pm.image.now
-            order = now[im.ORDER]
-            by = now[im.REQUEST_BY]
-            table = pm._claims.table
-            left = table[rq.MANUAL * 4]
-            watts = table[rq.MANUAL * 4 + 1]
-            goal = table[rq.MANUAL * 4 + 2]
-            target = table[rq.MANUAL * 4 + 3]
-            if target == rq.BY_PARAMS and pm._target != pm.image.par[im.PAR_SOC_MAX]:
-                target += pm._target  # the parameters do not outlive a reset
+        order, by, left, watts, goal, target = self._pm.going_on()
         if order == im.ORDER_END and self._stored >= _NOTHING:
             return self._stored
         if order != im.ORDER_START:

@@ -9,9 +9,7 @@ one is left out and counted, and the others stay readable.
 import os
 from binascii import crc32
 
-from micropython import const
-
-_PIECE = const(2048)  # bytes written in one step: fewer than a block of flash has, so that at most one is erased
+from safestore import in_pieces
 
 
 class Journal:
@@ -116,10 +114,7 @@ def _append(path: str, data: bytes):
     try:
         yield
         file.write(data[:1])  # LittleFS copies the file's last block for it: the rest may need another one
-        for at in range(1, len(data), _PIECE):
-            yield
-            file.write(data[at : at + _PIECE])
-        yield
+        yield from in_pieces(file, data, 1)
     finally:
         file.close()
 

@@ -208,14 +208,20 @@ class Store:
         yield from self.steps(doc)
 
 
+def in_pieces(file, data: bytes, at: int = 0):
+    """Writes data[at:] to an open file: a generator that stops before each step and before the file may be closed."""
+    while at < len(data):
+        yield
+        file.write(data[at : at + _PIECE])
+        at += _PIECE
+    yield
+
+
 def _write(path: str, data: bytes):
     """Writes a new file; a generator that stops between two steps."""
     file = open(path, "wb")
     try:
-        for at in range(0, len(data), _PIECE):
-            yield
-            file.write(data[at : at + _PIECE])
-        yield
+        yield from in_pieces(file, data)
     finally:
         file.close()
 

@@ -70,8 +70,8 @@ def test_latch_what_goes_on_after_a_reset_is_stored_beside_the_emergency(mp: Int
     async def story(board: Board) -> None:
         assert (await answer(board, "pm.start()")).startswith("= 'accepted")
         assert await answer(board, "pm.emergency_shutdown()") == "= True"
-        board.lines.clear()
-        assert await answer(board, "app.resume._set('resume', 1)") == "= True"  # what is due up to ten seconds later
+        assert await answer(board, "app.resume.settle()") == "= None"  # what is due up to ten seconds after start()
+        assert await answer(board, "app.resume.stores") == "= 1"
         assert await next_start(board) == "= (True, -1)"
 
     drive(mp, tmp_path, story)
