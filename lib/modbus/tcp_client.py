@@ -105,6 +105,7 @@ class TcpClient(Client):
         deadline = time.ticks_add(begun, self.timeout_ms)
         self._oddity = ""
         self._send(slot, length)
+        await asyncio.sleep_ms(0)  # an answer that is there at once would make one long step of this request and the next
         while True:
             self._receive()
             if slot.length:
