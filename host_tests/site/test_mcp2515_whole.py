@@ -35,7 +35,7 @@ async def _run(root: Path, scratch: Path, interpreter: Interpreter) -> tuple[dic
         env={"SIM_SPI1": "spi_over_tcp", "SIM_CHIP": f"127.0.0.1:{port}"},
     )
     states: list[dict[str, Any]] = []
-    board.on_line = lambda line: states.append(json.loads(line)) if '"lim_dis"' in line else None
+    board.on_line = lambda line: states.append(json.loads(line)) if '"lim_dis"' in line and line.endswith("}") else None
     board.on_pin = site.board_pin
     site.on_output = board.set_pin
     for pin, level in site.inputs().items():
