@@ -2,7 +2,9 @@
 
 import gc
 
-gc.threshold(8192)  # before anything is loaded: what boot strews over the heap stays in crumbs between what lives
+# Before anything is loaded: what boot strews over the heap stays in crumbs between what lives.  With PSRAM (that much is free
+# nowhere else) there is room for larger crumbs, and collections are slow: one every 8 KB was half of its boot.
+gc.threshold(8192 if gc.mem_free() < 300000 else 32768)
 
 import machine
 import watchdog

@@ -58,6 +58,21 @@ def test_the_contactor_is_open_and_supplies_are_on_before_main(mp: Interpreter, 
     assert moved == [(25, 1), (16, 1), (17, 0)]  # this contactor closes on 0
 
 
+@pytest.mark.parametrize(("heap", "collects_every"), [("112000", 8192), ("160000", 8192), ("512K", 32768), ("4M", 32768)])
+def test_boot_collects_often_where_the_heap_is_small(mp: Interpreter, tmp_path: Path, heap: str, collects_every: int) -> None:
+    board = board_of(mp, tmp_path)
+    board.heap = heap
+
+    async def run() -> None:
+        await board.start()
+        try:
+            assert await board.wait_line("main ") == f"main {collects_every}"
+        finally:
+            await board.stop()
+
+    asyncio.run(run())
+
+
 def test_a_site_file_that_cannot_be_read_stops_nothing(mp64: Interpreter, tmp_path: Path) -> None:
     board, moved = boot(mp64, tmp_path, None, "main")
     assert any("site.json is not readable" in line for line in board.lines)
