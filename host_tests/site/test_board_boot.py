@@ -144,6 +144,10 @@ def test_boot_level_what_is_doubtful_stays_an_input_and_is_said(mp: Interpreter,
                 moved.clear()
                 await board.restart()
                 await board.wait_line("main ")
+                for _ in range(100):  # pins come by another way than lines
+                    if moved and moved[-1] == (16, 1):
+                        break
+                    await asyncio.sleep(0.02)
                 driven = {pin for pin, _ in moved}
                 assert CONTACTOR not in driven and driven <= {16}, (name, moved)
                 assert any(line.startswith("boot: ") and words in line for line in board.lines), (name, list(board.lines))
@@ -193,7 +197,7 @@ def test_boot_level_boards_of_any_shape_are_told_and_drive_nothing(mp64: Interpr
                 (board.flash / "site.json").write_text(json.dumps(content))
                 board.lines.clear()
                 await board.restart()
-                await board.wait_line("main 8192")
+                await board.wait_line("main ")
                 assert any(line.startswith("boot: ") and "must be" in line for line in board.lines), (content, list(board.lines))
                 assert board.watchdog_armed and moved == []
         finally:
