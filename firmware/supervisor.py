@@ -15,6 +15,8 @@ from firmware.modes import Mode
 
 _BACKOFF_MAX_MS = const(60000)
 _HOUR_S = const(3600)
+_REST_MS = const(60000)  # counted so far
+_TRAVEL_MS = const(200)  # until a command has reached an inverter behind a slow line
 _REST_W = const(300)  # what an inverter at rest takes for itself
 CONNECTED = (Mode.IDLE, Mode.CHARGE, Mode.DISCHARGE)  # made once: a tuple in the cycle would allocate
 
@@ -34,6 +36,7 @@ class Supervisor:
         power = manager.config  # here: looking into it allocates
         self._restart_ms = int(power.restart_delay * 1000)
         self._restart_limit = power.restart_limit if power.auto_restart else 0
+        self._rest_ms = 0  # how long 0 W has been commanded
         self._restarts_s = array("i", [0] * max(1, self._restart_limit))  # uptime at which each was used up, in turn
         self._restart = 0  # place of the next one
         self._now[im.CAUSE] = -1
@@ -184,6 +187,7 @@ class Supervisor:
         """Advance start, stop, back-off and contactors by dt ms."""
         now = self._now
         mode = now[im.MODE]
+        self._rest_ms = 0 if now[im.CMD_P] else min(self._rest_ms + dt, _REST_MS)
         if 0 < now[im.TRIPS] <= self._restart_limit:  # each comes back an hour after it was used up
             first_s = self._restarts_s[(self._restart - now[im.TRIPS]) % self._restart_limit]
             if now[im.UPTIME_S] - first_s >= _HOUR_S:
@@ -198,7 +202,7 @@ class Supervisor:
             self._serve(dt)
         elif self.stop_ms >= 0:
             self.stop_ms += dt
-            if now[im.CMD_P] == 0 and (self._current_broken(self.stop_ms) or self.stop_ms > self._par[im.PAR_BREAK_MS]):
+            if now[im.CMD_P] == 0 and (self._current_broken() or self.stop_ms > self._par[im.PAR_BREAK_MS]):
                 self.enter(Mode.STANDBY)
         self._drive(dt)
 
@@ -250,12 +254,13 @@ class Supervisor:
             and now[im.BMS_V] > 0
         )
 
-    def _current_broken(self, since_ms: int) -> bool:
-        """|I| is under what the contactors may break, by every voice, one of them not older than since_ms; no voice is no.
+    def _current_broken(self) -> bool:
+        """|I| is under what the contactors may break, by every device that measures it; one that nobody measures is not.
 
-        What was measured before the power was taken away says nothing: an inverter may have been on its way up.
+        What was measured before the 0 W reached the inverter says nothing: it may have been on its way up.
         """
         now = self._now
+        since_ms = self._rest_ms - _TRAVEL_MS
         par = self._par
         limit = par[im.PAR_BREAK_I]
         heard = False
@@ -280,6 +285,6 @@ class Supervisor:
                 now[im.OPEN_MS] = 1  # from now on
             else:
                 now[im.OPEN_MS] += dt
-                if self._current_broken(now[im.OPEN_MS] - 1) or now[im.OPEN_MS] > self._par[im.PAR_BREAK_MS]:
+                if self._current_broken() or now[im.OPEN_MS] > self._par[im.PAR_BREAK_MS]:
                     now[im.CMD_CONTACTOR] = 0
         now[im.CMD_RUN] = 1 if self._run else 0
