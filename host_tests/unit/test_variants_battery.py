@@ -1,0 +1,46 @@
+"""What the batteries of the cases' neighbours do: the other direction, the other protocol, at boot, two at once, flapping."""
+
+import pytest
+
+from firmware import image as im
+from firmware.modes import Mode
+from host_tests.both import bms
+from host_tests.both.pack import Pack, unhex
+from host_tests.both.test_bms_cases import poll_for, running, unhurt
+
+# ---- recoverable ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variant", ["lv", "hv"])
+def test_an_empty_battery_that_gives_and_takes_nothing_yet_is_believed_and_charged(variant: str) -> None:
+    """Its contactors are open, so both limits are 0 until the system that should close them has started."""
+    pack = Pack(variant, min_soc=10, options={"period_ms": 10} if variant == "hv" else {})
+    if variant == "lv":
+        pack.volts = 46.0
+        pack.says("351#3002000000000000", "355#00006400", "359#0400000001504E", "35C#2000")
+    else:
+        pack.volts = 560.0
+        pack.send.update(unhex(("4250#0B00000000000500", "4280#00AA000000000000")))
+        pack.send[0x4210] = bms.measurements(soc=0)
+        pack.send[0x4220] = bms.limits(charge_a=0, discharge_a=0)
+    pack.run(3)
+    pack.pm.start()
+    pack.run(3)
+    assert pack.pm.mode in (Mode.IDLE, Mode.CHARGE) and pack.command() == 0, pack.pm.stats()["reason"]
+    if variant == "hv":
+        poll_for(pack)
+        assert [data for can_id, data, _ in pack.can.sent if can_id == 0x8210], "it is asked to close its contactors"
+        pack.send[0x4220] = bms.limits(charge_a=20, discharge_a=0)
+    else:
+        pack.says("351#3002C80000000000", "35C#A000")
+    pack.run(4)
+    assert pack.command() < 0 and unhurt(pack), pack.pm.stats()["reason"]
+
+
+def test_a_boot_with_zeros_stays_no_measurement() -> None:
+    pack = Pack()
+    pack.says("351#0000000000000000", "355#00000000", "359#0000000001504E", "35C#0000")
+    pack.run(2)
+    pack.pm.start()
+    pack.run(4)
+    assert pack.pm.mode == Mode.STANDBY and pack.now[im.SOC] == im.NO_VALUE
