@@ -44,3 +44,38 @@ def test_a_boot_with_zeros_stays_no_measurement() -> None:
     pack.pm.start()
     pack.run(4)
     assert pack.pm.mode == Mode.STANDBY and pack.now[im.SOC] == im.NO_VALUE
+
+
+# ---- a frame that is missing or short ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("companion", [None, b"\0", b"\0\0"])
+def test_a_high_voltage_packs_protections_count_whatever_becomes_of_0x4280(companion: "bytes | None") -> None:
+    pack = Pack("hv")
+    pack.send[0x4280] = companion
+    pack.run(2)
+    pack.pm.start()
+    pack.run(2)
+    assert pack.limit() > (50, 50), "it is judged by what it sends"
+    pack.send[0x4250] = bms.status(protection=1)
+    pack.run(3)
+    assert pack.limit()[0] == 0 < pack.limit()[1] and unhurt(pack)
+    pack.send[0x4250] = bms.status(protection=2)
+    pack.run(3)
+    assert pack.limit()[1] == 0 < pack.limit()[0] and unhurt(pack)
+    pack.send[0x4250] = bms.status(error=1)
+    pack.run(2)
+    assert pack.pm.mode == Mode.STANDBY and "bms_protection" in pack.faults()
+
+
+def test_a_high_voltage_pack_may_forbid_in_two_bytes_and_without_a_status() -> None:
+    pack = Pack("hv")
+    pack.send[0x4250] = None
+    pack.send[0x4280] = b"\xaa\0"
+    pack.run(2)
+    pack.pm.start()
+    pack.run(2)
+    assert pack.limit()[1] == 0 < pack.limit()[0]
+    pack.send[0x4280] = None  # what has come must go on coming
+    pack.run(4.5)
+    assert "bms_lost" in pack.faults()
