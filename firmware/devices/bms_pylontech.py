@@ -1,8 +1,8 @@
 """Pylontech-style battery management system on CAN: polls it, checks what it says, fills BMS_* and CELL_* slots.
 
 `variant` says which frames: "hv" the 29-bit high-voltage protocol (pylontech_hv.py), "lv" the 11-bit one in all its
-editions (pylontech_lv.py); only that table is loaded.  0 is data here: a limit of 0 A means stop, and a stop is lifted
-by two reports that agree.  A value that cannot be true costs itself and is named (`oddities`); a frame that is short, or
+editions (pylontech_lv.py); only that table is loaded.  0 is data here: a limit of 0 A means stop, and a limit rises, a
+stop is lifted by two reports that agree.  A value that cannot be true costs itself and is named (`oddities`); a frame that is short, or
 holds no value that can be true, is refused, so the age of its group grows.  Neither protocol has a command for
 balancing: CMD_BALANCE is left to the BMS, whose own balancing shows in BMS_REQUESTS.
 """
@@ -243,7 +243,7 @@ class Device:
                 self._note(base, slot, value, 0)
             return 0
         if role == _CHARGE_LIMIT or role == _DISCHARGE_LIMIT:
-            value = self._lifted(role - _CHARGE_LIMIT, value)
+            value = self._confirmed(role - _CHARGE_LIMIT, value)
         elif slot == im.BMS_SOC:
             self._count_turns(value)
         self._scratch[slot] = value
@@ -251,11 +251,11 @@ class Device:
             self._odd_now &= 0x3FFFFFFF ^ (1 << slot - im.BMS_SOC)
         return 1
 
-    def _lifted(self, which, value):
-        """A limit of 0 A stays until two reports in a row give more: of two batteries in turn the one that stops counts."""
+    def _confirmed(self, which, value):
+        """A limit rises only as far as two reports in a row give: of two batteries in turn the smaller one's counts."""
         was = self._limits[which]
         self._limits[which] = value
-        return 0 if was == 0 else value
+        return was if 0 <= was < value else value
 
     def _count_turns(self, soc):
         """Two batteries that answer on one bus show in a SoC that jumps at every report or two."""
@@ -347,7 +347,7 @@ class Device:
             self._publish_flags(inp, now_ms)
 
     def _publish_flags(self, inp, now_ms):
-        """All frames' flags together; what forbids or protects is lifted by two reports in a row that say so."""
+        """All frames' flags together; what forbids, protects or warns is lifted by two reports in a row that say so."""
         frames = self._protocol.FRAMES
         now = self._flags
         before = self._flags_before
@@ -360,7 +360,7 @@ class Device:
                     now[at + k] = before[at + k] = 0
             requests |= now[at] | before[at] & _FORBIDS
             protect |= now[at + 1] | before[at + 1]
-            alarm |= now[at + 2]
+            alarm |= now[at + 2] | before[at + 2]
         inp[im.BMS_REQUESTS] = requests
         inp[im.BMS_PROTECT] = protect
         inp[im.BMS_ALARM] = alarm

@@ -79,3 +79,63 @@ def test_a_high_voltage_pack_may_forbid_in_two_bytes_and_without_a_status() -> N
     pack.send[0x4280] = None  # what has come must go on coming
     pack.run(4.5)
     assert "bms_lost" in pack.faults()
+
+
+# ---- two at once, flapping --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kw", [4, -4])
+def test_of_two_batteries_in_turn_that_agree_in_everything_else_the_smaller_limit_counts(kw: int) -> None:
+    """Their states of charge are too near to tell them apart."""
+    pack = Pack()
+    pack.every_ms = 500
+    first = dict(pack.send)
+    other = {**first, **unhex(("351#3002C800C800C001", "355#38006400"))}
+    for half_second in range(30):
+        pack.send = other if half_second & 1 else first
+        if half_second == 3:
+            pack.pm.start()
+        if half_second == 6 and pack.pm.mode != Mode.STANDBY:
+            pack.pm.set_constant_power(kw)
+        for _ in range(10):
+            pack.cycle()
+            assert abs(pack.dc_amps()) <= 202, "20 A is what one of them takes and gives"
+    assert abs(pack.command()) > 500
+
+
+def test_a_limit_falls_at_once_and_rises_with_the_second_report() -> None:
+    pack = running(kw=4)
+    pack.says("351#3002C800C800C001")
+    pack.run(1.2)
+    assert pack.dc_amps() <= 202
+    pack.says("351#3002E803E803C001")
+    pack.run(1.5)
+    assert pack.dc_amps() <= 202
+    pack.run(3)
+    assert pack.command() == 4000
+
+
+def test_an_alarm_that_comes_and_goes_with_every_report_is_named() -> None:
+    for variant, frames in (
+        ("lv", ("359#0000020001504E", "359#0000000001504E")),
+        ("hv", ("4250#0300000002000000", "4250#0300000000000000")),
+    ):
+        pack = running(variant)
+        for turn in range(10):
+            pack.send.update(unhex((frames[turn & 1],)))
+            pack.run(1)
+        assert "over-voltage" in pack.details().get("bms_alarm", ""), variant
+        pack.run(8)
+        assert "bms_alarm" not in pack.faults()
+
+
+def test_a_protection_that_comes_and_goes_with_every_report_holds_all_the_time() -> None:
+    for variant, kw, frames in (
+        ("lv", 2, ("359#8000000001504E", "359#0000000001504E")),
+        ("hv", 20, ("4250#0300000000000002", "4250#0300000000000000")),
+    ):
+        pack = running(variant, kw)
+        for turn in range(10):
+            pack.send.update(unhex((frames[turn & 1],)))
+            pack.run(1)
+            assert pack.command() == 0 and unhurt(pack), variant
