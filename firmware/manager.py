@@ -14,7 +14,7 @@ from micropython import const
 from firmware import hot, parameters, reasons
 from firmware import image as im
 from firmware import requests as rq
-from firmware.charging import ChargeParams, Charger
+from firmware.charging import DONE_BAND, ChargeParams, Charger
 from firmware.config import PowerConfig
 from firmware.discharging import DischargeParams, Discharger
 from firmware.errors import PowerError, in_range
@@ -35,6 +35,7 @@ _ENDED_MS = const(60000)  # a BMS that gives nothing near the end for so long ha
 _NO_CAUSE = const(-2)
 _AHEAD_MS = const(0x20000000)  # half of the ticks' range
 _FORCE_CHARGE = "bms force charge"  # 5 % of the rating, inside every limit
+_FORCE_AGAIN = const(500)  # 0.01 %: it ends at the ceiling, whatever the BMS says, and begins so far below it
 
 
 class PowerManager:
@@ -708,7 +709,10 @@ class PowerManager:
         flags = now[im.BMS_REQUESTS]
         if now[im.GATE] & im.GATE_SERVICE:
             flags = 0  # somebody may have their hands in it
-        if flags != im.NO_VALUE and flags & im.BMS_REQ_FORCE_CHARGE and now[im.AGE + im.SEQ_BMS_FLAGS] <= par[im.PAR_STALE_BMS]:
+        top = 10000 if flags & im.BMS_REQ_FULL_CHARGE else par[im.PAR_SOC_MAX]
+        top -= DONE_BAND if claims.table[rq.PROTECTION * 4] else _FORCE_AGAIN  # where it ends, and where it begins anew
+        wanted = flags != im.NO_VALUE and flags & im.BMS_REQ_FORCE_CHARGE and now[im.SOC_HIGH] < top
+        if wanted and now[im.AGE + im.SEQ_BMS_FLAGS] <= par[im.PAR_STALE_BMS]:
             claims.put(rq.PROTECTION, -(par[im.PAR_P_CHG] // 20), rq.FOREVER, rq.POWER, 0, _FORCE_CHARGE)
         else:
             claims.drop(rq.PROTECTION)

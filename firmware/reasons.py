@@ -9,7 +9,7 @@ from micropython import const
 from firmware import faults as ft
 from firmware import image as im
 from firmware import requests as rq
-from firmware.battery_words import conditions, missing
+from firmware.battery_words import conditions, missing, odd
 from firmware.battery_words import detail as battery_detail
 from firmware.event_codes import Event
 from firmware.flows import Flow, Grid
@@ -386,6 +386,9 @@ def _row(view, name: str, charge: int) -> str:
     now = view.now
     par = view.par
     words = _entry(_ROWS, name)
+    refused = odd(now[im.BMS_ODD] & 1 << _bound_by(name, charge) - im.BMS_SOC) if words else ()
+    if refused:
+        return "the %s that is reported cannot be true" % refused[0]
     if name == "fault":
         return _faults(view, now[im.FAULTS] & ft.mask(5, ft.NO_CHARGE if charge else ft.NO_DISCHARGE))
     if name == "missing_data":
@@ -404,7 +407,7 @@ def _row(view, name: str, charge: int) -> str:
     if words:
         return words % (now[im.BMS_I_DIS - charge if name == "bms_current" else im.BMS_V] / 10)
     if name == "grid_connection":
-        return "%s, %s" % (Grid.name(par[im.PAR_GRID_TYPE]), "the grid is there" if now[im.GRID_OK] else "there is no grid")
+        return _grid(view, charge)
     if name == "export":
         return "at most %s into the grid" % kw(par[im.PAR_P_EXPORT] if par[im.PAR_EXPORT] else 0)
     if name == "remote":
@@ -412,6 +415,27 @@ def _row(view, name: str, charge: int) -> str:
     if name == "operation":
         return "set_charge_params()" if charge else "set_discharge_params()"
     return ""
+
+
+def _bound_by(name: str, charge: int) -> int:
+    """The battery's reading that such a row is made with; where it cannot be true it leaves nothing."""
+    if name == "bms_current":
+        return im.BMS_I_DIS - charge
+    if name == "pack_voltage":
+        return im.BMS_V_MIN - charge
+    return im.CELL_V_MIN - charge if name == "cell_voltage" else im.BMS_SOC
+
+
+def _grid(view, charge: int) -> str:
+    kind = view.par[im.PAR_GRID_TYPE]
+    if not view.now[im.GRID_OK]:
+        what = "only surplus charges" if charge else "only what the site takes is served" if kind == Grid.INTERACTIVE else ""
+        return "there is no grid" + (": " + what if what else "")
+    if not charge:
+        return "BACKUP: it discharges only while there is no grid"
+    if kind in (Grid.ISOLATED, Grid.EXPORT):
+        return Grid.name(kind) + ": only surplus charges"
+    return "charging from the grid is not allowed (allow_grid_charging): only surplus charges"
 
 
 def _forbidden(view, charge: int) -> str:
@@ -428,7 +452,9 @@ def _soc(view, charge: int, words: str) -> str:
     if soc == im.NO_VALUE:
         return ""
     if charge:
-        return words % (soc / 100, "ceiling", min(par[im.PAR_SOC_MAX], par[im.OP_SOC_MAX]) / 100)
+        wants = view.now[im.BMS_REQUESTS]
+        lifted = wants > 0 and wants & im.BMS_REQ_FULL_CHARGE and view.now[im.AGE + im.SEQ_BMS_FLAGS] <= par[im.PAR_STALE_BMS]
+        return words % (soc / 100, "ceiling", min(10000 if lifted else par[im.PAR_SOC_MAX], par[im.OP_SOC_MAX]) / 100)
     floor = par[im.OP_SOC_MIN] if par[im.OP_SOC_MIN] != im.FREE else 0
     return words % (soc / 100, "floor", max(par[im.PAR_SOC_MIN], floor) / 100)
 

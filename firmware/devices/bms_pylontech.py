@@ -40,7 +40,7 @@ _BITS3 = const(3)
 _CURRENT = const(1)  # less the offset option, turned into + discharge
 _CHARGE_LIMIT = const(2)  # less the offset option
 _DISCHARGE_LIMIT = const(3)
-_OPTIONAL = const(4)  # NO_VALUE where the frame ends before it
+_OPTIONAL = const(4)  # NO_VALUE where the frame ends before it, or fills it with ones
 _FINE_SOC = const(5)  # 0.01 %, believed where it agrees with the whole percents
 # what it counts (bits 2 to 4), five numbers each: added to the raw value, multiplied, divided, and the lowest and
 # highest that can be true, in the slot's unit
@@ -200,7 +200,7 @@ class Device:
         at = field >> 8 & 7
         kind = field & 3
         role = field >> 5 & 7
-        if role >= _OPTIONAL and at + 2 > len(data):
+        if role >= _OPTIONAL and (at + 2 > len(data) or (role == _OPTIONAL and data[at] & data[at + 1] == 0xFF)):
             if role == _OPTIONAL:
                 self._scratch[slot] = im.NO_VALUE
                 self._odd_now &= 0x3FFFFFFF ^ (1 << slot - im.BMS_SOC)

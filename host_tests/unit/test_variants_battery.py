@@ -139,3 +139,97 @@ def test_a_protection_that_comes_and_goes_with_every_report_holds_all_the_time()
             pack.send.update(unhex((frames[turn & 1],)))
             pack.run(1)
             assert pack.command() == 0 and unhurt(pack), variant
+
+
+# ---- requests at the top ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variant, kw", [("lv", 2), ("hv", 20)])
+@pytest.mark.parametrize("full", [False, True])
+def test_a_forced_charge_ends_at_the_ceiling_and_gives_way(variant: str, kw: int, full: bool) -> None:
+    pack = running(variant, min_soc=10, max_soc=90)
+    if variant == "lv":
+        pack.says("35C#F800" if full else "35C#E000")
+    elif full:
+        return  # it has no such request
+    else:
+        pack.send[0x4250] = bms.status(basic=0x0B)
+
+    def reports(soc: int) -> None:
+        pack.send.update({0x355: bytes([soc, 0, 100, 0]), 0x4210: bms.measurements(soc=soc)})
+        pack.run(1.5)
+        pack.pm.accept_soc()
+        pack.run(2)
+
+    pack.run(2)
+    pack.pm.set_constant_power(kw)
+    top = 100 if full else 90
+    reports(top - 2)
+    assert pack.by() == "protection" and pack.command() < 0, pack.pm.stats()["reason"]
+    reports(top)
+    assert pack.by() == "manual" and pack.command() == kw * 1000, pack.pm.stats()["reason"]
+    reports(top - 2)
+    assert pack.by() == "manual", "it does not begin anew at once"
+    reports(top - 7)
+    assert pack.by() == "protection" and pack.command() < 0
+
+
+def test_the_ceiling_that_a_wanted_full_charge_lifts_is_told_as_it_is() -> None:
+    pack = running(max_soc=90)
+    pack.says("355#64006400", "35C#C800")
+    pack.run(2)
+    pack.pm.accept_soc()
+    pack.pm.set_constant_power(-2)
+    pack.run(2)
+    assert "the ceiling is 100.0 %" in pack.pm.stats()["reason"], pack.pm.stats()["reason"]
+
+
+# ---- in words ---------------------------------------------------------------------------------------------------
+
+
+def test_a_discharge_voltage_of_all_ones_is_one_that_is_not_told() -> None:
+    pack = running(kw=2)
+    pack.says("351#3002E803E803FFFF")
+    pack.run(3)
+    assert pack.command() == 2000 and pack.faults() == []
+
+
+@pytest.mark.parametrize(
+    "variant, kw, frame, word",
+    [
+        ("lv", -2, "351#FFFFE803E803C001", "charge cut-off voltage"),
+        ("lv", 2, "351#3002E803E803E8FD", "discharge cut-off voltage"),
+        ("hv", 20, "4220#6C1B60EA40073E07", "discharge cut-off voltage"),
+        ("hv", -20, "4230#FFFFDA0C00000000", "highest cell voltage"),
+        ("hv", 20, "4230#0C0D000000000000", "lowest cell voltage"),
+        ("lv", 2, "351#3002E8030080C001", "discharge current limit"),
+        ("hv", -20, "4220#6C1B5415FFFFA47B", "charge current limit"),
+    ],
+)
+def test_a_bound_that_cannot_be_true_is_named_by_what_it_costs(variant: str, kw: int, frame: str, word: str) -> None:
+    pack = running(variant, kw)
+    pack.send.update(unhex((frame,)))
+    pack.run(3)
+    said = pack.pm.stats()["reason"]
+    assert pack.command() == 0 and word + " that is reported cannot be true" in said, said
+    assert pack.command() == 0 and "-1073741" not in said and "-107374" not in said
+
+
+@pytest.mark.parametrize(
+    "site, grid, kw, word",
+    [
+        ({"allow_grid_charging": False}, True, -2, "charging from the grid is not allowed (allow_grid_charging): only surplus charges"),
+        ({"grid_connection": 3}, True, -2, "EXPORT: only surplus charges"),
+        ({"grid_connection": 1}, True, 2, "BACKUP: it discharges only while there is no grid"),
+        ({"grid_connection": 2}, False, -2, "there is no grid: only surplus charges"),
+        ({"grid_connection": 2}, False, 3, "there is no grid: only what the site takes is served"),
+        ({"grid_connection": 3}, False, 3, "there is no grid"),
+    ],
+)
+def test_what_the_grid_connection_forbids_is_told(site: dict, grid: bool, kw: int, word: str) -> None:
+    pack = running(**site)
+    pack.grid = grid
+    pack.run(2)
+    pack.pm.set_constant_power(kw)
+    pack.run(2)
+    assert word in pack.pm.stats()["reason"], pack.pm.stats()["reason"]
