@@ -775,8 +775,12 @@ class PowerManager:
             return 0
         if now[im.BMS_ENDS_MS] >= _ENDED_MS:
             return rq.END_BMS
-        if not -par[im.PAR_SOC_BOUND] <= now[im.SOC_DRIFT] <= par[im.PAR_SOC_BOUND] and now[im.SOC_KEEP_MS] < par[im.PAR_STALE_BMS]:
-            return 0  # a SoC that has just jumped there ends nothing: the next reports must agree
+        drift = now[im.SOC_DRIFT]
+        if not -par[im.PAR_SOC_BOUND] <= drift <= par[im.PAR_SOC_BOUND]:
+            if now[im.SOC_KEEP_MS] < par[im.PAR_STALE_BMS]:
+                return 0  # a SoC that has just jumped there ends nothing: the next reports must agree
+            if par[im.PAR_SOC_ACCEPT_MS] and (drift > 0) == (direction > 0):
+                return 0  # only the counter sees the end, and the BMS will be believed in minutes
         if direction > 0:
             return self._discharger.done(now, par)
         return self._charger.done(now, par, target if goal == rq.CHARGE else par[im.PAR_SOC_MAX])

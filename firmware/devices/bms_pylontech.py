@@ -217,7 +217,7 @@ class Device:
         value = (raw + QUANTITIES[quantity]) * QUANTITIES[quantity + 1] // QUANTITIES[quantity + 2]
         if role == _FINE_SOC:
             whole = self._scratch[slot]
-            if whole != im.NO_VALUE and -100 <= value - whole <= 100 and value <= 10000:
+            if whole != im.NO_VALUE and -100 <= value - whole <= 100 and 0 < value <= 10000:
                 self._scratch[slot] = value
             return 0
         low = QUANTITIES[quantity + 3]

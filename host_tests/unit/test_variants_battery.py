@@ -3,6 +3,7 @@
 import pytest
 
 from firmware import image as im
+from firmware import requests as rq
 from firmware.modes import Mode
 from host_tests.both import bms
 from host_tests.both.pack import Pack, unhex
@@ -233,3 +234,69 @@ def test_what_the_grid_connection_forbids_is_told(site: dict, grid: bool, kw: in
     pack.pm.set_constant_power(kw)
     pack.run(2)
     assert word in pack.pm.stats()["reason"], pack.pm.stats()["reason"]
+
+
+# ---- state of charge --------------------------------------------------------------------------------------------
+
+
+def test_a_fine_state_of_charge_that_is_left_0_does_not_make_1_percent_0() -> None:
+    pack = running(min_soc=10)
+    pack.says("355#0100640000000000", "359#0400000001504E")
+    pack.run(2)
+    assert pack.image.inp[im.BMS_SOC] == 100 and pack.now[im.MISSING] == 0
+
+
+@pytest.mark.parametrize("accept", [10, 0])
+def test_a_recalibration_under_way_is_no_end_of_an_operation_that_only_the_counter_sees_at_its_end(accept: int) -> None:
+    """Charging at 89 % the BMS finds that it is 40 %, discharging at 21 % that it is 60 %."""
+    for first, then, start, event in (
+        ("59", "28", lambda pm: pm.start_charging(), "CHARGE_COMPLETE"),
+        ("15", "3C", lambda pm: pm.start_discharging(2), "DISCHARGE_COMPLETE"),
+        ("15", "3C", lambda pm: pm.set_constant_power(2), "DISCHARGE_COMPLETE"),
+    ):
+        pack = Pack(min_soc=20, max_soc=90, soc_accept=accept)
+        pack.says("355#%s006400" % first)
+        pack.run(10)
+        pack.pm.start()
+        pack.run(2)
+        start(pack.pm)
+        pack.run(5)
+        pack.says("355#%s006400" % then)
+        pack.run(400, 500)
+        if accept:
+            assert not pack.events(event), pack.pm.stats()["reason"]
+            assert "soc" in pack.pm.stats()["reason"]
+            pack.run(300, 500)
+            assert abs(pack.command()) >= 2000 and unhurt(pack), pack.pm.stats()["reason"]
+        else:
+            assert pack.events(event), "nobody will ever say who was right, so the counter does"
+
+
+def test_a_schedule_goes_on_charging_after_a_recalibration() -> None:
+    pack = Pack(min_soc=20, max_soc=90)
+    pack.says("355#59006400")
+    pack.run(10)
+    pack.pm.start()
+    pack.run(2)
+    pack.pm._schedule_claim((5000, 7200000, rq.CHARGE, rq.BY_PARAMS, "schedule 0"), [])
+    pack.run(5)
+    pack.says("355#28006400")
+    pack.run(700, 500)
+    assert pack.by() == "schedule" and pack.command() < -2000, pack.pm.stats()["reason"]
+
+
+def test_what_the_bms_itself_sees_at_its_end_is_the_end() -> None:
+    for first, then, start, event in (
+        ("28", "5F", lambda pm: pm.start_charging(), "CHARGE_COMPLETE"),
+        ("3C", "0F", lambda pm: pm.start_discharging(2), "DISCHARGE_COMPLETE"),
+    ):
+        pack = Pack(min_soc=20, max_soc=90)
+        pack.says("355#%s006400" % first)
+        pack.run(10)
+        pack.pm.start()
+        pack.run(2)
+        start(pack.pm)
+        pack.run(5)
+        pack.says("355#%s006400" % then)
+        pack.run(10)
+        assert pack.events(event), pack.pm.stats()["reason"]
