@@ -173,7 +173,7 @@ class Device:
             self._publish(group, now)
             return True
         window_ms = self._report_ms() * 3 // 4
-        if self._parts[group] and time.ticks_diff(now, self._parts_ms[group]) > window_ms:
+        if self._parts[group] and not 0 <= time.ticks_diff(now, self._parts_ms[group]) <= window_ms:
             self._parts[group] = 0  # a frame of this set or of the one before was lost: old ones must not look fresh
         if self._parts[group] == 0:
             self._parts_ms[group] = now
@@ -355,7 +355,7 @@ class Device:
         rest_ms = 3 * self._report_ms()
         for i in range(len(frames)):
             at = _FLAG_SLOTS * i
-            if frames[i][3] and time.ticks_diff(now_ms, self._frame_ms[i]) > rest_ms:
+            if frames[i][3] and not 0 <= time.ticks_diff(now_ms, self._frame_ms[i]) <= rest_ms:
                 for k in range(_FLAG_SLOTS):  # what is not sent any more says nothing: another frame keeps the group alive
                     now[at + k] = before[at + k] = 0
             requests |= now[at] | before[at] & _FORBIDS

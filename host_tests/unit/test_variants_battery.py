@@ -300,3 +300,23 @@ def test_what_the_bms_itself_sees_at_its_end_is_the_end() -> None:
         pack.says("355#%s006400" % then)
         pack.run(10)
         assert pack.events(event), pack.pm.stats()["reason"]
+
+
+# ---- after a silence of days ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("silent_ms", [5000, 0x18000000, 0x20000000 + 10, 0x2C000000, 0x3FFFFF00])
+def test_half_of_a_set_from_before_a_silence_makes_no_fresh_one(silent_ms: int) -> None:
+    pack = Pack()
+    ordinary = dict(pack.send)
+    pack.send = {0x355: ordinary[0x355], 0x360: b"\xff", 0x35C: ordinary[0x35C]}
+    pack.speak()
+    pack.clock.ms += silent_ms
+    before = pack.image.inp[im.SEQ_BMS]
+    pack.send = {0x356: ordinary[0x356], 0x359: ordinary[0x359], 0x35C: ordinary[0x35C]}
+    pack.speak()
+    assert pack.image.inp[im.SEQ_BMS] == before, "a state of charge from before it"
+    assert pack.image.inp[im.BMS_REQUESTS] & im.BMS_REQ_FORCE_CHARGE == 0, "what is not sent any more says nothing"
+    pack.send = ordinary
+    pack.speak()
+    assert pack.image.inp[im.SEQ_BMS] == before + 1
