@@ -1,0 +1,106 @@
+"""What the Modbus devices of the cases' neighbours do, with the drivers on a client that is a table of registers."""
+
+import asyncio
+from array import array
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from firmware import image as im
+from firmware.devices import generic_modbus, meter_sunspec, modbus_unit, pcs_sunspec, sunspec
+from firmware.devices.sunspec_chain import NeedsPerson
+from host_tests.site.test_meter_sunspec import COMMON, SCALES
+from modbus import ModbusRefused
+from modbus.client import Counters
+from rows import each
+from tools.simsite.sunspec_chain import Chain
+
+
+class Registers:
+    """A client whose device is a dict of registers; `refuse` says with which exception a request is answered, 0: none."""
+
+    connections = 0
+
+    def __init__(self, registers: "dict[int, int]") -> None:
+        self.count = Counters()
+        self.registers = registers
+        self.refuse: Callable[[int, int], int] = lambda address, count: 0
+        self.reads = 0
+        self.written: list[tuple[int, list[int]]] = []
+
+    def widen(self, registers: int) -> None:
+        pass
+
+    async def read_registers(self, unit: int, address: int, count: int, out: Any, function: int = 3) -> None:
+        self.reads += 1
+        code = self.refuse(address, count)
+        for i in range(count):
+            if address + i not in self.registers:
+                code = code or 2
+        if code:
+            raise ModbusRefused(function, code)
+        for i in range(count):
+            out[i] = self.registers[address + i]
+
+    async def write_registers(self, unit: int, address: int, values: Any, count: int, function: int = 16, fresh: Any = None) -> None:
+        if fresh is not None:
+            fresh()
+        code = self.refuse(address, count)
+        if code:
+            raise ModbusRefused(function, code)
+        self.written.append((address, list(values[:count])))
+        for i in range(count):
+            self.registers[address + i] = values[i]
+
+
+def chain_registers(*models: int) -> "dict[int, int]":
+    chain = Chain([COMMON, *[(model, SCALES) for model in models]])
+    return {chain.base + i: word for i, word in enumerate(chain.registers)}
+
+
+def built(module: Any, monkeypatch: pytest.MonkeyPatch, client: Registers, **given: Any) -> Any:
+    """A driver of `module` on that client; `image`: its own."""
+    monkeypatch.setattr(module, "open_client", lambda *_: client)
+    options = {row[0]: row[2] for table in module.OPTIONS for row in each(table)}
+    options.update(host="10.0.0.2", **given)
+    device = module.Device("box", options, im.Image(), {})
+    return device
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked again is asked without a wait."""
+    monkeypatch.setattr(modbus_unit, "_BUSY_MS", 0)
+    monkeypatch.setattr(sunspec, "_TRY_AGAIN_MS", 0)
+
+
+def run(story: "Coroutine[Any, Any, Any]") -> Any:
+    return asyncio.run(asyncio.wait_for(story, 20))
+
+
+# ---- busy while it is discovered ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [5, 6, 10, 11])
+def test_a_chain_is_not_taken_for_ended_because_the_device_is_busy(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """The second of two meters would be lost, and the production meter be taken for the grid's."""
+    client = Registers(chain_registers(203, 203))
+    device = built(meter_sunspec, monkeypatch, client)
+    second = 40002 + 68 + 107
+    assert client.registers[second] == 203
+    client.refuse = lambda address, count: code if address == second else 0
+    with pytest.raises(ModbusRefused):
+        run(device._discover())
+    client.refuse = lambda address, count: 0
+    with pytest.raises(NeedsPerson, match="2 of one kind in this chain"):
+        run(device._discover())
+
+
+@pytest.mark.parametrize("code", [5, 6, 10, 11])
+def test_a_device_that_is_busy_is_not_said_to_be_none(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    client = Registers(chain_registers(203))
+    device = built(meter_sunspec, monkeypatch, client)
+    client.refuse = lambda address, count: code if address == 40000 else 0
+    with pytest.raises(ModbusRefused, match="exception %d" % code):
+        run(device._discover())
