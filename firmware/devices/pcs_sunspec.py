@@ -49,6 +49,9 @@ _BOUNDS = (  # what can be true: slot, lowest, highest; one flat tuple, as a row
     im.PCS_DC_I, -100000, 100000,
     t.X_TMP_CAB, -1000, 2500,
     t.X_TMP_SNK, -1000, 2500,
+    t.X_PHASE_V, 0, 12000,
+    t.X_STOR_OUT, -100000, 100000,
+    t.X_STOR_IN, -100000, 100000,
 )  # fmt: skip
 _ESSENTIAL = (im.PCS_P, im.PCS_V, im.PCS_HZ)  # without one of them the measurement is none
 

@@ -10,6 +10,7 @@ import pytest
 from firmware import image as im
 from firmware.devices import generic_modbus, meter_sunspec, modbus_unit, pcs_sunspec, sunspec
 from firmware.devices.sunspec_chain import NeedsPerson
+from host_tests.site import test_pcs_inverter as older
 from host_tests.site.test_meter_sunspec import COMMON, SCALES
 from modbus import ModbusRefused
 from modbus.client import Counters
@@ -104,3 +105,40 @@ def test_a_device_that_is_busy_is_not_said_to_be_none(monkeypatch: pytest.Monkey
     client.refuse = lambda address, count: code if address == 40000 else 0
     with pytest.raises(ModbusRefused, match="exception %d" % code):
         run(device._discover())
+
+
+# ---- values at the edges ------------------------------------------------------------------------------------------
+
+
+def fits_a_slot(value: int) -> bool:
+    return value == im.NO_VALUE or -0x3FFFFFFF <= value <= 0x3FFFFFFF
+
+
+def test_a_phase_voltage_that_cannot_be_true_is_none_of_the_meter(monkeypatch: pytest.MonkeyPatch) -> None:
+    chain = Chain([COMMON, (203, {**SCALES, "V_SF": 7})])
+    chain.put("203.W", 5000)
+    place = chain.places["203.PhV"].address
+    registers = {chain.base + i: word for i, word in enumerate(chain.registers)}
+    registers[place] = 10
+    registers[chain.places["203.PPV"].address] = 0x8000
+    device = built(meter_sunspec, monkeypatch, Registers(registers))
+    run(device._discover())
+    run(device._read(0))
+    inp = device._image.inp
+    assert (inp[im.METER_P], inp[im.METER_V]) == (5000, im.NO_VALUE)
+    assert "model 203, register %d: gives 1000000000" % place in device.sun.count.last_error
+
+
+@pytest.mark.parametrize("full, power, rate", [(65535, 4, 32767), (50000, 2, -30000), (65535, 2, 25000), (1, 0, 100)])
+def test_a_storage_rate_that_cannot_be_true_is_no_setpoint(monkeypatch: pytest.MonkeyPatch, full: int, power: int, rate: int) -> None:
+    peer = older.Peer(StorCtl_Mod=3)
+    chain = peer.chain
+    registers = {chain.base + i: word for i, word in enumerate(chain.registers)}
+    given = {"124.WChaMax": full, "124.WChaMax_SF": power, "124.InOutWRte_SF": 2, "124.OutWRte": rate, "124.InWRte": -rate}
+    for name, value in given.items():
+        registers[chain.places[name].address] = value & 0xFFFF
+    device = built(pcs_sunspec, monkeypatch, Registers(registers))
+    run(device._discover())
+    inp = device._image.inp
+    assert all(fits_a_slot(inp[slot]) for slot in range(im.BMS_SOC, im.N_INPUTS)), list(inp)
+    assert inp[im.PCS_SETPOINT] == im.NO_VALUE
