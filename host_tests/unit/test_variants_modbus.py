@@ -142,3 +142,64 @@ def test_a_storage_rate_that_cannot_be_true_is_no_setpoint(monkeypatch: pytest.M
     inp = device._image.inp
     assert all(fits_a_slot(inp[slot]) for slot in range(im.BMS_SOC, im.N_INPUTS)), list(inp)
     assert inp[im.PCS_SETPOINT] == im.NO_VALUE
+
+
+# ---- one value of a table -----------------------------------------------------------------------------------------
+
+PCS_TABLE = {
+    "reads": [
+        {"slot": "PCS_P", "address": 0, "low": -30000, "high": 30000},
+        {"slot": "PCS_STATE", "address": 1, "type": "uint16", "map": {"0": 0, "1": 2, "2": 3}},
+        {"slot": "PCS_TEMP", "address": 2, "low": -400, "high": 1500},
+        {"slot": "PCS_DC_V", "address": 3, "type": "uint16", "low": 0, "high": 15000},
+        {"slot": "PCS_HZ", "address": 4, "type": "float32", "scale": 1000, "low": 0, "high": 100000},
+        {"slot": "PCS_P_CHG", "address": 6, "type": "uint16", "low": 0, "high": 60000},
+    ]
+}
+NAN, INFINITY = (0x7FC0, 0), (0x7F80, 0)
+FIFTY = (0x4248, 0)
+
+
+def table_registers(power: int = 1000, state: int = 2, temp: int = 300, dc: int = 6200, hz: "tuple[int, int]" = FIFTY) -> "dict[int, int]":
+    return dict(enumerate((power, state, temp, dc, *hz, 50000)))
+
+
+@pytest.mark.parametrize(
+    "registers, slot",
+    [
+        (table_registers(temp=4018), im.PCS_TEMP),
+        (table_registers(temp=0x8000), im.PCS_TEMP),
+        (table_registers(dc=0xFFFF), im.PCS_DC_V),
+        (table_registers(hz=INFINITY), im.PCS_HZ),
+        (table_registers(hz=NAN), im.PCS_HZ),
+        (table_registers(hz=(0xC248, 0)), im.PCS_HZ),
+    ],
+)
+def test_one_value_of_a_table_that_cannot_be_true_costs_itself(
+    monkeypatch: pytest.MonkeyPatch, registers: "dict[int, int]", slot: int
+) -> None:
+    client = Registers(table_registers())
+    device = built(generic_modbus, monkeypatch, client, table=PCS_TABLE)
+    inp = device._image.inp
+
+    async def measure() -> None:
+        for block in device._blocks:
+            block.due = 0
+        await device._read_due(0)
+
+    run(measure())
+    assert inp[im.SEQ_PCS] == 1 and inp[slot] != im.NO_VALUE
+    client.registers.update(registers)
+    run(measure())
+    assert inp[im.SEQ_PCS] == 2 and inp[slot] == im.NO_VALUE and inp[im.PCS_P] == 1000
+    assert registers[4] == NAN[0] or "register %d" % {im.PCS_TEMP: 2, im.PCS_DC_V: 3, im.PCS_HZ: 4}[slot] in device.counters()["last_error"]
+    client.registers.update(table_registers())
+    run(measure())
+    assert inp[slot] != im.NO_VALUE
+
+
+@pytest.mark.parametrize("registers", [table_registers(power=0x8000), table_registers(state=7), {**table_registers(), 6: 65535}])
+def test_without_power_state_or_rating_the_measurement_is_none(monkeypatch: pytest.MonkeyPatch, registers: "dict[int, int]") -> None:
+    device = built(generic_modbus, monkeypatch, Registers(registers), table=PCS_TABLE)
+    run(device._read_due(device._blocks[0].due))
+    assert device._image.inp[im.SEQ_PCS] == 0
