@@ -587,6 +587,12 @@ def site_power(img: ptr32, par: ptr32):
     if seen == 0:
         ok = 0
     img[_GRID_OK] = ok
+    if ok == 0 and not meter_ok and (par[_PAR_HAS] & _HAS_METER) != 0 and par[_PAR_GRID_TYPE] < 2:
+        if pcs_ok and switching and img[_PCS_GRID] == 0:  # an island without its meter: the inverter that forms it measures it
+            img[_NET_P] = pcs
+            img[_NET_LOW] = pcs
+            img[_NET_HIGH] = pcs
+            img[_LOAD_P] = pcs + pv
 
 
 @micropython.viper
