@@ -8,9 +8,19 @@ from typing import Any
 import pytest
 
 from firmware import image as im
-from firmware.devices import generic_modbus, meter_sunspec, modbus_unit, pcs_sunspec, sunspec
+from firmware.devices import (
+    generic_modbus,
+    generic_writer,
+    meter_sunspec,
+    modbus_unit,
+    pcs_der,
+    pcs_dialect,
+    pcs_sunspec,
+    sunspec,
+)
 from firmware.devices.sunspec_chain import NeedsPerson
 from host_tests.site import test_pcs_inverter as older
+from host_tests.site import test_pcs_sunspec as newer
 from host_tests.site.test_meter_sunspec import COMMON, SCALES
 from modbus import ModbusRefused
 from modbus.client import Counters
@@ -203,3 +213,87 @@ def test_without_power_state_or_rating_the_measurement_is_none(monkeypatch: pyte
     device = built(generic_modbus, monkeypatch, Registers(registers), table=PCS_TABLE)
     run(device._read_due(device._blocks[0].due))
     assert device._image.inp[im.SEQ_PCS] == 0
+
+
+# ---- a week without an error --------------------------------------------------------------------------------------
+
+
+class Ticks:
+    """In the place of a module's `time`: the milliseconds that a test says."""
+
+    ms = 0
+
+    def ticks_ms(self) -> int:
+        return self.ms & 0x3FFFFFFF
+
+    def ticks_add(self, a: int, b: int) -> int:
+        return (a + b) & 0x3FFFFFFF
+
+    def ticks_diff(self, a: int, b: int) -> int:
+        return ((a - b + 0x20000000) & 0x3FFFFFFF) - 0x20000000
+
+
+@pytest.fixture
+def ticks(monkeypatch: pytest.MonkeyPatch) -> Ticks:
+    clock = Ticks()
+    for module in (pcs_sunspec, pcs_dialect, pcs_der, generic_modbus, generic_writer, sunspec):
+        monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+WRITES = [{"from": "CMD_P", "address": 40, "type": "int32"}, {"value": 3, "address": 42}]
+
+
+async def goes_on(device: Any, client: Registers, ticks: Ticks, task: Any, away: bool = False) -> "list[int]":
+    """Control and writer run while a fortnight passes in steps of twelve hours; how much was written around each."""
+    now = device._image.now
+    counts = []
+
+    async def while_control_runs(ms: int) -> None:
+        for _ in range(ms // 100):
+            ticks.ms += 100
+            now[im.CMD_SEQ] += 1
+            await asyncio.sleep_ms(0)  # type: ignore[attr-defined]
+            await asyncio.sleep_ms(0)  # type: ignore[attr-defined]
+            await asyncio.sleep_ms(0)  # type: ignore[attr-defined]
+
+    writer = asyncio.create_task(task)
+    now[im.CMD_RUN], now[im.CMD_P] = 1, 5000
+    await while_control_runs(3000)
+    for step in range(28):
+        ticks.ms += 12 * 3600000  # within which all went on as before
+        if away:
+            client.refuse = lambda address, count: 4 if step < 20 else 0
+        before = len(client.written)
+        now[im.CMD_P] += 10
+        await while_control_runs(1500)
+        counts.append(len(client.written) - before)
+    writer.cancel()
+    return counts
+
+
+def test_an_inverter_is_commanded_however_long_nothing_went_wrong(monkeypatch: pytest.MonkeyPatch, ticks: Ticks) -> None:
+    """Ticks wrap after 12.4 days, and what lies 6.2 days back looks like the future."""
+    monkeypatch.setattr(pcs_sunspec, "_LOOK_MS", 0)
+    for peer in (older.Peer(), newer.Peer()):
+        chain = peer.chain
+        client = Registers({chain.base + i: word for i, word in enumerate(chain.registers)})
+        device = built(pcs_sunspec, monkeypatch, client)
+
+        async def story(device: Any = device, client: Registers = client) -> "list[int]":
+            await device._discover()
+            return await goes_on(device, client, ticks, device._command_for_ever())
+
+        counts = run(story())
+        assert min(counts) >= 2, counts
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_a_box_is_commanded_however_long_nothing_went_wrong_or_it_was_away(
+    monkeypatch: pytest.MonkeyPatch, ticks: Ticks, away: bool
+) -> None:
+    monkeypatch.setattr(generic_writer, "_LOOK_MS", 0)
+    client = Registers({0: 0})
+    device = built(generic_modbus, monkeypatch, client, table={"reads": [{"slot": "METER_P", "address": 0}], "writes": WRITES})
+    counts = run(goes_on(device, client, ticks, device._writer.run(), away))
+    assert min(counts[21:]) >= 2 and (away or min(counts) >= 2), counts
