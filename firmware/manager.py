@@ -10,6 +10,7 @@ import time
 from array import array
 
 from micropython import const
+from notice import say
 
 from firmware import hot, parameters, reasons
 from firmware import image as im
@@ -499,7 +500,21 @@ class PowerManager:
         if not hasattr(entry, "duration_minutes"):
             raise ValueError("entry = %r: must be a ScheduleEntry" % (entry,))
         with self.plan_lock:
-            return self.plan.add(entry)
+            entry_id = self.plan.add(entry)
+        self._say_wait(entry_id)
+        return entry_id
+
+    def _say_wait(self, entry_id: int) -> None:
+        """For people: an entry that was accepted, and what it waits for beside its time."""
+        if self.clock is None:
+            waits = 'this site has no clock ("clock" in its site file): it never starts without one'
+        elif not self.clock.is_set:
+            waits = 'waits for the clock to be set: clock.set_text("2026-11-22 09:56:17")'
+        elif not self.plan.enabled:
+            waits = "scheduling is off: pm.enable_scheduling(True)"
+        else:
+            return
+        say("schedule %d: accepted, but %s" % (entry_id, waits))
 
     def update_schedule(self, entry_id: int, entry) -> None:
         """Put an entry in this one's place.  PowerError when there is no such id."""
@@ -507,6 +522,7 @@ class PowerManager:
             raise ValueError("entry = %r: must be a ScheduleEntry" % (entry,))
         with self.plan_lock:
             self.plan.update(entry_id, entry)
+        self._say_wait(entry_id)
 
     def delete_schedule(self, entry_id: int) -> None:
         """Remove an entry; what it was running ends.  PowerError when there is no such id."""

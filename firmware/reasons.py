@@ -129,9 +129,15 @@ def emergency(view) -> str:
 
 
 def last_trip(view) -> str:
-    """The faults behind the last trip, until start(); "" if there is none."""
-    bits = view.now[im.TRIPPED]
-    return "%s, %s" % (", ".join(ft.names(bits)), since(view, view.now[im.TRIP_S], "")) if bits else ""
+    """The faults behind the last trip, until start(); in EMERGENCY what it is latched by, and what was before it.  "": none."""
+    now = view.now
+    bits = now[im.TRIPPED]
+    text = "%s, %s" % (", ".join(ft.names(bits)), since(view, now[im.TRIP_S], "")) if bits else ""
+    cause = now[im.CAUSE]
+    if now[im.MODE] != Mode.EMERGENCY or (cause >= 0 and bits >> cause & 1):
+        return text
+    latched = "%s, %s" % (emergency(view), since(view, now[im.MODE_S], ""))
+    return latched + "; before that: " + text if text else latched
 
 
 def last_end(view) -> str:
@@ -207,7 +213,7 @@ def _claim(view, source: int) -> str:
     if goal == rq.PAUSE:
         what = "a pause"
     elif goal == rq.CHARGE:
-        what = "a charge to %.1f %%" % (target / 100)
+        what = "a charge to the target of its parameters" if target == rq.BY_PARAMS else "a charge to %.1f %%" % (target / 100)
     owner = _owner(view, source)
     return "%s (%s%s%s)" % (rq.SOURCES[source], owner + ", " if owner else "", what, _left(left))
 
@@ -396,7 +402,7 @@ def _row(view, name: str, charge: int) -> str:
     if name == "bms_forbids":
         return _forbidden(view, charge)
     if name == "pcs":
-        return "the inverter is " + _PCS_STATES.split("\n")[now[im.PCS_STATE] if 0 <= now[im.PCS_STATE] < 5 else 5]
+        return _inverter(view, charge)
     if name == "soc":
         return _soc(view, charge, words)
     if name == "temperature":
@@ -424,6 +430,15 @@ def _bound_by(name: str, charge: int) -> int:
     if name == "pack_voltage":
         return im.BMS_V_MIN - charge
     return im.CELL_V_MIN - charge if name == "cell_voltage" else im.BMS_SOC
+
+
+def _inverter(view, charge: int) -> str:
+    """What it can do now, or why it can do nothing."""
+    state = view.now[im.PCS_STATE]
+    if im.PCS_STANDBY <= state <= im.PCS_RUNNING:
+        rating = max(0, view.now[im.PCS_P_DIS - charge])
+        return "the inverter %s at most %s at present" % ("takes" if charge else "gives", kw(rating))
+    return "the inverter is " + _PCS_STATES.split("\n")[state if 0 <= state < 5 else 5]
 
 
 def _grid(view, charge: int) -> str:
