@@ -325,7 +325,9 @@ def _standby(view) -> str:
     if order == im.ORDER_SPENT:
         return "%s; all %d restarts are used up: start() begins again" % (text or "stopped by " + tripped, now[im.TRIPS] - 1)
     if order != im.ORDER_START:
-        return text + "; then start()" if text else _ORDERS.split("\n")[order]
+        if text:
+            return text + "; then start()"
+        return view.stays if view.stays and order == im.ORDER_NONE else _ORDERS.split("\n")[order]
     if text:
         text += "; starts by itself when that is gone"
         for i in (0, 1):  # the rows of bms_lost and pcs_lost too

@@ -6,6 +6,7 @@ from firmware import image as im
 from firmware.flows import Grid
 from firmware.modes import Mode
 from host_tests.both.plant import Plant
+from host_tests.both.test_resume import Board
 
 # ---- islands --------------------------------------------------------------------------------------------------------
 
@@ -49,3 +50,34 @@ def test_a_lost_meter_is_no_island_where_the_inverter_sees_nothing(kind: int) ->
     plant.silent.add(im.SEQ_METER)
     plant.run(3)
     assert plant.now[im.NET_P] == im.NO_VALUE and plant.by() == "idle"
+
+
+# ---- after a reset --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changed, told",
+    [
+        ({"max_soc": 80.0}, "the manual operation before the reset does not fit this site: start() is a person's"),
+        ({"resume_manual": False}, "a manual operation ran before the reset"),
+        ({}, ""),
+        ({"max_charge_power": 50.0}, ""),
+    ],
+)
+def test_why_nothing_started_again_after_a_reset_is_told_until_start(changed: dict, told: str) -> None:
+    board = Board(fresh=True, resume_manual=True)
+    assert "start() was not called since boot" in board.pm.stats()["reason"]
+    board.pm.start()
+    board.run(2)
+    board.pm.start_charging(85)
+    board.run(15)
+    after = board.reset(**changed)
+    after.run(5)
+    reason = after.pm.stats()["reason"]
+    if told:
+        assert told in reason and after.plant.command() == 0, reason
+        after.pm.start()
+        after.run(2)
+        assert told not in after.pm.stats()["reason"]
+    else:
+        assert after.plant.command() == -after.pm.config.max_charge_power * 1000, reason
