@@ -2,9 +2,9 @@
 
 `variant` says which frames: "hv" the 29-bit high-voltage protocol (pylontech_hv.py), "lv" the 11-bit one in all its
 editions (pylontech_lv.py); only that table is loaded.  0 is data here: a limit of 0 A means stop, and a limit rises, a
-stop is lifted by two reports that agree.  A value that cannot be true costs itself and is named (`oddities`); a frame that is short, or
-holds no value that can be true, is refused, so the age of its group grows.  Neither protocol has a command for
-balancing: CMD_BALANCE is left to the BMS, whose own balancing shows in BMS_REQUESTS.
+stop is lifted by two reports that agree.  A value that cannot be true costs itself and is named (`oddities`); a frame
+that is short, or holds no value that can be true, is refused, so the age of its group grows.  Neither protocol has a
+command for balancing: CMD_BALANCE is left to the BMS, whose own balancing shows in BMS_REQUESTS.
 """
 
 import asyncio

@@ -63,7 +63,8 @@ def test_a_constant_is_not_written_again_because_the_device_closes_its_connectio
         gate = Closing(chain_of(203, W=0), at_once)
         gate.idle_s = 0.1
         options: dict[str, Any] = {"table": TABLE, "period_ms": 50 if at_once else 300, "refresh_ms": 400}
-        async with gate.served() as port, rig(mp64.command, "generic_modbus", {"host": "127.0.0.1", "port": port, **options}) as one:
+        options["host"] = "127.0.0.1"
+        async with gate.served() as port, rig(mp64.command, "generic_modbus", {"port": port, **options}) as one:
             await one.command(-1500)
             await one.until(lambda: gate.connections > 6 and one.seq(im.SEQ_METER) >= 4 and gate.writes.get(40011, 0) >= 3)
             assert gate.writes[40010] == 1, gate.writes

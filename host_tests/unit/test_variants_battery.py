@@ -219,7 +219,7 @@ def test_a_bound_that_cannot_be_true_is_named_by_what_it_costs(variant: str, kw:
 @pytest.mark.parametrize(
     "site, grid, kw, word",
     [
-        ({"allow_grid_charging": False}, True, -2, "charging from the grid is not allowed (allow_grid_charging): only surplus charges"),
+        ({"allow_grid_charging": False}, True, -2, "from the grid is not allowed (allow_grid_charging): only surplus charges"),
         ({"grid_connection": 3}, True, -2, "EXPORT: only surplus charges"),
         ({"grid_connection": 1}, True, 2, "BACKUP: it discharges only while there is no grid"),
         ({"grid_connection": 2}, False, -2, "there is no grid: only surplus charges"),
@@ -255,13 +255,13 @@ def test_a_recalibration_under_way_is_no_end_of_an_operation_that_only_the_count
         ("15", "3C", lambda pm: pm.set_constant_power(2), "DISCHARGE_COMPLETE"),
     ):
         pack = Pack(min_soc=20, max_soc=90, soc_accept=accept)
-        pack.says("355#%s006400" % first)
+        pack.says(f"355#{first}006400")
         pack.run(10)
         pack.pm.start()
         pack.run(2)
         start(pack.pm)
         pack.run(5)
-        pack.says("355#%s006400" % then)
+        pack.says(f"355#{then}006400")
         pack.run(400, 500)
         if accept:
             assert not pack.events(event), pack.pm.stats()["reason"]
@@ -291,13 +291,13 @@ def test_what_the_bms_itself_sees_at_its_end_is_the_end() -> None:
         ("3C", "0F", lambda pm: pm.start_discharging(2), "DISCHARGE_COMPLETE"),
     ):
         pack = Pack(min_soc=20, max_soc=90)
-        pack.says("355#%s006400" % first)
+        pack.says(f"355#{first}006400")
         pack.run(10)
         pack.pm.start()
         pack.run(2)
         start(pack.pm)
         pack.run(5)
-        pack.says("355#%s006400" % then)
+        pack.says(f"355#{then}006400")
         pack.run(10)
         assert pack.events(event), pack.pm.stats()["reason"]
 

@@ -1,11 +1,11 @@
 """What the Modbus devices of the cases' neighbours do, with the drivers on a client that is a table of registers."""
 
 import asyncio
-from array import array
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
+from rows import each
 
 from firmware import image as im
 from firmware.devices import (
@@ -24,7 +24,6 @@ from host_tests.site import test_pcs_sunspec as newer
 from host_tests.site.test_meter_sunspec import COMMON, SCALES
 from modbus import ModbusRefused
 from modbus.client import Counters
-from rows import each
 from tools.simsite.sunspec_chain import Chain
 
 
@@ -54,7 +53,9 @@ class Registers:
         for i in range(count):
             out[i] = self.registers[address + i]
 
-    async def write_registers(self, unit: int, address: int, values: Any, count: int, function: int = 16, fresh: Any = None) -> None:
+    async def write_registers(
+        self, unit: int, address: int, values: Any, count: int, function: int = 16, fresh: Any = None
+    ) -> None:
         if fresh is not None:
             fresh()
         code = self.refuse(address, count)
@@ -113,7 +114,7 @@ def test_a_device_that_is_busy_is_not_said_to_be_none(monkeypatch: pytest.Monkey
     client = Registers(chain_registers(203))
     device = built(meter_sunspec, monkeypatch, client)
     client.refuse = lambda address, count: code if address == 40000 else 0
-    with pytest.raises(ModbusRefused, match="exception %d" % code):
+    with pytest.raises(ModbusRefused, match=f"exception {code}"):
         run(device._discover())
 
 
@@ -136,11 +137,13 @@ def test_a_phase_voltage_that_cannot_be_true_is_none_of_the_meter(monkeypatch: p
     run(device._read(0))
     inp = device._image.inp
     assert (inp[im.METER_P], inp[im.METER_V]) == (5000, im.NO_VALUE)
-    assert "model 203, register %d: gives 1000000000" % place in device.sun.count.last_error
+    assert f"model 203, register {place}: gives 1000000000" in device.sun.count.last_error
 
 
 @pytest.mark.parametrize("full, power, rate", [(65535, 4, 32767), (50000, 2, -30000), (65535, 2, 25000), (1, 0, 100)])
-def test_a_storage_rate_that_cannot_be_true_is_no_setpoint(monkeypatch: pytest.MonkeyPatch, full: int, power: int, rate: int) -> None:
+def test_a_storage_rate_that_cannot_be_true_is_no_setpoint(
+    monkeypatch: pytest.MonkeyPatch, full: int, power: int, rate: int
+) -> None:
     peer = older.Peer(StorCtl_Mod=3)
     chain = peer.chain
     registers = {chain.base + i: word for i, word in enumerate(chain.registers)}
@@ -170,7 +173,9 @@ NAN, INFINITY = (0x7FC0, 0), (0x7F80, 0)
 FIFTY = (0x4248, 0)
 
 
-def table_registers(power: int = 1000, state: int = 2, temp: int = 300, dc: int = 6200, hz: "tuple[int, int]" = FIFTY) -> "dict[int, int]":
+def table_registers(
+    power: int = 1000, state: int = 2, temp: int = 300, dc: int = 6200, hz: "tuple[int, int]" = FIFTY
+) -> "dict[int, int]":
     return dict(enumerate((power, state, temp, dc, *hz, 50000)))
 
 
@@ -202,14 +207,17 @@ def test_one_value_of_a_table_that_cannot_be_true_costs_itself(
     client.registers.update(registers)
     run(measure())
     assert inp[im.SEQ_PCS] == 2 and inp[slot] == im.NO_VALUE and inp[im.PCS_P] == 1000
-    assert registers[4] == NAN[0] or "register %d" % {im.PCS_TEMP: 2, im.PCS_DC_V: 3, im.PCS_HZ: 4}[slot] in device.counters()["last_error"]
+    named = {im.PCS_TEMP: "register 2 ", im.PCS_DC_V: "register 3 ", im.PCS_HZ: "register 4 "}[slot]
+    assert registers[4] == NAN[0] or named in device.counters()["last_error"]
     client.registers.update(table_registers())
     run(measure())
     assert inp[slot] != im.NO_VALUE
 
 
 @pytest.mark.parametrize("registers", [table_registers(power=0x8000), table_registers(state=7), {**table_registers(), 6: 65535}])
-def test_without_power_state_or_rating_the_measurement_is_none(monkeypatch: pytest.MonkeyPatch, registers: "dict[int, int]") -> None:
+def test_without_power_state_or_rating_the_measurement_is_none(
+    monkeypatch: pytest.MonkeyPatch, registers: "dict[int, int]"
+) -> None:
     device = built(generic_modbus, monkeypatch, Registers(registers), table=PCS_TABLE)
     run(device._read_due(device._blocks[0].due))
     assert device._image.inp[im.SEQ_PCS] == 0
@@ -263,7 +271,7 @@ async def goes_on(device: Any, client: Registers, ticks: Ticks, task: Any, away:
     for step in range(28):
         ticks.ms += 12 * 3600000  # within which all went on as before
         if away:
-            client.refuse = lambda address, count: 4 if step < 20 else 0
+            client.refuse = (lambda address, count: 4) if step < 20 else (lambda address, count: 0)
         before = len(client.written)
         now[im.CMD_P] += 10
         await while_control_runs(1500)

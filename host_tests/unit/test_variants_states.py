@@ -4,7 +4,6 @@ import pytest
 
 from firmware import image as im
 from firmware.flows import Grid
-from firmware.modes import Mode
 from host_tests.both.plant import Plant
 from host_tests.both.test_resume import Board
 

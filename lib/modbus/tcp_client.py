@@ -35,8 +35,8 @@ class TcpClient(Client):
     their way together (1 unless the server is known to cope: some lose all but the last).  A lost connection
     is made again at once, and, while nothing answers, after a back-off that doubles from 100 ms to
     backoff_max_ms.  `connections` grows by one with every connection made, but for those to a peer that only closes them: after
-    an answer it was connected to again at once.  A request that such a peer did not take any more is sent again.  registers: the most that one request
-    moves (16 bits count as one); a frame has room for no more, and an answer that is longer is refused.  pause_ms:
+    an answer it was connected to again at once.  A request that such a peer did not take any more is sent again.  registers:
+    the most that one request moves (16 bits count as one); a frame has room for no more, and a longer answer is refused.  pause_ms:
     between an answer and the next request, for devices that lose what comes sooner.  settle_ms: between connecting and the
     first request; where a peer closes a connection because it was asked too soon, the next one waits longer by itself.
     """
