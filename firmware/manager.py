@@ -30,6 +30,7 @@ from firmware.supervisor import Supervisor
 from firmware.units import parts
 
 _MINUTES_MAX = const(10080)  # a week
+_OWNER_MAX = const(64)  # characters of a claim's
 _LIMIT_DEBOUNCE_MS = const(1000)
 _FLOW_DEBOUNCE_MS = const(200)  # two readings of the meters
 _ENDED_MS = const(60000)  # a BMS that gives nothing near the end for so long has ended the operation
@@ -311,6 +312,8 @@ class PowerManager:
             raise PowerError("source = %r: allowed are %s" % (source, ", ".join(allowed)))
         self._check_kw(kw)
         in_range("seconds", seconds, 0.1, 86400, "s")
+        if not isinstance(owner, str) or not 1 <= len(owner) <= _OWNER_MAX:
+            raise ValueError("owner = %r: must be a text of 1 to %d characters" % (owner, _OWNER_MAX))
         with self._lock:
             self._claims.put(rq.SOURCES.index(source), parts(kw, 1000), int(seconds * 1000), rq.POWER, 0, owner)
 

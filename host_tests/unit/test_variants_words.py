@@ -7,7 +7,7 @@ import pytest
 from civil import day_number
 from posixtz import PosixTZ
 
-from firmware import ChargeParams, Mode, PowerManager, ScheduleEntry
+from firmware import ChargeParams, DischargeParams, Mode, PowerConfig, PowerManager, ScheduleEntry
 from firmware import image as im
 from firmware.clock import CONSOLE, Clock
 from firmware.flows import Grid
@@ -166,3 +166,22 @@ def test_an_entry_that_waits_for_a_clock_says_so() -> None:
         assert said == ["schedule 2: accepted, but scheduling is off: pm.enable_scheduling(True)"]
     finally:
         notice.sink = before
+
+
+# ---- what cannot be meant -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("owner", [5, None, b"ems", ["ems"], "", "x" * 65])
+def test_a_claims_owner_is_a_short_text(owner: object) -> None:
+    plant = Plant().ready()
+    with pytest.raises(ValueError, match="owner = .*: must be a text of 1 to 64 characters"):
+        plant.pm.claim("remote", 5, 600, owner)
+    assert plant.pm.claims() == [] and plant.pm.set_constant_power(3) == "accepted"
+
+
+@pytest.mark.parametrize("kind, field", [(ChargeParams, "charge_current_max"), (DischargeParams, "discharge_current_max")])
+def test_parameters_without_their_names_are_refused_with_how_to_give_them(kind: Any, field: str) -> None:
+    with pytest.raises(ValueError, match=f"fields are given by name, as in {kind.__name__}\\({field}=...\\)"):
+        kind(95)
+    with pytest.raises(ValueError, match=r"PowerConfig\(grid_connection=...\)"):
+        PowerConfig(2, 13)
