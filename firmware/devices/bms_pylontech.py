@@ -1,10 +1,10 @@
 """Pylontech-style battery management system on CAN: polls it, checks what it says, fills BMS_* and CELL_* slots.
 
 `variant` says which frames: "hv" the 29-bit high-voltage protocol (pylontech_hv.py), "lv" the 11-bit one in all its
-editions (pylontech_lv.py); only that table is loaded.  0 is data here: a limit of 0 A means stop, and a stop is lifted
-by two reports that agree.  A value that cannot be true costs itself and is named (`oddities`); a frame that is short, or
-holds no value that can be true, is refused, so the age of its group grows.  Neither protocol has a command for
-balancing: CMD_BALANCE is left to the BMS, whose own balancing shows in BMS_REQUESTS.
+editions (pylontech_lv.py); only that table is loaded.  0 is data here: a limit of 0 A means stop, and a limit rises, a
+stop is lifted by two reports that agree.  A value that cannot be true costs itself and is named (`oddities`); a frame
+that is short, or holds no value that can be true, is refused, so the age of its group grows.  Neither protocol has a
+command for balancing: CMD_BALANCE is left to the BMS, whose own balancing shows in BMS_REQUESTS.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ _BITS3 = const(3)
 _CURRENT = const(1)  # less the offset option, turned into + discharge
 _CHARGE_LIMIT = const(2)  # less the offset option
 _DISCHARGE_LIMIT = const(3)
-_OPTIONAL = const(4)  # NO_VALUE where the frame ends before it
+_OPTIONAL = const(4)  # NO_VALUE where the frame ends before it, or fills it with ones
 _FINE_SOC = const(5)  # 0.01 %, believed where it agrees with the whole percents
 # what it counts (bits 2 to 4), five numbers each: added to the raw value, multiplied, divided, and the lowest and
 # highest that can be true, in the slot's unit
@@ -173,7 +173,7 @@ class Device:
             self._publish(group, now)
             return True
         window_ms = self._report_ms() * 3 // 4
-        if self._parts[group] and time.ticks_diff(now, self._parts_ms[group]) > window_ms:
+        if self._parts[group] and not 0 <= time.ticks_diff(now, self._parts_ms[group]) <= window_ms:
             self._parts[group] = 0  # a frame of this set or of the one before was lost: old ones must not look fresh
         if self._parts[group] == 0:
             self._parts_ms[group] = now
@@ -200,7 +200,7 @@ class Device:
         at = field >> 8 & 7
         kind = field & 3
         role = field >> 5 & 7
-        if role >= _OPTIONAL and at + 2 > len(data):
+        if role >= _OPTIONAL and (at + 2 > len(data) or (role == _OPTIONAL and data[at] & data[at + 1] == 0xFF)):
             if role == _OPTIONAL:
                 self._scratch[slot] = im.NO_VALUE
                 self._odd_now &= 0x3FFFFFFF ^ (1 << slot - im.BMS_SOC)
@@ -217,7 +217,7 @@ class Device:
         value = (raw + QUANTITIES[quantity]) * QUANTITIES[quantity + 1] // QUANTITIES[quantity + 2]
         if role == _FINE_SOC:
             whole = self._scratch[slot]
-            if whole != im.NO_VALUE and -100 <= value - whole <= 100 and value <= 10000:
+            if whole != im.NO_VALUE and -100 <= value - whole <= 100 and 0 < value <= 10000:
                 self._scratch[slot] = value
             return 0
         low = QUANTITIES[quantity + 3]
@@ -243,7 +243,7 @@ class Device:
                 self._note(base, slot, value, 0)
             return 0
         if role == _CHARGE_LIMIT or role == _DISCHARGE_LIMIT:
-            value = self._lifted(role - _CHARGE_LIMIT, value)
+            value = self._confirmed(role - _CHARGE_LIMIT, value)
         elif slot == im.BMS_SOC:
             self._count_turns(value)
         self._scratch[slot] = value
@@ -251,11 +251,11 @@ class Device:
             self._odd_now &= 0x3FFFFFFF ^ (1 << slot - im.BMS_SOC)
         return 1
 
-    def _lifted(self, which, value):
-        """A limit of 0 A stays until two reports in a row give more: of two batteries in turn the one that stops counts."""
+    def _confirmed(self, which, value):
+        """A limit rises only as far as two reports in a row give: of two batteries in turn the smaller one's counts."""
         was = self._limits[which]
         self._limits[which] = value
-        return 0 if was == 0 else value
+        return was if 0 <= was < value else value
 
     def _count_turns(self, soc):
         """Two batteries that answer on one bus show in a SoC that jumps at every report or two."""
@@ -347,7 +347,7 @@ class Device:
             self._publish_flags(inp, now_ms)
 
     def _publish_flags(self, inp, now_ms):
-        """All frames' flags together; what forbids or protects is lifted by two reports in a row that say so."""
+        """All frames' flags together; what forbids, protects or warns is lifted by two reports in a row that say so."""
         frames = self._protocol.FRAMES
         now = self._flags
         before = self._flags_before
@@ -355,12 +355,12 @@ class Device:
         rest_ms = 3 * self._report_ms()
         for i in range(len(frames)):
             at = _FLAG_SLOTS * i
-            if frames[i][3] and time.ticks_diff(now_ms, self._frame_ms[i]) > rest_ms:
+            if frames[i][3] and not 0 <= time.ticks_diff(now_ms, self._frame_ms[i]) <= rest_ms:
                 for k in range(_FLAG_SLOTS):  # what is not sent any more says nothing: another frame keeps the group alive
                     now[at + k] = before[at + k] = 0
             requests |= now[at] | before[at] & _FORBIDS
             protect |= now[at + 1] | before[at + 1]
-            alarm |= now[at + 2]
+            alarm |= now[at + 2] | before[at + 2]
         inp[im.BMS_REQUESTS] = requests
         inp[im.BMS_PROTECT] = protect
         inp[im.BMS_ALARM] = alarm

@@ -31,6 +31,10 @@ _OWN_OPTIONS = (
 )
 OPTIONS = (CONNECTION_OPTIONS, _OWN_OPTIONS)
 
+_BESIDE = (  # slots without which the rest of their group is what it was
+    im.PCS_Q, im.PCS_V, im.PCS_I, im.PCS_HZ, im.PCS_DC_V, im.PCS_DC_I, im.PCS_DC_P, im.PCS_TEMP, im.PCS_ALARM, im.PCS_SETPOINT,
+    im.METER_V, im.METER_I, im.METER_HZ,
+)  # fmt: skip
 _LOOK_MS = const(10)
 _FAILURES = const(3)  # of a block in a row, after which its slots have no value
 
@@ -174,14 +178,16 @@ class Device:
         return True
 
     def _decode(self, block) -> bool:
-        """Every point into `values`; False, and none of them, if one cannot be true."""
+        """Every point into `values`.  One that cannot be true is named; False, and none of them, if the others need it."""
         results = []
         for each in block.points:
             value = self._value(each, each.address - block.address)
             if value is None or (value != im.NO_VALUE and not each.low <= value <= each.high):
                 given = (each.address + each.at, value, each.low, each.high)
                 self.unit.reject("register %d gives %s, allowed %d to %d" % given)
-                return False
+                if each.slot not in _BESIDE:
+                    return False
+                value = im.NO_VALUE
             results.append(value)
         for each, value in zip(block.points, results):
             self._values[each.slot] = value

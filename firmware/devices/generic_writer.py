@@ -46,6 +46,7 @@ class Writer:
         self._write = None  # the request that is going out
         self._seq = -1
         self._seq_ms = self._refreshed = self._beat_ms = self._hold_until = time.ticks_ms()
+        self._holds = False  # after a write that failed, until _hold_until
         self._alive = False
 
     async def run(self) -> None:
@@ -54,7 +55,7 @@ class Writer:
             await asyncio.sleep_ms(_LOOK_MS)
             now = time.ticks_ms()
             self._look_alive(now)
-            if not self._alive or time.ticks_diff(now, self._hold_until) < 0:
+            if not self._alive or self._is_holding(now):
                 continue
             if self._connection != self._client.connections:
                 self._connection = self._client.connections
@@ -66,7 +67,14 @@ class Writer:
                     self._refreshed = now
             except ModbusError:
                 self._forget()
+                self._refreshed = now  # everything is written again anyway
                 self._hold_until = time.ticks_add(time.ticks_ms(), _HOLD_MS)
+                self._holds = True
+
+    def _is_holding(self, now: int) -> bool:
+        """A write has just failed.  What is over stays over: days later the moment would look like the future."""
+        self._holds = self._holds and time.ticks_diff(now, self._hold_until) < 0
+        return self._holds
 
     async def _round(self, refresh: bool) -> None:
         """Every row in turn, each with the command of the moment in which it goes out."""

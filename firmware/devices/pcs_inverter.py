@@ -19,6 +19,7 @@ OLDER = (103, 102, 101, 113, 112, 111)  # models that measure such an inverter
 _FLOATS = const(110)  # models above it
 _BOTH = const(3)  # 124 StorCtl_Mod: the charge limit and the discharge limit are in force
 _LARGEST = const(32767)
+_MOST_W = const(20000000)
 _FROM_PV = const(0)  # 124 ChaGriSet
 _FROM_GRID = const(1)
 
@@ -161,8 +162,8 @@ class Inverter(Dialect):
 
 
 def _percent_of(full: int, rate: int) -> int:
-    """`rate` (0.01 %) of `full` watts, without leaving 30 bits for what inverters are built for."""
-    if full == im.NO_VALUE:
+    """`rate` (0.01 %) of `full` watts, without leaving 30 bits; there is none of more than inverters are built for."""
+    if not 0 <= full <= _MOST_W:
         return im.NO_VALUE
     size = abs(rate)
     watts = full // 10000 * size + full % 10000 * size // 10000

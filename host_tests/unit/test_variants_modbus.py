@@ -1,0 +1,307 @@
+"""What the Modbus devices of the cases' neighbours do, with the drivers on a client that is a table of registers."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from rows import each
+
+from firmware import image as im
+from firmware.devices import (
+    generic_modbus,
+    generic_writer,
+    meter_sunspec,
+    modbus_unit,
+    pcs_der,
+    pcs_dialect,
+    pcs_sunspec,
+    sunspec,
+)
+from firmware.devices.sunspec_chain import NeedsPerson
+from host_tests.site import test_pcs_inverter as older
+from host_tests.site import test_pcs_sunspec as newer
+from host_tests.site.test_meter_sunspec import COMMON, SCALES
+from modbus import ModbusRefused
+from modbus.client import Counters
+from tools.simsite.sunspec_chain import Chain
+
+
+class Registers:
+    """A client whose device is a dict of registers; `refuse` says with which exception a request is answered, 0: none."""
+
+    connections = 0
+
+    def __init__(self, registers: "dict[int, int]") -> None:
+        self.count = Counters()
+        self.registers = registers
+        self.refuse: Callable[[int, int], int] = lambda address, count: 0
+        self.reads = 0
+        self.written: list[tuple[int, list[int]]] = []
+
+    def widen(self, registers: int) -> None:
+        pass
+
+    async def read_registers(self, unit: int, address: int, count: int, out: Any, function: int = 3) -> None:
+        self.reads += 1
+        code = self.refuse(address, count)
+        for i in range(count):
+            if address + i not in self.registers:
+                code = code or 2
+        if code:
+            raise ModbusRefused(function, code)
+        for i in range(count):
+            out[i] = self.registers[address + i]
+
+    async def write_registers(
+        self, unit: int, address: int, values: Any, count: int, function: int = 16, fresh: Any = None
+    ) -> None:
+        if fresh is not None:
+            fresh()
+        code = self.refuse(address, count)
+        if code:
+            raise ModbusRefused(function, code)
+        self.written.append((address, list(values[:count])))
+        for i in range(count):
+            self.registers[address + i] = values[i]
+
+
+def chain_registers(*models: int) -> "dict[int, int]":
+    chain = Chain([COMMON, *[(model, SCALES) for model in models]])
+    return {chain.base + i: word for i, word in enumerate(chain.registers)}
+
+
+def built(module: Any, monkeypatch: pytest.MonkeyPatch, client: Registers, **given: Any) -> Any:
+    """A driver of `module` on that client; `image`: its own."""
+    monkeypatch.setattr(module, "open_client", lambda *_: client)
+    options = {row[0]: row[2] for table in module.OPTIONS for row in each(table)}
+    options.update(host="10.0.0.2", **given)
+    device = module.Device("box", options, im.Image(), {})
+    return device
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked again is asked without a wait."""
+    monkeypatch.setattr(modbus_unit, "_BUSY_MS", 0)
+    monkeypatch.setattr(sunspec, "_TRY_AGAIN_MS", 0)
+
+
+def run(story: "Coroutine[Any, Any, Any]") -> Any:
+    return asyncio.run(asyncio.wait_for(story, 20))
+
+
+# ---- busy while it is discovered ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [5, 6, 10, 11])
+def test_a_chain_is_not_taken_for_ended_because_the_device_is_busy(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """The second of two meters would be lost, and the production meter be taken for the grid's."""
+    client = Registers(chain_registers(203, 203))
+    device = built(meter_sunspec, monkeypatch, client)
+    second = 40002 + 68 + 107
+    assert client.registers[second] == 203
+    client.refuse = lambda address, count: code if address == second else 0
+    with pytest.raises(ModbusRefused):
+        run(device._discover())
+    client.refuse = lambda address, count: 0
+    with pytest.raises(NeedsPerson, match="2 of one kind in this chain"):
+        run(device._discover())
+
+
+@pytest.mark.parametrize("code", [5, 6, 10, 11])
+def test_a_device_that_is_busy_is_not_said_to_be_none(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    client = Registers(chain_registers(203))
+    device = built(meter_sunspec, monkeypatch, client)
+    client.refuse = lambda address, count: code if address == 40000 else 0
+    with pytest.raises(ModbusRefused, match=f"exception {code}"):
+        run(device._discover())
+
+
+# ---- values at the edges ------------------------------------------------------------------------------------------
+
+
+def fits_a_slot(value: int) -> bool:
+    return value == im.NO_VALUE or -0x3FFFFFFF <= value <= 0x3FFFFFFF
+
+
+def test_a_phase_voltage_that_cannot_be_true_is_none_of_the_meter(monkeypatch: pytest.MonkeyPatch) -> None:
+    chain = Chain([COMMON, (203, {**SCALES, "V_SF": 7})])
+    chain.put("203.W", 5000)
+    place = chain.places["203.PhV"].address
+    registers = {chain.base + i: word for i, word in enumerate(chain.registers)}
+    registers[place] = 10
+    registers[chain.places["203.PPV"].address] = 0x8000
+    device = built(meter_sunspec, monkeypatch, Registers(registers))
+    run(device._discover())
+    run(device._read(0))
+    inp = device._image.inp
+    assert (inp[im.METER_P], inp[im.METER_V]) == (5000, im.NO_VALUE)
+    assert f"model 203, register {place}: gives 1000000000" in device.sun.count.last_error
+
+
+@pytest.mark.parametrize("full, power, rate", [(65535, 4, 32767), (50000, 2, -30000), (65535, 2, 25000), (1, 0, 100)])
+def test_a_storage_rate_that_cannot_be_true_is_no_setpoint(
+    monkeypatch: pytest.MonkeyPatch, full: int, power: int, rate: int
+) -> None:
+    peer = older.Peer(StorCtl_Mod=3)
+    chain = peer.chain
+    registers = {chain.base + i: word for i, word in enumerate(chain.registers)}
+    given = {"124.WChaMax": full, "124.WChaMax_SF": power, "124.InOutWRte_SF": 2, "124.OutWRte": rate, "124.InWRte": -rate}
+    for name, value in given.items():
+        registers[chain.places[name].address] = value & 0xFFFF
+    device = built(pcs_sunspec, monkeypatch, Registers(registers))
+    run(device._discover())
+    inp = device._image.inp
+    assert all(fits_a_slot(inp[slot]) for slot in range(im.BMS_SOC, im.N_INPUTS)), list(inp)
+    assert inp[im.PCS_SETPOINT] == im.NO_VALUE
+
+
+# ---- one value of a table -----------------------------------------------------------------------------------------
+
+PCS_TABLE = {
+    "reads": [
+        {"slot": "PCS_P", "address": 0, "low": -30000, "high": 30000},
+        {"slot": "PCS_STATE", "address": 1, "type": "uint16", "map": {"0": 0, "1": 2, "2": 3}},
+        {"slot": "PCS_TEMP", "address": 2, "low": -400, "high": 1500},
+        {"slot": "PCS_DC_V", "address": 3, "type": "uint16", "low": 0, "high": 15000},
+        {"slot": "PCS_HZ", "address": 4, "type": "float32", "scale": 1000, "low": 0, "high": 100000},
+        {"slot": "PCS_P_CHG", "address": 6, "type": "uint16", "low": 0, "high": 60000},
+    ]
+}
+NAN, INFINITY = (0x7FC0, 0), (0x7F80, 0)
+FIFTY = (0x4248, 0)
+
+
+def table_registers(
+    power: int = 1000, state: int = 2, temp: int = 300, dc: int = 6200, hz: "tuple[int, int]" = FIFTY
+) -> "dict[int, int]":
+    return dict(enumerate((power, state, temp, dc, *hz, 50000)))
+
+
+@pytest.mark.parametrize(
+    "registers, slot",
+    [
+        (table_registers(temp=4018), im.PCS_TEMP),
+        (table_registers(temp=0x8000), im.PCS_TEMP),
+        (table_registers(dc=0xFFFF), im.PCS_DC_V),
+        (table_registers(hz=INFINITY), im.PCS_HZ),
+        (table_registers(hz=NAN), im.PCS_HZ),
+        (table_registers(hz=(0xC248, 0)), im.PCS_HZ),
+    ],
+)
+def test_one_value_of_a_table_that_cannot_be_true_costs_itself(
+    monkeypatch: pytest.MonkeyPatch, registers: "dict[int, int]", slot: int
+) -> None:
+    client = Registers(table_registers())
+    device = built(generic_modbus, monkeypatch, client, table=PCS_TABLE)
+    inp = device._image.inp
+
+    async def measure() -> None:
+        for block in device._blocks:
+            block.due = 0
+        await device._read_due(0)
+
+    run(measure())
+    assert inp[im.SEQ_PCS] == 1 and inp[slot] != im.NO_VALUE
+    client.registers.update(registers)
+    run(measure())
+    assert inp[im.SEQ_PCS] == 2 and inp[slot] == im.NO_VALUE and inp[im.PCS_P] == 1000
+    named = {im.PCS_TEMP: "register 2 ", im.PCS_DC_V: "register 3 ", im.PCS_HZ: "register 4 "}[slot]
+    assert registers[4] == NAN[0] or named in device.counters()["last_error"]
+    client.registers.update(table_registers())
+    run(measure())
+    assert inp[slot] != im.NO_VALUE
+
+
+@pytest.mark.parametrize("registers", [table_registers(power=0x8000), table_registers(state=7), {**table_registers(), 6: 65535}])
+def test_without_power_state_or_rating_the_measurement_is_none(
+    monkeypatch: pytest.MonkeyPatch, registers: "dict[int, int]"
+) -> None:
+    device = built(generic_modbus, monkeypatch, Registers(registers), table=PCS_TABLE)
+    run(device._read_due(device._blocks[0].due))
+    assert device._image.inp[im.SEQ_PCS] == 0
+
+
+# ---- a week without an error --------------------------------------------------------------------------------------
+
+
+class Ticks:
+    """In the place of a module's `time`: the milliseconds that a test says."""
+
+    ms = 0
+
+    def ticks_ms(self) -> int:
+        return self.ms & 0x3FFFFFFF
+
+    def ticks_add(self, a: int, b: int) -> int:
+        return (a + b) & 0x3FFFFFFF
+
+    def ticks_diff(self, a: int, b: int) -> int:
+        return ((a - b + 0x20000000) & 0x3FFFFFFF) - 0x20000000
+
+
+@pytest.fixture
+def ticks(monkeypatch: pytest.MonkeyPatch) -> Ticks:
+    clock = Ticks()
+    for module in (pcs_sunspec, pcs_dialect, pcs_der, generic_modbus, generic_writer, sunspec):
+        monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+WRITES = [{"from": "CMD_P", "address": 40, "type": "int32"}, {"value": 3, "address": 42}]
+
+
+async def goes_on(device: Any, client: Registers, ticks: Ticks, task: Any, away: bool = False) -> "list[int]":
+    """Control and writer run while a fortnight passes in steps of twelve hours; how much was written around each."""
+    now = device._image.now
+    counts = []
+
+    async def while_control_runs(ms: int) -> None:
+        for _ in range(ms // 100):
+            ticks.ms += 100
+            now[im.CMD_SEQ] += 1
+            await asyncio.sleep_ms(0)  # type: ignore[attr-defined]
+            await asyncio.sleep_ms(0)  # type: ignore[attr-defined]
+            await asyncio.sleep_ms(0)  # type: ignore[attr-defined]
+
+    writer = asyncio.create_task(task)
+    now[im.CMD_RUN], now[im.CMD_P] = 1, 5000
+    await while_control_runs(3000)
+    for step in range(28):
+        ticks.ms += 12 * 3600000  # within which all went on as before
+        if away:
+            client.refuse = (lambda address, count: 4) if step < 20 else (lambda address, count: 0)
+        before = len(client.written)
+        now[im.CMD_P] += 10
+        await while_control_runs(1500)
+        counts.append(len(client.written) - before)
+    writer.cancel()
+    return counts
+
+
+def test_an_inverter_is_commanded_however_long_nothing_went_wrong(monkeypatch: pytest.MonkeyPatch, ticks: Ticks) -> None:
+    """Ticks wrap after 12.4 days, and what lies 6.2 days back looks like the future."""
+    monkeypatch.setattr(pcs_sunspec, "_LOOK_MS", 0)
+    for peer in (older.Peer(), newer.Peer()):
+        chain = peer.chain
+        client = Registers({chain.base + i: word for i, word in enumerate(chain.registers)})
+        device = built(pcs_sunspec, monkeypatch, client)
+
+        async def story(device: Any = device, client: Registers = client) -> "list[int]":
+            await device._discover()
+            return await goes_on(device, client, ticks, device._command_for_ever())
+
+        counts = run(story())
+        assert min(counts) >= 2, counts
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_a_box_is_commanded_however_long_nothing_went_wrong_or_it_was_away(
+    monkeypatch: pytest.MonkeyPatch, ticks: Ticks, away: bool
+) -> None:
+    monkeypatch.setattr(generic_writer, "_LOOK_MS", 0)
+    client = Registers({0: 0})
+    device = built(generic_modbus, monkeypatch, client, table={"reads": [{"slot": "METER_P", "address": 0}], "writes": WRITES})
+    counts = run(goes_on(device, client, ticks, device._writer.run(), away))
+    assert min(counts[21:]) >= 2 and (away or min(counts) >= 2), counts
