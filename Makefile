@@ -42,7 +42,7 @@ check: $(STAMP) ## lint and the fast tests, under a minute
 lint: $(STAMP) ## ruff and mypy, board code against the ESP32 stubs
 	@$(PY) -m tools.run_tests lint $(ARGS)
 
-slots: ## copy the slot numbers of image.py that hot.py uses into it
+slots: ## copy the slot numbers of image.py that the kernels use into them
 	@python3 -m tools.slots
 
 format: $(STAMP) ## sort imports and fix what ruff can fix

@@ -1,4 +1,4 @@
-"""Load the site, build it, run the loop, where all is of one build.  From here to "how many watts": app.py, manager.py, hot.py."""
+"""Load the site, build it, run the loop, where all is of one build.  From here to "how many watts": app.py, manager.py, kernel/."""
 
 import sys
 

@@ -3,7 +3,7 @@
 The cycle works with masks and times made of the table when a manager is made, and the table itself stays in a board's
 flash (lib/rows.py): go through it with `rows()`.
 
-To add a fault: one row here, `make slots`, and one line in hot.diagnose that sets its condition.
+To add a fault: one row here, `make slots`, and one line in kernel/diagnosis.py that sets its condition.
 """
 
 from array import array
@@ -61,7 +61,7 @@ def rows():
 
 
 def debounce_rows() -> array:
-    """The table's first three numbers, as hot.debounce wants them."""
+    """The table's first three numbers, as kernel/debounce.py wants them."""
     numbers = array("i")
     for row in rows():
         for number in row[1:4]:

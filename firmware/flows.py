@@ -1,10 +1,10 @@
-"""Grid connection types and power flow directions: the codes of hot.limit_site and hot.classify_flow, with names."""
+"""Grid connection types and power flow directions: the codes of the kernels site_limits and flow, with names."""
 
 from firmware.names import Names
 
 
 class Grid(Names):
-    """How the site is joined to the grid; what each allows is in hot.limit_site and docs/product.md."""
+    """How the site is joined to the grid; what each allows is in kernel/site_limits.py and docs/product.md."""
 
     ISOLATED = 0
     BACKUP = 1

@@ -5,7 +5,7 @@ command in `now`, where devices read it.  Nobody calls anybody: as in a PLC, the
 
 Positive is discharge (the battery gives), everywhere; grid power is positive for import.  Integers only,
 each within +-(2**30 - 1), so no store ever allocates.  The slot table below is the only one: its comments
-are read by `tools/slots.py`, which checks it and copies the constants that `hot.py` needs into it.
+are read by `tools/slots.py`, which checks it and copies the constants that the kernels need into them.
 
 A device that has received a good group of values bumps that group's SEQ slot (`Image.heard`).  The cycle
 turns a changed SEQ into age dt (it may have come right after the cycle before) and an unchanged one into age + dt: data
@@ -162,7 +162,9 @@ FRESH = const(184)  #       bits      1 << group: it has arrived since the cycle
 E_IN_TURNS = const(185)  #  count     how often E_IN_WH has gone over 2**30 - 1
 E_OUT_TURNS = const(186)  # count     how often E_OUT_WH has
 HELD_MS = const(187)  #     ms        how long the cycle before held this controller up; 0: it was not late
-N_SLOTS = const(188)  #       count     length of Image.now
+GAPS = const(188)  #          0.1 V     voltage headroom of one direction: pack (BMS), pack (PCS), worst cell (3 slots)
+PATHS_P = const(191)  #       W         what flows on each of flows.PATHS (7 slots)
+N_SLOTS = const(198)  #       count     length of Image.now
 
 # ---- parameters of the cycle, in Image.par; parameters.py fills them from the site's configuration ----------
 PAR_P_CHG = const(0)  #       W         configured charge power
@@ -287,6 +289,18 @@ GATE_CLOSED = const(4)  # the mode moves nothing
 GATE_SERVICE = const(8)  # maintenance: PAR_SERVICE_P at most
 
 FREE = const(0x3FFFFFFF)  # a limit row that limits nothing
+RANGE = const(0x3FFFFFFF)  # the largest value a slot may hold
+
+# the bits of MISSING; battery_words.MISSING has the words
+MISS_PCS = const(1)
+MISS_BMS = const(2)  # and its further groups in the next four bits
+MISS_IO = const(64)
+MISS_SOC = const(128)
+MISS_V = const(256)
+MISS_I = const(512)
+MISS_PCS_P = const(1024)
+MISS_TEMP = const(2048)
+MISS_METER = const(4096)
 
 
 NAMES = ()  # on a board: where the names of this file's numbers stand in flash (tools/tables.py)

@@ -1,6 +1,6 @@
 """The limit list: every reason that can bound the power, in the order in which an equal bound is blamed.
 
-To add a limit: one name here, `make slots`, and one line in hot.limit_site or hot.limit_battery.  Each row is
+To add a limit: one name here, `make slots`, and one line in kernel/battery_limits.py or kernel/site_limits.py.  Each row is
 published in the image in W for both directions; the smallest binds and its name is the reason people see.
 """
 

@@ -12,8 +12,8 @@ from array import array
 from micropython import const
 from notice import say
 
-from firmware import hot, parameters, reasons
 from firmware import image as im
+from firmware import parameters, reasons
 from firmware import requests as rq
 from firmware.charging import DONE_BAND, ChargeParams, Charger
 from firmware.config import PowerConfig
@@ -23,6 +23,21 @@ from firmware.event_codes import Event
 from firmware.events import Events
 from firmware.faults import EMERGENCY, SEVERITIES, debounce_rows, names, rows
 from firmware.flows import Grid
+from firmware.kernel import (
+    battery_end,
+    battery_limits,
+    claims,
+    debounce,
+    diagnosis,
+    energy,
+    flow,
+    frozen,
+    inputs,
+    ramp,
+    site_limits,
+    site_power,
+    soc,
+)
 from firmware.modes import Mode, refusal
 from firmware.reports import Instant
 from firmware.reports import stats as _stats
@@ -36,6 +51,7 @@ _FLOW_DEBOUNCE_MS = const(200)  # two readings of the meters
 _ENDED_MS = const(60000)  # a BMS that gives nothing near the end for so long has ended the operation
 _NO_CAUSE = const(-2)
 _AHEAD_MS = const(0x20000000)  # half of the ticks' range
+_DIRECTIONS = (0, 1)  # discharge, charge: made once, a tuple in the cycle would allocate
 _FORCE_CHARGE = "bms force charge"  # 5 % of the rating, inside every limit
 _FORCE_AGAIN = const(500)  # 0.01 %: it ends at the ceiling, whatever the BMS says, and begins so far below it
 
@@ -683,16 +699,21 @@ class PowerManager:
     def _run(self, dt: int) -> None:
         now = self.image.now
         par = self.image.par
-        hot.freeze(self.image.inp, now, dt)
+        inputs.freeze(self.image.inp, now, dt)
         now[im.HELD_MS] = dt if dt > par[im.PAR_STALL_MS] else 0
-        hot.believe(now, par)
-        hot.count_soc(now, par)
-        hot.settle_soc(now, par)
-        hot.site_power(now, par)
-        hot.examine(now, par)
-        hot.still(now, par)
-        hot.diagnose(now, par)
-        changed = hot.debounce(now, self._fault_rows, self._fault_state, self._n_faults)
+        inputs.doubt_zero_soc(now, par)
+        inputs.confirm_trips(now, par)
+        soc.count_soc(now, par)
+        soc.settle_soc(now, par)
+        site_power.grid_there(now, par)
+        site_power.net_power(now, par)
+        diagnosis.find_missing(now, par)
+        diagnosis.battery_conditions(now, par)
+        frozen.detect_frozen(now, par)
+        diagnosis.lost_devices(now, par)
+        diagnosis.expect_power(now, par)
+        diagnosis.plant_conditions(now, par)
+        changed = debounce.debounce(now, self._fault_rows, self._fault_state, self._n_faults)
         if changed:
             self._states.faults_changed(changed)
         self._states.step(dt)
@@ -702,39 +723,46 @@ class PowerManager:
                 par[im.EMS_P_DIS] = im.FREE
                 par[im.EMS_P_CHG] = im.FREE
         self._automatic()
-        self._request(hot.age_claims(self._claims.table, rq.IDLE, dt))
-        hot.limit_battery(now, par, 0)
-        hot.limit_battery(now, par, 1)
-        hot.limit_site(now, par, 0)
-        hot.limit_site(now, par, 1)
-        hot.bms_ends(now, par)
-        hot.ramp(now, par)
-        hot.account(now, par)
-        hot.classify_flow(now, par)
+        self._request(claims.age_claims(self._claims.table, rq.IDLE, dt))
+        for chg in _DIRECTIONS:
+            battery_limits.soc_row(now, par, chg)
+            battery_limits.temperature_row(now, par, chg)
+            battery_limits.headroom(now, par, chg)
+            battery_limits.current_rows(now, par, chg)
+        for chg in _DIRECTIONS:
+            site_limits.gate_rows(now, par, chg)
+            site_limits.device_rows(now, par, chg)
+            site_limits.grid_rows(now, par, chg)
+            site_limits.binding(now, par, chg)
+        battery_end.bms_ends(now, par)
+        ramp.ramp(now, par)
+        energy.account(now, par)
+        flow.share_paths(now, par)
+        flow.name_flow(now, par)
         self._announce()
 
     def _automatic(self) -> None:
         """The manager's own claims: serving an island's load, and the charge that a BMS needs for its cells' sake."""
         now = self.image.now
         par = self.image.par
-        claims = self._claims
+        asked = self._claims
         kind = par[im.PAR_GRID_TYPE]
         islanded = kind == 0 or (kind == 1 and now[im.GRID_OK] == 0)
         self._serves_island = islanded and now[im.NET_P] != im.NO_VALUE and now[im.GATE] & (im.GATE_CLOSED | im.GATE_SERVICE) == 0
         if self._serves_island:
-            claims.put(rq.GRID_SERVICE, now[im.NET_P], rq.FOREVER, rq.POWER, 0, rq.ISLAND)
-        elif claims.owners[rq.GRID_SERVICE] is rq.ISLAND:
-            claims.drop(rq.GRID_SERVICE)
+            asked.put(rq.GRID_SERVICE, now[im.NET_P], rq.FOREVER, rq.POWER, 0, rq.ISLAND)
+        elif asked.owners[rq.GRID_SERVICE] is rq.ISLAND:
+            asked.drop(rq.GRID_SERVICE)
         flags = now[im.BMS_REQUESTS]
         if now[im.GATE] & im.GATE_SERVICE:
             flags = 0  # somebody may have their hands in it
         top = 10000 if flags & im.BMS_REQ_FULL_CHARGE else par[im.PAR_SOC_MAX]
-        top -= DONE_BAND if claims.table[rq.PROTECTION * 4] else _FORCE_AGAIN  # where it ends, and where it begins anew
+        top -= DONE_BAND if asked.table[rq.PROTECTION * 4] else _FORCE_AGAIN  # where it ends, and where it begins anew
         wanted = flags != im.NO_VALUE and flags & im.BMS_REQ_FORCE_CHARGE and now[im.SOC_HIGH] < top
         if wanted and now[im.AGE + im.SEQ_BMS_FLAGS] <= par[im.PAR_STALE_BMS]:
-            claims.put(rq.PROTECTION, -(par[im.PAR_P_CHG] // 20), rq.FOREVER, rq.POWER, 0, _FORCE_CHARGE)
+            asked.put(rq.PROTECTION, -(par[im.PAR_P_CHG] // 20), rq.FOREVER, rq.POWER, 0, _FORCE_CHARGE)
         else:
-            claims.drop(rq.PROTECTION)
+            asked.drop(rq.PROTECTION)
 
     def _request(self, answer: int) -> None:
         """Let the winning claim ask: REQUEST_P, REQUEST_BY, and the mode that goes with it."""

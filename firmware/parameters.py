@@ -57,7 +57,7 @@ def apply(config, par, has: int) -> None:
     most = max(par[im.PAR_P_CHG], par[im.PAR_P_DIS])
     par[im.PAR_HAS] = has
     par[im.PAR_FROZEN_MS] = 60000
-    par[im.PAR_STALL_MS] = config.cycle_ms * 3 // 2 + 100  # at most 1600: hot.freeze bounds a cycle to 2000
+    par[im.PAR_STALL_MS] = config.cycle_ms * 3 // 2 + 100  # at most 1600: inputs.freeze bounds a cycle to 2000
     for slot, silent_ms in (
         (im.PAR_STALE_BMS, 3 * config.bms_period_ms),
         (im.PAR_STALE_PCS, config.pcs_timeout_ms),

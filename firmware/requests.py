@@ -1,6 +1,6 @@
 """Who asks for power: one claim a source, the highest live one wins, and a claim that is not renewed ends.
 
-The table is an int32 array that hot.age_claims walks: ms left (0 none, FOREVER), W (+ discharge), goal, target SoC.
+The table is an int32 array that kernel/claims.py walks: ms left (0 none, FOREVER), W (+ discharge), goal, target SoC.
 """
 
 from array import array

@@ -1,4 +1,4 @@
-"""Speed, one JSON object a line with metric, value and unit: `make bench` (ARGS="cycle hot" picks by name).
+"""Speed, one JSON object a line with metric, value and unit: `make bench` (ARGS="cycle" picks by name).
 
 Every file in tools/benches/ is a subject; every function in it whose name begins with bench_ is run and yields
 (metric, value, unit).  A bench that cannot run here says so on stderr and fails the command.

@@ -51,7 +51,7 @@ def mypy_board() -> bool:
 
 
 def copied_slots() -> bool:
-    """True when hot.py's constants are those of the slot table."""
+    """True when the kernels' constants are those of the slot table."""
     return slots.main(["--check"]) == 0
 
 

@@ -1,10 +1,10 @@
-"""Check the slot table of firmware/image.py and copy the constants that firmware/hot.py uses into it.
+"""Check the slot table of firmware/image.py and copy the constants that the kernels use into them (firmware/kernel/).
 
 viper can only inline constants of its own file, and every rule has one home; so the table stays in image.py
 (rows of the limit list in limits.py, of the fault table in faults.py) and this tool copies.
 
-    python -m tools.slots            write firmware/hot.py
-    python -m tools.slots --check    fail if it is not current
+    python -m tools.slots            write the kernels
+    python -m tools.slots --check    fail if one is not current
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGE = ROOT / "firmware" / "image.py"
-HOT = ROOT / "firmware" / "hot.py"
+KERNELS = ROOT / "firmware" / "kernel"
 LIMIT_ROWS = 16  # slots from LIMIT_ROWS_DIS to LIMIT_ROWS_CHG
 BEGIN = "# slots: begin"
 END = "# slots: end"
@@ -56,17 +56,24 @@ def overlaps() -> list[str]:
     return errors
 
 
-def generated(text: str) -> str:
-    """hot.py's text with its constant block made anew."""
+def kernels() -> list[Path]:
+    """Every file of kernels."""
+    return [path for path in sorted(KERNELS.glob("*.py")) if path.stem != "__init__"]
+
+
+def generated(path: Path) -> str:
+    """A kernel file's text with its constant block made anew."""
+    text = path.read_text()
     head, rest = text.split(BEGIN, 1)
     first_line, rest = rest.split("\n", 1)
     _, body = rest.split(END, 1)
     known = constants()
-    own = set(re.findall(r"^_([A-Z][A-Z0-9_]*) = const", body, re.M))  # what hot.py names for itself
+    own = set(re.findall(r"^_([A-Z][A-Z0-9_]*) = const", body, re.M))  # what it names for itself
     used = sorted({name for name in re.findall(r"\b_([A-Z][A-Z0-9_]*)\b", body) if name not in own})
     unknown = [name for name in used if name not in known]
     if unknown:
-        raise SystemExit(f"firmware/hot.py uses {', '.join('_' + n for n in unknown)}: not in image.py, limits.py or faults.py")
+        names = ", ".join("_" + name for name in unknown)
+        raise SystemExit(f"firmware/kernel/{path.name} uses {names}: not in image.py, limits.py or faults.py")
     order = list(known)
     used.sort(key=order.index)
     block = "".join(f"_{name} = const({known[name]})\n" for name in used)
@@ -78,13 +85,13 @@ def main(argv: list[str]) -> int:
     if errors:
         print("\n".join(errors))
         return 1
-    old = HOT.read_text()
-    new = generated(old)
+    stale = [path for path in kernels() if generated(path) != path.read_text()]
     if "--check" in argv:
-        if new != old:
-            print("firmware/hot.py: its slot constants are not those of image.py; run `make slots`")
-        return int(new != old)
-    HOT.write_text(new)
+        for path in stale:
+            print(f"firmware/kernel/{path.name}: its slot constants are not those of image.py; run `make slots`")
+        return int(bool(stale))
+    for path in stale:
+        path.write_text(generated(path))
     return 0
 
 

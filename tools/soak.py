@@ -348,10 +348,10 @@ def _install(hot: str) -> None:
         return
     quick.shims.install()
     if hot == "checked":
-        from firmware import manager
-        from host_tests import hotcheck
+        from host_tests import kernels
 
-        manager.hot = hotcheck.load(quick.ROOT / "firmware" / "hot.py")
+        for name, kernel in vars(kernels.checked()).items():
+            kernels.put(name, kernel)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -362,7 +362,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--cycles", type=int, default=200_000)
     parser.add_argument("--cycle-ms", type=int, default=0, help="one cycle length for all eras (default: each its own)")
     parser.add_argument("--era", type=int, help="only this era of the seed, with a trace of its last cycles")
-    parser.add_argument("--hot", choices=("quick", "plain", "checked"), default="quick", help="how hot.py is loaded")
+    parser.add_argument("--hot", choices=("quick", "plain", "checked"), default="quick", help="how the kernels are loaded")
     args = parser.parse_args(argv)
     if args.cycles < 1 or args.seeds < 1 or not 0 <= args.cycle_ms <= 1000:
         parser.error("--cycles and --seeds must be at least 1, --cycle-ms 20 to 1000 (0: each era its own)")

@@ -1,4 +1,4 @@
-"""Which inputs the hot functions are tried with: one row a function, value ranges by slot name, seeded.
+"""Which inputs the kernels are tried with: one row a function, value ranges by slot name, seeded.
 
 Values are what devices let through (their plausibility bounds, wide) plus NO_VALUE and the edges; parameters come from
 random configurations that PowerConfig accepts, so every divisor and order the cycle relies on holds by validation.
@@ -25,6 +25,8 @@ RANGES: tuple[tuple[str, int, int, bool], ...] = (
     (r"^DOUBT_(SLOT|VALUE|READ)", -1000, 6000, False),
     (r"^STILL_(LOW|HIGH)", -1_500_000, 1_500_000, True),
     (r"^SOC_ZERO_MS|^HOLD_CHG_MS", 0, 3_600_000, False),
+    (r"^GAPS", -30_000, 30_000, True),
+    (r"^PATHS_P", 0, 0x3FFFFFFF, False),
     (r"^MISSING", 0, 8191, False),
     (r"^(MODE|TRIP|BOUND|ENDED)_S$", 0, 0x3FFFFFFF, False),
     (r"^ORDER", 0, 7, False),
@@ -202,21 +204,33 @@ class Hot:
 
 TABLE = (
     Hot("freeze", ("inp", "img", "dt")),
-    Hot("believe", ("img", "par")),
+    Hot("doubt_zero_soc", ("img", "par")),
+    Hot("confirm_trips", ("img", "par")),
     Hot("count_soc", ("img", "par")),
     Hot("settle_soc", ("img", "par")),
-    Hot("examine", ("img", "par")),
-    Hot("bms_ends", ("img", "par")),
-    Hot("site_power", ("img", "par")),
-    Hot("limit_battery", ("img", "par", "direction")),
-    Hot("limit_site", ("img", "par", "direction")),
-    Hot("ramp", ("img", "par")),
-    Hot("account", ("img", "par")),
-    Hot("classify_flow", ("img", "par")),
-    Hot("diagnose", ("img", "par")),
-    Hot("still", ("img", "par")),
+    Hot("grid_there", ("img", "par")),
+    Hot("net_power", ("img", "par")),
+    Hot("find_missing", ("img", "par")),
+    Hot("battery_conditions", ("img", "par")),
+    Hot("detect_frozen", ("img", "par")),
+    Hot("lost_devices", ("img", "par")),
+    Hot("expect_power", ("img", "par")),
+    Hot("plant_conditions", ("img", "par")),
     Hot("debounce", ("img", "fault_rows", "fault_state", "faults")),
     Hot("age_claims", ("claims", "sources", "dt")),
+    Hot("soc_row", ("img", "par", "direction")),
+    Hot("temperature_row", ("img", "par", "direction")),
+    Hot("headroom", ("img", "par", "direction")),
+    Hot("current_rows", ("img", "par", "direction")),
+    Hot("gate_rows", ("img", "par", "direction")),
+    Hot("device_rows", ("img", "par", "direction")),
+    Hot("grid_rows", ("img", "par", "direction")),
+    Hot("binding", ("img", "par", "direction")),
+    Hot("bms_ends", ("img", "par")),
+    Hot("ramp", ("img", "par")),
+    Hot("account", ("img", "par")),
+    Hot("share_paths", ("img", "par")),
+    Hot("name_flow", ("img", "par")),
 )
 
 

@@ -1,4 +1,4 @@
-"""Every hot function does the same on CPython with int32 checks, in 64-bit viper and in 32-bit viper."""
+"""Every kernel does the same on CPython with int32 checks, in 64-bit viper and in 32-bit viper."""
 
 import os
 import random
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from host_tests import hotcheck, needs
+from host_tests import hotcheck, kernels, needs
 from host_tests.mp import hot_inputs
 from host_tests.mp.hot_inputs import Hot
 
@@ -19,19 +19,11 @@ CASES = int(os.environ.get("PARITY_CASES", "2000"))
 SEED = int(os.environ.get("PARITY_SEED", "20261122"))
 
 
-@cache
-def checked() -> object:
-    return hotcheck.load(ROOT / "firmware" / "hot.py")
+checked = cache(kernels.checked)
 
 
-def test_the_table_names_every_hot_function() -> None:
-    source = (ROOT / "firmware" / "hot.py").read_text().splitlines()
-    defined = {
-        line.split("(")[0].removeprefix("def ")
-        for above, line in zip(source, source[1:], strict=False)
-        if above.startswith("@micropython.viper")
-    }
-    assert defined == {hot.name for hot in hot_inputs.TABLE}
+def test_the_table_names_every_kernel() -> None:
+    assert set(kernels.where()) == {hot.name for hot in hot_inputs.TABLE}
 
 
 @pytest.mark.parametrize("hot", hot_inputs.TABLE, ids=lambda hot: hot.name)
@@ -56,7 +48,7 @@ def test_three_interpreters_agree(hot: Hot, tmp_path: Path) -> None:
     for bits in (64, 32):
         interpreter = needs.interpreter(bits)
         found = tmp_path / f"out{bits}"
-        command = [str(CALLS), str(ROOT), "firmware.hot", hot.name, str(given), str(found), *map(str, spec)]
+        command = [str(CALLS), str(ROOT), kernels.where()[hot.name], hot.name, str(given), str(found), *map(str, spec)]
         done = subprocess.run([*interpreter.command, *command], capture_output=True, text=True, timeout=120)
         assert done.returncode == 0 and done.stdout.strip() == str(CASES), done.stdout + done.stderr
         difference = first_difference(bytes(expected), found.read_bytes(), spec)

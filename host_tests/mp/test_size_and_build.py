@@ -24,8 +24,8 @@ def test_every_device_file_compiles_for_the_esp32(tmp_path: Path) -> None:
     compiled = {path.relative_to(tmp_path / "out").with_suffix(".py") for path in (tmp_path / "out").rglob("*.mpy")}
     wanted = {path for path in stage.device_files() if path.suffix == ".py" and len(path.parts) > 1}
     assert wanted <= compiled
-    magic = (tmp_path / "out" / "firmware" / "hot.mpy").read_bytes()[:3]
-    assert magic[:2] == b"M\x06" and magic[2] >> 2 == 10, "hot.mpy is not native code for xtensawin"
+    magic = (tmp_path / "out" / "firmware" / "kernel" / "ramp.mpy").read_bytes()[:3]
+    assert magic[:2] == b"M\x06" and magic[2] >> 2 == 10, "ramp.mpy is not native code for xtensawin"
 
 
 def test_one_file_that_does_not_compile_fails_the_build_by_name(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_a_deployed_board_boots_into_the_firmware(mp64: Interpreter, tmp_path: P
         assert again.returncode == 0, again.stdout + again.stderr
     on_board = json.loads((flash_dir / "site.json").read_text())
     assert on_board["board"]["name"] == "lilygo_t_2can" and "wifi" not in on_board  # the second deploy named none
-    assert (flash_dir / "firmware" / "hot.mpy").exists() and (flash_dir / "boot.py").exists()
+    assert (flash_dir / "firmware" / "kernel" / "ramp.mpy").exists() and (flash_dir / "boot.py").exists()
 
     async def boots() -> None:
         board = Board(ROOT, state_dir=tmp_path / "state", site=None, interpreter=list(mp64.command), staged=True)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from host_tests import kernels
 from tools.virtual import quick
 
 MUTATIONS: dict[str, tuple[Callable[[], None], str]] = {}  # name: what breaks the rule, what the soak says of it
@@ -25,10 +26,8 @@ def apply(name: str) -> None:
 
 
 def _around(name: str, before: Callable[..., Any] | None = None, after: Callable[..., Any] | None = None) -> None:
-    """Let something be done before or after a function of hot.py."""
-    from firmware import hot
-
-    honest = getattr(hot, name)
+    """Let something be done before or after a kernel."""
+    honest = getattr(kernels.plain(), name)
 
     def broken(*given: Any) -> Any:
         if before is not None:
@@ -38,7 +37,7 @@ def _around(name: str, before: Callable[..., Any] | None = None, after: Callable
             after(*given)
         return result
 
-    setattr(hot, name, broken)
+    kernels.put(name, broken)
 
 
 @breaks(r"stranded for \d+ ms in (CHARGE|DISCHARGE|IDLE)")
@@ -57,19 +56,16 @@ def accept_soc_does_nothing() -> None:
 
 @breaks(r"stranded for \d+ ms in")
 def a_broken_sensor_costs_more_than_itself() -> None:
-    from firmware import hot
     from firmware import image as im
     from firmware.limits import NAMES
 
     row = im.LIMIT_ROWS_DIS + NAMES.index("temperature")
-    honest = hot.limit_battery
 
     def broken(img: Any, par: Any, chg: int) -> None:
-        honest(img, par, chg)
         if img[im.BMS_ODD]:
             img[row + 16 * chg] = 0
 
-    hot.limit_battery = broken
+    _around("temperature_row", after=broken)
 
 
 @breaks(r"the image holds -?\d+ W of the (meter|inverter), true were|slot \d+ of the image holds")

@@ -2,25 +2,26 @@
 
 import shutil
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import pytest
 
 from firmware import image as im
 from firmware.limits import NAMES
-from host_tests import hotcheck
+from host_tests import kernels
 from host_tests.both.plant import Plant
 from tools import slots
 
 ROOT = Path(__file__).resolve().parents[2]
+LIMIT_KERNELS = ("soc_row", "temperature_row", "headroom", "current_rows", "gate_rows", "device_rows", "grid_rows", "binding")
 LAST = '    "configuration",  # max_charge_power, max_discharge_power\n'
 ROW = '    "transformer",  # what the site\'s transformer carries\n'
 
 
 def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str) -> None:
     """A tree whose limit list has been edited."""
-    (tmp_path / "firmware").mkdir()
-    for name in ("hot.py", "image.py", "limits.py", "faults.py"):
+    shutil.copytree(ROOT / "firmware" / "kernel", tmp_path / "firmware" / "kernel")
+    for name in ("image.py", "limits.py", "faults.py"):
         shutil.copy(ROOT / "firmware" / name, tmp_path / "firmware" / name)
     file = tmp_path / "firmware" / "limits.py"
     text = file.read_text()
@@ -28,12 +29,12 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str) ->
     file.write_text(text.replace(old, new))
     monkeypatch.setattr(slots, "ROOT", tmp_path)
     monkeypatch.setattr(slots, "IMAGE", tmp_path / "firmware" / "image.py")
-    monkeypatch.setattr(slots, "HOT", tmp_path / "firmware" / "hot.py")
+    monkeypatch.setattr(slots, "KERNELS", tmp_path / "firmware" / "kernel")
 
 
-def made(tmp_path: Path) -> ModuleType:
+def made() -> Any:
     assert slots.main([]) == 0
-    return hotcheck.load(tmp_path / "firmware" / "hot.py")
+    return kernels.checked()
 
 
 @pytest.mark.parametrize("place", [0, 7, 14, 15])
@@ -46,15 +47,15 @@ def test_limit_order_a_row_binds_wherever_it_stands(
     else:
         before = f'    "{NAMES[place]}",'
         copy(tmp_path, monkeypatch, before, ROW + before)
-    hot = made(tmp_path)
+    made_anew = made()
     plant = Plant().ready()
     now, par = plant.now[:], plant.image.par[:]
     row = im.LIMIT_ROWS_DIS + 16 * chg + place
     bound = []
     for watts in (im.FREE, 100001, 99999, 12345, 0):
         now[row] = watts
-        hot.limit_battery(now, par, chg)
-        hot.limit_site(now, par, chg)
+        for name in LIMIT_KERNELS:
+            getattr(made_anew, name)(now, par, chg)
         assert now[row] == watts, "nobody else writes it"
         bound.append((now[im.LIMIT_DIS + chg], now[im.WHY_DIS + chg] == place))
     assert bound == [(100000, False), (100000, False), (99999, True), (12345, True), (0, True)]

@@ -7,10 +7,10 @@ import _thread
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firmware import hot
 from firmware import requests as rq
 from firmware.event_codes import Event
 from firmware.events import QUEUE, Cursor, Events
+from firmware.kernel.claims import age_claims
 from firmware.requests import Claims
 
 N_READERS = 3
@@ -67,7 +67,7 @@ def test_the_highest_live_claim_wins_and_each_ends_exactly_once(script: list[tup
             claims.drop(source)
             model.pop(source, None)
         else:
-            answer = hot.age_claims(claims.table, rq.IDLE, source)
+            answer = age_claims(claims.table, rq.IDLE, source)
             ended = 0
             for name, (asked, left) in list(model.items()):
                 if left == rq.FOREVER:

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from firmware import hot
+from host_tests import kernels
 from host_tests.mp import hot_inputs
 from host_tests.unit.soak_mutations import MUTATIONS
 from tools.virtual import quick
@@ -42,7 +42,7 @@ def test_no_invariant_breaks_under_a_fresh_seed() -> None:
 
 
 @pytest.mark.slow
-def test_hot_functions_stay_inside_int32_under_chaos() -> None:
+def test_kernels_stay_inside_int32_under_chaos() -> None:
     status, said = soak("--seed", "4", "--cycles", "1500", "--hot", "checked")
     assert status == 0, said
 
@@ -51,30 +51,30 @@ _FLOOR_FORGOTTEN = """
 import sys
 from tools.virtual import quick
 quick.install()
-from firmware import hot
-honest = hot.limit_battery
+from firmware.kernel import battery_limits
+honest = battery_limits.soc_row
 def forgets_the_floor(img, par, chg):
     floor, par[6] = par[6], 0
     honest(img, par, chg)
     par[6] = floor
-hot.limit_battery = forgets_the_floor
+battery_limits.soc_row = forgets_the_floor
 """
 
 _STRANDS = """
 import sys
 from tools.virtual import quick
 quick.install()
-from firmware import hot
 from firmware import image as im
 from firmware.limits import NAMES
-honest, row, seen = hot.limit_battery, im.LIMIT_ROWS_DIS + NAMES.index("bms_current"), [0]
+from firmware.kernel import battery_limits
+honest, row, seen = battery_limits.current_rows, im.LIMIT_ROWS_DIS + NAMES.index("bms_current"), [0]
 def never_forgets_a_protection(img, par, chg):
     honest(img, par, chg)
     if img[im.BMS_PROTECT] > 0:
         seen[0] = 1
     if seen[0]:
         img[row + 16 * chg] = 0
-hot.limit_battery = never_forgets_a_protection
+battery_limits.current_rows = never_forgets_a_protection
 """
 
 
@@ -118,19 +118,19 @@ def test_a_slot_that_would_allocate_is_seen(value: int) -> None:
     assert not too_large(array("i", [0, -1, 2**30 - 1, -(2**30)]))
 
 
-def _quick_hot() -> ModuleType:
-    module = ModuleType("quick_hot")
-    path = ROOT / "firmware" / "hot.py"
-    exec(compile(quick.quickened(path.read_text(), "firmware.hot"), str(path), "exec"), module.__dict__)
+def _quick(path: Path) -> ModuleType:
+    module = ModuleType(f"quick_{path.stem}")
+    name = f"firmware.kernel.{path.stem}"
+    exec(compile(quick.quickened(path.read_text(), name), str(path), "exec"), module.__dict__)
     return module
 
 
 @pytest.mark.parametrize("function", hot_inputs.TABLE, ids=lambda h: h.name)
-def test_a_quick_hot_function_is_the_plain_one(function: hot_inputs.Hot) -> None:
-    quick_hot = _quick_hot()
+def test_a_quick_kernel_is_the_plain_one(function: hot_inputs.Hot) -> None:
+    quick_ones, plain_ones = kernels.gathered(_quick), kernels.plain()
     rng = random.Random(function.name)
     for _ in range(300):
         mine = hot_inputs.arguments(function, rng)
         theirs = copy.deepcopy(mine)
-        assert getattr(quick_hot, function.name)(*mine) == getattr(hot, function.name)(*theirs)
+        assert getattr(quick_ones, function.name)(*mine) == getattr(plain_ones, function.name)(*theirs)
         assert mine == theirs

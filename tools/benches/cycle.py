@@ -1,4 +1,4 @@
-"""The control cycle and the hot functions, on both MicroPythons, as .mpy with inlined constants as on a board."""
+"""The control cycle and the kernels, on both MicroPythons, as .mpy with inlined constants as on a board."""
 
 import subprocess
 import tempfile
@@ -23,7 +23,7 @@ def _run(interpreter: Interpreter) -> list[list[str]]:
 
 
 def bench_cycle() -> Iterator[tuple[str, float, str]]:
-    """Compute time of a cycle, p50, p99 and worst; one call of each hot function."""
+    """Compute time of a cycle, p50, p99 and worst; one call of each kernel."""
     for bits in ("64", "32"):
         for words in _run(chosen(bits)):
             if words[0] == "cycle_us":
@@ -31,5 +31,5 @@ def bench_cycle() -> Iterator[tuple[str, float, str]]:
                 yield f"cycle_compute_p50_mp{bits}", times[len(times) // 2], "us"
                 yield f"cycle_compute_p99_mp{bits}", times[len(times) * 99 // 100], "us"
                 yield f"cycle_compute_max_mp{bits}", times[-1], "us"
-            elif words[0] == "hot":
-                yield f"hot_{words[1]}_call_mp{bits}", int(words[2]), "ns"
+            elif words[0] == "kernel":
+                yield f"kernel_{words[1]}_call_mp{bits}", int(words[2]), "ns"

@@ -1,8 +1,8 @@
-"""Times control cycles and hot functions: run under MicroPython in a staged flash directory.
+"""Times control cycles and kernels: run under MicroPython in a staged flash directory.
 
     micropython cycle_times.py CYCLES
 
-Prints: cycle_us, then each cycle's microseconds; or `hot NAME ns` for one call of each hot function.
+Prints: cycle_us, then each cycle's microseconds; or `kernel NAME ns` for one call of each kernel.
 """
 
 import gc
@@ -13,7 +13,6 @@ from array import array
 cycles = int(sys.argv[1])
 sys.path[:] = ["", "lib", ".frozen"]
 
-from firmware import hot  # noqa: E402
 from firmware import image as im  # noqa: E402
 from firmware.config import PowerConfig  # noqa: E402
 from firmware.manager import PowerManager  # noqa: E402
@@ -58,19 +57,20 @@ for cycle in range(cycles):
 print("cycle_us", *times)
 
 now, par = pm.image.now, pm.image.par
-table = pm._claims.table
-CALLS = {
-    "freeze": (inp, now, 50), "believe": (now, par), "count_soc": (now, par), "settle_soc": (now, par),
-    "site_power": (now, par), "examine": (now, par), "still": (now, par), "bms_ends": (now, par),
-    "diagnose": (now, par), "limit_battery": (now, par, 0), "limit_site": (now, par, 0), "ramp": (now, par), "account": (now, par),
-    "classify_flow": (now, par),
-}  # fmt: skip
-for name in sorted(CALLS):
-    call = getattr(hot, name, None)
-    if call is None:
-        continue
-    arguments = CALLS[name]
-    start = time.ticks_us()
-    for _ in range(2000):
-        call(*arguments)
-    print("hot", name, time.ticks_diff(time.ticks_us(), start) * 1000 // 2000)
+OTHERS = {"freeze": (inp, now, 50), "debounce": (now, pm._fault_rows, pm._fault_state, pm._n_faults)}
+DIRECTED = ("battery_limits", "site_limits")
+MODULES = (
+    "inputs", "soc", "site_power", "diagnosis", "frozen", "debounce", "battery_limits", "site_limits", "battery_end", "ramp",
+    "energy", "flow",
+)  # fmt: skip
+for module in MODULES:
+    kernels = getattr(__import__("firmware.kernel." + module).kernel, module)
+    for name in dir(kernels):
+        call = getattr(kernels, name)
+        if name.startswith("_") or not callable(call):
+            continue
+        arguments = OTHERS.get(name, (now, par, 0) if module in DIRECTED else (now, par))
+        start = time.ticks_us()
+        for _ in range(2000):
+            call(*arguments)
+        print("kernel", name, time.ticks_diff(time.ticks_us(), start) * 1000 // 2000)

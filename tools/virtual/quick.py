@@ -2,7 +2,7 @@
 
 `install()` puts a finder before all others.  Modules of `firmware` then get other modules' constants as numbers
 (tools/inline.py, the same step that .mpy files go through), and their own private constants too, as MicroPython's
-compiler does.  In hot.py two things that only viper needs fall away: the signed load `((x + b) & m) - b`, which is x
+compiler does.  In the kernels two things that only viper needs fall away: the signed load `((x + b) & m) - b`, which is x
 for every value a slot may hold, and the element-wise copy loop, which becomes a slice.  host_tests/unit/test_soak.py
 holds the quick functions against the plain ones.
 """
@@ -78,7 +78,7 @@ def quickened(source: str, name: str) -> ast.Module:
     tree = ast.parse(inline.inline(source, ROOT))
     tree.body[1:1] = ast.parse("from micropython import const").body  # behind the docstring: the cross-compiler needs none
     tree = _Fold(tree).visit(tree)
-    if name == "firmware.hot":
+    if name.startswith("firmware.kernel."):
         tree = _Signed().visit(tree)
     ast.fix_missing_locations(tree)
     return tree

@@ -19,8 +19,8 @@ else:
 
 gc.collect()
 before = gc.mem_alloc()
-import firmware.hot  # noqa: E402
 import firmware.image  # noqa: E402
+import firmware.kernel.ramp  # noqa: E402
 import firmware.manager  # noqa: E402
 import modbus.client  # noqa: E402
 import modbus.hot  # noqa: E402

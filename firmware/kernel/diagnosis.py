@@ -1,0 +1,332 @@
+"""What is missing, and which conditions of the fault table hold now."""
+
+import micropython
+from micropython import const
+
+# slots: begin (copied from image.py by `make slots`)
+_AGE_NEVER = const(1000000000)
+_AGE_MAX = const(900000000)
+_SEQ_BMS = const(0)
+_SEQ_BMS_LIMITS = const(1)
+_SEQ_BMS_FLAGS = const(4)
+_SEQ_PCS = const(5)
+_SEQ_METER = const(6)
+_SEQ_PV = const(7)
+_SEQ_IO = const(8)
+_BMS_SOC = const(10)
+_BMS_V = const(12)
+_BMS_I = const(13)
+_BMS_TEMP = const(14)
+_BMS_I_DIS = const(18)
+_CELL_V_MIN = const(20)
+_CELL_T_MAX = const(21)
+_BMS_REQUESTS = const(24)
+_BMS_PROTECT = const(25)
+_BMS_ALARM = const(26)
+_BMS_ODD = const(27)
+_PCS_STATE = const(30)
+_PCS_P = const(31)
+_PCS_DC_I = const(37)
+_IO_ESTOP = const(56)
+_IO_CONTACTOR = const(57)
+_AGE = const(60)
+_SOC_DRIFT = const(75)
+_GRID_OK = const(79)
+_CONDITIONS = const(83)
+_LIMIT_DIS = const(88)
+_LIMIT_CHG = const(89)
+_CMD_P = const(93)
+_CMD_CONTACTOR = const(95)
+_DT = const(98)
+_UPTIME_S = const(99)
+_STILL_BMS_MS = const(105)
+_STILL_PCS_MS = const(106)
+_SLOW_P = const(109)
+_SOC_JUMP = const(114)
+_LOOP_MS = const(117)
+_HOLD_CHG_MS = const(118)
+_MISSING = const(119)
+_READS_CELL_HI = const(155)
+_READS_CELL_LO = const(156)
+_READS_TEMP_HI = const(157)
+_DOUBTS = const(160)
+_DOUBTS_SEEN = const(161)
+_CONDITIONS_BMS = const(171)
+_PAR_GRID_TYPE = const(3)
+_PAR_STALE_BMS = const(12)
+_PAR_STALE_PCS = const(13)
+_PAR_STALE_METER = const(14)
+_PAR_STALE_IO = const(15)
+_PAR_HAS = const(16)
+_PAR_SOC_BOUND = const(19)
+_PAR_OVER_P = const(40)
+_PAR_FOLLOW_P = const(41)
+_PAR_FROZEN_MS = const(43)
+_PAR_T_TRIP_LO = const(48)
+_PAR_STALL_MS = const(60)
+_PAR_PROT_CHG = const(61)
+_PAR_PROT_DIS = const(62)
+_PAR_PROT_SEP = const(63)
+_PAR_CELL_DEAD = const(66)
+_BMS_REQ_NO_DISCHARGE = const(2)
+_BMS_REQ_FORCE_CHARGE = const(4)
+_BMS_PROT_UNDER_V = const(2)
+_BMS_ODD_TWO = const(1048576)
+_PCS_FAULT = const(4)
+_HAS_BMS = const(1)
+_HAS_PCS = const(2)
+_HAS_METER = const(4)
+_HAS_PV = const(8)
+_HAS_IO = const(16)
+_RANGE = const(1073741823)
+_MISS_PCS = const(1)
+_MISS_BMS = const(2)
+_MISS_IO = const(64)
+_MISS_SOC = const(128)
+_MISS_V = const(256)
+_MISS_I = const(512)
+_MISS_PCS_P = const(1024)
+_MISS_TEMP = const(2048)
+_C_BMS_LOST = const(1)
+_C_PCS_LOST = const(2)
+_C_METER_LOST = const(4)
+_C_PV_LOST = const(8)
+_C_IO_LOST = const(16)
+_C_EMERGENCY_STOP = const(32)
+_C_BMS_PROTECTION = const(64)
+_C_BMS_ALARM = const(128)
+_C_CELL_OVER_VOLTAGE = const(256)
+_C_CELL_UNDER_VOLTAGE = const(512)
+_C_OVER_TEMPERATURE = const(1024)
+_C_UNDER_TEMPERATURE = const(2048)
+_C_SOC_JUMP = const(4096)
+_C_SOC_DISAGREES = const(8192)
+_C_PCS_FAULT = const(16384)
+_C_PCS_NOT_FOLLOWING = const(32768)
+_C_OVERPOWER = const(65536)
+_C_BMS_FROZEN = const(131072)
+_C_PCS_FROZEN = const(262144)
+_C_CURRENT_MISMATCH = const(524288)
+_C_CONTACTOR = const(1048576)
+_C_BMS_NO_CHARGE = const(2097152)
+_C_BMS_NO_DISCHARGE = const(4194304)
+_C_BMS_VALUE = const(8388608)
+_C_TWO_BATTERIES = const(16777216)
+# slots: end
+
+
+@micropython.viper
+def find_missing(img: ptr32, par: ptr32):
+    """What the cycle may not do without and has not: MISSING.
+
+    A BMS that never sends cells, temperatures or flags is judged without them.  grid_rows adds the meter where a row needs it.
+    """
+    one = 1
+    b = one << 30
+    m = b + _RANGE
+    none = 0 - b
+    found = 0
+    if img[_AGE + _SEQ_PCS] > par[_PAR_STALE_PCS]:
+        found = _MISS_PCS
+    stale = par[_PAR_STALE_BMS]
+    k = _SEQ_BMS
+    while k <= _SEQ_BMS_FLAGS:
+        if img[_AGE + k] > stale and (k <= _SEQ_BMS_LIMITS or img[_AGE + k] < _AGE_NEVER):
+            found = found | (_MISS_BMS << k)
+        k += 1
+    if (par[_PAR_HAS] & _HAS_IO) != 0 and img[_AGE + _SEQ_IO] > par[_PAR_STALE_IO]:
+        found = found | _MISS_IO
+    q = ((img[_BMS_SOC] + b) & m) - b
+    if q < 0 or q > 10000:
+        found = found | _MISS_SOC
+    if (((img[_BMS_V] + b) & m) - b) <= 0:
+        found = found | _MISS_V
+    if (((img[_BMS_I] + b) & m) - b) == none:
+        found = found | _MISS_I
+    if (((img[_PCS_P] + b) & m) - b) == none:
+        found = found | _MISS_PCS_P  # what flows is not known
+    if (((img[_BMS_TEMP] + b) & m) - b) == none and (((img[_CELL_T_MAX] + b) & m) - b) == none:
+        found = found | _MISS_TEMP
+    img[_MISSING] = found
+
+
+@micropython.viper
+def battery_conditions(img: ptr32, par: ptr32):
+    """Which of the battery's faults hold: CONDITIONS_BMS."""
+    one = 1
+    b = one << 30
+    m = b + _RANGE
+    none = 0 - b
+    found = 0
+    protect = ((img[_BMS_PROTECT] + b) & m) - b
+    if protect < 0:
+        protect = 0
+    alarm = ((img[_BMS_ALARM] + b) & m) - b
+    if alarm < 0:
+        alarm = 0
+    if (protect & par[_PAR_PROT_SEP]) != 0:
+        found = _C_BMS_PROTECTION
+    if (protect & par[_PAR_PROT_CHG]) != 0 or img[_HOLD_CHG_MS] > 0:
+        found = found | _C_BMS_NO_CHARGE
+    if (protect & par[_PAR_PROT_DIS]) != 0:
+        found = found | _C_BMS_NO_DISCHARGE
+    if alarm != 0:
+        found = found | _C_BMS_ALARM
+    if img[_BMS_ODD] != 0:
+        if (img[_BMS_ODD] & _BMS_ODD_TWO) != 0:
+            found = found | _C_TWO_BATTERIES
+        if (img[_BMS_ODD] & (_BMS_ODD_TWO - 1)) != 0:
+            found = found | _C_BMS_VALUE
+    if img[_DOUBTS] != img[_DOUBTS_SEEN]:
+        img[_DOUBTS_SEEN] = img[_DOUBTS]
+        found = found | _C_BMS_VALUE
+    if img[_READS_CELL_HI] == 2:
+        found = found | _C_CELL_OVER_VOLTAGE
+    if img[_READS_CELL_LO] == 2:
+        # a BMS that knows of it and lets itself be charged heals it; one that would go on discharging does not see it,
+        # and a cell that is nearly empty of everything must not be charged either
+        q = ((img[_BMS_REQUESTS] + b) & m) - b
+        knows = img[_BMS_I_DIS] == 0 or ((protect | alarm) & _BMS_PROT_UNDER_V) != 0
+        if q > 0 and (q & (_BMS_REQ_FORCE_CHARGE + _BMS_REQ_NO_DISCHARGE)) != 0:
+            knows = 1 == 1
+        if not knows or (((img[_CELL_V_MIN] + b) & m) - b) < par[_PAR_CELL_DEAD]:
+            found = found | _C_CELL_UNDER_VOLTAGE
+    if img[_READS_TEMP_HI] == 2:
+        found = found | _C_OVER_TEMPERATURE
+    k = 0
+    while k < 2:
+        q = ((img[_CELL_T_MAX + k] + b) & m) - b
+        if q == none:
+            q = ((img[_BMS_TEMP] + b) & m) - b
+        if q != none and q < (((par[_PAR_T_TRIP_LO] + b) & m) - b):
+            found = found | _C_UNDER_TEMPERATURE
+        k += 1
+    img[_CONDITIONS_BMS] = found
+
+
+@micropython.viper
+def lost_devices(img: ptr32, par: ptr32):
+    """Begin CONDITIONS, a bit for each row of the fault table whose condition holds now: the battery's, and who is not heard."""
+    has = par[_PAR_HAS]
+    found = img[_CONDITIONS_BMS]
+    patient = img[_UPTIME_S] >= 10  # what was never heard is missing at once, but a fault only after a while
+    waited = patient and img[_UPTIME_S] > par[_PAR_STALE_BMS] // 1000  # and a slow BMS only after its own
+
+    # While we were held up ourselves nobody could be received: a device is lost when it was silent for the whole of its
+    # time with us listening.  (The limits take the age as it is: what is old moves nothing.)
+    listening = img[_LOOP_MS] + img[_DT]
+    if listening > _AGE_MAX:
+        listening = _AGE_MAX
+    if img[_DT] > par[_PAR_STALL_MS]:
+        listening = 0
+    img[_LOOP_MS] = listening
+    lost = img[_CONDITIONS]
+    stale = par[_PAR_STALE_BMS]
+    k = _SEQ_BMS
+    while k <= _SEQ_IO:
+        age = img[_AGE + k]
+        if listening < age and age < _AGE_NEVER:
+            bit = _C_BMS_LOST
+            if k > _SEQ_BMS_FLAGS:
+                bit = _C_PCS_LOST << (k - _SEQ_PCS)
+            if (lost & bit) == 0:
+                age = listening
+        bit = 0
+        if k <= _SEQ_BMS_FLAGS:
+            if (has & _HAS_BMS) != 0 and age > stale and (age < _AGE_NEVER or (waited and k <= _SEQ_BMS_LIMITS)):
+                bit = _C_BMS_LOST
+        elif age < _AGE_NEVER or patient:
+            if k == _SEQ_PCS:
+                if (has & _HAS_PCS) != 0 and age > par[_PAR_STALE_PCS]:
+                    bit = _C_PCS_LOST
+            elif k == _SEQ_METER:
+                if (has & _HAS_METER) != 0 and age > par[_PAR_STALE_METER]:
+                    bit = _C_METER_LOST
+            elif k == _SEQ_PV:
+                if (has & _HAS_PV) != 0 and age > par[_PAR_STALE_METER]:
+                    bit = _C_PV_LOST
+            elif (has & _HAS_IO) != 0 and age > par[_PAR_STALE_IO]:
+                bit = _C_IO_LOST
+        found = found | bit
+        k += 1
+    img[_CONDITIONS] = found
+
+
+@micropython.viper
+def expect_power(img: ptr32, par: ptr32):
+    """Let SLOW_P follow the command as an inverter with 2 s response would."""
+    one = 1
+    b = one << 30
+    m = b + _RANGE
+    cmd = ((img[_CMD_P] + b) & m) - b
+    slow = ((img[_SLOW_P] + b) & m) - b
+    q = cmd - slow
+    if q < 0:
+        q = 0 - q
+    k = img[_DT]
+    if k > 1000:
+        k = 1000
+    k = q // 8 * k // 250  # time constant 2 s
+    if k == 0 and q > 0:
+        k = 1
+    if cmd < slow:
+        slow -= k
+    else:
+        slow += k
+    img[_SLOW_P] = slow
+
+
+@micropython.viper
+def plant_conditions(img: ptr32, par: ptr32):
+    """Add to CONDITIONS what stop, state of charge, inverter and contactors say, before any debounce."""
+    one = 1
+    b = one << 30
+    m = b + _RANGE
+    none = 0 - b
+    found = img[_CONDITIONS]
+    stale = par[_PAR_STALE_BMS]
+    if img[_IO_ESTOP] == 1:
+        found = found | _C_EMERGENCY_STOP
+    if img[_SOC_JUMP] > 200:
+        found = found | _C_SOC_JUMP
+    q = ((img[_SOC_DRIFT] + b) & m) - b
+    if q < 0:
+        q = 0 - q
+    if q > par[_PAR_SOC_BOUND]:
+        found = found | _C_SOC_DISAGREES
+    cmd = ((img[_CMD_P] + b) & m) - b
+    slow = ((img[_SLOW_P] + b) & m) - b
+    pcs = ((img[_PCS_P] + b) & m) - b
+    if pcs != none and img[_AGE + _SEQ_PCS] <= par[_PAR_STALE_PCS]:
+        if img[_PCS_STATE] == _PCS_FAULT:
+            found = found | _C_PCS_FAULT
+        low = cmd  # between the command and how a slow inverter would follow it, it is on its way
+        high = cmd
+        if slow < low:
+            low = slow
+        else:
+            high = slow
+        island = img[_GRID_OK] == 0 and par[_PAR_GRID_TYPE] < 2  # the load decides what a forming inverter gives
+        if (pcs - high > par[_PAR_FOLLOW_P] or low - pcs > par[_PAR_FOLLOW_P]) and not island:
+            found = found | _C_PCS_NOT_FOLLOWING
+        q = par[_PAR_OVER_P]  # beyond a live limit, and not on the way down from before it fell
+        if (pcs - img[_LIMIT_DIS] > q and pcs - high > q) or (0 - pcs - img[_LIMIT_CHG] > q and low - pcs > q):
+            found = found | _C_OVERPOWER
+        if img[_STILL_BMS_MS] > par[_PAR_FROZEN_MS]:
+            found = found | _C_BMS_FROZEN
+        if img[_STILL_PCS_MS] > par[_PAR_FROZEN_MS]:
+            found = found | _C_PCS_FROZEN
+        amps = ((img[_PCS_DC_I] + b) & m) - b
+        q = ((img[_BMS_I] + b) & m) - b
+        if amps != none and q != none and img[_AGE + _SEQ_BMS] <= stale:
+            q = q - amps
+            if q < 0:
+                q = 0 - q
+            if amps < 0:
+                amps = 0 - amps
+            if q > 200 + amps // 4:
+                found = found | _C_CURRENT_MISMATCH
+    q = ((img[_IO_CONTACTOR] + b) & m) - b
+    if q != none and q != img[_CMD_CONTACTOR]:
+        found = found | _C_CONTACTOR
+    img[_CONDITIONS] = found

@@ -1,0 +1,104 @@
+"""Where the power goes."""
+
+import micropython
+from micropython import const
+
+# slots: begin (copied from image.py by `make slots`)
+_SEQ_PCS = const(5)
+_PCS_P = const(31)
+_AGE = const(60)
+_NET_P = const(77)
+_LOAD_P = const(78)
+_GRID_OK = const(79)
+_FLOW = const(81)
+_FLOW_PATHS = const(113)
+_PATHS_P = const(191)
+_PAR_STALE_PCS = const(13)
+_PAR_FLOW_P = const(42)
+_RANGE = const(1073741823)
+# slots: end
+
+
+@micropython.viper
+def share_paths(img: ptr32, par: ptr32):
+    """What flows on each of flows.PATHS, in their order: PATHS_P.
+
+    PV serves the load first, then the battery, then the grid; the battery serves what load is left, then the grid; the grid
+    serves the rest.
+    """
+    one = 1
+    b = one << 30
+    m = b + _RANGE
+    none = 0 - b
+    bat = ((img[_PCS_P] + b) & m) - b
+    if bat == none or img[_AGE + _SEQ_PCS] > par[_PAR_STALE_PCS]:
+        bat = 0
+    pv = 0
+    load = ((img[_LOAD_P] + b) & m) - b
+    if load == none:
+        load = 0
+        if img[_GRID_OK] == 0 and bat > 0:
+            load = bat
+    else:
+        pv = load - (((img[_NET_P] + b) & m) - b)
+    if load < 0:
+        load = 0
+    give = 0
+    take = 0
+    if bat > 0:
+        give = bat
+    else:
+        take = 0 - bat
+    if pv < 0:
+        pv = 0
+    if pv > one << 28:
+        pv = one << 28
+    p = pv
+    if load < p:
+        p = load
+    img[_PATHS_P + 4] = p
+    pv -= p
+    load -= p
+    p = give
+    if load < p:
+        p = load
+    img[_PATHS_P + 3] = p
+    give -= p
+    load -= p
+    p = pv
+    if take < p:
+        p = take
+    img[_PATHS_P + 5] = p
+    img[_PATHS_P] = take - p
+    img[_PATHS_P + 1] = give
+    img[_PATHS_P + 2] = load
+    img[_PATHS_P + 6] = pv - p
+
+
+@micropython.viper
+def name_flow(img: ptr32, par: ptr32):
+    """Say which paths carry power (FLOW_PATHS) and name the flow (FLOW), each path with its own hysteresis; after share_paths.
+
+    FLOW: 0 none, 1..4 the single path grid-battery, battery-grid, grid-load, battery-load, 5 mixed, 6..8 the single path
+    PV-load, PV-battery, PV-grid.
+    """
+    one = 1
+    was = img[_FLOW_PATHS]
+    paths = 0
+    flow = 0
+    k = 0
+    while k < 7:
+        edge = par[_PAR_FLOW_P]
+        if (was & (one << k)) != 0:
+            edge = edge // 2
+        if img[_PATHS_P + k] > edge:
+            if paths != 0:
+                flow = 5
+            elif k < 4:
+                flow = k + 1
+            else:
+                flow = k + 2
+            paths = paths | (one << k)
+        k += 1
+    img[_FLOW_PATHS] = paths
+    img[_FLOW] = flow
