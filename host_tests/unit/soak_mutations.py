@@ -131,7 +131,7 @@ def one_reading_latches() -> None:
             if img[slot] == 1:
                 img[slot] = 2
 
-    _around("believe", after=twice)
+    _around("confirm_trips", after=twice)
 
 
 @breaks(r"readings beyond a trip agree for \d+ ms")
@@ -142,7 +142,7 @@ def two_readings_do_not_latch() -> None:
         for slot in (im.READS_CELL_HI, im.READS_CELL_LO, im.READS_TEMP_HI):
             img[slot] = min(img[slot], 1)
 
-    _around("believe", after=never)
+    _around("confirm_trips", after=never)
 
 
 @breaks(r"group \d is held to be \d+ ms old, it was measured \d+ ms ago")
