@@ -578,6 +578,8 @@ class PowerManager:
             for event, entry_id in events:
                 self.events.post(event, entry_id, at_s)
             if claim is not None:
+                if not claim and self._active == rq.SCHEDULE:
+                    self.note_end(rq.END_TIME)
                 self._claims.drop(rq.SCHEDULE)
                 if claim:
                     self._active = rq.IDLE if self._active == rq.SCHEDULE else self._active  # begin anew
