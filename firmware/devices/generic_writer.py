@@ -14,11 +14,12 @@ from micropython import const
 
 from firmware import image as im
 from firmware.devices.generic_writes import BEAT, DIRECTION, MAGNITUDE
-from modbus import ModbusError, ModbusRefused
+from modbus import ModbusError, ModbusRefused, ModbusTimeout, ModbusUnreachable
 
 _LOOK_MS = const(10)
 _HOLD_MS = const(100)  # after a write that failed
 _HEARTBEAT_MS = const(1000)
+_AGAIN_MS = const(60000)  # constants are written again for lost answers at most so often
 _UNKNOWN = const(2)  # a direction that nobody goes
 
 
@@ -47,6 +48,9 @@ class Writer:
         self._seq = -1
         self._seq_ms = self._refreshed = self._beat_ms = self._hold_until = time.ticks_ms()
         self._holds = False  # after a write that failed, until _hold_until
+        self._doubts = False  # it has not answered: it may have begun anew, and have lost its constants
+        self._waits = False  # constants were written again for that, at
+        self._again_ms = self._seq_ms
         self._alive = False
 
     async def run(self) -> None:
@@ -60,13 +64,20 @@ class Writer:
             if self._connection != self._client.connections:
                 self._connection = self._client.connections
                 self._forget()
+                self._forget_constants()
+            if self._doubts and not (self._waits and 0 <= time.ticks_diff(now, self._again_ms) < _AGAIN_MS):
+                self._again_ms = now
+                self._waits = True
+                self._forget_constants()
             refresh = time.ticks_diff(now, self._refreshed) >= self._refresh_ms
             try:
                 await self._round(refresh)
                 if refresh:
                     self._refreshed = now
-            except ModbusError:
+            except ModbusError as error:
                 self._forget()
+                if isinstance(error, (ModbusTimeout, ModbusUnreachable)):
+                    self._doubts = True
                 self._refreshed = now  # everything is written again anyway
                 self._hold_until = time.ticks_add(time.ticks_ms(), _HOLD_MS)
                 self._holds = True
@@ -109,12 +120,22 @@ class Writer:
             self._alive = False  # nobody decides: let the device's own watchdog act
 
     def _forget(self) -> None:
-        """Nothing is known of what the device was told: everything is written again."""
+        """What the device was told is written again; not constants, which may live in flash: whatever it has refused, a
+        device that answers is the one that it was."""
         self._direction = _UNKNOWN
         self._halts = False
         for write in self._writes:
             for value in write.values:
-                value.sent = None
+                if write.refresh or value.source >= 0:
+                    value.sent = None
+
+    def _forget_constants(self) -> None:
+        """It may have begun anew."""
+        self._doubts = False
+        for write in self._writes:
+            for value in write.values:
+                if value.source < 0:
+                    value.sent = None
 
     def _take_command(self, now: int) -> None:
         """What is commanded now, in the order of SOURCES; power and its direction as far as they fit what the device was told."""

@@ -22,7 +22,7 @@ from firmware.devices.sunspec_chain import NeedsPerson
 from host_tests.site import test_pcs_inverter as older
 from host_tests.site import test_pcs_sunspec as newer
 from host_tests.site.test_meter_sunspec import COMMON, SCALES
-from modbus import ModbusRefused
+from modbus import ModbusRefused, ModbusTimeout
 from modbus.client import Counters
 from tools.simsite.sunspec_chain import Chain
 
@@ -305,3 +305,97 @@ def test_a_box_is_commanded_however_long_nothing_went_wrong_or_it_was_away(
     device = built(generic_modbus, monkeypatch, client, table={"reads": [{"slot": "METER_P", "address": 0}], "writes": WRITES})
     counts = run(goes_on(device, client, ticks, device._writer.run(), away))
     assert min(counts[21:]) >= 2 and (away or min(counts) >= 2), counts
+
+
+# ---- constants that live in flash ---------------------------------------------------------------------------------
+
+FLASH = [{"value": 3, "address": 42}, {"from": "CMD_P", "address": 40, "type": "int32"}]
+PARTS = [
+    {"value": 3, "address": 42},
+    {"from": "CMD_DIRECTION", "address": 44, "type": "uint16", "map": {"-1": 2, "0": 0, "1": 1}},
+    {"from": "CMD_MAGNITUDE", "address": 40, "type": "uint32"},
+]
+
+
+class Silent(Registers):
+    """As Registers, and does not answer what `lose` is true of."""
+
+    lose: Callable[[int], bool] = staticmethod(lambda address: False)
+
+    async def write_registers(self, unit: int, address: int, *rest: Any, **more: Any) -> None:
+        if self.lose(address):
+            raise ModbusTimeout("no answer")
+        await super().write_registers(unit, address, *rest, **more)
+
+
+async def commanded(device: Any, ticks: Ticks, seconds: int) -> None:
+    """Control and writer run so long, the power changing all the time."""
+    now = device._image.now
+    now[im.CMD_RUN] = 1
+    for i in range(seconds * 5):
+        ticks.ms += 200
+        now[im.CMD_SEQ] += 1
+        now[im.CMD_P] = 1000 + i
+        for _ in range(4):
+            await asyncio.sleep_ms(0)  # type: ignore[attr-defined]
+
+
+def constants(client: Registers) -> int:
+    return len([1 for address, _ in client.written if address == 42])
+
+
+@pytest.mark.parametrize("writes", [FLASH, PARTS])
+@pytest.mark.parametrize("code", [2, 4, 6])
+def test_a_register_that_is_refused_does_not_wear_out_another_ones_flash(
+    monkeypatch: pytest.MonkeyPatch, ticks: Ticks, writes: "list[dict[str, Any]]", code: int
+) -> None:
+    """constants-again-and-again: 10 times a second it was written, for ever, because something else was refused."""
+    monkeypatch.setattr(generic_writer, "_LOOK_MS", 0)
+    client = Registers({0: 0})
+    client.refuse = lambda address, count: code if address == 40 else 0
+    table = {"reads": [{"slot": "METER_P", "address": 0}], "writes": writes}
+    device = built(generic_modbus, monkeypatch, client, table=table)
+
+    async def story() -> None:
+        writer = asyncio.create_task(device._writer.run())
+        await commanded(device, ticks, 300)
+        assert constants(client) == 1
+        client.refuse = lambda address, count: 0
+        await commanded(device, ticks, 5)
+        assert constants(client) == 1 and [1 for address, _ in client.written if address == 40]
+        writer.cancel()
+
+    run(story())
+
+
+def test_after_lost_answers_a_constant_is_written_again_and_not_more_than_once_a_minute(
+    monkeypatch: pytest.MonkeyPatch, ticks: Ticks
+) -> None:
+    monkeypatch.setattr(generic_writer, "_LOOK_MS", 0)
+    client = Silent({0: 0})
+    table = {"reads": [{"slot": "METER_P", "address": 0}], "writes": FLASH}
+    device = built(generic_modbus, monkeypatch, client, table=table)
+
+    async def story() -> None:
+        writer = asyncio.create_task(device._writer.run())
+        await commanded(device, ticks, 100)
+        assert constants(client) == 1
+        client.lose = lambda address: True  # it is away, perhaps it starts anew
+        await commanded(device, ticks, 10)
+        client.lose = lambda address: False
+        await commanded(device, ticks, 2)
+        assert constants(client) == 2
+        client.lose = lambda address: address == 40  # or only one of its registers never answers
+        await commanded(device, ticks, 300)
+        assert 3 <= constants(client) <= 8
+        client.lose = lambda address: False
+        await commanded(device, ticks, 70)
+        before = constants(client)
+        await commanded(device, ticks, 300)
+        assert constants(client) == before
+        client.connections += 1  # a new connection is a new device
+        await commanded(device, ticks, 1)
+        assert constants(client) == before + 1
+        writer.cancel()
+
+    run(story())
