@@ -72,6 +72,7 @@ class PowerManager:
         self._active = rq.IDLE  # the source whose operation runs
         self._begun_s = 0  # uptime at which the manual operation was asked for
         self._timed_by_params = False  # it ends by its parameters' timeout
+        self._parted = False  # BMS and counter parted when the operation began
         self._was_limit = -1
         self._limit_ms = 0
         self._was_flow = 0
@@ -766,6 +767,7 @@ class PowerManager:
             return
         if source != self._active:
             self._active = source
+            self._parted = self._parts()
             self._charger.begin()
             self._discharger.begin()
         table = self._claims.table
@@ -796,15 +798,19 @@ class PowerManager:
             return 0
         if now[im.BMS_ENDS_MS] >= _ENDED_MS:
             return rq.END_BMS
-        drift = now[im.SOC_DRIFT]
-        if not -par[im.PAR_SOC_BOUND] <= drift <= par[im.PAR_SOC_BOUND]:
+        if self._parts():
             if now[im.SOC_KEEP_MS] < par[im.PAR_STALE_BMS]:
                 return 0  # a SoC that has just jumped there ends nothing: the next reports must agree
-            if par[im.PAR_SOC_ACCEPT_MS] and (drift > 0) == (direction > 0):
-                return 0  # only the counter sees the end, and the BMS will be believed in minutes
+            if par[im.PAR_SOC_ACCEPT_MS] and not self._parted and (now[im.SOC_DRIFT] > 0) == (direction > 0):
+                return 0  # recalibrated meanwhile: only the counter sees the end, and the BMS will be believed in minutes
         if direction > 0:
             return self._discharger.done(now, par)
         return self._charger.done(now, par, target if goal == rq.CHARGE else par[im.PAR_SOC_MAX])
+
+    def _parts(self) -> bool:
+        """BMS and counter part by more than the bound."""
+        bound = self.image.par[im.PAR_SOC_BOUND]
+        return not -bound <= self.image.now[im.SOC_DRIFT] <= bound
 
     def _sees_grid(self) -> bool:
         """Meter or inverter looks at the grid now; an inverter that is off has its relay open and sees nothing."""
