@@ -15,6 +15,7 @@ from firmware.devices import (
     modbus_unit,
     pcs_der,
     pcs_dialect,
+    pcs_inverter,
     pcs_sunspec,
     sunspec,
 )
@@ -244,7 +245,7 @@ class Ticks:
 @pytest.fixture
 def ticks(monkeypatch: pytest.MonkeyPatch) -> Ticks:
     clock = Ticks()
-    for module in (pcs_sunspec, pcs_dialect, pcs_der, generic_modbus, generic_writer, sunspec):
+    for module in (pcs_sunspec, pcs_dialect, pcs_der, pcs_inverter, generic_modbus, generic_writer, sunspec):
         monkeypatch.setattr(module, "time", clock)
     return clock
 
@@ -407,3 +408,73 @@ def test_after_lost_answers_a_constant_is_written_again_at_most_once_a_minute_an
         writer.cancel()
 
     run(story())
+
+
+@pytest.mark.parametrize("code", [1, 2, 3, 4])
+def test_a_setting_that_is_refused_keeps_no_setpoint_back(
+    monkeypatch: pytest.MonkeyPatch, ticks: Ticks, capsys: pytest.CaptureFixture[str], code: int
+) -> None:
+    monkeypatch.setattr(pcs_sunspec, "_LOOK_MS", 0)
+    chain = older.Peer(ChaGriSet=0).chain
+    client = Registers({chain.base + i: word for i, word in enumerate(chain.registers)})
+    place = chain.places["124.ChaGriSet"].address
+    client.refuse = lambda address, count: code if address == place else 0
+    device = built(pcs_sunspec, monkeypatch, client, set_grid_charging=True)
+
+    async def story() -> None:
+        await device._discover()
+        writer = asyncio.create_task(device._command_for_ever())
+        await commanded(device, ticks, 2)
+        device._image.now[im.CMD_P] = -9000
+        device._image.now[im.CMD_SEQ] += 1
+        ticks.ms += 200
+        await asyncio.sleep_ms(5)  # type: ignore[attr-defined]
+        writer.cancel()
+
+    monkeypatch.setitem(device._options, "control_timeout_ms", 10000)
+    run(story())
+    assert chain.places["124.OutWRte"].address in [address for address, values in client.written if values[0] & 0x8000]
+    said = [line for line in capsys.readouterr().out.splitlines() if "ChaGriSet" in line]
+    assert len(said) == 1 and "cannot be written" in said[0], said
+
+
+@pytest.mark.parametrize("stays", [True, False])
+def test_a_setting_that_bounces_back_is_written_seldom_and_said(
+    monkeypatch: pytest.MonkeyPatch, ticks: Ticks, capsys: pytest.CaptureFixture[str], stays: bool
+) -> None:
+    """ChaGriSet, which the option lets the driver change: a device may set it to PV again by itself."""
+    monkeypatch.setattr(pcs_sunspec, "_LOOK_MS", 0)
+    chain = older.Peer(ChaGriSet=0).chain
+    client = Registers({chain.base + i: word for i, word in enumerate(chain.registers)})
+    place = chain.places["124.ChaGriSet"].address
+    write = client.write_registers
+
+    async def bounce(*given: Any, **more: Any) -> None:
+        await write(*given, **more)
+        if not stays:
+            client.registers[place] = 0
+
+    monkeypatch.setattr(client, "write_registers", bounce)
+    device = built(pcs_sunspec, monkeypatch, client, set_grid_charging=True)
+    times: list[int] = []
+
+    async def story() -> None:
+        await device._discover()
+        now = device._image.now
+        writer = asyncio.create_task(device._command_for_ever())
+        now[im.CMD_RUN] = 1
+        for i in range(3000):
+            ticks.ms += 200
+            now[im.CMD_SEQ] += 1
+            now[im.CMD_P] = -1000 - 50 * i
+            for _ in range(3):
+                await asyncio.sleep_ms(0)  # type: ignore[attr-defined]
+            times.append(len([1 for address, _ in client.written if address == place]))
+        writer.cancel()
+
+    run(story())
+    assert times[20] == 1 and times[-1] == (1 if stays else times[-1]) and times[-1] <= 6, times[-1]
+    rates = [values for address, values in client.written if address == chain.places["124.OutWRte"].address]
+    assert len(rates) > 500, "it is commanded all the same"
+    said = [line for line in capsys.readouterr().out.splitlines() if "ChaGriSet" in line]
+    assert len(said) == (0 if stays else 1) and (stays or "does not stay" in said[0]), said
