@@ -119,9 +119,10 @@ class Inverter(Dialect):
         if whole:
             await self.write(address + t.STOR_MOD, _BOTH)
         self.sent = self._written
-        if self._connect is not None and (self.run() != self.sent_run or asleep):
+        again = self.tries_again(refresh) or asleep
+        if self._connect is not None and (self.run() != self.sent_run or again):
             await self.read_before(self._connect)
-            await self.write_current(self._connect.address + t.INVERTER_CONN, self._connected)
+            await self.write_beside("123 Conn", self._connect.address + t.INVERTER_CONN, self._connected)
             self.sent_run = self._run_written
 
     def _rates(self) -> tuple:

@@ -478,3 +478,45 @@ def test_a_setting_that_bounces_back_is_written_seldom_and_said(
     assert len(rates) > 500, "it is commanded all the same"
     said = [line for line in capsys.readouterr().out.splitlines() if "ChaGriSet" in line]
     assert len(said) == (0 if stays else 1) and (stays or "does not stay" in said[0]), said
+
+
+@pytest.mark.parametrize("peer, point", [("older", "123.Conn"), ("newer", "715.OpCtl"), ("newer", "715.ControllerHb")])
+@pytest.mark.parametrize("code", [1, 2, 3, 4])
+def test_a_refused_part_beside_the_power_is_said_and_keeps_no_setpoint_back(
+    monkeypatch: pytest.MonkeyPatch, ticks: Ticks, capsys: pytest.CaptureFixture[str], peer: str, point: str, code: int
+) -> None:
+    """timer-not-writable: the setpoint is written all the same, and the device is not flooded with it."""
+    monkeypatch.setattr(pcs_sunspec, "_LOOK_MS", 0)
+    chain = (older if peer == "older" else newer).Peer().chain
+    client = Registers({chain.base + i: word for i, word in enumerate(chain.registers)})
+    place = chain.places[point].address
+    tried: list[int] = []
+
+    def refuse(address: int, count: int) -> int:
+        if address == place and count <= 2:
+            tried.append(address)
+            return code
+        return 0
+
+    device = built(pcs_sunspec, monkeypatch, client)
+    setpoint = chain.places["124.OutWRte" if peer == "older" else "704.WSet"].address
+
+    async def story() -> None:
+        await device._discover()
+        client.refuse = refuse
+        writer = asyncio.create_task(device._command_for_ever())
+        now = device._image.now
+        now[im.CMD_RUN], now[im.CMD_P] = 1, 7000
+        for _ in range(300):
+            ticks.ms += 100
+            now[im.CMD_SEQ] += 1
+            for _ in range(3):
+                await asyncio.sleep_ms(0)  # type: ignore[attr-defined]
+        writer.cancel()
+
+    run(story())
+    assert [1 for address, values in client.written if address <= setpoint < address + len(values)]
+    assert 1 <= len(tried) <= 40, "once a second at most"
+    assert len(client.written) < 30 * 8, "in 30 s"
+    said = [line for line in capsys.readouterr().out.splitlines() if "cannot be written" in line]
+    assert len(said) == 1 and point.split(".")[1] in said[0] and str(place) in said[0], said

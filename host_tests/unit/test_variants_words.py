@@ -174,7 +174,7 @@ def test_an_entry_that_waits_for_a_clock_says_so() -> None:
 @pytest.mark.parametrize("owner", [5, None, b"ems", ["ems"], "", "x" * 65])
 def test_a_claims_owner_is_a_short_text(owner: object) -> None:
     plant = Plant().ready()
-    with pytest.raises(ValueError, match="owner = .*: must be a text of 1 to 64 characters"):
+    with pytest.raises(ValueError, match=r"owner = .*: must be a text of 1 to 64 characters"):
         plant.pm.claim("remote", 5, 600, owner)
     assert plant.pm.claims() == [] and plant.pm.set_constant_power(3) == "accepted"
 
