@@ -208,8 +208,11 @@ class Writer:
             await unit.write(write.address, write.words, write.size, write.function, self._fill)
         except ModbusError as error:
             unit.note(error)
-            unit.count.last_error = "register %d cannot be written: %s" % (write.address, error)
-            raise
+            unit.count.last_error = text = "register %d cannot be written: %s" % (write.address, error)
+            if not (isinstance(error, ModbusRefused) and not error.busy and write.constant):
+                raise
+            self._once.say(text)  # the rest is written all the same, and this again when constants are
+            self._doubts = True
         for value in write.values:
             value.sent = value.due
 

@@ -520,3 +520,37 @@ def test_a_refused_part_beside_the_power_is_said_and_keeps_no_setpoint_back(
     assert len(client.written) < 30 * 8, "in 30 s"
     said = [line for line in capsys.readouterr().out.splitlines() if "cannot be written" in line]
     assert len(said) == 1 and point.split(".")[1] in said[0] and str(place) in said[0], said
+
+
+@pytest.mark.parametrize("writes", [FLASH, PARTS])
+@pytest.mark.parametrize("code", [1, 2, 3, 4])
+def test_a_constant_that_is_refused_keeps_no_setpoint_back(
+    monkeypatch: pytest.MonkeyPatch,
+    ticks: Ticks,
+    capsys: pytest.CaptureFixture[str],
+    writes: "list[dict[str, Any]]",
+    code: int,
+) -> None:
+    monkeypatch.setattr(generic_writer, "_LOOK_MS", 0)
+    client = Registers({0: 0})
+    tried: list[int] = []
+
+    def refuse(address: int, count: int) -> int:
+        tried.extend([address] if address == 42 else [])
+        return code if address == 42 else 0
+
+    client.refuse = refuse
+    device = built(generic_modbus, monkeypatch, client, table={"reads": [{"slot": "METER_P", "address": 0}], "writes": writes})
+
+    async def story() -> None:
+        writer = asyncio.create_task(device._writer.run())
+        await commanded(device, ticks, 300)
+        assert len(tried) <= 6 and device._image.now[im.CMD_P] - (client.registers[40] << 16 | client.registers[41]) <= 2
+        client.refuse = lambda address, count: 0
+        await commanded(device, ticks, 600)
+        assert client.registers[42] == 3, "it is tried again"
+        writer.cancel()
+
+    run(story())
+    said = [line for line in capsys.readouterr().out.splitlines() if "register 42 cannot be written" in line]
+    assert len(said) == 1, said
