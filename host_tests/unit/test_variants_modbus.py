@@ -554,3 +554,34 @@ def test_a_constant_that_is_refused_keeps_no_setpoint_back(
     run(story())
     said = [line for line in capsys.readouterr().out.splitlines() if "register 42 cannot be written" in line]
     assert len(said) == 1, said
+
+
+# ---- a register that is not there ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("missing, heard", [(2, True), (3, True), (4, True), (0, False), (1, False), (6, False)])
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_register_that_is_not_there_costs_its_value_alone_where_the_others_do_without(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], missing: int, heard: bool, apart: bool
+) -> None:
+    registers = table_registers()
+    del registers[missing]
+    table = {**PCS_TABLE, "gap": 0}
+    if apart:  # each row its own request
+        table["reads"] = [{**row, "function": 3 + n % 2} for n, row in enumerate(PCS_TABLE["reads"])]
+    device = built(generic_modbus, monkeypatch, Registers(registers), table=table)
+    inp = device._image.inp
+
+    async def measure() -> None:
+        for _ in range(3):
+            for block in device._blocks:
+                block.due = 0
+            await device._read_due(0)
+
+    run(measure())
+    assert (inp[im.SEQ_PCS] >= 2) == heard
+    if heard:
+        slot = {2: im.PCS_TEMP, 3: im.PCS_DC_V, 4: im.PCS_HZ}[missing]
+        assert inp[slot] == im.NO_VALUE and inp[im.PCS_P] == 1000
+        said = [line for line in capsys.readouterr().out.splitlines() if f"register {missing} " in line]
+        assert len(said) == 1 and "left out" in said[0], said
