@@ -732,7 +732,8 @@ class PowerManager:
         if now[im.GATE] & im.GATE_SERVICE:
             flags = 0  # somebody may have their hands in it
         top = 10000 if flags & im.BMS_REQ_FULL_CHARGE else par[im.PAR_SOC_MAX]
-        top -= DONE_BAND if claims.table[rq.PROTECTION * 4] else _FORCE_AGAIN  # where it ends, and where it begins anew
+        empty = now[im.BMS_PROTECT] > 0 and now[im.BMS_PROTECT] & im.BMS_PROT_UNDER_V
+        top -= DONE_BAND if claims.table[rq.PROTECTION * 4] or empty else _FORCE_AGAIN  # where it ends, and where it begins anew
         wanted = flags != im.NO_VALUE and flags & im.BMS_REQ_FORCE_CHARGE and now[im.SOC_HIGH] < top
         if wanted and now[im.AGE + im.SEQ_BMS_FLAGS] <= par[im.PAR_STALE_BMS]:
             claims.put(rq.PROTECTION, -(par[im.PAR_P_CHG] // 20), rq.FOREVER, rq.POWER, 0, _FORCE_CHARGE)
