@@ -26,7 +26,6 @@ from firmware.flows import Grid
 from firmware.kernel import (
     battery_end,
     battery_limits,
-    claims,
     debounce,
     diagnosis,
     energy,
@@ -38,6 +37,7 @@ from firmware.kernel import (
     site_power,
     soc,
 )
+from firmware.kernel import claims as claim_table
 from firmware.modes import Mode, refusal
 from firmware.reports import Instant
 from firmware.reports import stats as _stats
@@ -88,6 +88,7 @@ class PowerManager:
         self._active = rq.IDLE  # the source whose operation runs
         self._begun_s = 0  # uptime at which the manual operation was asked for
         self._timed_by_params = False  # it ends by its parameters' timeout
+        self._parted = False  # BMS and counter parted when the operation began
         self._was_limit = -1
         self._limit_ms = 0
         self._was_flow = 0
@@ -594,6 +595,8 @@ class PowerManager:
             for event, entry_id in events:
                 self.events.post(event, entry_id, at_s)
             if claim is not None:
+                if not claim and self._active == rq.SCHEDULE:
+                    self.note_end(rq.END_TIME)
                 self._claims.drop(rq.SCHEDULE)
                 if claim:
                     self._active = rq.IDLE if self._active == rq.SCHEDULE else self._active  # begin anew
@@ -723,7 +726,7 @@ class PowerManager:
                 par[im.EMS_P_DIS] = im.FREE
                 par[im.EMS_P_CHG] = im.FREE
         self._automatic()
-        self._request(claims.age_claims(self._claims.table, rq.IDLE, dt))
+        self._request(claim_table.age_claims(self._claims.table, rq.IDLE, dt))
         for chg in _DIRECTIONS:
             battery_limits.soc_row(now, par, chg)
             battery_limits.temperature_row(now, par, chg)
@@ -745,24 +748,25 @@ class PowerManager:
         """The manager's own claims: serving an island's load, and the charge that a BMS needs for its cells' sake."""
         now = self.image.now
         par = self.image.par
-        asked = self._claims
+        claims = self._claims
         kind = par[im.PAR_GRID_TYPE]
         islanded = kind == 0 or (kind == 1 and now[im.GRID_OK] == 0)
         self._serves_island = islanded and now[im.NET_P] != im.NO_VALUE and now[im.GATE] & (im.GATE_CLOSED | im.GATE_SERVICE) == 0
         if self._serves_island:
-            asked.put(rq.GRID_SERVICE, now[im.NET_P], rq.FOREVER, rq.POWER, 0, rq.ISLAND)
-        elif asked.owners[rq.GRID_SERVICE] is rq.ISLAND:
-            asked.drop(rq.GRID_SERVICE)
+            claims.put(rq.GRID_SERVICE, now[im.NET_P], rq.FOREVER, rq.POWER, 0, rq.ISLAND)
+        elif claims.owners[rq.GRID_SERVICE] is rq.ISLAND:
+            claims.drop(rq.GRID_SERVICE)
         flags = now[im.BMS_REQUESTS]
         if now[im.GATE] & im.GATE_SERVICE:
             flags = 0  # somebody may have their hands in it
         top = 10000 if flags & im.BMS_REQ_FULL_CHARGE else par[im.PAR_SOC_MAX]
-        top -= DONE_BAND if asked.table[rq.PROTECTION * 4] else _FORCE_AGAIN  # where it ends, and where it begins anew
+        empty = now[im.BMS_PROTECT] > 0 and now[im.BMS_PROTECT] & im.BMS_PROT_UNDER_V
+        top -= DONE_BAND if claims.table[rq.PROTECTION * 4] or empty else _FORCE_AGAIN  # where it ends, and where it begins anew
         wanted = flags != im.NO_VALUE and flags & im.BMS_REQ_FORCE_CHARGE and now[im.SOC_HIGH] < top
         if wanted and now[im.AGE + im.SEQ_BMS_FLAGS] <= par[im.PAR_STALE_BMS]:
-            asked.put(rq.PROTECTION, -(par[im.PAR_P_CHG] // 20), rq.FOREVER, rq.POWER, 0, _FORCE_CHARGE)
+            claims.put(rq.PROTECTION, -(par[im.PAR_P_CHG] // 20), rq.FOREVER, rq.POWER, 0, _FORCE_CHARGE)
         else:
-            asked.drop(rq.PROTECTION)
+            claims.drop(rq.PROTECTION)
 
     def _request(self, answer: int) -> None:
         """Let the winning claim ask: REQUEST_P, REQUEST_BY, and the mode that goes with it."""
@@ -792,6 +796,7 @@ class PowerManager:
             return
         if source != self._active:
             self._active = source
+            self._parted = self._parts()
             self._charger.begin()
             self._discharger.begin()
         table = self._claims.table
@@ -822,15 +827,19 @@ class PowerManager:
             return 0
         if now[im.BMS_ENDS_MS] >= _ENDED_MS:
             return rq.END_BMS
-        drift = now[im.SOC_DRIFT]
-        if not -par[im.PAR_SOC_BOUND] <= drift <= par[im.PAR_SOC_BOUND]:
+        if self._parts():
             if now[im.SOC_KEEP_MS] < par[im.PAR_STALE_BMS]:
                 return 0  # a SoC that has just jumped there ends nothing: the next reports must agree
-            if par[im.PAR_SOC_ACCEPT_MS] and (drift > 0) == (direction > 0):
-                return 0  # only the counter sees the end, and the BMS will be believed in minutes
+            if par[im.PAR_SOC_ACCEPT_MS] and not self._parted and (now[im.SOC_DRIFT] > 0) == (direction > 0):
+                return 0  # recalibrated meanwhile: only the counter sees the end, and the BMS will be believed in minutes
         if direction > 0:
             return self._discharger.done(now, par)
         return self._charger.done(now, par, target if goal == rq.CHARGE else par[im.PAR_SOC_MAX])
+
+    def _parts(self) -> bool:
+        """BMS and counter part by more than the bound."""
+        bound = self.image.par[im.PAR_SOC_BOUND]
+        return not -bound <= self.image.now[im.SOC_DRIFT] <= bound
 
     def _sees_grid(self) -> bool:
         """Meter or inverter looks at the grid now; an inverter that is off has its relay open and sees nothing."""

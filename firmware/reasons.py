@@ -56,6 +56,7 @@ bms_current the battery allows %.1f A
 soc state of charge %.1f %%, the %s is %.1f %%
 temperature %s, all of it from %.1f to %.1f degC
 """
+_SLOWER = ("bms_period_ms", "pcs_timeout_ms")  # what bears a slower battery or inverter
 _TRIP = ft.mask(5, ft.TRIP)
 _EMERGENCY = ft.mask(4, ft.EMERGENCY)
 _TOLD = const(2)  # faults at most in a sentence
@@ -323,6 +324,9 @@ def _standby(view) -> str:
     tripped = "fault " + ", fault ".join(ft.names(now[im.TRIPPED])) if now[im.TRIPPED] else ""
     text = _faults(view, bits)
     if order == im.ORDER_SPENT:
+        for i in (0, 1):
+            if now[im.TRIPPED] >> i & 1 and not _is_silent(view, i):
+                tripped += " (it is received again; if it only reports more slowly, raise power.%s)" % _SLOWER[i]
         return "%s; all %d restarts are used up: start() begins again" % (text or "stopped by " + tripped, now[im.TRIPS] - 1)
     if order != im.ORDER_START:
         if text:

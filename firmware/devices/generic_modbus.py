@@ -146,7 +146,10 @@ class Device:
             good = self._decode(block)
         except ModbusRefused as error:
             self.unit.note(error)
-            good = 2 <= error.code <= 3 and len(block.points) > 1 and await self._read_singly(block)
+            if len(block.points) > 1:
+                good = 2 <= error.code <= 3 and await self._read_singly(block)
+            else:
+                good = self._leave_out(block, error)
         except ModbusError as error:
             self.unit.note(error)
             good = False
@@ -168,13 +171,26 @@ class Device:
                 await self._ask(part)
             except ModbusError as error:
                 self.unit.note(error)
-                return False
-            if not self._decode(part):
-                return False
+                if not (isinstance(error, ModbusRefused) and self._leave_out(part, error)):
+                    return False
+            else:
+                if not self._decode(part):
+                    return False
         at = self._blocks.index(block)
         self._blocks[at : at + 1] = parts
         text = "registers %d to %d cannot be read together, they are read point by point"
         self._once.say(text % (block.address, block.address + block.count - 1))
+        return True
+
+    def _leave_out(self, block, error) -> bool:
+        """One value that is not there is none; False if its group cannot do without it."""
+        slot = block.points[0].slot
+        if not 2 <= error.code <= 3 or slot not in _BESIDE:
+            return False
+        self._values[slot] = im.NO_VALUE
+        if not block.left_out:
+            block.left_out = True
+            self._once.say("register %d cannot be read (%s): its value is left out" % (block.address, error))
         return True
 
     def _decode(self, block) -> bool:

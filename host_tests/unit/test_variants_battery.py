@@ -175,6 +175,17 @@ def test_a_forced_charge_ends_at_the_ceiling_and_gives_way(variant: str, kw: int
     assert pack.by() == "protection" and pack.command() < 0
 
 
+def test_a_forced_charge_out_of_under_voltage_begins_wherever_the_state_of_charge_is_said_to_be() -> None:
+    """One weak cell of a pack that counts itself nearly full."""
+    pack = running(min_soc=10, max_soc=100)
+    pack.says("355#61006400")
+    pack.run(2)
+    pack.pm.accept_soc()
+    pack.says("351#3002C8000000C001", "359#0400000001504E", "35C#A000")
+    pack.run(3)
+    assert pack.by() == "protection" and pack.command() < 0 and unhurt(pack), pack.pm.stats()["reason"]
+
+
 def test_the_ceiling_that_a_wanted_full_charge_lifts_is_told_as_it_is() -> None:
     pack = running(max_soc=90)
     pack.says("355#64006400", "35C#C800")

@@ -15,6 +15,7 @@ from firmware.devices import (
     modbus_unit,
     pcs_der,
     pcs_dialect,
+    pcs_inverter,
     pcs_sunspec,
     sunspec,
 )
@@ -22,7 +23,7 @@ from firmware.devices.sunspec_chain import NeedsPerson
 from host_tests.site import test_pcs_inverter as older
 from host_tests.site import test_pcs_sunspec as newer
 from host_tests.site.test_meter_sunspec import COMMON, SCALES
-from modbus import ModbusRefused
+from modbus import ModbusRefused, ModbusTimeout
 from modbus.client import Counters
 from tools.simsite.sunspec_chain import Chain
 
@@ -244,7 +245,7 @@ class Ticks:
 @pytest.fixture
 def ticks(monkeypatch: pytest.MonkeyPatch) -> Ticks:
     clock = Ticks()
-    for module in (pcs_sunspec, pcs_dialect, pcs_der, generic_modbus, generic_writer, sunspec):
+    for module in (pcs_sunspec, pcs_dialect, pcs_der, pcs_inverter, generic_modbus, generic_writer, sunspec):
         monkeypatch.setattr(module, "time", clock)
     return clock
 
@@ -305,3 +306,282 @@ def test_a_box_is_commanded_however_long_nothing_went_wrong_or_it_was_away(
     device = built(generic_modbus, monkeypatch, client, table={"reads": [{"slot": "METER_P", "address": 0}], "writes": WRITES})
     counts = run(goes_on(device, client, ticks, device._writer.run(), away))
     assert min(counts[21:]) >= 2 and (away or min(counts) >= 2), counts
+
+
+# ---- constants that live in flash ---------------------------------------------------------------------------------
+
+FLASH = [{"value": 3, "address": 42}, {"from": "CMD_P", "address": 40, "type": "int32"}]
+PARTS = [
+    {"value": 3, "address": 42},
+    {"from": "CMD_DIRECTION", "address": 44, "type": "uint16", "map": {"-1": 2, "0": 0, "1": 1}},
+    {"from": "CMD_MAGNITUDE", "address": 40, "type": "uint32"},
+]
+
+
+class Silent(Registers):
+    """As Registers, and does not answer what `lose` is true of."""
+
+    lose: Callable[[int], bool] = staticmethod(lambda address: False)
+
+    async def write_registers(self, unit: int, address: int, *rest: Any, **more: Any) -> None:
+        if self.lose(address):
+            raise ModbusTimeout("no answer")
+        await super().write_registers(unit, address, *rest, **more)
+
+
+async def commanded(device: Any, ticks: Ticks, seconds: int) -> None:
+    """Control and writer run so long, the power changing all the time."""
+    now = device._image.now
+    now[im.CMD_RUN] = 1
+    for i in range(seconds * 5):
+        ticks.ms += 200
+        now[im.CMD_SEQ] += 1
+        now[im.CMD_P] = 1000 + i
+        for _ in range(4):
+            await asyncio.sleep_ms(0)  # type: ignore[attr-defined]
+
+
+def constants(client: Registers) -> int:
+    return len([1 for address, _ in client.written if address == 42])
+
+
+@pytest.mark.parametrize("writes", [FLASH, PARTS])
+@pytest.mark.parametrize("code", [2, 4, 6])
+def test_a_register_that_is_refused_does_not_wear_out_another_ones_flash(
+    monkeypatch: pytest.MonkeyPatch, ticks: Ticks, writes: "list[dict[str, Any]]", code: int
+) -> None:
+    """constants-again-and-again: 10 times a second it was written, for ever, because something else was refused."""
+    monkeypatch.setattr(generic_writer, "_LOOK_MS", 0)
+    client = Registers({0: 0})
+    client.refuse = lambda address, count: code if address == 40 else 0
+    table = {"reads": [{"slot": "METER_P", "address": 0}], "writes": writes}
+    device = built(generic_modbus, monkeypatch, client, table=table)
+
+    async def story() -> None:
+        writer = asyncio.create_task(device._writer.run())
+        await commanded(device, ticks, 300)
+        assert 2 <= constants(client) <= 5
+        before = constants(client)
+        for _ in range(24):
+            ticks.ms += 3600000
+            await commanded(device, ticks, 3)
+        assert constants(client) - before <= 10, "in a day"
+        client.refuse = lambda address, count: 0
+        await commanded(device, ticks, 5)
+        assert [1 for address, _ in client.written if address == 40]
+        before = constants(client)
+        await commanded(device, ticks, 100)
+        assert constants(client) == before
+        writer.cancel()
+
+    run(story())
+
+
+def test_after_lost_answers_a_constant_is_written_again_at_most_once_a_minute_and_ever_more_seldom(
+    monkeypatch: pytest.MonkeyPatch, ticks: Ticks
+) -> None:
+    monkeypatch.setattr(generic_writer, "_LOOK_MS", 0)
+    client = Silent({0: 0})
+    table = {"reads": [{"slot": "METER_P", "address": 0}], "writes": FLASH}
+    device = built(generic_modbus, monkeypatch, client, table=table)
+
+    async def story() -> None:
+        writer = asyncio.create_task(device._writer.run())
+        await commanded(device, ticks, 100)
+        assert constants(client) == 1
+        client.lose = lambda address: True  # it is away, perhaps it starts anew
+        await commanded(device, ticks, 10)
+        client.lose = lambda address: False
+        await commanded(device, ticks, 2)
+        assert constants(client) == 2
+        client.lose = lambda address: address == 40  # or only one of its registers never answers
+        await commanded(device, ticks, 300)
+        assert 3 <= constants(client) <= 6
+        client.lose = lambda address: False
+        await commanded(device, ticks, 500)
+        before = constants(client)
+        await commanded(device, ticks, 300)
+        assert constants(client) == before
+        client.connections += 1  # a new connection is a new device
+        await commanded(device, ticks, 1)
+        assert constants(client) == before + 1
+        writer.cancel()
+
+    run(story())
+
+
+@pytest.mark.parametrize("code", [1, 2, 3, 4])
+def test_a_setting_that_is_refused_keeps_no_setpoint_back(
+    monkeypatch: pytest.MonkeyPatch, ticks: Ticks, capsys: pytest.CaptureFixture[str], code: int
+) -> None:
+    monkeypatch.setattr(pcs_sunspec, "_LOOK_MS", 0)
+    chain = older.Peer(ChaGriSet=0).chain
+    client = Registers({chain.base + i: word for i, word in enumerate(chain.registers)})
+    place = chain.places["124.ChaGriSet"].address
+    client.refuse = lambda address, count: code if address == place else 0
+    device = built(pcs_sunspec, monkeypatch, client, set_grid_charging=True)
+
+    async def story() -> None:
+        await device._discover()
+        writer = asyncio.create_task(device._command_for_ever())
+        await commanded(device, ticks, 2)
+        device._image.now[im.CMD_P] = -9000
+        device._image.now[im.CMD_SEQ] += 1
+        ticks.ms += 200
+        await asyncio.sleep_ms(5)  # type: ignore[attr-defined]
+        writer.cancel()
+
+    monkeypatch.setitem(device._options, "control_timeout_ms", 10000)
+    run(story())
+    assert chain.places["124.OutWRte"].address in [address for address, values in client.written if values[0] & 0x8000]
+    said = [line for line in capsys.readouterr().out.splitlines() if "ChaGriSet" in line]
+    assert len(said) == 1 and "cannot be written" in said[0], said
+
+
+@pytest.mark.parametrize("stays", [True, False])
+def test_a_setting_that_bounces_back_is_written_seldom_and_said(
+    monkeypatch: pytest.MonkeyPatch, ticks: Ticks, capsys: pytest.CaptureFixture[str], stays: bool
+) -> None:
+    """ChaGriSet, which the option lets the driver change: a device may set it to PV again by itself."""
+    monkeypatch.setattr(pcs_sunspec, "_LOOK_MS", 0)
+    chain = older.Peer(ChaGriSet=0).chain
+    client = Registers({chain.base + i: word for i, word in enumerate(chain.registers)})
+    place = chain.places["124.ChaGriSet"].address
+    write = client.write_registers
+
+    async def bounce(*given: Any, **more: Any) -> None:
+        await write(*given, **more)
+        if not stays:
+            client.registers[place] = 0
+
+    monkeypatch.setattr(client, "write_registers", bounce)
+    device = built(pcs_sunspec, monkeypatch, client, set_grid_charging=True)
+    times: list[int] = []
+
+    async def story() -> None:
+        await device._discover()
+        now = device._image.now
+        writer = asyncio.create_task(device._command_for_ever())
+        now[im.CMD_RUN] = 1
+        for i in range(3000):
+            ticks.ms += 200
+            now[im.CMD_SEQ] += 1
+            now[im.CMD_P] = -1000 - 50 * i
+            for _ in range(3):
+                await asyncio.sleep_ms(0)  # type: ignore[attr-defined]
+            times.append(len([1 for address, _ in client.written if address == place]))
+        writer.cancel()
+
+    run(story())
+    assert times[20] == 1 and times[-1] == (1 if stays else times[-1]) and times[-1] <= 6, times[-1]
+    rates = [values for address, values in client.written if address == chain.places["124.OutWRte"].address]
+    assert len(rates) > 500, "it is commanded all the same"
+    said = [line for line in capsys.readouterr().out.splitlines() if "ChaGriSet" in line]
+    assert len(said) == (0 if stays else 1) and (stays or "does not stay" in said[0]), said
+
+
+@pytest.mark.parametrize("peer, point", [("older", "123.Conn"), ("newer", "715.OpCtl"), ("newer", "715.ControllerHb")])
+@pytest.mark.parametrize("code", [1, 2, 3, 4])
+def test_a_refused_part_beside_the_power_is_said_and_keeps_no_setpoint_back(
+    monkeypatch: pytest.MonkeyPatch, ticks: Ticks, capsys: pytest.CaptureFixture[str], peer: str, point: str, code: int
+) -> None:
+    """timer-not-writable: the setpoint is written all the same, and the device is not flooded with it."""
+    monkeypatch.setattr(pcs_sunspec, "_LOOK_MS", 0)
+    chain = (older if peer == "older" else newer).Peer().chain
+    client = Registers({chain.base + i: word for i, word in enumerate(chain.registers)})
+    place = chain.places[point].address
+    tried: list[int] = []
+
+    def refuse(address: int, count: int) -> int:
+        if address == place and count <= 2:
+            tried.append(address)
+            return code
+        return 0
+
+    device = built(pcs_sunspec, monkeypatch, client)
+    setpoint = chain.places["124.OutWRte" if peer == "older" else "704.WSet"].address
+
+    async def story() -> None:
+        await device._discover()
+        client.refuse = refuse
+        writer = asyncio.create_task(device._command_for_ever())
+        now = device._image.now
+        now[im.CMD_RUN], now[im.CMD_P] = 1, 7000
+        for _ in range(300):
+            ticks.ms += 100
+            now[im.CMD_SEQ] += 1
+            for _ in range(3):
+                await asyncio.sleep_ms(0)  # type: ignore[attr-defined]
+        writer.cancel()
+
+    run(story())
+    assert [1 for address, values in client.written if address <= setpoint < address + len(values)]
+    assert 1 <= len(tried) <= 40, "once a second at most"
+    assert len(client.written) < 30 * 8, "in 30 s"
+    said = [line for line in capsys.readouterr().out.splitlines() if "cannot be written" in line]
+    assert len(said) == 1 and point.split(".")[1] in said[0] and str(place) in said[0], said
+
+
+@pytest.mark.parametrize("writes", [FLASH, PARTS])
+@pytest.mark.parametrize("code", [1, 2, 3, 4])
+def test_a_constant_that_is_refused_keeps_no_setpoint_back(
+    monkeypatch: pytest.MonkeyPatch,
+    ticks: Ticks,
+    capsys: pytest.CaptureFixture[str],
+    writes: "list[dict[str, Any]]",
+    code: int,
+) -> None:
+    monkeypatch.setattr(generic_writer, "_LOOK_MS", 0)
+    client = Registers({0: 0})
+    tried: list[int] = []
+
+    def refuse(address: int, count: int) -> int:
+        tried.extend([address] if address == 42 else [])
+        return code if address == 42 else 0
+
+    client.refuse = refuse
+    device = built(generic_modbus, monkeypatch, client, table={"reads": [{"slot": "METER_P", "address": 0}], "writes": writes})
+
+    async def story() -> None:
+        writer = asyncio.create_task(device._writer.run())
+        await commanded(device, ticks, 300)
+        assert len(tried) <= 6 and device._image.now[im.CMD_P] - (client.registers[40] << 16 | client.registers[41]) <= 2
+        client.refuse = lambda address, count: 0
+        await commanded(device, ticks, 600)
+        assert client.registers[42] == 3, "it is tried again"
+        writer.cancel()
+
+    run(story())
+    said = [line for line in capsys.readouterr().out.splitlines() if "register 42 cannot be written" in line]
+    assert len(said) == 1, said
+
+
+# ---- a register that is not there ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("missing, heard", [(2, True), (3, True), (4, True), (0, False), (1, False), (6, False)])
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_register_that_is_not_there_costs_its_value_alone_where_the_others_do_without(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], missing: int, heard: bool, apart: bool
+) -> None:
+    registers = table_registers()
+    del registers[missing]
+    table = {**PCS_TABLE, "gap": 0}
+    if apart:  # each row its own request
+        table["reads"] = [{**row, "function": 3 + n % 2} for n, row in enumerate(PCS_TABLE["reads"])]
+    device = built(generic_modbus, monkeypatch, Registers(registers), table=table)
+    inp = device._image.inp
+
+    async def measure() -> None:
+        for _ in range(3):
+            for block in device._blocks:
+                block.due = 0
+            await device._read_due(0)
+
+    run(measure())
+    assert (inp[im.SEQ_PCS] >= 2) == heard
+    if heard:
+        slot = {2: im.PCS_TEMP, 3: im.PCS_DC_V, 4: im.PCS_HZ}[missing]
+        assert inp[slot] == im.NO_VALUE and inp[im.PCS_P] == 1000
+        said = [line for line in capsys.readouterr().out.splitlines() if f"register {missing} " in line]
+        assert len(said) == 1 and "left out" in said[0], said

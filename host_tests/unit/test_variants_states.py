@@ -6,6 +6,7 @@ from firmware import image as im
 from firmware.flows import Grid
 from host_tests.both.plant import Plant
 from host_tests.both.test_resume import Board
+from host_tests.both.test_schedules import Site, night_charge
 
 # ---- islands --------------------------------------------------------------------------------------------------------
 
@@ -80,3 +81,25 @@ def test_why_nothing_started_again_after_a_reset_is_told_until_start(changed: di
         assert told not in after.pm.stats()["reason"]
     else:
         assert after.plant.command() == -after.pm.config.max_charge_power * 1000, reason
+
+
+# ---- schedules ------------------------------------------------------------------------------------------------------
+
+
+def test_how_a_scheduled_run_ended_is_told_too() -> None:
+    site = Site(0, 59)
+    site.pm.add_schedule(night_charge(duration_minutes=2))
+    site.minutes(2)
+    assert site.plant.by() == "schedule"
+    site.seconds(70)
+    assert site.named("SCHEDULE_ENDED") == [("SCHEDULE_ENDED", 0)]
+    assert "the charge by schedule ended 01:02, its time was over" in site.pm.stats()["reason"], site.pm.stats()["reason"]
+
+
+def test_a_schedule_that_ends_under_something_else_is_no_end_of_that() -> None:
+    site = Site(0, 59)
+    site.pm.add_schedule(night_charge(duration_minutes=2))
+    site.minutes(2)
+    site.pm.claim("remote", 5, 600, "ems")
+    site.seconds(70)
+    assert site.plant.by() == "remote" and "ended" not in site.pm.stats()["reason"]

@@ -174,7 +174,7 @@ def test_an_entry_that_waits_for_a_clock_says_so() -> None:
 @pytest.mark.parametrize("owner", [5, None, b"ems", ["ems"], "", "x" * 65])
 def test_a_claims_owner_is_a_short_text(owner: object) -> None:
     plant = Plant().ready()
-    with pytest.raises(ValueError, match="owner = .*: must be a text of 1 to 64 characters"):
+    with pytest.raises(ValueError, match=r"owner = .*: must be a text of 1 to 64 characters"):
         plant.pm.claim("remote", 5, 600, owner)
     assert plant.pm.claims() == [] and plant.pm.set_constant_power(3) == "accepted"
 
@@ -185,3 +185,18 @@ def test_parameters_without_their_names_are_refused_with_how_to_give_them(kind: 
         kind(95)
     with pytest.raises(ValueError, match=r"PowerConfig\(grid_connection=...\)"):
         PowerConfig(2, 13)
+
+
+@pytest.mark.parametrize("group, name, option", [(im.SEQ_BMS, "bms_lost", "bms_period_ms"), (im.SEQ_PCS, "pcs_lost", "pcs_timeout_ms")])
+def test_a_device_that_is_only_slow_is_told_with_the_setting_that_bears_it(group: int, name: str, option: str) -> None:
+    plant = Plant(restart_limit=1, restart_delay=0).ready()
+    for _ in range(4):  # it reports a little less often than is allowed
+        plant.silent.add(group)
+        plant.run(3.3)
+        plant.silent.clear()
+        plant.run(3)
+    said = reason(plant)
+    assert f"stopped by fault {name}" in said and f"if it only reports more slowly, raise power.{option}" in said, said
+    plant.silent.add(group)
+    plant.run(4)
+    assert option not in reason(plant), "while it is silent that is the reason"
