@@ -153,7 +153,6 @@ TRIP_S = const(175)  #        s         uptime of that trip
 TRIPS = const(176)  #         count     restarts used up in this hour
 RESTART_MS = const(177)  #    ms        back-off left before the next restart
 CAUSE = const(178)  #         row       what led to EMERGENCY, of the fault table; -1 for a command
-CURTAIL_MS = const(179)  #    ms        left of curtail()'s limits; 0: no end
 BOUND = const(180)  #         code      1 + the row that keeps the request from being met, + 16 for charge; 0: none does
 BOUND_S = const(181)  #       s         uptime since when
 ENDED = const(182)  #         code      how the last operation ended: its source, + 16 x requests.END_*, + 256 a charge
@@ -164,7 +163,8 @@ E_OUT_TURNS = const(186)  # count     how often E_OUT_WH has
 HELD_MS = const(187)  #     ms        how long the cycle before held this controller up; 0: it was not late
 GAPS = const(188)  #          0.1 V     voltage headroom of one direction: pack (BMS), pack (PCS), worst cell (3 slots)
 PATHS_P = const(191)  #       W         what flows on each of flows.PATHS (7 slots)
-N_SLOTS = const(198)  #       count     length of Image.now
+CURTAILED_BY = const(198)  #  code      whose limit is the smallest: a place of curtailments.OWNERS, that for none (2 slots)
+N_SLOTS = const(200)  #       count     length of Image.now
 
 # ---- parameters of the cycle, in Image.par; parameters.py fills them from the site's configuration ----------
 PAR_P_CHG = const(0)  #       W         configured charge power
@@ -219,7 +219,7 @@ OP_V_MAX = const(54)  #       0.1 V
 OP_V_MIN = const(55)  #       0.1 V
 OP_SOC_MIN = const(56)  #     0.01 %
 OP_SOC_MAX = const(57)  #     0.01 %
-EMS_P_CHG = const(58)  #      W         curtailment by the EMS; FREE where there is none
+EMS_P_CHG = const(58)  #      W         the smallest limit with an owner; FREE where there is none
 EMS_P_DIS = const(59)  #      W
 PAR_STALL_MS = const(60)  #   ms        a cycle later than this was held up by ourselves
 PAR_PROT_CHG = const(61)  #   bits      protections that forbid charging (protections.TABLE)

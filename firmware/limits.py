@@ -20,7 +20,7 @@ NAMES = (  # at most 16
     "grid_connection",  # the type of grid connection, and the grid's presence
     "export",  # export at the point of connection
     "operation",  # power and current of the charge or discharge parameters
-    "remote",  # curtailment by the EMS
+    "remote",  # limit() and curtail(): curtailment by an EMS, a grid operator, a tariff, a person
     "configuration",  # max_charge_power, max_discharge_power
 )
 

@@ -17,6 +17,8 @@ from firmware import parameters, reasons
 from firmware import requests as rq
 from firmware.charging import DONE_BAND, ChargeParams, Charger
 from firmware.config import PowerConfig
+from firmware.curtailments import OWNERS, Curtailments
+from firmware.curtailments import listed as limits_listed
 from firmware.discharging import DischargeParams, Discharger
 from firmware.errors import PowerError, in_range
 from firmware.event_codes import Event
@@ -26,6 +28,7 @@ from firmware.flows import Grid
 from firmware.kernel import (
     battery_end,
     battery_limits,
+    curtailment,
     debounce,
     diagnosis,
     energy,
@@ -54,6 +57,11 @@ _AHEAD_MS = const(0x20000000)  # half of the ticks' range
 _DIRECTIONS = (0, 1)  # discharge, charge: made once, a tuple in the cycle would allocate
 _FORCE_CHARGE = "bms force charge"  # 5 % of the rating, inside every limit
 _FORCE_AGAIN = const(500)  # 0.01 %: it ends at the ceiling, whatever the BMS says, and begins so far below it
+
+
+def _check_owner(owner: str) -> None:
+    if not isinstance(owner, str) or not 1 <= len(owner) <= _OWNER_MAX:
+        raise ValueError("owner = %r: must be a text of 1 to %d characters" % (owner, _OWNER_MAX))
 
 
 class PowerManager:
@@ -104,8 +112,8 @@ class PowerManager:
         self.refused = ""  # why the site file was refused
         self.run_memory = None  # what keeps over a reset what runs: settle() stores what stands
         self.emergency_memory = None  # what keeps an emergency over a reset: settle() stores what stands, True once it is
-        par[im.EMS_P_CHG] = im.FREE
-        par[im.EMS_P_DIS] = im.FREE
+        self._curtailed = Curtailments()
+        self._curtail(0)
         par[im.OP_SOC_MAX] = im.FREE
 
     def _apply_params(self) -> None:
@@ -329,8 +337,7 @@ class PowerManager:
             raise PowerError("source = %r: allowed are %s" % (source, ", ".join(allowed)))
         self._check_kw(kw)
         in_range("seconds", seconds, 0.1, 86400, "s")
-        if not isinstance(owner, str) or not 1 <= len(owner) <= _OWNER_MAX:
-            raise ValueError("owner = %r: must be a text of 1 to %d characters" % (owner, _OWNER_MAX))
+        _check_owner(owner)
         with self._lock:
             self._claims.put(rq.SOURCES.index(source), parts(kw, 1000), int(seconds * 1000), rq.POWER, 0, owner)
 
@@ -618,7 +625,8 @@ class PowerManager:
     def instant(self, now=None) -> Instant:
         """Copies of what words and figures are made of; now: a copy of the image's that the caller has already."""
         with self._lock:
-            return Instant(self, now or self.image.now[:], self.image.par[:], self._claims.table[:], self._claims.owners[:])
+            claims = self._claims
+            return Instant(self, now or self.image.now[:], self.image.par[:], claims.table[:], claims.owners[:], self._curtailed)
 
     def note_end(self, how: int) -> None:
         """Keep how the operation under way has ended, a requests.END_*; under the lock.  Nothing runs: nothing ends."""
@@ -659,22 +667,38 @@ class PowerManager:
             state = self._fault_state[:]
         return {row[0]: state[3 * i + 2] for i, row in enumerate(rows()) if state[3 * i + 2]}
 
-    def curtail(
-        self, discharge_kw: "float | None" = None, charge_kw: "float | None" = None, seconds: float = 0.0
+    def limit(
+        self, owner: str, discharge_kw: "float | None" = None, charge_kw: "float | None" = None, seconds: float = 0.0
     ) -> None:
-        """An EMS's power limits for both directions, on top of all others; None frees that direction.
+        """Bound the power for an owner, on top of all others: the smallest binds, and its owner is the reason people read.
 
-        They hold for so many seconds (0: until the next call); an EMS that may die renews them in time.
+        None frees that direction; both None end it.  The limits hold for so many seconds (0: until the owner's next call); a
+        program that may die renews them in time.  PowerError when eight owners have given limits.
         """
+        _check_owner(owner)
         in_range("seconds", seconds, 0, 86400, "s (0: until the next call)")
         for name, kw in (("discharge_kw", discharge_kw), ("charge_kw", charge_kw)):
             if kw is not None:
                 in_range(name, kw, 0, 1000, "kW")
+        discharge = im.FREE if discharge_kw is None else parts(discharge_kw, 1000)
+        charge = im.FREE if charge_kw is None else parts(charge_kw, 1000)
+        ms = rq.FOREVER if seconds == 0 else max(1, parts(seconds, 1000))  # only exactly 0 has no end
         with self._lock:
-            par = self.image.par
-            par[im.EMS_P_DIS] = im.FREE if discharge_kw is None else parts(discharge_kw, 1000)
-            par[im.EMS_P_CHG] = im.FREE if charge_kw is None else parts(charge_kw, 1000)
-            self.image.now[im.CURTAIL_MS] = 0 if seconds == 0 else max(1, parts(seconds, 1000))  # only exactly 0 has no end
+            self._curtailed.put(owner, discharge, charge, ms)
+            self._curtail(0)
+
+    def curtail(
+        self, discharge_kw: "float | None" = None, charge_kw: "float | None" = None, seconds: float = 0.0
+    ) -> None:
+        """limit() of an EMS that is the only one: its owner is "curtail()"."""
+        self.limit("curtail()", discharge_kw, charge_kw, seconds)
+
+    def curtailments(self) -> "list[dict]":
+        """Every live limit that has an owner: owner, discharge_kw, charge_kw (None: not bounded), seconds_left (None: no end)."""
+        with self._lock:
+            table = self._curtailed.table[:]
+            owners = self._curtailed.owners[:]
+        return limits_listed(table, owners)
 
     def register_callback(self, event: int, fn, user_data=None) -> None:
         """Call fn(event, event_data, user_data) for an Event, or for all (Event.ALL).  fn is plain or async."""
@@ -720,11 +744,7 @@ class PowerManager:
         if changed:
             self._states.faults_changed(changed)
         self._states.step(dt)
-        if now[im.CURTAIL_MS] > 0:
-            now[im.CURTAIL_MS] -= dt
-            if now[im.CURTAIL_MS] <= 0:
-                par[im.EMS_P_DIS] = im.FREE
-                par[im.EMS_P_CHG] = im.FREE
+        self._curtail(dt)
         self._automatic()
         self._request(claim_table.age_claims(self._claims.table, rq.IDLE, dt))
         for chg in _DIRECTIONS:
@@ -743,6 +763,10 @@ class PowerManager:
         flow.share_paths(now, par)
         flow.name_flow(now, par)
         self._announce()
+
+    def _curtail(self, dt: int) -> None:
+        """Let limits with owners run out, and take the smallest."""
+        curtailment.least(self._curtailed.table, self.image.now, self.image.par, OWNERS, dt)
 
     def _automatic(self) -> None:
         """The manager's own claims: serving an island's load, and the charge that a BMS needs for its cells' sake."""

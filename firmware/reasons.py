@@ -423,7 +423,7 @@ def _row(view, name: str, charge: int) -> str:
     if name == "export":
         return "at most %s into the grid" % kw(par[im.PAR_P_EXPORT] if par[im.PAR_EXPORT] else 0)
     if name == "remote":
-        return "curtail()" + _left(now[im.CURTAIL_MS])
+        return "%s%s" % (view.curtailed[charge][0], _left(view.curtailed[charge][1])) if view.curtailed[charge] else ""
     if name == "operation":
         return "set_charge_params()" if charge else "set_discharge_params()"
     return ""

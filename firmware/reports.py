@@ -14,13 +14,17 @@ def _scaled(value: int, divisor: int):
 
 
 class Instant:
-    """Copies of one instant, of which figures and words are made: the image, claims and owners, and what the site is."""
+    """Copies of one instant, of which figures and words are made: the image, claims, limits and owners, and what the site is."""
 
-    def __init__(self, pm, now, par, claims, owners: list) -> None:
+    def __init__(self, pm, now, par, claims, owners: list, curtailed) -> None:
         self.now = now
         self.par = par
         self.claims = claims
         self.owners = owners
+        self.curtailed = []  # (owner, ms left) of the smallest limit with an owner, for discharge and charge; None: there is none
+        for place in (now[im.CURTAILED_BY], now[im.CURTAILED_BY + 1]):
+            limited = place < len(curtailed.owners)
+            self.curtailed.append((curtailed.owners[place], curtailed.table[3 * place]) if limited else None)
         self.places = pm.places
         self.refused = pm.refused
         self.clock = pm.clock

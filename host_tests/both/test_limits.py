@@ -3,9 +3,10 @@
 from firmware import image as im
 from firmware.charging import ChargeParams
 from firmware.discharging import DischargeParams
+from firmware.errors import PowerError
 from firmware.limits import NAMES, published
 from firmware.modes import Mode
-from host_tests.both.plant import Plant
+from host_tests.both.plant import Plant, photo, refusal
 
 WANTED = (
     "configuration, grid_connection, export, bms_current, soc, cell_voltage, pack_voltage, temperature, pcs, operation, "
@@ -173,6 +174,62 @@ def test_curtailment_with_a_lifetime_ends_by_itself_unless_renewed():
     assert look(plant)[0] == 34, "renewed in time"
     plant.run(2)
     assert look(plant)[1] != "remote" and look(plant)[3] != "remote", "an EMS that has died leaves no limits behind"
+
+
+def test_of_several_owners_limits_the_smallest_binds_in_each_direction_and_its_owner_is_the_reason():
+    plant = running()
+    plant.pm.limit("tariff", discharge_kw=30, charge_kw=10)
+    plant.pm.limit("grid operator", 20, None, seconds=60)
+    assert look(plant) == (20, "remote", 10, "remote")
+    plant.pm.set_constant_power(50)
+    plant.run(3)
+    said = plant.pm.stats()["reason"]
+    assert "grid operator, 57 s left" in said, said
+    assert "by remote: tariff" in plant.pm.set_constant_power(-50)
+    found = {one["owner"]: (one["discharge_kw"], one["charge_kw"]) for one in plant.pm.curtailments()}
+    assert found == {"tariff": (30, 10), "grid operator": (20, None)}
+    plant.run(58)
+    assert look(plant) == (30, "remote", 10, "remote"), "the one with a lifetime has ended, the other stays"
+    plant.pm.limit("tariff")
+    assert look(plant) == (100, "configuration", 100, "configuration") and plant.pm.curtailments() == []
+
+
+def test_an_owner_that_ends_its_limits_leaves_the_others_alone():
+    plant = running()
+    for owner, watts in (("a", 1), ("b", 2), ("c", 3)):
+        plant.pm.limit(owner, watts, watts)
+    plant.pm.limit("a")
+    assert look(plant) == (2, "remote", 2, "remote")
+    plant.pm.limit("b", None, 7)
+    assert look(plant) == (3, "remote", 3, "remote")
+    plant.pm.limit("nobody")
+    assert len(plant.pm.curtailments()) == 2
+
+
+def test_there_is_room_for_eight_owners_and_the_ninth_is_told_who_they_are():
+    plant = running()
+    for n in range(8):
+        plant.pm.limit("owner %d" % n, 50 + n)
+    said = refusal(PowerError, plant.pm.limit, "one more", 5)
+    assert "one more" in said and "owner 0, owner 1" in said and "8" in said
+    assert look(plant)[0] == 50, "changes nothing"
+    plant.pm.limit("owner 0", 40)
+    assert look(plant)[0] == 40, "those there are may renew"
+    plant.pm.limit("owner 3")
+    plant.pm.limit("one more", 5)
+    assert look(plant)[0] == 5
+
+
+def test_a_wrong_limit_is_refused_and_changes_nothing():
+    plant = running()
+    plant.pm.limit("tariff", 30, 30, 100)
+    before = photo(plant.pm)
+    for given in ((5, 1), ("", 1), ("x" * 65, 1)):
+        assert "owner" in refusal(ValueError, plant.pm.limit, *given)
+    assert "1000" in refusal(PowerError, plant.pm.limit, "tariff", -1)
+    assert "1000" in refusal(PowerError, plant.pm.limit, "tariff", 5, 1001)
+    assert "86400" in refusal(PowerError, plant.pm.limit, "tariff", 5, 5, 86401)
+    assert photo(plant.pm) == before and plant.pm.curtailments()[0]["discharge_kw"] == 30
 
 
 def test_limits_intersect_and_the_smallest_is_named():

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from firmware import config, faults, image, parameters, requests
+from firmware import config, curtailments, faults, image, parameters, requests
 from firmware.errors import ConfigError
 
 IMAGE_SOURCE = Path(image.__file__).read_text()
@@ -25,6 +25,7 @@ RANGES: tuple[tuple[str, int, int, bool], ...] = (
     (r"^DOUBT_(SLOT|VALUE|READ)", -1000, 6000, False),
     (r"^STILL_(LOW|HIGH)", -1_500_000, 1_500_000, True),
     (r"^SOC_ZERO_MS|^HOLD_CHG_MS", 0, 3_600_000, False),
+    (r"^CURTAILED_BY", 0, 8, False),
     (r"^GAPS", -30_000, 30_000, True),
     (r"^PATHS_P", 0, 0x3FFFFFFF, False),
     (r"^MISSING", 0, 8191, False),
@@ -194,6 +195,16 @@ def make_claims(rng: random.Random) -> array:
     return table
 
 
+def make_curtailments(rng: random.Random) -> array:
+    """Any limits with owners."""
+    table = array("i", curtailments.Curtailments().table)
+    for at in range(0, len(table), 3):
+        table[at] = rng.choice((0, 0, 1, 50, 60_000, FREE))
+        table[at + 1] = rng.choice((0, FREE, rng.randint(0, 1_000_000)))
+        table[at + 2] = rng.choice((0, FREE, rng.randint(0, 1_000_000)))
+    return table
+
+
 @dataclass(frozen=True)
 class Hot:
     """One function: its name and the kind of each argument (see `arguments`)."""
@@ -217,6 +228,7 @@ TABLE = (
     Hot("expect_power", ("img", "par")),
     Hot("plant_conditions", ("img", "par")),
     Hot("debounce", ("img", "fault_rows", "fault_state", "faults")),
+    Hot("least", ("curtailments", "img", "par", "limiters", "dt")),
     Hot("age_claims", ("claims", "sources", "dt")),
     Hot("soc_row", ("img", "par", "direction")),
     Hot("temperature_row", ("img", "par", "direction")),
@@ -249,5 +261,7 @@ def arguments(hot: Hot, rng: random.Random) -> list[array | int]:
         "faults": lambda: len(faults.TABLE),
         "claims": lambda: make_claims(rng),
         "sources": lambda: requests.IDLE,
+        "curtailments": lambda: make_curtailments(rng),
+        "limiters": lambda: curtailments.OWNERS,
     }
     return [kinds[kind]() for kind in hot.arguments]

@@ -72,6 +72,8 @@ CALLS: dict[str, Callable[[PowerManager], object]] = {
     "stop_operation": lambda pm: (pm.stop_operation(), pm.resume()),
     "claim": lambda pm: (pm.claim("remote", 5, 10, "ems"), pm.claims(), pm.release("remote")),
     "curtail": lambda pm: pm.curtail(5, 5, 1),
+    "limit": lambda pm: pm.limit("tariff", 5, 5, 1),
+    "curtailments": lambda pm: pm.curtailments(),
     "emergency": lambda pm: (pm.emergency_shutdown(), pm.reset_emergency()),
     "grid": lambda pm: pm.set_grid_connection(Grid.EXPORT),
     "limits": lambda pm: pm.update_power_limits(50, 100, 100),

@@ -33,6 +33,7 @@ _MISLEADING = (
     "pcs_refuses", "pcs_silent", "pcs_frozen", "bms_frozen", "meter_silent", "meter_frozen",
     "cell_over_voltage", "over_temperature",
 )  # fmt: skip
+LIMITERS = ("curtail()", "ems", "tariff", "grid operator")
 _PCS_LIES = ("pcs_silent", "pcs_frozen")
 _NOT_TRUE = ("pcs_silent", "pcs_frozen", "pcs_refuses", "meter_silent", "meter_frozen", "slow_pcs")  # of what is on Modbus
 # beyond every trip: one reading of it may be wrong
@@ -336,13 +337,19 @@ class Chaos:
         rng, par = self.rng, self.manager.image.par
         discharge, charge = (rng.choice((None, 0.0, rng.uniform(-1.0, 120.0), tiny(rng))) for _ in range(2))
         seconds = rng.choice((0.0, 0.0, 30.0, tiny(rng)))
-        self.manager.curtail(discharge, charge, seconds)
-        for kw, slot in ((discharge, im.EMS_P_DIS), (charge, im.EMS_P_CHG)):
-            if (par[slot] == im.FREE) != (kw is None) or (kw is not None and par[slot] > kw * 1000 + 0.51):
-                raise Broken(f"curtailed to {kw} kW, held are {par[slot]} W")
-        if (seconds == 0) != (self.manager.image.now[im.CURTAIL_MS] == 0):
-            raise Broken(f"curtailed for {seconds} s, held are {self.manager.image.now[im.CURTAIL_MS]} ms")
-        return f"curtail({discharge}, {charge}, {seconds})"
+        owner = rng.choice(LIMITERS)
+        self.manager.limit(owner, discharge, charge, seconds)
+        live = self.manager.curtailments()
+        for kw, slot, key in ((discharge, im.EMS_P_DIS, "discharge_kw"), (charge, im.EMS_P_CHG, "charge_kw")):
+            if kw is not None and par[slot] > kw * 1000 + 0.51:
+                raise Broken(f"{owner} limits to {kw} kW, held are {par[slot]} W")
+            given = [one[key] * 1000 for one in live if one[key] is not None]
+            if par[slot] != (min(given) if given else im.FREE):
+                raise Broken(f"{par[slot]} W are held of {key} in {live}")
+        for one in live:
+            if one["owner"] == owner and (one["seconds_left"] is None) != (seconds == 0):
+                raise Broken(f"limited for {seconds} s, held are {one['seconds_left']} s")
+        return f"limit({owner!r}, {discharge}, {charge}, {seconds})"
 
     def _accept_soc(self) -> str:
         self.manager.accept_soc()

@@ -54,7 +54,8 @@ class Recalibration:
         plant.bms.reset()
         manager = self._manager
         manager.set_grid_connection(2)
-        manager.curtail()
+        for one in manager.curtailments():
+            manager.limit(one["owner"])
         manager.set_charge_params(ChargeParams())
         manager.set_discharge_params(DischargeParams())
         manager.enable_scheduling(False)
