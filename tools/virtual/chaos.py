@@ -337,13 +337,13 @@ class Chaos:
         rng, par = self.rng, self.manager.image.par
         discharge, charge = (rng.choice((None, 0.0, rng.uniform(-1.0, 120.0), tiny(rng))) for _ in range(2))
         seconds = rng.choice((0.0, 0.0, 30.0, tiny(rng)))
-        owner = rng.choice(LIMITERS)
+        owner = LIMITERS[self.manager.image.now[im.UPTIME_S] % len(LIMITERS)]  # not drawn: the eras of before stay what they were
         self.manager.limit(owner, discharge, charge, seconds)
         live = self.manager.curtailments()
         for kw, slot, key in ((discharge, im.EMS_P_DIS, "discharge_kw"), (charge, im.EMS_P_CHG, "charge_kw")):
             if kw is not None and par[slot] > kw * 1000 + 0.51:
                 raise Broken(f"{owner} limits to {kw} kW, held are {par[slot]} W")
-            given = [one[key] * 1000 for one in live if one[key] is not None]
+            given = [round(one[key] * 1000) for one in live if one[key] is not None]
             if par[slot] != (min(given) if given else im.FREE):
                 raise Broken(f"{par[slot]} W are held of {key} in {live}")
         for one in live:
