@@ -57,9 +57,10 @@ QUANTITIES = (
 _PERCENT_MOST = const(12500)  # 0.01 %: up to here a percentage beyond 100 is taken as 100
 
 # what a frame's number holds beside its shortest length (bits 0 to 3), group (4 to 7), part (8 to 15), the parts that must
-# have come (16 to 23) and, from bit 26, those that must go on coming once they came
+# have come (16 to 23) and, from bit 26 to 28, those that must go on coming once they came
 _MAY_REST = const(1 << 24)  # sent only when there is something to say: its silence is none
 _WARNINGS = const(1 << 25)  # its flags are those that the option warnings_first swaps
+_AT_TIMES = const(1 << 29)  # not every pack sends it: it counts from the second on, and then must go on coming
 
 _CLEAR = const(1 << 16)  # of a flag's place: set by cleared bits
 _EQUALS = const(1 << 17)  # of a flag's place: set by a byte that equals the mask
@@ -104,6 +105,7 @@ class Device:
         self._frame_ms = array("i", [0] * len(frames))  # when each came last with something that can be true,
         self._came_ms = array("i", [0] * len(frames))  # and at all
         self._blank = False  # what is read now is left 0
+        self._regular = 0  # bit: group that not every pack sends, and this one does
         self._measured = 0  # bit: BMS_SOC + number of a reading that could be true since boot
         self._flags = array("i", [0] * (_FLAG_SLOTS * len(frames)))  # what each says now ...
         self._flags_before = array("i", [0] * (_FLAG_SLOTS * len(frames)))  # ... and said in its report before
@@ -170,11 +172,16 @@ class Device:
             good -= self._part_pairs(base, fields)
         if fields and good <= 0:
             return False
+        before_ms = self._frame_ms[row]
         self._frame_ms[row] = now
         if flags:
             self._read_flags(row, flags, data, about & _WARNINGS and self._warnings_first)
         group = about >> 4 & 15
         part = about >> 8 & 255
+        if about & _AT_TIMES and not self._regular >> group & 1:
+            if not 0 <= time.ticks_diff(now, before_ms) <= 3 * self._report_ms():
+                return True
+            self._regular |= 1 << group
         if about & _MAY_REST:
             self._publish(group, now)
             return True
