@@ -6,6 +6,7 @@ from micropython import const
 # slots: begin (copied from image.py by `make slots`)
 _AGE_MAX = const(900000000)
 _SEQ_BMS_LIMITS = const(1)
+_BMS_V_MAX = const(15)
 _BMS_I_CHG = const(17)
 _BMS_I_DIS = const(18)
 _BMS_PROTECT = const(25)
@@ -60,6 +61,8 @@ def bms_ends(img: ptr32, par: ptr32):
         elif (((img[_SOC_LOW] + b) & m) - b) <= 1000 or (protect & _BMS_PROT_UNDER_V) != 0:
             near = 1
         gives = ((img[_BMS_I_DIS - (_BMS_I_DIS - _BMS_I_CHG) * chg] + b) & m) - b
+        if chg != 0 and img[_BMS_V_MAX] == 0:
+            gives = 0  # a charge voltage of 0 is a stop
         if near != 0 and img[row + _ROW_TEMPERATURE] != 0 and gives != none:
             if gives == 0 or img[row + _ROW_BMS_FORBIDS] == 0:
                 ends = img[_BMS_ENDS_MS]

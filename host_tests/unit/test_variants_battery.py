@@ -331,3 +331,95 @@ def test_half_of_a_set_from_before_a_silence_makes_no_fresh_one(silent_ms: int) 
     pack.send = ordinary
     pack.speak()
     assert pack.image.inp[im.SEQ_BMS] == before + 1
+
+
+# ---- a frame that comes once, or says nothing -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kw", [2, -2])
+@pytest.mark.parametrize("frame", ["373#FFFFFFFFFFFFFFFF", "373#0000000000000000", "373#0200FFFF00000000"])
+def test_a_frame_that_came_once_and_could_not_be_true_does_not_strand(kw: int, frame: str) -> None:
+    """Somebody else's, or spoilt: what is not sent any more says nothing, neither good nor bad."""
+    pack = running(kw=kw)
+    pack.says(frame)
+    pack.run(1)
+    pack.send[0x373] = None
+    pack.run(12)
+    assert pack.by() == "manual" and pack.command() == kw * 1000, pack.pm.stats()["reason"]
+    assert "373" in pack.driver.counters()["oddities"][0] if "F" in frame else True
+
+
+def test_cells_and_temperatures_of_0_that_never_were_anything_else_are_none() -> None:
+    pack = running(kw=2)
+    pack.says("373#0000000000000000")
+    pack.run(10)
+    assert pack.command() == 2000 and pack.faults() == [], pack.pm.stats()["reason"]
+    assert "0x373: lowest cell voltage 0 mV was never measured" in "; ".join(pack.driver.oddities())
+    pack.says("373#B90CC20C27012801")
+    pack.run(3)
+    assert pack.command() == 2000 and pack.image.inp[im.CELL_V_MAX] == 3266
+    pack.says("373#0000C20C27012801")
+    pack.run(3)
+    assert pack.command() == 0 and "lowest cell voltage" in pack.pm.stats()["reason"], "once it was measured it is missing"
+
+
+@pytest.mark.parametrize("frame", ["4230#0C0D000000000000", "4220#6C1B60EA40073E07"])
+def test_a_lowest_voltage_that_cannot_be_true_is_no_end_of_a_discharge(frame: str) -> None:
+    pack = running("hv")
+    ordinary = dict(pack.send)
+    pack.pm.start_discharging(20)
+    pack.run(3)
+    pack.send.update(unhex((frame,)))
+    pack.run(12)
+    assert pack.command() == 0 and not pack.events("DISCHARGE_COMPLETE")
+    pack.send = ordinary
+    pack.run(6)
+    assert pack.by() == "manual" and pack.command() == 20000
+
+
+@pytest.mark.parametrize("variant, frame", [("lv", "351#0000E803E803C001"), ("hv", "4220#00005415707B707B")])
+def test_a_charge_voltage_of_0_stops_a_charge_and_does_not_complete_it(variant: str, frame: str) -> None:
+    pack = running(variant)
+    ordinary = dict(pack.send)
+    pack.pm.start_charging(90)
+    pack.run(3)
+    pack.send.update(unhex((frame,)))
+    pack.run(30)
+    assert pack.command() == 0 and not pack.events("CHARGE_COMPLETE"), pack.pm.stats()["reason"]
+    pack.send = ordinary
+    pack.run(6)
+    assert pack.by() == "manual" and pack.command() < 0
+
+
+@pytest.mark.parametrize("variant, frame", [("lv", "351#0000E803E803C001"), ("hv", "4220#00005415707B707B")])
+def test_a_charge_voltage_of_0_near_the_top_ends_a_charge_after_a_minute(variant: str, frame: str) -> None:
+    pack = running(variant, max_soc=100)
+    pack.send.update({0x355: bytes([97, 0, 100, 0]), 0x4210: bms.measurements(soc=97)})
+    pack.run(2)
+    pack.pm.accept_soc()
+    pack.pm.start_charging(100)
+    pack.run(3)
+    pack.send.update(unhex((frame,)))
+    pack.run(50)
+    assert not pack.events("CHARGE_COMPLETE")
+    pack.run(20)
+    assert pack.events("CHARGE_COMPLETE") == [4]
+
+
+@pytest.mark.parametrize("kw", [2, -2])
+def test_cells_that_came_once_are_not_awaited_for_ever(kw: int) -> None:
+    """One frame is no rhythm: it may be somebody else's, or a greeting."""
+    pack = running(kw=kw)
+    for _ in range(3):
+        pack.says("373#B90CC20C27012801")
+        pack.run(1)
+        pack.send[0x373] = None
+        pack.run(12)
+        assert pack.by() == "manual" and pack.command() == kw * 1000, pack.pm.stats()["reason"]
+        assert pack.image.inp[im.CELL_V_MAX] == pack.image.inp[im.CELL_T_MAX] == im.NO_VALUE
+    pack.says("373#B90CC20C27012801")
+    pack.run(3)
+    assert (pack.image.inp[im.CELL_V_MAX], pack.image.inp[im.CELL_T_MAX]) == (3266, 230) and pack.command() == kw * 1000
+    pack.send[0x373] = None
+    pack.run(5)
+    assert "bms_lost" in pack.faults(), "what comes regularly has to go on coming"

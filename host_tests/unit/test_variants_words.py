@@ -187,7 +187,9 @@ def test_parameters_without_their_names_are_refused_with_how_to_give_them(kind: 
         PowerConfig(2, 13)
 
 
-@pytest.mark.parametrize("group, name, option", [(im.SEQ_BMS, "bms_lost", "bms_period_ms"), (im.SEQ_PCS, "pcs_lost", "pcs_timeout_ms")])
+@pytest.mark.parametrize(
+    "group, name, option", [(im.SEQ_BMS, "bms_lost", "bms_period_ms"), (im.SEQ_PCS, "pcs_lost", "pcs_timeout_ms")]
+)
 def test_a_device_that_is_only_slow_is_told_with_the_setting_that_bears_it(group: int, name: str, option: str) -> None:
     plant = Plant(restart_limit=1, restart_delay=0).ready()
     for _ in range(4):  # it reports a little less often than is allowed
