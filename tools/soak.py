@@ -57,7 +57,7 @@ def site_of(rng: random.Random) -> tuple[dict[str, Any], dict[str, Any], bool, b
         "allow_grid_charging": rng.random() < 0.8,
         "allow_grid_export": rng.random() < 0.8,
         "auto_restart": rng.random() < 0.9,
-        "restart_limit": 100,
+        "restart_limit": rng.choice((100, 100, 5, 2)),
         "restart_delay": rng.choice((0.0, 1.0, 2.0)),
         "module_energy": energy,
         "ramp_up": rng.choice((0.1, 1.0, 20.0, 20.0, 1000.0, rng.uniform(0.1, 50.0))),
