@@ -99,16 +99,19 @@ def test_a_broken_limit_is_found_and_its_era_repeats_it() -> None:
 
 
 # A seed from which each is found within some thousand cycles; the others from _SEED within a hundred thousand, but for
-# those that take a third of a million: they are left to a run by hand.
+# those that take up to a third of a million: they are left to a run by hand.
 _SEED = 5
 _SEEDS = {
-    "a_manual_operation_goes_on_after_a_reset": 16,
-    "a_scale_factor_is_read_once": 14,
+    "a_scale_factor_is_read_once": 7,
     "late_data_are_young": 68,
     "one_reading_latches": 23,
     "what_ran_does_not_start_again": 10,
 }
-_RARE = ("a_broken_sensor_costs_more_than_itself", "a_recalibration_is_never_accepted")
+_RARE = (
+    "a_broken_sensor_costs_more_than_itself",
+    "a_manual_operation_goes_on_after_a_reset",
+    "a_recalibration_is_never_accepted",
+)
 
 
 @pytest.mark.slow
