@@ -1,7 +1,7 @@
 """Runs parts of the test suite: `python -m tools.run_tests lint fast all [-- pytest arguments]`.
 
 fast: unit and both (CPython, and the staged tree under the 32-bit MicroPython) without the slow ones; all: every test.
-Those of host_tests/site mostly wait for real time: four at a time, then those that keep a pace, two at a time.  The others
+Those of host_tests/site mostly wait for real time: four at a time, then those that keep a pace, two files at a time.  The others
 compute: they use, at a low priority, what of the processors that leaves.  Lint runs beside tests too.  What runs beside is
 shown when it has ended.
 """
@@ -63,7 +63,7 @@ def everything(extra: list[str]) -> int:
     computing = _pytest("-n", CORES, "--dist", SHARING, "-m", "not serial and not live", *extra)
     beside = Beside([*GIVES_WAY, *computing])
     waiting = pytest("-n", "4", "--dist", SHARING, "-m", "not serial and live", *extra)
-    paced = pytest("-n", "2", "--dist", "loadgroup", "-m", "serial", *extra)
+    paced = pytest("-n", "2", "--dist", "loadfile", "-m", "serial", *extra)
     return beside.end() or waiting or paced
 
 

@@ -101,12 +101,7 @@ def slice_of(root: Path, state: Path, name: str, heap: str | None) -> tuple[Judg
     return asyncio.run(play()), seen
 
 
-def _together(name: str, heap: str) -> Any:
-    """One slice as a parameter: its tests look at one board, so they go to one worker."""
-    return pytest.param((name, heap), id=name, marks=pytest.mark.xdist_group(name))
-
-
-@pytest.fixture(scope="module", params=[_together(name, heap) for name, heap in SLICES])
+@pytest.fixture(scope="module", params=SLICES, ids=[name for name, _ in SLICES])
 def played(request: pytest.FixtureRequest, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Played:
     """One board's slice."""
     name, heap = request.param
