@@ -8,7 +8,8 @@ STAMP := .cache/setup.stamp
 ARGS ?=
 BOARD ?= generic_esp32
 SITE ?= site.json
-export PYTHONDONTWRITEBYTECODE ?= 1
+# Compiled host code stays out of the tree, which is the board's, and is compiled once: every worker and tool is a process of its own.
+export PYTHONPYCACHEPREFIX ?= $(CURDIR)/.cache/pycache
 # As they were typed: make would take a $ in them for a name of its own.
 override WIFI_SSID := $(value WIFI_SSID)
 override WIFI_PASSWORD := $(value WIFI_PASSWORD)
@@ -74,6 +75,6 @@ soak: $(STAMP) ## random faults in virtual time: SEED=... CYCLES=...; the bar: S
 	@$(PY) -m tools.soak $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(CYCLES),--cycles $(CYCLES)) $(ARGS)
 
 clean: ## remove what was built; `make clean ARGS=--all` also the environment and the caches
-	@rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis .cache/pycache
 	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 	@case "$(ARGS)" in *--all*) rm -rf .venv .cache;; esac

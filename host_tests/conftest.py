@@ -50,6 +50,12 @@ def mp(request: pytest.FixtureRequest) -> Interpreter:
     return needs.interpreter(request.param)
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """What runs on simulated sites and boards waits for real time: tools/run_tests.py runs more of it at once."""
+    if item.path.parent.name == "site":
+        item.add_marker("live")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Says in red, after the counts, that the 32-bit interpreter or the chip's clock was missing."""
     for reason in (needs.REASON_32, needs.REASON_CHIP):

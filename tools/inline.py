@@ -53,14 +53,17 @@ def _class_codes(root: Path) -> dict[str, dict[str, int]]:
     return found
 
 
-def _uses(tree: ast.Module, known: dict[str, dict[str, int]]) -> tuple[dict[str, str], dict[str, int]]:
+_Imports = list[ast.Import | ast.ImportFrom]
+
+
+def _uses(imports: _Imports, known: dict[str, dict[str, int]]) -> tuple[dict[str, str], dict[str, int]]:
     """What a file calls the modules (alias: module), and which constants it imports by name."""
     modules: dict[str, str] = {}
     names: dict[str, int] = {}
-    for node in ast.walk(tree):
+    for node in imports:
         if isinstance(node, ast.Import):
             modules.update({alias.asname or alias.name: alias.name for alias in node.names if alias.name in known})
-        elif isinstance(node, ast.ImportFrom):
+        else:
             numbers = known.get(node.module or "", {})
             names.update({alias.asname or alias.name: numbers[alias.name] for alias in node.names if alias.name in numbers})
             for alias in node.names:
@@ -73,6 +76,7 @@ def _literal(number: int) -> str:
     return str(number) if number >= 0 else f"({number})"
 
 
+@cache  # a process that stages more than once (a test run does a hundred times) works the sources out once
 def inline(source: str, root: Path) -> str:
     """`source` with other modules' constants as numbers, for the cross-compiler; every line stays where it is."""
     return _CONST_IMPORT.sub("", _numbers(source, root))
@@ -80,14 +84,13 @@ def inline(source: str, root: Path) -> str:
 
 def _numbers(source: str, root: Path) -> str:
     known = _constants(root)
-    tree = ast.parse(source)
-    modules, names = _uses(tree, known)
-    imported = {a.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for a in node.names if not a.asname}
+    imports: _Imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    modules, names = _uses(imports, known)
+    imported = {a.name for node in imports if isinstance(node, ast.ImportFrom) for a in node.names if not a.asname}
     classes = {name: codes for name, codes in _class_codes(root).items() if name in imported}
     if not modules and not names and not classes:
         return source
     lines = source.splitlines(keepends=True)
-    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
     skip = {line for node in imports for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
     edits: list[tuple[int, int, int, str]] = []  # line, from column, to column, text
     tokens = [t for t in tokenize.generate_tokens(io.StringIO(source).readline) if t.type not in (tokenize.NL, tokenize.COMMENT)]

@@ -1,39 +1,70 @@
 """Runs parts of the test suite: `python -m tools.run_tests lint fast all [-- pytest arguments]`.
 
-fast: unit and both (CPython and both MicroPythons) without the slow ones; all: every test, three at a time as most of
-them wait, then those that keep a pace, two files at a time.
+fast: unit and both (CPython, and the staged tree under the 32-bit MicroPython) without the slow ones; all: every test.
+Those of host_tests/site mostly wait for real time: four at a time, then those that keep a pace, two files at a time.  The others
+compute: they use, at a low priority, what of the processors that leaves.  Lint runs beside tests too.  What runs beside is
+shown when it has ended.
 """
 
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
-from tools import lint
-
 ROOT = Path(__file__).resolve().parents[1]
 NO_TESTS = 5  # pytest's status when nothing was selected
+CORES = str(os.cpu_count() or 2)
+SHARING = "worksteal"
+GIVES_WAY = ("nice", "-n", "10")
+
+
+def _pytest(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "pytest", "-q", *arguments]
+
+
+def _status(returned: int) -> int:
+    return 0 if returned == NO_TESTS else returned
 
 
 def pytest(*arguments: str) -> int:
     """One pytest run; its status, with "nothing selected" as success."""
-    command = [sys.executable, "-m", "pytest", "-q", *arguments]
-    status = subprocess.run(command, cwd=ROOT).returncode
-    return 0 if status == NO_TESTS else status
+    return _status(subprocess.run(_pytest(*arguments), cwd=ROOT).returncode)
+
+
+class Beside:
+    """A command that runs beside what comes until `end()`, which shows what it has said."""
+
+    def __init__(self, command: list[str]) -> None:
+        self._said = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(command, cwd=ROOT, stdout=self._said, stderr=subprocess.STDOUT)
+
+    def end(self) -> int:
+        """Its status, once it has ended; "nothing selected" is success."""
+        status = self._process.wait()
+        self._said.seek(0)
+        sys.stdout.flush()
+        sys.stdout.buffer.write(self._said.read())
+        sys.stdout.flush()
+        self._said.close()
+        return _status(status)
 
 
 def fast(extra: list[str]) -> int:
     """Tiers 1 and 2, without what is marked slow, and with a few examples of each property."""
     os.environ.setdefault("TEST_PROFILE", "check")
-    return pytest("-n", "2", "-m", "not serial and not slow", "host_tests/unit", "host_tests/both", *extra)
+    chosen = ("-m", "not serial and not slow", "host_tests/unit", "host_tests/both")
+    return pytest("-n", CORES, "--dist", SHARING, *chosen, *extra)
 
 
 def everything(extra: list[str]) -> int:
     """All tiers."""
-    shared = pytest("-n", "3", "--dist", "worksteal", "-m", "not serial", *extra)
+    computing = _pytest("-n", CORES, "--dist", SHARING, "-m", "not serial and not live", *extra)
+    beside = Beside([*GIVES_WAY, *computing])
+    waiting = pytest("-n", "4", "--dist", SHARING, "-m", "not serial and live", *extra)
     paced = pytest("-n", "2", "--dist", "loadfile", "-m", "serial", *extra)
-    return shared or paced
+    return beside.end() or waiting or paced
 
 
 def main(arguments: list[str]) -> int:
@@ -44,10 +75,14 @@ def main(arguments: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     start = time.monotonic()
+    beside = Beside([sys.executable, "-m", "tools.lint"]) if "lint" in parts else None
     status = 0
-    for part in parts:
-        found = lint.main() if part == "lint" else fast(extra) if part == "fast" else everything(extra)
-        status = status or found
+    if "fast" in parts:
+        status = fast(extra)
+    if "all" in parts:
+        status = everything(extra) or status
+    if beside:
+        status = beside.end() or status
     print(f"{' and '.join(parts)}: {'passed' if status == 0 else 'FAILED'} in {time.monotonic() - start:.0f} s")
     return status
 

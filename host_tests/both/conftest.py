@@ -1,5 +1,6 @@
 """Gives every test file in here three more items: the same file under the 64-bit and the 32-bit MicroPython, and under the
-32-bit one on the staged tree, cross-compiled as it goes on a board: what is tested is what is flashed.
+32-bit one on the staged tree, cross-compiled as it goes on a board: what is tested is what is flashed.  make check has
+CPython and, where there is a 32-bit one, the staged tree; the sources under MicroPython are left to make test then.
 """
 
 import atexit
@@ -14,6 +15,7 @@ import pytest
 
 from host_tests import needs
 from tools import stage
+from tools.interpreters import find32
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNNER = Path(__file__).with_name("run_mp.py")
@@ -41,6 +43,8 @@ class MicroPythonFile(pytest.File):
             item = MicroPythonRun.from_parent(self, name=f"mp{bits}")
             item.bits = bits
             item.add_marker(f"mp{bits}")
+            if find32() is not None:
+                item.add_marker("slow")
             yield item
         item = MicroPythonRun.from_parent(self, name="staged32")
         item.bits, item.staged = 32, True

@@ -296,7 +296,7 @@ def test_an_over_voltage_at_each_end_of_charge_holds_charging_off_and_costs_no_r
                         pack.says("351#30020000E803C001", "359#0200000001504E", "35C#4000")
                     else:
                         pack.send.update({0x4250: bms.status(protection=2), 0x4280: bms.forbidden(charge=True)})
-            pack.run(1, 200)
+            pack.run(1, 500)
             assert unhurt(pack), (variant, second)
         assert 4 <= len(ends) <= 6, ends
         gaps = [later - before for before, later in zip(ends, ends[1:])]
@@ -839,7 +839,7 @@ def test_a_slow_sender_works_with_a_period_to_match():
             pack.run(3 * every_s)
             assert pack.faults() == [] and pack.pm.mode == Mode.IDLE, every_s
             pack.pm.set_constant_power(2)
-            pack.run(120, 100)
+            pack.run(120, 200)
             assert pack.command() == 2000 and pack.faults() == [] and unhurt(pack)
             pack.every_ms = 1000000
             pack.run(3 * every_s + 1)

@@ -369,10 +369,10 @@ def test_restarts_are_not_used_up_by_protections_that_forbid_the_direction_that_
         plant = loaded(kw, restart_limit=1, overvoltage_hold=1)
         for _ in range(8):
             plant.force[im.BMS_PROTECT] = bit
-            plant.run(3)
+            plant.run(3, 100)
             assert plant.command() == 0 and plant.pm.mode != Mode.STANDBY
             plant.force.clear()
-            plant.run(8)
+            plant.run(8, 100)
             assert plant.command() == kw * 1000, "goes on by itself"
         assert plant.now[im.TRIPS] == 0 and plant.pm.stats()["last_trip"] == ""
 

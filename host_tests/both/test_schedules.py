@@ -74,8 +74,12 @@ def test_the_example_charges_every_night_and_ends_with_events():
     assert site.plant.command() == 0 and site.pm.mode == Mode.IDLE
     assert site.named("SCHEDULE_STARTED", "SCHEDULE_ENDED") == [("SCHEDULE_STARTED", entry_id), ("SCHEDULE_ENDED", entry_id)]
     assert not site.plant.events("OPERATION_TIMEOUT"), "it ended by the schedule"
-    site.minutes(20 * 60)
+    site.minutes(2 * 60)
+    assert len(site.plant.events("SCHEDULE_STARTED")) == 1, "not twice in one night"
+    site.pm.clock.set(CONSOLE, MIDNIGHT + 1, 58 * 60)  # the rest of the day in one step
+    site.seconds(150)
     assert len(site.plant.events("SCHEDULE_STARTED")) == 2, "and again the next night"
+    assert site.plant.command() == -25000
 
 
 def test_callbacks_hear_every_start_and_end_and_may_call_back():

@@ -318,6 +318,7 @@ def test_unknown_reset_cause_and_pin_are_refused_by_name(mp64: Interpreter, tree
     board = board_of(mp64, tree(), tmp_path)
 
     async def story(board: Board) -> None:
+        await board.wait_line("ready", 10)  # before, nothing takes the Ctrl-C of the end
         with pytest.raises(ValueError, match=r"'BROWNOUT'.*PWRON_RESET"):
             await board.restart("BROWNOUT")
         with pytest.raises(ValueError, match="pin 60"):

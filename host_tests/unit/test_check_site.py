@@ -160,6 +160,7 @@ def drivers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder whose files are drivers too."""
     import firmware.devices
 
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.setattr(firmware.devices, "__path__", [*firmware.devices.__path__, str(tmp_path)])
     yield tmp_path
     sys.modules.pop("firmware.devices.bms_acme", None)

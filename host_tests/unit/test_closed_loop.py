@@ -1,5 +1,7 @@
 """The control loop on the simulated pack: what is promised about voltage, power, ramp, state of charge and the grid."""
 
+from typing import Any
+
 import pytest
 
 from firmware import image as im
@@ -9,10 +11,18 @@ from firmware.flows import Grid
 from firmware.modes import Mode
 from host_tests.unit.closed_loop import Loop, turns
 
+
+def later(*values: object) -> Any:
+    """One more set of values of the same rule: for make test, as one set is enough for make check."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 # ---- constant voltage ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("volts, soc, noise, cycle_ms", [(665.0, 95.5, 1.0, 50), (680.0, 97.0, 0.0, 100), (690.0, 98.0, 1.0, 1000)])
+@pytest.mark.parametrize(
+    "volts, soc, noise, cycle_ms", [later(665.0, 95.5, 1.0, 50), (680.0, 97.0, 0.0, 100), (690.0, 98.0, 1.0, 1000)]
+)
 def test_the_voltage_is_held_within_0_3_percent_until_the_tail(volts: float, soc: float, noise: float, cycle_ms: int) -> None:
     loop = Loop(soc, cycle_ms, noise, max_soc=100.0, ramp_up=100.0)
     loop.pm.set_charge_params(ChargeParams(charge_voltage_max=volts, tail_current=10.0))
@@ -128,7 +138,7 @@ def test_a_limit_that_falls_far_is_no_fault_of_an_inverter_on_its_way_down(respo
 
 
 @pytest.mark.parametrize("rounding", ["nearest", "down"])
-@pytest.mark.parametrize("soc, seed", [(21.3, 1), (22.8, 2)])
+@pytest.mark.parametrize("soc, seed", [(21.3, 1), later(22.8, 2)])
 def test_the_true_charge_stops_within_0_3_percent_of_the_floor(rounding: str, soc: float, seed: int) -> None:
     loop = Loop(soc, 100, 1.0, True, seed, soc_rounding=rounding)
     loop.pm.start_discharging(0.0)
@@ -137,7 +147,7 @@ def test_the_true_charge_stops_within_0_3_percent_of_the_floor(rounding: str, so
 
 
 @pytest.mark.parametrize("rounding", ["nearest", "down"])
-@pytest.mark.parametrize("soc, target", [(88.4, 0.0), (77.7, 79.5), (47.2, 49.0)])
+@pytest.mark.parametrize("soc, target", [(88.4, 0.0), later(77.7, 79.5), later(47.2, 49.0)])
 def test_the_true_charge_stops_within_0_3_percent_of_the_target(rounding: str, soc: float, target: float) -> None:
     loop = Loop(soc, 100, 1.0, soc_rounding=rounding)
     loop.pm.start_charging(target)
@@ -145,6 +155,7 @@ def test_the_true_charge_stops_within_0_3_percent_of_the_target(rounding: str, s
     assert abs(loop.plant.pack.soc * 100 - (target or 90.0)) < 0.3
 
 
+@pytest.mark.slow
 def test_a_bms_that_is_8_percent_wrong_moves_neither_end_and_no_operation_hangs() -> None:
     loop = Loop(78.0, 100, 1.0)
     loop.plant.bms.soc_error_pct = -8.0  # says less than there is
@@ -160,7 +171,7 @@ def test_a_bms_that_is_8_percent_wrong_moves_neither_end_and_no_operation_hangs(
     assert loop.plant.pack.soc * 100 > 19.4
 
 
-@pytest.mark.parametrize("told", [80, 100])
+@pytest.mark.parametrize("told", [80, later(100)])
 def test_charge_is_counted_by_the_state_of_health_that_the_bms_tells(told: int) -> None:
     loop = Loop(85.0, 1000, 1.0, site_energy_kwh=208 * 0.8)
     loop.plant.bms.soh_pct = told
@@ -170,6 +181,7 @@ def test_charge_is_counted_by_the_state_of_health_that_the_bms_tells(told: int) 
     assert ("soc_disagrees" in loop.faults()) == (told == 100), "nothing is wrong with an old battery that says so"
 
 
+@pytest.mark.slow
 def test_an_aged_pack_of_80_percent_capacity_still_stops_near_the_floor() -> None:
     loop = Loop(23.0, 100, 1.0, site_energy_kwh=208 * 0.8)
     loop.pm.start_discharging(0.0)
@@ -211,8 +223,12 @@ def _taper(edge: str) -> Loop:
 
 
 @pytest.mark.parametrize(
-    "edge", ["soc floor", "soc ceiling", "constant voltage", "minimum voltage", "cell voltage", "bms current", "temperature"]
-)
+    "edge",
+    [
+        "soc floor", later("soc ceiling"), "constant voltage", later("minimum voltage"), "cell voltage", later("bms current"),
+        later("temperature"),
+    ],
+)  # fmt: skip
 def test_a_taper_is_no_limit_cycle(edge: str) -> None:
     loop = _taper(edge)
     loop.run(20.0)
@@ -239,9 +255,9 @@ def test_sensor_noise_moves_the_command_by_less_than_2_percent(edge: str) -> Non
     "given, expected_pct",
     [
         ({"method": 0}, 90.0),
-        ({"method": 1, "pulse_period": 10.0, "pulse_duty": 60.0}, 90.0),
+        later({"method": 1, "pulse_period": 10.0, "pulse_duty": 60.0}, 90.0),
         ({"method": 2, "stages": ((89.0, 120.0), (89.6, 60.0))}, 89.6),
-        ({"method": 3, "trickle_current": 40.0}, 90.0),
+        later({"method": 3, "trickle_current": 40.0}, 90.0),
     ],
 )
 def test_every_method_reaches_its_end_with_the_event(given: dict, expected_pct: float) -> None:

