@@ -33,6 +33,7 @@ _AHEAD = const(8)  # lines that may wait while one is answered
 _NOTES_MAX = const(2048)  # characters of other people's lines that may wait; more is dropped and counted
 _SPACE = const(640)  # bytes: a piece, at four bytes a character, and what ends a line
 _RESERVE = const(896)  # bytes in one place, and three of them, for the line that is asked next: a full heap has no large one
+_PLENTY = const(8192)  # bytes free, garbage not counted: a line needs no reserve
 _RETRY_MS = const(1000)  # a reserve that cannot be had costs a collection: not more often than this
 _LINE_MS = const(2000)  # what a line may take: control waits meanwhile
 _EMERGENCY = (b"pm.emergency_shutdown()", b"emergency()", b"emergency")
@@ -362,7 +363,7 @@ class Console:
         if isinstance(line, str):
             self._answer = slices(line + _END)
             return
-        if not _pieces_free():
+        if gc.mem_free() < _PLENTY:  # else it stays where boot has put it: taken again it would lie amid what is free
             self._reserve = None
         try:
             self._evaluate(line)
@@ -503,27 +504,11 @@ class Console:
         if time.ticks_diff(time.ticks_ms(), self._reserve_at) < 0:
             return False
         try:
-            self._reserve = _pieces()
+            self._reserve = (bytearray(_RESERVE), bytearray(_RESERVE), bytearray(_RESERVE))
         except MemoryError:
             self._reserve_at = time.ticks_add(time.ticks_ms(), _RETRY_MS)
             return False
         return True
-
-
-def _pieces() -> tuple:
-    return bytearray(_RESERVE), bytearray(_RESERVE), bytearray(_RESERVE)
-
-
-def _pieces_free() -> bool:
-    """The heap has as much beside the reserve: a line needs it not, and it stays where boot has put it.
-
-    Given up and taken again, it would come to lie in the middle of what is free, behind what the line has left.
-    """
-    try:
-        bytearray(_RESERVE), _pieces()
-    except MemoryError:
-        return False
-    return True
 
 
 def _kw(watts: int) -> str:

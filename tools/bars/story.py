@@ -23,9 +23,10 @@ SIX = ("over_temperature", "cell_over_voltage", "grid_lost", "contactor_stuck", 
 SITE: dict[str, Any] = {"load_kw": 20.0, "pv_kw": 8.0, "load_noise_kw": 0.5}
 _KW = (-40.0, 30.0)  # in turn
 _KINDS_KEPT = 8
-_SAMPLES = 4  # of what lives, at the end: the least counts, as the others have something under way (half an answer, a request)
-_SAMPLE_S = 0.7
-_HEAP = ("heap_live", "heap_spare", "heap_largest")
+# Of what lives, at the end.  Whatever is under way just then (half an answer, a request) is gone a moment later, and lies
+# anywhere: the least that lives counts, and the largest piece that is free.
+_SAMPLES = 8
+_SAMPLE_S = 0.43
 
 
 class JudgedSession(Session):
@@ -53,9 +54,10 @@ class JudgedSession(Session):
         for _ in range(1, _SAMPLES):
             await asyncio.sleep(_SAMPLE_S)
             with contextlib.suppress(TimeoutError, KeyError):
-                seen = await self.board.figures()
-                if seen["heap_live"] < self.figures["heap_live"]:
-                    self.figures.update({name: seen[name] for name in _HEAP})
+                seen, kept = await self.board.figures(), self.figures
+                kept["heap_live"] = min(kept["heap_live"], seen["heap_live"])
+                for name in ("heap_spare", "heap_largest"):
+                    kept[name] = max(kept[name], seen[name])
 
     async def _play_once(self) -> None:
         install = f"__import__('sim_watch').install(app, {COMMAND_SLOT}, {self.instructions})"
