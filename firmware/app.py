@@ -76,7 +76,7 @@ class App:
 
     def let_builders_go(self) -> None:
         """The modules that have checked or built a site leave the heap: the one rule by which modules go, see startup."""
-        startup.let_go(_BUILDERS)
+        startup.let_go(_BUILDERS if self.timeline is not None else _BUILDERS + " safestore")  # records store with it as well
 
     def saving(self, content: dict):
         """Make a site the one of the next start: a generator that stops before each step, see Store.steps.  ConfigError."""

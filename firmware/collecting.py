@@ -1,9 +1,10 @@
 """Garbage collections at a chosen moment: right after a control cycle, while the CAN buses are quiet.
 
 A collection stops everything: 2 to 7 ms without PSRAM, tens of ms with it.  Right after a cycle the whole period is left
-for it, and away from the BMS's burst no frame is lost to it.  It is due when half of what was free is used up, which is
-looked at the more often the nearer it is: who reckons ahead from the garbage of a quiet minute meets the end of the heap
-in one that is not, and then MicroPython collects by itself, in the middle of anything.  Its own threshold is off
+for it, and away from the BMS's burst no frame is lost to it.  It is due when a third of what was free is used up, so that
+what is in use for a moment does not lie all over the heap, and a large piece stays whole.  That is looked at the more often
+the nearer it is: who reckons ahead from the garbage of a quiet minute meets the end of the heap in one that is not, and
+then MicroPython collects by itself, in the middle of anything.  Its own threshold is off
 meanwhile: it counts what is allocated, and a call with many locals allocates its frame and gives it back, so that it would
 collect ten times as often, anywhere.
 """
@@ -56,7 +57,7 @@ class Collector:
     def _look(self, now_ms: int, waited: int) -> None:
         """How much is left, and when to look again."""
         free = gc.mem_free()
-        left = free - self._free // 2  # until it is due
+        left = free - self._free * 2 // 3  # until it is due
         self._due = left <= 0 or waited >= _MAX_MS
         self._hurry = 4 * free <= self._free or 2 * waited >= 3 * _MAX_MS
         made = self._free - free

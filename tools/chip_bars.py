@@ -1,8 +1,8 @@
 """`make chip`: the bars of a board at the chip's speed, profile by profile; a table for people, JSON for others.
 
 60 s slices at the chip's speed for the times: power flows while a hundred lines are typed; then six faults at once, a dead
-inverter and meter, an e-stop.  Ten minutes of one profile for the counts, which are the same at full speed, or an hour in a
-time that passes faster.
+inverter and meter, an e-stop; and, without PSRAM, an EMS's setpoints, with quick devices and with slow ones.  Ten minutes of
+one profile for the counts, which are the same at full speed, or an hour in a time that passes faster.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tools.bars import judge, profiles
+from tools.bars.follow import follow, slow
 from tools.bars.judge import Verdict
 from tools.bars.prepared import prepare
 from tools.bars.profiles import Judged
@@ -30,18 +31,23 @@ from tools.simboard.chip.build import ChipError
 from tools.simsite.shipped import ShippedSite
 
 STORIES: dict[str, Story] = {"load": load, "trouble": trouble}  # in slices at the chip's speed
+FOLLOWING: dict[str, Story] = {"follow": follow, "slow": slow}  # the same, on the boards without PSRAM
+ALL_STORIES = STORIES | FOLLOWING
 COUNTS: dict[str, Story] = {"counts": full}
 HOUR_S = 3600.0
 HOUR_FASTER = 8
 _INFO = ("gap_ms_p999", "gap_ms_flash", "collections", "collection_ms_max", "names", "names_own", "heap_largest", "heap_spare",
          "flash_writes", "flash_erases", "pool_free", "clock_late_ms_max", "clock_given_up_ms")  # fmt: skip
+_TOLD = (
+    "gap_chip_ms", "gap_chip_by", "gap_causes", "step_ms_max", "answer_ms", "zero_ms", "followed", "flash_read_by", "problems"
+)  # fmt: skip
 
 
 def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(prog="make chip ARGS=...", description=__doc__)
     parser.add_argument("--profile", metavar="NAME", help=f"only this one of {', '.join(profiles.ALL)}")
-    parser.add_argument("--story", choices=[*STORIES, *COUNTS], help="only this part")
+    parser.add_argument("--story", choices=[*ALL_STORIES, *COUNTS], help="only this part")
     parser.add_argument("--seconds", type=float, default=60.0, help="length of a slice at the chip's speed (default 60)")
     parser.add_argument("--counts", type=float, default=600.0, help="seconds of the run for the counts (default 600)")
     parser.add_argument("--hour", action="store_true", help=f"an hour for the counts, {HOUR_FASTER} times as fast")
@@ -88,7 +94,7 @@ class Slice:
         board = Board(ROOT, state_dir=state, site=None, interpreter=command, profile=profile)
         if self.times > 1:
             board.env.update(faster.environment(self.times, state))
-        session = JudgedSession(site, board, self.judged, (STORIES | COUNTS)[self.story], self.seconds)
+        session = JudgedSession(site, board, self.judged, (ALL_STORIES | COUNTS)[self.story], self.seconds)
         if not quiet:
             session.on_tick = Progress(session).tick
         try:
@@ -106,7 +112,9 @@ class Slice:
         found = judge.counts(self.figures) + judge.heap(self.figures, self.judged)
         if self.paced:
             found += judge.times(self.figures)
-        if self.story != "trouble":
+        if self.story in FOLLOWING:
+            found += judge.followed(self.figures)
+        elif self.story != "trouble":
             found += judge.load(self.figures, LINES)
         return found
 
@@ -118,7 +126,7 @@ def wanted(args: argparse.Namespace) -> list[Slice]:
     runs = [
         Slice(one, story, args.seconds, not args.fast)
         for one in chosen_ones
-        for story in STORIES
+        for story in (ALL_STORIES if one.follows else STORIES)
         if args.story in (None, story)
     ]
     if args.story in (None, "counts"):
@@ -141,7 +149,7 @@ def show(console: Console, run: Slice) -> None:
         console.print(run.failure, markup=False)
         return
     console.print("  ".join(f"{name} {figures.get(name)}" for name in _INFO if figures.get(name) is not None), markup=False)
-    for name in ("gap_chip_ms", "gap_chip_by", "gap_causes", "step_ms_max", "answer_ms", "zero_ms", "flash_read_by", "problems"):
+    for name in _TOLD:
         if figures.get(name):
             console.print(f"{name}: {figures[name]}", markup=False)
 

@@ -17,9 +17,12 @@ IMAGES = STOCK, OWN = "stock", "own"
 IMAGE_HELP = "the MicroPython that the board has: its stock image (default), or ours (boards/README.md)"
 SHIPPED = (  # site of docs/, board, image: those that fit
     ("site.t_can485.json", "lilygo_t_can485", OWN),
+    ("site.wifi.json", "generic_esp32", OWN),
+    ("site.wifi.json", "lilygo_t_can485", OWN),
     ("site.example.json", "lilygo_t_2can", STOCK),
 )
 PSRAM_LIVE = 350 * 1024  # there are megabytes, but a collection of more takes longer than the beat leaves
+OWN_CALLBACKS = 1024  # bytes of seven registered callbacks: programs come and go, and the site file says nothing of them
 OWN_NAMES = 140  # that dotted names, the site file and people bring beside those that our own image has in flash
 _FIRST_POOL, _POOL_HEAD, _POOL_ENTRY, _BLOCK = 20, 24, 7, 16  # of MicroPython's pools of names on 32 bits
 
@@ -146,11 +149,13 @@ def weigh(board: dict[str, Any], site: dict[str, Any], image: str, figures: dict
         else:
             names += known[part]["names"] + sum(modules[name]["names"] for name in brings)
         size = sum(frozen_bytes(modules[name]) if own else file_bytes(modules[name]) for name in brings)
-        size += known[part]["object_bytes"]
+        size += known[part]["own_bytes" if own else "object_bytes"]
         if rows and rows[-1][0] == label:  # one thing in the site file, two parts
             rows[-1] = (label, f"{rows[-1][1]}, {part}", rows[-1][2] + size)
         else:
             rows.append((label, part, size))
+    if own:
+        rows.append(("callbacks", "as programs register them", OWN_CALLBACKS))
     names = OWN_NAMES if own else names + len(words)
     rows.append((f"{names} names", "the pools they are kept in", pool_bytes(names)))
     return Weight(board["name"], board["images"].get(image, image), tuple(rows), limit(board, site))

@@ -1,7 +1,7 @@
 """What parts of a site cost a running board in heap: small sites are run on the simulated board, and what lives is counted.
 
 For tools/size.py, which knows what their modules weigh: what is left over of a part are its objects (buffers, tasks, tables read
-at boot).  The 32-bit interpreter, from cross-compiled files, with the console used and the monitor on.
+at boot).  The 32-bit interpreter, from cross-compiled files or in an image of our own, with the console used and the monitor on.
 """
 
 import ast
@@ -11,7 +11,7 @@ import json
 import re
 import tempfile
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,14 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 from host_tests.site.serial_wire import wire
 from tools.interpreters import find32
+from tools.simboard import profiles
 from tools.simboard.board import Board
 from tools.simsite.site import Site
 from tools.simsite.sunspec_server import SunSpecServer
 from tools.stage import ROOT
 
 BAUDRATE = 115200
+HEAP = 2 << 20
 SETTLE_S = 4.0  # devices connect, the first values have come
 SAMPLES = 4  # the least counts: a stale pointer on the stack keeps things alive now and then
 # what people type, so that its names and texts are there
@@ -43,7 +45,7 @@ class NotMeasured(Exception):
 
 @dataclass(frozen=True)
 class Live:
-    """A running board: bytes that live, names the interpreter keeps, modules that are loaded."""
+    """A running board: bytes that live, names the interpreter keeps (none in our own image), modules that are loaded."""
 
     heap_bytes: int
     names: frozenset[str]
@@ -89,7 +91,7 @@ def simulated(content: dict[str, Any], site: Site) -> dict[str, Any]:
     return made
 
 
-async def _live(content: dict[str, Any], typed: tuple[str, ...]) -> Live:
+async def _live(content: dict[str, Any], typed: tuple[str, ...], own: bool) -> Live:
     interpreter = find32()
     if interpreter is None:
         raise NotMeasured("the 32-bit MicroPython is not there: run `make setup`")
@@ -99,9 +101,12 @@ async def _live(content: dict[str, Any], typed: tuple[str, ...]) -> Live:
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(site.stop)
             port = await stack.enter_async_context(_peers(site))
+            image: dict[str, Any] = {"heap": str(HEAP), "mpy": True}
+            if own:
+                image = {"profile": replace(profiles.named("esp32", romfs=True), heap=HEAP, areas=0)}
             board = Board(
-                ROOT, state_dir=Path(scratch), site=simulated(content, site), interpreter=list(interpreter.command), heap="2M",
-                mpy=True, env={**site.env(), "SIM_UART1": port},
+                ROOT, state_dir=Path(scratch), site=simulated(content, site), interpreter=list(interpreter.command),
+                env={**site.env(), "SIM_UART1": port}, **image,
             )  # fmt: skip
             board.on_pin = site.board_pin
             site.on_output = board.set_pin
@@ -110,18 +115,24 @@ async def _live(content: dict[str, Any], typed: tuple[str, ...]) -> Live:
             stack.push_async_callback(board.stop)
             await board.start()
             try:
-                return await _asked(board, typed)
+                return await _asked(board, typed, own)
             except (TimeoutError, ValueError, SyntaxError) as error:
                 raise NotMeasured(f"{error}; the console said {list(board.lines)[-8:]}") from None
 
 
-async def _asked(board: Board, typed: tuple[str, ...]) -> Live:
+async def _asked(board: Board, typed: tuple[str, ...], own: bool) -> Live:
     await board.send("app.generation")
     await board.wait_line("= '", 20)
     await asyncio.sleep(SETTLE_S)
     for line in (*TYPED, *typed):
         await board.send(line)
         await asyncio.sleep(0.5)
+    refused = await _answer(board, "app.site.errors")
+    if refused != "[]":
+        raise NotMeasured(f"the site is refused: {refused}")
+    if own:  # what our own image has in flash is taken off there
+        modules = ast.literal_eval(await _answer(board, ASKED[1]))
+        return Live(min([(await board.figures())["heap_live"] for _ in range(SAMPLES)]), frozenset(), frozenset(modules))
     for line in ASKED:  # once, so that asking brings no names between one answer and the next
         await _answer(board, line)
     heaps = [int(await _answer(board, ASKED[0])) for _ in range(SAMPLES)]
@@ -139,6 +150,9 @@ async def _answer(board: Board, line: str) -> str:
     return (await board.wait_line(lambda text: text.startswith(("= ", "! ")), 10))[2:]
 
 
-def live(content: dict[str, Any], typed: tuple[str, ...] = ()) -> Live:
-    """Runs a site (a site file's content) and counts.  `typed`: further console lines.  Raises NotMeasured."""
-    return asyncio.run(_live(content, typed))
+def live(content: dict[str, Any], typed: tuple[str, ...] = (), own: bool = False) -> Live:
+    """Runs a site (a site file's content) and counts.  `typed`: further console lines; own: in our own image.
+
+    Raises NotMeasured.
+    """
+    return asyncio.run(_live(content, typed, own))

@@ -189,6 +189,7 @@ def weigh() -> dict:
         sizes = {name: (flash / path.with_suffix(".mpy")).stat().st_size for name, path in sources.items()}
         figures = measure(list(where), flash, rom)
         taken = {name: mpyfile.read(_stood_in(flash, path.with_suffix(".mpy"))) for name, path in sources.items()}
+        can = mpyfile.read(rom / "sim_can.mpy")
     names: set[str] = set().union(*(module.names for module in taken.values()))
     for name in where:
         figures[name]["constant_bytes"] = min(taken[name].constant_bytes(names), figures[name]["object_bytes"])
@@ -204,6 +205,7 @@ def weigh() -> dict:
         "totals": totals,
         "power_manager_object_bytes": figures["PowerManager()"]["object_bytes"],
         "can_stand_in_bytes": fits.file_bytes(figures["machine.CAN"]),
+        "can_stand_in_own_bytes": figures["machine.CAN"]["object_bytes"] - can.constant_bytes(names | can.names),
     }
 
 
@@ -248,17 +250,31 @@ def _variants() -> dict[str, tuple[dict, str, tuple[str, ...]]]:
     return made
 
 
-def parts(modules: dict[str, dict], can: int) -> dict[str, dict]:
-    """What each part of a site brings: modules, bytes and names of its own.  Runs some ten seconds a part.
+def _beside(site: dict, part: str) -> dict:
+    """A site of an inverter alone, with a meter: loading it alone the interpreter's stack does not bear in our own image."""
+    if not part.startswith("device pcs_sunspec"):
+        return site
+    reached = {key: site["devices"]["x"][key] for key in ("host", "bus") if key in site["devices"]["x"]}
+    return {**site, "devices": {"m": {"type": "meter_sunspec", "unit": 2 if "bus" in reached else 1, **reached}, **site["devices"]}}
 
-    `can`: bytes of the simulated CAN controller.
+
+def parts(modules: dict[str, dict], can: tuple[int, int]) -> dict[str, dict]:
+    """What each part of a site brings: modules, bytes and names of its own.  Runs some twenty seconds a part.
+
+    own_bytes: those in our own image, where the simulated board takes off what is no part of a chip.  `can`: bytes of the
+    simulated CAN controller, from files and in our own image.
     """
     from tools import live_heap
 
     variants = _variants()
     with concurrent.futures.ProcessPoolExecutor(2) as pool:
         running = {part: pool.submit(live_heap.live, {"schema": 1, **site}, typed) for part, (site, _, typed) in variants.items()}
+        in_image = {
+            part: pool.submit(live_heap.live, {"schema": 1, **_beside(site, part)}, typed, True)
+            for part, (site, _, typed) in variants.items()
+        }
         measured = {part: future.result() for part, future in running.items()}
+        own = {part: future.result() for part, future in in_image.items()}
     found: dict[str, dict] = {}
     for part, (_, base, _) in variants.items():
         live = measured[part]
@@ -270,11 +286,19 @@ def parts(modules: dict[str, dict], can: int) -> dict[str, dict]:
         if below:
             objects -= below.heap_bytes - fits.pool_bytes(len(below.names))
             names -= len(below.names)
-        found[part] = {"on": base, "modules": brings, "object_bytes": objects, "names": names, "words": words}
+        under = own[part.replace("pcs_sunspec", "meter_sunspec") if "pcs_sunspec" in part else base] if base else None
+        frozen = sum(
+            fits.frozen_bytes(modules[name]) for name in own[part].modules - (under.modules if under else set()) if name in modules
+        )
+        less = under.heap_bytes if under else fits.pool_bytes(fits.OWN_NAMES)
+        found[part] = {
+            "on": base, "modules": brings, "object_bytes": objects, "names": names, "words": words,
+            "own_bytes": own[part].heap_bytes - less - frozen,
+        }  # fmt: skip
     # the simulated board has but the port's own class, whose stand-in is not there when a back end of ours is
     for name, module in BACKENDS.items():
         brings = [needed for needed in closure([module], needs(modules)) if needed not in found["bus can"]["modules"]]
-        found[f"backend {name}"] = {"on": "bus can", "modules": brings, "object_bytes": -can, "names": 0}
+        found[f"backend {name}"] = {"on": "bus can", "modules": brings, "object_bytes": -can[0], "names": 0, "own_bytes": -can[1]}
     return found
 
 
@@ -332,7 +356,8 @@ def main() -> int:
     arguments = parser.parse_args()
     report = weigh()
     if arguments.write:
-        kept = {"modules": report["modules"], "parts": parts(report["modules"], report["can_stand_in_bytes"])}
+        can = report["can_stand_in_bytes"], report["can_stand_in_own_bytes"]
+        kept = {"modules": report["modules"], "parts": parts(report["modules"], can)}
         KEPT.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
     sizes = fits.sizes()
     old = stale(report, sizes)

@@ -1,5 +1,7 @@
 """How a device is reached over Modbus: the options of a connection, and its client.  Needed at boot only."""
 
+from micropython import const
+
 CONNECTION_OPTIONS = (
     ("host", "str", "", 0, 0, "IPv4 address of a Modbus/TCP device"),
     ("port", "int", 502, 1, 65535, "its TCP port"),
@@ -12,7 +14,11 @@ CONNECTION_OPTIONS = (
     ("longest_read", "int", 125, 2, 125, "registers that the device gives in one answer"),
 )
 
-_SERIAL_GAP = 20  # registers read along cost a serial line less than another request up to here
+# A block read in several requests costs one more for each piece, and one for its scale factors, read again: some 100 ms of a
+# serial device that thinks before it answers, and 26 bytes.  So many bits a second carry a register in the same time:
+_GAP_BAUD = const(220)
+_GAP_LEAST = const(13)
+_GATEWAY_BAUD = const(9600)  # behind a gateway nobody knows
 
 
 _shared: list = []  # (buses, host, port, transport, client) of the TCP connections of this site
@@ -79,7 +85,9 @@ def _kind(transport: str):
     return RtuOverTcpClient
 
 
-def reading(options: dict) -> tuple:
+def reading(options: dict, client) -> tuple:
     """How registers are read over this connection: the most in one request, and how far apart they may lie in it."""
     longest = options["longest_read"]
-    return longest, min(longest, _SERIAL_GAP) if _serial(options) else longest
+    if not _serial(options):
+        return longest, longest
+    return longest, min(longest, _GAP_LEAST + getattr(client, "baudrate", _GATEWAY_BAUD) // _GAP_BAUD)

@@ -64,7 +64,7 @@ class Device:
         self.ready = False
         self.found = ""
         client = open_client(name, options, buses, LONGEST_PCS)
-        self.sun = SunSpec(client, options["unit"], _BOUNDS, _ESSENTIAL, LONGEST_PCS, *reading(options))
+        self.sun = SunSpec(client, options["unit"], _BOUNDS, _ESSENTIAL, LONGEST_PCS, *reading(options, client))
         self._client = client
         self._once = Once(name)
         self._options = options
@@ -205,4 +205,4 @@ class Device:
         self._watts = watts
         self._run = run
         if refresh:
-            self._refreshed = now
+            self._refreshed = time.ticks_ms()  # and not from before it was written: on a slow line that alone takes a second

@@ -32,7 +32,8 @@ _SLICE_US = const(4000)  # of writing in one turn of the loop
 _AHEAD = const(8)  # lines that may wait while one is answered
 _NOTES_MAX = const(2048)  # characters of other people's lines that may wait; more is dropped and counted
 _SPACE = const(640)  # bytes: a piece, at four bytes a character, and what ends a line
-_RESERVE = const(896)  # bytes in one place, and four of them, for the line that is asked next: a full heap has no large one
+_RESERVE = const(896)  # bytes in one place, and three of them, for the line that is asked next: a full heap has no large one
+_PLENTY = const(8192)  # bytes free, garbage not counted: a line needs no reserve
 _RETRY_MS = const(1000)  # a reserve that cannot be had costs a collection: not more often than this
 _LINE_MS = const(2000)  # what a line may take: control waits meanwhile
 _EMERGENCY = (b"pm.emergency_shutdown()", b"emergency_shutdown()", b"emergency()", b"emergency")
@@ -92,7 +93,7 @@ class Console:
         self._monitor_at = 0
         self._monitor_rests = False
         self._answers_turn = False  # a typed line goes before a monitor line that is due
-        self._now = array("i")  # the image at the monitor's instant, once there is a monitor
+        self._now = array("i", [0] * im.N_SLOTS)  # the image at the monitor's instant
         self._reserve = None
         self._reserve_at = time.ticks_ms()
         self.dropped = 0  # lines for people and of the monitor that were not written
@@ -156,8 +157,6 @@ class Console:
         whole = isinstance(ms, int) and not isinstance(ms, bool)
         if not whole or (ms and not 100 <= ms <= 60000):
             raise (firmware.PowerError if whole else ValueError)("ms = %r: allowed are 0 (off) and 100 to 60000 ms" % (ms,))
-        if not self._now:
-            self._now = array("i", [0] * im.N_SLOTS)
         self._monitor_ms = ms
         self._monitor_at = time.ticks_ms()
 
@@ -275,11 +274,11 @@ class Console:
 
     def _emergency(self) -> None:
         """The one line that is not compiled, and that waits for no other: it works in a heap that is full."""
-        self._reserve = None
         try:
             try:
                 stored = self._app.pm.emergency_shutdown()
             except MemoryError:
+                self._reserve = None
                 gc.collect()
                 stored = self._app.pm.emergency_shutdown()
             entry = _STORED if stored else _NOT_STORED
@@ -379,7 +378,8 @@ class Console:
         if isinstance(line, str):
             self._answer = slices(line + _END)
             return
-        self._reserve = None
+        if gc.mem_free() < _PLENTY:  # else it stays where boot has put it: taken again it would lie amid what is free
+            self._reserve = None
         try:
             self._evaluate(line)
         except MemoryError:  # not even the text of what went wrong
@@ -525,7 +525,7 @@ class Console:
         if time.ticks_diff(time.ticks_ms(), self._reserve_at) < 0:
             return False
         try:
-            self._reserve = (bytearray(_RESERVE), bytearray(_RESERVE), bytearray(_RESERVE), bytearray(_RESERVE))
+            self._reserve = (bytearray(_RESERVE), bytearray(_RESERVE), bytearray(_RESERVE))
         except MemoryError:
             self._reserve_at = time.ticks_add(time.ticks_ms(), _RETRY_MS)
             return False

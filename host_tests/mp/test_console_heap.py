@@ -36,7 +36,7 @@ def test_a_full_heap_costs_the_monitor_first_and_the_emergency_never(mp: Interpr
     assert said["emergency"][-1] == "= False", "nothing stores it there"
     answers = [line for line in said["line"] if line[:2] in ("= ", "! ")]
     assert len(answers) == 1, "the line has its answer, or it is said that there was no heap for it"
-    if how == "crumbs":
+    if how == "crumbs" and mp.bits == 32:  # of a board's words, which are half as long
         assert answers[0].startswith("= {"), "the reserve is for a line"
     elif answers[0].startswith("! "):
         assert "MemoryError" in answers[0]

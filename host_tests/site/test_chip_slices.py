@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from host_tests import needs
-from tools.bars import profiles, typed
+from tools import slots
+from tools.bars import follow, profiles, typed
 from tools.bars.prepared import prepare
 from tools.bars.story import SITE, JudgedSession
 from tools.simboard.board import Board
@@ -41,6 +42,8 @@ class Slice:
         self.lines: dict[str, dict[str, int]] = {}
         self.quiet: dict[str, int] = {}
         self.dead: dict[str, int] = {}
+        self.line: dict[str, int] = {}  # of a wired site with devices that think: what was asked, measured and written
+        self.steps: list[follow.Step] = []
         self.end: dict[str, Any] = {}
         self.builders = ""
 
@@ -55,7 +58,8 @@ async def _steps(run: JudgedSession) -> dict[str, int]:
 async def _story(run: JudgedSession, seen: Slice) -> None:
     calendar = run.judged.schedules > 0
     seen.boot = await run.board.figures(heap=False)
-    seen.builders = await run.type(f"[n for n in {BUILDERS} if n in __import__('sys').modules]")
+    builders = BUILDERS if calendar else (*BUILDERS, "safestore")
+    seen.builders = await run.type(f"[n for n in {builders} if n in __import__('sys').modules]")
     await run.type("pm.start()")
     if calendar:
         await run.type(typed.CLOCK)
@@ -67,10 +71,34 @@ async def _story(run: JudgedSession, seen: Slice) -> None:
     for line in dict.fromkeys((*typed.ASKED, *(typed.ASKED_OF_A_CALENDAR if calendar else ()))):
         await run.type(line.text, line.wrong)
         seen.lines[line.text] = await _steps(run)
+    if run.judged.name == "wired":
+        await _follow(run, seen)
     run.inject("pcs_silent", "meter_silent")
     await run.rest(6)
     seen.dead = await _steps(run)
     seen.end = await run.board.figures()
+
+
+async def _follow(run: JudgedSession, seen: Slice) -> None:
+    """An inverter and a meter that think 50 ms before every answer, and three setpoints."""
+    assert isinstance(run.site, ShippedSite) and run.site.line is not None
+    line, pcs = run.site.line, run.site.pcs_server
+    for server in (pcs, run.site.meter_server):
+        server.faults.delay_s, server.faults.slow = follow.THINKING_S, True
+
+    async def counts() -> tuple[int, ...]:
+        groups = (slots.constants()[name] for name in ("SEQ_PCS", "SEQ_METER"))
+        rounds = [int((await run.type(f"pm.image.inp[{slot}]"))[2:]) for slot in groups]
+        return (*rounds, line.requests, pcs.writes)
+
+    before = await counts()
+    for kw in (20.0, -20.0, 5.0):
+        seen.steps.append(await follow.one(run, kw))
+    made = [after - then for then, after in zip(before, await counts(), strict=True)]
+    seen.line = dict(zip(("pcs", "meter", "requests", "writes"), made, strict=True))
+    seen.line["faults"] = sum((await run.counts("pm.fault_counts()")).values())
+    for server in (pcs, run.site.meter_server):
+        server.faults.slow = False
 
 
 def slice_of(root: Path, state: Path, name: str, heap: str | None) -> tuple[JudgedSession, Slice]:
@@ -157,3 +185,16 @@ def test_collections_stay_out_of_the_cycle_and_erases_come_one_at_a_time(played:
         assert end["collections_unasked"] == 0, "each at its moment, none because the heap was full"
     assert end["erases_between_cycles"] <= 1
     assert 10_000 < end["cycle_instructions_max"] < MILLION
+
+
+def test_a_wired_inverter_that_thinks_before_every_answer_is_measured_in_few_requests_and_followed(played: Played) -> None:
+    """At 115200 bit/s a request costs its device's time to think, not the line's: so many a round is what the line can bear."""
+    seen = played[1].line
+    if not seen:
+        pytest.skip("no device on a serial line")
+    rounds, written = seen["pcs"] + seen["meter"], seen["writes"]
+    assert seen["pcs"] > 10 and seen["meter"] > 10 and written > 10
+    assert seen["requests"] <= 2 * seen["pcs"] + seen["meter"] + 2 * written + 5, "one more a round for what changes slowly"
+    assert rounds > written / 2, "commands leave the line to measurements"
+    assert all(step.first_write_s is not None and step.reached_s is not None for step in played[1].steps)
+    assert seen["faults"] == 0, "nobody took it for lost"

@@ -6,6 +6,7 @@ import pytest
 
 from tools import chip_bars
 from tools.bars import judge, profiles, typed
+from tools.bars.follow import Followed, Step, ramp_s
 
 GOOD: dict[str, Any] = {
     "worst_violation_w": 0.0, "problems": [], "flash_reads": 0, "imports": 0, "opens": 0, "boot_flash_ops": 11000,
@@ -82,9 +83,50 @@ def test_runs_follow_from_the_command_line() -> None:
         runs = chip_bars.wanted(chip_bars.arguments().parse_args(words))
         return [(run.judged.name, run.story, run.seconds, run.paced) for run in runs]
 
-    assert len(titles()) == 7
+    assert len(titles()) == 11
+    assert [story for name, story, _, _ in titles() if name == "wired"] == ["load", "trouble", "follow", "slow"]
     assert titles()[-1] == ("esp32s3", "counts", 600.0, False)
     assert titles("--story", "counts", "--hour", "--profile", "wired") == [("wired", "counts", 3600.0, False)]
     assert titles("--profile", "wired", "--story", "load", "--seconds", "20") == [("wired", "load", 20.0, True)]
     with pytest.raises(ValueError, match="allowed are esp32s3, own-image, wired"):
         titles("--profile", "esp8266")
+
+
+# ---- an EMS's setpoints ------------------------------------------------------------------------------------------------
+
+
+def test_a_ramp_falls_faster_than_it_rises_and_a_change_of_direction_does_both() -> None:
+    assert ramp_s(0, 40, 20, 50) == ramp_s(0, -40, 20, 50) == 2
+    assert ramp_s(40, 0, 20, 50) == ramp_s(-40, 0, 20, 50) == 0.8
+    assert ramp_s(-25, -5, 20, 50) == 0.4 and ramp_s(-5, -25, 20, 50) == 1
+    assert ramp_s(40, -40, 20, 50) == ramp_s(-40, 40, 20, 50) == pytest.approx(2.8)
+
+
+def followed(**changed: Any) -> dict[str, bool | None]:
+    steps = [Step(0, 10, 0.2, 0.9, 1.5)] * 4 + [Step(10, -10, 0.3, 1.9, 2.0)]
+    seen = Followed(steps=steps).summary()
+    return {one.bar: one.passed for one in judge.followed({"followed": {**seen, **changed}})}
+
+
+def test_an_inverter_that_follows_passes_every_bar() -> None:
+    assert set(followed().values()) == {True} and len(followed()) == 6
+
+
+@pytest.mark.parametrize(
+    ("last", "bar"),
+    [
+        (Step(10, -10, None, None, 2.0), "setpoints that were not written"),
+        (Step(10, -10, 0.3, None, 2.0), "setpoints that were not reached"),
+        (Step(10, -10, 1.1, 1.9, 2.0), "first write of a setpoint"),
+        (Step(10, -10, 0.3, 2.1, 2.0), "reached, beyond ramp, response and 10 cycles"),
+    ],
+)
+def test_one_setpoint_that_is_not_followed_fails_its_bar(last: Step, bar: str) -> None:
+    seen = Followed(steps=[Step(0, 10, 0.2, 0.9, 1.5)] * 5 + [last]).summary()
+    assert followed(**seen)[bar] is False
+    assert list(followed(**seen).values()).count(False) == (2 if last.first_write_s is None else 1)
+
+
+def test_a_lost_inverter_fails_and_no_run_at_all_is_not_judged() -> None:
+    assert followed(faults={"pcs_lost": 1})["pcs_lost, pcs_not_following"] is False
+    assert {one.passed for one in judge.followed({"followed": {}})} == {None, False}

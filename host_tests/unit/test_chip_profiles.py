@@ -18,7 +18,7 @@ def test_a_chip_its_image_and_another_heap_are_chosen_by_name() -> None:
     wired = profiles.chosen({"CHIP": "esp32"})
     assert wired is not None and (wired.heap, wired.romfs, wired.site) == (160_000, False, "docs/site.t_can485.json")
     image = profiles.chosen({"CHIP": "esp32", "ROMFS": "1"})
-    assert image is not None and (image.heap, image.romfs, image.site) == (112_000, True, "docs/site.example.json")
+    assert image is not None and (image.heap, image.romfs, image.site) == (112_000, True, "docs/site.wifi.json")
     assert image.areas == image.heap, "with Wi-Fi the third area may not be taken"
     on_wire = profiles.chosen({"CHIP": "esp32", "ROMFS": "wired"})
     assert on_wire is not None and (on_wire.heap, on_wire.romfs, on_wire.site) == (160_000, True, "docs/site.t_can485.json")

@@ -11,20 +11,27 @@ from tools import boardfile, fits, stage
 KB = 1024
 # figures of our own, so that what is expected can be added up by hand
 MODULE = {"code_bytes": 600, "name_bytes": 300, "object_bytes": 100, "constant_bytes": 40, "names": 10}
+
+
+def made(size: int) -> dict[str, int]:
+    """What a part makes, as much from files as in an image of our own."""
+    return {"object_bytes": size, "own_bytes": size}
+
+
 FIGURES: dict[str, Any] = {
     "modules": dict.fromkeys(("core", "client", "tcp", "pcs", "meter", "timeline"), MODULE),
     "parts": {
-        "core": {"modules": ["core"], "object_bytes": 20 * KB, "names": 200},
-        "bus can": {"modules": [], "object_bytes": 2 * KB, "names": 0},
-        "bus modbus_rtu": {"modules": ["client"], "object_bytes": 1 * KB, "names": 0},
-        "device io_board": {"modules": [], "object_bytes": 0, "names": 0},
-        "device pcs_sunspec, TCP": {"modules": ["client", "tcp", "pcs"], "object_bytes": 3 * KB, "names": 5},
-        "device meter_sunspec, TCP": {"modules": ["client", "tcp", "meter"], "object_bytes": 40 * KB, "names": 0},
-        "device meter_sunspec": {"modules": ["client", "meter"], "object_bytes": 40 * KB, "names": 0},
-        "wifi": {"modules": [], "object_bytes": 500, "names": 0},
-        "calendar": {"modules": ["timeline"], "object_bytes": 4 * KB, "names": 0},
-        "schedules": {"modules": [], "object_bytes": 400, "names": 0},
-        "clock.ntp": {"modules": [], "object_bytes": 100, "names": 0},
+        "core": {"modules": ["core"], **made(20 * KB), "names": 200},
+        "bus can": {"modules": [], **made(2 * KB), "names": 0},
+        "bus modbus_rtu": {"modules": ["client"], **made(1 * KB), "names": 0},
+        "device io_board": {"modules": [], **made(0), "names": 0},
+        "device pcs_sunspec, TCP": {"modules": ["client", "tcp", "pcs"], **made(3 * KB), "names": 5},
+        "device meter_sunspec, TCP": {"modules": ["client", "tcp", "meter"], **made(40 * KB), "names": 0},
+        "device meter_sunspec": {"modules": ["client", "meter"], **made(40 * KB), "names": 0},
+        "wifi": {"modules": [], **made(500), "names": 0},
+        "calendar": {"modules": ["timeline"], **made(4 * KB), "names": 0},
+        "schedules": {"modules": [], **made(400), "names": 0},
+        "clock.ntp": {"modules": [], **made(100), "names": 0},
     },
 }
 T_CAN485 = boardfile.load("lilygo_t_can485")
@@ -53,6 +60,14 @@ def test_in_an_image_of_our_own_code_names_and_constants_take_no_heap() -> None:
     stock, own = rows(T_CAN485, site), rows(T_CAN485, site, fits.OWN)
     assert stock["devices.a"] - own["devices.a"] == 3 * (900 + 40)
     assert "245 names" in stock and f"{fits.OWN_NAMES} names" in own
+    assert "callbacks" in own, "what is registered counts where every KB does"
+
+
+def test_what_a_part_makes_is_measured_for_each_image() -> None:
+    figures = copy.deepcopy(FIGURES)
+    figures["parts"]["core"]["own_bytes"] = 15 * KB
+    weights = [fits.weigh(T_CAN485, {}, image, figures).rows[0] for image in fits.IMAGES]
+    assert [size for _, _, size in weights] == [20 * KB + 1000, 15 * KB + 60]
 
 
 def test_names_are_kept_in_pools_that_double() -> None:
@@ -152,6 +167,24 @@ def test_the_full_example_is_for_the_boards_with_psram_and_refused_on_a_stock_es
         fits.require(T_CAN485, boardfile.site_for(T_CAN485, example()), fits.STOCK)
     for words in ("core", "devices.pcs", "device pcs_sunspec, TCP", "clock, storage", "names", "lilygo_t_2can"):
         assert words in str(refused.value)
+
+
+def test_the_full_example_is_refused_in_our_own_image_with_wifi_and_the_figures_say_why() -> None:
+    board = boardfile.load("generic_esp32")
+    with pytest.raises(fits.TooBig) as refused:
+        fits.require(board, boardfile.site_for(board, example()), fits.OWN)
+    told = str(refused.value)
+    needs = float(told.split("needs ")[1].split(" KB")[0])
+    assert 90 < needs < 112, "it lives at 100 KB there"
+    assert "80.0 KB may live there" in told and "lilygo_t_2can" in told
+    for words in ("core", "devices.pcs", "clock, storage", "4 schedules", "devices.pv"):
+        assert words in told
+
+
+def test_the_wifi_example_has_no_space_for_a_calendar() -> None:
+    site = json.loads((stage.ROOT / "docs" / "site.wifi.json").read_text())
+    with pytest.raises(fits.TooBig, match="clock, storage"):
+        fits.require(T_CAN485, boardfile.site_for(T_CAN485, {**site, "clock": {"zone": "Europe/Berlin"}}), fits.OWN)
 
 
 @pytest.mark.parametrize(("file", "name", "image"), fits.SHIPPED)

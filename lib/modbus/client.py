@@ -38,7 +38,8 @@ class Counters:
 class Client:
     """The requests a program can make.  A transport adds `_exchange`, which carries one.
 
-    Requests take their turn in the order they came; `pipeline` of them may be on their way together.  Rarer
+    Requests take their turn in the order they came, but that a write goes before the reads that wait, if the request
+    before it was none; `pipeline` of them may be on their way together.  Rarer
     requests (bits, mask write, read and write in one, identification) are functions of modbus.rarer.
 
     Every method raises a ModbusError: ModbusTimeout, ModbusUnreachable, ModbusBadFrame or ModbusRefused;
@@ -53,13 +54,16 @@ class Client:
         self.retries = retries  # how often an unanswered request is sent again
         self.registers = registers
         self._slots = [Slot(_AROUND + 2 * registers) for _ in range(pipeline)]
-        self._queue = []  # tickets of those who wait for a slot, in the order they came
+        self._queue = []  # tickets of those who wait for a slot, in the order of their turns
         self._ticket = 0
+        self._writes = 0  # how many of them are writes
+        self._wrote = False  # the last one that had its turn was
 
     async def read_registers(self, unit: int, address: int, count: int, out, function: int = 3) -> None:
         """Read `count` (1 to 125) registers from `address` into out[0:count]; function 3 holding, 4 input."""
         check_range("count", count, 1, self.registers)
         slot = self.free_slot() or await self.acquire()
+        self._wrote = False
         try:
             frame = slot.frame
             frame[PDU] = function
@@ -71,7 +75,8 @@ class Client:
 
     async def write_register(self, unit: int, address: int, value: int, function: int = 6) -> None:
         """Write one holding register (function 6)."""
-        slot = self.free_slot() or await self.acquire()
+        slot = self.free_slot() or await self.acquire(True)
+        self._wrote = True
         try:
             slot.frame[PDU] = function
             put16(slot.frame, PDU + 1, address)
@@ -87,7 +92,8 @@ class Client:
         the line.  It may put other numbers into `values`; what it raises keeps the request back.
         """
         check_range("count", count, 1, min(123, self.registers) if function == 16 else 1)
-        slot = self.free_slot() or await self.acquire()
+        slot = self.free_slot() or await self.acquire(True)
+        self._wrote = True
         try:
             frame = slot.frame
             frame[PDU] = function
@@ -115,10 +121,11 @@ class Client:
                     return slot
         return None
 
-    async def acquire(self):
-        """A slot, in turn."""
+    async def acquire(self, write: bool = False):
+        """A slot, in turn.  A command waits behind no row of measurements; after each write one of these has its turn."""
         self._ticket = ticket = self._ticket % 0x3FFFFFFF + 1
-        self._queue.append(ticket)
+        self._queue.insert((1 if self._wrote else 0) + self._writes if write else len(self._queue), ticket)
+        self._writes += write
         try:
             while True:
                 slot = self.free_slot(ticket)
@@ -127,6 +134,7 @@ class Client:
                 await asyncio.sleep_ms(_NAP_MS)
         finally:
             self._queue.remove(ticket)
+            self._writes -= write
 
     def release(self, slot) -> None:
         slot.transaction = -1

@@ -56,6 +56,7 @@ class RtuClient(Client):
     ) -> None:
         super().__init__(retries)
         self._pause_us = pause_ms * 1000
+        self.baudrate = baudrate
         self.line = RtuLine(uart, baudrate, bits, de, echo)
         self.timeout_ms = timeout_ms
         self._gap_us = max(gap_ms * 1000, 2 * self.line.silence_us)

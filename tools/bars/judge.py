@@ -82,3 +82,16 @@ def load(figures: dict[str, Any], lines: int) -> list[Verdict]:
         _least("mean power", figures["mean_kw"], 5, " kW"),
         Verdict("emergency: cycles to 0 W", cycles, "<= 2", cycles is not None and cycles <= 2),
     ]
+
+
+def followed(figures: dict[str, Any]) -> list[Verdict]:
+    """An inverter that follows each setpoint of an EMS."""
+    seen = figures["followed"]
+    return [
+        _least("setpoints", seen.get("setpoints", 0), 5),
+        _most("setpoints that were not written", seen.get("not_written"), 0),
+        _most("setpoints that were not reached", len(seen["not_reached"]) if seen else None, 0),
+        _most("first write of a setpoint", seen.get("first_write_s_max"), 1, " s"),
+        _most("reached, beyond ramp, response and 10 cycles", seen.get("behind_s_max"), 0, " s"),
+        _most("pcs_lost, pcs_not_following", sum(seen["faults"].values()) if seen else None, 0),
+    ]

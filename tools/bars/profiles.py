@@ -17,6 +17,7 @@ class Judged:
     live_most: int
     spare_least: int = 0
     largest_least: int = 0
+    follows: bool = False  # an EMS's setpoints are played too
 
 
 ALL = {
@@ -24,10 +25,13 @@ ALL = {
     for one in (
         Judged("esp32s3", "S3 with PSRAM, stock image, files", profiles.named("esp32s3"), 16, live_most=220 * KB),
         Judged(
-            "own-image", "no PSRAM, Wi-Fi, own image", profiles.named("esp32", romfs=True), 4,
-            live_most=80 * KB, spare_least=12 * KB, largest_least=4 * KB,
+            "own-image", "no PSRAM, Wi-Fi, own image", profiles.named("esp32", romfs=True), 0,
+            live_most=80 * KB, spare_least=12 * KB, largest_least=4 * KB, follows=True,
         ),
-        Judged("wired", "no PSRAM, wired, own image", profiles.named("esp32", romfs=True, wired=True), 0, live_most=130 * KB),
+        Judged(
+            "wired", "no PSRAM, wired, own image", profiles.named("esp32", romfs=True, wired=True), 0,
+            live_most=130 * KB, follows=True,
+        ),
     )
 }  # fmt: skip
 

@@ -1,6 +1,8 @@
 """What happens to a board while it is judged: power flows, a hundred lines are typed, faults come, an emergency ends it."""
 
+import ast
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -21,6 +23,10 @@ SIX = ("over_temperature", "cell_over_voltage", "grid_lost", "contactor_stuck", 
 SITE: dict[str, Any] = {"load_kw": 20.0, "pv_kw": 8.0, "load_noise_kw": 0.5}
 _KW = (-40.0, 30.0)  # in turn
 _KINDS_KEPT = 8
+# Of what lives, at the end.  Whatever is under way just then (half an answer, a request) is gone a moment later, and lies
+# anywhere: the least that lives counts, and the largest piece that is free.
+_SAMPLES = 8
+_SAMPLE_S = 0.43
 
 
 class JudgedSession(Session):
@@ -36,10 +42,22 @@ class JudgedSession(Session):
         self.answered = self.refused_as_it_should = 0
         self.answer_ms: dict[str, float] = {}  # the longest wait for each line's answer
         self.power_kw: list[float] = []  # what flowed, looked at now and then
+        self.followed: dict[str, Any] = {}  # what the story of an EMS has shown, see follow.py
         self.zero_ms: dict[str, float] = {}  # from what ends the power until the inverter was told 0 W
         self._zero: asyncio.Event = asyncio.Event()
         self._setpoint = site.pcs.on_setpoint
         site.pcs.on_setpoint = self._given
+
+    async def play(self) -> None:
+        """Session's; then what lives is looked at more than once."""
+        await super().play()
+        for _ in range(1, _SAMPLES):
+            await asyncio.sleep(_SAMPLE_S)
+            with contextlib.suppress(TimeoutError, KeyError):
+                seen, kept = await self.board.figures(), self.figures
+                kept["heap_live"] = min(kept["heap_live"], seen["heap_live"])
+                for name in ("heap_spare", "heap_largest"):
+                    kept[name] = max(kept[name], seen[name])
 
     async def _play_once(self) -> None:
         install = f"__import__('sim_watch').install(app, {COMMAND_SLOT}, {self.instructions})"
@@ -63,6 +81,19 @@ class JudgedSession(Session):
         else:
             self.answered += 1
         return answer
+
+    async def counts(self, line: str) -> dict[str, int]:
+        """What a line answers that gives a dict of numbers; nothing where it has no whole answer."""
+        answer = await self.type(line)
+        with contextlib.suppress(ValueError, SyntaxError):
+            return dict(ast.literal_eval(answer[2:]))
+        self.problems.append(f"{line!r} gave {answer!r}")
+        return {}
+
+    @property
+    def ended(self) -> bool:
+        """Nobody wants more of it."""
+        return self._end.is_set()
 
     async def rest(self, seconds: float) -> None:
         """Let time pass, with an eye on the power."""
@@ -127,6 +158,7 @@ class JudgedSession(Session):
             "answer_ms": {line: round(ms) for line, ms in slow},
             "mean_kw": round(sum(self.power_kw) / len(self.power_kw), 1) if self.power_kw else 0.0,
             "zero_ms": self.zero_ms,
+            "followed": self.followed,
             **{name: self.figures.get(name) for name in watched},
         }
 
@@ -134,7 +166,7 @@ class JudgedSession(Session):
 Story = Callable[[JudgedSession], Awaitable[None]]
 
 
-async def _begin(run: JudgedSession) -> None:
+async def begin(run: JudgedSession) -> None:
     """Callbacks registered, the clock set, power flowing."""
     if run.state.get("mode") == "EMERGENCY":
         await run.type("pm.reset_emergency()")
@@ -154,7 +186,7 @@ async def load(run: JudgedSession) -> None:
 
 
 async def _load(run: JudgedSession, seconds: float) -> None:
-    await _begin(run)
+    await begin(run)
     begun = time.monotonic()
     turns = 0
     for n, line in enumerate(typed.mixed(LINES, run.judged.schedules > 0)):
@@ -186,7 +218,7 @@ async def full(run: JudgedSession) -> None:
 
 async def _trouble(run: JudgedSession, seconds: float) -> None:
     part = seconds / 4
-    await _begin(run)
+    await begin(run)
     run.inject(*SIX)
     await run.rest(part / 2)
     await _look(run)

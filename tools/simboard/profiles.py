@@ -51,7 +51,7 @@ def named(chip: str, romfs: bool = False, heap: int | None = None, wired: bool =
     if romfs:
         profile = replace(profile, romfs=True)
         if profile.areas and not wired:  # for the boards with Wi-Fi, which may not take the heap's third area
-            profile = replace(profile, heap=profile.areas, site="docs/site.example.json")
+            profile = replace(profile, heap=profile.areas, site="docs/site.wifi.json")
     return replace(profile, heap=heap) if heap else profile
 
 

@@ -14,6 +14,7 @@ from tools.simsite.faults import WireFaults
 from tools.simsite.sunspec_server import SunSpecServer
 
 _READS, _WRITE_ONE, _WRITE_MANY = (3, 4), 6, 16
+_PIECE_S = 0.005  # an answer comes in pieces of so much time
 _BITS = 11  # start, eight of data, parity or a second stop bit, stop
 _ILLEGAL_FUNCTION, _ILLEGAL_ADDRESS = 1, 2
 Registers = Callable[[int, int], list[int] | None]  # (address, count): None for an address that there is not
@@ -35,6 +36,7 @@ class RtuLine:
     def __init__(self, baudrate: int) -> None:
         self.path = ""
         self.requests = 0
+        self.busy_s = 0.0  # that requests and answers have taken on the line
         self._char_s = _BITS / baudrate
         self._servers: dict[int, SunSpecServer] = {}
         self._registers: dict[int, Registers] = {}
@@ -91,14 +93,23 @@ class RtuLine:
             request = await self._queue.get()
             sent_by = time.monotonic() + len(request) * self._char_s
             self.requests += 1
+            self.busy_s += len(request) * self._char_s
             faults = self._servers[request[0]].faults if request[0] in self._servers else None
             answer = await self._answer(request)
             if answer is None or (faults is not None and faults.silent):
                 continue
             answer = _spoilt(answer + crc(answer), faults)
-            ready = sent_by + len(answer) * self._char_s + (faults.delay_s if faults is not None and faults.slow else 0.0)
-            await asyncio.sleep(max(0.0, ready - time.monotonic()))
-            os.write(self._master, answer)
+            self.busy_s += len(answer) * self._char_s
+            await self._send(answer, sent_by + (faults.delay_s if faults is not None and faults.slow else 0.0))
+
+    async def _send(self, answer: bytes, begins: float) -> None:
+        """An answer at the line's pace: whoever waits for its first byte does not wait for the last one."""
+        size = max(1, int(_PIECE_S / self._char_s))
+        for first in range(0, len(answer), size):
+            piece = answer[first : first + size]
+            there = begins + (first + len(piece)) * self._char_s
+            await asyncio.sleep(max(0.0, there - time.monotonic()))
+            os.write(self._master, piece)
 
     async def _answer(self, request: bytes) -> bytes | None:
         """The answer without its check sum; None where nobody has that unit."""
