@@ -11,6 +11,7 @@ import io
 import sys
 import time
 
+import machine
 import startup
 import watchdog
 from looptime import LoopTime, start
@@ -126,6 +127,7 @@ class App:
             return None
         for problem in timeline.problems:
             print("storage: " + problem)
+        timeline.begin(machine.reset_cause())
         self.console.names["clock"] = timeline.clock
         self.console.names["timeline"] = timeline
         return timeline

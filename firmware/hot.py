@@ -248,6 +248,7 @@ _C_TWO_BATTERIES = const(16777216)
 
 _RANGE = const(0x3FFFFFFF)  # the largest value a slot may hold
 _NONE = const(-1073741824)  # image.NO_VALUE
+_COUNTED_W = const(1050000)  # the largest power that is counted: times 2 s it stays inside int32
 # the bits of MISSING; battery_words.MISSING has the words
 _MISS_PCS = const(1)
 _MISS_BMS = const(2)  # and its further groups in the next four bits
@@ -973,7 +974,7 @@ def ramp(img: ptr32, par: ptr32):
 @micropython.viper
 def account(img: ptr32, par: ptr32):
     """Count AC energy in and out (Wh) from the measured inverter power; a dead measurement counts nothing, and one beyond
-    what the site can move as that much.
+    what the site is configured for and the inverter says it can move as that much: an island takes what it wants.
     """
     one = 1
     b = one << 30
@@ -981,6 +982,13 @@ def account(img: ptr32, par: ptr32):
     p = ((img[_PCS_P] + b) & m) - b
     if p != 0 - b and img[_AGE + _SEQ_PCS] <= par[_PAR_STALE_PCS]:
         most = par[_PAR_MOST_P]
+        rating = ((img[_PCS_P_DIS] + b) & m) - b
+        if p < 0:
+            rating = ((img[_PCS_P_CHG] + b) & m) - b
+        if rating > most:
+            most = rating
+        if most > _COUNTED_W:
+            most = _COUNTED_W
         if p > most:
             p = most
         if p + most < 0:

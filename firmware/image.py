@@ -226,7 +226,7 @@ PAR_PROT_SEP = const(63)  #   bits      protections that mean: separate the batt
 PAR_OV_HOLD_MS = const(64)  # ms        charging is held off so long after an over-voltage protection
 PAR_SOC_ACCEPT_MS = const(65)  # ms     a BMS's SoC that disagrees and holds is accepted after this; 0: never by itself
 PAR_CELL_DEAD = const(66)  #  mV        below it a cell must not be charged either
-PAR_MOST_P = const(67)  #     W         measured power beyond it is counted as this much energy
+PAR_MOST_P = const(67)  #     W         measured power beyond it, and the inverter's rating, is counted as that much
 N_PAR = const(68)  #          count     length of Image.par
 
 # ---- what the bits and codes mean ----------------------------------------------------------------------

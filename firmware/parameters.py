@@ -8,7 +8,6 @@ from firmware import protections
 from firmware.units import parts
 
 _IO_SILENT_MS = const(500)
-_COUNTED_W = const(1050000)
 
 PLACE_ROWS = (  # field of config.FIELDS; slot; parts of its unit in one of the field's
     ("grid_connection", im.PAR_GRID_TYPE, 1),
@@ -79,4 +78,4 @@ def apply(config, par, has: int) -> None:
     par[im.PAR_T_TRIP_LO] = par[im.PAR_T_DIS]
     par[im.PAR_OVER_P] = par[im.PAR_FOLLOW_P] = most // 20  # 5 % of rating
     par[im.PAR_FLOW_P] = most // 200  # 0.5 %
-    par[im.PAR_MOST_P] = min(most * 5 // 4, _COUNTED_W)  # hot.account: times 2 s it stays inside int32
+    par[im.PAR_MOST_P] = most * 5 // 4

@@ -3,6 +3,8 @@
 Everything here runs under the manager's lock, in the cycle or for a moment from the API; it allocates nothing.
 """
 
+from array import array
+
 from micropython import const
 
 from firmware import faults as ft
@@ -12,7 +14,9 @@ from firmware.event_codes import Event
 from firmware.modes import Mode
 
 _BACKOFF_MAX_MS = const(60000)
-_HOUR_MS = const(3600000)
+_HOUR_S = const(3600)
+_REST_MS = const(60000)  # counted so far
+_TRAVEL_MS = const(200)  # until a command has reached an inverter behind a slow line
 _REST_W = const(300)  # what an inverter at rest takes for itself
 CONNECTED = (Mode.IDLE, Mode.CHARGE, Mode.DISCHARGE)  # made once: a tuple in the cycle would allocate
 
@@ -32,7 +36,9 @@ class Supervisor:
         power = manager.config  # here: looking into it allocates
         self._restart_ms = int(power.restart_delay * 1000)
         self._restart_limit = power.restart_limit if power.auto_restart else 0
-        self._quiet_ms = 0  # since the last trip
+        self._rest_ms = 0  # how long 0 W has been commanded
+        self._restarts_s = array("i", [0] * max(1, self._restart_limit))  # uptime at which each was used up, in turn
+        self._restart = 0  # place of the next one
         self._now[im.CAUSE] = -1
         self._n_faults = 0
         self._trip_mask = 0
@@ -160,10 +166,12 @@ class Supervisor:
     def _trip(self) -> None:
         """A fault takes the system to STANDBY; with auto_restart it comes back after a back-off, a capped number of times."""
         self.enter(Mode.STANDBY)
-        self._quiet_ms = 0
         now = self._now
         trips = now[im.TRIPS] = now[im.TRIPS] + 1
-        if trips > self._restart_limit:
+        if trips <= self._restart_limit:
+            self._restarts_s[self._restart] = now[im.UPTIME_S]
+            self._restart = (self._restart + 1) % self._restart_limit
+        else:
             now[im.ORDER] = im.ORDER_SPENT
             self._manager.note_end(rq.END_SPENT)
             self._manager._claims.drop(rq.MANUAL)  # the next start() is a person's, who says anew what to do
@@ -179,10 +187,11 @@ class Supervisor:
         """Advance start, stop, back-off and contactors by dt ms."""
         now = self._now
         mode = now[im.MODE]
-        if now[im.TRIPS]:
-            self._quiet_ms += dt
-            if self._quiet_ms >= _HOUR_MS:
-                now[im.TRIPS] = 0
+        self._rest_ms = 0 if now[im.CMD_P] else min(self._rest_ms + dt, _REST_MS)
+        if 0 < now[im.TRIPS] <= self._restart_limit:  # each comes back an hour after it was used up
+            first_s = self._restarts_s[(self._restart - now[im.TRIPS]) % self._restart_limit]
+            if now[im.UPTIME_S] - first_s >= _HOUR_S:
+                now[im.TRIPS] -= 1
         if mode == Mode.STANDBY:
             if now[im.FAULTS] & self._trip_mask == 0:
                 if now[im.RESTART_MS] > 0:
@@ -193,7 +202,7 @@ class Supervisor:
             self._serve(dt)
         elif self.stop_ms >= 0:
             self.stop_ms += dt
-            if now[im.CMD_P] == 0 and (self._current_broken(self.stop_ms) or self.stop_ms > self._par[im.PAR_BREAK_MS]):
+            if now[im.CMD_P] == 0 and (self._current_broken() or self.stop_ms > self._par[im.PAR_BREAK_MS]):
                 self.enter(Mode.STANDBY)
         self._drive(dt)
 
@@ -245,12 +254,13 @@ class Supervisor:
             and now[im.BMS_V] > 0
         )
 
-    def _current_broken(self, since_ms: int) -> bool:
-        """|I| is under what the contactors may break, by every voice, one of them not older than since_ms; no voice is no.
+    def _current_broken(self) -> bool:
+        """|I| is under what the contactors may break, by every device that measures it; one that nobody measures is not.
 
-        What was measured before the power was taken away says nothing: an inverter may have been on its way up.
+        What was measured before the 0 W reached the inverter says nothing: it may have been on its way up.
         """
         now = self._now
+        since_ms = self._rest_ms - _TRAVEL_MS
         par = self._par
         limit = par[im.PAR_BREAK_I]
         heard = False
@@ -275,6 +285,6 @@ class Supervisor:
                 now[im.OPEN_MS] = 1  # from now on
             else:
                 now[im.OPEN_MS] += dt
-                if self._current_broken(now[im.OPEN_MS] - 1) or now[im.OPEN_MS] > self._par[im.PAR_BREAK_MS]:
+                if self._current_broken() or now[im.OPEN_MS] > self._par[im.PAR_BREAK_MS]:
                     now[im.CMD_CONTACTOR] = 0
         now[im.CMD_RUN] = 1 if self._run else 0

@@ -46,6 +46,7 @@ class Result(NamedTuple):
 
 def site_of(rng: random.Random) -> tuple[dict[str, Any], dict[str, Any], bool, bool]:
     """A random site: fields of PowerConfig, options of the plant, whether grid and PV are metered."""
+    aside = random.Random(rng.getstate()[1][0])  # what came later takes nothing from rng: the eras of before stay what they were
     energy = rng.choice((1.0, 4.0, 16.0))  # kWh a module: small ones reach the ends of the SoC
     power = {
         "grid_connection": rng.choice((0, 1, 2, 2, 2, 2, 3)),
@@ -57,7 +58,7 @@ def site_of(rng: random.Random) -> tuple[dict[str, Any], dict[str, Any], bool, b
         "allow_grid_charging": rng.random() < 0.8,
         "allow_grid_export": rng.random() < 0.8,
         "auto_restart": rng.random() < 0.9,
-        "restart_limit": 100,
+        "restart_limit": aside.choice((100, 100, 5, 2)),
         "restart_delay": rng.choice((0.0, 1.0, 2.0)),
         "module_energy": energy,
         "ramp_up": rng.choice((0.1, 1.0, 20.0, 20.0, 1000.0, rng.uniform(0.1, 50.0))),

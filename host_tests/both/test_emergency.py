@@ -70,6 +70,30 @@ def test_contactors_wait_for_a_current_that_was_measured_after_the_power_was_tak
     assert plant.now[im.CMD_CONTACTOR] == 0
 
 
+def test_contactors_wait_for_an_inverter_that_the_0_w_has_not_reached_yet():
+    plant = loaded(0, ramp_up=1000)
+    plant.follows = False  # behind a slow line
+    plant.pm.set_constant_power(50)
+    plant.cycles(3)
+    plant.power = 2500  # 4 A, on its way up
+    plant.pm.emergency_shutdown()
+    plant.cycles(3)
+    assert plant.command() == 0 and plant.now[im.CMD_CONTACTOR] == 1, "measured after 0 W was commanded, before it arrived"
+    for power in (20000, 2000, 0):
+        plant.power = power
+        plant.cycle()
+    plant.cycles(2)
+    assert plant.now[im.CMD_CONTACTOR] == 0
+
+
+def test_contactors_of_an_inverter_that_rests_open_at_once():
+    plant = loaded(0)
+    plant.run(1)
+    plant.pm.emergency_shutdown()
+    plant.cycles(2)
+    assert plant.now[im.CMD_CONTACTOR] == 0
+
+
 def test_contactors_stay_closed_while_either_voice_says_current_flows():
     for slot in (im.PCS_DC_I, im.BMS_I):
         plant = loaded()

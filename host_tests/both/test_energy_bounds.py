@@ -22,6 +22,7 @@ def test_int32_a_power_that_cannot_be_counts_at_most_as_the_rating():
             plant = Plant(**config).ready()
             before = energy(plant)
             plant.force[im.PCS_P] = watts
+            plant.force[im.PCS_P_CHG] = plant.force[im.PCS_P_DIS] = rating
             for dt in (2000, 1000, 50, 2000, 900):
                 last = energy(plant)
                 plant.cycle(dt)
@@ -31,6 +32,16 @@ def test_int32_a_power_that_cannot_be_counts_at_most_as_the_rating():
             taken, given = now[0] - before[0], now[1] - before[1]
             assert (taken if watts > 0 else given) == 0
             assert max(taken, given) <= rating * 5 // 4 * 5950, "%d W ms for %d W" % (max(taken, given), watts)
+
+
+def test_what_an_island_takes_beyond_the_configured_power_is_counted_up_to_what_the_inverter_can():
+    for watts in (100000, -100000, MOST, -MOST):
+        plant = Plant(max_charge_power=20, max_discharge_power=20).ready()
+        before = energy(plant)
+        plant.force[im.PCS_P] = watts  # it can move 120 kW
+        plant.cycles(20)
+        after = energy(plant)
+        assert max(after[0] - before[0], after[1] - before[1]) == 1000 * min(abs(watts), 120000)
 
 
 def test_int32_the_largest_site_counts_its_full_power():

@@ -278,6 +278,28 @@ def test_restarts_used_up_come_back_after_a_quiet_hour():
     plant.until_mode(Mode.IDLE, 10)
 
 
+def test_restarts_that_are_hours_apart_are_never_used_up():
+    plant = loaded(0, restart_delay=0, restart_limit=2)
+    for _ in range(9):
+        trip(plant)
+        plant.until_mode(Mode.IDLE, 70)
+        plant.run(1800, 1000)  # two in an hour, all day long
+
+
+def test_each_restart_comes_back_an_hour_after_it_was_used():
+    plant = loaded(0, restart_delay=0, restart_limit=3)
+    for minutes in (20, 30, 0):
+        trip(plant)
+        plant.until_mode(Mode.IDLE, 70)
+        plant.run(60 * minutes, 1000)
+    plant.run(15 * 60, 1000)  # the first one has come back, the second not yet
+    trip(plant)
+    plant.until_mode(Mode.IDLE, 70)
+    trip(plant)
+    plant.run(4000, 1000)
+    assert plant.pm.mode == Mode.STANDBY and "all 3 restarts" in plant.pm.stats()["reason"], plant.pm.stats()["reason"]
+
+
 def test_without_auto_restart_a_trip_stays():
     plant = loaded(20, auto_restart=False)
     trip(plant)

@@ -51,7 +51,7 @@ def test_nor_does_one_on_the_32_bit_interpreter(mp32: Interpreter, root: Path) -
     _check_cuts(_run(mp32, root, "storage_power_cut.py", _CUTS // 2, 2), _CUTS // 2)
 
 
-@pytest.mark.parametrize("readsize", [32, 256])  # MicroPython's own, and boot.py's
+@pytest.mark.parametrize("readsize", [32, 64, 512])  # MicroPython's own, and boot.py's with an image and with files
 def test_no_step_of_a_save_erases_flash_twice(mp32: Interpreter, root: Path, readsize: int) -> None:
     found = _run(mp32, root, "storage_steps.py", 50, readsize)
     assert found["rotations"] > 2 and found["erases"] > 200

@@ -58,6 +58,21 @@ def test_the_contactor_is_open_and_supplies_are_on_before_main(mp: Interpreter, 
     assert moved == [(25, 1), (16, 1), (17, 0)]  # this contactor closes on 0
 
 
+@pytest.mark.parametrize(("heap", "collects_every"), [("112000", 8192), ("160000", 8192), ("512K", 32768), ("4M", 32768)])
+def test_boot_collects_often_where_the_heap_is_small(mp: Interpreter, tmp_path: Path, heap: str, collects_every: int) -> None:
+    board = board_of(mp, tmp_path)
+    board.heap = heap
+
+    async def run() -> None:
+        await board.start()
+        try:
+            assert await board.wait_line("main ") == f"main {collects_every}"
+        finally:
+            await board.stop()
+
+    asyncio.run(run())
+
+
 def test_a_site_file_that_cannot_be_read_stops_nothing(mp64: Interpreter, tmp_path: Path) -> None:
     board, moved = boot(mp64, tmp_path, None, "main")
     assert any("site.json is not readable" in line for line in board.lines)
@@ -129,6 +144,10 @@ def test_boot_level_what_is_doubtful_stays_an_input_and_is_said(mp: Interpreter,
                 moved.clear()
                 await board.restart()
                 await board.wait_line("main ")
+                for _ in range(100):  # pins come by another way than lines
+                    if moved and moved[-1] == (16, 1):
+                        break
+                    await asyncio.sleep(0.02)
                 driven = {pin for pin, _ in moved}
                 assert CONTACTOR not in driven and driven <= {16}, (name, moved)
                 assert any(line.startswith("boot: ") and words in line for line in board.lines), (name, list(board.lines))
@@ -178,7 +197,7 @@ def test_boot_level_boards_of_any_shape_are_told_and_drive_nothing(mp64: Interpr
                 (board.flash / "site.json").write_text(json.dumps(content))
                 board.lines.clear()
                 await board.restart()
-                await board.wait_line("main 8192")
+                await board.wait_line("main ")
                 assert any(line.startswith("boot: ") and "must be" in line for line in board.lines), (content, list(board.lines))
                 assert board.watchdog_armed and moved == []
         finally:

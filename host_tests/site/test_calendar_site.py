@@ -125,6 +125,19 @@ def test_an_entry_charges_in_its_window_and_goes_on_after_a_power_cut(tmp_path: 
     play(tmp_path, story)
 
 
+def test_every_boot_is_in_the_log_before_control_begins(tmp_path: Path) -> None:
+    """So that a board that starts again and again says so, and the search for free blocks is not left to operation."""
+
+    async def story(rig: Rig) -> None:
+        rig.board.lines.clear()
+        await rig.board.restart()
+        await rig.board.wait_line("control begins", 15)
+        written = (rig.board.flash / "data" / "events").read_text()
+        assert written.count('"BOOT"') == 2, written
+
+    play(tmp_path, story)
+
+
 def test_a_person_outranks_the_schedule_and_hands_back_to_it(tmp_path: Path) -> None:
     async def story(rig: Rig) -> None:
         await rig.ask("pm.start()")

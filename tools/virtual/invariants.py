@@ -84,6 +84,8 @@ class Watch:
         self._stranded_ms = 0  # asked for power, and none flows
         self._parted = False  # manager and BMS, over the SoC
         self._waiting_ms = 0  # is to run, and stands in STANDBY
+        self._restarts_used = 0
+        self._tripped_s: list[int] = []  # uptime at each trip
         self._e_in = 0
         self._e_out = 0
         self._wh_in = 0.0
@@ -125,6 +127,7 @@ class Watch:
         if missing and (p or now[_MISSING_DIS] or now[_MISSING_CHG]):
             raise Broken(f"{missing}, the command is {p} W, limits by missing_data -{now[_MISSING_CHG]} .. +{now[_MISSING_DIS]} W")
         self._check_mode(now, p)
+        self._check_restarts(now)
         self._check_asked(now)
         self._check_inputs(dt)
         if too_large(now):
@@ -233,6 +236,18 @@ class Watch:
             raise Broken(f"{p} W in {Mode.name(mode)}")
         if now[im.FAULTS] & self._trip_mask and mode in (Mode.IDLE, Mode.CHARGE, Mode.DISCHARGE):
             raise Broken(f"a fault that trips is active ({now[im.FAULTS]:#x}) in {Mode.name(mode)}")
+
+    def _check_restarts(self, now: Any) -> None:
+        """So many restarts in an hour, no fewer."""
+        used = now[im.TRIPS]
+        if used > self._restarts_used:
+            self._tripped_s.append(now[im.UPTIME_S])
+            config = self._manager.config
+            limit = config.restart_limit if config.auto_restart else 0
+            hour = [at_s for at_s in self._tripped_s if now[im.UPTIME_S] - at_s <= 3600]
+            if now[im.ORDER] == im.ORDER_SPENT and len(hour) <= limit:
+                raise Broken(f"the restarts are used up by trip {len(hour)} in an hour, {limit} are allowed")
+        self._restarts_used = used
 
     def _check_asked(self, now: Any) -> None:
         """Who decides: an island's load, nobody from before maintenance; parameters as given; an accepted SoC believed."""
