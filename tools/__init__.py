@@ -2,7 +2,9 @@
 
 import sys
 
-if sys.version_info < (3, 11):  # noqa: UP036  (whoever types python3 -m tools... has whatever python3 there is)
+_ON_HOST = sys.implementation.name != "micropython"  # which needs no more than tools/plant.py, for the README's program
+
+if _ON_HOST and sys.version_info < (3, 11):  # whoever types python3 -m tools... has whatever python3 there is
     sys.exit("needs Python 3.11 or newer, this is %s (%s)" % (sys.version.split()[0], sys.executable))  # noqa: UP031
 
 
@@ -16,4 +18,5 @@ def _say_where_the_tools_are(kind, error, trace):  # type: ignore[no-untyped-def
     print(text % (error.name, program.name if program else "tools.run"), file=sys.stderr)
 
 
-sys.excepthook = _say_where_the_tools_are
+if _ON_HOST:
+    sys.excepthook = _say_where_the_tools_are
