@@ -41,7 +41,7 @@ class Collector:
         Not in the period of a look: that takes its time too.
         """
         if self._free == _UNSEEN:
-            self._free = gc.mem_free()
+            self._free = self._metering.free_bytes = gc.mem_free()
             self._look_ms = time.ticks_add(now_ms, _LOOK_MIN_MS)
             return False
         waited = time.ticks_diff(now_ms, self._last_ms)

@@ -74,7 +74,7 @@ class Writer:
             try:
                 await self._round(refresh)
                 if refresh:
-                    self._refreshed = now
+                    self._refreshed = time.ticks_ms()  # see pcs_sunspec: a round takes a second on a slow line
             except ModbusError:
                 self._forget()
                 self._doubts = True

@@ -33,7 +33,7 @@ _AHEAD = const(8)  # lines that may wait while one is answered
 _NOTES_MAX = const(2048)  # characters of other people's lines that may wait; more is dropped and counted
 _SPACE = const(640)  # bytes: a piece, at four bytes a character, and what ends a line
 _RESERVE = const(896)  # bytes in one place, and three of them, for the line that is asked next: a full heap has no large one
-_PLENTY = const(8192)  # bytes free, garbage not counted: a line needs no reserve
+_PLENTY = const(16384)  # bytes free after the last collection: a line needs no reserve
 _RETRY_MS = const(1000)  # a reserve that cannot be had costs a collection: not more often than this
 _LINE_MS = const(2000)  # what a line may take: control waits meanwhile
 _EMERGENCY = (b"pm.emergency_shutdown()", b"emergency_shutdown()", b"emergency()", b"emergency")
@@ -378,7 +378,7 @@ class Console:
         if isinstance(line, str):
             self._answer = slices(line + _END)
             return
-        if gc.mem_free() < _PLENTY:  # else it stays where boot has put it: taken again it would lie amid what is free
+        if self._app.metering.free_bytes < _PLENTY:  # else it stays where it is: taken again it would lie amid what is free
             self._reserve = None
         try:
             self._evaluate(line)

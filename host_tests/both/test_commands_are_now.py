@@ -1,8 +1,10 @@
 """What is written to an inverter is what is commanded when it is written: who is held up while reading brings no old setpoint."""
 
 import asyncio
+import time
 
 from firmware import image as im
+from firmware.devices import pcs_sunspec
 from firmware.devices import sunspec_tables as t
 from firmware.devices.pcs_der import Der
 from firmware.devices.pcs_inverter import Inverter
@@ -172,3 +174,30 @@ def test_what_nobody_renews_while_it_waits_is_not_written():
         except ModbusError:
             pass
         assert sun.written == []
+
+
+def test_on_a_slow_line_a_refresh_counts_from_when_it_was_written():
+    class Late:
+        async def command(self, refresh, asleep):
+            self.refresh = refresh
+            await asyncio.sleep_ms(50)  # so long it waits for its turns
+            self.done = time.ticks_ms()
+
+        def forget(self):
+            pass
+
+    class Line:
+        connections = 0
+        baudrate = 9600
+
+    options = {"bus": "rs485", "unit": 1, "longest_read": 125, "refresh_ms": 1000}
+    usual = pcs_sunspec.open_client
+    pcs_sunspec.open_client = lambda name, options, buses, registers: Line()
+    try:
+        device = pcs_sunspec.Device("pcs", options, im.Image(), {})
+    finally:
+        pcs_sunspec.open_client = usual
+    device._dialect = late = Late()
+    device._refreshed = time.ticks_add(time.ticks_ms(), -options["refresh_ms"])
+    asyncio.run(device._command(time.ticks_ms()))
+    assert late.refresh and time.ticks_diff(device._refreshed, late.done) >= 0

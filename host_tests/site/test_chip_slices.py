@@ -80,7 +80,7 @@ async def _story(run: JudgedSession, seen: Slice) -> None:
 
 
 async def _follow(run: JudgedSession, seen: Slice) -> None:
-    """An inverter and a meter that think 50 ms before every answer, and three setpoints."""
+    """An inverter and a meter that think 50 ms before every answer, and two setpoints."""
     assert isinstance(run.site, ShippedSite) and run.site.line is not None
     line, pcs = run.site.line, run.site.pcs_server
     for server in (pcs, run.site.meter_server):
@@ -92,7 +92,7 @@ async def _follow(run: JudgedSession, seen: Slice) -> None:
         return (*rounds, line.requests, pcs.writes)
 
     before = await counts()
-    for kw in (20.0, -20.0, 5.0):
+    for kw in (20.0, -20.0):
         seen.steps.append(await follow.one(run, kw))
     made = [after - then for then, after in zip(before, await counts(), strict=True)]
     seen.line = dict(zip(("pcs", "meter", "requests", "writes"), made, strict=True))
@@ -190,8 +190,9 @@ def test_collections_stay_out_of_the_cycle_and_erases_come_one_at_a_time(played:
 def test_a_wired_inverter_that_thinks_before_every_answer_is_measured_in_few_requests_and_followed(played: Played) -> None:
     """At 115200 bit/s a request costs its device's time to think, not the line's: so many a round is what the line can bear."""
     seen = played[1].line
-    if not seen:
-        pytest.skip("no device on a serial line")
+    if played[0].judged.name != "wired":
+        assert seen == {}, "no inverter on a serial line"
+        return
     rounds, written = seen["pcs"] + seen["meter"], seen["writes"]
     assert seen["pcs"] > 10 and seen["meter"] > 10 and written > 10
     assert seen["requests"] <= 2 * seen["pcs"] + seen["meter"] + 2 * written + 5, "one more a round for what changes slowly"
