@@ -1,0 +1,169 @@
+"""The tables of boxes that people ask for (tables/): what arrives of a served register map, and what is written, in its order.
+
+The maps and the writes expected are written down from the makers' documents, not from the tables.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from pymodbus.server import ModbusTcpServer
+from pymodbus.simulator import DataType, SimData, SimDevice
+
+from host_tests.site.board_process import free_port
+from host_tests.site.rig import rig
+from tools import check_site
+from tools.interpreters import Interpreter
+
+ROOT = Path(__file__).resolve().parents[2]
+WARNING = "From public documents, never tried on the box."
+READING = {3, 4}
+Number = tuple[int, str, float]  # address, struct code, what is on the wire
+KW20 = 20000
+
+
+class Maker(NamedTuple):
+    """A box: how it is reached, what its registers hold and mean, and what it has to be told, command by command."""
+
+    unit: int
+    holding: list[Number]
+    image: dict[str, int]
+    at_connect: list[Number]  # at 0 W
+    discharge: list[Number]  # 20 kW, from 0 W
+    charge: list[Number]  # 20 kW, from discharging 20 kW
+    rest: list[Number]  # 0 W, from charging 20 kW
+    stop: list[Number]  # not allowed to run, from discharging 20 kW
+    beyond: list[Number]  # 70 kW, after that
+    inputs: list[Number] = []
+    little: bool = False
+    refuses_70_kw: bool = False
+
+    def words(self, number: Number) -> list[int]:
+        """Its registers, high word first unless the box is `little`."""
+        data = struct.pack(f">{number[1]}", number[2])
+        words = list(struct.unpack(f">{len(data) // 2}H", data))
+        return words[::-1] if self.little else words
+
+
+MAKERS = {
+    "kostal_plenticore": Maker(
+        unit=71,
+        little=True,
+        holding=[
+            (56, "I", 6), (98, "f", 41.5), (152, "f", 49.98), (158, "f", 231.2), (200, "f", -12.4), (214, "f", 23.5),
+            (216, "f", 402.5), (220, "f", 50.01), (230, "f", 230.0), (252, "f", -1250.5), (514, "H", 67), (582, "h", -4990),
+            (1066, "f", 8123.0), (1076, "f", 5120.0), (1078, "f", 10240.0),
+        ],
+        image={
+            "PCS_STATE": 3, "PCS_P": -4990, "PCS_V": 4004, "PCS_HZ": 49980, "PCS_TEMP": 415, "PCS_P_CHG": 5120, "PCS_P_DIS": 10240,
+            "BMS_SOC": 6700, "BMS_V": 4025, "BMS_I": -124, "BMS_TEMP": 235, "BMS_I_CHG": 512, "BMS_I_DIS": 1024,
+            "METER_P": -1251, "METER_V": 3984, "METER_HZ": 50010, "PV_P": 8123,
+        },
+        at_connect=[(1034, "f", 0)],
+        discharge=[(1034, "f", KW20)],
+        charge=[(1034, "f", -KW20)],
+        rest=[(1034, "f", 0)],
+        stop=[(1034, "f", 0)],
+        beyond=[(1034, "f", 70000)],
+    ),
+}  # fmt: skip
+
+
+class Served:
+    """The register map of a box behind pymodbus: what is not in it reads 0; writes are kept in their order."""
+
+    def __init__(self, maker: Maker) -> None:
+        self.maps = {3: [0] * 65536, 4: [0] * 65536}
+        self.writes: list[tuple[int, list[int]]] = []
+        for function, numbers in ((3, maker.holding), (4, maker.inputs)):
+            for number in numbers:
+                words = maker.words(number)
+                self.maps[function][number[0] : number[0] + len(words)] = words
+
+    async def access(self, function: int, start: int, address: int, count: int, registers: list[int], values: Any) -> None:
+        """What pymodbus calls before every access."""
+        if values is not None:
+            self.writes.append((address, [int(value) for value in values]))
+        elif function in READING:
+            registers[address - start : address - start + count] = self.maps[function][address : address + count]
+
+
+@pytest.mark.parametrize("name", list(MAKERS))
+def test_box_as_documented(mp64: Interpreter, name: str) -> None:
+    maker = MAKERS[name]
+    steps = [
+        (0, 1, maker.at_connect),
+        (KW20, 1, maker.discharge),
+        (-KW20, 1, maker.charge),
+        (0, 1, maker.rest),
+        (KW20, 1, maker.discharge),
+        (KW20, 0, maker.stop),
+        (70000, 1, maker.beyond),
+    ]
+
+    async def story() -> None:
+        box = Served(maker)
+        port = free_port()
+        device = SimDevice(maker.unit, [SimData(0, values=[0] * 65536, datatype=DataType.REGISTERS)], action=box.access)
+        server = ModbusTcpServer([device], address=("127.0.0.1", port))
+        await server.serve_forever(background=True)
+        options = {"host": "127.0.0.1", "port": port, "unit": maker.unit, "refresh_ms": 30000}
+        try:
+            async with rig(mp64.command, "generic_modbus", {**options, "table": f"{ROOT}/tables/{name}.json"}) as one:
+                for watts, run, expected in steps:
+                    await one.command(watts, run)
+                    due = [(number[0], maker.words(number)) for number in expected]
+                    await one.until(lambda due=due: box.writes[-len(due) :] == due)  # type: ignore[misc]
+                    await asyncio.sleep(0.1)
+                    assert box.writes == due, (watts, run)
+                    box.writes.clear()
+                await one.until(lambda: one.has(**maker.image))
+                counters = await one.counters()
+                assert counters["exceptions"] == 0
+                assert ("70000 does not fit, 65535 is written" in counters["note"]) == maker.refuses_70_kw
+        finally:
+            await server.shutdown()
+
+    asyncio.run(asyncio.wait_for(story(), 60))
+
+
+def site(name: str, kw: float, folder: Path) -> list[str]:
+    """What the board says of a site with this box, in words."""
+    box = {"type": "generic_modbus", "host": "192.168.1.20", "unit": MAKERS[name].unit, "table": f"tables/{name}.json"}
+    power = {"max_charge_power": kw, "max_discharge_power": kw, "max_grid_export_power": kw}
+    path = folder / "site.json"
+    path.write_text(json.dumps({"schema": 1, "power": power, "devices": {"box": box}}))
+    return check_site.load(path)[1]
+
+
+@pytest.mark.parametrize("name", list(MAKERS))
+def test_site_that_names_it_is_good_and_one_whose_power_its_registers_do_not_hold_is_refused(name: str, tmp_path: Path) -> None:
+    assert site(name, 20, tmp_path) == []
+    errors = site(name, 70, tmp_path)
+    assert bool(errors) == MAKERS[name].refuses_70_kw
+    assert all("holds 0 to 65535" in error for error in errors)
+
+
+@pytest.mark.parametrize("name", list(MAKERS))
+def test_table_says_where_it_comes_from_and_every_point_of_it_is_served_here(name: str) -> None:
+    table = json.loads((ROOT / "tables" / f"{name}.json").read_text())
+    assert table["about"][0] == WARNING
+    assert any(line.startswith("Source: ") for line in table["about"])
+    assert any(line.startswith("When the controller is silent: ") for line in table["about"])
+    maker = MAKERS[name]
+    points = {(row.get("function", 3), row[key]) for row in table["reads"] for key in ("address", "minus") if key in row}
+    assert points == {(3, number[0]) for number in maker.holding} | {(4, number[0]) for number in maker.inputs}
+    assert {row["slot"] for row in table["reads"]} == set(maker.image)
+
+
+def test_every_table_is_tried_here_and_in_the_document() -> None:
+    assert {path.stem for path in (ROOT / "tables").iterdir()} == set(MAKERS)
+    text = (ROOT / "docs" / "generic_modbus.md").read_text(encoding="utf-8")
+    assert "from public documents, never tried on the box" in text.lower()
+    for name in MAKERS:
+        assert f"`tables/{name}.json`" in text, name
