@@ -15,6 +15,7 @@ import pytest
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
+from firmware import image as im
 from host_tests.site.board_process import free_port
 from host_tests.site.rig import rig
 from tools import check_site
@@ -23,7 +24,7 @@ from tools.interpreters import Interpreter
 ROOT = Path(__file__).resolve().parents[2]
 WARNING = "From public documents, never tried on the box."
 READING = {3, 4}
-Number = tuple[int, str, float]  # address, struct code, what is on the wire
+Number = tuple[int, str, float | tuple[int, ...]]  # address, struct code, what is on the wire
 KW20 = 20000
 
 
@@ -45,7 +46,8 @@ class Maker(NamedTuple):
 
     def words(self, number: Number) -> list[int]:
         """Its registers, high word first unless the box is `little`."""
-        data = struct.pack(f">{number[1]}", number[2])
+        numbers = number[2] if isinstance(number[2], tuple) else (number[2],)
+        data = struct.pack(f">{number[1]}", *numbers)
         words = list(struct.unpack(f">{len(data) // 2}H", data))
         return words[::-1] if self.little else words
 
@@ -91,6 +93,44 @@ MAKERS = {
         rest=[(13051, "H", 0), (13050, "H", 0xCC)],
         stop=[(13051, "H", 0), (13050, "H", 0xCC)],
         beyond=[(13050, "H", 0xBB), (13051, "H", 65535)],
+    ),
+    "goodwe_et": Maker(
+        unit=247,
+        refuses_70_kw=True,
+        holding=[
+            (35123, "H", 4999), (35176, "h", 422), (35180, "H", 3816), (35181, "h", -104), (35182, "i", -3968), (35187, "H", 1),
+            (36014, "H", 5001), (36025, "i", 1556), (36052, "H", 2338), (37003, "h", 141), (37004, "H", 25), (37005, "H", 30),
+            (37007, "H", 82), (37008, "H", 99), (37022, "H", 3391), (37023, "H", 0),
+        ],
+        image={
+            "PCS_STATE": 3, "PCS_P": -3968, "PCS_HZ": 49990, "PCS_TEMP": 422, "BMS_SOC": 8200, "BMS_SOH": 9900, "BMS_V": 3816,
+            "BMS_I": -104, "BMS_TEMP": 141, "BMS_I_CHG": 250, "BMS_I_DIS": 300, "CELL_V_MAX": 3391, "CELL_V_MIN": im.NO_VALUE,
+            "METER_P": -1556, "METER_V": 4050, "METER_HZ": 50010,
+        },
+        at_connect=[(47511, "HH", (8, 0))],
+        discharge=[(47511, "HH", (12, KW20))],
+        charge=[(47511, "HH", (11, KW20))],
+        rest=[(47511, "HH", (8, 0))],
+        stop=[(47511, "HH", (8, 0))],
+        beyond=[(47511, "HH", (12, 65535))],
+    ),
+    "sma_sunny_boy_storage": Maker(
+        unit=3,
+        holding=[
+            (30775, "i", -2480), (30783, "I", 23012), (30803, "I", 5002), (30845, "I", 67), (30849, "i", 215), (30851, "I", 40250),
+            (30865, "i", 0), (30867, "i", 1740), (30953, "i", -42), (30955, "I", 2292), (31393, "I", 2400), (31395, "I", 0),
+            (40189, "I", 6050), (40191, "I", 6360),
+        ],
+        image={
+            "PCS_STATE": 3, "PCS_P": -2480, "PCS_V": 3986, "PCS_HZ": 50020, "PCS_TEMP": -42, "PCS_P_CHG": 6050, "PCS_P_DIS": 6360,
+            "BMS_SOC": 6700, "BMS_V": 4025, "BMS_I": -60, "BMS_TEMP": 215, "BMS_I_CHG": 605, "BMS_I_DIS": 636, "METER_P": -1740,
+        },
+        at_connect=[(40149, "iI", (0, 802))],
+        discharge=[(40149, "iI", (KW20, 802))],
+        charge=[(40149, "iI", (-KW20, 802))],
+        rest=[(40149, "iI", (0, 802))],
+        stop=[(40149, "iI", (0, 802))],
+        beyond=[(40149, "iI", (70000, 802))],
     ),
 }  # fmt: skip
 
