@@ -132,6 +132,26 @@ MAKERS = {
         stop=[(40149, "iI", (0, 802))],
         beyond=[(40149, "iI", (70000, 802))],
     ),
+    "solaredge_storedge": Maker(
+        unit=1,
+        little=True,
+        holding=[
+            (0xE144, "f", 5000.0), (0xE146, "f", 5000.0), (0xE16C, "f", 24.25), (0xE170, "f", 402.53), (0xE172, "f", 8.625),
+            (0xE174, "f", 3470.75), (0xE184, "f", 67.34), (0xE186, "I", 3),
+        ],
+        image={
+            "PCS_STATE": 3, "PCS_P": -3471, "PCS_P_CHG": 5000, "PCS_P_DIS": 5000, "BMS_SOC": 6734, "BMS_V": 4025, "BMS_I": -86,
+            "BMS_TEMP": 243, "BMS_I_CHG": 1250, "BMS_I_DIS": 1250,
+        },
+        at_connect=[
+            (0xE00E, "f", 0), (0xE010, "f", 0), (0xE004, "H", 4), (0xE00A, "H", 0), (0xE00B, "I", 60), (0xE00D, "H", 0),
+        ],
+        discharge=[(0xE00D, "H", 4), (0xE010, "f", KW20)],
+        charge=[(0xE010, "f", 0), (0xE00D, "H", 3), (0xE00E, "f", KW20)],
+        rest=[(0xE00E, "f", 0), (0xE00D, "H", 0)],
+        stop=[(0xE010, "f", 0), (0xE00D, "H", 0)],
+        beyond=[(0xE00D, "H", 4), (0xE010, "f", 70000)],
+    ),
 }  # fmt: skip
 
 
@@ -180,7 +200,7 @@ def test_box_as_documented(mp64: Interpreter, name: str) -> None:
                     await one.command(watts, run)
                     due = [(number[0], maker.words(number)) for number in expected]
                     await one.until(lambda due=due: box.writes[-len(due) :] == due)  # type: ignore[misc]
-                    await asyncio.sleep(0.1)
+                    await asyncio.sleep(0.06)
                     assert box.writes == due, (watts, run)
                     box.writes.clear()
                 await one.until(lambda: one.has(**maker.image))
