@@ -23,6 +23,7 @@ from tools.interpreters import Interpreter
 
 ROOT = Path(__file__).resolve().parents[2]
 WARNING = "From public documents, never tried on the box."
+NEEDED = {"PCS_STATE", "PCS_P", "BMS_SOC", "BMS_V", "BMS_I", "BMS_TEMP", "BMS_I_CHG", "BMS_I_DIS"}  # without them it is 0 W
 READING = {3, 4}
 Number = tuple[int, str, float | tuple[int, ...]]  # address, struct code, what is on the wire
 KW20 = 20000
@@ -53,6 +54,27 @@ class Maker(NamedTuple):
 
 
 MAKERS = {
+    "huawei_luna2000": Maker(
+        unit=1,
+        holding=[
+            (32064, "i", 7420), (32066, "H", 4012), (32085, "H", 4998), (32087, "h", 412), (37022, "h", -35), (37046, "I", 5000),
+            (37048, "I", 5000), (37113, "i", 1740), (37118, "h", 5001), (37760, "H", 673), (37762, "H", 2), (37763, "H", 4350),
+            (37764, "h", 112), (37765, "i", 4870),
+        ],
+        image={
+            "PCS_STATE": 3, "PCS_P": -4870, "PCS_V": 4012, "PCS_HZ": 49980, "PCS_TEMP": 412, "PCS_P_CHG": 5000, "PCS_P_DIS": 5000,
+            "BMS_SOC": 6730, "BMS_V": 4350, "BMS_I": -112, "BMS_TEMP": -35, "BMS_I_CHG": 500, "BMS_I_DIS": 500,
+            "METER_P": -1740, "METER_HZ": 50010, "PV_P": 7420,
+        },
+        at_connect=[
+            (47075, "I", 0), (47077, "I", 0), (47247, "I", 0), (47249, "I", 0), (47246, "H", 0), (47083, "H", 2), (47100, "H", 0),
+        ],
+        discharge=[(47100, "H", 2), (47077, "I", KW20), (47249, "I", KW20)],
+        charge=[(47077, "I", 0), (47249, "I", 0), (47100, "H", 1), (47075, "I", KW20), (47247, "I", KW20)],
+        rest=[(47075, "I", 0), (47247, "I", 0), (47100, "H", 0)],
+        stop=[(47077, "I", 0), (47249, "I", 0), (47100, "H", 0)],
+        beyond=[(47100, "H", 2), (47077, "I", 70000), (47249, "I", 70000)],
+    ),
     "kostal_plenticore": Maker(
         unit=71,
         little=True,
@@ -240,6 +262,7 @@ def test_table_says_where_it_comes_from_and_every_point_of_it_is_served_here(nam
     points = {(row.get("function", 3), row[key]) for row in table["reads"] for key in ("address", "minus") if key in row}
     assert points == {(3, number[0]) for number in maker.holding} | {(4, number[0]) for number in maker.inputs}
     assert {row["slot"] for row in table["reads"]} == set(maker.image)
+    assert NEEDED <= set(maker.image)
 
 
 def test_every_table_is_tried_here_and_in_the_document() -> None:
