@@ -61,7 +61,7 @@ def rows():
 
 
 def debounce_rows() -> array:
-    """The table's first three numbers, as kernel/debounce.py wants them."""
+    """The table's first three numbers, as kernel/diagnosis.py wants them."""
     numbers = array("i")
     for row in rows():
         for number in row[1:4]:

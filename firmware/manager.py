@@ -17,8 +17,6 @@ from firmware import parameters, reasons
 from firmware import requests as rq
 from firmware.charging import DONE_BAND, ChargeParams, Charger
 from firmware.config import PowerConfig
-from firmware.curtailments import OWNERS, Curtailments
-from firmware.curtailments import listed as limits_listed
 from firmware.discharging import DischargeParams, Discharger
 from firmware.errors import PowerError, in_range
 from firmware.event_codes import Event
@@ -26,21 +24,16 @@ from firmware.events import Events
 from firmware.faults import EMERGENCY, SEVERITIES, debounce_rows, names, rows
 from firmware.flows import Grid
 from firmware.kernel import (
-    battery_end,
     battery_limits,
-    curtailment,
-    debounce,
     diagnosis,
-    energy,
     flow,
-    frozen,
     inputs,
     ramp,
+    requests,
     site_limits,
     site_power,
     soc,
 )
-from firmware.kernel import claims as claim_table
 from firmware.modes import Mode, refusal
 from firmware.reports import Instant
 from firmware.reports import stats as _stats
@@ -112,7 +105,7 @@ class PowerManager:
         self.refused = ""  # why the site file was refused
         self.run_memory = None  # what keeps over a reset what runs: settle() stores what stands
         self.emergency_memory = None  # what keeps an emergency over a reset: settle() stores what stands, True once it is
-        self._curtailed = Curtailments()
+        self._curtailed = rq.Curtailments()
         self._curtail(0)
         par[im.OP_SOC_MAX] = im.FREE
 
@@ -698,7 +691,7 @@ class PowerManager:
         with self._lock:
             table = self._curtailed.table[:]
             owners = self._curtailed.owners[:]
-        return limits_listed(table, owners)
+        return rq.limits_listed(table, owners)
 
     def register_callback(self, event: int, fn, user_data=None) -> None:
         """Call fn(event, event_data, user_data) for an Event, or for all (Event.ALL).  fn is plain or async."""
@@ -736,17 +729,17 @@ class PowerManager:
         site_power.net_power(now, par)
         diagnosis.find_missing(now, par)
         diagnosis.battery_conditions(now, par)
-        frozen.detect_frozen(now, par)
+        diagnosis.detect_frozen(now, par)
         diagnosis.lost_devices(now, par)
         diagnosis.expect_power(now, par)
         diagnosis.plant_conditions(now, par)
-        changed = debounce.debounce(now, self._fault_rows, self._fault_state, self._n_faults)
+        changed = diagnosis.debounce(now, self._fault_rows, self._fault_state, self._n_faults)
         if changed:
             self._states.faults_changed(changed)
         self._states.step(dt)
         self._curtail(dt)
         self._automatic()
-        self._request(claim_table.age_claims(self._claims.table, rq.IDLE, dt))
+        self._request(requests.age_claims(self._claims.table, rq.IDLE, dt))
         for chg in _DIRECTIONS:
             battery_limits.soc_row(now, par, chg)
             battery_limits.temperature_row(now, par, chg)
@@ -757,16 +750,16 @@ class PowerManager:
             site_limits.device_rows(now, par, chg)
             site_limits.grid_rows(now, par, chg)
             site_limits.binding(now, par, chg)
-        battery_end.bms_ends(now, par)
+        battery_limits.bms_ends(now, par)
         ramp.ramp(now, par)
-        energy.account(now, par)
+        flow.account(now, par)
         flow.share_paths(now, par)
         flow.name_flow(now, par)
         self._announce()
 
     def _curtail(self, dt: int) -> None:
         """Let limits with owners run out, and take the smallest."""
-        curtailment.least(self._curtailed.table, self.image.now, self.image.par, OWNERS, dt)
+        requests.least(self._curtailed.table, self.image.now, self.image.par, rq.OWNERS, dt)
 
     def _automatic(self) -> None:
         """The manager's own claims: serving an island's load, and the charge that a BMS needs for its cells' sake."""

@@ -1,11 +1,16 @@
-"""Who asks for power: one claim a source, the highest live one wins, and a claim that is not renewed ends.
+"""Who asks for power, and who bounds it: claims, of which the highest live source wins, and limits with owners, of which the
+smallest binds.  What is not renewed ends.
 
-The table is an int32 array that kernel/claims.py walks: ms left (0 none, FOREVER), W (+ discharge), goal, target SoC.
+Both are int32 arrays that kernel/requests.py walks.  A claim: ms left (0 none, FOREVER), W (+ discharge), goal, target SoC; a
+limit: ms left, W of discharge, W of charge.
 """
 
 from array import array
 
 from micropython import const
+
+from firmware import image as im
+from firmware.errors import PowerError
 
 # The one priority list, highest first.  A list, as the words of a constant tuple are objects of 32 bytes each, not names.
 SOURCES = [
@@ -48,6 +53,8 @@ END_STOP = const(10)
 
 FOREVER = const(0x3FFFFFFF)
 BY_PARAMS = const(10001)  # a charge's target SoC: the one of the ChargeParams, whatever they are by then
+
+OWNERS = const(8)  # of limits, at most
 
 ISLAND = "island"  # the owner of the claim that serves an island's load
 
@@ -95,3 +102,49 @@ def listed(table, owners: "list[str]") -> "list[dict]":
                 }
             )
     return result
+
+
+class Curtailments:
+    """The live limits.  Not thread-safe by itself: the manager's lock guards it."""
+
+    def __init__(self) -> None:
+        self.table = array("i", [0] * (3 * OWNERS))
+        self.owners = [""] * OWNERS
+
+    def put(self, owner: str, discharge: int, charge: int, ms: int) -> None:
+        """Set or renew an owner's limits in W, image.FREE for none; both free: they end.  PowerError when all places are taken."""
+        table = self.table
+        at = -1
+        for i in range(OWNERS):
+            if table[3 * i] and self.owners[i] == owner:
+                at = i
+                break
+            if at < 0 and not table[3 * i]:
+                at = i
+        if discharge == charge == im.FREE:
+            if at >= 0 and self.owners[at] == owner:
+                table[3 * at] = 0
+            return
+        if at < 0:
+            raise PowerError("owner = %r: %d owners have given limits already: %s" % (owner, OWNERS, ", ".join(self.owners)))
+        self.owners[at] = owner
+        table[3 * at] = ms
+        table[3 * at + 1] = discharge
+        table[3 * at + 2] = charge
+
+
+def limits_listed(table, owners: "list[str]") -> "list[dict]":
+    """What Curtailments' table and owners say: owner, discharge_kw, charge_kw (None: not bounded), seconds_left (None: no end)."""
+    found = []
+    for i in range(OWNERS):
+        left, discharge, charge = table[3 * i : 3 * i + 3]
+        if left:
+            found.append(
+                {
+                    "owner": owners[i],
+                    "discharge_kw": None if discharge == im.FREE else discharge / 1000,
+                    "charge_kw": None if charge == im.FREE else charge / 1000,
+                    "seconds_left": None if left == FOREVER else left / 1000,
+                }
+            )
+    return found

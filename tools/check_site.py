@@ -133,15 +133,30 @@ def tables(site: dict[str, Any]) -> dict[str, str]:
     return {name: table for name, table in found.items() if isinstance(table, str)}
 
 
+def table_file(table: str, folder: Path) -> Path:
+    """Where a table is on this computer: beside the site file, or one that the project brings in tables/."""
+    beside, brought = folder / table, stage.ROOT / table
+    return brought if PurePosixPath(table).parts[0] == "tables" and brought.exists() and not beside.exists() else beside
+
+
+def table_for_board(table: str, folder: Path) -> str:
+    """A table as it goes on a board: what it says `about` itself is for people."""
+    content = parse(table_file(table, folder).read_bytes())
+    return json.dumps({key: value for key, value in content.items() if key != "about"}, separators=(",", ":"))
+
+
 def _of_tables(site: dict[str, Any], folder: Path) -> list[str]:
-    """Table files that are not there, cannot be read or would take the place of something else; their devices are taken out."""
+    """Table files that are not there, cannot be read or would take the place of something else; their devices are taken out.
+
+    The others' content takes the place of their name.
+    """
     errors = []
     for name, table in tables(site).items():
         where = f"devices.{name}.table = {table!r}"
         try:
             if table not in _placed(table):
                 raise ValueError("must be a file name, or folders and a file name, that belong to nothing else on the board")
-            parse((folder / table).read_bytes())
+            site["devices"][name]["table"] = parse(table_file(table, folder).read_bytes())
         except OSError as error:
             errors.append(f"{where}: cannot be read beside the site file ({error.strerror})")
         except ValueError as error:

@@ -66,7 +66,7 @@ def prepare(into: Path, site: dict, march: str, folder: Path = Path()) -> list[P
     own = [Path(table) for table in sorted(set(check_site.tables(site).values()))]
     for table in own:
         (into / table).parent.mkdir(parents=True, exist_ok=True)
-        (into / table).write_bytes((folder / table).read_bytes())
+        (into / table).write_text(check_site.table_for_board(table.as_posix(), folder))
     (into / "site.json").write_text(json.dumps(site, separators=(",", ":")))
     return [*made, *own, Path("site.json")]
 

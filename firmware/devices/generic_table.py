@@ -13,7 +13,7 @@ _READ_KEYS = (
     "slot", "address", "minus", "type", "scale", "offset", "function", "missing", "low", "high", "map", "mask", "period_ms",
     "unit",
 )  # fmt: skip
-_TABLE_KEYS = ("name", "word_order", "reads", "writes", "gap")
+_TABLE_KEYS = ("name", "about", "word_order", "reads", "writes", "gap")  # about: for people, a deploy leaves it out
 _ALONE = ("offset", "map", "mask")  # what a difference has not
 
 # slots (first, last) -> the group they belong to, what its device brings to the site
@@ -234,7 +234,8 @@ def filled(given) -> int:
         for first, last, seq, _ in _GROUPS:
             if first <= slot <= last:
                 bits |= 1 << seq
-    for row in table.get("writes") or []:
-        if row.get("from") in ("CMD_P", "CMD_CHARGE", "CMD_DISCHARGE"):
-            bits |= 0x200
+    for request in table.get("writes") or []:
+        for row in request.get("together") or [request]:
+            if row.get("from") in ("CMD_P", "CMD_CHARGE", "CMD_DISCHARGE", "CMD_MAGNITUDE"):
+                bits |= 0x200
     return bits

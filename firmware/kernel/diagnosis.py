@@ -1,4 +1,4 @@
-"""What is missing, and which conditions of the fault table hold now."""
+"""What is missing, which conditions of the fault table hold, and which have held for long enough to be faults."""
 
 import micropython
 from micropython import const
@@ -26,12 +26,14 @@ _BMS_ALARM = const(26)
 _BMS_ODD = const(27)
 _PCS_STATE = const(30)
 _PCS_P = const(31)
+_PCS_DC_V = const(36)
 _PCS_DC_I = const(37)
 _IO_ESTOP = const(56)
 _IO_CONTACTOR = const(57)
 _AGE = const(60)
 _SOC_DRIFT = const(75)
 _GRID_OK = const(79)
+_FAULTS = const(82)
 _CONDITIONS = const(83)
 _LIMIT_DIS = const(88)
 _LIMIT_CHG = const(89)
@@ -41,6 +43,7 @@ _DT = const(98)
 _UPTIME_S = const(99)
 _STILL_BMS_MS = const(105)
 _STILL_PCS_MS = const(106)
+_STILL_SUM_BMS = const(107)
 _SLOW_P = const(109)
 _SOC_JUMP = const(114)
 _LOOP_MS = const(117)
@@ -51,6 +54,8 @@ _READS_CELL_LO = const(156)
 _READS_TEMP_HI = const(157)
 _DOUBTS = const(160)
 _DOUBTS_SEEN = const(161)
+_STILL_LOW = const(165)
+_STILL_HIGH = const(167)
 _CONDITIONS_BMS = const(171)
 _PAR_GRID_TYPE = const(3)
 _PAR_STALE_BMS = const(12)
@@ -330,3 +335,93 @@ def plant_conditions(img: ptr32, par: ptr32):
     if q != none and q != img[_CMD_CONTACTOR]:
         found = found | _C_CONTACTOR
     img[_CONDITIONS] = found
+
+
+@micropython.viper
+def detect_frozen(img: ptr32, par: ptr32):
+    """Time how long BMS and PCS have repeated the same voltage, current and power although the power has moved.
+
+    A live sender may rest as long as what it measures rests; frozen is one that does not see what the other one sees: a
+    load over 5 A that has moved by more than 2 A.
+    """
+    one = 1
+    b = one << 30
+    m = b + _RANGE
+    none = 0 - b
+    volts = ((img[_BMS_V] + b) & m) - b
+    amps = ((img[_BMS_I] + b) & m) - b
+    edge = _RANGE
+    if volts > 0:
+        edge = volts // 5  # W of 2 A
+    # both at rest agree with each other, whatever was seen before: nothing would ever change then
+    rests = amps < 20 and amps + 20 > 0 and (((img[_PCS_P] + b) & m) - b) < edge and (((img[_PCS_P] + b) & m) - b) + edge > 0
+    k = 0
+    while k < 2:
+        if k == 0:
+            s = ((img[_BMS_V] & 0xFFFF) << 12) ^ (img[_BMS_I] & 0xFFFFF)
+            p = ((img[_PCS_P] + b) & m) - b
+            if img[_AGE + _SEQ_PCS] > par[_PAR_STALE_PCS]:
+                p = none
+        else:
+            s = ((img[_PCS_DC_V] & 0xFFFF) << 12) ^ (img[_PCS_P] & 0xFFFFF)
+            p = none
+            if amps != none and volts > 0 and img[_AGE + _SEQ_BMS] <= par[_PAR_STALE_BMS]:
+                p = amps * volts // 100
+        low = ((img[_STILL_LOW + k] + b) & m) - b
+        high = ((img[_STILL_HIGH + k] + b) & m) - b
+        if s != img[_STILL_SUM_BMS + k] or rests:
+            img[_STILL_SUM_BMS + k] = s
+            img[_STILL_BMS_MS + k] = 0
+            low = p
+            high = p
+        elif p != none:
+            if low == none or p < low:
+                low = p
+            if high == none or p > high:
+                high = p
+        load = high  # the largest power in between, as a magnitude: near 0 W an inverter's own needs move more
+        if high + low < 0:
+            load = 0 - low
+        if high - low > edge and load > volts // 2 and img[_STILL_BMS_MS + k] < _AGE_MAX:
+            img[_STILL_BMS_MS + k] += img[_DT]
+        img[_STILL_LOW + k] = low
+        img[_STILL_HIGH + k] = high
+        k += 1
+
+
+@micropython.viper
+def debounce(img: ptr32, rows: ptr32, state: ptr32, n: int) -> int:
+    """Turn CONDITIONS into FAULTS; returns the bits that changed.
+
+    rows, 3 a fault: cycles the condition must hold, ms it must hold, ms it must be gone.  state, 3 a fault:
+    cycles held, ms held (or gone, while active), times raised.
+    """
+    dt = img[_DT]
+    conditions = img[_CONDITIONS]
+    active = img[_FAULTS]
+    changed = 0
+    bit = 1
+    k = 0
+    while k < n * 3:
+        on = active & bit
+        if (conditions & bit) == on:
+            state[k] = 0
+            state[k + 1] = 0
+        else:
+            if state[k] < _RANGE:
+                state[k] += 1
+            if state[k + 1] < _AGE_MAX:
+                state[k + 1] += dt
+            if on != 0:
+                if state[k + 1] > rows[k + 2]:
+                    changed = changed | bit
+            elif state[k] >= rows[k] and state[k + 1] > rows[k + 1]:
+                changed = changed | bit
+                state[k + 2] = (state[k + 2] + 1) & _RANGE
+            if (changed & bit) != 0:
+                state[k] = 0
+                state[k + 1] = 0
+        bit = bit << 1
+        k += 3
+    img[_FAULTS] = active ^ changed
+    return changed

@@ -77,6 +77,31 @@ def test_a_number_twice_in_a_map_is_refused():
     assert "each once" in said_of_reads(changed(READS[0], map={"1": 2, "01": 3}))
 
 
+def test_a_table_may_say_what_it_is_about():
+    assert said({"about": ["words", "for people"], "reads": READS}) == ""
+
+
+def test_the_power_command_has_one_owner_however_it_is_given():
+    magnitude = {"from": "CMD_MAGNITUDE", "address": 6, "type": "uint16"}
+    ways = (
+        [{"from": "CMD_P", "address": 9, "type": "int32"}],
+        [{"together": [{"from": "CMD_P", "address": 9, "type": "int32"}]}],
+        [CHARGE, DISCHARGE],
+        [DIRECTION, magnitude],
+        [{"together": [DIRECTION, magnitude]}],
+    )
+    for mine in ways:
+        for yours in ways:
+            devices = {}
+            for name, slot, writes in (("a", "METER_P", mine), ("b", "PV_P", yours)):
+                table = {"reads": [{"slot": slot, "address": 1}], "writes": writes}
+                devices[name] = {"type": "generic_modbus", "host": "192.168.1.2", "table": table}
+            power = {"max_charge_power": 5, "max_discharge_power": 5}
+            found = sitefile.check({"schema": 1, "devices": devices, "power": power}).errors
+            said_once = ["devices.b: the power command is what devices.a has already; one device only"]
+            assert [str(error) for error in found] == said_once, found
+
+
 # ---- halves and directions -----------------------------------------------------------------------------------------
 def test_halves_must_hold_the_powers_of_the_site():
     assert said_of_writes(DIRECTION, CHARGE, DISCHARGE, powers=(-65535, 65535)) == ""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from firmware import config, curtailments, faults, image, parameters, requests
+from firmware import config, faults, image, parameters, requests
 from firmware.errors import ConfigError
 
 IMAGE_SOURCE = Path(image.__file__).read_text()
@@ -197,7 +197,7 @@ def make_claims(rng: random.Random) -> array:
 
 def make_curtailments(rng: random.Random) -> array:
     """Any limits with owners."""
-    table = array("i", curtailments.Curtailments().table)
+    table = array("i", requests.Curtailments().table)
     for at in range(0, len(table), 3):
         table[at] = rng.choice((0, 0, 1, 50, 60_000, FREE))
         table[at + 1] = rng.choice((0, FREE, rng.randint(0, 1_000_000)))
@@ -262,6 +262,6 @@ def arguments(hot: Hot, rng: random.Random) -> list[array | int]:
         "claims": lambda: make_claims(rng),
         "sources": lambda: requests.IDLE,
         "curtailments": lambda: make_curtailments(rng),
-        "limiters": lambda: curtailments.OWNERS,
+        "limiters": lambda: requests.OWNERS,
     }
     return [kinds[kind]() for kind in hot.arguments]

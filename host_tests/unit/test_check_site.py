@@ -242,6 +242,27 @@ def test_a_table_in_a_file_must_lie_beside_the_site_file_and_is_checked_there(tm
     assert check_site.load(path)[1] == []
 
 
+def test_a_table_that_the_project_brings_is_found_from_any_site_and_one_beside_the_site_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, folder = tmp_path / "project", tmp_path / "mine"
+    for place, slot in ((project, "PV_P"), (folder, "NO_SUCH")):
+        (place / "tables").mkdir(parents=True)
+        (place / "tables" / "acme.json").write_text(json.dumps({"reads": [{"slot": slot, "address": 1}]}))
+    monkeypatch.setattr(stage, "ROOT", project)
+    content = device(type="generic_modbus", bus="rs485", table="tables/acme.json")
+    assert check_site.errors_in(content, tmp_path) == []
+    assert "NO_SUCH" in check_site.errors_in(content, folder)[0]
+    content["devices"]["x"]["table"] = "acme.json"
+    assert "cannot be read beside the site file" in check_site.errors_in(content, tmp_path)[0], "only tables/ is looked into"
+
+
+def test_what_a_table_says_of_itself_does_not_go_on_the_board(tmp_path: Path) -> None:
+    table = {"name": "Acme", "reads": [{"slot": "PV_P", "address": 1}], "writes": []}
+    (tmp_path / "acme.json").write_text(json.dumps({**table, "about": ["long", "words"]}, indent=2))
+    assert check_site.table_for_board("acme.json", tmp_path) == json.dumps(table, separators=(",", ":"))
+
+
 @pytest.mark.parametrize("name", ["../x.json", "/tmp/x.json", "boot.py", "firmware/manager.py", "lib/x.json", "site.json", "", "."])
 def test_a_table_may_not_take_another_files_place(name: str, tmp_path: Path) -> None:
     errors = check_site.errors_in(device(type="generic_modbus", bus="rs485", table=name), tmp_path)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from firmware import requests as rq
 from firmware.event_codes import Event
 from firmware.events import QUEUE, Cursor, Events
-from firmware.kernel.claims import age_claims
+from firmware.kernel.requests import age_claims
 from firmware.requests import Claims
 
 N_READERS = 3

@@ -60,8 +60,7 @@ now, par = pm.image.now, pm.image.par
 OTHERS = {"freeze": (inp, now, 50), "debounce": (now, pm._fault_rows, pm._fault_state, pm._n_faults)}
 DIRECTED = ("battery_limits", "site_limits")
 MODULES = (
-    "inputs", "soc", "site_power", "diagnosis", "frozen", "debounce", "battery_limits", "site_limits", "battery_end", "ramp",
-    "energy", "flow",
+    "inputs", "soc", "site_power", "diagnosis", "battery_limits", "site_limits", "ramp", "flow",
 )  # fmt: skip
 for module in MODULES:
     kernels = getattr(__import__("firmware.kernel." + module).kernel, module)
