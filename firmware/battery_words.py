@@ -34,7 +34,7 @@ the battery reports no voltage
 the battery reports no current
 the inverter reports no power
 the battery reports no temperature
-the meter is not received"""  # what missing_data means, a line for each bit of image.MISSING, set by hot.examine
+the meter reports no power"""  # what missing_data means, a line for each bit of image.MISSING, set by hot.examine
 # protections.TABLE's words, a bit each; "" where the table is at hand: read from flash once, or in an image of our own
 _CONDITIONS = "\n".join([row[0] for row in each(protections.TABLE)]) if isinstance(protections.TABLE, str) else ""
 

@@ -151,7 +151,7 @@ class Charger:
         ceiling = par[im.PAR_V_MAX]
         if par[im.OP_V_MAX] < ceiling:
             ceiling = par[im.OP_V_MAX]
-        if im.NO_VALUE != now[im.BMS_V_MAX] < ceiling:
+        if 0 < now[im.BMS_V_MAX] < ceiling:  # 0 is a stop, not a voltage that is reached
             ceiling = now[im.BMS_V_MAX]
         held = now[im.BMS_V] * 1000 >= ceiling * _NEAR_V
         if now[im.CELL_V_MAX] * 1000 >= par[im.PAR_CELL_MAX] * _NEAR_V:

@@ -91,7 +91,10 @@ class Checked:
     ROWS = ()
     WHERE = ""
 
-    def __init__(self, **given) -> None:
+    def __init__(self, *unnamed, **given) -> None:
+        if unnamed:
+            example = (type(self).__name__, next(each(self.ROWS))[0])
+            raise ValueError("%r: fields are given by name, as in %s(%s=...)" % ((unnamed[0],) + example))
         errors: list = []
         found = check(self.ROWS, given, self.WHERE, errors)
         for key in found:

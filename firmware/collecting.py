@@ -66,7 +66,7 @@ class Collector:
     def _quiet(self, now_ms: int) -> bool:
         for bus in self._buses:
             since = time.ticks_diff(now_ms, bus.last_ms)
-            if since < _QUIET_MS or _SOON_MS < since < 2 * _SOON_MS:
+            if 0 <= since < _QUIET_MS or _SOON_MS < since < 2 * _SOON_MS:  # silent for days it looks like the future
                 return False
         return True
 

@@ -78,7 +78,7 @@ class PowerConfig(Checked):
     ROWS = FIELDS
     WHERE = "power"
 
-    def __init__(self, **given) -> None:
+    def __init__(self, *unnamed, **given) -> None:
         wrong = None
         if isinstance(given.get("grid_connection"), str):
             try:
@@ -87,7 +87,7 @@ class PowerConfig(Checked):
                 wrong = error
                 del given["grid_connection"]
         try:
-            super().__init__(**given)
+            super().__init__(*unnamed, **given)
         except ConfigError as error:
             if wrong is not None:
                 error.errors.insert(0, "power.grid_connection: %s" % wrong)

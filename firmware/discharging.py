@@ -10,6 +10,8 @@ from firmware.limits import NAMES
 
 _PACK_VOLTAGE = im.LIMIT_ROWS_DIS + NAMES.index("pack_voltage")
 _CELL_VOLTAGE = im.LIMIT_ROWS_DIS + NAMES.index("cell_voltage")
+_ODD_PACK = 1 << im.BMS_V_MIN - im.BMS_SOC  # of BMS_ODD
+_ODD_CELL = 1 << im.CELL_V_MIN - im.BMS_SOC
 _EMPTY_MS = const(5000)  # the minimum voltage must leave nothing for this long
 
 
@@ -46,7 +48,9 @@ class Discharger:
             floor = par[im.OP_SOC_MIN]
         if now[im.SOC] != im.NO_VALUE and now[im.SOC_LOW] <= floor + DONE_BAND:
             return rq.END_FLOOR
-        if now[_PACK_VOLTAGE] * 100 <= par[im.PAR_P_DIS] or now[_CELL_VOLTAGE] * 100 <= par[im.PAR_P_DIS]:
+        low = par[im.PAR_P_DIS] // 100
+        odd = now[im.BMS_ODD]  # what was refused leaves nothing either, and ends nothing
+        if (now[_PACK_VOLTAGE] <= low and not odd & _ODD_PACK) or (now[_CELL_VOLTAGE] <= low and not odd & _ODD_CELL):
             self._empty_ms += now[im.DT]
         else:
             self._empty_ms = 0

@@ -318,14 +318,15 @@ def believe(img: ptr32, par: ptr32):
     if requests < 0:
         requests = 0
 
-    # SoC 0 out of nothing: no measurement while the BMS reports no voltage or no limits, nor for 20 s while it offers to
-    # discharge
+    # SoC 0 out of nothing: no measurement while the BMS reports no voltage, or no limits without saying that it is empty,
+    # nor for 20 s while it offers to discharge
     if img[_BMS_SOC] == 0:
         before = ((img[_SOC_SAID] + b) & m) - b
         give = ((img[_BMS_I_DIS] + b) & m) - b
         if before == none or before > 100:
             take = ((img[_BMS_I_CHG] + b) & m) - b
-            doubt = volts <= 0 or (give <= 0 and take <= 0)
+            empty = (protect & _BMS_PROT_UNDER_V) | (requests & _BMS_REQ_FORCE_CHARGE)
+            doubt = volts <= 0 or (give <= 0 and take <= 0 and empty == 0)
             if give > 0 and (requests & _BMS_REQ_NO_DISCHARGE) == 0 and (protect & _BMS_PROT_UNDER_V) == 0:
                 img[_SOC_ZERO_MS] += dt
                 if img[_SOC_ZERO_MS] < 20000:
@@ -587,6 +588,12 @@ def site_power(img: ptr32, par: ptr32):
     if seen == 0:
         ok = 0
     img[_GRID_OK] = ok
+    if ok == 0 and not meter_ok and (par[_PAR_HAS] & _HAS_METER) != 0 and par[_PAR_GRID_TYPE] < 2:
+        if pcs_ok and switching and img[_PCS_GRID] == 0:  # an island without its meter: the inverter that forms it measures it
+            img[_NET_P] = pcs
+            img[_NET_LOW] = pcs
+            img[_NET_HIGH] = pcs
+            img[_LOAD_P] = pcs + pv
 
 
 @micropython.viper
@@ -889,6 +896,8 @@ def bms_ends(img: ptr32, par: ptr32):
         elif (((img[_SOC_LOW] + b) & m) - b) <= 1000 or (protect & _BMS_PROT_UNDER_V) != 0:
             near = 1
         gives = ((img[_BMS_I_DIS - (_BMS_I_DIS - _BMS_I_CHG) * chg] + b) & m) - b
+        if chg != 0 and img[_BMS_V_MAX] == 0:
+            gives = 0  # a charge voltage of 0 is a stop
         if near != 0 and img[row + _ROW_TEMPERATURE] != 0 and gives != none:
             if gives == 0 or img[row + _ROW_BMS_FORBIDS] == 0:
                 ends = img[_BMS_ENDS_MS]

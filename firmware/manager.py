@@ -10,11 +10,12 @@ import time
 from array import array
 
 from micropython import const
+from notice import say
 
 from firmware import hot, parameters, reasons
 from firmware import image as im
 from firmware import requests as rq
-from firmware.charging import ChargeParams, Charger
+from firmware.charging import DONE_BAND, ChargeParams, Charger
 from firmware.config import PowerConfig
 from firmware.discharging import DischargeParams, Discharger
 from firmware.errors import PowerError, in_range
@@ -29,12 +30,14 @@ from firmware.supervisor import Supervisor
 from firmware.units import parts
 
 _MINUTES_MAX = const(10080)  # a week
+_OWNER_MAX = const(64)  # characters of a claim's
 _LIMIT_DEBOUNCE_MS = const(1000)
 _FLOW_DEBOUNCE_MS = const(200)  # two readings of the meters
 _ENDED_MS = const(60000)  # a BMS that gives nothing near the end for so long has ended the operation
 _NO_CAUSE = const(-2)
 _AHEAD_MS = const(0x20000000)  # half of the ticks' range
 _FORCE_CHARGE = "bms force charge"  # 5 % of the rating, inside every limit
+_FORCE_AGAIN = const(500)  # 0.01 %: it ends at the ceiling, whatever the BMS says, and begins so far below it
 
 
 class PowerManager:
@@ -69,6 +72,7 @@ class PowerManager:
         self._active = rq.IDLE  # the source whose operation runs
         self._begun_s = 0  # uptime at which the manual operation was asked for
         self._timed_by_params = False  # it ends by its parameters' timeout
+        self._parted = False  # BMS and counter parted when the operation began
         self._was_limit = -1
         self._limit_ms = 0
         self._was_flow = 0
@@ -309,6 +313,8 @@ class PowerManager:
             raise PowerError("source = %r: allowed are %s" % (source, ", ".join(allowed)))
         self._check_kw(kw)
         in_range("seconds", seconds, 0.1, 86400, "s")
+        if not isinstance(owner, str) or not 1 <= len(owner) <= _OWNER_MAX:
+            raise ValueError("owner = %r: must be a text of 1 to %d characters" % (owner, _OWNER_MAX))
         with self._lock:
             self._claims.put(rq.SOURCES.index(source), parts(kw, 1000), int(seconds * 1000), rq.POWER, 0, owner)
 
@@ -498,7 +504,21 @@ class PowerManager:
         if not hasattr(entry, "duration_minutes"):
             raise ValueError("entry = %r: must be a ScheduleEntry" % (entry,))
         with self.plan_lock:
-            return self.plan.add(entry)
+            entry_id = self.plan.add(entry)
+        self._say_wait(entry_id)
+        return entry_id
+
+    def _say_wait(self, entry_id: int) -> None:
+        """For people: an entry that was accepted, and what it waits for beside its time."""
+        if self.clock is None:
+            waits = 'this site has no clock ("clock" in its site file): it never starts without one'
+        elif not self.clock.is_set:
+            waits = 'waits for the clock to be set: clock.set_text("2026-11-22 09:56:17")'
+        elif not self.plan.enabled:
+            waits = "scheduling is off: pm.enable_scheduling(True)"
+        else:
+            return
+        say("schedule %d: accepted, but %s" % (entry_id, waits))
 
     def update_schedule(self, entry_id: int, entry) -> None:
         """Put an entry in this one's place.  PowerError when there is no such id."""
@@ -506,6 +526,7 @@ class PowerManager:
             raise ValueError("entry = %r: must be a ScheduleEntry" % (entry,))
         with self.plan_lock:
             self.plan.update(entry_id, entry)
+        self._say_wait(entry_id)
 
     def delete_schedule(self, entry_id: int) -> None:
         """Remove an entry; what it was running ends.  PowerError when there is no such id."""
@@ -558,6 +579,8 @@ class PowerManager:
             for event, entry_id in events:
                 self.events.post(event, entry_id, at_s)
             if claim is not None:
+                if not claim and self._active == rq.SCHEDULE:
+                    self.note_end(rq.END_TIME)
                 self._claims.drop(rq.SCHEDULE)
                 if claim:
                     self._active = rq.IDLE if self._active == rq.SCHEDULE else self._active  # begin anew
@@ -708,7 +731,11 @@ class PowerManager:
         flags = now[im.BMS_REQUESTS]
         if now[im.GATE] & im.GATE_SERVICE:
             flags = 0  # somebody may have their hands in it
-        if flags != im.NO_VALUE and flags & im.BMS_REQ_FORCE_CHARGE and now[im.AGE + im.SEQ_BMS_FLAGS] <= par[im.PAR_STALE_BMS]:
+        top = 10000 if flags & im.BMS_REQ_FULL_CHARGE else par[im.PAR_SOC_MAX]
+        empty = now[im.BMS_PROTECT] > 0 and now[im.BMS_PROTECT] & im.BMS_PROT_UNDER_V
+        top -= DONE_BAND if claims.table[rq.PROTECTION * 4] or empty else _FORCE_AGAIN  # where it ends, and where it begins anew
+        wanted = flags != im.NO_VALUE and flags & im.BMS_REQ_FORCE_CHARGE and now[im.SOC_HIGH] < top
+        if wanted and now[im.AGE + im.SEQ_BMS_FLAGS] <= par[im.PAR_STALE_BMS]:
             claims.put(rq.PROTECTION, -(par[im.PAR_P_CHG] // 20), rq.FOREVER, rq.POWER, 0, _FORCE_CHARGE)
         else:
             claims.drop(rq.PROTECTION)
@@ -741,6 +768,7 @@ class PowerManager:
             return
         if source != self._active:
             self._active = source
+            self._parted = self._parts()
             self._charger.begin()
             self._discharger.begin()
         table = self._claims.table
@@ -771,11 +799,19 @@ class PowerManager:
             return 0
         if now[im.BMS_ENDS_MS] >= _ENDED_MS:
             return rq.END_BMS
-        if not -par[im.PAR_SOC_BOUND] <= now[im.SOC_DRIFT] <= par[im.PAR_SOC_BOUND] and now[im.SOC_KEEP_MS] < par[im.PAR_STALE_BMS]:
-            return 0  # a SoC that has just jumped there ends nothing: the next reports must agree
+        if self._parts():
+            if now[im.SOC_KEEP_MS] < par[im.PAR_STALE_BMS]:
+                return 0  # a SoC that has just jumped there ends nothing: the next reports must agree
+            if par[im.PAR_SOC_ACCEPT_MS] and not self._parted and (now[im.SOC_DRIFT] > 0) == (direction > 0):
+                return 0  # recalibrated meanwhile: only the counter sees the end, and the BMS will be believed in minutes
         if direction > 0:
             return self._discharger.done(now, par)
         return self._charger.done(now, par, target if goal == rq.CHARGE else par[im.PAR_SOC_MAX])
+
+    def _parts(self) -> bool:
+        """BMS and counter part by more than the bound."""
+        bound = self.image.par[im.PAR_SOC_BOUND]
+        return not -bound <= self.image.now[im.SOC_DRIFT] <= bound
 
     def _sees_grid(self) -> bool:
         """Meter or inverter looks at the grid now; an inverter that is off has its relay open and sees nothing."""

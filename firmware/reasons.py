@@ -9,7 +9,7 @@ from micropython import const
 from firmware import faults as ft
 from firmware import image as im
 from firmware import requests as rq
-from firmware.battery_words import conditions, missing
+from firmware.battery_words import conditions, missing, odd
 from firmware.battery_words import detail as battery_detail
 from firmware.event_codes import Event
 from firmware.flows import Flow, Grid
@@ -56,6 +56,7 @@ bms_current the battery allows %.1f A
 soc state of charge %.1f %%, the %s is %.1f %%
 temperature %s, all of it from %.1f to %.1f degC
 """
+_SLOWER = ("bms_period_ms", "pcs_timeout_ms")  # what bears a slower battery or inverter
 _TRIP = ft.mask(5, ft.TRIP)
 _EMERGENCY = ft.mask(4, ft.EMERGENCY)
 _TOLD = const(2)  # faults at most in a sentence
@@ -129,9 +130,15 @@ def emergency(view) -> str:
 
 
 def last_trip(view) -> str:
-    """The faults behind the last trip, until start(); "" if there is none."""
-    bits = view.now[im.TRIPPED]
-    return "%s, %s" % (", ".join(ft.names(bits)), since(view, view.now[im.TRIP_S], "")) if bits else ""
+    """The faults behind the last trip, until start(); in EMERGENCY what it is latched by, and what was before it.  "": none."""
+    now = view.now
+    bits = now[im.TRIPPED]
+    text = "%s, %s" % (", ".join(ft.names(bits)), since(view, now[im.TRIP_S], "")) if bits else ""
+    cause = now[im.CAUSE]
+    if now[im.MODE] != Mode.EMERGENCY or (cause >= 0 and bits >> cause & 1):
+        return text
+    latched = "%s, %s" % (emergency(view), since(view, now[im.MODE_S], ""))
+    return latched + "; before that: " + text if text else latched
 
 
 def last_end(view) -> str:
@@ -207,7 +214,7 @@ def _claim(view, source: int) -> str:
     if goal == rq.PAUSE:
         what = "a pause"
     elif goal == rq.CHARGE:
-        what = "a charge to %.1f %%" % (target / 100)
+        what = "a charge to the target of its parameters" if target == rq.BY_PARAMS else "a charge to %.1f %%" % (target / 100)
     owner = _owner(view, source)
     return "%s (%s%s%s)" % (rq.SOURCES[source], owner + ", " if owner else "", what, _left(left))
 
@@ -317,9 +324,14 @@ def _standby(view) -> str:
     tripped = "fault " + ", fault ".join(ft.names(now[im.TRIPPED])) if now[im.TRIPPED] else ""
     text = _faults(view, bits)
     if order == im.ORDER_SPENT:
+        for i in (0, 1):
+            if now[im.TRIPPED] >> i & 1 and not _is_silent(view, i):
+                tripped += " (it is received again; if it only reports more slowly, raise power.%s)" % _SLOWER[i]
         return "%s; all %d restarts are used up: start() begins again" % (text or "stopped by " + tripped, now[im.TRIPS] - 1)
     if order != im.ORDER_START:
-        return text + "; then start()" if text else _ORDERS.split("\n")[order]
+        if text:
+            return text + "; then start()"
+        return view.stays if view.stays and order == im.ORDER_NONE else _ORDERS.split("\n")[order]
     if text:
         text += "; starts by itself when that is gone"
         for i in (0, 1):  # the rows of bms_lost and pcs_lost too
@@ -386,6 +398,9 @@ def _row(view, name: str, charge: int) -> str:
     now = view.now
     par = view.par
     words = _entry(_ROWS, name)
+    refused = odd(now[im.BMS_ODD] & 1 << _bound_by(name, charge) - im.BMS_SOC) if words else ()
+    if refused:
+        return "the %s that is reported cannot be true" % refused[0]
     if name == "fault":
         return _faults(view, now[im.FAULTS] & ft.mask(5, ft.NO_CHARGE if charge else ft.NO_DISCHARGE))
     if name == "missing_data":
@@ -393,7 +408,7 @@ def _row(view, name: str, charge: int) -> str:
     if name == "bms_forbids":
         return _forbidden(view, charge)
     if name == "pcs":
-        return "the inverter is " + _PCS_STATES.split("\n")[now[im.PCS_STATE] if 0 <= now[im.PCS_STATE] < 5 else 5]
+        return _inverter(view, charge)
     if name == "soc":
         return _soc(view, charge, words)
     if name == "temperature":
@@ -404,7 +419,7 @@ def _row(view, name: str, charge: int) -> str:
     if words:
         return words % (now[im.BMS_I_DIS - charge if name == "bms_current" else im.BMS_V] / 10)
     if name == "grid_connection":
-        return "%s, %s" % (Grid.name(par[im.PAR_GRID_TYPE]), "the grid is there" if now[im.GRID_OK] else "there is no grid")
+        return _grid(view, charge)
     if name == "export":
         return "at most %s into the grid" % kw(par[im.PAR_P_EXPORT] if par[im.PAR_EXPORT] else 0)
     if name == "remote":
@@ -412,6 +427,36 @@ def _row(view, name: str, charge: int) -> str:
     if name == "operation":
         return "set_charge_params()" if charge else "set_discharge_params()"
     return ""
+
+
+def _bound_by(name: str, charge: int) -> int:
+    """The battery's reading that such a row is made with; where it cannot be true it leaves nothing."""
+    if name == "bms_current":
+        return im.BMS_I_DIS - charge
+    if name == "pack_voltage":
+        return im.BMS_V_MIN - charge
+    return im.CELL_V_MIN - charge if name == "cell_voltage" else im.BMS_SOC
+
+
+def _inverter(view, charge: int) -> str:
+    """What it can do now, or why it can do nothing."""
+    state = view.now[im.PCS_STATE]
+    if im.PCS_STANDBY <= state <= im.PCS_RUNNING:
+        rating = max(0, view.now[im.PCS_P_DIS - charge])
+        return "the inverter %s at most %s at present" % ("takes" if charge else "gives", kw(rating))
+    return "the inverter is " + _PCS_STATES.split("\n")[state if 0 <= state < 5 else 5]
+
+
+def _grid(view, charge: int) -> str:
+    kind = view.par[im.PAR_GRID_TYPE]
+    if not view.now[im.GRID_OK]:
+        what = "only surplus charges" if charge else "only what the site takes is served" if kind == Grid.INTERACTIVE else ""
+        return "there is no grid" + (": " + what if what else "")
+    if not charge:
+        return "BACKUP: it discharges only while there is no grid"
+    if kind in (Grid.ISOLATED, Grid.EXPORT):
+        return Grid.name(kind) + ": only surplus charges"
+    return "charging from the grid is not allowed (allow_grid_charging): only surplus charges"
 
 
 def _forbidden(view, charge: int) -> str:
@@ -428,7 +473,9 @@ def _soc(view, charge: int, words: str) -> str:
     if soc == im.NO_VALUE:
         return ""
     if charge:
-        return words % (soc / 100, "ceiling", min(par[im.PAR_SOC_MAX], par[im.OP_SOC_MAX]) / 100)
+        wants = view.now[im.BMS_REQUESTS]
+        lifted = wants > 0 and wants & im.BMS_REQ_FULL_CHARGE and view.now[im.AGE + im.SEQ_BMS_FLAGS] <= par[im.PAR_STALE_BMS]
+        return words % (soc / 100, "ceiling", min(10000 if lifted else par[im.PAR_SOC_MAX], par[im.OP_SOC_MAX]) / 100)
     floor = par[im.OP_SOC_MIN] if par[im.OP_SOC_MIN] != im.FREE else 0
     return words % (soc / 100, "floor", max(par[im.PAR_SOC_MIN], floor) / 100)
 

@@ -24,6 +24,7 @@ class Instant:
         self.places = pm.places
         self.refused = pm.refused
         self.clock = pm.clock
+        self.stays = "" if pm.run_memory is None else pm.run_memory.stays
 
 
 def stats(view) -> dict:

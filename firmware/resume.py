@@ -51,8 +51,11 @@ class Resume:
         self._watts = self._read(_WATTS)
         self._count = self._read(_COUNT)
         self._stored = self._read(_KEY)
+        self.stays = ""  # why what ran before it did not start again
         if self._stored > _NOTHING:
             self.text = self._begin()
+            if pm.image.now[im.ORDER] == im.ORDER_NONE:
+                self.stays = self.text
             say("resume: " + self.text)
         pm.run_memory = self
 

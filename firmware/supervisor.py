@@ -136,6 +136,9 @@ class Supervisor:
         now = self._now
         active = now[im.FAULTS]
         at_s = now[im.UPTIME_S]
+        if active & changed & self._trip_mask and (self._closed or self._run):
+            now[im.TRIPPED] = active & changed & self._trip_mask
+            now[im.TRIP_S] = at_s
         for i in range(self._n_faults):
             bit = 1 << i
             if changed & bit:
@@ -153,11 +156,8 @@ class Supervisor:
         if active & self._no_discharge_mask:
             gate |= im.GATE_NO_DIS
         now[im.GATE] = gate
-        if active & changed & self._trip_mask and (self._closed or self._run):
-            now[im.TRIPPED] = active & changed & self._trip_mask
-            now[im.TRIP_S] = at_s
-            if now[im.MODE] in CONNECTED:
-                self._trip()
+        if active & changed & self._trip_mask and now[im.MODE] in CONNECTED:
+            self._trip()
 
     def _over_power(self) -> int:
         power = self._now[im.PCS_P]

@@ -120,7 +120,8 @@ def dbc(variant: str, address: int = 0, discharge_negative: bool = False) -> str
         own = base + (address if protocol.ADDRESSED else 0)
         identifier = own | 0x80000000 if protocol.EXTENDED else own
         last = max([row[0] + 1 for row in flags] + [row[1] + (1 if row[2] in (0, 3) else 2) for row in fields])
-        lines.append(f"BO_ {identifier} BMS_{own:X}: {max(length, last)} BMS")
+        size = 8 if protocol.EXTENDED else max(length, last)  # the high-voltage protocol pads its frames
+        lines.append(f"BO_ {identifier} BMS_{own:X}: {size} BMS")
         lines += [_field(row, slots, protocol.ADDRESSED, discharge_negative) for row in fields]
         lines += [*_flags(flags, slots), ""]
     return "\n".join(lines)

@@ -1,10 +1,10 @@
 """Pylontech-style battery management system on CAN: polls it, checks what it says, fills BMS_* and CELL_* slots.
 
 `variant` says which frames: "hv" the 29-bit high-voltage protocol (pylontech_hv.py), "lv" the 11-bit one in all its
-editions (pylontech_lv.py); only that table is loaded.  0 is data here: a limit of 0 A means stop, and a stop is lifted
-by two reports that agree.  A value that cannot be true costs itself and is named (`oddities`); a frame that is short, or
-holds no value that can be true, is refused, so the age of its group grows.  Neither protocol has a command for
-balancing: CMD_BALANCE is left to the BMS, whose own balancing shows in BMS_REQUESTS.
+editions (pylontech_lv.py); only that table is loaded.  0 is data here: a limit of 0 A means stop, and a limit rises, a
+stop is lifted by two reports that agree.  A value that cannot be true costs itself and is named (`oddities`); a frame
+that is short, or holds no value that can be true, is refused, so the age of its group grows.  Neither protocol has a
+command for balancing: CMD_BALANCE is left to the BMS, whose own balancing shows in BMS_REQUESTS.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ _BITS3 = const(3)
 _CURRENT = const(1)  # less the offset option, turned into + discharge
 _CHARGE_LIMIT = const(2)  # less the offset option
 _DISCHARGE_LIMIT = const(3)
-_OPTIONAL = const(4)  # NO_VALUE where the frame ends before it
+_OPTIONAL = const(4)  # NO_VALUE where the frame ends before it, or fills it with ones
 _FINE_SOC = const(5)  # 0.01 %, believed where it agrees with the whole percents
 # what it counts (bits 2 to 4), five numbers each: added to the raw value, multiplied, divided, and the lowest and
 # highest that can be true, in the slot's unit
@@ -57,16 +57,18 @@ QUANTITIES = (
 _PERCENT_MOST = const(12500)  # 0.01 %: up to here a percentage beyond 100 is taken as 100
 
 # what a frame's number holds beside its shortest length (bits 0 to 3), group (4 to 7), part (8 to 15), the parts that must
-# have come (16 to 23) and, from bit 26, those that must go on coming once they came
+# have come (16 to 23) and, from bit 26 to 28, those that must go on coming once they came
 _MAY_REST = const(1 << 24)  # sent only when there is something to say: its silence is none
 _WARNINGS = const(1 << 25)  # its flags are those that the option warnings_first swaps
+_AT_TIMES = const(1 << 29)  # not every pack sends it: it counts from the second on, and then must go on coming
 
 _CLEAR = const(1 << 16)  # of a flag's place: set by cleared bits
 _EQUALS = const(1 << 17)  # of a flag's place: set by a byte that equals the mask
 _FLAG_SLOTS = const(3)  # a flag belongs to 0 BMS_REQUESTS, 1 BMS_PROTECT, 2 BMS_ALARM
 _FORBIDS = const(3)  # im.BMS_REQ_NO_CHARGE | im.BMS_REQ_NO_DISCHARGE
 
-_ODD_KINDS = ("cannot be true", "is taken as 100 %", "is below its minimum")
+_ODD_KINDS = ("cannot be true", "is taken as 100 %", "is below its minimum", "was never measured")
+_NEVER = const(3)
 _N_READINGS = const(13)  # im.BMS_SOC to im.CELL_T_MIN
 # two batteries on one bus: their states of charge are this far apart, and alternate so often within so many reports
 _APART = const(300)
@@ -100,7 +102,11 @@ class Device:
         self._known = array("i", [0] * 9)  # which ever came
         self._parts_ms = array("i", [0] * 9)  # when the first of them came
         frames = protocol.FRAMES
-        self._frame_ms = array("i", [0] * len(frames))  # when each came last
+        self._frame_ms = array("i", [0] * len(frames))  # when each came last with something that can be true,
+        self._came_ms = array("i", [0] * len(frames))  # and at all
+        self._blank = False  # what is read now is left 0
+        self._regular = 0  # bit: group that not every pack sends, and this one does
+        self._measured = 0  # bit: BMS_SOC + number of a reading that could be true since boot
         self._flags = array("i", [0] * (_FLAG_SLOTS * len(frames)))  # what each says now ...
         self._flags_before = array("i", [0] * (_FLAG_SLOTS * len(frames)))  # ... and said in its report before
         self._raw = [bytearray(8) if frame[3] else None for frame in frames]
@@ -156,6 +162,9 @@ class Device:
             self._error_id = base + self._address
             self._error_length = len(data)
             return False
+        now = time.ticks_ms()
+        self._came_ms[row] = now
+        self._blank = self._is_blank(fields, data)
         good = 0
         for i in range(len(fields)):
             good += self._read(base, fields[i], data)
@@ -163,17 +172,21 @@ class Device:
             good -= self._part_pairs(base, fields)
         if fields and good <= 0:
             return False
-        now = time.ticks_ms()
+        before_ms = self._frame_ms[row]
         self._frame_ms[row] = now
         if flags:
             self._read_flags(row, flags, data, about & _WARNINGS and self._warnings_first)
         group = about >> 4 & 15
         part = about >> 8 & 255
+        if about & _AT_TIMES and not self._regular >> group & 1:
+            if not 0 <= time.ticks_diff(now, before_ms) <= 3 * self._report_ms():
+                return True
+            self._regular |= 1 << group
         if about & _MAY_REST:
             self._publish(group, now)
             return True
         window_ms = self._report_ms() * 3 // 4
-        if self._parts[group] and time.ticks_diff(now, self._parts_ms[group]) > window_ms:
+        if self._parts[group] and not 0 <= time.ticks_diff(now, self._parts_ms[group]) <= window_ms:
             self._parts[group] = 0  # a frame of this set or of the one before was lost: old ones must not look fresh
         if self._parts[group] == 0:
             self._parts_ms[group] = now
@@ -200,7 +213,7 @@ class Device:
         at = field >> 8 & 7
         kind = field & 3
         role = field >> 5 & 7
-        if role >= _OPTIONAL and at + 2 > len(data):
+        if role >= _OPTIONAL and (at + 2 > len(data) or (role == _OPTIONAL and data[at] & data[at + 1] == 0xFF)):
             if role == _OPTIONAL:
                 self._scratch[slot] = im.NO_VALUE
                 self._odd_now &= 0x3FFFFFFF ^ (1 << slot - im.BMS_SOC)
@@ -217,7 +230,7 @@ class Device:
         value = (raw + QUANTITIES[quantity]) * QUANTITIES[quantity + 1] // QUANTITIES[quantity + 2]
         if role == _FINE_SOC:
             whole = self._scratch[slot]
-            if whole != im.NO_VALUE and -100 <= value - whole <= 100 and value <= 10000:
+            if whole != im.NO_VALUE and -100 <= value - whole <= 100 and 0 < value <= 10000:
                 self._scratch[slot] = value
             return 0
         low = QUANTITIES[quantity + 3]
@@ -240,22 +253,32 @@ class Device:
         if not low <= value <= high:
             self._scratch[slot] = im.NO_VALUE
             if slot < im.BMS_STATUS:
-                self._note(base, slot, value, 0)
+                self._note(base, slot, value, _NEVER if self._blank else 0)
             return 0
         if role == _CHARGE_LIMIT or role == _DISCHARGE_LIMIT:
-            value = self._lifted(role - _CHARGE_LIMIT, value)
+            value = self._confirmed(role - _CHARGE_LIMIT, value)
         elif slot == im.BMS_SOC:
             self._count_turns(value)
         self._scratch[slot] = value
         if slot < im.BMS_STATUS:
             self._odd_now &= 0x3FFFFFFF ^ (1 << slot - im.BMS_SOC)
+            self._measured |= 1 << slot - im.BMS_SOC
         return 1
 
-    def _lifted(self, which, value):
-        """A limit of 0 A stays until two reports in a row give more: of two batteries in turn the one that stops counts."""
+    def _is_blank(self, fields, data):
+        """Cells' readings that a maker leaves 0, all of them and ever: as if they were not sent."""
+        for i in range(len(fields)):
+            slot = fields[i] >> 12
+            at = fields[i] >> 8 & 7
+            if not im.CELL_V_MAX <= slot <= im.CELL_T_MIN or self._measured >> slot - im.BMS_SOC & 1 or data[at] or data[at + 1]:
+                return False
+        return True
+
+    def _confirmed(self, which, value):
+        """A limit rises only as far as two reports in a row give: of two batteries in turn the smaller one's counts."""
         was = self._limits[which]
         self._limits[which] = value
-        return 0 if was == 0 else value
+        return was if 0 <= was < value else value
 
     def _count_turns(self, soc):
         """Two batteries that answer on one bus show in a SoC that jumps at every report or two."""
@@ -282,6 +305,8 @@ class Device:
         odd[at + 3] = base + self._address
         if kind != 1:
             self._odd_now |= 1 << slot - im.BMS_SOC
+            if kind == _NEVER:
+                self._odd_now ^= 1 << slot - im.BMS_SOC
             self._error_id = base + self._address
             self._error_length = -1
             self._error_slot = slot
@@ -342,12 +367,26 @@ class Device:
                 fields = frames[i][2]
                 for j in range(len(fields)):
                     inp[fields[j] >> 12] = scratch[fields[j] >> 12]
+        if self._odd_now & im.BMS_ODD_TWO - 1:
+            self._forget_odd(now_ms)
         inp[im.BMS_ODD] = self._odd_now
         if group == im.SEQ_BMS_FLAGS:
             self._publish_flags(inp, now_ms)
 
+    def _forget_odd(self, now_ms):
+        """A reading whose frame is not sent any more is not odd either."""
+        frames = self._protocol.FRAMES
+        rest_ms = 3 * self._report_ms()
+        for i in range(len(frames)):
+            if not 0 <= time.ticks_diff(now_ms, self._came_ms[i]) <= rest_ms:
+                fields = frames[i][2]
+                for j in range(len(fields)):
+                    slot = fields[j] >> 12
+                    if slot < im.BMS_STATUS:
+                        self._odd_now &= 0x3FFFFFFF ^ (1 << slot - im.BMS_SOC)
+
     def _publish_flags(self, inp, now_ms):
-        """All frames' flags together; what forbids or protects is lifted by two reports in a row that say so."""
+        """All frames' flags together; what forbids, protects or warns is lifted by two reports in a row that say so."""
         frames = self._protocol.FRAMES
         now = self._flags
         before = self._flags_before
@@ -355,12 +394,12 @@ class Device:
         rest_ms = 3 * self._report_ms()
         for i in range(len(frames)):
             at = _FLAG_SLOTS * i
-            if frames[i][3] and time.ticks_diff(now_ms, self._frame_ms[i]) > rest_ms:
+            if frames[i][3] and not 0 <= time.ticks_diff(now_ms, self._frame_ms[i]) <= rest_ms:
                 for k in range(_FLAG_SLOTS):  # what is not sent any more says nothing: another frame keeps the group alive
                     now[at + k] = before[at + k] = 0
             requests |= now[at] | before[at] & _FORBIDS
             protect |= now[at + 1] | before[at + 1]
-            alarm |= now[at + 2]
+            alarm |= now[at + 2] | before[at + 2]
         inp[im.BMS_REQUESTS] = requests
         inp[im.BMS_PROTECT] = protect
         inp[im.BMS_ALARM] = alarm

@@ -31,6 +31,10 @@ _OWN_OPTIONS = (
 )
 OPTIONS = (CONNECTION_OPTIONS, _OWN_OPTIONS)
 
+_BESIDE = (  # slots without which the rest of their group is what it was
+    im.PCS_Q, im.PCS_V, im.PCS_I, im.PCS_HZ, im.PCS_DC_V, im.PCS_DC_I, im.PCS_DC_P, im.PCS_TEMP, im.PCS_ALARM, im.PCS_SETPOINT,
+    im.METER_V, im.METER_I, im.METER_HZ,
+)  # fmt: skip
 _LOOK_MS = const(10)
 _FAILURES = const(3)  # of a block in a row, after which its slots have no value
 
@@ -142,7 +146,10 @@ class Device:
             good = self._decode(block)
         except ModbusRefused as error:
             self.unit.note(error)
-            good = 2 <= error.code <= 3 and len(block.points) > 1 and await self._read_singly(block)
+            if len(block.points) > 1:
+                good = 2 <= error.code <= 3 and await self._read_singly(block)
+            else:
+                good = self._leave_out(block, error)
         except ModbusError as error:
             self.unit.note(error)
             good = False
@@ -164,24 +171,39 @@ class Device:
                 await self._ask(part)
             except ModbusError as error:
                 self.unit.note(error)
-                return False
-            if not self._decode(part):
-                return False
+                if not (isinstance(error, ModbusRefused) and self._leave_out(part, error)):
+                    return False
+            else:
+                if not self._decode(part):
+                    return False
         at = self._blocks.index(block)
         self._blocks[at : at + 1] = parts
         text = "registers %d to %d cannot be read together, they are read point by point"
         self._once.say(text % (block.address, block.address + block.count - 1))
         return True
 
+    def _leave_out(self, block, error) -> bool:
+        """One value that is not there is none; False if its group cannot do without it."""
+        slot = block.points[0].slot
+        if not 2 <= error.code <= 3 or slot not in _BESIDE:
+            return False
+        self._values[slot] = im.NO_VALUE
+        if not block.left_out:
+            block.left_out = True
+            self._once.say("register %d cannot be read (%s): its value is left out" % (block.address, error))
+        return True
+
     def _decode(self, block) -> bool:
-        """Every point into `values`; False, and none of them, if one cannot be true."""
+        """Every point into `values`.  One that cannot be true is named; False, and none of them, if the others need it."""
         results = []
         for each in block.points:
             value = self._value(each, each.address - block.address)
             if value is None or (value != im.NO_VALUE and not each.low <= value <= each.high):
                 given = (each.address + each.at, value, each.low, each.high)
                 self.unit.reject("register %d gives %s, allowed %d to %d" % given)
-                return False
+                if each.slot not in _BESIDE:
+                    return False
+                value = im.NO_VALUE
             results.append(value)
         for each, value in zip(block.points, results):
             self._values[each.slot] = value

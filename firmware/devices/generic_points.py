@@ -53,6 +53,7 @@ class Block:
         self.leads = 0  # those of them that are heard when this block is
         self.due = 0
         self.failures = 0
+        self.left_out = False  # it is one value that is not there, and that was said
 
     def takes(self, point: Point, gap: int, longest: int) -> bool:
         """Make room for `point` if it lies close enough behind; False if it does not."""

@@ -19,6 +19,8 @@ from modbus import ModbusError, ModbusRefused
 _LOOK_MS = const(10)
 _HOLD_MS = const(100)  # after a write that failed
 _HEARTBEAT_MS = const(1000)
+_AGAIN_MS = const(60000)  # constants are written again for writes that fail at most so often
+_AGAIN_MOST_MS = const(43200000)  # while they go on failing, each time after twice as long, up to half a day
 _UNKNOWN = const(2)  # a direction that nobody goes
 
 
@@ -46,6 +48,12 @@ class Writer:
         self._write = None  # the request that is going out
         self._seq = -1
         self._seq_ms = self._refreshed = self._beat_ms = self._hold_until = time.ticks_ms()
+        self._holds = False  # after a write that failed, until _hold_until
+        self._doubts = False  # a write has failed: the device may have begun anew, and have lost its constants
+        self._waits = False  # they were written again for that, at _again_ms, and are so next when _again_after_ms are over
+        self._waited = False  # that was wanted meanwhile
+        self._again_ms = self._seq_ms
+        self._again_after_ms = _AGAIN_MS
         self._alive = False
 
     async def run(self) -> None:
@@ -54,11 +62,14 @@ class Writer:
             await asyncio.sleep_ms(_LOOK_MS)
             now = time.ticks_ms()
             self._look_alive(now)
-            if not self._alive or time.ticks_diff(now, self._hold_until) < 0:
+            if not self._alive or self._is_holding(now):
                 continue
             if self._connection != self._client.connections:
                 self._connection = self._client.connections
                 self._forget()
+                self._forget_constants()
+            if self._doubts:
+                self._clear_doubts(now)
             refresh = time.ticks_diff(now, self._refreshed) >= self._refresh_ms
             try:
                 await self._round(refresh)
@@ -66,7 +77,15 @@ class Writer:
                     self._refreshed = now
             except ModbusError:
                 self._forget()
+                self._doubts = True
+                self._refreshed = now  # everything is written again anyway
                 self._hold_until = time.ticks_add(time.ticks_ms(), _HOLD_MS)
+                self._holds = True
+
+    def _is_holding(self, now: int) -> bool:
+        """A write has just failed.  What is over stays over: days later the moment would look like the future."""
+        self._holds = self._holds and time.ticks_diff(now, self._hold_until) < 0
+        return self._holds
 
     async def _round(self, refresh: bool) -> None:
         """Every row in turn, each with the command of the moment in which it goes out."""
@@ -101,12 +120,32 @@ class Writer:
             self._alive = False  # nobody decides: let the device's own watchdog act
 
     def _forget(self) -> None:
-        """Nothing is known of what the device was told: everything is written again."""
+        """What the device was told is written again, but for constants, which may live in flash."""
         self._direction = _UNKNOWN
         self._halts = False
         for write in self._writes:
             for value in write.values:
-                value.sent = None
+                if write.refresh or value.source >= 0:
+                    value.sent = None
+
+    def _clear_doubts(self, now: int) -> None:
+        """Constants once more, but seldom: what fails for ever must not wear out the flash that they live in."""
+        if self._waits and 0 <= time.ticks_diff(now, self._again_ms) < self._again_after_ms:
+            self._waited = True
+            return
+        self._again_after_ms = min(2 * self._again_after_ms, _AGAIN_MOST_MS) if self._waited else _AGAIN_MS
+        self._again_ms = now
+        self._waits = True
+        self._waited = False
+        self._forget_constants()
+
+    def _forget_constants(self) -> None:
+        """It may have begun anew."""
+        self._doubts = False
+        for write in self._writes:
+            for value in write.values:
+                if value.source < 0:
+                    value.sent = None
 
     def _take_command(self, now: int) -> None:
         """What is commanded now, in the order of SOURCES; power and its direction as far as they fit what the device was told."""
@@ -169,8 +208,11 @@ class Writer:
             await unit.write(write.address, write.words, write.size, write.function, self._fill)
         except ModbusError as error:
             unit.note(error)
-            unit.count.last_error = "register %d cannot be written: %s" % (write.address, error)
-            raise
+            unit.count.last_error = text = "register %d cannot be written: %s" % (write.address, error)
+            if not (isinstance(error, ModbusRefused) and not error.busy and write.constant):
+                raise
+            self._once.say(text)  # the rest is written all the same, and this again when constants are
+            self._doubts = True
         for value in write.values:
             value.sent = value.due
 

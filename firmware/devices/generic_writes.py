@@ -76,7 +76,7 @@ class Write:
     """One request: a value, or several that lie side by side.
 
     power: it sets how much, and not which way; turns: it says which way; refresh: it is written again now and then
-    though nothing has changed.
+    though nothing has changed; constant: nothing in it ever changes.
     """
 
     def __init__(self, row: dict) -> None:
@@ -90,6 +90,7 @@ class Write:
         self.refresh = any(each.get("refresh", "from" in each) for each in rows)
         sources = [value.source for value in self.values]
         self.turns = DIRECTION in sources
+        self.constant = max(sources) == _CONSTANT
         self.power = not self.turns and any(0 <= source <= MAGNITUDE for source in sources)
         self.words = array("H", bytes(2 * self.size))
 

@@ -36,6 +36,7 @@ _BOUNDS = (  # what can be true: slot, lowest, highest; one flat tuple, as a row
     im.METER_V, 0, 1000000,
     im.METER_I, -1000000, 1000000,
     im.METER_HZ, 0, 100000,
+    t.X_PHASE_V, 0, 600000,
 )  # fmt: skip
 
 

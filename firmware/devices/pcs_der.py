@@ -31,6 +31,10 @@ _STATES = (
 )
 
 
+def _reset() -> tuple:
+    return (1,)
+
+
 class Der(Dialect):
     """Models 7xx."""
 
@@ -95,22 +99,27 @@ class Der(Dialect):
         if self._control is None:
             return
         now = time.ticks_ms()
-        if self.run() != self.sent_run or asleep or self.beating(now):
+        again = self.tries_again(refresh) or asleep
+        if self.run() != self.sent_run or again or self.beating(now):
             await self.read_before(self._control)
         run = self.run()
-        if run != self.sent_run or asleep:
+        if run != self.sent_run or again:
             if run and run != self.sent_run and self.image.inp[im.PCS_STATE] == im.PCS_FAULT:
-                await self.write(self._control.address + t.ALARM_RESET, 1)  # latched alarms would keep it from starting
-            await self.write_current(self._control.address + t.OP_CTL, self._op_ctl)
+                # latched alarms would keep it from starting
+                await self.write_beside("715 AlarmReset", self._control.address + t.ALARM_RESET, _reset)
+            await self.write_beside("715 OpCtl", self._control.address + t.OP_CTL, self._op_ctl)
             self.sent_run = self._run_written
         if self.beating(now):
             self._beat_ms = now
             self._beat = (self._beat + 1) & 0xFFFF
-            await self.write(self._control.address + t.CONTROLLER_HB, 0, self._beat)
+            await self.write_beside("715 ControllerHb", self._control.address + t.CONTROLLER_HB, self._heartbeat)
 
     def _op_ctl(self) -> tuple:
         self._run_written = self.run()
         return (_START if self._run_written else _STOP,)
+
+    def _heartbeat(self) -> tuple:
+        return 0, self._beat
 
     def _setpoint(self) -> tuple:
         """WSet as commanded now."""

@@ -32,6 +32,8 @@ class Dialect:
         self.outdated = False  # what the setpoint was scaled by has changed since it was written
         self._before = array("H", bytes(2 * LONGEST_WRITE_BLOCK))  # what is read before a write
         self._has_timer = True  # as far as is known
+        self._refusals = []  # what was said of what it refuses beside the power
+        self.refused = False  # something of that, to be tried again at the next refresh
         self._words = array("H", bytes(12))  # to be written
         self._current = None  # what brings them up to date, if anything
         self.check_control = None  # raises ModbusError if nobody decides any more
@@ -148,6 +150,27 @@ class Dialect:
             raise NeedsPerson(text % (address, address + len(current()) - 1))
         finally:
             self._current = None
+
+    async def write_beside(self, what: str, address: int, current) -> None:
+        """The same for what power does not need.  A device that refuses it is commanded all the same; that is said once, and
+        tried again with the next refresh."""
+        try:
+            await self.write_current(address, current)
+        except ModbusRefused as error:
+            if error.busy:
+                raise
+            self.sun.note(error)
+            self.refused = True
+            if what not in self._refusals:
+                self._refusals.append(what)
+                self.once.say("%s (register %d) cannot be written (%s): it is left as it is" % (what, address, error))
+
+    def tries_again(self, refresh: bool) -> bool:
+        """What was refused beside the power is tried again, with a refresh."""
+        again = refresh and self.refused
+        if again:
+            self.refused = False
+        return again
 
     async def write_timer(self, address: int, *values) -> None:
         """The reversion timer.  A device that refuses it is commanded all the same, and that is said once."""

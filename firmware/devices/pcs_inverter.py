@@ -6,6 +6,8 @@ the makers of such inverters mean it, and it is the only way to a given power th
 factors may change while it runs: they are read just before the percentage is written.
 """
 
+import time
+
 from micropython import const
 
 from firmware import image as im
@@ -13,14 +15,17 @@ from firmware.devices import sunspec_tables as t
 from firmware.devices.pcs_dialect import Dialect
 from firmware.devices.sunspec_chain import NeedsPerson
 from firmware.devices.sunspec_numbers import truncate_to_scale
-from modbus import ModbusError
+from modbus import ModbusError, ModbusRefused
 
 OLDER = (103, 102, 101, 113, 112, 111)  # models that measure such an inverter
 _FLOATS = const(110)  # models above it
 _BOTH = const(3)  # 124 StorCtl_Mod: the charge limit and the discharge limit are in force
 _LARGEST = const(32767)
+_MOST_W = const(20000000)
 _FROM_PV = const(0)  # 124 ChaGriSet
 _FROM_GRID = const(1)
+_GRID_AGAIN_MS = const(60000)  # it may live in flash: where it does not stay it is written again so much later,
+_GRID_MOST_MS = const(43200000)  # and each time after twice as long
 
 # 103 St, from 1: off, sleeping, starting, tracking, throttled, shutting down, fault, standby
 _STATES = (
@@ -40,6 +45,8 @@ class Inverter(Dialect):
 
     def __init__(self, sun, image, options: dict, once) -> None:
         super().__init__(sun, image, options, once)
+        self._grid_ms = 0  # when ChaGriSet was written
+        self._grid_after_ms = 0  # not again for so long; 0: it was not written yet
         self._full_w = 0  # what 100 % was when the setpoint was written
         self._scale = 0  # and the scale factor of the two rates
 
@@ -112,9 +119,10 @@ class Inverter(Dialect):
         if whole:
             await self.write(address + t.STOR_MOD, _BOTH)
         self.sent = self._written
-        if self._connect is not None and (self.run() != self.sent_run or asleep):
+        again = self.tries_again(refresh) or asleep
+        if self._connect is not None and (self.run() != self.sent_run or again):
             await self.read_before(self._connect)
-            await self.write_current(self._connect.address + t.INVERTER_CONN, self._connected)
+            await self.write_beside("123 Conn", self._connect.address + t.INVERTER_CONN, self._connected)
             self.sent_run = self._run_written
 
     def _rates(self) -> tuple:
@@ -128,11 +136,28 @@ class Inverter(Dialect):
 
     async def _allow_grid(self, address: int) -> None:
         """The storage may be charged from PV only: change that if the site's owner has said so."""
-        if self.options["set_grid_charging"]:
-            await self.write(address, _FROM_GRID)
-        else:
+        if not self.options["set_grid_charging"]:
             text = "124 ChaGriSet (register %d) lets PV alone charge the storage: "
             self.once.say((text + "the option set_grid_charging lets this driver change it") % address)
+            return
+        now = time.ticks_ms()
+        since_ms = time.ticks_diff(now, self._grid_ms) if self._grid_after_ms else -1
+        if 0 <= since_ms < self._grid_after_ms:
+            return
+        soon = 0 <= since_ms < 2 * self._grid_after_ms
+        try:
+            await self.write(address, _FROM_GRID)
+            if soon:
+                text = "124 ChaGriSet (register %d) does not stay at grid, PV alone charges the storage: written again, but seldom"
+                self.once.say(text % address)
+        except ModbusRefused as error:
+            if error.busy:
+                raise
+            self.sun.note(error)
+            text = "124 ChaGriSet (register %d) cannot be written (%s): PV alone charges the storage"
+            self.once.say(text % (address, error))
+        self._grid_ms = now
+        self._grid_after_ms = min(2 * self._grid_after_ms, _GRID_MOST_MS) if soon else _GRID_AGAIN_MS
 
     async def _read_basis(self) -> None:
         """What 100 % is and how percents are written, as it is now.  Raises ModbusError if the device does not say."""
@@ -161,8 +186,8 @@ class Inverter(Dialect):
 
 
 def _percent_of(full: int, rate: int) -> int:
-    """`rate` (0.01 %) of `full` watts, without leaving 30 bits for what inverters are built for."""
-    if full == im.NO_VALUE:
+    """`rate` (0.01 %) of `full` watts, without leaving 30 bits; there is none of more than inverters are built for."""
+    if not 0 <= full <= _MOST_W:
         return im.NO_VALUE
     size = abs(rate)
     watts = full // 10000 * size + full % 10000 * size // 10000

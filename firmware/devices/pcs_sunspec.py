@@ -49,6 +49,9 @@ _BOUNDS = (  # what can be true: slot, lowest, highest; one flat tuple, as a row
     im.PCS_DC_I, -100000, 100000,
     t.X_TMP_CAB, -1000, 2500,
     t.X_TMP_SNK, -1000, 2500,
+    t.X_PHASE_V, 0, 12000,
+    t.X_STOR_OUT, -100000, 100000,
+    t.X_STOR_IN, -100000, 100000,
 )  # fmt: skip
 _ESSENTIAL = (im.PCS_P, im.PCS_V, im.PCS_HZ)  # without one of them the measurement is none
 
@@ -131,6 +134,7 @@ class Device:
         now = time.ticks_ms()
         self._connection = self._client.connections
         self._refreshed = now
+        self._holds = False  # after a write that failed, until _hold_until
         self._hold_until = now
         self._watts = self._run = -1  # what was commanded last
         if self._dialect is not None:
@@ -141,7 +145,7 @@ class Device:
             await asyncio.sleep_ms(_LOOK_MS)
             now = time.ticks_ms()
             self._watch_control(now)
-            if not self.ready or not self._alive or time.ticks_diff(now, self._hold_until) < 0:
+            if not self.ready or not self._alive or self._is_holding(now):
                 continue
             if self._connection != self._client.connections:
                 self._forget()
@@ -158,6 +162,12 @@ class Device:
                 self._dialect.forget()
                 self._run = -1
                 self._hold_until = time.ticks_add(time.ticks_ms(), _HOLD_MS)
+                self._holds = True
+
+    def _is_holding(self, now: int) -> bool:
+        """A write has just failed.  What is over stays over: days later the moment would look like the future."""
+        self._holds = self._holds and time.ticks_diff(now, self._hold_until) < 0
+        return self._holds
 
     def _watch_control(self, now: int) -> None:
         """Is anybody deciding?  A command that nobody renews is not repeated."""

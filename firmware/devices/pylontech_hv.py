@@ -93,14 +93,15 @@ _FORBIDS = (
 )  # fmt: skip
 
 # Frames: (id, shortest length | SEQ slot of its group << 4 | this frame's part of the group << 8 | parts that must have
-# come << 16, fields, flags).  Two frames make the flags: what the pack forbids is in 0x428x, all the rest in 0x425x.
+# come << 16 | parts that must go on coming once they came << 26, fields, flags).  Two frames make the flags: what the pack
+# forbids is in 0x428x, all the rest in 0x425x; either counts without the other.
 FRAMES = (
     (0x4210, 8 | im.SEQ_BMS << 4 | 1 << 8 | 1 << 16, _OPERATING, ()),
     (0x4220, 8 | im.SEQ_BMS_LIMITS << 4 | 1 << 8 | 1 << 16, _LIMITS, ()),
     (0x4230, 8 | im.SEQ_BMS_CELLS << 4 | 1 << 8 | 1 << 16, _CELLS, ()),
     (0x4240, 8 | im.SEQ_BMS_TEMPS << 4 | 1 << 8 | 1 << 16, _TEMPS, ()),
-    (0x4250, 8 | im.SEQ_BMS_FLAGS << 4 | 1 << 8 | 3 << 16, _STATUS, _CONDITIONS),
-    (0x4280, 8 | im.SEQ_BMS_FLAGS << 4 | 2 << 8 | 3 << 16, (), _FORBIDS),
+    (0x4250, 8 | im.SEQ_BMS_FLAGS << 4 | 1 << 8 | 3 << 26, _STATUS, _CONDITIONS),
+    (0x4280, 2 | im.SEQ_BMS_FLAGS << 4 | 2 << 8 | 3 << 26, (), _FORBIDS),
 )
 PAIRS = ((im.CELL_V_MAX, im.CELL_V_MIN), (im.CELL_T_MAX, im.CELL_T_MIN), (im.BMS_V_MAX, im.BMS_V_MIN))
 

@@ -34,6 +34,7 @@ _CLEAR = const(1 << 16)  # it is set by cleared bits
 _EQUALS = const(1 << 17)  # it is set by a byte that equals the mask
 _MAY_REST = const(1 << 24)  # of a frame: sent only when there is something to say
 _WARNINGS = const(1 << 25)  # of a frame: the option warnings_first is about it
+_AT_TIMES = const(1 << 29)  # of a frame: not every pack sends it, so one alone does not count
 
 EXTENDED = False
 ADDRESSED = False
@@ -142,8 +143,8 @@ FRAMES = (
     (0x359, 4 | im.SEQ_BMS_FLAGS << 4 | 1 << 8 | 3 << 26 | _WARNINGS, (), _CONDITIONS),
     (0x35C, 1 | im.SEQ_BMS_FLAGS << 4 | 2 << 8 | 3 << 26, (), _PERMITS),
     (0x35A, 8 | im.SEQ_BMS_FLAGS << 4 | 4 << 8 | 4 << 26, (), _CONDITIONS_13),
-    (0x373, 4 | im.SEQ_BMS_CELLS << 4 | 1 << 8 | 1 << 16, _CELLS, ()),
-    (0x373, 8 | im.SEQ_BMS_TEMPS << 4 | 1 << 8 | 1 << 16, _TEMPS, ()),
+    (0x373, 4 | im.SEQ_BMS_CELLS << 4 | 1 << 8 | 1 << 16 | _AT_TIMES, _CELLS, ()),
+    (0x373, 8 | im.SEQ_BMS_TEMPS << 4 | 1 << 8 | 1 << 16 | _AT_TIMES, _TEMPS, ()),
     (0x360, 1 | im.SEQ_BMS_FLAGS << 4 | _MAY_REST, (), _WANTS),
     (0x372, 8 | im.SEQ_BMS_FLAGS << 4 | _MAY_REST, (), _MODULES),
 )

@@ -136,9 +136,9 @@ class SunSpec:
         for _ in range(MOST_MODELS):
             try:
                 await self._read_surely(address, 2)
-            except ModbusRefused:
-                if not chain.entries:
-                    raise
+            except ModbusRefused as error:
+                if error.busy or not chain.entries:
+                    raise  # busy says nothing about what is there
                 break  # nothing behind the last model, not even the end marker
             model, length = self.registers[0], self.registers[1]
             if model == END or (model == 0 and chain.entries):
@@ -205,10 +205,9 @@ class SunSpec:
         for base in _BASES:
             try:
                 await self._read_surely(base, 2)
-            except ModbusRefused:
-                continue
             except ModbusError as error:  # some devices do not answer at all where they have no registers
-                silent = error
+                if not isinstance(error, ModbusRefused) or error.busy:
+                    silent = error
                 continue
             if self.registers[0] == _MARK_HIGH and self.registers[1] == _MARK_LOW:
                 return base

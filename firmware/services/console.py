@@ -35,7 +35,9 @@ _SPACE = const(640)  # bytes: a piece, at four bytes a character, and what ends 
 _RESERVE = const(896)  # bytes in one place, and four of them, for the line that is asked next: a full heap has no large one
 _RETRY_MS = const(1000)  # a reserve that cannot be had costs a collection: not more often than this
 _LINE_MS = const(2000)  # what a line may take: control waits meanwhile
-_EMERGENCY = (b"pm.emergency_shutdown()", b"emergency()", b"emergency")
+_EMERGENCY = (b"pm.emergency_shutdown()", b"emergency_shutdown()", b"emergency()", b"emergency")
+# of PowerManager: what the application and the services use
+_INTERNAL = "clock_was_set cycle going_on halt instant note_end plan planned restore_emergency run_schedule start_again"
 
 _DONE = "= None"
 _STORED = "= True"  # what emergency_shutdown() says: a reset brings it back
@@ -99,7 +101,8 @@ class Console:
         self.starved = 0  # times that the heap had nothing for the console
         notice.sink = self.write
         self.names = {name: getattr(firmware, name) for name in dir(firmware) if "A" <= name[0] <= "Z"}
-        self.names.update({"pm": app.pm, "app": app, "emergency": app.pm.emergency_shutdown})
+        self.names.update({"pm": app.pm, "app": app})
+        self.names.update({"emergency": app.pm.emergency_shutdown, "emergency_shutdown": app.pm.emergency_shutdown})
         self.names.update({"true": True, "false": False, "null": None})  # a pasted site is JSON
         for command in (
             self.status, self.why, self.monitor, self.limits, self.devices, self.upcoming, self.save_site, self.restore_site,
@@ -211,11 +214,17 @@ class Console:
     def help(self, thing=None):
         """The commands, and the names that a line can use; or the names of a thing."""
         names = self.names
-        if thing is not None:
+        if thing is self._app.pm:
+            names = self._calls()
+        elif thing is not None:
             names = _names_of(thing)
         else:
             yield _HELP
         yield ", ".join(sorted([name for name in names if name[0] != "_"]))
+
+    def _calls(self) -> set:
+        """What a person may call or ask pm for."""
+        return _names_of(self._app.pm, False) - set(_INTERNAL.split(" "))
 
     def dir(self, *thing) -> list:
         """The names of a thing, or those that a line can use: as the built-in, which asks every property for its value."""
@@ -252,11 +261,17 @@ class Console:
     def _read(self) -> None:
         terminal = self._terminal
         while self._n_typed < _AHEAD and terminal.read():
-            if terminal.says(_EMERGENCY[0]) or terminal.says(_EMERGENCY[1]) or terminal.says(_EMERGENCY[2]):
+            if self._is_emergency():
                 terminal.clear()
                 self._emergency()
             else:
                 self._keep_line()
+
+    def _is_emergency(self) -> bool:
+        for i in range(len(_EMERGENCY)):
+            if self._terminal.says(_EMERGENCY[i]):
+                return True
+        return False
 
     def _emergency(self) -> None:
         """The one line that is not compiled, and that waits for no other: it works in a heap that is full."""
@@ -393,7 +408,13 @@ class Console:
     def _in_words(self, error) -> str:
         if self.limit.over and isinstance(error, KeyboardInterrupt):
             return _INTERRUPTED % _LINE_MS
-        return "! %s: %s" % (type(error).__name__, error)
+        text = "! %s: %s" % (type(error).__name__, error)
+        if isinstance(error, NameError):
+            name = (str(error) + "''").split("'")[1]
+            return text + (": pm.%s is meant, or see help()" % name if name in self._calls() else ": see help()")
+        if isinstance(error, AttributeError) and "'PowerManager'" in text:
+            return text + ": help(pm) lists what there is"
+        return text
 
     def _store(self) -> None:
         """One step of what a line stores."""
@@ -519,9 +540,12 @@ def _scaled(value: int, parts: int, unit: str) -> str:
     return "not measured" if value == im.NO_VALUE else "%.1f %s" % (value / parts, unit)
 
 
-def _names_of(thing) -> set:
-    """As the built-in dir() says, which asks every property for its value: one may load a module, and all take 40 ms."""
-    names = set(getattr(thing, "__dict__", ()))
+def _names_of(thing, own: bool = True) -> set:
+    """As the built-in dir() says, which asks every property for its value: one may load a module, and all take 40 ms.
+
+    own: with what is this one's alone, beside what its class has.
+    """
+    names = set(getattr(thing, "__dict__", ()) if own else ())
     kinds = [type(thing)]
     for kind in kinds:
         names.update(getattr(kind, "__dict__", ()))

@@ -177,23 +177,24 @@ def test_a_pack_without_the_current_offset_is_refused_until_the_option_says_so()
     assert rig.slots(im.BMS_I) == [64], "without an offset the words are signed"
 
 
-def test_flags_are_heard_when_both_of_their_frames_have_come():
+def test_flags_are_heard_when_all_of_their_frames_that_ever_came_have_come():
     rig = Rig()
     rig.hear(0x4250, bms.status(basic=2 | 0x08 | 0x10))
-    assert rig.slots(im.SEQ_BMS_FLAGS, im.BMS_STATUS) == [0, NOTHING]
+    asks = im.BMS_REQ_FORCE_CHARGE | im.BMS_REQ_BALANCE
+    assert rig.slots(im.SEQ_BMS_FLAGS, im.BMS_STATUS, im.BMS_REQUESTS) == [1, 2, asks]
     rig.hear(0x4280, bms.forbidden(charge=True, discharge=True))
-    wanted = (
-        im.BMS_REQ_FORCE_CHARGE | im.BMS_REQ_BALANCE | im.BMS_REQ_NO_CHARGE | im.BMS_REQ_NO_DISCHARGE
-    )
-    assert rig.slots(im.SEQ_BMS_FLAGS, im.BMS_STATUS, im.BMS_REQUESTS) == [1, 2, wanted]
+    wanted = asks | im.BMS_REQ_NO_CHARGE | im.BMS_REQ_NO_DISCHARGE
+    assert rig.slots(im.SEQ_BMS_FLAGS, im.BMS_STATUS, im.BMS_REQUESTS) == [1, 2, wanted], "what it forbids counts at once"
     rig.hear(0x4250, bms.status(basic=3))
-    assert rig.slots(im.SEQ_BMS_FLAGS) == [1]
+    assert rig.slots(im.SEQ_BMS_FLAGS) == [2]
     rig.hear(0x4280, bms.forbidden())
-    forbids = im.BMS_REQ_NO_CHARGE | im.BMS_REQ_NO_DISCHARGE
-    assert rig.slots(im.SEQ_BMS_FLAGS, im.BMS_STATUS, im.BMS_REQUESTS) == [2, 3, forbids], "one report lifts nothing"
     rig.hear(0x4250, bms.status(basic=3))
+    forbids = im.BMS_REQ_NO_CHARGE | im.BMS_REQ_NO_DISCHARGE
+    assert rig.slots(im.SEQ_BMS_FLAGS, im.BMS_STATUS, im.BMS_REQUESTS) == [3, 3, forbids], "one report lifts nothing"
     rig.hear(0x4280, bms.forbidden())
     assert rig.slots(im.SEQ_BMS_FLAGS, im.BMS_STATUS, im.BMS_REQUESTS) == [3, 3, 0]
+    rig.hear(0x4250, bms.status(basic=3))
+    assert rig.slots(im.SEQ_BMS_FLAGS) == [4]
 
 
 def test_alarm_and_protection_bits_keep_their_meaning():

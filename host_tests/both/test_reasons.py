@@ -406,7 +406,7 @@ def test_an_inverter_that_does_not_run():
 
 
 def test_grid_and_curtailment():
-    limited(-20, {}, "0 kW", "by grid_connection", "EXPORT, the grid is there", grid_connection=3)
+    limited(-20, {}, "0 kW", "by grid_connection", "EXPORT: only surplus charges", grid_connection=3)
     limited(60, {}, "20 kW", "limited to 20.0 kW by export", "at most 0 kW into the grid", allow_grid_export=False)
     plant = site().ready()
     plant.pm.curtail(5, 0, 30)

@@ -59,6 +59,7 @@ def test_a_good_site_is_good_before_and_after_another_was_refused() -> None:
         ('{"schema": 1,\n "name": "x",}', "is not JSON: line 2, column"),
         ("[1]", "must be a JSON object"),
         ("", "is not JSON: line 1"),
+        ('{"schema": 1}'.encode("utf-8-sig"), "begins with a byte order mark; save it as UTF-8 without one"),
         ("[" * 100_000, "nested too deeply"),
         ('{"schema": 1, "name":\n "Süd"}'.encode("latin-1"), "is not UTF-8 text: byte 0xFC in line 2"),
         (b"\x7fELF\x02\x01\x01\xff\xfe\x00", "is not UTF-8 text: byte 0xFF in line 1"),

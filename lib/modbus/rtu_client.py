@@ -167,7 +167,7 @@ class RtuClient(Client):
     # ---- sending ---------------------------------------------------------------------------------------
     def _check_quiet(self, unit: int) -> None:
         entry = self._quiet.get(unit)
-        if entry is None or entry[0] < _DEAF or time.ticks_diff(time.ticks_ms(), entry[1]) >= 0:
+        if entry is None or entry[0] < _DEAF or not 0 < time.ticks_diff(entry[1], time.ticks_ms()) <= _QUIET_MAX_MS:
             return
         raise ModbusUnreachable("unit %d does not answer, asking again soon%s" % (unit, self._why()))
 

@@ -22,6 +22,8 @@ _RECENT = const(256)  # ids this far back may belong to answers that come late
 _LONGEST = const(254)  # the largest length field: unit + the longest PDU
 _DEAF = const(3)  # unanswered requests in a row after which a connection that has answered before is given up
 _PATIENCE_MS = const(6000)  # and one that never has: some devices answer nothing for seconds after connecting
+_SAME_MS = const(5000)  # since its last answer: a peer that has closed a connection then is the one that it was
+_CUT_MS = const(1000)  # and one that has cut it off
 _SETTLE_FIRST_MS = const(250)
 _SETTLE_MAX_MS = const(5000)
 
@@ -32,8 +34,9 @@ class TcpClient(Client):
     host: IPv4 address; timeout_ms: for each answer, and for connecting; pipeline: requests that may be on
     their way together (1 unless the server is known to cope: some lose all but the last).  A lost connection
     is made again at once, and, while nothing answers, after a back-off that doubles from 100 ms to
-    backoff_max_ms.  `connections` grows by one with every connection made.  registers: the most that one request
-    moves (16 bits count as one); a frame has room for no more, and an answer that is longer is refused.  pause_ms:
+    backoff_max_ms.  `connections` grows by one with every connection made, but for those to a peer that only closes them: after
+    an answer it was connected to again at once.  A request that such a peer did not take any more is sent again.  registers:
+    the most that one request moves (16 bits count as one); a frame has room for no more, and a longer answer is refused.  pause_ms:
     between an answer and the next request, for devices that lose what comes sooner.  settle_ms: between connecting and the
     first request; where a peer closes a connection because it was asked too soon, the next one waits longer by itself.
     """
@@ -66,6 +69,9 @@ class TcpClient(Client):
         self._answered = False  # this connection has brought an answer
         self._connected_ms = 0
         self._free_ms = time.ticks_ms()  # from when on the peer may be asked
+        self._answer_ms = self._free_ms  # when it answered last
+        self._same_ms = -1  # connected to again so soon after that it is the same one; -1: it may be another one
+        self._cut = False  # it has closed the connection on a request, having answered others
         self._oddity = ""  # what is odd about what came, for people
         self._make_room()
 
@@ -96,6 +102,15 @@ class TcpClient(Client):
 
     # ---- what Client asks of a transport ---------------------------------------------------------------
     async def _exchange(self, slot: Slot, length: int) -> int:
+        self._cut = False
+        try:
+            return await self._ask(slot, length)
+        except ModbusUnreachable:
+            if not self._cut:
+                raise
+        return await self._ask(slot, length)
+
+    async def _ask(self, slot: Slot, length: int) -> int:
         self._receive()  # a peer that has closed the connection meanwhile is connected to again, not written to
         if not self.connected:
             await self._connect(time.ticks_add(time.ticks_ms(), self.timeout_ms))
@@ -168,7 +183,9 @@ class TcpClient(Client):
             self._answered = False
             self._connected_ms = time.ticks_ms()
             self._free_ms = time.ticks_add(self._connected_ms, self.settle_ms)
-            self.connections += 1
+            if not 0 <= time.ticks_diff(self._connected_ms, self._answer_ms) <= self._same_ms:
+                self.connections += 1
+            self._same_ms = -1
         except OSError as error:
             why = str(error)
             raise self._unreachable(why)
@@ -186,6 +203,7 @@ class TcpClient(Client):
             self._sock.close()
         self._sock = None
         self._have = 0
+        self._same_ms = -1
         self.count.last_error = why
         for slot in self._slots:
             slot.transaction = -1
@@ -214,7 +232,7 @@ class TcpClient(Client):
             if self._sock.write(slot.frame, start, length) != length:
                 raise OSError("peer does not read")
         except OSError as error:
-            self._drop(str(error))
+            self._cut_off(str(error))
             raise self._unreachable(str(error))
 
     def _receive(self) -> None:
@@ -224,7 +242,7 @@ class TcpClient(Client):
         try:
             got = self._sock.readinto(self._rx_view[self._have :] if self._have else self._rx_view)
         except OSError as error:
-            self._drop(str(error))
+            self._cut_off(str(error))
             return
         if got is None:
             return
@@ -254,14 +272,26 @@ class TcpClient(Client):
             hot.move(rx, at, have - at, rx, 0)
         self._have = have - at
 
+    def _cut_off(self, why: str) -> None:
+        """The connection is gone while something was asked: a peer that closes after each answer was only asked too late."""
+        self._cut = self._answered and self._silent == 0
+        self._drop(why)
+        if self._cut:
+            self._same_ms = _CUT_MS
+
     def _hung_up(self) -> None:
         """The peer has closed the connection; before it ever answered, the next one waits longer for its first request."""
         asked = self._silent
         for slot in self._slots:
             if slot.transaction >= 0:
                 asked = True
+        if self._answered and asked:
+            self._cut_off("closed by the peer")
+            return
         if self._answered or not asked:
             self._drop("closed by the peer")
+            if self._answered:
+                self._same_ms = _SAME_MS
             return
         self.settle_ms = min(max(_SETTLE_FIRST_MS, 2 * self.settle_ms), _SETTLE_MAX_MS)
         self._drop("closed by the peer before it answered: asked %d ms after connecting next time (settle_ms)" % self.settle_ms)
@@ -302,5 +332,6 @@ class TcpClient(Client):
         slot.transaction = -1
         self._silent = 0
         self._answered = True
-        self._free_ms = time.ticks_add(time.ticks_ms(), self.pause_ms)
+        self._answer_ms = time.ticks_ms()
+        self._free_ms = time.ticks_add(self._answer_ms, self.pause_ms)
         self._backoff_ms = 0

@@ -23,6 +23,7 @@ _SWEEP_MS = const(200)  # between two looks for idle connections
 _TALKING_MS = const(1000)
 _WRITES = (5, 6, 15, 16, 22, 23)  # functions
 _MAKES_ROOM_MS = const(2000)  # a connection that has asked nothing for so long may have died
+_MOST_MS = const(0x3FFFFFFF)
 _NAP_MS = const(1)
 _IDLE_NAP_MS = const(10)
 
@@ -156,6 +157,8 @@ class TcpServer(Server):
             if client.sock is None:
                 return
             idle = time.ticks_diff(now, client.heard_ms)
+            if idle < 0:  # for more than 6 days
+                idle = _MOST_MS
             if idle >= longest and client is not self._writer:
                 longest = idle
                 idlest = client

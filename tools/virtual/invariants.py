@@ -398,7 +398,7 @@ class Watch:
         pcs = self._site.plant.pcs
         if self._ages[im.SEQ_PCS] > self._stale[im.SEQ_PCS] and (e_in != self._e_in or e_out != self._e_out):
             raise Broken("energy is counted while the PCS is not heard")
-        if honest:
+        if honest and abs(pcs.power_w) <= self._par[im.PAR_MOST_P]:  # more than the site can move counts as that much
             self.counted_wh += (e_in - self._e_in + e_out - self._e_out) / 3600000
             self.true_wh += pcs.wh_in - self._wh_in + pcs.wh_out - self._wh_out
         self._e_in, self._e_out, self._wh_in, self._wh_out = e_in, e_out, pcs.wh_in, pcs.wh_out
