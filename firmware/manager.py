@@ -615,11 +615,11 @@ class PowerManager:
         except MemoryError:
             return "accepted"
 
-    def instant(self, now=None) -> Instant:
-        """Copies of what words and figures are made of; now: a copy of the image's that the caller has already."""
+    def instant(self) -> Instant:
+        """Copies of what words and figures are made of."""
         with self._lock:
             claims = self._claims
-            return Instant(self, now or self.image.now[:], self.image.par[:], claims.table[:], claims.owners[:], self._curtailed)
+            return Instant(self, self.image.now[:], self.image.par[:], claims.table[:], claims.owners[:], self._curtailed)
 
     def note_end(self, how: int) -> None:
         """Keep how the operation under way has ended, a requests.END_*; under the lock.  Nothing runs: nothing ends."""

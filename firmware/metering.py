@@ -20,7 +20,7 @@ class Metering:
     def __init__(self, period_ms: int, loop_time) -> None:
         self.loop_time = loop_time
         self._late = Histogram(-12800, 200)
-        self._gap = Histogram(0, 1000, 256)  # whole milliseconds
+        self._gap = Histogram(0, 2000)  # up to 256 ms
         self._compute = Histogram(0, 25)
         self.expect(period_ms)
         self.cycles = 0

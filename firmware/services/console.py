@@ -9,7 +9,6 @@ import asyncio
 import gc
 import json
 import time
-from array import array
 
 import notice
 from micropython import const
@@ -93,7 +92,6 @@ class Console:
         self._monitor_at = 0
         self._monitor_rests = False
         self._answers_turn = False  # a typed line goes before a monitor line that is due
-        self._now = array("i", [0] * im.N_SLOTS)  # the image at the monitor's instant
         self._reserve = None
         self._reserve_at = time.ticks_ms()
         self.dropped = 0  # lines for people and of the monitor that were not written
@@ -494,14 +492,12 @@ class Console:
             self._monitor_rests = True
             return False
         self._monitor_rests = False
-        with self._app.pm.image.lock:
-            self._now[:] = self._app.pm.image.now
         self._start(_MONITOR, self._monitor_line())
         return True
 
     def _monitor_line(self):
         before = "{"
-        for key, value in monitor.state(self._app, self._now):
+        for key, value in monitor.state(self._app):
             yield '%s"%s": %s' % (before, key, json.dumps(value))
             before = ", "
         yield ', "waiting": %d}\r\n' % self._notes_length

@@ -1,7 +1,7 @@
 """The monitor's line, key by key, so that nobody needs the heap for all of it at once.
 
-docs/console.md lists the keys.  The numbers are those of reports.stats, from a copy of the image: one instant, however
-long the line takes.  Counters that only grow are read when their turn comes.
+docs/console.md lists the keys.  The numbers are those of reports.stats, of one instant, however long the
+line takes.  Counters that only grow are read when their turn comes.
 """
 
 import gc
@@ -33,10 +33,12 @@ _VALUES = (  # what is shown as the image has it: key, slot, parts of its unit i
 _REASON = const(160)  # characters of the reason: the line has to fit into the console's buffer
 
 
-def state(app, now):
-    """Key and value of all that the line says, "t" first.  now: a copy of the image's."""
-    yield from _measured(now)
-    yield "reason", reasons.why(app.pm.instant(now))[:_REASON]
+def state(app):
+    """Key and value of all that the line says, "t" first."""
+    view = app.pm.instant()
+    yield from _measured(view.now)
+    yield "reason", reasons.why(view)[:_REASON]
+    view = None  # what follows needs no copies
     yield from _counted(app)
 
 

@@ -9,7 +9,7 @@ from micropython import const
 
 LINE_MAX = const(1024)  # bytes of a line; a longer one is refused whole
 PIECE = const(112)  # bytes sent at a time: what a UART of 115200 baud sends in 10 ms
-_OUT = const(1536)  # bytes of output that may wait: more than any line of the monitor
+_OUT = const(2048)  # bytes of output that may wait: more than any line of the monitor
 _REFUSED_MAX = const(200)  # turns of the loop: 2 to 4 s
 _READ_US = const(5000)  # reading for longer than this goes on in the next turn
 _INTERRUPT = const(3)

@@ -109,7 +109,7 @@ def test_everything_that_an_expectation_may_be_about_is_there() -> None:
     from host_tests.both.desk import Desk
 
     desk = Desk()
-    reported = dict(monitor.state(desk.app, desk.plant.pm.image.now))
+    reported = dict(monitor.state(desk.app))
     there = {**reported, "waiting": 0, **Site().truth()}
     assert set(scenarios.EXPECTED) <= set(there)
     scalars = {name for name, value in there.items() if not isinstance(value, list | dict)}
