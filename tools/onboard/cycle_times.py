@@ -57,10 +57,13 @@ for cycle in range(cycles):
 print("cycle_us", *times)
 
 now, par = pm.image.now, pm.image.par
-OTHERS = {"freeze": (inp, now, 50), "debounce": (now, pm._fault_rows, pm._fault_state, pm._n_faults)}
+OTHERS = {
+    "freeze": (inp, now, 50), "debounce": (now, pm._fault_rows, pm._fault_state, pm._n_faults), "bms_ends": (now, par),
+    "age_claims": (pm._claims.table, 8, 50), "least": (pm._curtailed.table, now, par, 8, 50),
+}  # fmt: skip
 DIRECTED = ("battery_limits", "site_limits")
 MODULES = (
-    "inputs", "soc", "site_power", "diagnosis", "battery_limits", "site_limits", "ramp", "flow",
+    "inputs", "soc", "site_power", "diagnosis", "requests", "battery_limits", "site_limits", "ramp", "flow",
 )  # fmt: skip
 for module in MODULES:
     kernels = getattr(__import__("firmware.kernel." + module).kernel, module)
