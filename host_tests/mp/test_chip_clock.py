@@ -119,8 +119,8 @@ def test_padding_takes_as_long_as_it_says_in_the_chips_time(chip: Interpreter) -
 
 
 def test_padding_passes_by_the_hosts_clock_too(chip: Interpreter) -> None:
-    text = "time.sleep_ms(5)\nt = time.ticks_us()\npad_us(100000)\nprint(time.ticks_diff(time.ticks_us(), t))\n"
-    assert numbers(chip, text)[0] >= 90_000  # the guest may have been late by a little before
+    text = "time.sleep_ms(5)\nt = time.ticks_us()\npad_us(500000)\nprint(time.ticks_diff(time.ticks_us(), t))\n"
+    assert numbers(chip, text)[0] >= 250_000  # the guest may have been late before: up to 250 ms are caught up with
 
 
 def test_nothing_that_the_guest_says_allocates(chip: Interpreter) -> None:

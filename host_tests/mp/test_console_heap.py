@@ -45,6 +45,6 @@ def test_a_full_heap_costs_the_monitor_first_and_the_emergency_never(mp: Interpr
 @pytest.mark.parametrize("how", ["crumbs", "all"])
 def test_with_the_heap_the_console_comes_back(mp: Interpreter, how: str) -> None:
     after = story(mp, how)["after"]
-    assert after[-1] == "= 2" and any(line.startswith("= {") and "'mode': 'EMERGENCY'" in line for line in after)
+    assert "= 2" in after and any(line.startswith("= {") and "'mode': 'EMERGENCY'" in line for line in after)
     monitor = [json.loads(line) for line in after if '"soc": ' in line]
     assert monitor and all(line["mode"] == "EMERGENCY" for line in monitor)

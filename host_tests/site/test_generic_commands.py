@@ -370,7 +370,7 @@ def several_units() -> tuple[dict[int, Box], dict[str, Any]]:
     reads = [
         {"slot": "METER_P", "address": 0},
         {"slot": "PCS_P", "address": 0, "unit": 227},
-        {"slot": "PCS_V", "address": 1, "unit": 225},
+        {"slot": "PCS_STATE", "address": 1, "unit": 225, "map": {"22": 3}},
     ]
     writes = (
         {"from": "CMD_P", "address": 5, "unit": 227},
@@ -381,7 +381,7 @@ def several_units() -> tuple[dict[int, Box], dict[str, Any]]:
 
 
 async def all_are_asked(one: Rig, boxes: dict[int, Box]) -> None:
-    await one.until(lambda: one.has(METER_P=11, PCS_P=33, PCS_V=22))
+    await one.until(lambda: one.has(METER_P=11, PCS_P=33, PCS_STATE=3))
     await one.command(1234)
     await one.until(lambda: [boxes[u].written(5)[-1:] for u in (227, 100, 225)] == [[[1234]], [[1]], [[3]]])
 
