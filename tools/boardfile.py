@@ -44,7 +44,7 @@ class Kind:
     network: bool
 
 
-PSRAM = Kind("psram", "stock", 512 * 1024, 220 * 1024, True)  # megabytes are there: more would make collections long
+PSRAM = Kind("psram", "stock", 512 * 1024, 350 * 1024, True)  # megabytes are there: a collection of more takes too long
 WIRED = Kind("wired", "own", 160_000, 130 * 1024, False)  # from files the drivers alone are more than that
 WIFI = Kind("wifi", "own", 112_000, 80 * 1024, True)  # beyond two areas the heap takes what Wi-Fi lives on
 KINDS = {kind.name: kind for kind in (PSRAM, WIRED, WIFI)}

@@ -1,7 +1,7 @@
 """Whether a site fits a board: its parts' heap from tools/sizes.json, added up, against what the board has for it.
 
-How much may live without PSRAM is tools/boardfile.py's to say (WIRED, WIFI).  On the stock image modules come from files and take
-heap; in an image of our own (BESS_ESP32) their code, names and constants are in flash, and only their other objects take heap.
+How much may live is tools/boardfile.py's to say (PSRAM, WIRED, WIFI).  On the stock image modules come from files and take heap;
+in an image of our own (BESS_ESP32) their code, names and constants are in flash, and only their other objects take heap.
 """
 
 import json
@@ -21,7 +21,6 @@ SHIPPED = (  # site of docs/, board, image: those that fit
     ("site.wifi.json", "lilygo_t_can485", OWN),
     ("site.example.json", "lilygo_t_2can", STOCK),
 )
-PSRAM_LIVE = 350 * 1024  # there are megabytes, but a collection of more takes longer than the beat leaves
 OWN_CALLBACKS = 1024  # bytes of seven registered callbacks: programs come and go, and the site file says nothing of them
 OWN_NAMES = 140  # that dotted names, the site file and people bring beside those that our own image has in flash
 _FIRST_POOL, _POOL_HEAD, _POOL_ENTRY, _BLOCK = 20, 24, 7, 16  # of MicroPython's pools of names on 32 bits
@@ -164,7 +163,7 @@ def weigh(board: dict[str, Any], site: dict[str, Any], image: str, figures: dict
 def limit(board: dict[str, Any], site: dict[str, Any]) -> int:
     """Bytes that may live for good on that board, with that site."""
     if board["psram_mb"]:
-        return PSRAM_LIVE
+        return boardfile.PSRAM.live_bytes
     return (boardfile.WIFI if boardfile.needs_network(site) else boardfile.WIRED).live_bytes
 
 

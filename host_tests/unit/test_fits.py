@@ -81,7 +81,7 @@ def test_without_psram_a_radio_leaves_less() -> None:
     wired = {"buses": {"rs485": {"type": "modbus_rtu"}}, "devices": {"m": {"type": "meter_sunspec", "bus": "rs485"}}}
     assert fits.limit(T_CAN485, wired) == boardfile.WIRED.live_bytes
     assert fits.limit(T_CAN485, {"devices": {"m": tcp("meter_sunspec")}}) == boardfile.WIFI.live_bytes
-    assert fits.limit(S3, {"devices": {"m": tcp("meter_sunspec")}}) == fits.PSRAM_LIVE
+    assert fits.limit(S3, {"devices": {"m": tcp("meter_sunspec")}}) == boardfile.PSRAM.live_bytes
 
 
 def test_what_fits_is_let_through_and_one_byte_more_is_not() -> None:
