@@ -321,7 +321,8 @@ class Watch:
         quiet = min(self.honest_ms, self.quiet_ms)
         plant = site.plant
         grid = plant.grid_present and 48.0 < plant.grid_hz < 51.5 and 340.0 < plant.grid_v < 460.0
-        if site.active or quiet < STRANDED_MS or not grid or not plant.bms.relay_closed:  # a relay that the BMS has opened is a person's
+        healthy = plant.bms.relay_closed  # to close one that the BMS has opened is a person's
+        if site.active or quiet < STRANDED_MS or not grid or not healthy:
             self._stranded_ms = self._waiting_ms = 0
             return
         waiting = now[im.MODE] == Mode.STANDBY and now[im.ORDER] == im.ORDER_START and self._wire.costs != 3
