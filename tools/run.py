@@ -1,9 +1,9 @@
 """`make run`: the firmware on a simulated board against the simulated site, with a live view or a JSON verdict."""
 
-import signal
+import _signal  # the part of signal that is in the interpreter: nothing is loaded for it
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the modules below are loaded ends without a trace of them
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # Ctrl-C while the modules below are loaded ends without a trace of them
 
 import argparse
 import asyncio
@@ -12,6 +12,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
