@@ -47,7 +47,6 @@ _FLOW_DEBOUNCE_MS = const(200)  # two readings of the meters
 _ENDED_MS = const(60000)  # a BMS that gives nothing near the end for so long has ended the operation
 _NO_CAUSE = const(-2)
 _AHEAD_MS = const(0x20000000)  # half of the ticks' range
-_DIRECTIONS = (0, 1)  # discharge, charge: made once, a tuple in the cycle would allocate
 _FORCE_CHARGE = "bms force charge"  # 5 % of the rating, inside every limit
 _FORCE_AGAIN = const(500)  # 0.01 %: it ends at the ceiling, whatever the BMS says, and begins so far below it
 
@@ -740,16 +739,14 @@ class PowerManager:
         self._curtail(dt)
         self._automatic()
         self._request(requests.age_claims(self._claims.table, rq.IDLE, dt))
-        for chg in _DIRECTIONS:
-            battery_limits.soc_row(now, par, chg)
-            battery_limits.temperature_row(now, par, chg)
-            battery_limits.headroom(now, par, chg)
-            battery_limits.current_rows(now, par, chg)
-        for chg in _DIRECTIONS:
-            site_limits.gate_rows(now, par, chg)
-            site_limits.device_rows(now, par, chg)
-            site_limits.grid_rows(now, par, chg)
-            site_limits.binding(now, par, chg)
+        battery_limits.soc_row(now, par)
+        battery_limits.temperature_row(now, par)
+        battery_limits.headroom(now, par)
+        battery_limits.current_rows(now, par)
+        site_limits.gate_rows(now, par)
+        site_limits.device_rows(now, par)
+        site_limits.grid_rows(now, par)
+        site_limits.binding(now, par)
         battery_limits.bms_ends(now, par)
         ramp.ramp(now, par)
         flow.account(now, par)

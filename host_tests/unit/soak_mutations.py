@@ -61,9 +61,9 @@ def a_broken_sensor_costs_more_than_itself() -> None:
 
     row = im.LIMIT_ROWS_DIS + NAMES.index("temperature")
 
-    def broken(img: Any, par: Any, chg: int) -> None:
+    def broken(img: Any, par: Any) -> None:
         if img[im.BMS_ODD]:
-            img[row + 16 * chg] = 0
+            img[row] = img[row + 16] = 0
 
     _around("temperature_row", after=broken)
 

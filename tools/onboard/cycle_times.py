@@ -61,7 +61,6 @@ OTHERS = {
     "freeze": (inp, now, 50), "debounce": (now, pm._fault_rows, pm._fault_state, pm._n_faults), "bms_ends": (now, par),
     "age_claims": (pm._claims.table, 8, 50), "least": (pm._curtailed.table, now, par, 8, 50),
 }  # fmt: skip
-DIRECTED = ("battery_limits", "site_limits")
 MODULES = (
     "inputs", "soc", "site_power", "diagnosis", "requests", "battery_limits", "site_limits", "ramp", "flow",
 )  # fmt: skip
@@ -71,7 +70,7 @@ for module in MODULES:
         call = getattr(kernels, name)
         if name.startswith("_") or not callable(call):
             continue
-        arguments = OTHERS.get(name, (now, par, 0) if module in DIRECTED else (now, par))
+        arguments = OTHERS.get(name, (now, par))
         start = time.ticks_us()
         for _ in range(2000):
             call(*arguments)
