@@ -5,6 +5,7 @@ from rows import each
 from firmware import points
 
 
-def healthy() -> list:
-    """(slot, value, SEQ slot of its group or None) of everything that it reports."""
-    return [(row[1], row[8], row[5]) for row in each(points.MEASURED) if row[8] is not None]
+def healthy(block: str = "") -> list:
+    """(slot, value, SEQ slot of its group or None) of everything that it reports, or that a block of it does."""
+    rows = [row for row in each(points.MEASURED) if row[8] is not None]
+    return [(row[1], row[8], row[5]) for row in rows if not block or row[0] == block]

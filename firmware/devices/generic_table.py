@@ -173,6 +173,10 @@ def _check_read(where: str, row: dict, site: Conditions, errors: list) -> None:
     whole(where, row, "low", -1073741823, 1073741823, 0, errors)
     if len(errors) == before and "low" in row and isinstance(row.get("high"), int) and row["low"] > row["high"]:
         errors.append("%s.low = %d: is above high = %d, nothing could be true" % (where, row["low"], row["high"]))
+    elif len(errors) == before and number in _PLAUSIBLE and isinstance(row.get("high", 0), int):
+        low, high = _PLAUSIBLE[number]
+        if row.get("low", low) > high or row.get("high", high) < low:
+            errors.append("%s: what %s can be is %d to %d, nothing within low and high" % (where, slot, low, high))
     whole(where, row, "period_ms", 20, 600000, 1000, errors)
     if "minus" in row:
         _check_difference(where, row, site, errors)

@@ -31,7 +31,8 @@ class Plant:
         self.follows = True  # the inverter does what it is told
         self.power = 0  # what it does
         self._flip = 0
-        self._rest = healthy()
+        self._battery = healthy("battery")
+        self._others = [row for row in healthy() if row not in self._battery]
 
     def ready(self):
         """Started and connected (IDLE, unless something asks for power); the plant itself, for chaining."""
@@ -81,9 +82,7 @@ class Plant:
         self._flip ^= 1  # real sensors never repeat themselves for long
         amps = int(self.dc_watts() / self.volts * 10)
         volts = int(self.volts * 10) + self._flip
-        for slot, value, group in self._rest:
-            if group not in self.silent:
-                inp[slot] = value
+        self._report(inp, self._others)
         self._bms(inp, volts, amps)
         if im.SEQ_PCS not in self.silent:
             self._pcs(inp, volts, amps)
@@ -100,7 +99,13 @@ class Plant:
             if group not in self.silent:
                 self.image.heard(group)
 
+    def _report(self, inp, rows):
+        for slot, value, group in rows:
+            if group not in self.silent:
+                inp[slot] = value
+
     def _bms(self, inp, volts, amps):
+        self._report(inp, self._battery)
         if im.SEQ_BMS not in self.silent:
             inp[im.BMS_SOC] = int(self.soc + 0.5) * 100
             inp[im.BMS_V] = volts

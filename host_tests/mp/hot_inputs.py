@@ -52,9 +52,9 @@ RANGES: tuple[tuple[str, int, int, bool], ...] = (
     (r"PCS_P_", 0, 2_000_000, True),
     (r"PCS_P$|METER_P", -0x3FFFFFFF, 0x3FFFFFFF, True),  # whatever a driver lets through
     (r"PCS_SETPOINT|PCS_DC_P|PCS_Q", -1_500_000, 1_500_000, True),
-    (r"PV_P|GEN_P", 0, 0x3FFFFFFF, True),
+    (r"PV_P|GEN_P|METER_LOAD_P", -0x3FFFFFFF, 0x3FFFFFFF, True),
     (r"NET_P|NET_LOW|NET_HIGH", -(1 << 29), 1 << 29, True),
-    (r"LOAD_P", -(1 << 29), 3 << 28, True),
+    (r"LOAD_P", -(3 << 28), 3 << 28, True),
     (r"PCS_V|METER_V", 0, 12000, True),
     (r"_HZ", 0, 70000, True),
     (r"PCS_|METER_", 0, 32767, True),
