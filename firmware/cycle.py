@@ -9,8 +9,10 @@ from firmware import requests as rq
 from firmware import supervisor as sv
 from firmware.event_codes import Event
 from firmware.faults import debounce_rows
-from firmware.kernel import battery_limits, diagnosis, flow, inputs, ramp, site_limits, site_power, soc
+from firmware.kernel import battery_limits, diagnosis, flow, inputs, invariants, ramp, site_limits, site_power, soc
+from firmware.limits import NAMES
 
+_BANKS = NAMES.index("banks")
 _LIMIT_DEBOUNCE_MS = const(1000)
 _FLOW_DEBOUNCE_MS = const(200)  # two readings of the meters
 
@@ -28,6 +30,8 @@ class Cycle:
         self.fault_state = array("i", self._fault_rows)  # as long: three numbers for each, the third the times it was raised
         for i in range(len(self.fault_state)):
             self.fault_state[i] = 0
+        for rows in (im.LIMIT_ROWS_DIS, im.LIMIT_ROWS_CHG):
+            image.now[rows + _BANKS] = im.FREE  # whose banks are several says what they give, see banks.py
         self._was_limit = -1
         self._limit_ms = 0
         self._was_flow = 0
@@ -72,6 +76,7 @@ class Cycle:
         site_limits.binding(now, par)
         battery_limits.bms_ends(now, par)
         ramp.ramp(now, par)
+        invariants.check_command(now, par)
         flow.account(now, par)
         flow.share_paths(now, par)
         flow.name_flow(now, par)
@@ -112,7 +117,7 @@ class Cycle:
             self._events.post(Event.GRID_CONNECTED if self._was_grid else Event.GRID_DISCONNECTED, 0, at_s)
         why = now[im.WHY_DIS]
         if now[im.REQUEST_P] < 0:
-            why = now[im.WHY_CHG] + 16
+            why = now[im.WHY_CHG] + 32
         if why == self._was_limit:
             self._limit_ms = 0
         else:

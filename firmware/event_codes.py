@@ -17,7 +17,7 @@ class Event(Names):
     SCHEDULE_ENDED = 7  # entry id
     OVERPOWER = 8  # measured W beyond the live limit
     EMERGENCY = 9  # the fault behind it, faults.TABLE; -1 commanded
-    LIMIT_CHANGE = 10  # the reason that binds now, limits.NAMES; + 16 for charge
+    LIMIT_CHANGE = 10  # the reason that binds now, limits.NAMES; + 32 for charge
     FAULT_RAISED = 11  # row of faults.TABLE
     FAULT_CLEARED = 12  # row of faults.TABLE
     COMMS_LOST = 13  # row of faults.TABLE

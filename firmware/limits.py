@@ -6,7 +6,7 @@ published in the image in W for both directions; the smallest binds and its name
 
 from firmware import image as im
 
-NAMES = (  # at most 16
+NAMES = (  # at most 24
     "mode",  # the mode moves nothing (STANDBY, EMERGENCY), or little (MAINTENANCE)
     "fault",  # a fault forbids this direction
     "missing_data",  # something this direction depends on is not heard, stale or not plausible
@@ -22,6 +22,7 @@ NAMES = (  # at most 16
     "operation",  # power and current of the charge or discharge parameters
     "remote",  # limit() and curtail(): curtailment by an EMS, a grid operator, a tariff, a person
     "configuration",  # max_charge_power, max_discharge_power
+    "banks",  # what several banks give together, each inside its own limits
 )
 
 def published(image) -> "list[tuple[str, int, int]]":

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-LIMIT_ROWS = 16  # slots from LIMIT_ROWS_DIS to LIMIT_ROWS_CHG
+LIMIT_ROWS = 24  # slots from LIMIT_ROWS_DIS to LIMIT_ROWS_CHG
 BEGIN = "# slots: begin"
 END = "# slots: end"
 POINTS_BEGIN = "# points: begin"

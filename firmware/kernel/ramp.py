@@ -18,8 +18,8 @@ _DT = const(103)
 _UPTIME_S = const(104)
 _WORST_P = const(115)
 _COMMANDS = const(116)
-_BOUND = const(184)
-_BOUND_S = const(185)
+_BOUND = const(200)
+_BOUND_S = const(201)
 _PAR_GRID_TYPE = const(3)
 _PAR_RAMP_UP = const(10)
 _PAR_RAMP_DOWN = const(11)
@@ -47,7 +47,7 @@ def ramp(img: ptr32, par: ptr32):
         bound = img[_WHY_DIS] + 1
     if goal < low:
         goal = low
-        bound = img[_WHY_CHG] + 17
+        bound = img[_WHY_CHG] + 33
     if bound != img[_BOUND]:
         img[_BOUND] = bound
         img[_BOUND_S] = img[_UPTIME_S]

@@ -142,7 +142,7 @@ def test_an_events_number_is_named():
         (Event.EMERGENCY, -1, "commanded"),
         (Event.EMERGENCY, 0, "bms_lost"),
         (Event.LIMIT_CHANGE, 0, "discharge by mode"),
-        (Event.LIMIT_CHANGE, 16, "charge by mode"),
+        (Event.LIMIT_CHANGE, 32, "charge by mode"),
         (Event.CHARGE_COMPLETE, MANUAL, "manual"),
         (Event.OPERATION_TIMEOUT, REMOTE, "remote"),
     ):

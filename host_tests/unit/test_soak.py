@@ -75,7 +75,7 @@ def never_forgets_a_protection(img, par):
     if img[im.BMS_PROTECT] > 0:
         seen[0] = 1
     if seen[0]:
-        img[row] = img[row + 16] = 0
+        img[row] = img[row + im.LIMIT_ROWS_CHG - im.LIMIT_ROWS_DIS] = 0
 battery_limits.current_rows = never_forgets_a_protection
 """
 
