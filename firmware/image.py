@@ -349,7 +349,8 @@ class Image:
     `inp`: inputs as devices last wrote them; `now`: this cycle's frozen inputs and results; `par`: the
     parameters of the cycle as integers (parameters.py fills it).  A device that writes several slots of one
     group from a thread other than the main loop holds `lock`; on the main loop no await between the
-    writes is enough.  `banks`, `batteries`, `inverters`: the Images of each, in order; of a site with one of each, it is its own.
+    writes is enough.  `banks`, `batteries`, `inverters`: the Images of each, in order; of a site with one of each, it is its
+    own.  A bank's Image has the bank's `name`, its `config`, and in `has` what further devices it has.
     """
 
     def __init__(self) -> None:
@@ -358,6 +359,9 @@ class Image:
         self.par = array("i", [0] * N_PAR)
         self.lock = _thread.allocate_lock()
         self.banks = self.batteries = self.inverters = [self]
+        self.name = ""
+        self.config = None
+        self.has = 0
         for slot in range(N_GROUPS):
             self.inp[slot] = 0
         self.inp[BMS_ODD] = 0

@@ -166,8 +166,10 @@ def event_data(event: int, data: int):
     elif event == Event.EMERGENCY or Event.FAULT_RAISED <= event <= Event.COMMS_RESTORED:
         if data == -1:
             return "commanded"
-        names = ft.names(1 << data) if 0 <= data < 30 else ()
-        return names[0] if names else data
+        names = ft.names(1 << (data & 31)) if 0 <= data < 128 and data & 31 < 30 else ()
+        return (names[0] if data < 32 else "%s of bank %d" % (names[0], (data >> 5) + 1)) if names else data
+    elif event == Event.BANK_CHANGE and 0 <= data < 128 and data & 31 < len(Mode._names):
+        return "bank %d: %s" % ((data >> 5) + 1, Mode.name(data & 31))
     return names[data] if 0 <= data < len(names) else data
 
 

@@ -10,7 +10,7 @@ from host_tests.both.plant import Plant, photo, refusal
 
 WANTED = (
     "configuration, grid_connection, export, bms_current, soc, cell_voltage, pack_voltage, temperature, pcs, operation, "
-    "missing_data, fault, mode, bms_forbids, remote"
+    "missing_data, fault, mode, bms_forbids, remote, banks"
 )
 
 
