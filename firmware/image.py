@@ -5,7 +5,7 @@ command in `now`, where devices read it.  Nobody calls anybody: as in a PLC, the
 
 Positive is discharge (the battery gives), everywhere; grid power is positive for import.  Integers only,
 each within +-(2**30 - 1), so no store ever allocates.  The slot table below is the only one: its comments
-are read by `tools/slots.py`, which checks it and copies the constants that the kernels need into them.
+are read by `tools/build/slots.py`, which checks it and copies the constants that the kernels need into them.
 
 A device that has received a good group of values bumps that group's SEQ slot (`Image.heard`).  The cycle
 turns a changed SEQ into age dt (it may have come right after the cycle before) and an unchanged one into age + dt: data
@@ -303,7 +303,7 @@ MISS_TEMP = const(2048)
 MISS_METER = const(4096)
 
 
-NAMES = ()  # on a board: where the names of this file's numbers stand in flash (tools/tables.py)
+NAMES = ()  # on a board: where the names of this file's numbers stand in flash (tools/build/tables.py)
 
 
 def number_of(name: str):

@@ -24,20 +24,20 @@ from rich.live import Live
 
 from tools import check_site
 from tools.interpreters import chosen
-from tools.simboard import chipboard, profiles
-from tools.simboard.board import Board
-from tools.simboard.chip.build import ChipError
-from tools.simboard.profiles import Profile
-from tools.simsite import practice
-from tools.simsite import scenario as scenarios
-from tools.simsite.scenario import Scenario, ScenarioError
-from tools.simsite.session import Session
-from tools.simsite.shipped import ShippedSite
-from tools.simsite.site import POWER, Site
-from tools.simsite.view import View
+from tools.sim import practice
+from tools.sim import scenario as scenarios
+from tools.sim.board import chipboard, profiles
+from tools.sim.board.board import Board
+from tools.sim.board.chip.build import ChipError
+from tools.sim.board.profiles import Profile
+from tools.sim.scenario import Scenario, ScenarioError
+from tools.sim.session import Session
+from tools.sim.shipped import ShippedSite
+from tools.sim.site import POWER, Site
+from tools.sim.view import View
 
 ROOT = Path(__file__).resolve().parents[1]
-SCENARIOS = Path(__file__).parent / "scenarios"
+SCENARIOS = Path(__file__).parent / "sim" / "scenarios"
 FRAME_S = 0.25
 SAMPLE_S = 0.5
 PROGRESS_S = 5.0
@@ -56,7 +56,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="end with one JSON object on the last line")
     parser.add_argument("--console", action="store_true", help="the board's own console here (a pipe too); !help: the site's")
     parser.add_argument("--site", metavar="FILE", type=Path, help="a site file to run (default: the simulated site's own)")
-    parser.add_argument("--scenario", metavar="FILE", help="a scenario file, or the name of one in tools/scenarios")
+    parser.add_argument("--scenario", metavar="FILE", help="a scenario file, or the name of one in tools/sim/scenarios")
     parser.add_argument("--seed", type=int, help="seed of everything random (default: the scenario's)")
     parser.add_argument("--micropython", metavar="WHICH", help="64, 32 or a path (default: $MICROPYTHON, else 64)")
     parser.add_argument("--heap", metavar="SIZE", help="heap, such as 96K (default: $HEAP, else the chip's, else no limit)")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from tools.simsite.site import Site
+from tools.sim.site import Site
 
 T = TypeVar("T")
 

@@ -21,12 +21,12 @@ from host_tests.site import test_pcs_sunspec as newer
 from host_tests.site.rig import Rig, rig
 from host_tests.site.test_meter_sunspec import SCALES, chain_of, meter
 from tools.interpreters import Interpreter
-from tools.simsite import sunspec_server
-from tools.simsite.faults import WireFaults
-from tools.simsite.pcs_device import models
-from tools.simsite.physics.plant import Plant
-from tools.simsite.sunspec_chain import Chain
-from tools.simsite.sunspec_server import SunSpecServer
+from tools.sim.devices import sunspec_server
+from tools.sim.devices.pcs_device import models
+from tools.sim.devices.sunspec_chain import Chain
+from tools.sim.devices.sunspec_server import SunSpecServer
+from tools.sim.faults import WireFaults
+from tools.sim.physics.plant import Plant
 
 METER_MODELS = (201, 202, 203, 204)
 

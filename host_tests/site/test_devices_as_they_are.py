@@ -27,7 +27,7 @@ from host_tests.site.test_meter_sunspec import SCALES, chain_of
 from host_tests.site.test_modbus_client import rtu_client, serial_servers
 from host_tests.site.test_modbus_server import tcp_bank
 from tools.interpreters import Interpreter
-from tools.simsite.sunspec_chain import Chain
+from tools.sim.devices.sunspec_chain import Chain
 
 
 def run(story: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tools.simsite.auditor import TRANSPORT_S, Auditor
-from tools.simsite.physics import BmsReport, Plant, PlantOptions
-from tools.simsite.site import POWER
+from tools.sim.auditor import TRANSPORT_S, Auditor
+from tools.sim.physics import BmsReport, Plant, PlantOptions
+from tools.sim.site import POWER
 
 
 def audited(**options: object) -> tuple[Plant, Auditor]:

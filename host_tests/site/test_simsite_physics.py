@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tools.simsite.physics import Bms, Pack, Plant, PlantOptions
-from tools.simsite.physics.bms import OVER_TEMPERATURE, OVER_VOLTAGE
-from tools.simsite.physics.ocv import KNOTS, cell_ocv, mean_ocv
-from tools.simsite.physics.pcs import OFF, RUNNING, STANDBY, Pcs
+from tools.sim.physics import Bms, Pack, Plant, PlantOptions
+from tools.sim.physics.bms import OVER_TEMPERATURE, OVER_VOLTAGE
+from tools.sim.physics.ocv import KNOTS, cell_ocv, mean_ocv
+from tools.sim.physics.pcs import OFF, RUNNING, STANDBY, Pcs
 
 DT = 0.01
 

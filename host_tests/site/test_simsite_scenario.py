@@ -10,10 +10,10 @@ import pytest
 from firmware.services import monitor
 from host_tests import shims
 from tools.run import SCENARIOS, arguments, find_scenario, plan
-from tools.simsite import scenario as scenarios
-from tools.simsite.physics.plant import Plant, PlantOptions
-from tools.simsite.scenario import ScenarioError
-from tools.simsite.site import _OWN_OPTIONS, Site
+from tools.sim import scenario as scenarios
+from tools.sim.physics.plant import Plant, PlantOptions
+from tools.sim.scenario import ScenarioError
+from tools.sim.site import _OWN_OPTIONS, Site
 
 GOOD: dict[str, Any] = {
     "name": "a bit of everything",

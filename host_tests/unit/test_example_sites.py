@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from firmware.devices.generic_table import Table
-from tools import boardfile, check_site, stage
+from tools import check_site
+from tools.build import boardfile, stage
 
 DOCS = stage.ROOT / "docs"
 EXAMPLES = {  # site: the boards it is for, and how they are used
