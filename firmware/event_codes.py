@@ -26,7 +26,7 @@ class Event(Names):
     CONFIG_CHANGED = 16  # 0
     CLOCK_SET = 17  # seconds it was moved by, bounded
     SCHEDULE_MISSED = 18  # entry id whose whole window the clock skipped; -1: there is a schedule and no clock
-    _names = (
+    names = (
         "MODE_CHANGE",
         "FLOW_CHANGE",
         "CHARGE_COMPLETE",

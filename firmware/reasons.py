@@ -155,9 +155,9 @@ def event_data(event: int, data: int):
     """An event's data as the name it has, or the number."""
     names = ()
     if event == Event.MODE_CHANGE:
-        names = Mode._names
+        names = Mode.names
     elif event == Event.FLOW_CHANGE:
-        names = Flow._names
+        names = Flow.names
     elif event in (Event.CHARGE_COMPLETE, Event.DISCHARGE_COMPLETE, Event.OPERATION_TIMEOUT):
         names = rq.SOURCES
     elif event == Event.LIMIT_CHANGE and 0 <= data < 32 and data & 15 < len(NAMES):

@@ -13,7 +13,7 @@ from tools.run import SCENARIOS, arguments, find_scenario, plan
 from tools.sim import scenario as scenarios
 from tools.sim.physics.plant import Plant, PlantOptions
 from tools.sim.scenario import ScenarioError
-from tools.sim.site import _OWN_OPTIONS, Site
+from tools.sim.site import OWN_OPTIONS, Site
 
 GOOD: dict[str, Any] = {
     "name": "a bit of everything",
@@ -96,7 +96,7 @@ def test_what_is_wrong_is_named_with_its_place(change: dict[str, Any], complaint
 
 def test_every_option_of_a_site_has_a_row_that_its_default_fits() -> None:
     defaults = {f.name: f.default for f in fields(PlantOptions)}
-    assert set(scenarios.OPTIONS) | {"power"} == set(defaults) | set(_OWN_OPTIONS)
+    assert set(scenarios.OPTIONS) | {"power"} == set(defaults) | set(OWN_OPTIONS)
     assert scenarios.parse({"site": defaults}).site == defaults
     plant = Plant()
     for name, (low, high) in scenarios.RANGES.items():

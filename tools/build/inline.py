@@ -47,7 +47,7 @@ def _class_codes(root: Path) -> dict[str, dict[str, int]]:
             if isinstance(node, ast.ClassDef) and [ast.unparse(base) for base in node.bases] == ["Names"]:
                 codes: dict[str, int] = {}
                 for item in node.body:
-                    if isinstance(item, ast.Assign) and isinstance(item.targets[0], ast.Name) and not item.targets[0].id[0] == "_":
+                    if isinstance(item, ast.Assign) and isinstance(item.targets[0], ast.Name) and item.targets[0].id != "names":
                         codes[item.targets[0].id] = int(ast.literal_eval(item.value))
                 found[node.name] = codes
     return found

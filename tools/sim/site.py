@@ -40,7 +40,7 @@ POWER = {
     "auto_restart": True,
 }
 _PLANT_OPTIONS = {f.name for f in fields(PlantOptions)}
-_OWN_OPTIONS = {
+OWN_OPTIONS = {
     "power": "fields of PowerConfig that differ from the default site",
     "meter_model": "203 or 213",
     "bms_address": "0 to 15",
@@ -52,12 +52,12 @@ _OWN_OPTIONS = {
 
 
 class Site:
-    """Everything around the controller.  Options: those of PlantOptions and the few named in `_OWN_OPTIONS`."""
+    """Everything around the controller.  Options: those of PlantOptions and the few named in `OWN_OPTIONS`."""
 
     def __init__(self, seed: int = 1, **options: Any) -> None:
-        unknown = sorted(set(options) - _PLANT_OPTIONS - set(_OWN_OPTIONS))
+        unknown = sorted(set(options) - _PLANT_OPTIONS - set(OWN_OPTIONS))
         if unknown:
-            known = ", ".join(sorted(_PLANT_OPTIONS | set(_OWN_OPTIONS)))
+            known = ", ".join(sorted(_PLANT_OPTIONS | set(OWN_OPTIONS)))
             raise ValueError(f"site option {unknown[0]!r} is unknown; known: {known}")
         self.seed = seed
         self.options = options

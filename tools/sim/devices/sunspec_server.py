@@ -69,7 +69,7 @@ class SunSpecServer:
         self.refused = 0
         self.intercept: Callable[[int, bool], Awaitable[ExcCodes | None]] | None = None  # (address, is a write): before any access
         self._refresh = refresh
-        self._written = written
+        self.written = written
         self._server: _Server | None = None
 
     async def start(self, port: int = 0) -> int:
@@ -133,7 +133,7 @@ class SunSpecServer:
         first = address - chain.base
         before = chain.registers[first : first + len(values)]
         chain.registers[first : first + len(values)] = values
-        refusal = self._written(address, len(values)) if self._written else None
+        refusal = self.written(address, len(values)) if self.written else None
         if refusal is not None:
             chain.registers[first : first + len(values)] = before
         return refusal
