@@ -30,10 +30,11 @@ from tools.sim.board import chipboard, profiles
 from tools.sim.board.board import Board
 from tools.sim.board.chip.build import ChipError
 from tools.sim.board.profiles import Profile
+from tools.sim.healthy import POWER
 from tools.sim.scenario import Scenario, ScenarioError
 from tools.sim.session import Session
 from tools.sim.shipped import ShippedSite
-from tools.sim.site import POWER, Site
+from tools.sim.site import Site
 from tools.sim.view import View
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -7,7 +7,7 @@ from typing import Any
 
 from tools.interpreters import Interpreter
 from tools.sim.board.board import Board
-from tools.sim.site import POWER
+from tools.sim.healthy import POWER
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = {"schema": 1, "power": POWER}

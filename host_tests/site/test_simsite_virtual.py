@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from firmware import image as im
-from tools.sim.site import POWER
+from tools.sim.healthy import POWER
 from tools.sim.virtual.site import VirtualSite
 
 

@@ -1,48 +1,77 @@
-"""The faults a site can have: their names, what each means, and the switches the endpoints look at."""
+"""The faults a site can have, a row each: what it means, and which switches of the site it throws."""
 
 import random
+from typing import Any, NamedTuple
 
-from tools.sim.physics.plant import Plant
-
-# name -> meaning; the one list that scenarios, tests and the live view use
-FAULTS = {
-    "bms_silent": "the BMS answers nothing on CAN",
-    "pcs_silent": "the PCS takes no request and gives no answer; its connection stays open",
-    "meter_silent": "the meter gives no answer; its connection stays open",
-    "pcs_refuses": "the PCS answers every write with exception 4 (device failure) and keeps its setpoint",
-    "bms_frozen": "the BMS repeats its last values for ever",
-    "pcs_frozen": "the PCS answers, but its measurements stand still",
-    "meter_frozen": "the meter answers, but its measurements stand still",
-    "bad_crc": "noisy wires: a share of the Modbus answers carries a wrong header, a share of CAN frames is lost",
-    "wrong_length": "a share of answers has a wrong length: Modbus length field, CAN data length code",
-    "cell_over_voltage": "the highest cell reads 0.6 V too high: the BMS protects itself",
-    "over_temperature": "the hottest cell reads 40 K too hot: the BMS protects itself",
-    "estop": "the emergency stop is pressed",
-    "contactor_stuck": "the contactors stay as they are whatever is commanded",
-    "grid_lost": "the grid is gone",
-    "slow_pcs": "every answer of the PCS comes late",
-    "pcs_fault": "the PCS has stopped with an alarm of its own",
-}
 CELL_OFFSET_V = 0.6
 TEMPERATURE_OFFSET_C = 40.0
 ALARM_MANUFACTURER = 1 << 16
 
 
-def plant_fault(plant: Plant, name: str, on: bool) -> bool:
-    """Start or end the faults that are in the plant itself; False if `name` is not one of them."""
-    if name == "cell_over_voltage":
-        plant.bms.cell_v_offset = CELL_OFFSET_V if on else 0.0
-    elif name == "over_temperature":
-        plant.bms.temperature_offset_c = TEMPERATURE_OFFSET_C if on else 0.0
-    elif name == "contactor_stuck":
-        plant.contactor_stuck = on
-    elif name == "grid_lost":
-        plant.grid_present = not on
-    elif name == "pcs_fault":
-        plant.pcs.alarm = ALARM_MANUFACTURER if on else 0
-    else:
-        return False
-    return True
+class Act(NamedTuple):
+    """One switch: a field of a part of the site, and what it holds while the fault lasts and after it."""
+
+    part: str  # bms, pcs, meter: as they speak on the wire; cells, inverter, plant: the physics; board: its pins
+    field: str
+    on: Any = True
+    off: Any = False
+
+
+class Fault(NamedTuple):
+    """A row: what it means, what it throws; of_a_wire: without a wire there is none."""
+
+    meaning: str
+    acts: tuple[Act, ...]
+    of_a_wire: bool = False
+
+
+# The one table that scenarios, tests, soaks and the live view use.
+FAULTS: dict[str, Fault] = {
+    "bms_silent": Fault("the BMS answers nothing on CAN", (Act("bms", "silent"),)),
+    "pcs_silent": Fault("the PCS takes no request and gives no answer; its connection stays open", (Act("pcs", "silent"),)),
+    "meter_silent": Fault("the meter gives no answer; its connection stays open", (Act("meter", "silent"),)),
+    "pcs_refuses": Fault(
+        "the PCS answers every write with exception 4 (device failure) and keeps its setpoint", (Act("pcs", "refuses"),)
+    ),
+    "bms_frozen": Fault("the BMS repeats its last values for ever", (Act("bms", "frozen"),)),
+    "pcs_frozen": Fault("the PCS answers, but its measurements stand still", (Act("pcs", "frozen"),)),
+    "meter_frozen": Fault("the meter answers, but its measurements stand still", (Act("meter", "frozen"),)),
+    "bad_crc": Fault(
+        "noisy wires: a share of the Modbus answers carries a wrong header, a share of CAN frames is lost",
+        (Act("pcs", "bad_header"), Act("meter", "bad_header"), Act("bms", "lossy")), True,
+    ),
+    "wrong_length": Fault(
+        "a share of answers has a wrong length: Modbus length field, CAN data length code",
+        (Act("pcs", "bad_length"), Act("meter", "bad_length"), Act("bms", "wrong_length")), True,
+    ),
+    "cell_over_voltage": Fault(
+        "the highest cell reads 0.6 V too high: the BMS protects itself", (Act("cells", "cell_v_offset", CELL_OFFSET_V, 0.0),)
+    ),
+    "over_temperature": Fault(
+        "the hottest cell reads 40 K too hot: the BMS protects itself",
+        (Act("cells", "temperature_offset_c", TEMPERATURE_OFFSET_C, 0.0),),
+    ),
+    "estop": Fault("the emergency stop is pressed", (Act("board", "pressed"),)),
+    "contactor_stuck": Fault("the contactors stay as they are whatever is commanded", (Act("plant", "contactor_stuck"),)),
+    "grid_lost": Fault("the grid is gone", (Act("plant", "grid_present", False, True),)),
+    "slow_pcs": Fault("every answer of the PCS comes late", (Act("pcs", "slow"),), True),
+    "pcs_fault": Fault("the PCS has stopped with an alarm of its own", (Act("inverter", "alarm", ALARM_MANUFACTURER, 0),)),
+}
+
+
+class Switches:
+    """The parts of one site, and the faults that are thrown in them."""
+
+    def __init__(self, parts: dict[str, object]) -> None:
+        """parts: by the names that acts have; what is not there is played in another way, or not at all."""
+        self.parts = parts
+
+    def turn(self, name: str, on: bool) -> None:
+        """Start or end a fault in the parts that are here."""
+        for act in FAULTS[name].acts:
+            part = self.parts.get(act.part)
+            if part is not None:
+                setattr(part, act.field, act.on if on else act.off)
 
 
 class WireFaults:

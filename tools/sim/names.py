@@ -37,8 +37,8 @@ def _limit(number: int) -> str:
     return f"{way} by {_from('limits', 'NAMES')(number % _CHARGE_LIMIT)}"
 
 
-_MODE = _from("modes", "Mode._names")
-_FLOW = _from("flows", "Flow._names")
+_MODE = _from("modes", "Mode.names")
+_FLOW = _from("flows", "Flow.names")
 _FAULT = _from("faults", "TABLE")
 _SOURCE = _from("requests", "SOURCES")
 _MEANINGS: dict[str, Callable[[int], str]] = {

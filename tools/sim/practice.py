@@ -114,7 +114,7 @@ class Practice:
         match words:
             case ["inject", name] if name in FAULTS:
                 self.site.inject(name)
-                self.say(f"[{name}: {FAULTS[name]}]")
+                self.say(f"[{name}: {FAULTS[name].meaning}]")
             case ["clear", name] if name in FAULTS:
                 self.site.clear(name)
                 self.say(f"[{name} ends]")

@@ -8,14 +8,16 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
+from tools.sim import healthy
 from tools.sim.auditor import Auditor
 from tools.sim.devices.bms_can import BmsOnCan
 from tools.sim.devices.canhub import CanHub
 from tools.sim.devices.meter_device import MeterDevice
 from tools.sim.devices.pcs_device import PcsDevice
 from tools.sim.devices.sunspec_server import SunSpecServer
-from tools.sim.faults import FAULTS, WireFaults, plant_fault
-from tools.sim.physics.plant import Plant, PlantOptions, Profile
+from tools.sim.faults import FAULTS, Switches, WireFaults
+from tools.sim.healthy import POWER
+from tools.sim.physics.plant import PlantOptions, Profile
 
 STEP_S = 0.01  # physics step
 TICK_S = 0.02  # how often the steps that are due are done
@@ -24,21 +26,6 @@ AUDIT_S = 0.1
 BMS_PERIOD_S = 1.0
 ESTOP_PIN, CONTACTOR_PIN, FEEDBACK_PIN = 34, 25, 35
 
-# The default site of the product: firmware.PowerConfig's fields.
-POWER = {
-    "grid_connection": "INTERACTIVE",
-    "module_count": 13,
-    "system_voltage_nominal": 624.0,
-    "max_charge_power": 100.0,
-    "max_discharge_power": 100.0,
-    "max_grid_export_power": 100.0,
-    "min_soc": 20.0,
-    "max_soc": 90.0,
-    "allow_grid_charging": True,
-    "allow_grid_export": True,
-    "inverter_efficiency": 95.0,
-    "auto_restart": True,
-}
 _PLANT_OPTIONS = {f.name for f in fields(PlantOptions)}
 OWN_OPTIONS = {
     "power": "fields of PowerConfig that differ from the default site",
@@ -63,7 +50,7 @@ class Site:
         self.options = options
         self.power = {**POWER, **options.get("power", {})}
         self.cycle_ms = int(options.get("cycle_ms", 50))
-        self.plant = Plant(PlantOptions(**{k: v for k, v in options.items() if k in _PLANT_OPTIONS}), seed)
+        self.plant = healthy.plant(seed, **{k: v for k, v in options.items() if k in _PLANT_OPTIONS})
         self.auditor = Auditor(self.plant, self.power, BMS_PERIOD_S, self.cycle_ms / 1000)
         rng = random.Random(seed * 7919 + 1)
         share, slow = float(options.get("noise_share", 0.25)), float(options.get("slow_s", 0.4))
@@ -81,6 +68,11 @@ class Site:
         self.bms.share = share
         self.ports: dict[str, int] = {}
         self.active: list[str] = []  # faults injected now
+        self._pressed = False
+        self._switches = Switches({
+            "bms": self.bms, "pcs": self.pcs_wire, "meter": self.meter_wire, "cells": self.plant.bms, "inverter": self.plant.pcs,
+            "plant": self.plant, "board": self,
+        })
         self.on_output: Callable[[int, int], None] | None = None  # (pin, level): an input of the board changes
         self._feedback = -1
         self._task: asyncio.Task[None] | None = None
@@ -162,7 +154,7 @@ class Site:
 
     def inputs(self) -> dict[int, int]:
         """Levels of the board's input pins: emergency stop (1 = pressed), contactor feedback (1 = closed)."""
-        return {ESTOP_PIN: int("estop" in self.active), FEEDBACK_PIN: int(self.plant.contactor_closed)}
+        return {ESTOP_PIN: int(self._pressed), FEEDBACK_PIN: int(self.plant.contactor_closed)}
 
     def _tell_feedback(self) -> None:
         closed = int(self.plant.contactor_closed)
@@ -200,23 +192,17 @@ class Site:
     def _switch(self, name: str, on: bool) -> None:
         if name not in FAULTS:
             raise ValueError(f"fault {name!r} is unknown; known: {', '.join(FAULTS)}")
-        bms = self.bms
-        if plant_fault(self.plant, name, on):
-            return
-        if name in ("bms_silent", "bms_frozen"):
-            setattr(bms, name[4:], on)
-        elif name in ("pcs_silent", "pcs_refuses", "pcs_frozen"):
-            setattr(self.pcs_wire, name[4:], on)
-        elif name in ("meter_silent", "meter_frozen"):
-            setattr(self.meter_wire, name[6:], on)
-        elif name == "slow_pcs":
-            self.pcs_wire.slow = on
-        elif name == "bad_crc":
-            self.pcs_wire.bad_header = self.meter_wire.bad_header = bms.lossy = on
-        elif name == "wrong_length":
-            self.pcs_wire.bad_length = self.meter_wire.bad_length = bms.wrong_length = on
-        elif name == "estop":
-            self._output(ESTOP_PIN, int(on))
+        self._switches.turn(name, on)
+
+    @property
+    def pressed(self) -> bool:
+        """The emergency stop."""
+        return self._pressed
+
+    @pressed.setter
+    def pressed(self, on: bool) -> None:
+        self._pressed = on
+        self._output(ESTOP_PIN, int(on))
 
     def truth(self) -> dict[str, Any]:
         """What is really so, for views and tests: kW, V, A, %, Hz, degC."""

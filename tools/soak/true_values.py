@@ -6,7 +6,7 @@ A scale factor taken from another moment than its value is a power of ten here, 
 from typing import Any
 
 from firmware import image as im
-from tools.sim.devices.pcs_device import NOISE_W
+from tools.sim.measure import NOISE_W
 from tools.sim.virtual.wired import TRUTH_S, WiredSite
 
 _READ_MS = 800  # values of a group that is older are not looked at: what was true then is not kept

@@ -3,8 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 
-from tools.sim.physics import Plant, PlantOptions
-from tools.sim.site import POWER
+from tools.sim import healthy
 
 _STEPS = 10_000
 _LOOP_CYCLES = 2_000
@@ -23,7 +22,7 @@ def _fastest(run: Callable[[int], None], count: int) -> float:
 
 def bench_plant() -> Iterator[tuple[str, float, str]]:
     """One step of pack, BMS, PCS and grid, running at half power."""
-    plant = Plant(PlantOptions(load_kw=20.0, load_noise_kw=1.0, pcs_watchdog_s=1e9))
+    plant = healthy.plant(load_kw=20.0, load_noise_kw=1.0, pcs_watchdog_s=1e9)
     plant.contactor_wanted = True
     for _ in range(200):
         plant.step(0.01)
@@ -43,8 +42,8 @@ def bench_closed_loop() -> Iterator[tuple[str, float, str]]:
     from tools.sim.virtual.site import VirtualSite
 
     image = im.Image()
-    manager = PowerManager(PowerConfig(), image, im.HAS_BMS | im.HAS_PCS | im.HAS_METER | im.HAS_IO)
-    site = VirtualSite(image, POWER, load_kw=20.0)
+    manager = PowerManager(PowerConfig(cycle_ms=1000), image, im.HAS_BMS | im.HAS_PCS | im.HAS_METER | im.HAS_IO)
+    site = VirtualSite(image, healthy.POWER, load_kw=20.0)
     now_ms = 0
 
     def run(cycles: int) -> None:

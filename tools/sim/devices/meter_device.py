@@ -4,13 +4,13 @@ import math
 import random
 from typing import Any
 
-from tools.sim.devices.pcs_device import NOISE_HZ, NOISE_V, NOISE_W
 from tools.sim.devices.sunspec_chain import Chain
+from tools.sim.measure import A_SF, METER_HZ_SF, V_SF, W_SF, Gauss, MeterSensors, amps
 from tools.sim.physics.plant import Plant
 
 _ROOT3 = math.sqrt(3.0)
 _SCALES = {
-    "A_SF": -1, "V_SF": -1, "Hz_SF": -2, "W_SF": 1, "VA_SF": 1, "VAR_SF": 1, "PF_SF": -2, "TotWh_SF": 0,
+    "A_SF": A_SF, "V_SF": V_SF, "Hz_SF": METER_HZ_SF, "W_SF": W_SF, "VA_SF": W_SF, "VAR_SF": W_SF, "PF_SF": -2, "TotWh_SF": 0,
     "TotVAh_SF": 0, "TotVArh_SF": 0, "Evt": 0,
 }
 
@@ -27,7 +27,7 @@ class MeterDevice:
     """Puts the plant's grid power into the meter's registers."""
 
     def __init__(self, plant: Plant, model: int = 203, rng: random.Random | None = None) -> None:
-        self._random = rng or random.Random(1)
+        self._sensors = MeterSensors(plant, Gauss(rng or random.Random(1), plant.options.measurement_noise))
         self.plant = plant
         self.model = model
         self.chain = Chain(models(model))
@@ -36,15 +36,11 @@ class MeterDevice:
     def refresh(self) -> None:
         """Bring the registers up to date with the physics."""
         plant = self.plant
-        live = plant.grid_present
-        gauss, noise = self._random.gauss, plant.options.measurement_noise
-        volts = plant.grid_v + gauss(0.0, NOISE_V * noise) if live else 0.0
-        watts = plant.grid_w + gauss(0.0, NOISE_W * noise) if live else 0.0
-        hz = plant.grid_hz + gauss(0.0, NOISE_HZ * noise) if live else 0.0
-        amps = watts / (_ROOT3 * volts) if volts else 0.0
+        volts, watts, hz = self._sensors.volts(), self._sensors.watts(), self._sensors.hertz()
+        current = amps(watts, volts)
         p = f"{self.model}."
         put = self.chain.put
-        put(p + "A", 3 * amps)
+        put(p + "A", 3 * current)
         put(p + "W", watts)
         put(p + "VA", abs(watts))
         put(p + "VAR", 0)
@@ -53,7 +49,7 @@ class MeterDevice:
         put(p + "PPV", volts)
         put(p + "Hz", hz)
         for phase, pair in (("A", "AB"), ("B", "BC"), ("C", "CA")):
-            put(p + "Aph" + phase, amps)
+            put(p + "Aph" + phase, current)
             put(p + "Wph" + phase, watts / 3)
             put(p + "PhVph" + phase, volts / _ROOT3)
             put(p + ("PhVph" if self.model == 203 else "PPVph") + pair, volts)

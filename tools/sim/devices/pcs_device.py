@@ -11,6 +11,7 @@ from typing import Any
 from pymodbus.constants import ExcCodes
 
 from tools.sim.devices.sunspec_chain import Chain
+from tools.sim.measure import A_SF, HZ_SF, TMP_SF, V_SF, W_SF, Gauss, InverterSensors, amps
 from tools.sim.physics import pcs as physics
 from tools.sim.physics.plant import Plant
 
@@ -25,11 +26,6 @@ _THROTTLED = 4
 _ALARM_GRID_DISCONNECT = 1 << 4
 _STOP, _START, _ENTER_STANDBY, _EXIT_STANDBY = range(4)
 _ROOT3 = math.sqrt(3.0)
-# What sensors add (standard deviation).
-NOISE_W = 20.0
-NOISE_V = 0.15
-NOISE_HZ = 0.002
-NOISE_DC_V = 0.1
 # The points of the writable models that act; the others are not implemented here and say so.
 _WRITABLE = (
     "702.WMax", "702.WChaRteMax", "702.WDisChaRteMax", "703.ES", "703.ESDlyTms",
@@ -45,13 +41,13 @@ def models(plant: Plant) -> list[tuple[int, dict[str, Any]]]:
     return [
         (1, common),
         (701, {
-            "ACType": 2, "DERMode": 1, "A_SF": -1, "V_SF": -1, "Hz_SF": -3, "W_SF": 1, "PF_SF": -3, "VA_SF": 1,
-            "Var_SF": 1, "TotWh_SF": 0, "TotVarh_SF": 0, "Tmp_SF": -1,
+            "ACType": 2, "DERMode": 1, "A_SF": A_SF, "V_SF": V_SF, "Hz_SF": HZ_SF, "W_SF": W_SF, "PF_SF": -3,
+            "VA_SF": W_SF, "Var_SF": W_SF, "TotWh_SF": 0, "TotVarh_SF": 0, "Tmp_SF": TMP_SF,
         }),
         (702, {
             "WMaxRtg": rated, "WChaRteMaxRtg": rated, "WDisChaRteMaxRtg": rated, "VAMaxRtg": rated,
             "VNomRtg": 4000, "AMaxRtg": 1500, "CtrlModes": 2, "WMax": rated, "WChaRteMax": rated,
-            "WDisChaRteMax": rated, "W_SF": 1, "PF_SF": -3, "VA_SF": 1, "Var_SF": 1, "V_SF": -1, "A_SF": -1, "S_SF": 0,
+            "WDisChaRteMax": rated, "W_SF": W_SF, "PF_SF": -3, "VA_SF": W_SF, "Var_SF": W_SF, "V_SF": V_SF, "A_SF": A_SF, "S_SF": 0,
         }),
         (703, {"ES": 1, "ESVHi": 1100, "ESVLo": 900, "ESHzHi": 51000, "ESHzLo": 49000,
                "ESDlyTms": round(plant.pcs.start_s), "V_SF": -1, "Hz_SF": -3}),
@@ -73,7 +69,8 @@ class PcsDevice:
         self, plant: Plant, on_setpoint: Callable[[float], None] | None = None, rng: random.Random | None = None
     ) -> None:
         self.plant = plant
-        self._random = rng or random.Random(1)
+        noise = Gauss(rng or random.Random(1), plant.options.measurement_noise)
+        self._sensors = InverterSensors(plant, plant.pcs, plant.pack, noise)
         self.chain = Chain(models(plant))
         self.on_setpoint = on_setpoint
         self.heartbeats = 0
@@ -100,8 +97,7 @@ class PcsDevice:
         put("713.SoC", max(0, min(100, int(plant.pack.soc * 100 + 0.5))))
         put("713.SoH", 100)
         current = plant.pack.current_a
-        # Behind open contactors the DC side is dead.
-        voltage = self._measured(plant.pack.voltage_v, NOISE_DC_V) if pcs.dc_present else 0.0
+        voltage = self._sensors.dc_volts()
         for path in ("714", "714.Prt.0"):
             put(path + ".DCA", current)
             put(path + ".DCW", current * voltage)
@@ -112,11 +108,7 @@ class PcsDevice:
     def _refresh_ac(self) -> None:
         put = self.chain.put
         plant, pcs = self.plant, self.plant.pcs
-        live = plant.grid_present or (pcs.state == physics.RUNNING and pcs.island != physics.NO_ISLAND)
-        volts = plant.grid_v if plant.grid_present else (plant.options.grid_v if live else 0.0)
-        hz = plant.grid_hz if plant.grid_present else (plant.options.grid_hz if live else 0.0)
-        volts, hz = self._measured(volts, NOISE_V), self._measured(hz, NOISE_HZ)
-        power = self._measured(pcs.power_w, NOISE_W)
+        volts, hz, power = self._sensors.volts(), self._sensors.hertz(), self._sensors.watts()
         charge, discharge = pcs.limits_w()
         throttled = min(charge, discharge) < 0.999 * pcs.rated_w
         state = _INV_STATE[pcs.state]
@@ -129,7 +121,7 @@ class PcsDevice:
         put("701.VA", abs(power))
         put("701.Var", 0)
         put("701.PF", 1.0 if power >= 0 else -1.0)
-        put("701.A", abs(power) / (_ROOT3 * volts) if volts else 0.0)
+        put("701.A", amps(abs(power), volts))
         put("701.LLV", volts)
         put("701.LNV", volts / _ROOT3)
         put("701.Hz", hz)
@@ -138,10 +130,6 @@ class PcsDevice:
         put("701.TmpCab", pcs.ambient_c + 5.0)
         put("701.TmpSnk", pcs.sink_c)
         put("701.ThrotPct", 100.0 * min(charge, discharge) / pcs.rated_w)
-
-    def _measured(self, value: float, sigma: float) -> float:
-        """A true value as a sensor gives it; what is dead reads exactly 0."""
-        return value + self._random.gauss(0.0, sigma * self.plant.options.measurement_noise) if value else 0.0
 
     def written(self, address: int, count: int) -> ExcCodes | None:
         """A write has arrived in the registers: let it act, or refuse it."""

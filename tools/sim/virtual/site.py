@@ -8,36 +8,38 @@ import random
 from typing import Any
 
 from firmware import image as im
+from tools.sim import healthy
 from tools.sim.auditor import Auditor
-from tools.sim.devices.pcs_device import NOISE_DC_V, NOISE_HZ, NOISE_V, NOISE_W
-from tools.sim.faults import FAULTS, plant_fault
-from tools.sim.physics.bms import TRIANGLE, BmsReport
-from tools.sim.physics.plant import Plant, PlantOptions
+from tools.sim.faults import FAULTS, Switches
+from tools.sim.measure import NOISE_W, InverterSensors, MeterSensors, Triangle
+from tools.sim.physics.bms import BmsReport
+from tools.sim.virtual import reports
 
 BMS_S = 1.0
 PCS_S = 0.1
 METER_S = 0.1
 
-_ROOT3 = 3.0**0.5
-# Faults that only a wire can have.
-_NOT_HERE = ("bad_crc", "wrong_length", "slow_pcs")
-
 
 class VirtualSite:
     """A plant behind an image.  Call `step(dt_s)` once after every `manager.cycle`."""
+
+    playable = tuple(name for name, fault in FAULTS.items() if not fault.of_a_wire)
 
     def __init__(
         self, image: Any, power: dict[str, Any], seed: int = 1, meter: bool = True, pv: bool = False, **options: Any
     ) -> None:
         """`power`: fields of PowerConfig for the auditor; meter, pv: what is measured; options: PlantOptions'."""
         self.image = image
-        self.plant = Plant(PlantOptions(**options), seed)
+        self.plant = healthy.plant(seed, **options)
         self.auditor = Auditor(self.plant, power, BMS_S, float(power.get("cycle_s", 0.05)))
         self.has_meter = meter
         self.has_pv = pv
         self.active: set[str] = set()
-        self._random = random.Random(seed + 17)
-        self._noise = self.plant.options.measurement_noise
+        plant = self.plant
+        self._switches = Switches({"cells": plant.bms, "plant": plant, "inverter": plant.pcs})
+        self.noise = Triangle(random.Random(seed + 17), plant.options.measurement_noise)
+        self._inverter = InverterSensors(plant, plant.pcs, plant.pack, self.noise, False)  # nor do the seeds know an island's volts
+        self._meter = MeterSensors(plant, self.noise)
         self._report: BmsReport | None = None
         self._measured_s: float | None = None  # of what is being written; None: it is measured now
         self._bms_s = BMS_S
@@ -56,10 +58,9 @@ class VirtualSite:
         self._switch(name, False)
 
     def _switch(self, name: str, on: bool) -> None:
-        if name not in FAULTS or name in _NOT_HERE:
-            known = ", ".join(f for f in FAULTS if f not in _NOT_HERE)
-            raise ValueError(f"fault {name!r} is not one of {known}")
-        plant_fault(self.plant, name, on)
+        if name not in self.playable:
+            raise ValueError(f"fault {name!r} is not one of {', '.join(self.playable)}")
+        self._switches.turn(name, on)
         if on:
             self.active.add(name)
         else:
@@ -88,10 +89,7 @@ class VirtualSite:
                 self._write_meter("meter_frozen" in active)
             if self.has_pv:
                 self._write_pv()
-        inp = self.image.inp
-        inp[im.IO_ESTOP] = 1 if "estop" in active else 0
-        inp[im.IO_CONTACTOR] = 1 if self.plant.contactor_closed else 0
-        self.image.heard(im.SEQ_IO)
+        reports.write_io(self.image, "estop" in active, self.plant.contactor_closed)
         self.auditor.watch()
 
     def stall(self, dt_s: float, queued: bool = False) -> None:
@@ -150,81 +148,20 @@ class VirtualSite:
             self.auditor.setpoint(float(watts))
 
     def _write_bms(self, frozen: bool) -> None:
-        r = self._report if frozen and self._report is not None else self.plant.bms.report()
-        self._report = r
-        inp, heard = self.image.inp, self.image.heard
-        inp[im.BMS_V] = round(r.voltage_v * 10)
-        inp[im.BMS_I] = round(r.current_a * 10)
-        inp[im.BMS_TEMP] = round(r.temperature_c * 10)
-        inp[im.BMS_SOC] = r.soc_pct * 100
-        inp[im.BMS_SOH] = r.soh_pct * 100
-        heard(im.SEQ_BMS)
-        inp[im.BMS_V_MAX] = round(r.charge_cutoff_v * 10)
-        inp[im.BMS_V_MIN] = round(r.discharge_cutoff_v * 10)
-        inp[im.BMS_I_CHG] = round(r.charge_limit_a * 10)
-        inp[im.BMS_I_DIS] = round(r.discharge_limit_a * 10)
-        heard(im.SEQ_BMS_LIMITS)
-        inp[im.CELL_V_MAX] = r.cell_max_mv
-        inp[im.CELL_V_MIN] = r.cell_min_mv
-        heard(im.SEQ_BMS_CELLS)
-        inp[im.CELL_T_MAX] = round(r.cell_max_c * 10)
-        inp[im.CELL_T_MIN] = round(r.cell_min_c * 10)
-        heard(im.SEQ_BMS_TEMPS)
-        inp[im.BMS_STATUS] = r.status
-        inp[im.BMS_REQUESTS] = (
-            im.BMS_REQ_NO_CHARGE * r.charge_forbidden
-            | im.BMS_REQ_NO_DISCHARGE * r.discharge_forbidden
-            | im.BMS_REQ_FORCE_CHARGE * r.force_charge
-            | im.BMS_REQ_BALANCE * r.balancing
-        )
-        # The bits of physics.bms are numbered as the image's BMS_PROT_*.
-        inp[im.BMS_PROTECT] = r.protection
-        inp[im.BMS_ALARM] = r.alarm
-        heard(im.SEQ_BMS_FLAGS)
-        self.auditor.reported(r)
+        report = self._report if frozen and self._report is not None else self.plant.bms.report()
+        self._report = report
+        reports.write_bms(self.image, report)
+        self.auditor.reported(report)
 
     def _write_pcs(self, frozen: bool) -> None:
         if not frozen:
-            inp, plant, pcs, noisy = self.image.inp, self.plant, self.plant.pcs, self._noisy
-            volts = noisy(plant.grid_v, NOISE_V) if plant.grid_present else 0.0
-            power = noisy(pcs.power_w, NOISE_W)
-            dc_v = noisy(plant.pack.voltage_v, NOISE_DC_V) if pcs.dc_present else 0.0
-            charge, discharge = pcs.limits_w()
-            inp[im.PCS_STATE] = pcs.state
-            inp[im.PCS_P] = round(power / 10) * 10
-            inp[im.PCS_Q] = 0
-            inp[im.PCS_V] = round(volts * 10)
-            inp[im.PCS_I] = round(abs(power) / (_ROOT3 * volts) * 10) if volts else 0
-            inp[im.PCS_HZ] = round(noisy(plant.grid_hz, NOISE_HZ) * 1000) if plant.grid_present else 0
-            inp[im.PCS_DC_V] = round(dc_v * 10)
-            inp[im.PCS_DC_I] = round(plant.pack.current_a * 10)
-            inp[im.PCS_DC_P] = round(plant.pack.current_a * dc_v)
-            inp[im.PCS_P_CHG] = round(charge)
-            inp[im.PCS_P_DIS] = round(discharge)
-            inp[im.PCS_TEMP] = round(pcs.sink_c * 10)
-            inp[im.PCS_ALARM] = pcs.alarm
-            inp[im.PCS_GRID] = 1 if plant.grid_present else 0
-            inp[im.PCS_SETPOINT] = round(pcs.setpoint_w)
+            reports.measure_pcs(self.image, self._inverter)
         self.image.heard(im.SEQ_PCS)
 
     def _write_meter(self, frozen: bool) -> None:
         if not frozen:
-            inp, plant, noisy = self.image.inp, self.plant, self._noisy
-            live = plant.grid_present
-            volts = noisy(plant.grid_v, NOISE_V) if live else 0.0
-            watts = noisy(plant.grid_w, NOISE_W) if live else 0.0
-            inp[im.METER_P] = round(watts / 10) * 10
-            inp[im.METER_V] = round(volts * 10)
-            inp[im.METER_I] = round(abs(watts) / (_ROOT3 * volts) * 10) if volts else 0
-            inp[im.METER_HZ] = round(noisy(plant.grid_hz, NOISE_HZ) * 1000) if live else 0
+            reports.measure_meter(self.image, self._meter)
         self.image.heard(im.SEQ_METER)
 
     def _write_pv(self) -> None:
-        self.image.inp[im.PV_P] = max(0, round(self._noisy(self.plant.pv_w, NOISE_W) / 10) * 10)
-        self.image.heard(im.SEQ_PV)
-
-    def _noisy(self, value: float, sigma: float) -> float:
-        if not value or not self._noise:
-            return value
-        rnd = self._random.random  # two of them make a triangle, which is noise enough and costs a quarter of gauss()
-        return value + (rnd() + rnd() - 1.0) * TRIANGLE * sigma * self._noise
+        reports.write_pv(self.image, self.noise.of(self.plant.pv_w, NOISE_W))

@@ -38,6 +38,8 @@ def _options(rows: Any, **given: Any) -> dict[str, Any]:
 class WiredSite(VirtualSite):
     """`pcs_line`, `meter_line`: what happens to the requests; `truth`: what was true lately."""
 
+    playable = (*VirtualSite.playable, "slow_pcs")
+
     def __init__(self, image: Any, power: dict[str, Any], seed: int, meter: bool, pv: bool, ticks: int, **options: Any) -> None:
         """As VirtualSite; ticks: the board's clock when it begins."""
         super().__init__(image, power, seed, meter, pv, **options)
@@ -65,6 +67,9 @@ class WiredSite(VirtualSite):
             driver = meter_sunspec.Device("meter", _options(meter_sunspec.OPTIONS, **given), image, {"meter": self.meter_line})
             self.meter_driver = driver
             self.loop.start(driver.run())
+        self._switches.parts["pcs"] = self.pcs_line.server.faults
+        if self.meter_line is not None:
+            self._switches.parts["meter"] = self.meter_line.server.faults
 
     def _time_s(self) -> float:
         return self.plant.time_s
@@ -108,24 +113,6 @@ class WiredSite(VirtualSite):
         for line in (self.pcs_line, self.meter_line):
             if line is not None:
                 line.broken.clear()
-
-    def _switch(self, name: str, on: bool) -> None:
-        if name == "slow_pcs":
-            self.pcs_line.server.faults.slow = on
-            (self.active.add if on else self.active.discard)(name)
-            return
-        super()._switch(name, on)
-        faults = self.pcs_line.server.faults
-        if name == "pcs_silent":
-            faults.silent = on
-        elif name == "pcs_refuses":
-            faults.refuses = on
-        elif name == "pcs_frozen":
-            faults.frozen = on
-        elif self.meter_line is not None and name == "meter_silent":
-            self.meter_line.server.faults.silent = on
-        elif self.meter_line is not None and name == "meter_frozen":
-            self.meter_line.server.faults.frozen = on
 
     def _obey(self) -> None:
         now = self.image.now
