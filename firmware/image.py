@@ -161,10 +161,10 @@ FRESH = const(184)  #       bits      1 << group: it has arrived since the cycle
 E_IN_TURNS = const(185)  #  count     how often E_IN_WH has gone over 2**30 - 1
 E_OUT_TURNS = const(186)  # count     how often E_OUT_WH has
 HELD_MS = const(187)  #     ms        how long the cycle before held this controller up; 0: it was not late
-GAPS = const(188)  #          0.1 V     voltage headroom of one direction: pack (BMS), pack (PCS), worst cell (3 slots)
 PATHS_P = const(191)  #       W         what flows on each of flows.PATHS (7 slots)
 CURTAILED_BY = const(198)  #  code      whose limit is the smallest: a place of requests.OWNERS, that for none (2 slots)
-N_SLOTS = const(200)  #       count     length of Image.now
+GAPS = const(210)  #          0.1 V     voltage headroom: pack (BMS), pack (PCS), worst cell; discharge, then charge (6 slots)
+N_SLOTS = const(230)  #       count     length of Image.now
 
 # ---- parameters of the cycle, in Image.par; parameters.py fills them from the site's configuration ----------
 PAR_P_CHG = const(0)  #       W         configured charge power

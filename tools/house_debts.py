@@ -10,9 +10,7 @@ PRESENT: dict[str, dict[str, tuple[str, ...]]] = {
     },
     # the manager's rooms are being cut anew: what they share becomes a name of its own
     "private": {
-        "firmware/scheduling.py": ("_schedule_claim",),
         "firmware/shutdown.py": ("_main",),
-        "firmware/supervisor.py": ("_claims", "_enter_emergency"),
     },
     # tests that look inside: most would do with a counter or an event that people see too
     "private in a test": {
@@ -41,14 +39,13 @@ PRESENT: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "host_tests/mp/on_board/storage_steps.py": ("_waiting",),
         "host_tests/site/test_writing_a_driver.py": ("_set_filters",),
-        "host_tests/unit/soak_mutations.py": ("_apply_params", "_begin", "_request", "_write"),
+        "host_tests/unit/soak_mutations.py": ("_apply_params", "_begin", "_write"),
         "host_tests/unit/test_modbus_properties.py": (
             "_blocks", "_decode", "_image", "_look_alive", "_model", "_once", "_registers", "_round", "_seq_ms", "_units",
             "_values",
         ),
         "host_tests/unit/test_ntp.py": ("_answer", "_query"),
         "host_tests/unit/test_sunspec_points.py": ("_pieces",),
-        "host_tests/unit/test_variants_battery.py": ("_schedule_claim",),
         "host_tests/unit/test_variants_modbus.py": (
             "_blocks", "_command_for_ever", "_discover", "_image", "_options", "_read", "_read_due", "_writer",
         ),

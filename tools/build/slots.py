@@ -23,7 +23,9 @@ SLOT = re.compile(r"^([A-Z][A-Z0-9_]*) = const\((-?\d+|0x[0-9A-Fa-f]+)\)", re.M)
 
 
 def constants() -> dict[str, int]:
-    """Every constant of image.py, ROW_<NAME> of the limit list and how many rows it has, C_<NAME> (a bit) of the fault table."""
+    """Every constant of image.py, ROW_<NAME> of the limit list and how many rows it has, C_<NAME> (a bit) of the fault
+    table, BY_<NAME> of the sources.
+    """
     found = {name: int(value, 0) for name, value in SLOT.findall(IMAGE.read_text())}
     for table, prefix, value in (("limits.py", "ROW_", lambda i: i), ("faults.py", "C_", lambda i: 1 << i)):
         text = (ROOT / "firmware" / table).read_text()
@@ -33,6 +35,9 @@ def constants() -> dict[str, int]:
             found[prefix + name.upper()] = value(i)
             if prefix == "ROW_":
                 found["N_LIMIT_ROWS"] = i + 1
+    text = (ROOT / "firmware" / "requests.py").read_text()
+    for name, value in SLOT.findall(text[text.index("SOURCES = ") : text.index("# goals")]):
+        found["BY_" + name] = int(value)
     return found
 
 
