@@ -24,13 +24,15 @@ from rich.live import Live
 
 from tools import check_site
 from tools.interpreters import chosen
-from tools.sim import practice
+from tools.sim import layout, practice
 from tools.sim import scenario as scenarios
+from tools.sim.banks_site import BanksSite
 from tools.sim.board import chipboard, profiles
 from tools.sim.board.board import Board
 from tools.sim.board.chip.build import ChipError
 from tools.sim.board.profiles import Profile
 from tools.sim.healthy import POWER
+from tools.sim.live import LiveSite
 from tools.sim.scenario import Scenario, ScenarioError
 from tools.sim.session import Session
 from tools.sim.shipped import ShippedSite
@@ -83,12 +85,17 @@ def profile_of(args: argparse.Namespace) -> Profile | None:
     return profiles.chosen(env, args.heap)
 
 
-def site_of(profile: Profile | None, script: Scenario, file: Path | None = None, own_battery: bool = False) -> Site:
+def site_of(profile: Profile | None, script: Scenario, file: Path | None = None, own_battery: bool = False) -> LiveSite:
     """The site of that file; else the one that ships for the chip, or the simulated site's own for a fast board and a
     scenario with a power section."""
+    file = file or script.site_file
     if file is None and profile is not None and "power" not in script.site:
         file = ROOT / profile.site
-    return Site(script.seed, **script.site) if file is None else ShippedSite(file, script.seed, own_battery, **script.site)
+    if file is None:
+        return Site(script.seed, **script.site)
+    if layout.several(json.loads(file.read_text())):
+        return BanksSite(file, script.seed, **script.site)
+    return ShippedSite(file, script.seed, own_battery, **script.site)
 
 
 def limits_of(args: argparse.Namespace) -> tuple[float, float]:
@@ -122,7 +129,7 @@ def build(args: argparse.Namespace, script: Scenario, state: Path, repeat: bool)
     return Session(site, board_of(args, site, state), script, repeat)
 
 
-def board_of(args: argparse.Namespace, site: Site, state: Path) -> Board:
+def board_of(args: argparse.Namespace, site: LiveSite, state: Path) -> Board:
     """The board of one run."""
     interpreter = list(chosen(args.micropython).command) if args.micropython else None
     profile = profile_of(args)

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+from tools.sim.physics.banks import Bank
 from tools.sim.physics.bms import BmsReport
 from tools.sim.physics.plant import Plant
 
@@ -22,7 +23,7 @@ class Auditor:
     """
 
     def __init__(
-        self, plant: Plant, power: Mapping[str, Any], bms_period_s: float = 1.0, cycle_s: float = 0.05
+        self, plant: Plant | Bank, power: Mapping[str, Any], bms_period_s: float = 1.0, cycle_s: float = 0.05
     ) -> None:
         self.plant = plant
         self.configure(power)
@@ -44,10 +45,14 @@ class Auditor:
 
     def reported(self, report: BmsReport) -> None:
         """The BMS has sent `report`: what it allows, at the AC side of the inverter."""
+        self._reports.append(self.allows(report))
+
+    def allows(self, report: BmsReport) -> tuple[float, float, float]:
+        """(now, charge W, discharge W) that a report allows."""
         efficiency = self.plant.pcs.efficiency
         charge = 0.0 if report.charge_forbidden else report.charge_limit_a * report.voltage_v / efficiency
         discharge = 0.0 if report.discharge_forbidden else report.discharge_limit_a * report.voltage_v * efficiency
-        self._reports.append((self.plant.time_s, charge, discharge))
+        return self.plant.time_s, charge, discharge
 
     def setpoint(self, watts: float) -> None:
         """The PCS was given a setpoint."""
@@ -63,9 +68,9 @@ class Auditor:
     def allowed_w(self) -> tuple[float, float]:
         """(charge, discharge) power allowed now, W at the AC side."""
         now = self.plant.time_s
-        charge, discharge = _most(self._reports, now - self.window_s)
+        charge, discharge = self._battery_w(now - self.window_s)
         if self._ratings:
-            rated = _most(self._ratings, now - self.window_s)
+            rated = most(self._ratings, now - self.window_s)
         else:
             rated = self.plant.pcs.limits_w()
         soc = self.plant.pack.soc * 100
@@ -74,6 +79,10 @@ class Auditor:
         if soc > self._soc_high:
             charge = 0.0
         return min(charge, rated[0], self._charge_max_w), min(discharge, rated[1], self._discharge_max_w)
+
+    def _battery_w(self, since: float) -> tuple[float, float]:
+        """(charge, discharge) power that the newest reports allow, or those not older than `since`."""
+        return most(self._reports, since)
 
     def _judge(self, watts: float, how: str) -> None:
         charge, discharge = self.allowed_w()
@@ -88,7 +97,7 @@ class Auditor:
             )
 
 
-def _most(queue: deque[tuple[float, float, float]], since: float) -> tuple[float, float]:
+def most(queue: deque[tuple[float, float, float]], since: float) -> tuple[float, float]:
     """The largest (charge, discharge) of the entries not older than `since`; older ones are dropped."""
     while queue and queue[0][0] < since:
         queue.popleft()

@@ -11,7 +11,7 @@ ALARM_MANUFACTURER = 1 << 16
 class Act(NamedTuple):
     """One switch: a field of a part of the site, and what it holds while the fault lasts and after it."""
 
-    part: str  # bms, pcs, meter: as they speak on the wire; cells, inverter, plant: the physics; board: its pins
+    part: str  # bms, pcs, meter: as they speak on the wire; cells, inverter, contactors, grid: the physics; board: its pins
     field: str
     on: Any = True
     off: Any = False
@@ -52,19 +52,23 @@ FAULTS: dict[str, Fault] = {
         (Act("cells", "temperature_offset_c", TEMPERATURE_OFFSET_C, 0.0),),
     ),
     "estop": Fault("the emergency stop is pressed", (Act("board", "pressed"),)),
-    "contactor_stuck": Fault("the contactors stay as they are whatever is commanded", (Act("plant", "contactor_stuck"),)),
-    "grid_lost": Fault("the grid is gone", (Act("plant", "grid_present", False, True),)),
+    "contactor_stuck": Fault("the contactors stay as they are whatever is commanded", (Act("contactors", "contactor_stuck"),)),
+    "grid_lost": Fault("the grid is gone", (Act("grid", "grid_present", False, True),)),
     "slow_pcs": Fault("every answer of the PCS comes late", (Act("pcs", "slow"),), True),
     "pcs_fault": Fault("the PCS has stopped with an alarm of its own", (Act("inverter", "alarm", ALARM_MANUFACTURER, 0),)),
 }
 
 
 class Switches:
-    """The parts of one site, and the faults that are thrown in them."""
+    """The parts of a site, or of one of its devices, and the faults that are thrown in them."""
 
     def __init__(self, parts: dict[str, object]) -> None:
         """parts: by the names that acts have; what is not there is played in another way, or not at all."""
         self.parts = parts
+
+    def has(self, name: str) -> bool:
+        """Whether anything that this fault throws is here."""
+        return any(act.part in self.parts for act in FAULTS[name].acts)
 
     def turn(self, name: str, on: bool) -> None:
         """Start or end a fault in the parts that are here."""

@@ -70,10 +70,22 @@ class Grid(Protocol):
     """Where a site meets the grid."""
 
     options: PlantOptions
-    grid_present: bool
-    grid_v: float
-    grid_hz: float
-    grid_w: float
+
+    @property
+    def grid_present(self) -> bool:
+        """Whether there is a grid."""
+
+    @property
+    def grid_v(self) -> float:
+        """V between two phases."""
+
+    @property
+    def grid_hz(self) -> float:
+        """Hz."""
+
+    @property
+    def grid_w(self) -> float:
+        """W, + import."""
 
 
 class InverterSensors:

@@ -15,8 +15,8 @@ from collections.abc import AsyncIterator, Callable
 
 from tools.sim.board.board import Board
 from tools.sim.faults import FAULTS
+from tools.sim.live import LiveSite
 from tools.sim.scenario import RANGES
-from tools.sim.site import Site
 
 READY_S = 30.0  # a board that has not begun to control by then has not booted
 ANSWER_S = 15.0
@@ -26,6 +26,7 @@ HELP = """\
 !inject NAME           a fault begins: {faults}
 !clear NAME            it ends
 !set NAME VALUE        {names}
+                       (with a bank or device behind it, where there are several: !inject bms_silent bms_a)
 !truth                 what is really so
 !wait SECONDS          nothing is typed for so long
 !kill, !restart        the board's power is cut; it starts again"""
@@ -38,7 +39,7 @@ class Refused(ValueError):
 class Practice:
     """One board and its site with a person at the console."""
 
-    def __init__(self, site: Site, board: Board, say: Callable[[str], None]) -> None:
+    def __init__(self, site: LiveSite, board: Board, say: Callable[[str], None]) -> None:
         """say: prints a line for the person."""
         self.site = site
         self.board = board
@@ -87,7 +88,7 @@ class Practice:
 
     async def _hand_on(self, line: str) -> None:
         if line.startswith("!"):
-            await self._to_site(line[1:].split())
+            await self.to_site(line[1:].split())
         elif line.strip():
             if self._left:
                 raise Refused(LEFT)
@@ -110,19 +111,20 @@ class Practice:
             self._answered.set()
 
     # ---- the site -------------------------------------------------------------------------------------
-    async def _to_site(self, words: list[str]) -> None:
+    async def to_site(self, words: list[str]) -> None:
+        """Do what a line after ! says.  Raises Refused with what it takes."""
         match words:
-            case ["inject", name] if name in FAULTS:
-                self.site.inject(name)
-                self.say(f"[{name}: {FAULTS[name].meaning}]")
-            case ["clear", name] if name in FAULTS:
-                self.site.clear(name)
-                self.say(f"[{name} ends]")
+            case ["inject", name, *of] if name in FAULTS and len(of) < 2:
+                self._named(of, lambda who: self.site.inject(name, who))
+                self.say(f"[{' of '.join((name, *of))}: {FAULTS[name].meaning}]")
+            case ["clear", name, *of] if name in FAULTS and len(of) < 2:
+                self._named(of, lambda who: self.site.clear(name, who))
+                self.say(f"[{' of '.join((name, *of))} ends]")
             case ["inject" | "clear", *_]:
                 raise Refused(f"!{words[0]} takes one of: {', '.join(FAULTS)}")
-            case ["set", name, value] if name in RANGES:
-                self.site.set(name, number(name, value))
-                self.say(f"[{name} is {value}]")
+            case ["set", name, value, *of] if name in RANGES and len(of) < 2:
+                self._named(of, lambda who: self.site.set(name, number(name, value), who))
+                self.say(f"[{' of '.join((name, *of))} is {value}]")
             case ["set", *_]:
                 raise Refused(f"!set takes a value and one of: {', '.join(RANGES)}")
             case ["wait", value]:
@@ -140,6 +142,16 @@ class Practice:
                 names = ", ".join(f"{name} {low:g} to {high:g}" for name, (low, high) in RANGES.items())
                 for text in HELP.format(faults=", ".join(FAULTS), names=names).splitlines():
                     self.say(text)
+
+
+    def _named(self, of: list[str], act: Callable[[str], None]) -> None:
+        """Do it to the bank or device that was named, or to the site.  Raises Refused where there is no such thing."""
+        try:
+            act(of[0] if of else "")
+        except Refused:
+            raise
+        except ValueError as error:
+            raise Refused(str(error)) from None
 
 
 def number(name: str, text: str) -> float:

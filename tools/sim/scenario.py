@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from host_tests import shims
+from tools.sim import layout
 from tools.sim.faults import FAULTS
 from tools.sim.physics.plant import PROFILED
 
@@ -67,12 +68,15 @@ _TOP = {
     "name": "what it shows",
     "seconds": "length of the run",
     "seed": "seed of everything random",
+    "site_file": "the site file it is for, from the project's root: a site with several banks",
     "site": "options of the site",
     "profiles": "load_kw, pv_kw, grid_hz, grid_v as [[second, value], ...]",
     "steps": "what happens when",
 }
 _ACTIONS = ("do", "set", "follow", "inject", "clear", "board", "expect")
-_STEP_KEYS = {"at", "for", "refused", *_ACTIONS}
+_STEP_KEYS = {"at", "for", "of", "refused", *_ACTIONS}
+_OF = ("set", "inject", "clear", "expect")  # what may be said of one bank, battery or inverter alone
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class ScenarioError(ValueError):
@@ -88,9 +92,11 @@ class Step:
     value: Any
     seconds: float = 0.0  # of an injected fault; 0: until cleared
     refused: bool = False  # a "do" that the firmware must refuse
+    of: str = ""  # the bank or device that it is about; "": the site
 
     def __str__(self) -> str:
         text = self.value if isinstance(self.value, str) else json.dumps(self.value)
+        text += f" of {self.of}" if self.of else ""
         return text if self.action == "do" else f"{self.action} {text}"
 
 
@@ -104,6 +110,7 @@ class Scenario:
     site: dict[str, Any] = field(default_factory=dict)
     profiles: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
+    site_file: Path | None = None  # None: whichever site it is played on
 
 
 def default(seconds: float = 30.0, discharge_kw: float = 60.0, charge_kw: float = 40.0) -> Scenario:
@@ -154,16 +161,17 @@ def parse(data: Any) -> Scenario:
     if not isinstance(data.get("name", ""), str):
         errors.append(f"name: {data['name']!r} is not a text")
     site = _site(data.get("site", {}), errors)
+    file, names = _site_file(data.get("site_file"), errors)
     profiles = _profiles(data.get("profiles", {}), "profiles", errors)
     steps = data.get("steps", [])
     if not isinstance(steps, list):
         errors.append("steps: is not a list")
         steps = []
-    checked = [_step(step, f"steps[{n}]", errors) for n, step in enumerate(steps)]
+    checked = [_step(step, f"steps[{n}]", names, errors) for n, step in enumerate(steps)]
     if errors:
         raise ScenarioError("\n  ".join(["cannot be played:", *errors]))
     plan = sorted((s for s in checked if s is not None), key=lambda s: s.at)
-    return Scenario(str(data.get("name", "unnamed")), seconds, seed, site, profiles, plan)
+    return Scenario(str(data.get("name", "unnamed")), seconds, seed, site, profiles, plan, file)
 
 
 def _is_whole(value: Any) -> bool:
@@ -193,6 +201,19 @@ def _site(site: Any, errors: list[str]) -> dict[str, Any]:
     return site
 
 
+def _site_file(given: Any, errors: list[str]) -> tuple[Path | None, list[str]]:
+    """The site file, and the banks and devices that are in it."""
+    if given is None:
+        return None, []
+    try:
+        content = json.loads((ROOT / given).read_text())
+        layouts = layout.banks(content)
+    except (OSError, TypeError, ValueError, KeyError, AttributeError) as error:
+        errors.append(f"site_file: {given!r}: {error}")
+        return None, []
+    return ROOT / given, [*(bank.name for bank in layouts), *content["devices"]]
+
+
 def _listed(values: Any) -> str:
     words = [str(value) for value in values]
     return ", ".join(words) if len(words) <= 4 else f"{words[0]}, {words[1]} ... {words[-1]}"
@@ -215,7 +236,7 @@ def _power(power: Any, errors: list[str]) -> None:
         errors.append(f"site.power: {error}")
 
 
-def _step(step: Any, where: str, errors: list[str]) -> Step | None:
+def _step(step: Any, where: str, names: list[str], errors: list[str]) -> Step | None:
     if not isinstance(step, dict):
         errors.append(f"{where}: is not an object")
         return None
@@ -232,8 +253,11 @@ def _step(step: Any, where: str, errors: list[str]) -> Step | None:
         errors.append(f"{where}.for: only goes with 'inject'")
     if not isinstance(step.get("refused", False), bool) or ("refused" in step and action != "do"):
         errors.append(f"{where}.refused: {step['refused']!r}: true or false, and only with 'do'")
+    of = step.get("of", "")
+    if "of" in step and (action not in _OF or of not in names):
+        errors.append(f"{where}.of: {of!r}: goes with {', '.join(_OF)}, and is one of {', '.join(names) or 'a site_file'}")
     _check_value(action, value, f"{where}.{action}", errors)
-    return Step(at, action, value, seconds, step.get("refused") is True)
+    return Step(at, action, value, seconds, step.get("refused") is True, of)
 
 
 def _check_value(action: str, value: Any, where: str, errors: list[str]) -> None:

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 from tools.sim.board.board import Board
+from tools.sim.live import LiveSite
 from tools.sim.names import event_text
 from tools.sim.scenario import Scenario, Step
-from tools.sim.site import Site
 
 MONITOR_MS = 500
 READERS_TOLD = 20
@@ -40,7 +40,7 @@ TROUBLE = ("Traceback", "MemoryError", "Task exception", " is refused; staying i
 class Session:
     """Plays `scenario`.  `state` is the board's newest monitor line, `log` what happened, newest last."""
 
-    def __init__(self, site: Site, board: Board, scenario: Scenario, repeat: bool = False) -> None:
+    def __init__(self, site: LiveSite, board: Board, scenario: Scenario, repeat: bool = False) -> None:
         """`repeat`: begin the scenario again when it ends, until `end()` is called."""
         self.site = site
         self.board = board
@@ -162,16 +162,16 @@ class Session:
         self._note("site", str(step) + (f" for {step.seconds:g} s" if step.seconds else ""))
         if step.action == "set":
             for name, value in step.value.items():
-                self.site.set(name, value)
+                self.site.set(name, value, step.of)
         elif step.action == "follow":
             for name, profile in step.value.items():
                 self.site.follow(name, profile)
         elif step.action == "inject":
-            self.site.inject(step.value)
+            self.site.inject(step.value, step.of)
             if step.seconds:
-                self._clears.append(asyncio.create_task(self._clear_later(step.value, step.seconds)))
+                self._clears.append(asyncio.create_task(self._clear_later(step)))
         elif step.action == "clear":
-            self.site.clear(step.value)
+            self.site.clear(step.value, step.of)
         elif step.value == "kill":
             self._cut = True
             self.board.kill()
@@ -218,24 +218,26 @@ class Session:
         elif step.refused:
             self.problems.append(f"{step.value!r} should have been refused, but: {answer}")
 
-    async def _clear_later(self, name: str, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-        self._note("site", f"clear {name}")
-        self.site.clear(name)
+    async def _clear_later(self, step: Step) -> None:
+        await asyncio.sleep(step.seconds)
+        self._note("site", f"clear {step.value}" + (f" of {step.of}" if step.of else ""))
+        self.site.clear(step.value, step.of)
 
     async def _expect(self, step: Step) -> None:
         """Look until it is true, or say what is instead."""
         give_up = time.monotonic() + EXPECT_S
         while True:
-            known = {**self.state, **{k: v for k, v in self.site.truth().items() if k != "faults"}}
+            truth = self.site.truth()
+            known = truth["of"][step.of] if step.of else {**self.state, **{k: v for k, v in truth.items() if k != "faults"}}
             wrong = [f"{n} is {known.get(n)!r}, not {w!r}" for n, w in step.value.items() if not _fits(known.get(n), w)]
             if not wrong:
-                self._note("site", "as expected: " + ", ".join(f"{n} {_short(known[n])}" for n in step.value))
+                of = f"{step.of}: " if step.of else ""
+                self._note("site", f"as expected: {of}" + ", ".join(f"{n} {_short(known[n])}" for n in step.value))
                 return
             if time.monotonic() > give_up:
                 break
             await asyncio.sleep(0.1)
-        self.problems += [f"at {step.at:g} s: {text}" for text in wrong]
+        self.problems += [f"at {step.at:g} s: {step.of + ': ' if step.of else ''}{text}" for text in wrong]
         self._note("error", "; ".join(wrong))
 
     # ---- what the board says ----------------------------------------------------------------------------
@@ -313,7 +315,7 @@ class Session:
             "scenario": self.scenario.name,
             "seconds": round(self.seconds, 1),
             "seed": self.site.seed,
-            "setpoints_written": self.site.pcs.setpoints,
+            "setpoints_written": self.site.setpoints(),
             "pcs_watchdog_trips": truth["pcs_watchdog_trips"],
             "bms_relay_trips": truth["bms_relay_trips"],
             "true_energy_in_wh": round(truth["energy_in_wh"], 2),
@@ -334,7 +336,7 @@ class Session:
         """How far the firmware's AC energy counters, through the inverter's efficiency, are from the energy the
         SoC change stands for, % of it; None where there is too little to compare."""
         efficiency = self.site.plant.pcs.efficiency
-        from_soc = (self.soc_start - self.soc_end) / 100 * self.site.plant.options.energy_kwh * 1000
+        from_soc = (self.soc_start - self.soc_end) / 100 * self.site.capacity_kwh() * 1000
         if s.get("e_in") is None or abs(from_soc) < 10:
             return None
         from_ac = float(s["e_out"]) / efficiency - float(s["e_in"]) * efficiency

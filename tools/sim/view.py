@@ -28,6 +28,7 @@ KIND_STYLES = {"event": "bold", "console": TAKE, "site": LOAD, "error": BAD, "bo
 KIND_MARKS = {"event": "●", "console": "»", "site": "◆", "error": "✖", "board": "·"}
 EIGHTHS = " ▁▂▃▄▅▆▇█"
 HISTORY = 600
+BODY = 10  # lines of the two panels in the middle
 
 
 class TwoWayBar:
@@ -125,7 +126,7 @@ class View:
         """One picture, fitted to the terminal (80x24 and larger)."""
         state, truth = self.session.state, self.session.site.truth()
         wide = width >= 110
-        body = 10
+        body = BODY
         why = 1 if height >= 26 else 0  # in less it takes the blank line of the power panel
         spare = max(0, height - 2 - why - body)
         chart = max(4, min(12, spare * 2 // 5))
@@ -141,7 +142,8 @@ class View:
             Layout(self._footer(), size=1, name="footer"),
         )
         power = self._power(state, truth, Text() if why else self._why(state))
-        root["body"].split_row(Layout(power, ratio=5), Layout(self._battery(state, truth), ratio=4))
+        storage = self._each(state, truth) if "of" in truth else self._battery(state, truth)
+        root["body"].split_row(Layout(power, ratio=5), Layout(storage, ratio=4))
         log_lines = height - 2 - why - body - chart - 2
         root["below"].split_row(
             Layout(self._log(log_lines), ratio=12 if wide else 5),
@@ -216,6 +218,31 @@ class View:
         energy = f"▼ {float(state.get('e_in') or 0) / 1000:.2f}  ▲ {float(state.get('e_out') or 0) / 1000:.2f} kWh"
         table.add_row("energy", energy)
         return _panel(table, "battery")
+
+    def _each(self, state: dict[str, Any], truth: dict[str, Any]) -> Panel:
+        """Every battery and every inverter of a site with several, a row each; below, what there is room for."""
+        table = Table.grid(expand=True, padding=(0, 1, 0, 0))
+        table.add_column(width=7, style=DIM, no_wrap=True)
+        table.add_column(ratio=1, no_wrap=True)
+        plant, each = self.session.site.plant, truth["of"]
+        for battery in plant.batteries:
+            one = each[battery.name]
+            told = Text(f"{one['soc']:.1f} %  {one['voltage']:.0f} V {one['current']:+.0f} A", "" if battery.joined else DIM)
+            table.add_row(battery.name, told)
+        for inverter in plant.inverters:
+            one = each[inverter.name]
+            dead = (one["pcs_watchdog"] and truth["contactor"]) or one["pcs_state"] == "FAULT"
+            told = Text.assemble((f"{one['pcs_kw']:+.1f} kW  ", "bold"), (one["pcs_state"], BAD if dead else ""))
+            table.add_row(inverter.name, told)
+        rows = len(plant.batteries) + len(plant.inverters)
+        soc = state.get("soc")
+        told_soc = Text("not heard" if soc is None else f"{soc:.2f} %  {truth['stored_kwh']:.1f} kWh", "bold")
+        grid = Text(f"{truth['grid_hz']:.2f} Hz  {truth['grid_v']:.0f} V") if truth["grid"] else Text("lost", BAD)
+        closed = truth["contactor"]
+        below = (("charge", told_soc), ("grid", grid), ("contact", Text("closed" if closed else "open", GIVE if closed else DIM)))
+        for name, text in below[: max(0, BODY - 2 - rows)]:
+            table.add_row(name, text)
+        return _panel(table, "batteries, inverters")
 
     def _chart(self) -> Panel:
         return _panel(Chart(self.history, self.session.site.plant.pcs.rated_w / 1000, self.terminal), "battery power")

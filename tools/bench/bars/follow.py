@@ -72,7 +72,7 @@ async def follow(run: JudgedSession) -> None:
 
 async def slow(run: JudgedSession) -> None:
     """The same with an inverter and a meter that think before every answer, as real ones do."""
-    for server in (run.site.pcs_server, run.site.meter_server):
+    for server in run.site.servers.values():
         server.faults.delay_s = THINKING_S
         server.faults.slow = True
     await begin(run)

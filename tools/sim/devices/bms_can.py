@@ -15,6 +15,7 @@ from collections.abc import Callable
 import can
 
 from tools.sim.physics import bms as physics
+from tools.sim.physics.banks import Battery
 from tools.sim.physics.bms import BmsReport
 from tools.sim.physics.plant import Plant
 
@@ -93,7 +94,7 @@ def low_voltage_frames(r: BmsReport) -> list[tuple[int, bytes]]:
     ]
 
 
-def equipment_frames(plant: Plant) -> list[tuple[int, bytes]]:
+def equipment_frames(plant: Plant | Battery) -> list[tuple[int, bytes]]:
     """The answers to an equipment question."""
     modules = plant.options.modules
     cells = plant.pack.cells
@@ -112,7 +113,7 @@ class BmsOnCan:
 
     def __init__(
         self,
-        plant: Plant,
+        plant: Plant | Battery,
         rng: random.Random,
         address: int = 0,
         discharge_limit_negative: bool = False,

@@ -6,6 +6,7 @@ from typing import Any
 
 from tools.sim.devices.sunspec_chain import Chain
 from tools.sim.measure import A_SF, METER_HZ_SF, V_SF, W_SF, Gauss, MeterSensors, amps
+from tools.sim.physics.banks import BanksPlant
 from tools.sim.physics.plant import Plant
 
 _ROOT3 = math.sqrt(3.0)
@@ -26,7 +27,7 @@ def models(model: int) -> list[tuple[int, dict[str, Any]]]:
 class MeterDevice:
     """Puts the plant's grid power into the meter's registers."""
 
-    def __init__(self, plant: Plant, model: int = 203, rng: random.Random | None = None) -> None:
+    def __init__(self, plant: Plant | BanksPlant, model: int = 203, rng: random.Random | None = None) -> None:
         self._sensors = MeterSensors(plant, Gauss(rng or random.Random(1), plant.options.measurement_noise))
         self.plant = plant
         self.model = model

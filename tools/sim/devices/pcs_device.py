@@ -13,6 +13,7 @@ from pymodbus.constants import ExcCodes
 from tools.sim.devices.sunspec_chain import Chain
 from tools.sim.measure import A_SF, HZ_SF, TMP_SF, V_SF, W_SF, Gauss, InverterSensors, amps
 from tools.sim.physics import pcs as physics
+from tools.sim.physics.banks import Inverter
 from tools.sim.physics.plant import Plant
 
 _INV_STATE = {
@@ -34,7 +35,7 @@ _WRITABLE = (
 )
 
 
-def models(plant: Plant) -> list[tuple[int, dict[str, Any]]]:
+def models(plant: Plant | Inverter) -> list[tuple[int, dict[str, Any]]]:
     """The chain of models with their constant values (raw, as on the wire)."""
     rated = round(plant.pcs.rated_w / 10)
     common = {"Mn": "Simulated", "Md": "PCS 100", "Opt": "", "Vr": "1.0", "SN": "SIM-PCS-1", "DA": 1}
@@ -66,7 +67,7 @@ class PcsDevice:
     """Between the registers and the physics.  `on_setpoint(watts)` hears every setpoint that comes into force."""
 
     def __init__(
-        self, plant: Plant, on_setpoint: Callable[[float], None] | None = None, rng: random.Random | None = None
+        self, plant: Plant | Inverter, on_setpoint: Callable[[float], None] | None = None, rng: random.Random | None = None
     ) -> None:
         self.plant = plant
         noise = Gauss(rng or random.Random(1), plant.options.measurement_noise)

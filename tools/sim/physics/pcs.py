@@ -26,7 +26,7 @@ class Pcs:
         "rated_w", "charge_fraction", "discharge_fraction", "efficiency", "tau_s", "watchdog_s", "start_s", "island",
         "setpoint_w", "enabled", "run", "state", "power_w", "grid_present", "dc_present", "silence_s", "tripped",
         "watchdog_trips", "revert_after_s", "revert_left_s", "revert_to_w", "revert_enabled", "alarm",
-        "sink_c", "ambient_c", "grid_v", "wh_out", "wh_in", "_start_left_s", "_dt", "_gain",
+        "sink_c", "ambient_c", "wh_out", "wh_in", "_start_left_s", "_dt", "_gain",
     )
 
     def __init__(
@@ -65,7 +65,6 @@ class Pcs:
         self.alarm = 0  # an alarm forced by a fault injection: the inverter stops
         self.sink_c = 25.0
         self.ambient_c = 25.0
-        self.grid_v = 400.0
         self.wh_out = 0.0
         self.wh_in = 0.0
         self._start_left_s = 0.0

@@ -36,7 +36,7 @@ class VirtualSite:
         self.has_pv = pv
         self.active: set[str] = set()
         plant = self.plant
-        self._switches = Switches({"cells": plant.bms, "plant": plant, "inverter": plant.pcs})
+        self._switches = Switches({"cells": plant.bms, "inverter": plant.pcs, "contactors": plant, "grid": plant})
         self.noise = Triangle(random.Random(seed + 17), plant.options.measurement_noise)
         self._inverter = InverterSensors(plant, plant.pcs, plant.pack, self.noise, False)  # nor do the seeds know an island's volts
         self._meter = MeterSensors(plant, self.noise)
