@@ -1,16 +1,12 @@
 """What people see: the image of one instant as kW, V, A, %, with names."""
 
-from firmware import faults, reasons
+from firmware import faults, points, reasons
 from firmware import image as im
 from firmware import requests as rq
 from firmware.battery_words import missing
 from firmware.flows import PATHS, Flow
 from firmware.limits import NAMES
 from firmware.modes import Mode
-
-
-def _scaled(value: int, divisor: int):
-    return None if value == im.NO_VALUE else value / divisor
 
 
 class Instant:
@@ -22,6 +18,8 @@ class Instant:
         self.claims = arbiter.claims.table[:]
         self.owners = arbiter.claims.owners[:]
         curtailed = arbiter.curtailments
+        self.batteries = _several(pm.image.batteries)
+        self.inverters = _several(pm.image.inverters)
         self.curtailed = []  # (owner, ms left) of the smallest limit with an owner, for discharge and charge; None: there is none
         for place in (now[im.CURTAILED_BY], now[im.CURTAILED_BY + 1]):
             limited = place < len(curtailed.owners)
@@ -38,84 +36,104 @@ class Instant:
         return left, watts, goal, target, self.owners[place]
 
 
+def _several(images: list) -> list:
+    """Copies of what each of several batteries or inverters has; [] of one, which is the site."""
+    return [each.now[:] for each in images] if len(images) > 1 else []
+
+
 def stats(view) -> dict:
-    """Everything at one instant, an Instant.
+    """Everything at one instant, an Instant: every point that has a key (docs/points.md), and what is made of several.
 
     power, request, command, limits in kW (+ discharge); voltage V; current A (+ discharge); soc, soh %; energy kWh AC.
     None is "not measured".  `binding` names the limit that bounds the direction of the request; `reason` says in words what
     makes the power what it is, see reasons.why; grid_power is + import.  available_discharge / _charge are kWh at the AC
-    terminals down to the floor and up to the ceiling, at this state of health.
+    terminals down to the floor and up to the ceiling, at this state of health.  `batteries` and `inverters`, where there are
+    several: a dict for each, with its own of these keys.
     """
     now, par = view.now, view.par
-    told: dict = {}
-    _tell_power(told, now)
-    _tell_battery(told, now, par)
-    _tell_site(told, now)
-    _tell_reason(told, view)
-    return told
+    figures = dict(brief(now, 3))
+    if figures["grid_frequency"] is None:
+        figures["grid_frequency"] = number(now[im.PCS_HZ], 1000)
+    if figures["grid_voltage"] is None:
+        figures["grid_voltage"] = number(now[im.PCS_V], 10)
+    _add_energy(figures, now, par)
+    _add_reason(figures, view)
+    if view.batteries:
+        figures["batteries"] = [dict(brief(each, 3, "battery")) for each in view.batteries]
+    if view.inverters:
+        figures["inverters"] = [dict(brief(each, 3, "pcs")) for each in view.inverters]
+    return figures
 
 
-def _tell_power(told: dict, now) -> None:
-    told["mode"] = Mode.name(now[im.MODE])
-    told["power"] = _scaled(now[im.PCS_P], 1000)
-    told["request"] = now[im.REQUEST_P] / 1000
-    told["requested_by"] = rq.SOURCES[now[im.REQUEST_BY]]
-    told["command"] = now[im.CMD_P] / 1000
-    told["limit_discharge"] = now[im.LIMIT_DIS] / 1000
-    told["limit_charge"] = now[im.LIMIT_CHG] / 1000
-    told["why_discharge"] = NAMES[now[im.WHY_DIS]]
-    told["why_charge"] = NAMES[now[im.WHY_CHG]]
-    told["missing"] = missing(now[im.MISSING])
+def brief(now, column: int, block: str = ""):
+    """Key and value, in the unit that people read, of the points that have a key in a column of points.shown().
+
+    column: 3 for stats(), 4 for the monitor's line; block: only the points of that one.
+    """
+    for row in points.shown():
+        if row[column] and (not block or row[0] == block):
+            yield row[column], number(now[row[1]], row[2]) if row[2] else _word(row[1], now[row[1]])
 
 
-def _tell_battery(told: dict, now, par) -> None:
+def number(value: int, parts: int):
+    """A slot's value in the unit that people read, of which it has so many parts (-1: it is yes or no); None: not measured."""
+    if value == im.NO_VALUE:
+        return None
+    return value == 1 if parts < 0 else value if parts == 1 else value / parts
+
+
+def _word(slot: int, value: int):
+    """What stands for a code or for bits; the number itself where nothing does."""
+    if slot == im.MODE:
+        return Mode.name(value)
+    if slot == im.FLOW:
+        return Flow.name(value)
+    if slot == im.FLOW_PATHS:
+        return [name for bit, name in PATHS if value & bit]
+    if slot == im.FAULTS:
+        return faults.names(value)
+    if slot == im.MISSING:
+        return missing(value)
+    if slot == im.REQUEST_BY:
+        return rq.SOURCES[value]
+    if slot == im.WHY_DIS or slot == im.WHY_CHG:
+        return NAMES[value]
+    return None if value == im.NO_VALUE else value
+
+
+def wh(now, turns: int, slot: int, rest: int) -> float:
+    """Wh counted since boot, with the part of one; turns, slot and rest: the slots of E_IN_* or E_OUT_*."""
+    return im.energy_wh(now, turns, slot) + now[rest] / 3600000
+
+
+def _add_energy(figures: dict, now, par) -> None:
+    """What is made of several points: efficiency, energies, what the battery can give and take."""
+    power = now[im.PCS_P]
+    dc_power = now[im.PCS_DC_P]
+    figures["efficiency"] = None
+    if im.NO_VALUE not in (power, dc_power) and power and dc_power:
+        figures["efficiency"] = (power * 100 / dc_power) if power > 0 else dc_power * 100 / power
+    figures["energy_in_wh"] = wh(now, im.E_IN_TURNS, im.E_IN_WH, im.E_IN_REM)
+    figures["energy_out_wh"] = wh(now, im.E_OUT_TURNS, im.E_OUT_WH, im.E_OUT_REM)
+    figures["energy_in"] = figures["energy_in_wh"] / 1000
+    figures["energy_out"] = figures["energy_out_wh"] / 1000
+    requests = now[im.BMS_REQUESTS]
+    figures["balancing"] = now[im.CMD_BALANCE] == 1 or (requests > 0 and requests & im.BMS_REQ_BALANCE != 0)
     soc = now[im.SOC]
     health = now[im.BMS_SOH] if now[im.BMS_SOH] != im.NO_VALUE else 10000
     step_kwh = par[im.PAR_ENERGY] / 1000 * health / 100000000  # of 0.01 % SoC
     floor = max(par[im.PAR_SOC_MIN], 0 if par[im.OP_SOC_MIN] == im.FREE else par[im.OP_SOC_MIN])
-    told["voltage"] = _scaled(now[im.BMS_V], 10)
-    told["current"] = _scaled(now[im.BMS_I], 10)
-    told["soc"] = _scaled(soc, 100)
-    told["soh"] = _scaled(now[im.BMS_SOH], 100)
-    told["temperature"] = _scaled(now[im.BMS_TEMP], 10)
-    told["balancing"] = now[im.CMD_BALANCE] == 1 or (now[im.BMS_REQUESTS] > 0 and now[im.BMS_REQUESTS] & im.BMS_REQ_BALANCE != 0)
-    told["cell_max"] = _scaled(now[im.CELL_V_MAX], 1000)
-    told["cell_min"] = _scaled(now[im.CELL_V_MIN], 1000)
-    told["available_discharge"] = told["available_charge"] = None
+    figures["available_discharge"] = figures["available_charge"] = None
     if soc != im.NO_VALUE:
-        told["available_discharge"] = max(0, soc - floor) * step_kwh * par[im.PAR_EFF] / 1000
-        told["available_charge"] = max(0, par[im.PAR_SOC_MAX] - soc) * step_kwh * 1000 / par[im.PAR_EFF]
+        figures["available_discharge"] = max(0, soc - floor) * step_kwh * par[im.PAR_EFF] / 1000
+        figures["available_charge"] = max(0, par[im.PAR_SOC_MAX] - soc) * step_kwh * 1000 / par[im.PAR_EFF]
 
 
-def _tell_site(told: dict, now) -> None:
-    power = now[im.PCS_P]
-    dc_power = now[im.PCS_DC_P]
-    told["efficiency"] = None
-    if im.NO_VALUE not in (power, dc_power) and power and dc_power:
-        told["efficiency"] = (power * 100 / dc_power) if power > 0 else dc_power * 100 / power
-    told["energy_in_wh"] = im.energy_wh(now, im.E_IN_TURNS, im.E_IN_WH) + now[im.E_IN_REM] / 3600000
-    told["energy_out_wh"] = im.energy_wh(now, im.E_OUT_TURNS, im.E_OUT_WH) + now[im.E_OUT_REM] / 3600000
-    told["energy_in"] = told["energy_in_wh"] / 1000
-    told["energy_out"] = told["energy_out_wh"] / 1000
-    told["dc_bus_voltage"] = _scaled(now[im.PCS_DC_V], 10)
-    told["grid_frequency"] = _scaled(now[im.METER_HZ] if now[im.METER_HZ] != im.NO_VALUE else now[im.PCS_HZ], 1000)
-    told["grid_voltage"] = _scaled(now[im.METER_V] if now[im.METER_V] != im.NO_VALUE else now[im.PCS_V], 10)
-    told["grid_current"] = _scaled(now[im.METER_I], 10)
-    told["grid_power"] = _scaled(now[im.METER_P], 1000)
-    told["grid_connected"] = now[im.GRID_OK] == 1
-    told["load_power"] = _scaled(now[im.LOAD_P], 1000)
-    told["pv_power"] = _scaled(now[im.PV_P], 1000)
-    told["flow"] = Flow.name(now[im.FLOW])
-    told["paths"] = [name for bit, name in PATHS if now[im.FLOW_PATHS] & bit]
-    told["faults"] = faults.names(now[im.FAULTS])
-    told["uptime_s"] = now[im.UPTIME_S]
-
-
-def _tell_reason(told: dict, view) -> None:
-    charge = told["request"] < 0
-    limit = told["limit_charge" if charge else "limit_discharge"]
-    bound = limit < abs(told["request"]) or limit == 0
-    told["binding"] = told["why_charge" if charge else "why_discharge"] if bound else None
-    told["reason"] = reasons.why(view)
-    told["last_trip"] = reasons.last_trip(view)
-    told["last_end"] = reasons.last_end(view)
+def _add_reason(figures: dict, view) -> None:
+    charge = figures["request"] < 0
+    limit = figures["limit_charge" if charge else "limit_discharge"]
+    bound = limit < abs(figures["request"]) or limit == 0
+    figures["binding"] = figures["why_charge" if charge else "why_discharge"] if bound else None
+    figures["reason"] = reasons.why(view)
+    figures["last_trip"] = reasons.last_trip(view)
+    figures["last_end"] = reasons.last_end(view)

@@ -9,6 +9,7 @@ from safestore import Store, StoreError
 from firmware import buses, config
 from firmware import image as im
 from firmware.errors import ConfigError
+from firmware.points import groups
 from firmware.site import Site
 
 _TOP_ROWS = (
@@ -31,11 +32,18 @@ _WIFI_ROWS = (
 _LINES = 20  # of errors are printed: a person reads no more, and each takes time in boot
 _WIDTH = 300  # characters of each
 _WPA_LEAST = 8  # characters of a password that any access point takes
-# what a device of a kind brings to the site, by the first word of its type
-_BRINGS = {"bms": im.HAS_BMS, "pcs": im.HAS_PCS, "meter": im.HAS_METER, "pv": im.HAS_PV, "io": im.HAS_IO}
-# what it fills: bit = SEQ slot of a group, and behind them the command; a driver with `fills(options)` says it itself
-_FILLS = {"bms": 0x1F, "pcs": 0x220, "meter": 0x40, "pv": 0x80, "io": 0x100}
-_FILLED = "battery,battery limits,cell voltages,cell temperatures,battery flags,inverter,meter,PV,board inputs,the power command"
+
+# By the first word of its type: what a device brings to the site, and what it fills, unless its driver says so itself
+# (`brings`, `fills(options)`).  Bit = SEQ slot of a group, which has one owner, and behind them the power command.
+_BRINGS: dict = {}
+_FILLS: dict = {}
+_FILLED = []  # in words
+for _seq, _first, _last, _brings, _kind, _words in groups():
+    _BRINGS[_kind] = _BRINGS.get(_kind, 0) | _brings
+    _FILLS[_kind] = _FILLS.get(_kind, 0) | 1 << _seq
+    _FILLED.append(_words)
+_FILLS["pcs"] |= 1 << len(_FILLED)
+_FILLED.append("the power command")
 
 
 def store(path: str):
@@ -222,7 +230,7 @@ def _check_connection(found: Checked, where: str, module, options: dict) -> None
 
 def _own(found: Checked, name: str, fills: int) -> None:
     """A group of values, and the command, has exactly one owner: two would take turns in it."""
-    for bit, what in enumerate(_FILLED.split(",")):
+    for bit, what in enumerate(_FILLED):
         if fills >> bit & 1:
             owner = found.owners.setdefault(bit, name)
             if owner != name:

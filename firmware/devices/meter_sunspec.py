@@ -31,13 +31,19 @@ _FLOATS = const(210)  # models above it
 _RETRY_MS = const(200)  # after a discovery that failed
 _DECIDE_MS = const(5000)  # and after one that needs a person
 
-_BOUNDS = (  # what can be true: slot, lowest, highest; one flat tuple, as a row of its own takes 32 bytes
+# points: begin (what can be true: slot, lowest, highest; copied from points.py by `make slots`)
+# im.METER_P
+# im.METER_V
+# im.METER_I
+# im.METER_HZ
+_RANGES = (
     im.METER_P, -200000000, 200000000,
     im.METER_V, 0, 1000000,
     im.METER_I, -1000000, 1000000,
     im.METER_HZ, 0, 100000,
-    t.X_PHASE_V, 0, 600000,
 )  # fmt: skip
+# points: end
+_OWN_RANGES = (t.X_PHASE_V, 0, 600000)
 
 
 class Device:
@@ -48,7 +54,7 @@ class Device:
         self.found = ""
         self.model = 0
         client = open_client(name, options, buses, LONGEST_METER)
-        self.sun = SunSpec(client, options["unit"], _BOUNDS, (im.METER_P,), LONGEST_METER, *reading(options, client))
+        self.sun = SunSpec(client, options["unit"], (_RANGES, _OWN_RANGES), (im.METER_P,), LONGEST_METER, *reading(options, client))
         self._options = options
         self._image = image
         self._block = None  # where its measurement is

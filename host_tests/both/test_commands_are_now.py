@@ -16,12 +16,12 @@ NUMBERS = {  # a staged tree has the numbers only
     "STOR_OUT": 12,
     "WSET": 24,
     "WSET_ENA": 22,
-    "X_RVRT_S": 74,
-    "X_SET_SF": 75,
-    "X_STOR_GRID": 81,
-    "X_STOR_MAX": 76,
-    "X_STOR_RVRT_S": 80,
-    "X_STOR_SF": 82,
+    "X_RVRT_S": im.N_INPUTS + 14,
+    "X_SET_SF": im.N_INPUTS + 15,
+    "X_STOR_GRID": im.N_INPUTS + 21,
+    "X_STOR_MAX": im.N_INPUTS + 16,
+    "X_STOR_RVRT_S": im.N_INPUTS + 20,
+    "X_STOR_SF": im.N_INPUTS + 22,
 }
 
 

@@ -2,7 +2,6 @@
 
 from firmware import image as im
 from firmware.errors import PowerError
-from firmware.event_codes import Event
 from firmware.modes import Mode
 from firmware.requests import REMOTE
 from host_tests.both.plant import Plant, photo, refusal
@@ -97,14 +96,10 @@ def test_the_claim_of_an_owner_ends_at_its_own_time_with_an_event_of_its_source(
     plant = running()
     plant.pm.claim("remote", 10, 2, "short")
     plant.pm.claim("remote", 20, 4, "longer")
-    told = []
-    plant.pm.register_callback(Event.OPERATION_TIMEOUT, lambda event, data, user_data: told.append(data))
     plant.run(3)
-    plant.pm.events.dispatch()
-    assert told == [REMOTE] and [claim["owner"] for claim in plant.pm.claims()] == ["longer"]
+    assert plant.events("OPERATION_TIMEOUT") == [REMOTE] and [claim["owner"] for claim in plant.pm.claims()] == ["longer"]
     plant.run(2)
-    plant.pm.events.dispatch()
-    assert told == [REMOTE, REMOTE] and plant.pm.claims() == []
+    assert plant.events("OPERATION_TIMEOUT") == [REMOTE, REMOTE] and plant.pm.claims() == []
 
 
 def test_a_claim_that_is_not_renewed_ends_and_the_next_takes_over():

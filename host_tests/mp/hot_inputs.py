@@ -9,12 +9,11 @@ import re
 from array import array
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 from firmware import config, faults, image, parameters, requests
 from firmware.errors import ConfigError
+from tools.build import slots
 
-IMAGE_SOURCE = Path(image.__file__).read_text()
 FREE = image.FREE
 
 # slot pattern: low, high, may be NO_VALUE.  The first that matches decides.
@@ -36,11 +35,10 @@ RANGES: tuple[tuple[str, int, int, bool], ...] = (
     (r"^CAUSE", -1, 30, False),
     (r"^BOUND$", 0, 31, False),
     (r"^ENDED$", 0, 511, False),
-    (r"^FRESH", 0, 511, False),
+    (r"^FRESH", 0, (1 << image.N_GROUPS) - 1, False),
     (r"^DOUBTS", 0, 0x3FFFFFFF, False),
     (r"_MS$", 0, 900_000_000, False),
     (r"SEQ_", 0, 0x3FFFFFFF, False),
-    (r"^AGE$", 0, 0, False),  # only the gap behind the ages, which make_img fills itself
     (r"BMS_SOC$|BMS_SOH", 0, 10000, True),
     (r"BMS_V|PCS_DC_V", 0, 15000, True),
     (r"BMS_I$|PCS_DC_I", -30000, 35535, True),
@@ -54,9 +52,9 @@ RANGES: tuple[tuple[str, int, int, bool], ...] = (
     (r"PCS_P_", 0, 2_000_000, True),
     (r"PCS_P$|METER_P", -0x3FFFFFFF, 0x3FFFFFFF, True),  # whatever a driver lets through
     (r"PCS_SETPOINT|PCS_DC_P|PCS_Q", -1_500_000, 1_500_000, True),
-    (r"PV_P", 0, 0x3FFFFFFF, True),
+    (r"PV_P|GEN_P|METER_LOAD_P", -0x3FFFFFFF, 0x3FFFFFFF, True),
     (r"NET_P|NET_LOW|NET_HIGH", -(1 << 29), 1 << 29, True),
-    (r"LOAD_P", -(1 << 29), 3 << 28, True),
+    (r"LOAD_P", -(3 << 28), 3 << 28, True),
     (r"PCS_V|METER_V", 0, 12000, True),
     (r"_HZ", 0, 70000, True),
     (r"PCS_|METER_", 0, 32767, True),
@@ -81,12 +79,10 @@ RANGES: tuple[tuple[str, int, int, bool], ...] = (
 
 
 def slot_names() -> dict[int, str]:
-    """Slot of Image.now -> its name, from the table in image.py."""
-    found: dict[int, str] = {}
-    table = IMAGE_SOURCE[: IMAGE_SOURCE.index("PAR_P_CHG")]
-    for name, slot in re.findall(r"^([A-Z][A-Z0-9_]*) = const\((\d+)\)", table, re.M):
-        if not name.startswith("N_") and int(slot) < image.N_SLOTS:
-            found[int(slot)] = name
+    """Slot of Image.now -> its name, from the table of points."""
+    table = slots.read()
+    found = {number: group[1] for number, group in enumerate(table.groups)}
+    found.update({point.number: point.name for name in ("MEASURED", "MADE") for point in table.of(name)})
     return found
 
 
@@ -109,7 +105,10 @@ def _range(name: str) -> tuple[int, int, bool]:
     for pattern, low, high, nullable in RANGES:
         if re.search(pattern, name):
             return low, high, nullable
-    raise LookupError(f"slot {name} has no range in hot_inputs.RANGES: add one")
+    for point in slots.read().of("MEASURED"):
+        if point.name == name and point.low is not None and point.high is not None:
+            return point.low, point.high, True
+    raise LookupError(f"slot {name} has no range in hot_inputs.RANGES, nor in points.py: add one")
 
 
 @cache
@@ -153,7 +152,7 @@ def make_img(rng: random.Random, par: array) -> array:
     name = ""
     for slot in range(image.N_SLOTS):
         name = NAMES.get(slot, name)  # slots of one block carry the block's name
-        if image.AGE <= slot < image.AGE + 9:
+        if image.AGE <= slot < image.AGE + image.N_GROUPS:
             stale = par[image.PAR_STALE_BMS]
             img[slot] = rng.choice((0, 50, stale, stale + 1, 500, 501, 1000, 899_999_999, 900_000_050, image.AGE_NEVER))
         else:

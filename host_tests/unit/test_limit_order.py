@@ -20,16 +20,12 @@ ROW = '    "transformer",  # what the site\'s transformer carries\n'
 
 def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str) -> None:
     """A tree whose limit list has been edited."""
-    shutil.copytree(ROOT / "firmware" / "kernel", tmp_path / "firmware" / "kernel")
-    for name in ("image.py", "limits.py", "faults.py"):
-        shutil.copy(ROOT / "firmware" / name, tmp_path / "firmware" / name)
+    shutil.copytree(ROOT / "firmware", tmp_path / "firmware")
     file = tmp_path / "firmware" / "limits.py"
     text = file.read_text()
     assert text.count(old) == 1
     file.write_text(text.replace(old, new))
     monkeypatch.setattr(slots, "ROOT", tmp_path)
-    monkeypatch.setattr(slots, "IMAGE", tmp_path / "firmware" / "image.py")
-    monkeypatch.setattr(slots, "KERNELS", tmp_path / "firmware" / "kernel")
 
 
 def made() -> Any:

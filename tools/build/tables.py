@@ -17,6 +17,7 @@ from pathlib import Path
 DECLARED = {  # file of the tree: the tables in it
     "firmware/config.py": ("FIELDS",),
     "firmware/parameters.py": ("PLACE_ROWS",),
+    "firmware/points.py": ("UNITS", "GROUPS", "MEASURED", "MADE", "PARAMETERS"),
     "firmware/protections.py": ("TABLE",),
     "firmware/sitefile.py": ("_TOP_ROWS", "_WIFI_ROWS"),
     "firmware/buses.py": ("CAN_OPTIONS", "MODBUS_OPTIONS"),

@@ -20,20 +20,19 @@ shims.install()
 
 from firmware import image as im  # noqa: E402  (needs the path that shims adds)
 from firmware.devices import bms_pylontech  # noqa: E402
+from tools.build.slots import Point, read  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 VARIANTS = ("hv", "lv")
 OFFSET = 30000  # of the high-voltage variant's currents, in 0.1 A; the driver's default
 
 _UNITS = {"0.01 %": (0.01, "%"), "0.1 V": (0.1, "V"), "0.1 A": (0.1, "A"), "0.1 degC": (0.1, "degC"), "mV": (1, "mV")}
-_SLOT = re.compile(r"^((?:BMS|CELL)_\w+) = const\((\d+)\)  #\s+(0\.01 %|0\.1 V|0\.1 A|0\.1 degC|mV|code|bits)\s", re.MULTILINE)
 _BIT = re.compile(r"^BMS_(REQ|PROT)_(\w+) = const\((\d+)\)", re.MULTILINE)
 
 
-def _slots() -> dict[int, tuple[str, str]]:
-    """Slot number to (name, unit), from the table in image.py."""
-    text = Path(str(im.__file__)).read_text()
-    return {int(number): (name, unit) for name, number, unit in _SLOT.findall(text)}
+def _slots() -> dict[int, Point]:
+    """The battery's points by the number of their slot."""
+    return {point.number: point for point in read().of("MEASURED") if point.block == "battery"}
 
 
 def _flag_names() -> dict[tuple[str, int], str]:
@@ -46,9 +45,9 @@ def _number(value: float) -> str:
 
 
 def _unpack(field: int) -> tuple[int, ...]:
-    """(slot, byte, kind, role, add, multiply, divide, lowest, highest) of a field of the driver's tables."""
-    quantity = 5 * (field >> 2 & 7)
-    how = bms_pylontech.QUANTITIES[quantity : quantity + 5]
+    """(slot, byte, kind, role, add, multiply, divide) of a field of the driver's tables."""
+    quantity = 3 * (field >> 2 & 7)
+    how = bms_pylontech.QUANTITIES[quantity : quantity + 3]
     return (field >> 12, field >> 8 & 7, field & 3, field >> 5 & 7, *how)
 
 
@@ -62,10 +61,11 @@ def _unpack_flags(flags: tuple[int, ...]) -> list[tuple[int, ...]]:
     return rows
 
 
-def _field(row: tuple[int, ...], slots: dict[int, tuple[str, str]], addressed: bool, discharge_negative: bool) -> str:
-    slot, at, kind, role, add, multiply, divide, low, high = row
-    name, unit = slots[slot]
-    scale, unit_name = _UNITS.get(unit, (1.0, ""))
+def _field(row: tuple[int, ...], slots: dict[int, Point], addressed: bool, discharge_negative: bool) -> str:
+    slot, at, kind, role, add, multiply, divide = row
+    point = slots[slot]
+    low, high = point.low or 0, point.high or 0
+    scale, unit_name = _UNITS.get(point.unit, (1.0, ""))
     bits = {0: 8, 1: 16, 2: 16, 3: 3}[kind]
     offset = 0 if role not in (1, 2, 3) or not addressed else OFFSET
     sign = -1 if role == 1 or (role == 3 and discharge_negative) else 1
@@ -73,18 +73,16 @@ def _field(row: tuple[int, ...], slots: dict[int, tuple[str, str]], addressed: b
     # The driver rounds before it divides; the DBC says the exact value.
     shift = ((add if divide == 1 else 0) - offset) * factor
     suffix = "_FINE" if role == 5 else ""
-    low = 0 if role in (2, 3) else low  # a limit is a magnitude
-    high = 10000 if role == 5 else 7 if kind == 3 else high
     form = f"({_number(factor)},{_number(shift)}) [{_number(low * scale)}|{_number(high * scale)}]"
-    return f' SG_ {name}{suffix} : {at * 8}|{bits}@1{"-" if kind == 2 else "+"} {form} "{unit_name}" CONTROLLER'
+    return f' SG_ {point.name}{suffix} : {at * 8}|{bits}@1{"-" if kind == 2 else "+"} {form} "{unit_name}" CONTROLLER'
 
 
-def _flags(rows: list[tuple[int, ...]], slots: dict[int, tuple[str, str]]) -> list[str]:
+def _flags(rows: list[tuple[int, ...]], slots: dict[int, Point]) -> list[str]:
     names = _flag_names()
     lines = []
     for at, mask, wanted, slot, flag in rows:
         name = names["REQ" if slot == im.BMS_REQUESTS else "PROT", flag]
-        group = slots[slot][0].removeprefix("BMS_")
+        group = slots[slot].name.removeprefix("BMS_")
         if wanted > 0 or mask == 0xFF:
             several = sum(row[1] == 0xFF and row[3:] == (slot, flag) for row in rows) > 1
             label = f"{group}_{name}_{at}" if several else f"{group}_{name}"

@@ -1,4 +1,7 @@
-"""The one healthy site that everything simulated starts from: its physics, and the firmware's configuration for it."""
+"""The one healthy site that everything simulated starts from: its physics, and the firmware's configuration for it.
+
+What its devices report at rest, as numbers in an image: tools/healthy.py.
+"""
 
 from typing import Any
 

@@ -19,21 +19,16 @@ from firmware import image as im  # noqa: E402
 from firmware.config import PowerConfig  # noqa: E402
 from firmware.manager import PowerManager  # noqa: E402
 from firmware.modes import Mode  # noqa: E402
+from tools.healthy import healthy  # noqa: E402
 
 STEP_MS = 50
 START_MS = (1 << 30) - 200 * STEP_MS  # the clock wraps in the 200th cycle, with an operation going on
 
 pm = PowerManager(PowerConfig(), has=im.HAS_BMS | im.HAS_PCS | im.HAS_METER)
 inp = pm.image.inp
-STILL = (
-    (im.BMS_SOC, 5000), (im.BMS_SOH, 9900), (im.BMS_TEMP, 250), (im.BMS_V_MAX, 7000), (im.BMS_V_MIN, 5500),
-    (im.BMS_I_CHG, 1600), (im.BMS_I_DIS, 1600), (im.CELL_V_MAX, 3310), (im.CELL_V_MIN, 3290), (im.CELL_T_MAX, 260),
-    (im.CELL_T_MIN, 240), (im.BMS_STATUS, 3), (im.BMS_REQUESTS, 0), (im.BMS_PROTECT, 0), (im.BMS_ALARM, 0),
-    (im.PCS_STATE, im.PCS_RUNNING), (im.PCS_HZ, 50000), (im.PCS_V, 4000), (im.PCS_P_CHG, 100000),
-    (im.PCS_P_DIS, 100000), (im.PCS_GRID, 1), (im.METER_V, 4000), (im.METER_HZ, 50000), (im.METER_I, 100),
-)  # fmt: skip
-for slot, value in STILL:
+for slot, value, _ in healthy():
     inp[slot] = value
+inp[im.PCS_STATE] = im.PCS_RUNNING
 FAST = (im.SEQ_PCS, im.SEQ_METER)
 SLOW = (im.SEQ_BMS, im.SEQ_BMS_LIMITS, im.SEQ_BMS_CELLS, im.SEQ_BMS_TEMPS, im.SEQ_BMS_FLAGS)
 seen = [0, 0, 0, START_MS]  # least command, greatest command, cycles with a fault, the time
