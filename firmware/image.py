@@ -317,7 +317,7 @@ MISS_TEMP = const(2048)
 MISS_METER = const(4096)
 
 
-NAMES = ()  # on a board: where the names of this file's numbers stand in flash (tools/tables.py)
+NAMES = ()  # on a board: where the names of this file's numbers stand in flash (tools/build/tables.py)
 
 
 def number_of(name: str):

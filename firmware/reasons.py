@@ -156,9 +156,9 @@ def event_data(event: int, data: int):
     """An event's data as the name it has, or the number."""
     names = ()
     if event == Event.MODE_CHANGE:
-        names = Mode._names
+        names = Mode.names
     elif event == Event.FLOW_CHANGE:
-        names = Flow._names
+        names = Flow.names
     elif event in (Event.CHARGE_COMPLETE, Event.DISCHARGE_COMPLETE, Event.OPERATION_TIMEOUT):
         names = rq.SOURCES
     elif event == Event.LIMIT_CHANGE and 0 <= data < 64 and data & 31 < len(NAMES):
@@ -168,7 +168,7 @@ def event_data(event: int, data: int):
             return "commanded"
         names = ft.names(1 << (data & 31)) if 0 <= data < 128 and data & 31 < 30 else ()
         return (names[0] if data < 32 else "%s of bank %d" % (names[0], (data >> 5) + 1)) if names else data
-    elif event == Event.BANK_CHANGE and 0 <= data < 128 and data & 31 < len(Mode._names):
+    elif event == Event.BANK_CHANGE and 0 <= data < 128 and data & 31 < len(Mode.names):
         return "bank %d: %s" % ((data >> 5) + 1, Mode.name(data & 31))
     return names[data] if 0 <= data < len(names) else data
 

@@ -409,7 +409,7 @@ def test_no_line_event_or_monitor_reads_flash():
     builtins.open = no_flash
     try:
         answers = [desk.ask(line) for line in LINES]
-        for event in range(len(Event._names)):
+        for event in range(len(Event.names)):
             post(desk, event, 1)
         desk.turn(300)
         assert desk.ask("import nowhere")[:14] == "! ImportError:" or "ModuleNotFoundError" in desk.answers()[-1]
@@ -418,7 +418,7 @@ def test_no_line_event_or_monitor_reads_flash():
         sys.path[:] = path
     wrong = [(line, answer) for line, answer in zip(LINES, answers) if "ImportError" in answer or "AssertionError" in answer]
     assert wrong == [], wrong
-    assert len(desk.printed('"event"')) >= len(Event._names) and desk.printed('"soc"')
+    assert len(desk.printed('"event"')) >= len(Event.names) and desk.printed('"soc"')
 
 
 def test_a_line_is_answered_when_what_it_stores_is_stored_and_not_before():

@@ -12,7 +12,7 @@ from functools import cache
 
 from firmware import config, faults, image, parameters, requests
 from firmware.errors import ConfigError
-from tools import slots
+from tools.build import slots
 
 FREE = image.FREE
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from host_tests import kernels
-from tools.virtual import quick
+from tools.soak import quick
 
 MUTATIONS: dict[str, tuple[Callable[[], None], str]] = {}  # name: what breaks the rule, what the soak says of it
 
@@ -200,6 +200,6 @@ def an_islands_load_does_not_decide() -> None:
 
 def _remember() -> None:
     """The memories can be imported: there is a storage."""
-    from tools.virtual import restart
+    from tools.soak import restart
 
     restart.memory()

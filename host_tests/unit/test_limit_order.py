@@ -10,7 +10,7 @@ from firmware import image as im
 from firmware.limits import NAMES
 from host_tests import kernels
 from host_tests.both.plant import Plant
-from tools import slots
+from tools.build import slots
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_KERNELS = ("soc_row", "temperature_row", "headroom", "current_rows", "gate_rows", "device_rows", "grid_rows", "binding")
