@@ -115,7 +115,7 @@ class Several:
         self._running = _rules(_RUNNING)
         self._nothing = array("i", [im.NO_VALUE] * im.N_SLOTS)
         self._rows = rows
-        self._state = array("i", [0] * len(rows))
+        self.fault_state = array("i", [0] * len(rows))
 
     # ---- several devices of one bank --------------------------------------------------------------------
 
@@ -261,7 +261,7 @@ class Several:
         par = self._image.par
         diagnosis.find_missing(now, par)
         diagnosis.lost_devices(now, par)
-        return diagnosis.debounce(now, self._rows, self._state, len(self._rows) // 3)
+        return diagnosis.debounce(now, self._rows, self.fault_state, len(self._rows) // 3)
 
     def limit(self) -> None:
         """What each bank may give, and all of them together: after each one's rows."""
@@ -455,6 +455,7 @@ def divide(image, plan: list) -> None:
 
     image.banks, image.batteries and image.inverters then are the Images that devices bind to, in the plan's order.
     """
+    image.divided = True
     image.banks = []
     image.batteries = []
     image.inverters = []

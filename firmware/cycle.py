@@ -24,7 +24,7 @@ class Cycle:
         self._arbiter = arbiter
         self._states = states
         self._events = events
-        self._several = several  # banks.Several; None of a site that is one bank
+        self.several = several  # banks.Several; None of a site that is one bank
         self._fault_rows = debounce_rows()
         self._n_faults = len(self._fault_rows) // 3
         self.banks = [Bank(image, states, self._fault_rows)] if several is None else several.banks
@@ -41,7 +41,7 @@ class Cycle:
         now = self._image.now
         par = self._image.par
         arbiter = self._arbiter
-        several = self._several
+        several = self.several
         banks = self.banks
         for bank in banks:
             self._measure(bank, dt)
@@ -90,7 +90,7 @@ class Cycle:
         inputs.freeze(bank.inp, now, dt)
         now[im.HELD_MS] = dt if dt > par[im.PAR_STALL_MS] else 0
         if bank.parts:
-            self._several.join_devices(bank, dt)
+            self.several.join_devices(bank, dt)
         inputs.doubt_zero_soc(now, par)
         inputs.confirm_trips(now, par)
         soc.count_soc(now, par)

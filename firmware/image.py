@@ -359,9 +359,11 @@ class Image:
         self.par = array("i", [0] * N_PAR)
         self.lock = _thread.allocate_lock()
         self.banks = self.batteries = self.inverters = [self]
+        self.divided = False  # into banks with Images of their own
         self.name = ""
         self.config = None
         self.has = 0
+        self.places: dict = {}  # by HAS_* bit: (name of the device, where it is reached), for people
         for slot in range(N_GROUPS):
             self.inp[slot] = 0
         self.inp[BMS_ODD] = 0

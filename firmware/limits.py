@@ -29,4 +29,4 @@ def published(image) -> "list[tuple[str, int, int]]":
     """Every limit of a site or bank now: (name, discharge W, charge W); a row that limits nothing says image.FREE."""
     now = image.now
     rows = [(NAMES[i], now[im.LIMIT_ROWS_DIS + i], now[im.LIMIT_ROWS_CHG + i]) for i in range(len(NAMES))]
-    return rows if len(image.banks) > 1 else [row for row in rows if row[0] != "banks"]
+    return rows if image.divided else [row for row in rows if row[0] != "banks"]

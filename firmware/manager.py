@@ -25,7 +25,7 @@ from firmware.events import Events
 from firmware.faults import EMERGENCY, SEVERITIES, names, rows
 from firmware.flows import Grid
 from firmware.modes import Mode, refusal
-from firmware.reports import Instant
+from firmware.reports import Instant, bank_figures
 from firmware.reports import stats as _stats
 from firmware.supervisor import Supervisor
 from firmware.units import parts
@@ -58,7 +58,7 @@ class PowerManager:
         self._lock = self.image.lock
         self.events = Events(self._lock)
         self.arbiter = Arbiter(self.image, config.capacity_ah(), self.events)
-        if len(self.image.banks) > 1 or len(self.image.batteries) > 1 or len(self.image.inverters) > 1:
+        if self.image.divided:
             from firmware import banks  # a site of one bank does not load it
 
             several = banks.Several(self.image, has, self.events)
@@ -537,15 +537,24 @@ class PowerManager:
         and is told in "detail", also after a reset of the controller; commanded, it is named "commanded".
         """
         view = self.instant()
-        now = view.now
-        state = self._cycle.banks[0].fault_state[:]  # of each fault the times it was raised are the third number
-        latched = now[im.CAUSE] if now[im.MODE] == Mode.EMERGENCY else _NO_CAUSE
         found: list = []
-        if latched == -1:
+        if view.now[im.MODE] == Mode.EMERGENCY and view.now[im.CAUSE] == -1:
             found.append({"name": "commanded", "severity": SEVERITIES[EMERGENCY], "active": True, "count": 1, "latched": True})
             found[-1]["detail"] = reasons.emergency(view)
+        for its, state in self._fault_states(view):
+            self._add_faults(found, its, state)
+        return found
+
+    def _fault_states(self, view) -> list:
+        """The instants that have faults, and their states: of each fault the times it was raised are the third number."""
+        states = [bank.fault_state[:] for bank in self._cycle.banks]
+        return list(zip(view.banks, states)) + [(view, self._cycle.several.fault_state[:])] if view.banks else [(view, states[0])]
+
+    def _add_faults(self, found: list, view, state) -> None:
+        now = view.now
+        latched = now[im.CAUSE] if now[im.MODE] == Mode.EMERGENCY else _NO_CAUSE
         for i, row in enumerate(rows()):
-            if state[3 * i + 2] or i == latched:
+            if state[3 * i + 2] or (i == latched and not view.name):
                 active = bool(now[im.FAULTS] >> i & 1)
                 fault = {"name": row[0], "severity": SEVERITIES[row[4]], "active": active, "count": state[3 * i + 2]}
                 more = reasons.emergency(view) if i == latched else reasons.detail(view, row[0]) if active else ""
@@ -553,14 +562,22 @@ class PowerManager:
                     fault["latched"] = True
                 if more:
                     fault["detail"] = more
+                if view.name:
+                    fault["bank"] = view.name
                 found.append(fault)
-        return found
 
     def fault_counts(self) -> dict:
         """{fault: times raised since boot}, of those ever raised."""
-        with self._lock:
-            state = self._cycle.banks[0].fault_state[:]
-        return {row[0]: state[3 * i + 2] for i, row in enumerate(rows()) if state[3 * i + 2]}
+        counts: dict = {}
+        for _, state in self._fault_states(self.instant()):
+            for i, row in enumerate(rows()):
+                if state[3 * i + 2]:
+                    counts[row[0]] = counts.get(row[0], 0) + state[3 * i + 2]
+        return counts
+
+    def banks(self) -> "list[dict]":
+        """Each of several banks in a few figures: name, mode, soc, power, command, limits with why, faults, reason; [] of one."""
+        return [bank_figures(bank) for bank in self.instant().banks]
 
     def limit(
         self, owner: str, discharge_kw: "float | None" = None, charge_kw: "float | None" = None, seconds: float = 0.0

@@ -57,6 +57,7 @@ bms_current the battery allows %.1f A
 soc state of charge %.1f %%, the %s is %.1f %%
 temperature %s, all of it from %.1f to %.1f degC
 """
+_OF_A_BANK = NAMES[NAMES.index("bms_forbids") : NAMES.index("bms_current") + 1]
 _SLOWER = ("bms_period_ms", "pcs_timeout_ms")  # what bears a slower battery or inverter
 _TRIP = ft.mask(5, ft.TRIP)
 _EMERGENCY = ft.mask(4, ft.EMERGENCY)
@@ -82,8 +83,23 @@ def why(view) -> str:
         if view.claim(rq.MAINTENANCE)[0]:
             what = "%s; at most %s" % (_claim(view, rq.MAINTENANCE), kw(view.par[im.PAR_SERVICE_P]))
     else:
-        return _connected(view)
+        return _connected(view) + "".join(["; bank %s: %s" % (bank.name, why(bank)) for bank in view.banks if _is_out(bank)])
     return "%s: %s %s, %s" % (kw(now[im.CMD_P]), Mode.name(mode), since(view, now[im.MODE_S]), what)
+
+
+def _is_out(view) -> bool:
+    """A bank that takes no part."""
+    return view.now[im.GATE] & im.GATE_CLOSED != 0
+
+
+def of_bank(view) -> str:
+    """What one of several banks does, and what bounds it."""
+    now = view.now
+    if _is_out(view) or now[im.MODE] == Mode.MAINTENANCE:
+        return why(view)
+    charge = 1 if now[im.REQUEST_P] < 0 else 0
+    limited = ": " + _limited(view, now[im.WHY_DIS + charge], charge)
+    return kw(now[im.CMD_P]) + (limited if now[im.LIMIT_DIS + charge] <= abs(now[im.CMD_P]) else "")
 
 
 def started(view) -> str:
@@ -257,7 +273,10 @@ def _silence(view, i: int, named: bool) -> str:
 def silent(view) -> "list[str]":
     """The names of the devices that the site has and that nothing is received from."""
     has = view.par[im.PAR_HAS]
-    return [view.places.get(1 << i, _DEVICES[i : i + 1])[0] for i in range(5) if has >> i & 1 and _is_silent(view, i)]
+    found = [view.places.get(1 << i, _DEVICES[i : i + 1])[0] for i in range(5) if has >> i & 1 and _is_silent(view, i)]
+    for bank in view.banks:
+        found += silent(bank)
+    return found
 
 
 def detail(view, name: str) -> str:
@@ -302,7 +321,10 @@ def _waits(view) -> str:
     now = view.now
     if view.refused:
         return "a site file that is not refused (%s)" % view.refused
-    told = [_silence(view, i, True) for i in (0, 1) if _is_silent(view, i)]
+    if view.banks:
+        told = ["bank %s: %s" % (bank.name, _waits(bank)) for bank in view.banks if _waits(bank)]
+    else:
+        told = [_silence(view, i, True) for i in (0, 1) if _is_silent(view, i)]
     bits = now[im.FAULTS] & _TRIP
     if told:
         bits &= ~3  # bms_lost and pcs_lost: said already
@@ -319,6 +341,9 @@ def _waits(view) -> str:
 
 
 def _standby(view) -> str:
+    ordered = view.now[im.ORDER] in (im.ORDER_START, im.ORDER_SPENT)
+    if view.banks and ordered and not view.refused and not view.now[im.FAULTS] & _TRIP:
+        return "; ".join(["bank %s: %s" % (bank.name, _standby(bank)) for bank in view.banks])
     now = view.now
     order = now[im.ORDER]
     if view.refused:
@@ -397,6 +422,11 @@ def _limited(view, row: int, charge: int, since_s: int = -1) -> str:
     return text + ": " + more if more else text
 
 
+def _given(view, charge: int) -> str:
+    """What a bank gives of a direction, and which row bounds it."""
+    return "%.1f kW by %s" % (view.now[im.LIMIT_DIS + charge] / 1000, NAMES[view.now[im.WHY_DIS + charge]])
+
+
 def _row(view, name: str, charge: int) -> str:
     now = view.now
     par = view.par
@@ -404,6 +434,11 @@ def _row(view, name: str, charge: int) -> str:
     refused = odd(now[im.BMS_ODD] & 1 << _bound_by(name, charge) - im.BMS_SOC) if words else ()
     if refused:
         return "the %s that is reported cannot be true" % refused[0]
+    if name == "banks":
+        return "; ".join(["bank %s gives %s" % (bank.name, _given(bank, charge)) for bank in view.banks])
+    if view.banks and name in _OF_A_BANK:
+        bound = [bank for bank in view.banks if NAMES[bank.now[im.WHY_DIS + charge]] == name]
+        return "; ".join(["bank %s: %s" % (bank.name, _row(bank, name, charge)) for bank in bound])
     if name == "fault":
         return _faults(view, now[im.FAULTS] & ft.mask(5, ft.NO_CHARGE if charge else ft.NO_DISCHARGE))
     if name == "missing_data":

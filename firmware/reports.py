@@ -28,12 +28,30 @@ class Instant:
         self.refused = pm.refused
         self.clock = pm.clock
         self.stays = "" if pm.run_memory is None else pm.run_memory.stays
+        self.name = ""
+        self.banks = [BankInstant(self, bank) for bank in pm.image.banks] if pm.image.divided else []
 
     def claim(self, source: int) -> tuple:
         """A source's claim, of its newest owner: ms left (0: none), W, goal, target SoC, owner."""
         place = rq.newest(self.claims, source)
         left, watts, goal, target = self.claims[place * rq.PARTS : place * rq.PARTS + 4]
         return left, watts, goal, target, self.owners[place]
+
+
+class BankInstant(Instant):
+    """The same of one of several banks: its own image, and who asks as the site has it."""
+
+    def __init__(self, site: Instant, bank) -> None:
+        self.now = bank.now[:]
+        self.par = bank.par[:]
+        self.places = bank.places
+        self.name = bank.name
+        self.claims = site.claims
+        self.owners = site.owners
+        self.curtailed = site.curtailed
+        self.refused = self.stays = ""
+        self.clock = site.clock
+        self.banks = self.batteries = self.inverters = []
 
 
 def _several(images: list) -> list:
@@ -48,7 +66,7 @@ def stats(view) -> dict:
     None is "not measured".  `binding` names the limit that bounds the direction of the request; `reason` says in words what
     makes the power what it is, see reasons.why; grid_power is + import.  available_discharge / _charge are kWh at the AC
     terminals down to the floor and up to the ceiling, at this state of health.  `batteries` and `inverters`, where there are
-    several: a dict for each, with its own of these keys.
+    several: a dict for each, with its own of these keys; `banks`: bank_figures of each.
     """
     now, par = view.now, view.par
     figures = dict(brief(now, 3))
@@ -58,11 +76,35 @@ def stats(view) -> dict:
         figures["grid_voltage"] = number(now[im.PCS_V], 10)
     _add_energy(figures, now, par)
     _add_reason(figures, view)
+    if view.banks:
+        bits = view.now[im.FAULTS]
+        for bank in view.banks:
+            bits |= bank.now[im.FAULTS]
+        figures["faults"] = faults.names(bits)
+        figures["banks"] = [bank_figures(bank) for bank in view.banks]
     if view.batteries:
         figures["batteries"] = [dict(brief(each, 3, "battery")) for each in view.batteries]
     if view.inverters:
         figures["inverters"] = [dict(brief(each, 3, "pcs")) for each in view.inverters]
     return figures
+
+
+def bank_figures(view) -> dict:
+    """One bank in a few figures, in the units of stats(): what it does, what it may do, and why."""
+    now = view.now
+    return {
+        "name": view.name,
+        "mode": Mode.name(now[im.MODE]),
+        "soc": number(now[im.SOC], 100),
+        "power": number(now[im.PCS_P], 1000),
+        "command": now[im.CMD_P] / 1000,
+        "limit_discharge": now[im.LIMIT_DIS] / 1000,
+        "limit_charge": now[im.LIMIT_CHG] / 1000,
+        "why_discharge": NAMES[now[im.WHY_DIS]],
+        "why_charge": NAMES[now[im.WHY_CHG]],
+        "faults": faults.names(now[im.FAULTS]),
+        "reason": reasons.of_bank(view),
+    }
 
 
 def brief(now, column: int, block: str = ""):

@@ -35,7 +35,7 @@ _PCS_FAULT = const(4)
 _GATE_CLOSED = const(4)
 _RANGE = const(1073741823)
 _ROW_BMS_FORBIDS = const(3)
-_ROW_BMS_CURRENT = const(9)
+_ROW_OPERATION = const(12)
 _ROW_BANKS = const(15)
 _BY_ISLAND = const(1)
 # slots: end
@@ -105,7 +105,7 @@ def spread(img: ptr32, par: ptr32, part: ptr32, part_par: ptr32):
 
 @micropython.viper
 def add_limits(img: ptr32, part: ptr32, part_par: ptr32, k: int):
-    """Add what bank number k may give to the site's rows of devices and batteries, and to its row `banks`, in both directions.
+    """Add what bank number k may give to the site's rows of devices, batteries and operation, and to its row `banks`, in both directions.
 
     A row has what those banks may give together that are connected; BY_BANK is the one furthest below its configured power.
     """
@@ -114,7 +114,7 @@ def add_limits(img: ptr32, part: ptr32, part_par: ptr32, k: int):
         row = _LIMIT_ROWS_DIS + chg * (_LIMIT_ROWS_CHG - _LIMIT_ROWS_DIS)
         if k == 0:
             i = _ROW_BMS_FORBIDS
-            while i <= _ROW_BMS_CURRENT:
+            while i <= _ROW_OPERATION:
                 img[row + i] = 0
                 i += 1
             img[row + _ROW_BANKS] = 0
@@ -125,7 +125,7 @@ def add_limits(img: ptr32, part: ptr32, part_par: ptr32, k: int):
         gives = part[_LIMIT_DIS + chg]
         if (part[_GATE] & _GATE_CLOSED) == 0:
             i = _ROW_BMS_FORBIDS
-            while i <= _ROW_BMS_CURRENT:
+            while i <= _ROW_OPERATION:
                 p = part[row + i]
                 if p > most:
                     p = most
@@ -146,7 +146,7 @@ def close_limits(img: ptr32):
     while chg < 2:
         row = _LIMIT_ROWS_DIS + chg * (_LIMIT_ROWS_CHG - _LIMIT_ROWS_DIS)
         i = _ROW_BMS_FORBIDS
-        while i <= _ROW_BMS_CURRENT:
+        while i <= _ROW_OPERATION:
             if img[row + i] >= img[_REST_LIMIT + chg]:
                 img[row + i] = _RANGE
             i += 1
