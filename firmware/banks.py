@@ -62,11 +62,11 @@ _RUNNING = (  # of the banks that are connected: an operation goes on as long as
 )  # fmt: skip
 
 
-def _rules(rows) -> bytes:
-    rules = bytearray(im.N_SLOTS)
+def _rules(rows) -> array:
+    rules = array("i", [0] * im.N_SLOTS)
     for slot, rule in rows:
         rules[slot] = rule
-    return bytes(rules)
+    return rules
 
 
 class BankEvents:
@@ -315,6 +315,7 @@ class SiteSupervisor(Supervisor):
     """The mode machine of a site of several banks: each bank has its own, for its faults, restarts and contactors.
 
     The site is connected while one bank is; a bank that trips leaves the others to go on, and comes back by its own rule.
+    (super() would allocate in the cycle.)
     """
 
     def __init__(self, image, config, events, several: Several) -> None:
@@ -369,7 +370,7 @@ class SiteSupervisor(Supervisor):
 
     def enter(self, mode: int) -> None:
         """See Supervisor.enter; what moves nothing is every bank's, a connected mode each bank's by itself."""
-        super().enter(mode)
+        Supervisor.enter(self, mode)
         if mode not in CONNECTED:
             for bank in self._banks:
                 bank.states.enter(mode)
@@ -383,7 +384,7 @@ class SiteSupervisor(Supervisor):
 
     def enter_emergency(self, cause: int) -> None:
         """See Supervisor.enter_emergency: of every bank."""
-        super().enter_emergency(cause)
+        Supervisor.enter_emergency(self, cause)
         for bank in self._banks:
             if bank.now[im.MODE] != Mode.EMERGENCY:
                 bank.states.enter_emergency(cause)
@@ -393,7 +394,8 @@ class SiteSupervisor(Supervisor):
         now = self._now
         starts = (
             now[im.ORDER] == im.ORDER_START
-            and now[im.MODE] not in (Mode.EMERGENCY, Mode.MAINTENANCE)
+            and now[im.MODE] != Mode.EMERGENCY
+            and now[im.MODE] != Mode.MAINTENANCE
             and self.stop_ms < 0
             and not now[im.FAULTS] & self._trip_mask
             and now[im.RESTART_MS] <= 0
@@ -414,11 +416,11 @@ class SiteSupervisor(Supervisor):
         if spent == len(self._banks) and now[im.ORDER] == im.ORDER_START:
             now[im.ORDER] = im.ORDER_SPENT
             decided |= sv.SPENT
-        return decided | super().step(dt)
+        return decided | Supervisor.step(self, dt)
 
     def follow(self, direction: int) -> None:
         """See Supervisor.follow: the site, and then each bank that is connected."""
-        super().follow(direction)
+        Supervisor.follow(self, direction)
         mode = self._now[im.MODE]
         its = 0
         if mode == Mode.CHARGE:

@@ -377,6 +377,10 @@ class Image:
         for slot in range(STILL_LOW, STILL_HIGH + 2):
             self.now[slot] = NO_VALUE
 
+    def every(self) -> list:
+        """This Image and those of its banks and of devices in parallel."""
+        return [self] if not self.divided else [self] + self.banks + self.batteries + self.inverters
+
     def heard(self, seq_slot: int) -> None:
         """A complete, plausible group of values has just been written: its age starts again.  Allocates nothing."""
         self.inp[seq_slot] = (self.inp[seq_slot] + 1) & 0x3FFFFFFF

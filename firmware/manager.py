@@ -382,6 +382,8 @@ class PowerManager:
         voltage (V), current (A, + discharge) and temperature (degC) all given no BMS driver is needed; without, those
         must come from one, and a dead one stays dead.
         """
+        if self.image.divided:
+            raise PowerError("update_power_limits() is for a site of one battery; this one has several")
         in_range("soc", soc, 0, 100, "%")
         in_range("max_charge_current", max_charge_current, 0, 1000, "A")
         in_range("max_discharge_current", max_discharge_current, 0, 1000, "A")
@@ -410,7 +412,8 @@ class PowerManager:
             now = self.image.now
             if now[im.BMS_SOC] == im.NO_VALUE or now[im.SOC] == im.NO_VALUE:
                 raise PowerError("the BMS reports no state of charge that could be accepted")
-            now[im.SOC_DRIFT] = 0
+            for bank in self.image.banks:
+                bank.now[im.SOC_DRIFT] = 0
 
     # ---- schedules --------------------------------------------------------------------------------------
 

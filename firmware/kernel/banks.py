@@ -44,7 +44,7 @@ _MOST = const(1000000)  # W of a part that are shared: times 1023 they stay insi
 
 
 @micropython.viper
-def join(img: ptr32, part: ptr32, rules: ptr8, k: int):
+def join(img: ptr32, part: ptr32, rules: ptr32, k: int):
     """Let img have of each slot what its parts have together; k: how many were joined before this one.
 
     rules, one a slot: 0 leaves it, 1 the sum (not known if one is not), 2 the largest known, 3 the smallest known, 4 all bits,
@@ -55,11 +55,17 @@ def join(img: ptr32, part: ptr32, rules: ptr8, k: int):
     b = one << 30
     m = b + _RANGE
     none = 0 - b
+    most = one << 27
     i = 0
     while i < _N_SLOTS:
         rule = rules[i]
         if rule != 0:
             v = ((part[i] + b) & m) - b
+            if rule == 1 and v != none:  # 134 MW at most: their sums stay inside a slot, whatever was measured
+                if v > most:
+                    v = most
+                if v + most < 0:
+                    v = 0 - most
             if k != 0:
                 w = ((img[i] + b) & m) - b
                 if rule == 6:
@@ -68,6 +74,10 @@ def join(img: ptr32, part: ptr32, rules: ptr8, k: int):
                 elif rule == 1:
                     if v != none and w != none:
                         v += w
+                        if v > most << 2:
+                            v = most << 2
+                        if v + (most << 2) < 0:
+                            v = 0 - (most << 2)
                     else:
                         v = none
                 elif v == none:
@@ -105,7 +115,7 @@ def spread(img: ptr32, par: ptr32, part: ptr32, part_par: ptr32):
 
 @micropython.viper
 def add_limits(img: ptr32, part: ptr32, part_par: ptr32, k: int):
-    """Add what bank number k may give to the site's rows of devices, batteries and operation, and to its row `banks`, in both directions.
+    """Add what bank number k may give to the site's rows of devices, batteries and operation, and to its row `banks`.
 
     A row has what those banks may give together that are connected; BY_BANK is the one furthest below its configured power.
     """

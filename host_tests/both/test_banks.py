@@ -26,7 +26,8 @@ def test_power_is_shared_in_proportion_to_what_each_may_give():
         plant.inverters[1].force[im.PCS_P_DIS] = plant.inverters[1].force[im.PCS_P_CHG] = 40000
         plant.run(6)
         assert plant.commands() == [100000 * sign, 40000 * sign], plant.commands()
-        assert "bank b: the inverter %s at most 40 kW" % ("gives" if sign > 0 else "takes") in plant.pm.stats()["reason"], plant.pm.stats()["reason"]
+        reason = plant.pm.stats()["reason"]
+        assert "bank b: the inverter %s at most 40 kW" % ("gives" if sign > 0 else "takes") in reason, reason
         assert plant.now[im.BREACHES] == 0 and all(bank.now[im.BREACHES] == 0 for bank in plant.image.banks)
 
 
