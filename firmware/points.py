@@ -54,16 +54,17 @@ GROUPS = (  # block, SEQ slot, first word of the types that fill it, what that b
     ("generator", im.SEQ_GEN, "generator", 0, "generator"),
 )
 
-# Where the slots of each block begin in Image.inp; the space behind its rows is for more.  (SEQ slots come first.)
+# Where the slots of each block begin in Image.inp, behind the SEQ slots; what is free behind its rows is for more.  Each slot takes
+# 16 bytes of a board's heap.  Whoever moves a block runs `python -m tools.gen_sunspec` too, whose tables hold slot numbers.
 BLOCKS = (
-    ("battery", 12),
-    ("pcs", 32),
-    ("meter", 49),
-    ("load", 55),
-    ("pv", 57),
-    ("generator", 59),
-    ("io", 61),
-    ("end", 64),
+    ("battery", 11),
+    ("pcs", 30),
+    ("meter", 46),
+    ("load", 51),
+    ("pv", 52),
+    ("generator", 53),
+    ("io", 54),
+    ("end", 57),
 )
 
 # Measured: devices write them into Image.inp, the cycle freezes them into Image.now.
@@ -285,26 +286,23 @@ def parts(unit: str) -> int:
     return 1
 
 
-def _shown(measured, made):
-    for table in (measured, made):
-        for row in each(table) if isinstance(table, str) else table:
-            if row[3] or row[4]:
-                yield row[0], row[1], parts(row[2]), row[3], row[4]
-
-
 # where the tables are files of the flash: a line for each value that people see, read from there once, in boot
-_SHOWN = "\n".join(["%s %d %d %s %s" % row for row in _shown(MEASURED, MADE)]) if isinstance(MADE, str) else ""
+_SHOWN = "" if isinstance(MADE, tuple) else "\n".join(
+    ["%s %d %d %s %s" % (row[0], row[1], parts(row[2]), row[3], row[4]) for row in each((MEASURED, MADE)) if row[3] or row[4]]
+)  # fmt: skip
 
 
 def shown():
     """The values that people see: block, slot, parts (see `parts`), key in stats(), key in the monitor's line ("": it has none)."""
-    return _kept() if _SHOWN else _shown(MEASURED, MADE)
-
-
-def _kept():
-    for line in _SHOWN.split("\n"):
-        block, slot, number, key, short = line.split(" ")
-        yield block, int(slot), int(number), key, short
+    if _SHOWN:
+        for line in _SHOWN.split("\n"):
+            block, slot, number, key, short = line.split(" ")
+            yield block, int(slot), int(number), key, short
+        return
+    for table in (MEASURED, MADE):
+        for row in table:
+            if row[3] or row[4]:
+                yield row[0], row[1], parts(row[2]), row[3], row[4]
 
 
 def groups():

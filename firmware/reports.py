@@ -15,8 +15,9 @@ class Instant:
     def __init__(self, pm, now, par, claims, owners: list, curtailed) -> None:
         self.now = now
         self.par = par
-        self.batteries = _several(pm.image.batteries)
-        self.inverters = _several(pm.image.inverters)
+        image = pm.image  # several batteries or inverters have an Image each; one is the site
+        self.batteries = [each.now[:] for each in image.batteries] if len(image.batteries) > 1 else []
+        self.inverters = [each.now[:] for each in image.inverters] if len(image.inverters) > 1 else []
         self.claims = claims
         self.owners = owners
         self.curtailed = []  # (owner, ms left) of the smallest limit with an owner, for discharge and charge; None: there is none
@@ -27,11 +28,6 @@ class Instant:
         self.refused = pm.refused
         self.clock = pm.clock
         self.stays = "" if pm.run_memory is None else pm.run_memory.stays
-
-
-def _several(images: list) -> list:
-    """Copies of what each of several batteries or inverters has; [] of one, which is the site."""
-    return [each.now[:] for each in images] if len(images) > 1 else []
 
 
 def stats(view) -> dict:

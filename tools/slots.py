@@ -115,7 +115,7 @@ def read() -> Points:
         if free[block] > first[behind]:
             errors.append(
                 f"block {block} has {free[block] - first[block]} points and space for {first[behind] - first[block]}: "
-                "raise what stands behind it in BLOCKS, then `python -m tools.gen_sunspec`"
+                "move what stands behind it in BLOCKS, then `python -m tools.gen_sunspec`"
             )
     if len(groups) > first[places[0]]:
         errors.append(f"{len(groups)} groups, and space for {first[places[0]]} SEQ slots before the first of BLOCKS")
@@ -208,7 +208,8 @@ def ranges_block(path: Path, table: Points) -> str:
     """What a driver has between its markers, of those points that it names itself: `_RANGES` of their lowest and highest values.
 
     A line `# im.PCS_P` gives a row of slot, lowest, highest; `# t.X_TMP_CAB = im.PCS_TEMP`: a value of the driver's own, of
-    which the same can be true; `# im.BMS_SOC to im.BMS_STATUS`: lowest and highest of each, without their slots.
+    which the same can be true; `# t.X_PHASE_V, 0, 12000`: one with a range of its own; `# im.BMS_SOC to im.BMS_STATUS`: lowest
+    and highest of each, without their slots.
     """
     text = path.read_text()
     asked = text[text.index(POINTS_BEGIN) : text.index("_RANGES")].splitlines()[1:]
@@ -216,6 +217,9 @@ def ranges_block(path: Path, table: Points) -> str:
     lines: list[str] = []
     for line in asked:
         wanted = line.removeprefix("# ").strip()
+        if re.fullmatch(r"t\.\w+, -?\d+, -?\d+", wanted):
+            lines.append(f"    {wanted},\n")
+            continue
         names = re.findall(r"\bim\.(\w+)", wanted)
         if not names or any(name not in known or known[name].low is None for name in names):
             raise WrongTable(f"{path.name}: {wanted!r} names no point that has a range")
