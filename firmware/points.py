@@ -1,11 +1,11 @@
 """The points: every value that the cycle reads, makes or is set by, a row each.  Whatever lists values is made of this table.
 
-`make slots` numbers them: into image.py (`im.BMS_SOC`), from there into the kernels, ranges into drivers, docs/points.md.
-stats(), the monitor's line, the live view, the tests' healthy site and the owners of groups go through it as it stands.
-So a value is added by one row here and `make slots`; whoever measures or makes it then writes its slot.
+`make slots` numbers them, into image.py (`im.BMS_SOC`) and from there into the kernels, copies their ranges into drivers and what
+people see into reports.py, and writes docs/points.md.  The owners of groups, the slots and ranges of generic_modbus and the tests'
+healthy site go through the table as it stands.  So a value is added by one row here and `make slots`; whoever measures or
+makes it then writes its slot.
 
-On a board the tables stay in flash (lib/rows.py): only a check of a site, or its making, goes through them.  What people
-ask for in operation is kept as one text where the tables are files (`_SHOWN`).
+On a board the tables are in flash (lib/rows.py), and this module is there only while a site is checked and built.
 """
 
 from rows import each
@@ -276,33 +276,6 @@ PARAMETERS = (
     ("params", im.PAR_CELL_DEAD, "mV", 1, "below it a cell must not be charged either"),
     ("params", im.PAR_MOST_P, "W", 1, "measured power beyond it, and the inverter's rating, is counted as that much"),
 )
-
-
-def parts(unit: str) -> int:
-    """Parts of a slot's unit in one of the unit that people read; 0: a word stands for it, -1: yes or no."""
-    for known, number, _ in each(UNITS):
-        if known == unit:
-            return number
-    return 1
-
-
-# where the tables are files of the flash: a line for each value that people see, read from there once, in boot
-_SHOWN = "" if isinstance(MADE, tuple) else "\n".join(
-    ["%s %d %d %s %s" % (row[0], row[1], parts(row[2]), row[3], row[4]) for row in each((MEASURED, MADE)) if row[3] or row[4]]
-)  # fmt: skip
-
-
-def shown():
-    """The values that people see: block, slot, parts (see `parts`), key in stats(), key in the monitor's line ("": it has none)."""
-    if _SHOWN:
-        for line in _SHOWN.split("\n"):
-            block, slot, number, key, short = line.split(" ")
-            yield block, int(slot), int(number), key, short
-        return
-    for table in (MEASURED, MADE):
-        for row in table:
-            if row[3] or row[4]:
-                yield row[0], row[1], parts(row[2]), row[3], row[4]
 
 
 def groups():

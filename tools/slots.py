@@ -2,7 +2,7 @@
 
 Numbers each point, writes them into firmware/image.py, and copies from there what the kernels use (firmware/kernel/), as
 viper can only inline constants of its own file (rows of the limit list in limits.py, of the fault table in faults.py);
-copies ranges into the drivers that ask for them between markers, and writes docs/points.md.
+copies ranges into the drivers that ask for them between markers, what people see into reports.py, and writes docs/points.md.
 
     python -m tools.slots            write them all
     python -m tools.slots --check    fail if one is not current
@@ -232,6 +232,22 @@ def ranges_block(path: Path, table: Points) -> str:
     return "".join(line + "\n" for line in asked) + "_RANGES = (\n" + "".join(lines) + ")  # fmt: skip\n"
 
 
+# ---- what people see ------------------------------------------------------------------------------------------------
+def shown_block(table: Points) -> str:
+    """What stands in reports.py between the markers: the points of a battery, of an inverter, and the others."""
+    lines = [
+        "# slot, parts of its unit in one of the unit that people read (0: a word stands for it, -1: yes or no), key in stats(),\n",
+        "# key in the monitor's line (\"\": it has none)\n",
+    ]
+    seen = [point for point in table.points if point.key or point.short]
+    for name, block in (("_BATTERY", "battery"), ("_PCS", "pcs"), ("_SITE", "")):
+        own = [p for p in seen if p.block == block or (not block and p.block not in ("battery", "pcs"))]
+        lines.append(f"{name} = (\n")
+        lines += [f'    im.{p.name}, {table.units[p.unit][0]}, "{p.key}", "{p.short}",\n' for p in own]
+        lines.append(")  # fmt: skip\n")
+    return "".join(lines)
+
+
 # ---- docs -----------------------------------------------------------------------------------------------------------
 _TITLES = {
     "battery": "Battery, an instance each", "pcs": "Inverter, an instance each", "meter": "Meter at the point of connection",
@@ -325,6 +341,8 @@ def generated() -> dict[Path, str]:
     for path in sorted((ROOT / "firmware" / "devices").glob("*.py")):
         if POINTS_BEGIN in path.read_text():
             made[path] = _between(path.read_text(), POINTS_BEGIN, POINTS_END, ranges_block(path, table))
+    reports = ROOT / "firmware" / "reports.py"
+    made[reports] = _between(reports.read_text(), POINTS_BEGIN, POINTS_END, shown_block(table))
     known = constants(made[image])
     for path in kernels():
         made[path] = kernel(path, known)
