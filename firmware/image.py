@@ -166,10 +166,10 @@ FRESH = const(181)  #         bits      1 << group: it has arrived since the cyc
 E_IN_TURNS = const(182)  #    count     how often E_IN_WH has gone over 2**30 - 1
 E_OUT_TURNS = const(183)  #   count     how often E_OUT_WH has
 HELD_MS = const(184)  #       ms        how long the cycle before held this controller up; 0: it was not late
-GAPS = const(185)  #          0.1 V     voltage headroom of one direction: pack (BMS), pack (PCS), worst cell (3 slots)
-PATHS_P = const(188)  #       W         what flows on each of flows.PATHS (7 slots)
-CURTAILED_BY = const(195)  #  code      whose limit is the smallest: a place of requests.OWNERS, that for none (2 slots)
-N_SLOTS = const(197)  #       count     length of Image.now
+GAPS = const(185)  #          0.1 V     voltage headroom: pack (BMS), pack (PCS), worst cell; discharge, then charge (6 slots)
+PATHS_P = const(191)  #       W         what flows on each of flows.PATHS (7 slots)
+CURTAILED_BY = const(198)  #  code      whose limit is the smallest: a place of requests.OWNERS, that for none (2 slots)
+N_SLOTS = const(200)  #       count     length of Image.now
 
 # ---- parameters of the cycle, in Image.par
 PAR_P_CHG = const(0)  #       W         configured charge power

@@ -205,7 +205,7 @@ MADE = (
     ("site", im.E_IN_TURNS, "count", "", "", 1, "how often E_IN_WH has gone over 2**30 - 1"),
     ("site", im.E_OUT_TURNS, "count", "", "", 1, "how often E_OUT_WH has"),
     ("site", im.HELD_MS, "ms", "", "", 1, "how long the cycle before held this controller up; 0: it was not late"),
-    ("site", im.GAPS, "0.1 V", "", "", 3, "voltage headroom of one direction: pack (BMS), pack (PCS), worst cell"),
+    ("site", im.GAPS, "0.1 V", "", "", 6, "voltage headroom: pack (BMS), pack (PCS), worst cell; discharge, then charge"),
     ("site", im.PATHS_P, "W", "", "", 7, "what flows on each of flows.PATHS"),
     ("site", im.CURTAILED_BY, "code", "", "", 2, "whose limit is the smallest: a place of requests.OWNERS, that for none"),
 )

@@ -78,7 +78,7 @@ def why(view) -> str:
         what = _standby(view)
     elif mode == Mode.MAINTENANCE:
         what = "only service() moves anything, set_mode(Mode.STANDBY) ends it"
-        if view.claims[rq.MAINTENANCE * 4]:
+        if view.claim(rq.MAINTENANCE)[0]:
             what = "%s; at most %s" % (_claim(view, rq.MAINTENANCE), kw(view.par[im.PAR_SERVICE_P]))
     else:
         return _connected(view)
@@ -93,13 +93,13 @@ def started(view) -> str:
 
 def accepted(view) -> str:
     """The answer to a manual operation: accepted, and what has priority or leaves less than was asked for."""
-    for source in range(rq.MANUAL):
-        if view.claims[source * 4]:
-            return "accepted, but %s has priority" % _claim(view, source)
-    if view.now[im.REQUEST_BY] == rq.GRID_SERVICE and view.owners[rq.GRID_SERVICE] == rq.ISLAND:
+    if view.now[im.REQUEST_BY] == rq.ISLAND:
         return "accepted, but waits: the load of the island decides"
-    watts = view.claims[rq.MANUAL * 4 + 1]
-    charge = 1 if watts < 0 or view.claims[rq.MANUAL * 4 + 2] == rq.CHARGE else 0
+    for source in range(rq.MANUAL):
+        if view.claim(source)[0]:
+            return "accepted, but %s has priority" % _claim(view, source)
+    _, watts, goal, _, _ = view.claim(rq.MANUAL)
+    charge = 1 if watts < 0 or goal == rq.CHARGE else 0
     if watts and view.now[im.LIMIT_DIS + charge] < abs(watts):
         return "accepted, but " + _limited(view, view.now[im.WHY_DIS + charge], charge)
     return "accepted"
@@ -110,7 +110,7 @@ def waiting(view):
     now = view.now
     winner = now[im.REQUEST_BY]
     for source in range(rq.IDLE):
-        if view.claims[source * 4]:
+        if view.claim(source)[0]:
             if source != winner:
                 yield "%s waits: %s has priority" % (_claim(view, source), _claim(view, winner))
             elif now[im.MODE] == Mode.STANDBY:
@@ -201,7 +201,7 @@ def _left(ms: int) -> str:
 
 def _owner(view, source: int) -> str:
     """Whose claim it is, where that is not the source itself."""
-    owner = view.owners[source]
+    owner = view.claim(source)[4]
     return "" if owner in (rq.SOURCES[source], "pause") else owner
 
 
@@ -209,7 +209,7 @@ def _claim(view, source: int) -> str:
     """A live claim: "remote (ems, -20 kW, 12 s left)"."""
     if source == rq.IDLE:
         return "nobody"
-    left, watts, goal, target = view.claims[source * 4 : source * 4 + 4]
+    left, watts, goal, target, _ = view.claim(source)
     what = kw(watts)
     if goal == rq.PAUSE:
         what = "a pause"
@@ -350,8 +350,8 @@ def _connected(view) -> str:
         return command + ": stop() is under way, to 0 W and then the contactors open"
     if source == rq.IDLE:
         return _idle(view, command)
-    goal = view.claims[source * 4 + 2]
-    left = _left(view.claims[source * 4])
+    ms, _, goal, _, _ = view.claim(source)
+    left = _left(ms)
     owner = _owner(view, source)
     who = rq.SOURCES[source] + (" (%s)" % owner if owner else "")
     asked = "%s asked by %s%s" % (kw(now[im.REQUEST_P]), who, left)

@@ -55,14 +55,15 @@ _SITE = (
 class Instant:
     """Copies of one instant, of which figures and words are made: the image, claims, limits and owners, and what the site is."""
 
-    def __init__(self, pm, now, par, claims, owners: list, curtailed) -> None:
+    def __init__(self, pm, now, par, arbiter) -> None:
         self.now = now
         self.par = par
+        self.claims = arbiter.claims.table[:]
+        self.owners = arbiter.claims.owners[:]
+        curtailed = arbiter.curtailments
         image = pm.image  # several batteries or inverters have an Image each; one is the site
         self.batteries = [each.now[:] for each in image.batteries] if len(image.batteries) > 1 else []
         self.inverters = [each.now[:] for each in image.inverters] if len(image.inverters) > 1 else []
-        self.claims = claims
-        self.owners = owners
         self.curtailed = []  # (owner, ms left) of the smallest limit with an owner, for discharge and charge; None: there is none
         for place in (now[im.CURTAILED_BY], now[im.CURTAILED_BY + 1]):
             limited = place < len(curtailed.owners)
@@ -71,6 +72,12 @@ class Instant:
         self.refused = pm.refused
         self.clock = pm.clock
         self.stays = "" if pm.run_memory is None else pm.run_memory.stays
+
+    def claim(self, source: int) -> tuple:
+        """A source's claim, of its newest owner: ms left (0: none), W, goal, target SoC, owner."""
+        place = rq.newest(self.claims, source)
+        left, watts, goal, target = self.claims[place * rq.PARTS : place * rq.PARTS + 4]
+        return left, watts, goal, target, self.owners[place]
 
 
 def stats(view) -> dict:

@@ -297,7 +297,7 @@ def _shown(table: Points, point: Point) -> str:
 # ---- the kernels ----------------------------------------------------------------------------------------------------
 def constants(image: str = "") -> dict[str, int]:
     """Every constant of image.py (or of its text as it will be), ROW_<NAME> of the limit list and how many rows it has,
-    C_<NAME> (a bit) of the fault table."""
+    C_<NAME> (a bit) of the fault table, BY_<NAME> of the sources."""
     text = image or (ROOT / "firmware" / "image.py").read_text()
     found = {name: int(value, 0) for name, value in SLOT.findall(text)}
     for table, prefix, value in (("limits.py", "ROW_", lambda i: i), ("faults.py", "C_", lambda i: 1 << i)):
@@ -310,6 +310,9 @@ def constants(image: str = "") -> dict[str, int]:
                 found["N_LIMIT_ROWS"] = i + 1
     if found["N_LIMIT_ROWS"] > LIMIT_ROWS:
         raise WrongTable(f"the limit list has {found['N_LIMIT_ROWS']} rows, points.py has space for {LIMIT_ROWS}")
+    text = (ROOT / "firmware" / "requests.py").read_text()
+    for name, value in SLOT.findall(text[text.index("SOURCES = ") : text.index("# goals")]):
+        found["BY_" + name] = int(value)
     return found
 
 

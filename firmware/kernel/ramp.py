@@ -24,6 +24,7 @@ _PAR_GRID_TYPE = const(3)
 _PAR_RAMP_UP = const(10)
 _PAR_RAMP_DOWN = const(11)
 _RANGE = const(1073741823)
+_BY_ISLAND = const(1)
 # slots: end
 
 
@@ -69,8 +70,8 @@ def ramp(img: ptr32, par: ptr32):
         move = rate * img[_DT] + img[_RAMP_REM]
         step = move // 1000
         img[_RAMP_REM] = move - step * 1000
-        if img[_GRID_OK] == 0 and par[_PAR_GRID_TYPE] < 2 and img[_REQUEST_BY] == 5:
-            step = _RANGE  # an island's load is there already: no slewing (ISOLATED, BACKUP; requests.GRID_SERVICE)
+        if img[_GRID_OK] == 0 and par[_PAR_GRID_TYPE] < 2 and img[_REQUEST_BY] == _BY_ISLAND:
+            step = _RANGE  # an island's load is there already: no slewing (ISOLATED, BACKUP)
         if stop > p:
             if stop - p <= step:
                 p = stop

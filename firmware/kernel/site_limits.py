@@ -58,24 +58,27 @@ _ROW_CONFIGURATION = const(14)
 
 
 @micropython.viper
-def gate_rows(img: ptr32, par: ptr32, chg: int):
+def gate_rows(img: ptr32, par: ptr32):
     """What the mode moves, and whether a fault forbids this direction."""
-    row = _LIMIT_ROWS_DIS + chg * 16
     gate = img[_GATE]
-    p = _RANGE
-    if (gate & _GATE_CLOSED) != 0:
-        p = 0
-    elif (gate & _GATE_SERVICE) != 0:
-        p = par[_PAR_SERVICE_P]
-    img[row + _ROW_MODE] = p
-    p = _RANGE
-    if (chg == 0 and (gate & _GATE_NO_DIS) != 0) or (chg != 0 and (gate & _GATE_NO_CHG) != 0):
-        p = 0
-    img[row + _ROW_FAULT] = p
+    chg = 0
+    while chg < 2:
+        row = _LIMIT_ROWS_DIS + chg * 16
+        p = _RANGE
+        if (gate & _GATE_CLOSED) != 0:
+            p = 0
+        elif (gate & _GATE_SERVICE) != 0:
+            p = par[_PAR_SERVICE_P]
+        img[row + _ROW_MODE] = p
+        p = _RANGE
+        if (chg == 0 and (gate & _GATE_NO_DIS) != 0) or (chg != 0 and (gate & _GATE_NO_CHG) != 0):
+            p = 0
+        img[row + _ROW_FAULT] = p
+        chg += 1
 
 
 @micropython.viper
-def device_rows(img: ptr32, par: ptr32, chg: int):
+def device_rows(img: ptr32, par: ptr32):
     """What the BMS forbids, and what the inverter can: its rating now, and only while it can switch.
 
     0 as a current limit is in bms_current; a protection stops the way that it is about.
@@ -84,31 +87,34 @@ def device_rows(img: ptr32, par: ptr32, chg: int):
     b = one << 30
     m = b + _RANGE
     none = 0 - b
-    row = _LIMIT_ROWS_DIS + chg * 16
-    p = _RANGE
-    q = img[_BMS_REQUESTS]
-    if (((q + b) & m) - b) != none:
-        if (chg == 0 and (q & _BMS_REQ_NO_DISCHARGE) != 0) or (chg != 0 and (q & _BMS_REQ_NO_CHARGE) != 0):
-            p = 0
-    q = img[_BMS_PROTECT]
-    if (((q + b) & m) - b) != none:
-        if (q & par[_PAR_PROT_DIS - (_PAR_PROT_DIS - _PAR_PROT_CHG) * chg]) != 0:
-            p = 0
-    if chg != 0 and img[_HOLD_CHG_MS] > 0:
-        p = 0
-    img[row + _ROW_BMS_FORBIDS] = p
-
-    p = ((img[_PCS_P_DIS + (_PCS_P_CHG - _PCS_P_DIS) * chg] + b) & m) - b
-    if p == none:
+    chg = 0
+    while chg < 2:
+        row = _LIMIT_ROWS_DIS + chg * 16
         p = _RANGE
-    q = ((img[_PCS_STATE] + b) & m) - b
-    if p < 0 or (q != _PCS_STANDBY and q != _PCS_RUNNING):
-        p = 0
-    img[row + _ROW_PCS] = p
+        q = img[_BMS_REQUESTS]
+        if (((q + b) & m) - b) != none:
+            if (chg == 0 and (q & _BMS_REQ_NO_DISCHARGE) != 0) or (chg != 0 and (q & _BMS_REQ_NO_CHARGE) != 0):
+                p = 0
+        q = img[_BMS_PROTECT]
+        if (((q + b) & m) - b) != none:
+            if (q & par[_PAR_PROT_DIS - (_PAR_PROT_DIS - _PAR_PROT_CHG) * chg]) != 0:
+                p = 0
+        if chg != 0 and img[_HOLD_CHG_MS] > 0:
+            p = 0
+        img[row + _ROW_BMS_FORBIDS] = p
+
+        p = ((img[_PCS_P_DIS + (_PCS_P_CHG - _PCS_P_DIS) * chg] + b) & m) - b
+        if p == none:
+            p = _RANGE
+        q = ((img[_PCS_STATE] + b) & m) - b
+        if p < 0 or (q != _PCS_STANDBY and q != _PCS_RUNNING):
+            p = 0
+        img[row + _ROW_PCS] = p
+        chg += 1
 
 
 @micropython.viper
-def grid_rows(img: ptr32, par: ptr32, chg: int):
+def grid_rows(img: ptr32, par: ptr32):
     """The grid connection and the export, and whether what a row needs is missing: after find_missing.
 
     The grid type is a flows.Grid: 0 ISOLATED, 1 BACKUP, 2 INTERACTIVE, 3 EXPORT.
@@ -117,73 +123,79 @@ def grid_rows(img: ptr32, par: ptr32, chg: int):
     b = one << 30
     m = b + _RANGE
     none = 0 - b
-    row = _LIMIT_ROWS_DIS + chg * 16
     kind = par[_PAR_GRID_TYPE]
     grid = img[_GRID_OK]
-    net = ((img[_NET_LOW + chg] + b) & m) - b
-    if grid == 0:
-        net = ((img[_NET_P] + b) & m) - b  # an island's load and surplus are there already: nothing to smooth
-    p = _RANGE
-    q = _RANGE
-    blind = 0  # a row needs the meter and there is none to read
-    if chg != 0:
-        if kind == 0 or kind == 3 or grid == 0 or par[_PAR_GRID_CHG] == 0:
-            p = 0  # only surplus may charge
-            if net == none:
-                blind = 1
-            elif net < 0:
-                p = 0 - net
-    elif kind == 1 and grid != 0:
-        p = 0
-    elif grid != 0:
-        q = 0  # ISOLATED where a grid is seen: serves what is measured, exports nothing
-        if kind == 3 or (kind == 2 and par[_PAR_EXPORT] != 0):
-            q = par[_PAR_P_EXPORT]
-        if (par[_PAR_HAS] & _HAS_METER) != 0:
-            if net == none:
-                blind = 1
-                q = 0
-            else:
-                q += net
-                if q < 0:
+    chg = 0
+    while chg < 2:
+        row = _LIMIT_ROWS_DIS + chg * 16
+        net = ((img[_NET_LOW + chg] + b) & m) - b
+        if grid == 0:
+            net = ((img[_NET_P] + b) & m) - b  # an island's load and surplus are there already: nothing to smooth
+        p = _RANGE
+        q = _RANGE
+        blind = 0  # a row needs the meter and there is none to read
+        if chg != 0:
+            if kind == 0 or kind == 3 or grid == 0 or par[_PAR_GRID_CHG] == 0:
+                p = 0  # only surplus may charge
+                if net == none:
+                    blind = 1
+                elif net < 0:
+                    p = 0 - net
+        elif kind == 1 and grid != 0:
+            p = 0
+        elif grid != 0:
+            q = 0  # ISOLATED where a grid is seen: serves what is measured, exports nothing
+            if kind == 3 or (kind == 2 and par[_PAR_EXPORT] != 0):
+                q = par[_PAR_P_EXPORT]
+            if (par[_PAR_HAS] & _HAS_METER) != 0:
+                if net == none:
+                    blind = 1
                     q = 0
-    elif kind == 2 or kind == 3:
-        p = 0  # the grid is gone: a grid-following site exports nothing and serves what it measures
-        if net == none:
-            blind = 1
-        elif net > 0 and kind == 2:
-            p = net
-    img[row + _ROW_GRID_CONNECTION] = p
-    img[row + _ROW_EXPORT] = q
+                else:
+                    q += net
+                    if q < 0:
+                        q = 0
+        elif kind == 2 or kind == 3:
+            p = 0  # the grid is gone: a grid-following site exports nothing and serves what it measures
+            if net == none:
+                blind = 1
+            elif net > 0 and kind == 2:
+                p = net
+        img[row + _ROW_GRID_CONNECTION] = p
+        img[row + _ROW_EXPORT] = q
 
-    p = _RANGE
-    if blind != 0:
-        img[_MISSING] = img[_MISSING] | _MISS_METER
-    if blind != 0 or (img[_MISSING] & (_MISS_METER - 1)) != 0:
-        p = 0
-    img[row + _ROW_MISSING_DATA] = p
+        p = _RANGE
+        if blind != 0:
+            img[_MISSING] = img[_MISSING] | _MISS_METER
+        if blind != 0 or (img[_MISSING] & (_MISS_METER - 1)) != 0:
+            p = 0
+        img[row + _ROW_MISSING_DATA] = p
+        chg += 1
 
 
 @micropython.viper
-def binding(img: ptr32, par: ptr32, chg: int):
+def binding(img: ptr32, par: ptr32):
     """The rows of operation, EMS and configuration, and then which row binds: LIMIT_DIS, WHY_DIS and their twins."""
-    row = _LIMIT_ROWS_DIS + chg * 16
     kind = par[_PAR_GRID_TYPE]
-    q = par[_OP_P_DIS + (_OP_P_CHG - _OP_P_DIS) * chg]
-    if q < img[row + _ROW_OPERATION]:
-        img[row + _ROW_OPERATION] = q
-    img[row + _ROW_REMOTE] = par[_EMS_P_DIS + (_EMS_P_CHG - _EMS_P_DIS) * chg]
-    if kind == 0 or (kind == 1 and img[_GRID_OK] == 0):
-        img[row + _ROW_REMOTE] = _RANGE  # what an EMS curtails is the exchange with a grid: in an island the load decides
-    img[row + _ROW_CONFIGURATION] = par[_PAR_P_DIS + (_PAR_P_CHG - _PAR_P_DIS) * chg]
+    chg = 0
+    while chg < 2:
+        row = _LIMIT_ROWS_DIS + chg * 16
+        q = par[_OP_P_DIS + (_OP_P_CHG - _OP_P_DIS) * chg]
+        if q < img[row + _ROW_OPERATION]:
+            img[row + _ROW_OPERATION] = q
+        img[row + _ROW_REMOTE] = par[_EMS_P_DIS + (_EMS_P_CHG - _EMS_P_DIS) * chg]
+        if kind == 0 or (kind == 1 and img[_GRID_OK] == 0):
+            img[row + _ROW_REMOTE] = _RANGE  # what an EMS curtails is the exchange with a grid: in an island the load decides
+        img[row + _ROW_CONFIGURATION] = par[_PAR_P_DIS + (_PAR_P_CHG - _PAR_P_DIS) * chg]
 
-    p = _RANGE
-    q = _ROW_CONFIGURATION
-    k = 0
-    while k < _N_LIMIT_ROWS:
-        if img[row + k] < p:
-            p = img[row + k]
-            q = k
-        k += 1
-    img[_LIMIT_DIS + chg] = p
-    img[_WHY_DIS + chg] = q
+        p = _RANGE
+        q = _ROW_CONFIGURATION
+        k = 0
+        while k < _N_LIMIT_ROWS:
+            if img[row + k] < p:
+                p = img[row + k]
+                q = k
+            k += 1
+        img[_LIMIT_DIS + chg] = p
+        img[_WHY_DIS + chg] = q
+        chg += 1

@@ -14,6 +14,7 @@ from firmware import sitefile
 from firmware.clock import Clock
 from firmware.event_codes import Event
 from firmware.modes import Mode
+from firmware.requests import MANUAL, REMOTE
 from firmware.schedule_entry import ScheduleEntry
 from firmware.services.answers import ANSWER_MAX
 from firmware.services.terminal import LINE_MAX, PIECE
@@ -142,8 +143,8 @@ def test_an_events_number_is_named():
         (Event.EMERGENCY, 0, "bms_lost"),
         (Event.LIMIT_CHANGE, 0, "discharge by mode"),
         (Event.LIMIT_CHANGE, 16, "charge by mode"),
-        (Event.CHARGE_COMPLETE, 4, "manual"),
-        (Event.OPERATION_TIMEOUT, 3, "remote"),
+        (Event.CHARGE_COMPLETE, MANUAL, "manual"),
+        (Event.OPERATION_TIMEOUT, REMOTE, "remote"),
     ):
         post(desk, event, data)
         desk.turn(10)

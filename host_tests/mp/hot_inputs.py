@@ -188,9 +188,12 @@ def make_fault_state(rng: random.Random) -> array:
 def make_claims(rng: random.Random) -> array:
     """Any claim table, dead, dying and endless claims mixed."""
     table = array("i", requests.Claims().table)
-    for at in range(0, len(table), 4):
+    for at in range(0, len(table), requests.PARTS):
         table[at] = rng.choice((0, 1, 50, 51, 60_000, 0x3FFFFFFE, FREE))
-        table[at + 1] = rng.randint(-1_000_000, 1_000_000)
+        table[at + requests.WATTS] = rng.randint(-1_000_000, 1_000_000)
+        table[at + requests.CAME] = rng.randint(0, 5)
+        if at >= requests.IDLE * requests.PARTS:
+            table[at + requests.SOURCE] = rng.randint(0, requests.IDLE - 1)
     return table
 
 
@@ -228,15 +231,15 @@ TABLE = (
     Hot("plant_conditions", ("img", "par")),
     Hot("debounce", ("img", "fault_rows", "fault_state", "faults")),
     Hot("least", ("curtailments", "img", "par", "limiters", "dt")),
-    Hot("age_claims", ("claims", "sources", "dt")),
-    Hot("soc_row", ("img", "par", "direction")),
-    Hot("temperature_row", ("img", "par", "direction")),
-    Hot("headroom", ("img", "par", "direction")),
-    Hot("current_rows", ("img", "par", "direction")),
-    Hot("gate_rows", ("img", "par", "direction")),
-    Hot("device_rows", ("img", "par", "direction")),
-    Hot("grid_rows", ("img", "par", "direction")),
-    Hot("binding", ("img", "par", "direction")),
+    Hot("age_claims", ("claims", "places", "dt")),
+    Hot("soc_row", ("img", "par")),
+    Hot("temperature_row", ("img", "par")),
+    Hot("headroom", ("img", "par")),
+    Hot("current_rows", ("img", "par")),
+    Hot("gate_rows", ("img", "par")),
+    Hot("device_rows", ("img", "par")),
+    Hot("grid_rows", ("img", "par")),
+    Hot("binding", ("img", "par")),
     Hot("bms_ends", ("img", "par")),
     Hot("ramp", ("img", "par")),
     Hot("account", ("img", "par")),
@@ -254,12 +257,11 @@ def arguments(hot: Hot, rng: random.Random) -> list[array | int]:
         "img": lambda: img,
         "inp": lambda: make_inp(rng, img),
         "dt": lambda: rng.choice((10, 20, 50, 1000, rng.randint(1, 1000))),
-        "direction": lambda: rng.randint(0, 1),
         "fault_rows": lambda: make_fault_rows(rng),
         "fault_state": lambda: make_fault_state(rng),
         "faults": lambda: len(faults.TABLE),
         "claims": lambda: make_claims(rng),
-        "sources": lambda: requests.IDLE,
+        "places": lambda: requests.PLACES,
         "curtailments": lambda: make_curtailments(rng),
         "limiters": lambda: requests.OWNERS,
     }

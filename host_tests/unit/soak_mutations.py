@@ -61,9 +61,9 @@ def a_broken_sensor_costs_more_than_itself() -> None:
 
     row = im.LIMIT_ROWS_DIS + NAMES.index("temperature")
 
-    def broken(img: Any, par: Any, chg: int) -> None:
+    def broken(img: Any, par: Any) -> None:
         if img[im.BMS_ODD]:
-            img[row + 16 * chg] = 0
+            img[row] = img[row + 16] = 0
 
     _around("temperature_row", after=broken)
 
@@ -189,16 +189,13 @@ def what_ran_does_not_start_again() -> None:
 @breaks(r"an island of -?\d+ W is asked for")
 def an_islands_load_does_not_decide() -> None:
     from firmware import requests as rq
-    from firmware.manager import PowerManager
 
-    honest = PowerManager._request
+    honest = rq.Claims.put
 
-    def broken(self: Any, answer: int) -> None:
-        if answer & 0xFF != rq.GRID_SERVICE:
-            self._serves_island = False
-        honest(self, answer)
+    def broken(self: Any, source: int, *claim: Any) -> None:
+        honest(self, rq.OPTIMISER if source == rq.ISLAND else source, *claim)
 
-    PowerManager._request = broken
+    rq.Claims.put = broken
 
 
 def _remember() -> None:

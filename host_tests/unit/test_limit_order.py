@@ -51,7 +51,7 @@ def test_limit_order_a_row_binds_wherever_it_stands(
     for watts in (im.FREE, 100001, 99999, 12345, 0):
         now[row] = watts
         for name in LIMIT_KERNELS:
-            getattr(made_anew, name)(now, par, chg)
+            getattr(made_anew, name)(now, par)
         assert now[row] == watts, "nobody else writes it"
         bound.append((now[im.LIMIT_DIS + chg], now[im.WHY_DIS + chg] == place))
     assert bound == [(100000, False), (100000, False), (99999, True), (12345, True), (0, True)]

@@ -56,9 +56,9 @@ quick.install()
 from firmware import image as im
 from firmware.kernel import battery_limits
 honest = battery_limits.soc_row
-def forgets_the_floor(img, par, chg):
+def forgets_the_floor(img, par):
     floor, par[im.PAR_SOC_MIN] = par[im.PAR_SOC_MIN], 0
-    honest(img, par, chg)
+    honest(img, par)
     par[im.PAR_SOC_MIN] = floor
 battery_limits.soc_row = forgets_the_floor
 """
@@ -71,12 +71,12 @@ from firmware import image as im
 from firmware.limits import NAMES
 from firmware.kernel import battery_limits
 honest, row, seen = battery_limits.current_rows, im.LIMIT_ROWS_DIS + NAMES.index("bms_current"), [0]
-def never_forgets_a_protection(img, par, chg):
-    honest(img, par, chg)
+def never_forgets_a_protection(img, par):
+    honest(img, par)
     if img[im.BMS_PROTECT] > 0:
         seen[0] = 1
     if seen[0]:
-        img[row + 16 * chg] = 0
+        img[row] = img[row + 16] = 0
 battery_limits.current_rows = never_forgets_a_protection
 """
 

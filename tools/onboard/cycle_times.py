@@ -15,6 +15,7 @@ sys.path[:] = ["", "lib", ".frozen"]
 
 from firmware import image as im  # noqa: E402
 from firmware.config import PowerConfig  # noqa: E402
+from firmware.faults import debounce_rows  # noqa: E402
 from firmware.manager import PowerManager  # noqa: E402
 
 pm = PowerManager(PowerConfig(), has=im.HAS_BMS | im.HAS_PCS | im.HAS_METER)
@@ -57,11 +58,11 @@ for cycle in range(cycles):
 print("cycle_us", *times)
 
 now, par = pm.image.now, pm.image.par
+rows = debounce_rows()
 OTHERS = {
-    "freeze": (inp, now, 50), "debounce": (now, pm._fault_rows, pm._fault_state, pm._n_faults), "bms_ends": (now, par),
-    "age_claims": (pm._claims.table, 8, 50), "least": (pm._curtailed.table, now, par, 8, 50),
+    "freeze": (inp, now, 50), "debounce": (now, rows, array("i", [0] * len(rows)), len(rows) // 3), "bms_ends": (now, par),
+    "age_claims": (pm.arbiter.claims.table, 16, 50), "least": (pm.arbiter.curtailments.table, now, par, 8, 50),
 }  # fmt: skip
-DIRECTED = ("battery_limits", "site_limits")
 MODULES = (
     "inputs", "soc", "site_power", "diagnosis", "requests", "battery_limits", "site_limits", "ramp", "flow",
 )  # fmt: skip
@@ -71,7 +72,7 @@ for module in MODULES:
         call = getattr(kernels, name)
         if name.startswith("_") or not callable(call):
             continue
-        arguments = OTHERS.get(name, (now, par, 0) if module in DIRECTED else (now, par))
+        arguments = OTHERS.get(name, (now, par))
         start = time.ticks_us()
         for _ in range(2000):
             call(*arguments)

@@ -190,13 +190,13 @@ class Chaos:
         elif was == Mode.IDLE and self.rng.random() < 0.5:
             call = self.rng.choice((self._resume, self._start_charging, self._start_discharging, self._constant_power))
         par = manager.image.par[:]
-        claims = manager._claims.table[:]
+        claims = manager.arbiter.claims.table[:]
         try:
             self._note(call())
         except (PowerError, ValueError) as error:
             self.refused += 1
             self._note(f"refused: {error}")
-            if par != manager.image.par or claims != manager._claims.table:
+            if par != manager.image.par or claims != manager.arbiter.claims.table:
                 raise Broken(f"a refused call changed something: {error}") from error
         if was == Mode.EMERGENCY and manager.mode != was and call != self._reset:
             raise Broken(f"EMERGENCY was left by {call.__name__}")
@@ -224,7 +224,8 @@ class Chaos:
         return self.rng.choice((0, 0, 0, 1, 2, 60, 10080, 10081))
 
     def _check_watts(self, source: int, kw: float) -> None:
-        self._check_given("power", kw, "kW", self.manager._claims.table[source * 4 + 1], 1000)
+        table = self.manager.arbiter.claims.table
+        self._check_given("power", kw, "kW", table[rq.newest(table, source) * rq.PARTS + rq.WATTS], 1000)
 
     @staticmethod
     def _check_given(what: str, given: float, unit: str, held: int, per_unit: int) -> None:
@@ -236,7 +237,7 @@ class Chaos:
     def _start_charging(self) -> str:
         target = self.rng.choice((0.0, 0.0, self.rng.uniform(0.0, 105.0), 80.0, tiny(self.rng)))
         self.manager.start_charging(target)
-        self._check_given("target_soc", target, "%", self.manager._claims.table[rq.MANUAL * 4 + 3], 100)
+        self._check_given("target_soc", target, "%", self.manager.arbiter.claims.table[rq.MANUAL * rq.PARTS + rq.TARGET], 100)
         return f"start_charging({target})"
 
     def _start_discharging(self) -> str:

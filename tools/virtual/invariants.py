@@ -11,7 +11,7 @@ from firmware import image as im
 from firmware.faults import TABLE, TRIP
 from firmware.limits import NAMES
 from firmware.modes import Mode
-from firmware.requests import GRID_SERVICE
+from firmware.requests import ISLAND
 from tools.simsite.virtual import METER_S, VirtualSite
 from tools.virtual.readings import Readings
 from tools.virtual.tiny import looser_than_params
@@ -160,7 +160,7 @@ class Watch:
             if p * was < 0:
                 raise Broken(f"from {was} W to {p} W without a stop at 0")
             rise = abs(p) - abs(was)
-            island = not now[im.GRID_OK] and self._manager.config.grid_connection in (0, 1) and now[im.REQUEST_BY] == GRID_SERVICE
+            island = not now[im.GRID_OK] and self._manager.config.grid_connection in (0, 1) and now[im.REQUEST_BY] == ISLAND
             if rise > 0 and not island and rise > self._rise * (dt if dt < _DT_MAX_MS else _DT_MAX_MS) + 1:
                 raise Broken(f"from {was} W to {p} W in {dt} ms: steeper than ramp_up = {self._rise} kW/s")
 
@@ -255,8 +255,8 @@ class Watch:
         kind = manager.config.grid_connection
         islanded = kind == 0 or (kind == 1 and not now[im.GRID_OK])
         running = now[im.MODE] in (Mode.IDLE, Mode.CHARGE, Mode.DISCHARGE) and self._last_mode == now[im.MODE]
-        if islanded and running and manager._states.stop_ms < 0 and now[im.NET_P] != im.NO_VALUE:
-            if now[im.REQUEST_BY] != GRID_SERVICE or now[im.REQUEST_P] not in (now[im.NET_P], 0):
+        if islanded and running and manager.states.stop_ms < 0 and now[im.NET_P] != im.NO_VALUE:
+            if now[im.REQUEST_BY] != ISLAND or now[im.REQUEST_P] not in (now[im.NET_P], 0):
                 raise Broken(f"an island of {now[im.NET_P]} W is asked for {now[im.REQUEST_P]} W by source {now[im.REQUEST_BY]}")
         if now[im.MODE] == Mode.MAINTENANCE and self._last_mode != Mode.MAINTENANCE:
             watts = self._site.plant.pcs.power_w
@@ -350,7 +350,7 @@ class Watch:
         """By the plant and the configuration, well inside every limit, the request could be served."""
         wants, par, config, plant = now[im.REQUEST_P], self._par, self._manager.config, self._site.plant
         report = self._site._report
-        if abs(wants) < 2 * POWER_W or config.grid_connection != 2 or report is None or self._manager._states.stop_ms >= 0:
+        if abs(wants) < 2 * POWER_W or config.grid_connection != 2 or report is None or self._manager.states.stop_ms >= 0:
             return False
         if now[im.MODE] not in (Mode.CHARGE, Mode.DISCHARGE) or not 15.0 < report.temperature_c < 40.0:
             return False

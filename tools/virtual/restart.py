@@ -49,30 +49,30 @@ class Memories:
         kind = self.kind()
         self._since_ms = self._since_ms + dt if kind == self._kind else 0
         self._kind = kind
-        table = self._manager._claims.table
-        watts = table[rq.MANUAL * 4 + 1]
-        if table[rq.MANUAL * 4] and (not self._watts or self._watts[-1] != watts):
+        table = self._manager.arbiter.claims.table
+        watts = table[rq.MANUAL * rq.PARTS + rq.WATTS]
+        if table[rq.MANUAL * rq.PARTS] and (not self._watts or self._watts[-1] != watts):
             self._watts = [*self._watts[-_WATTS_KEPT:], watts]
 
     def kind(self) -> str:
         """What the manager does, as far as a reset is concerned, by the image and the claims."""
-        now, table = self._manager.image.now, self._manager._claims.table
+        now, table = self._manager.image.now, self._manager.arbiter.claims.table
         if now[im.MODE] == Mode.EMERGENCY:
             return "emergency"
         if now[im.ORDER] != im.ORDER_START:
             return "nothing"
-        if table[rq.MANUAL * 4] and table[rq.MANUAL * 4 + 2] == rq.PAUSE:
+        if table[rq.MANUAL * rq.PARTS] and table[rq.MANUAL * rq.PARTS + rq.GOAL] == rq.PAUSE:
             return "pause"
-        return "manual" if table[rq.MANUAL * 4] and now[im.REQUEST_BY] == rq.MANUAL else "running"
+        return "manual" if table[rq.MANUAL * rq.PARTS] and now[im.REQUEST_BY] == rq.MANUAL else "running"
 
     def wrong_after(self, fresh: Any) -> str:
         """What the manager made after a reset does and may not, or does not and must; "" if all is well."""
-        config, now, table = fresh.config, fresh.image.now, fresh._claims.table
+        config, now, table = fresh.config, fresh.image.now, fresh.arbiter.claims.table
         kind, kept = self.kind(), self._since_ms > STORED_MS
         started = now[im.ORDER] == im.ORDER_START
         emergency = now[im.MODE] == Mode.EMERGENCY
-        manual = table[rq.MANUAL * 4] and table[rq.MANUAL * 4 + 2] != rq.PAUSE
-        paused = table[rq.MANUAL * 4] and table[rq.MANUAL * 4 + 2] == rq.PAUSE
+        manual = table[rq.MANUAL * rq.PARTS] and table[rq.MANUAL * rq.PARTS + rq.GOAL] != rq.PAUSE
+        paused = table[rq.MANUAL * rq.PARTS] and table[rq.MANUAL * rq.PARTS + rq.GOAL] == rq.PAUSE
         about = f"after {kind} for {self._since_ms} ms a reset ({self._resume_text(fresh)})"
         if emergency != (kind == "emergency"):
             return f"{about} has {'' if emergency else 'no '}EMERGENCY"
@@ -80,8 +80,8 @@ class Memories:
             return f"{about} starts the system"
         if started and kind == "manual" and kept and not config.resume_manual:
             return f"{about} starts the system without a person"
-        if manual and (not config.resume_manual or table[rq.MANUAL * 4 + 1] not in self._watts):
-            return f"{about} goes on with {table[rq.MANUAL * 4 + 1]} W"
+        if manual and (not config.resume_manual or table[rq.MANUAL * rq.PARTS + rq.WATTS] not in self._watts):
+            return f"{about} goes on with {table[rq.MANUAL * rq.PARTS + rq.WATTS]} W"
         if started and kind == "pause" and not paused:
             return f"{about} ends the pause"
         must = kept and config.resume and kind in ("running", "pause") and FakeNVS.stored.get("resumed", 0) < _MOST_RESETS

@@ -45,9 +45,9 @@ DISCHARGE_ROWS = (
 def looser_than_params(manager: Any) -> str:
     """What a running operation's parameters say and the cycle's slots do not hold; "" if nothing."""
     par, now = manager.image.par, manager.image.now
-    charge = manager._charge_params
-    wrong = not_a_limit(charge, CHARGE_ROWS, par) or not_a_limit(manager._discharge_params, DISCHARGE_ROWS, par)
+    charge = manager.arbiter.charge_params
+    wrong = not_a_limit(charge, CHARGE_ROWS, par) or not_a_limit(manager.arbiter.discharge_params, DISCHARGE_ROWS, par)
     by_method = charge.method == TRICKLE and now[im.MODE] == Mode.CHARGE and now[im.REQUEST_BY] == rq.MANUAL
-    if not wrong and by_method and manager._claims.table[rq.MANUAL * 4 + 2] == rq.CHARGE:
+    if not wrong and by_method and manager.arbiter.claims.table[rq.MANUAL * rq.PARTS + rq.GOAL] == rq.CHARGE:
         return more_than_given("trickle_current", charge.trickle_current, "A", par[im.OP_I_CHG], 10)
     return wrong
