@@ -95,7 +95,7 @@ def read() -> Points:
     """The table of points, numbered.  Raises WrongTable."""
     tables = _tables()
     groups = [(str(block), str(seq), str(kind), brings, str(words)) for block, seq, kind, brings, words in tables["GROUPS"]]
-    units = {str(unit): (int(parts or 0), str(shown)) for unit, parts, shown in tables["UNITS"]}
+    units = {str(unit): (int(parts or 0), str(shown)) for unit, parts, shown, _ in tables["UNITS"]}
     first = {str(block): int(slot or 0) for block, slot in tables["BLOCKS"]}
     points: list[Point] = []
     errors: list[str] = []
