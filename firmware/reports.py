@@ -62,8 +62,8 @@ class Instant:
         self.owners = arbiter.claims.owners[:]
         curtailed = arbiter.curtailments
         image = pm.image  # several batteries or inverters have an Image each; one is the site
-        self.batteries = [each.now[:] for each in image.batteries] if len(image.batteries) > 1 else []
-        self.inverters = [each.now[:] for each in image.inverters] if len(image.inverters) > 1 else []
+        self.batteries = [each.now[:] for each in image.batteries] if len(image.batteries) > 1 else ()
+        self.inverters = [each.now[:] for each in image.inverters] if len(image.inverters) > 1 else ()
         self.curtailed = []  # (owner, ms left) of the smallest limit with an owner, for discharge and charge; None: there is none
         for place in (now[im.CURTAILED_BY], now[im.CURTAILED_BY + 1]):
             limited = place < len(curtailed.owners)
