@@ -133,43 +133,51 @@ NET_HIGH = const(114)  #      W         NET_P for the charge limit: rises at onc
 LOOP_MS = const(115)  #       ms        since this controller itself was held up: a device was silent at most so long
 HOLD_CHG_MS = const(116)  #   ms        charging stays held off so long after the BMS's over-voltage
 MISSING = const(117)  #       bits      battery_words.MISSING: what the cycle may not do without and has not
-LIMIT_ROWS_DIS = const(118)  #W         one slot per row of the limit list, discharge (16 slots)
-LIMIT_ROWS_CHG = const(134)  #W         one slot per row of the limit list, charge (16 slots)
-SOC_KEEP_MS = const(150)  #   ms        how long BMS and counted charge have parted by the same
-SOC_KEEP_DRIFT = const(151)  #0.01 %    by how much
-SOC_ZERO_MS = const(152)  #   ms        how long the BMS has reported a SoC of 0 that cannot be believed yet
-READS_CELL_HI = const(153)  # count     readings in a row beyond PAR_CELL_TRIP_HI, at most 2
-READS_CELL_LO = const(154)  # count     the same below PAR_CELL_TRIP_LO
-READS_TEMP_HI = const(155)  # count     the same beyond PAR_T_TRIP_HI
-DOUBT_SLOT = const(156)  #    slot      the last reading beyond a trip that was not believed; 0: none
-DOUBT_VALUE = const(157)  #   mixed     its value, in its slot's unit
-DOUBTS = const(158)  #        count     how many there were since boot
-DOUBTS_SEEN = const(159)  #   count     how many of them diagnose has seen
-DOUBT_READ = const(160)  #    mixed     the last reading beyond each trip (3 slots, as READS_*) (3 slots)
-STILL_LOW = const(163)  #     W         least power seen elsewhere while BMS (PCS: next slot) repeated itself (2 slots)
-STILL_HIGH = const(165)  #    W         the most (2 slots)
-BMS_ENDS_MS = const(167)  #   ms        how long the BMS has given nothing in the running direction, near its end
-SOC_YOUNG_MS = const(168)  #  ms        since the first SoC that could be believed, up to 8 s
-CONDITIONS_BMS = const(169)  #bits      of CONDITIONS: those that the battery alone makes
-MODE_S = const(170)  #        s         uptime at which the mode was entered
-ORDER = const(171)  #         code      ORDER_*: what decides between STANDBY and running
-TRIPPED = const(172)  #       bits      the faults behind the last trip, until start()
-TRIP_S = const(173)  #        s         uptime of that trip
-TRIPS = const(174)  #         count     restarts used up in this hour
-RESTART_MS = const(175)  #    ms        back-off left before the next restart
-CAUSE = const(176)  #         row       what led to EMERGENCY, of the fault table; -1 for a command
-BOUND = const(177)  #         code      1 + the row that keeps the request from being met, + 16 for charge; 0: none does
-BOUND_S = const(178)  #       s         uptime since when
-ENDED = const(179)  #         code      how the last operation ended: its source, + 16 x requests.END_*, + 256 a charge
-ENDED_S = const(180)  #       s         uptime at which it did
-FRESH = const(181)  #         bits      1 << group: it has arrived since the cycle before
-E_IN_TURNS = const(182)  #    count     how often E_IN_WH has gone over 2**30 - 1
-E_OUT_TURNS = const(183)  #   count     how often E_OUT_WH has
-HELD_MS = const(184)  #       ms        how long the cycle before held this controller up; 0: it was not late
-GAPS = const(185)  #          0.1 V     voltage headroom: pack (BMS), pack (PCS), worst cell; discharge, then charge (6 slots)
-PATHS_P = const(191)  #       W         what flows on each of flows.PATHS (7 slots)
-CURTAILED_BY = const(198)  #  code      whose limit is the smallest: a place of requests.OWNERS, that for none (2 slots)
-N_SLOTS = const(200)  #       count     length of Image.now
+LIMIT_ROWS_DIS = const(118)  #W         one slot per row of the limit list, discharge (24 slots)
+LIMIT_ROWS_CHG = const(142)  #W         one slot per row of the limit list, charge (24 slots)
+SOC_KEEP_MS = const(166)  #   ms        how long BMS and counted charge have parted by the same
+SOC_KEEP_DRIFT = const(167)  #0.01 %    by how much
+SOC_ZERO_MS = const(168)  #   ms        how long the BMS has reported a SoC of 0 that cannot be believed yet
+READS_CELL_HI = const(169)  # count     readings in a row beyond PAR_CELL_TRIP_HI, at most 2
+READS_CELL_LO = const(170)  # count     the same below PAR_CELL_TRIP_LO
+READS_TEMP_HI = const(171)  # count     the same beyond PAR_T_TRIP_HI
+DOUBT_SLOT = const(172)  #    slot      the last reading beyond a trip that was not believed; 0: none
+DOUBT_VALUE = const(173)  #   mixed     its value, in its slot's unit
+DOUBTS = const(174)  #        count     how many there were since boot
+DOUBTS_SEEN = const(175)  #   count     how many of them diagnose has seen
+DOUBT_READ = const(176)  #    mixed     the last reading beyond each trip (3 slots, as READS_*) (3 slots)
+STILL_LOW = const(179)  #     W         least power seen elsewhere while BMS (PCS: next slot) repeated itself (2 slots)
+STILL_HIGH = const(181)  #    W         the most (2 slots)
+BMS_ENDS_MS = const(183)  #   ms        how long the BMS has given nothing in the running direction, near its end
+SOC_YOUNG_MS = const(184)  #  ms        since the first SoC that could be believed, up to 8 s
+CONDITIONS_BMS = const(185)  #bits      of CONDITIONS: those that the battery alone makes
+MODE_S = const(186)  #        s         uptime at which the mode was entered
+ORDER = const(187)  #         code      ORDER_*: what decides between STANDBY and running
+TRIPPED = const(188)  #       bits      the faults behind the last trip, until start()
+TRIP_S = const(189)  #        s         uptime of that trip
+TRIPS = const(190)  #         count     restarts used up in this hour
+RESTART_MS = const(191)  #    ms        back-off left before the next restart
+CAUSE = const(192)  #         row       what led to EMERGENCY, of the fault table; -1 for a command
+BOUND = const(193)  #         code      1 + the row that keeps the request from being met, + 32 for charge; 0: none does
+BOUND_S = const(194)  #       s         uptime since when
+ENDED = const(195)  #         code      how the last operation ended: its source, + 16 x requests.END_*, + 256 a charge
+ENDED_S = const(196)  #       s         uptime at which it did
+FRESH = const(197)  #         bits      1 << group: it has arrived since the cycle before
+E_IN_TURNS = const(198)  #    count     how often E_IN_WH has gone over 2**30 - 1
+E_OUT_TURNS = const(199)  #   count     how often E_OUT_WH has
+HELD_MS = const(200)  #       ms        how long the cycle before held this controller up; 0: it was not late
+GAPS = const(201)  #          0.1 V     voltage headroom: pack (BMS), pack (PCS), worst cell; discharge, then charge (6 slots)
+PATHS_P = const(207)  #       W         what flows on each of flows.PATHS (7 slots)
+WAS_P = const(214)  #         W         the command of the cycle before
+BREACH = const(215)  #        bits      rules that this cycle has broken, kernel/invariants.py: 0, or a bug
+BREACHES = const(216)  #      count     how many cycles have since boot
+PARTS_LOST = const(217)  #    bits      which of several inverters in parallel are not received
+ARRIVED = const(218)  #       bits      of several batteries in parallel: groups that have arrived since all had
+REST_P = const(219)  #        W         of a command that is being shared: what is left (2 slots)
+REST_LIMIT = const(221)  #    W         what those may give who have no portion yet (2 slots)
+BY_BANK = const(223)  #       code      1 + the bank that is bound furthest below what it is configured for; 0: none (2 slots)
+CURTAILED_BY = const(225)  #  code      whose limit is the smallest: a place of requests.OWNERS, that for none (2 slots)
+N_SLOTS = const(227)  #       count     length of Image.now
 
 # ---- parameters of the cycle, in Image.par
 PAR_P_CHG = const(0)  #       W         configured charge power
@@ -309,7 +317,7 @@ MISS_TEMP = const(2048)
 MISS_METER = const(4096)
 
 
-NAMES = ()  # on a board: where the names of this file's numbers stand in flash (tools/tables.py)
+NAMES = ()  # on a board: where the names of this file's numbers stand in flash (tools/build/tables.py)
 
 
 def number_of(name: str):
@@ -341,7 +349,8 @@ class Image:
     `inp`: inputs as devices last wrote them; `now`: this cycle's frozen inputs and results; `par`: the
     parameters of the cycle as integers (parameters.py fills it).  A device that writes several slots of one
     group from a thread other than the main loop holds `lock`; on the main loop no await between the
-    writes is enough.  `banks`, `batteries`, `inverters`: the Images of each, in order; of a site with one of each, it is its own.
+    writes is enough.  `banks`, `batteries`, `inverters`: the Images of each, in order; of a site with one of each, it is its
+    own.  A bank's Image has the bank's `name`, its `config`, and in `has` what further devices it has.
     """
 
     def __init__(self) -> None:
@@ -350,6 +359,9 @@ class Image:
         self.par = array("i", [0] * N_PAR)
         self.lock = _thread.allocate_lock()
         self.banks = self.batteries = self.inverters = [self]
+        self.name = ""
+        self.config = None
+        self.has = 0
         for slot in range(N_GROUPS):
             self.inp[slot] = 0
         self.inp[BMS_ODD] = 0

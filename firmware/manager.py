@@ -58,8 +58,15 @@ class PowerManager:
         self._lock = self.image.lock
         self.events = Events(self._lock)
         self.arbiter = Arbiter(self.image, config.capacity_ah(), self.events)
-        self.states = Supervisor(self.image, config, self.events)
-        self._cycle = Cycle(self.image, self.arbiter, self.states, self.events)
+        if len(self.image.banks) > 1 or len(self.image.batteries) > 1 or len(self.image.inverters) > 1:
+            from firmware import banks  # a site of one bank does not load it
+
+            several = banks.Several(self.image, has, self.events)
+            self.states = banks.SiteSupervisor(self.image, config, self.events, several)
+        else:
+            several = None
+            self.states = Supervisor(self.image, config, self.events)
+        self._cycle = Cycle(self.image, self.arbiter, self.states, self.events, several)
         self._last_ms = -1
         self.lock_wait_us = 0  # the longest the cycle ever waited for the lock
         self._plan = None  # the Scheduler, loaded when there is something to schedule
@@ -531,7 +538,7 @@ class PowerManager:
         """
         view = self.instant()
         now = view.now
-        state = self._cycle.fault_state[:]  # of each fault the times it was raised are the third number
+        state = self._cycle.banks[0].fault_state[:]  # of each fault the times it was raised are the third number
         latched = now[im.CAUSE] if now[im.MODE] == Mode.EMERGENCY else _NO_CAUSE
         found: list = []
         if latched == -1:
@@ -552,7 +559,7 @@ class PowerManager:
     def fault_counts(self) -> dict:
         """{fault: times raised since boot}, of those ever raised."""
         with self._lock:
-            state = self._cycle.fault_state[:]
+            state = self._cycle.banks[0].fault_state[:]
         return {row[0]: state[3 * i + 2] for i, row in enumerate(rows()) if state[3 * i + 2]}
 
     def limit(

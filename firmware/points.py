@@ -55,8 +55,9 @@ GROUPS = (  # block, SEQ slot, first word of the types that fill it, what that b
     ("generator", im.SEQ_GEN, "generator", 0, "generator"),
 )
 
-# Where the slots of each block begin in Image.inp, behind the SEQ slots; what is free behind its rows is for more.  Each slot takes
-# 16 bytes of a board's heap.  Whoever moves a block runs `python -m tools.gen_sunspec` too, whose tables hold slot numbers.
+# Where the slots of each block begin in Image.inp, behind the SEQ slots; what is free behind its rows is for more.  Each slot
+# takes 16 bytes of a board's heap.  Whoever moves a block runs `python -m tools.generate.gen_sunspec` too: sunspec_tables.py
+# holds slot numbers.
 BLOCKS = (
     ("battery", 11),
     ("pcs", 30),
@@ -173,8 +174,8 @@ MADE = (
     ("site", im.LOOP_MS, "ms", "", "", 1, "since this controller itself was held up: a device was silent at most so long"),
     ("site", im.HOLD_CHG_MS, "ms", "", "", 1, "charging stays held off so long after the BMS's over-voltage"),
     ("site", im.MISSING, "bits", "missing", "", 1, "battery_words.MISSING: what the cycle may not do without and has not"),
-    ("site", im.LIMIT_ROWS_DIS, "W", "", "", 16, "one slot per row of the limit list, discharge"),
-    ("site", im.LIMIT_ROWS_CHG, "W", "", "", 16, "one slot per row of the limit list, charge"),
+    ("site", im.LIMIT_ROWS_DIS, "W", "", "", 24, "one slot per row of the limit list, discharge"),
+    ("site", im.LIMIT_ROWS_CHG, "W", "", "", 24, "one slot per row of the limit list, charge"),
     ("site", im.SOC_KEEP_MS, "ms", "", "", 1, "how long BMS and counted charge have parted by the same"),
     ("site", im.SOC_KEEP_DRIFT, "0.01 %", "", "", 1, "by how much"),
     ("site", im.SOC_ZERO_MS, "ms", "", "", 1, "how long the BMS has reported a SoC of 0 that cannot be believed yet"),
@@ -198,7 +199,7 @@ MADE = (
     ("site", im.TRIPS, "count", "", "", 1, "restarts used up in this hour"),
     ("site", im.RESTART_MS, "ms", "", "", 1, "back-off left before the next restart"),
     ("site", im.CAUSE, "row", "", "", 1, "what led to EMERGENCY, of the fault table; -1 for a command"),
-    ("site", im.BOUND, "code", "", "", 1, "1 + the row that keeps the request from being met, + 16 for charge; 0: none does"),
+    ("site", im.BOUND, "code", "", "", 1, "1 + the row that keeps the request from being met, + 32 for charge; 0: none does"),
     ("site", im.BOUND_S, "s", "", "", 1, "uptime since when"),
     ("site", im.ENDED, "code", "", "", 1, "how the last operation ended: its source, + 16 x requests.END_*, + 256 a charge"),
     ("site", im.ENDED_S, "s", "", "", 1, "uptime at which it did"),
@@ -208,6 +209,14 @@ MADE = (
     ("site", im.HELD_MS, "ms", "", "", 1, "how long the cycle before held this controller up; 0: it was not late"),
     ("site", im.GAPS, "0.1 V", "", "", 6, "voltage headroom: pack (BMS), pack (PCS), worst cell; discharge, then charge"),
     ("site", im.PATHS_P, "W", "", "", 7, "what flows on each of flows.PATHS"),
+    ("site", im.WAS_P, "W", "", "", 1, "the command of the cycle before"),
+    ("site", im.BREACH, "bits", "", "", 1, "rules that this cycle has broken, kernel/invariants.py: 0, or a bug"),
+    ("site", im.BREACHES, "count", "", "", 1, "how many cycles have since boot"),
+    ("site", im.PARTS_LOST, "bits", "", "", 1, "which of several inverters in parallel are not received"),
+    ("site", im.ARRIVED, "bits", "", "", 1, "of several batteries in parallel: groups that have arrived since all had"),
+    ("site", im.REST_P, "W", "", "", 2, "of a command that is being shared: what is left"),
+    ("site", im.REST_LIMIT, "W", "", "", 2, "what those may give who have no portion yet"),
+    ("site", im.BY_BANK, "code", "", "", 2, "1 + the bank that is bound furthest below what it is configured for; 0: none"),
     ("site", im.CURTAILED_BY, "code", "", "", 2, "whose limit is the smallest: a place of requests.OWNERS, that for none"),
 )
 

@@ -28,6 +28,7 @@ overpower more power flows than the limits allow
 bms_frozen the battery's values do not change while power flows
 pcs_frozen the inverter's values do not change while power flows
 contactor their feedback is not what was commanded
+inverter_silent one of several inverters in parallel is not received, the others go on
 """
 _ORDERS = """start() was not called since boot
 start() begins again
@@ -155,18 +156,20 @@ def event_data(event: int, data: int):
     """An event's data as the name it has, or the number."""
     names = ()
     if event == Event.MODE_CHANGE:
-        names = Mode._names
+        names = Mode.names
     elif event == Event.FLOW_CHANGE:
-        names = Flow._names
+        names = Flow.names
     elif event in (Event.CHARGE_COMPLETE, Event.DISCHARGE_COMPLETE, Event.OPERATION_TIMEOUT):
         names = rq.SOURCES
-    elif event == Event.LIMIT_CHANGE and 0 <= data < 32 and data & 15 < len(NAMES):
-        return "%s by %s" % ("charge" if data & 16 else "discharge", NAMES[data & 15])
+    elif event == Event.LIMIT_CHANGE and 0 <= data < 64 and data & 31 < len(NAMES):
+        return "%s by %s" % ("charge" if data & 32 else "discharge", NAMES[data & 31])
     elif event == Event.EMERGENCY or Event.FAULT_RAISED <= event <= Event.COMMS_RESTORED:
         if data == -1:
             return "commanded"
-        names = ft.names(1 << data) if 0 <= data < 30 else ()
-        return names[0] if names else data
+        names = ft.names(1 << (data & 31)) if 0 <= data < 128 and data & 31 < 30 else ()
+        return (names[0] if data < 32 else "%s of bank %d" % (names[0], (data >> 5) + 1)) if names else data
+    elif event == Event.BANK_CHANGE and 0 <= data < 128 and data & 31 < len(Mode.names):
+        return "bank %d: %s" % ((data >> 5) + 1, Mode.name(data & 31))
     return names[data] if 0 <= data < len(names) else data
 
 
@@ -361,7 +364,7 @@ def _connected(view) -> str:
         asked = "the rest between two pulses of the charge by " + who
     bound = now[im.BOUND]
     if bound:
-        return "%s of %s: %s" % (command, asked, _limited(view, (bound - 1) & 15, 1 if bound > 16 else 0, now[im.BOUND_S]))
+        return "%s of %s: %s" % (command, asked, _limited(view, (bound - 1) & 31, 1 if bound > 32 else 0, now[im.BOUND_S]))
     if now[im.CMD_P] != now[im.REQUEST_P]:
         return command + ": ramping to " + asked
     return ("not limited: " if now[im.CMD_P] else "0 kW: ") + asked

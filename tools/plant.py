@@ -1,7 +1,7 @@
 """A battery, an inverter and a meter of a few lines, for programs and experiments; import it before the firmware.
 
 It runs on CPython and on MicroPython, from the repository's root, and makes either find the firmware.  Time is virtual:
-nothing happens between two calls of `step`.  What a real site does to the firmware is tools/simsite's to play.
+nothing happens between two calls of `step`.  What a real site does to the firmware is tools/sim's to play.
 """
 
 import sys

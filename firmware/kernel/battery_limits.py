@@ -32,8 +32,9 @@ _MODE = const(78)
 _DT = const(96)
 _HOLD_CHG_MS = const(116)
 _LIMIT_ROWS_DIS = const(118)
-_BMS_ENDS_MS = const(167)
-_GAPS = const(185)
+_LIMIT_ROWS_CHG = const(142)
+_BMS_ENDS_MS = const(183)
+_GAPS = const(201)
 _PAR_P_CHG = const(0)
 _PAR_P_DIS = const(1)
 _PAR_SOC_MIN = const(6)
@@ -81,7 +82,7 @@ def soc_row(img: ptr32, par: ptr32):
     none = 0 - b
     chg = 0
     while chg < 2:
-        row = _LIMIT_ROWS_DIS + chg * 16
+        row = _LIMIT_ROWS_DIS + chg * (_LIMIT_ROWS_CHG - _LIMIT_ROWS_DIS)
         full = par[_PAR_P_DIS + (_PAR_P_CHG - _PAR_P_DIS) * chg]
         if chg == 0:
             gap = par[_PAR_SOC_MIN]
@@ -114,7 +115,7 @@ def temperature_row(img: ptr32, par: ptr32):
     none = 0 - b
     chg = 0
     while chg < 2:
-        row = _LIMIT_ROWS_DIS + chg * 16
+        row = _LIMIT_ROWS_DIS + chg * (_LIMIT_ROWS_CHG - _LIMIT_ROWS_DIS)
         full = par[_PAR_P_DIS + (_PAR_P_CHG - _PAR_P_DIS) * chg]
         p = _RANGE
         knee = _PAR_T_DIS + (_PAR_T_CHG - _PAR_T_DIS) * chg
@@ -212,7 +213,7 @@ def current_rows(img: ptr32, par: ptr32):
     r = par[_PAR_R_PACK]
     chg = 0
     while chg < 2:
-        row = _LIMIT_ROWS_DIS + chg * 16
+        row = _LIMIT_ROWS_DIS + chg * (_LIMIT_ROWS_CHG - _LIMIT_ROWS_DIS)
         img[row + _ROW_PACK_VOLTAGE] = _RANGE
         img[row + _ROW_CELL_VOLTAGE] = _RANGE
         now = ((img[_BMS_I] + b) & m) - b
@@ -304,7 +305,7 @@ def bms_ends(img: ptr32, par: ptr32):
     ends = 0
     if (mode == 2 or mode == 3) and img[_AGE + _SEQ_BMS_LIMITS] <= par[_PAR_STALE_BMS]:
         chg = 3 - mode
-        row = _LIMIT_ROWS_DIS + chg * 16
+        row = _LIMIT_ROWS_DIS + chg * (_LIMIT_ROWS_CHG - _LIMIT_ROWS_DIS)
         near = 0
         if chg != 0:
             if (((img[_SOC_HIGH] + b) & m) - b) >= 9000 or img[_HOLD_CHG_MS] > 0:

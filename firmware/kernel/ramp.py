@@ -18,8 +18,8 @@ _DT = const(96)
 _UPTIME_S = const(97)
 _WORST_P = const(108)
 _COMMANDS = const(109)
-_BOUND = const(177)
-_BOUND_S = const(178)
+_BOUND = const(193)
+_BOUND_S = const(194)
 _PAR_GRID_TYPE = const(3)
 _PAR_RAMP_UP = const(10)
 _PAR_RAMP_DOWN = const(11)
@@ -47,7 +47,7 @@ def ramp(img: ptr32, par: ptr32):
         bound = img[_WHY_DIS] + 1
     if goal < low:
         goal = low
-        bound = img[_WHY_CHG] + 17
+        bound = img[_WHY_CHG] + 33
     if bound != img[_BOUND]:
         img[_BOUND] = bound
         img[_BOUND_S] = img[_UPTIME_S]

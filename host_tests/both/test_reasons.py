@@ -471,7 +471,7 @@ def test_data_of_events_have_the_names_that_they_have():
         (Event.DISCHARGE_COMPLETE, REMOTE, "remote"),
         (Event.OPERATION_TIMEOUT, SCHEDULE, "schedule"),
         (Event.LIMIT_CHANGE, 5, "discharge by soc"),
-        (Event.LIMIT_CHANGE, 21, "charge by soc"),
+        (Event.LIMIT_CHANGE, 37, "charge by soc"),
         (Event.OVERPOWER, 1200, 1200),
         (Event.CLOCK_SET, -3, -3),
         (Event.SCHEDULE_STARTED, 2, 2),
@@ -480,7 +480,7 @@ def test_data_of_events_have_the_names_that_they_have():
 
 
 def test_no_number_of_an_event_raises():
-    for event in range(len(Event._names)):
+    for event in range(len(Event.names)):
         for data in (-1000000, -2, -1, 0, 14, 15, 16, 29, 30, 31, 32, 99, 0x3FFFFFFF):
             assert isinstance(reasons.event_data(event, data), (int, str))
 

@@ -12,7 +12,7 @@ from functools import cache
 
 from firmware import config, faults, image, parameters, requests
 from firmware.errors import ConfigError
-from tools import slots
+from tools.build import slots
 
 FREE = image.FREE
 
@@ -25,6 +25,12 @@ RANGES: tuple[tuple[str, int, int, bool], ...] = (
     (r"^STILL_(LOW|HIGH)", -1_500_000, 1_500_000, True),
     (r"^SOC_ZERO_MS|^HOLD_CHG_MS", 0, 3_600_000, False),
     (r"^CURTAILED_BY", 0, 8, False),
+    (r"^BREACH$", 0, 63, False),
+    (r"^PARTS_LOST", 0, 15, False),
+    (r"^ARRIVED", 0, 31, False),
+    (r"^BY_BANK", 0, 4, False),
+    (r"^(WAS_P|REST_P)", -4_000_000, 4_000_000, False),
+    (r"^REST_LIMIT", 0, 4_000_000, False),
     (r"^GAPS", -30_000, 30_000, True),
     (r"^PATHS_P", 0, 0x3FFFFFFF, False),
     (r"^MISSING", 0, 8191, False),
@@ -33,7 +39,7 @@ RANGES: tuple[tuple[str, int, int, bool], ...] = (
     (r"^TRIPPED", 0, 0x3FFFFFFF, False),
     (r"^TRIPS", 0, 100, False),
     (r"^CAUSE", -1, 30, False),
-    (r"^BOUND$", 0, 31, False),
+    (r"^BOUND$", 0, 63, False),
     (r"^ENDED$", 0, 511, False),
     (r"^FRESH", 0, (1 << image.N_GROUPS) - 1, False),
     (r"^DOUBTS", 0, 0x3FFFFFFF, False),
@@ -74,7 +80,7 @@ RANGES: tuple[tuple[str, int, int, bool], ...] = (
     (r"^DT$", 1, 1000, False),
     (r"E_IN_REM|E_OUT_REM", 0, 3_599_999, False),
     (r"STILL_SUM", 0, 0x3FFFFFFF, False),
-    (r"UPTIME_S|_WH$|_TURNS$|COMMANDS|CMD_SEQ|WORST_P", 0, 0x3FFFFFFF, False),
+    (r"UPTIME_S|_WH$|_TURNS$|COMMANDS|BREACHES|CMD_SEQ|WORST_P", 0, 0x3FFFFFFF, False),
 )
 
 
@@ -242,6 +248,7 @@ TABLE = (
     Hot("binding", ("img", "par")),
     Hot("bms_ends", ("img", "par")),
     Hot("ramp", ("img", "par")),
+    Hot("check_command", ("img", "par")),
     Hot("account", ("img", "par")),
     Hot("share_paths", ("img", "par")),
     Hot("name_flow", ("img", "par")),

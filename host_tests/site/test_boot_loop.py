@@ -5,10 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tools import slots
+from tools.build import slots
 from tools.interpreters import Interpreter
-from tools.simboard.board import Board
-from tools.simsite.site import POWER
+from tools.sim.board.board import Board
+from tools.sim.healthy import POWER
 
 ROOT = Path(__file__).resolve().parents[2]
 METER = {"type": "generic_modbus", "host": "10.0.0.9"}

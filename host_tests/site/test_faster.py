@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tools import chip_bars
-from tools.bars import profiles, typed
-from tools.bars.story import SITE, JudgedSession
+from tools.bench import chip_bars
+from tools.bench.bars import profiles, typed
+from tools.bench.bars.story import SITE, JudgedSession
 from tools.interpreters import chosen
-from tools.simboard import faster
-from tools.simboard.board import Board
-from tools.simsite.shipped import ShippedSite
+from tools.sim.board import faster
+from tools.sim.board.board import Board
+from tools.sim.shipped import ShippedSite
 
 TIMES = 10
 SECONDS = 30.0

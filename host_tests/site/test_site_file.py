@@ -5,10 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tools import slots
+from tools.build import slots
 from tools.check_site import errors_in
-from tools.simboard.board import Board
-from tools.simsite.site import Site
+from tools.sim.board.board import Board
+from tools.sim.site import Site
 
 ROOT = Path(__file__).resolve().parents[2]
 

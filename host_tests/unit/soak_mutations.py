@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from host_tests import kernels
-from tools.virtual import quick
+from tools.soak import quick
 
 MUTATIONS: dict[str, tuple[Callable[[], None], str]] = {}  # name: what breaks the rule, what the soak says of it
 
@@ -63,7 +63,7 @@ def a_broken_sensor_costs_more_than_itself() -> None:
 
     def broken(img: Any, par: Any) -> None:
         if img[im.BMS_ODD]:
-            img[row] = img[row + 16] = 0
+            img[row] = img[row + im.LIMIT_ROWS_CHG - im.LIMIT_ROWS_DIS] = 0
 
     _around("temperature_row", after=broken)
 
@@ -200,6 +200,6 @@ def an_islands_load_does_not_decide() -> None:
 
 def _remember() -> None:
     """The memories can be imported: there is a storage."""
-    from tools.virtual import restart
+    from tools.soak import restart
 
     restart.memory()

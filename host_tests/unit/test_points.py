@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import slots
+from tools.build import slots
 
 ROOT = Path(__file__).resolve().parents[2]
 NEW = '    ("pcs", im.PCS_FAN, "0.1 degC", "fan_temperature", "fan", im.SEQ_PCS, -400, 1500, 310, "temperature of its fan"),\n'
@@ -37,7 +37,7 @@ print(json.dumps([said, points.__file__]))
 
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of what the table is in and of what is made of it; tools.slots works on it."""
+    """A copy of what the table is in and of what is made of it; tools.build.slots works on it."""
     for name in ("firmware", "lib", "host_tests", "tools"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "docs").mkdir()

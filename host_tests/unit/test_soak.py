@@ -15,15 +15,15 @@ import pytest
 from host_tests import kernels
 from host_tests.mp import hot_inputs
 from host_tests.unit.soak_mutations import MUTATIONS
-from tools.virtual import quick
-from tools.virtual.invariants import too_large
+from tools.soak import quick
+from tools.soak.invariants import too_large
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def soak(*arguments: str, code: str = "") -> tuple[int, str]:
     """Runs the tool in a process of its own (it loads firmware its own way); its status and all it said."""
-    start = ["-c", code + "; from tools.soak import main; sys.exit(main(sys.argv[1:]))"] if code else ["-m", "tools.soak"]
+    start = ["-c", code + "; from tools.soak.soak import main; sys.exit(main(sys.argv[1:]))"] if code else ["-m", "tools.soak"]
     done = subprocess.run([sys.executable, *start, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300)
     return done.returncode, done.stdout + done.stderr
 
@@ -51,7 +51,7 @@ def test_kernels_stay_inside_int32_under_chaos() -> None:
 
 _FLOOR_FORGOTTEN = """
 import sys
-from tools.virtual import quick
+from tools.soak import quick
 quick.install()
 from firmware import image as im
 from firmware.kernel import battery_limits
@@ -65,7 +65,7 @@ battery_limits.soc_row = forgets_the_floor
 
 _STRANDS = """
 import sys
-from tools.virtual import quick
+from tools.soak import quick
 quick.install()
 from firmware import image as im
 from firmware.limits import NAMES
@@ -76,7 +76,7 @@ def never_forgets_a_protection(img, par):
     if img[im.BMS_PROTECT] > 0:
         seen[0] = 1
     if seen[0]:
-        img[row] = img[row + 16] = 0
+        img[row] = img[row + im.LIMIT_ROWS_CHG - im.LIMIT_ROWS_DIS] = 0
 battery_limits.current_rows = never_forgets_a_protection
 """
 
