@@ -1,12 +1,55 @@
 """What people see: the image of one instant as kW, V, A, %, with names."""
 
-from firmware import faults, points, reasons
+from firmware import faults, reasons
 from firmware import image as im
 from firmware import requests as rq
 from firmware.battery_words import missing
 from firmware.flows import PATHS, Flow
 from firmware.limits import NAMES
 from firmware.modes import Mode
+
+# points: begin (what people see; copied from points.py by `make slots`)
+# slot, parts of its unit in one of the unit that people read (0: a word stands for it, -1: yes or no), key in stats(),
+# key in the monitor's line ("": it has none)
+_BATTERY = (
+    im.BMS_SOH, 100, "soh", "",
+    im.BMS_V, 10, "voltage", "v",
+    im.BMS_I, 10, "current", "i",
+    im.BMS_TEMP, 10, "temperature", "temp",
+    im.CELL_V_MAX, 1000, "cell_max", "",
+    im.CELL_V_MIN, 1000, "cell_min", "",
+    im.SOC, 100, "soc", "soc",
+)  # fmt: skip
+_PCS = (
+    im.PCS_P, 1000, "power", "p",
+    im.PCS_DC_V, 10, "dc_bus_voltage", "",
+)  # fmt: skip
+_SITE = (
+    im.METER_P, 1000, "grid_power", "grid_p",
+    im.METER_V, 10, "grid_voltage", "",
+    im.METER_I, 10, "grid_current", "",
+    im.METER_HZ, 1000, "grid_frequency", "hz",
+    im.METER_LOAD_P, 1000, "load_meter_power", "",
+    im.PV_P, 1000, "pv_power", "pv_p",
+    im.GEN_P, 1000, "generator_power", "",
+    im.LOAD_P, 1000, "load_power", "load_p",
+    im.GRID_OK, -1, "grid_connected", "",
+    im.MODE, 0, "mode", "mode",
+    im.FLOW, 0, "flow", "flow",
+    im.FAULTS, 0, "faults", "faults",
+    im.REQUEST_P, 1000, "request", "req",
+    im.REQUEST_BY, 0, "requested_by", "by",
+    im.LIMIT_DIS, 1000, "limit_discharge", "lim_dis",
+    im.LIMIT_CHG, 1000, "limit_charge", "lim_chg",
+    im.WHY_DIS, 0, "why_discharge", "why_dis",
+    im.WHY_CHG, 0, "why_charge", "why_chg",
+    im.CMD_P, 1000, "command", "cmd",
+    im.UPTIME_S, 1, "uptime_s", "",
+    im.COMMANDS, 1, "", "commands",
+    im.FLOW_PATHS, 0, "paths", "",
+    im.MISSING, 0, "missing", "",
+)  # fmt: skip
+# points: end
 
 
 class Instant:
@@ -18,8 +61,9 @@ class Instant:
         self.claims = arbiter.claims.table[:]
         self.owners = arbiter.claims.owners[:]
         curtailed = arbiter.curtailments
-        self.batteries = _several(pm.image.batteries)
-        self.inverters = _several(pm.image.inverters)
+        image = pm.image  # several batteries or inverters have an Image each; one is the site
+        self.batteries = [each.now[:] for each in image.batteries] if len(image.batteries) > 1 else ()
+        self.inverters = [each.now[:] for each in image.inverters] if len(image.inverters) > 1 else ()
         self.curtailed = []  # (owner, ms left) of the smallest limit with an owner, for discharge and charge; None: there is none
         for place in (now[im.CURTAILED_BY], now[im.CURTAILED_BY + 1]):
             limited = place < len(curtailed.owners)
@@ -54,11 +98,6 @@ class BankInstant(Instant):
         self.banks = self.batteries = self.inverters = []
 
 
-def _several(images: list) -> list:
-    """Copies of what each of several batteries or inverters has; [] of one, which is the site."""
-    return [each.now[:] for each in images] if len(images) > 1 else []
-
-
 def stats(view) -> dict:
     """Everything at one instant, an Instant: every point that has a key (docs/points.md), and what is made of several.
 
@@ -69,7 +108,7 @@ def stats(view) -> dict:
     several: a dict for each, with its own of these keys; `banks`: bank_figures of each.
     """
     now, par = view.now, view.par
-    figures = dict(brief(now, 3))
+    figures = dict(brief(now, 2))
     if figures["grid_frequency"] is None:
         figures["grid_frequency"] = number(now[im.PCS_HZ], 1000)
     if figures["grid_voltage"] is None:
@@ -83,9 +122,9 @@ def stats(view) -> dict:
         figures["faults"] = faults.names(bits)
         figures["banks"] = [bank_figures(bank) for bank in view.banks]
     if view.batteries:
-        figures["batteries"] = [dict(brief(each, 3, "battery")) for each in view.batteries]
+        figures["batteries"] = [dict(brief(each, 2, (_BATTERY,))) for each in view.batteries]
     if view.inverters:
-        figures["inverters"] = [dict(brief(each, 3, "pcs")) for each in view.inverters]
+        figures["inverters"] = [dict(brief(each, 2, (_PCS,))) for each in view.inverters]
     return figures
 
 
@@ -107,14 +146,13 @@ def bank_figures(view) -> dict:
     }
 
 
-def brief(now, column: int, block: str = ""):
-    """Key and value, in the unit that people read, of the points that have a key in a column of points.shown().
-
-    column: 3 for stats(), 4 for the monitor's line; block: only the points of that one.
-    """
-    for row in points.shown():
-        if row[column] and (not block or row[0] == block):
-            yield row[column], number(now[row[1]], row[2]) if row[2] else _word(row[1], now[row[1]])
+def brief(now, column: int, tables: tuple = (_BATTERY, _PCS, _SITE)):
+    """Key and value, in the unit that people read, of the points that have a key in a column: 2 for stats(), 3 for the monitor."""
+    for table in tables:
+        for i in range(0, len(table), 4):
+            if table[i + column]:
+                slot = table[i]
+                yield table[i + column], number(now[slot], table[i + 1]) if table[i + 1] else _word(slot, now[slot])
 
 
 def number(value: int, parts: int):
