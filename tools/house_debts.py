@@ -23,7 +23,6 @@ PRESENT: dict[str, dict[str, tuple[str, ...]]] = {
         "host_tests/both/test_console.py": ("_read", "_step", "_terminal"),
         "host_tests/both/test_generic_commands_are_now.py": ("_look_alive", "_round"),
         "host_tests/both/test_latch.py": ("_reserve", "_tried_ms"),
-        "host_tests/both/test_modbus_frames.py": ("_model",),
         "host_tests/both/test_modbus_line.py": ("_begun_us", "_last_us"),
         "host_tests/both/test_modbus_turns.py": ("_queue", "_writes"),
         "host_tests/both/test_read_at_once.py": ("_decode",),
@@ -41,7 +40,7 @@ PRESENT: dict[str, dict[str, tuple[str, ...]]] = {
         "host_tests/site/test_writing_a_driver.py": ("_set_filters",),
         "host_tests/unit/soak_mutations.py": ("_apply_params", "_begin", "_write"),
         "host_tests/unit/test_modbus_properties.py": (
-            "_blocks", "_decode", "_image", "_look_alive", "_model", "_once", "_registers", "_round", "_seq_ms", "_units",
+            "_blocks", "_decode", "_image", "_look_alive", "_once", "_registers", "_round", "_seq_ms", "_units",
             "_values",
         ),
         "host_tests/unit/test_ntp.py": ("_answer", "_query"),
@@ -50,12 +49,5 @@ PRESENT: dict[str, dict[str, tuple[str, ...]]] = {
             "_blocks", "_command_for_ever", "_discover", "_image", "_options", "_read", "_read_due", "_writer",
         ),
         "host_tests/unit/test_variants_ticks.py": ("_check_quiet", "_clients", "_make_room", "_quiet"),
-    },
-    # they bound a wait from above: a count of naps would say the same
-    "time asserted": {
-        "host_tests/both/test_timelimit.py": (
-            "test_what_may_take_its_time_is_left_alone_and_a_port_that_cannot_interrupt_waits_for_nothing",
-        ),
-        "host_tests/site/test_faster.py": ("test_waits_are_shorter_and_the_clock_comes_back",),
     },
 }

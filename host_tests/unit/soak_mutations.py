@@ -97,7 +97,7 @@ def a_setpoint_keeps_the_scale_of_before() -> None:
     pcs_der.truncate_to_scale = broken
 
 
-@breaks(r"became \d+ parts of")
+@breaks(r"became \d+ parts of|limits to \S+ kW, held are 100000 W")
 def a_tiny_power_is_the_most() -> None:
     from firmware import manager
 
@@ -108,18 +108,18 @@ def a_tiny_power_is_the_most() -> None:
 @breaks(r"became 1073741823 parts of")
 def a_tiny_limit_is_none() -> None:
     from firmware import image as im
-    from firmware.manager import PowerManager
+    from firmware.arbiter import Arbiter
 
-    honest = PowerManager._apply_params
+    honest = Arbiter._apply_params
 
     def broken(self: Any) -> None:
         honest(self)
-        par = self.image.par
+        par = self._image.par
         for slot in (im.OP_P_CHG, im.OP_I_CHG, im.OP_V_MAX, im.OP_P_DIS, im.OP_I_DIS):
             if par[slot] == 0:
                 par[slot] = im.FREE
 
-    PowerManager._apply_params = broken
+    Arbiter._apply_params = broken
 
 
 @breaks(r"EMERGENCY by (cell_over_voltage|cell_under_voltage|over_temperature) after one reading alone")
