@@ -43,7 +43,7 @@ _BATTERIES = (  # packs in parallel: the weakest bounds each, and all of them ar
 _INVERTERS = (  # of those that are received
     (im.PCS_STATE, _STATE), (im.PCS_P, _SUM), (im.PCS_Q, _SUM), (im.PCS_V, _FIRST), (im.PCS_I, _SUM), (im.PCS_HZ, _FIRST),
     (im.PCS_DC_V, _FIRST), (im.PCS_DC_I, _SUM), (im.PCS_DC_P, _SUM), (im.PCS_TEMP, _LARGEST), (im.PCS_ALARM, _ALL_BITS),
-    (im.PCS_GRID, _SMALLEST), (im.PCS_SETPOINT, _SUM), (im.AGE + im.SEQ_PCS, _SMALLEST),
+    (im.PCS_SETPOINT, _SUM), (im.AGE + im.SEQ_PCS, _SMALLEST),
 )  # fmt: skip
 _SITE_BATTERIES = (  # of the banks whose battery is received
     (im.BMS_SOH, _SMALLEST), (im.BMS_V, _FIRST), (im.BMS_I, _SUM), (im.BMS_TEMP, _LARGEST), (im.BMS_V_MAX, _LEAST),
@@ -168,6 +168,7 @@ class Several:
         lost = 0
         bit = 1
         discharge = charge = 0
+        grid = im.NO_VALUE
         for each in bank.inverters:
             self._freeze(bank, each, dt)
             its = each.now
@@ -176,6 +177,7 @@ class Several:
                 banks.join(now, its, self._inverters, joined)
                 joined += 1
                 if im.PCS_STANDBY <= its[im.PCS_STATE] <= im.PCS_RUNNING:
+                    grid = _grid_of_both(grid, its[im.PCS_GRID])
                     unknown = its[im.PCS_P_DIS] == im.NO_VALUE
                     its[im.LIMIT_DIS] = bank.par[im.PAR_P_DIS] if unknown else max(0, its[im.PCS_P_DIS])
                     unknown = its[im.PCS_P_CHG] == im.NO_VALUE
@@ -186,6 +188,7 @@ class Several:
             charge += its[im.LIMIT_CHG]
             now[im.FRESH] |= its[im.FRESH] & _PCS_GROUP
             bit += bit
+        now[im.PCS_GRID] = grid
         now[im.PCS_P_DIS] = discharge
         now[im.PCS_P_CHG] = charge
         now[im.PARTS_LOST] = lost if joined else 0
@@ -223,6 +226,7 @@ class Several:
         batteries = inverters = running = every = 0
         soc = weight = 0
         number = 0
+        grid = im.NO_VALUE
         for bank in self.banks:
             its = bank.now
             banks.join(now, its, self._always, every)
@@ -234,6 +238,8 @@ class Several:
             if its[im.AGE + im.SEQ_PCS] <= bank.par[im.PAR_STALE_PCS]:  # one that is not seen counts as a part of the load
                 banks.join(now, its, self._site_inverters, inverters)
                 inverters += 1
+                if im.PCS_STANDBY <= its[im.PCS_STATE] <= im.PCS_RUNNING:
+                    grid = _grid_of_both(grid, its[im.PCS_GRID])
             if its[im.MODE] in CONNECTED and its[im.SOC] != im.NO_VALUE:
                 banks.join(now, its, self._running, running)
                 running += 1
@@ -245,6 +251,7 @@ class Several:
             banks.join(now, self._nothing, self._site_batteries, 0)
         if not inverters:
             banks.join(now, self._nothing, self._site_inverters, 0)
+        now[im.PCS_GRID] = grid
         now[im.SOC] = now[im.BMS_SOC] = soc // weight if weight else im.NO_VALUE
         if not running:
             now[im.SOC_LOW] = now[im.SOC_HIGH] = now[im.SOC]
@@ -300,6 +307,13 @@ class Several:
         for bank in self.banks:
             if bank.parts:
                 self._command_devices(bank)
+
+
+def _grid_of_both(grid: int, its: int) -> int:
+    """Whether the grid is there for two inverters that switch; one that does not has its own relay open and sees none."""
+    if its == im.NO_VALUE:
+        return grid
+    return its if grid == im.NO_VALUE else grid & its
 
 
 def _copy_outputs(now, its) -> None:

@@ -123,7 +123,8 @@ class BankPlant:
         for slot, value, _ in self.rest["pcs"]:
             inp[slot] = value
         dc = one.power / EFFICIENCY if one.power > 0 else one.power * EFFICIENCY
-        inp[im.PCS_STATE] = im.PCS_RUNNING if one.image.now[im.CMD_RUN] else im.PCS_STANDBY
+        inp[im.PCS_STATE] = im.PCS_RUNNING if one.image.now[im.CMD_RUN] else im.PCS_OFF
+        inp[im.PCS_GRID] = 1 if self.grid and one.image.now[im.CMD_RUN] else 0  # off, its own relay is open
         inp[im.PCS_P] = one.power
         inp[im.PCS_DC_V] = 6435 + self.ms // 50 % 2
         inp[im.PCS_DC_I] = int(dc / 64.35)

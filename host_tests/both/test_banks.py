@@ -227,8 +227,6 @@ def test_up_to_four_of_each():
 
 def test_an_island_is_served_by_all():
     plant = BankPlant(grid_connection=1)
-    for one in plant.inverters:
-        one.force[im.PCS_GRID] = 0
     plant.grid = False
     plant.load = 70000
     plant.cycles(2)
