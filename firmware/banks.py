@@ -148,6 +148,7 @@ class Several:
                 for slot in range(limits, limits + im.LIMIT_ROWS_CHG - im.LIMIT_ROWS_DIS):
                     each.now[slot] = im.FREE  # the rows of the site are not looked at here
             self.banks.append(Bank(each, Supervisor(each, config, BankEvents(events, number)), rows))
+        self._parts = max([bank.parts for bank in self.banks])
         image.par[im.PAR_HAS] = has & ~(im.HAS_BMS | im.HAS_PCS)
         image.par[im.PAR_ENERGY] = sum([bank.par[im.PAR_ENERGY] for bank in self.banks])
         self._weights = [max(1, bank.par[im.PAR_ENERGY] // 1000) for bank in self.banks]
@@ -287,8 +288,10 @@ class Several:
 
     def spread(self) -> None:
         """What the site knows, to the banks."""
+        now = self._image.now
+        par = self._image.par
         for bank in self.banks:
-            banks.spread(self._image.now, self._image.par, bank.now, bank.par)
+            banks.spread(now, par, bank.now, bank.par)
 
     def diagnose(self) -> int:
         """The site's own faults: meter, inputs, emergency stop; the bits that changed."""
@@ -303,8 +306,10 @@ class Several:
         now = self._image.now
         number = 0
         for bank in self.banks:
-            site_limits.binding(bank.now, bank.par)
-            banks.add_limits(now, bank.now, bank.par, number)
+            its = bank.now
+            par = bank.par
+            site_limits.binding(its, par)
+            banks.add_limits(now, its, par, number)
             number += 1
         banks.close_limits(now)
 
@@ -320,21 +325,23 @@ class Several:
         now[im.REST_LIMIT] = total
         power = 0
         for bank in self.banks:
-            banks.portion(now, bank.now, charge)
-            banks.take_portion(bank.now, bank.par)
-            invariants.check_command(bank.now, bank.par)
-            power += bank.now[im.CMD_P]
+            its = bank.now
+            par = bank.par
+            banks.portion(now, its, charge)
+            banks.take_portion(its, par)
+            invariants.check_command(its, par)
+            power += its[im.CMD_P]
         now[im.CMD_P] = power
 
-    def command(self) -> None:
-        """At the end of the cycle: to devices in parallel."""
-        if not self._image.now[im.CMD_P]:  # the site has found a breach, or rests
+    def command(self, breach: int) -> None:
+        """At the end of the cycle: to devices in parallel; 0 W where the sum breaks a rule."""
+        if breach:
             for bank in self.banks:
-                if self._image.now[im.BREACH]:
-                    bank.now[im.CMD_P] = 0
-        for bank in self.banks:
-            if bank.parts:
-                self._command_devices(bank)
+                bank.now[im.CMD_P] = 0
+        if self._parts:
+            for bank in self.banks:
+                if bank.parts:
+                    self._command_devices(bank)
 
 
 def _copy_outputs(now, its) -> None:
@@ -467,7 +474,8 @@ class SiteSupervisor(Supervisor):
         elif mode == Mode.DISCHARGE:
             its = 1
         for bank in self._banks:
-            bank.states.follow(its)
+            if bank.now[im.MODE] != mode:
+                bank.states.follow(its)
 
     def _alive(self) -> bool:
         """A bank has started."""

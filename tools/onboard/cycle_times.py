@@ -2,7 +2,8 @@
 
     micropython cycle_times.py CYCLES [BANKS]
 
-BANKS: how many banks of a battery and an inverter each.  Prints: cycle_us, then each cycle's microseconds; or `kernel NAME ns` for one call of each kernel.
+BANKS: how many banks of a battery and an inverter each.
+Prints: cycle_us, then each cycle's microseconds; or `kernel NAME ns` for one call of each kernel.
 """
 
 import gc
