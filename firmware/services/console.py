@@ -27,7 +27,7 @@ from firmware.services.port import Port
 from firmware.services.terminal import LINE_MAX, Terminal
 
 OPTIONS = ()
-HEAP_BYTES = 30000
+HEAP_BYTES = 20000
 _POLL_MS = const(10)
 _SLICE_US = const(4000)  # of writing in one turn of the loop
 _AHEAD = const(8)  # lines that may wait while one is answered

@@ -4,7 +4,7 @@ from firmware.latch import Latch
 from firmware.resume import Resume
 
 OPTIONS = ()
-HEAP_BYTES = 9000
+HEAP_BYTES = 7500
 
 
 class Service:
