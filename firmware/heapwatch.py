@@ -1,10 +1,10 @@
 """Stops the service that eats the heap, control first.
 
-While after a collection less than the reserve is free, steps of the services that may be stopped are weighed, one service
-after the other and a few steps a second: a collection before a step and one after it show what the step has allocated and
-keeps, whatever else goes on.  Who has kept the most is stopped once that is more than _MUCH, or more than _SOME when half of
-the reserve is gone too.  With enough heap nothing of this costs anything: the house looks at a number four times a second.
-Who asks for more than there is and is refused counts as if he had kept _SOME.
+While after a collection less than the reserve is free, or a task has lately asked for more than there was, steps of the
+services that may be stopped are weighed, one service after the other and a few steps a second: a collection before a step and
+one after it show what the step has allocated and keeps, whatever else goes on.  Who has kept the most is stopped once that is
+_MUCH, or _SOME when half of the reserve is gone too; a MemoryError counts as _SOME kept.  With enough heap nothing of this
+costs anything: the house looks at two numbers.
 """
 
 import gc
@@ -13,13 +13,14 @@ from array import array
 
 from micropython import const
 
-_LEAST = const(8192)  # bytes: the reserve; of a large heap a 32nd
+_LEAST = const(12288)  # bytes: the reserve; of a large heap a 32nd
 _MUCH = const(1024)
 _SOME = const(256)
 _APART_MS = const(200)  # between two weighed steps: each costs two collections
 _IDLE_MS = const(2000)  # who makes no step for so long: the next one's turn
 _LOOKS = const(10)  # weighed steps of each service, then a pause: in a heap that is small for good they would take the loop's time
 _PAUSE_MS = const(30000)
+_ALARM_MS = const(60000)  # so long after a MemoryError the heap counts as short
 
 
 class HeapWatch:
@@ -36,6 +37,8 @@ class HeapWatch:
         self._turn = 0  # whose steps are weighed
         self._looked_ms = self._turned_ms = time.ticks_ms()
         self._looks = 0
+        self._alarm = False
+        self._alarm_ms = 0
 
     def add(self, service: str, part: str, task) -> None:
         """A task of a service; those of services that stay are not looked at."""
@@ -51,6 +54,8 @@ class HeapWatch:
 
     def wanted(self, part: str) -> None:
         """A task ended because the heap had not what it asked for."""
+        self._alarm = True
+        self._alarm_ms = time.ticks_ms()
         number = self._of[self._loop_time.names.index(part)]
         if number >= 0:
             self.kept[number] += _SOME
@@ -60,7 +65,10 @@ class HeapWatch:
         free = self._app.metering.free_bytes
         if not free:
             return
-        if free >= self.reserve or not self._services:
+        now_ms = time.ticks_ms()
+        if self._alarm and not 0 <= time.ticks_diff(now_ms, self._alarm_ms) < _ALARM_MS:
+            self._alarm = False
+        if (free >= self.reserve and not self._alarm) or not self._services:
             if self._loop_time.weigher is not None:
                 self._loop_time.weigher = None
                 self._forget()
@@ -68,7 +76,6 @@ class HeapWatch:
         if self._loop_time.weigher is None:
             self._loop_time.weigher = self
             self._looks = 0
-        now_ms = time.ticks_ms()
         if self._looks >= _LOOKS * len(self._services):
             if 0 <= time.ticks_diff(now_ms, self._looked_ms) < _PAUSE_MS:
                 return
@@ -130,6 +137,7 @@ class HeapWatch:
                 self._of[i] -= 1
         self.kept = array("i", [0] * len(self._services))
         self._turn = self._looks = 0
+        self._alarm = False
         self._app.stop_service(name, why)
         for task in tasks:
             task.cancel()

@@ -202,7 +202,7 @@ def _check_services(found: Checked, top: dict) -> None:
             errors.append("services.%s: there is one %s already" % (name, given[name]["type"]))
             continue
         _check_service(found, name, given[name])
-    _check_needs(found)
+    _check_together(found, top)
 
 
 def _imply_ems_clock(found: Checked, given: dict, kinds: dict) -> None:
@@ -243,9 +243,12 @@ def _keep_service(found: Checked, name: str, kind: str, module, given, where: st
     found.kinds.append(kind)
 
 
-def _check_needs(found: Checked) -> None:
-    """A service may need others: there is no log without a clock."""
-    for name, module, _, _ in found.services:
+def _check_together(found: Checked, top: dict) -> None:
+    """A service may need others: there is no log without a clock.  Its name is nobody else's: people and the heap's watch go by it."""
+    for name, module, _, stays in found.services:
+        for section in ("buses", "devices"):
+            if not stays and isinstance(top.get(section), dict) and name in top[section]:
+                found.errors.append("services.%s: %s.%s has the name already" % (name, section, name))
         for kind in getattr(module, "NEEDS", ()):
             if kind not in found.kinds:
                 found.errors.append("services.%s: needs %s, which this site has not" % (name, kind))

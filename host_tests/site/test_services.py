@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from host_tests import needs
 from tools import fits, stage
-from tools.interpreters import find32
 from tools.simboard.board import Board
 from tools.simsite.site import POWER
 
@@ -101,7 +101,7 @@ def site(**services: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def tree(tmp_path: Path) -> Path:
     """A copy of the tree with three services more, a file each."""
     copy = tmp_path / "root"
     copy.mkdir()
@@ -113,12 +113,10 @@ def root(tmp_path: Path) -> Path:
     return copy
 
 
-def run(root: Path, content: dict[str, Any], heap: str, story: Callable[[Board], Coroutine[Any, Any, None]]) -> Board:
+def run(tree: Path, content: dict[str, Any], heap: str, story: Callable[[Board], Coroutine[Any, Any, None]]) -> Board:
     """The site on the 32-bit interpreter with a heap of that size."""
-    interpreter = find32()
-    if interpreter is None:
-        pytest.skip("the 32-bit MicroPython is not there: run `make setup`")
-    board = Board(root, state_dir=root.parent / "state", site=content, interpreter=list(interpreter.command), heap=heap)
+    interpreter = needs.interpreter(32)
+    board = Board(tree, state_dir=tree.parent / "state", site=content, interpreter=list(interpreter.command), heap=heap)
 
     async def drive() -> None:
         await board.start()
@@ -139,29 +137,29 @@ async def ask(board: Board, line: str) -> str:
     return (await board.wait_line(lambda text: text.startswith(("= ", "! ")), 10))[2:]
 
 
-def test_a_service_is_one_file_that_the_board_builds_and_people_can_ask(root: Path) -> None:
+def test_a_service_is_one_file_that_the_board_builds_and_people_can_ask(tree: Path) -> None:
     async def story(board: Board) -> None:
         await asyncio.sleep(1)
         assert int(await ask(board, "beacon.count")) > 700
         await board.send("services()")
         assert "count" in await board.wait_line(lambda text: text.startswith("sign: "), 5)
 
-    run(root, site(sign={"type": "beacon", "start": 700}), "1M", story)
+    run(tree, site(sign={"type": "beacon", "start": 700}), "1M", story)
 
 
-def test_the_tools_take_it_up_by_themselves(root: Path) -> None:
+def test_the_tools_take_it_up_by_themselves(tree: Path) -> None:
     for part in ("tools", "host_tests", "boards", "tables"):
-        (root / part).symlink_to(ROOT / part) if part == "boards" else shutil.copytree(
-            ROOT / part, root / part, ignore=shutil.ignore_patterns("__pycache__")
+        (tree / part).symlink_to(ROOT / part) if part == "boards" else shutil.copytree(
+            ROOT / part, tree / part, ignore=shutil.ignore_patterns("__pycache__")
         )
     devices = {"bms": {"type": "bms_pylontech", "bus": "can0"}, "pcs": {"type": "pcs_sunspec", "host": "10.0.0.2"}}
     content = {**site(sign={"type": "beacon", "start": 7}), "buses": {"can0": {"type": "can"}}, "devices": devices}
-    file = root / "mine.json"
+    file = tree / "mine.json"
 
     def check(*more: str) -> subprocess.CompletedProcess[str]:
         file.write_text(json.dumps(content))
         command = [sys.executable, "-m", "tools.check_site", str(file), *more]
-        return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=60)
 
     done = check("--board", "lilygo_t_2can")
     assert done.returncode == 0 and "1.5 KB  services.sign" in done.stdout, done.stdout + done.stderr
@@ -174,7 +172,7 @@ def test_the_tools_take_it_up_by_themselves(root: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [300, 3000])
-def test_who_eats_the_heap_is_stopped_by_name_and_the_others_go_on(root: Path, size: int) -> None:
+def test_who_eats_the_heap_is_stopped_by_name_and_the_others_go_on(tree: Path, size: int) -> None:
     async def story(board: Board) -> None:
         said = await board.wait_line(lambda text: text.startswith(("thief: stopped", "sign: stopped")), 40)
         assert said.startswith("thief: stopped: it kept ") and "bytes of heap" in said
@@ -183,22 +181,24 @@ def test_who_eats_the_heap_is_stopped_by_name_and_the_others_go_on(root: Path, s
         await asyncio.sleep(2)
         assert int(await ask(board, "beacon.count")) > seen and int(await ask(board, "app.metering.cycles")) > cycles + 20
         assert await ask(board, "sorted(app.services), sorted(app.stopped)") == "(['console', 'emergency_memory', 'sign'], ['thief'])"
-        assert int(await ask(board, "app.metering.free_bytes")) > 8192, "what it held is free again"
+        assert int(await ask(board, "app.metering.free_bytes")) > 20000, "what it held is free again"
         assert await ask(board, "{k: v for k, v in app.restarts.items() if k != 'thief'}") == "{}"
         assert await ask(board, "app.metering.loop_time.weigher") == "None", "nothing is weighed any more"
 
-    board = run(root, site(sign={"type": "beacon"}, thief={"type": "leak", "bytes": size}), "180K", story)
+    board = run(tree, site(sign={"type": "beacon"}, thief={"type": "leak", "bytes": size}), "230K", story)
     assert board.resets == []
 
 
-def test_who_raises_is_started_again_and_counted(root: Path) -> None:
+def test_who_raises_is_started_again_and_counted(tree: Path) -> None:
     async def story(board: Board) -> None:
-        for _ in range(2):
-            await board.wait_line("x: restarted after OSError: no peer", 10)
-        await asyncio.sleep(2.5)
+        await board.wait_line("x: restarted after OSError: no peer", 10)
+        for _ in range(20):
+            if await ask(board, "app.services['x'].runs") == "3":
+                break
+            await asyncio.sleep(0.5)
         assert await ask(board, "app.services['x'].runs, app.restarts") == "(3, {'x': 2})"
 
-    run(root, site(x={"type": "raises"}), "1M", story)
+    run(tree, site(x={"type": "raises"}), "1M", story)
 
 
 def test_what_a_service_declares_is_what_it_weighs() -> None:
