@@ -244,7 +244,7 @@ def _keep_service(found: Checked, name: str, kind: str, module, given, where: st
 
 
 def _check_together(found: Checked, top: dict) -> None:
-    """A service may need others: there is no log without a clock.  Its name is nobody else's: people and the heap's watch go by it."""
+    """A service may need others: there is no log without a clock.  Its name is its own: people and the heap's watch go by it."""
     for name, module, _, stays in found.services:
         for section in ("buses", "devices"):
             if not stays and isinstance(top.get(section), dict) and name in top[section]:
