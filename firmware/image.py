@@ -37,139 +37,147 @@ SEQ_IO = const(8)  #          count     board inputs: how often they have arrive
 SEQ_LOAD = const(9)  #        count     load meter: how often they have arrived
 SEQ_GEN = const(10)  #        count     generator: how often they have arrived
 N_GROUPS = const(11)  #       count     how many groups there are
-BMS_SOC = const(12)  #        0.01 %    state of charge as the BMS reports it
-BMS_SOH = const(13)  #        0.01 %    state of health
-BMS_V = const(14)  #          0.1 V     battery terminal voltage
-BMS_I = const(15)  #          0.1 A     battery current, + discharge
-BMS_TEMP = const(16)  #       0.1 degC  battery temperature
-BMS_V_MAX = const(17)  #      0.1 V     charge cut-off voltage; 0 means stop
-BMS_V_MIN = const(18)  #      0.1 V     discharge cut-off voltage
-BMS_I_CHG = const(19)  #      0.1 A     charge current limit; 0 means stop
-BMS_I_DIS = const(20)  #      0.1 A     discharge current limit; 0 means stop
-CELL_V_MAX = const(21)  #     mV        highest cell voltage
-CELL_V_MIN = const(22)  #     mV        lowest cell voltage
-CELL_T_MAX = const(23)  #     0.1 degC  highest cell temperature
-CELL_T_MIN = const(24)  #     0.1 degC  lowest cell temperature
-BMS_STATUS = const(25)  #     code      0 sleep, 1 charge, 2 discharge, 3 idle
-BMS_REQUESTS = const(26)  #   bits      BMS_REQ_*: what the BMS forbids or asks for
-BMS_PROTECT = const(27)  #    bits      BMS_PROT_*: protections the BMS has tripped
-BMS_ALARM = const(28)  #      bits      BMS_PROT_*: the same conditions as warnings
-BMS_ODD = const(29)  #        bits      1 << (slot - BMS_SOC) refused in its last report; BMS_ODD_TWO
-PCS_STATE = const(32)  #      code      PCS_*: what the inverter is doing
-PCS_P = const(33)  #          W         AC power, + discharge
-PCS_Q = const(34)  #          var       reactive power
-PCS_V = const(35)  #          0.1 V     AC voltage, line to line
-PCS_I = const(36)  #          0.1 A     AC current
-PCS_HZ = const(37)  #         mHz       AC frequency
-PCS_DC_V = const(38)  #       0.1 V     DC bus voltage
-PCS_DC_I = const(39)  #       0.1 A     DC current, + discharge
-PCS_DC_P = const(40)  #       W         DC power, + discharge
-PCS_P_CHG = const(41)  #      W         charge power it can take now (rating, derated)
-PCS_P_DIS = const(42)  #      W         discharge power it can give now (rating, derated)
-PCS_TEMP = const(43)  #       0.1 degC  cabinet or heat sink temperature
-PCS_ALARM = const(44)  #      bits      its alarm bits as they came; 0 is none
-PCS_GRID = const(45)  #       0/1       it sees the grid and is connected to it
-PCS_SETPOINT = const(46)  #   W         the setpoint it says it follows, + discharge
-METER_P = const(49)  #        W         power at the point of connection, + import
-METER_V = const(50)  #        0.1 V     grid voltage, line to line
-METER_I = const(51)  #        0.1 A     grid current
-METER_HZ = const(52)  #       mHz       grid frequency
-METER_LOAD_P = const(55)  #   W         what the loads take, by their own meter
-PV_P = const(57)  #           W         PV power, + generation
-GEN_P = const(59)  #          W         a generator's power, + generation
-IO_ESTOP = const(61)  #       0/1       1: the emergency stop is pressed or its wire is broken
-IO_CONTACTOR = const(62)  #   0/1       contactor feedback; NO_VALUE where none is wired
-N_INPUTS = const(64)  #       count     how many slots are frozen each cycle
+BMS_SOC = const(11)  #        0.01 %    state of charge as the BMS reports it
+BMS_SOH = const(12)  #        0.01 %    state of health
+BMS_V = const(13)  #          0.1 V     battery terminal voltage
+BMS_I = const(14)  #          0.1 A     battery current, + discharge
+BMS_TEMP = const(15)  #       0.1 degC  battery temperature
+BMS_V_MAX = const(16)  #      0.1 V     charge cut-off voltage; 0 means stop
+BMS_V_MIN = const(17)  #      0.1 V     discharge cut-off voltage
+BMS_I_CHG = const(18)  #      0.1 A     charge current limit; 0 means stop
+BMS_I_DIS = const(19)  #      0.1 A     discharge current limit; 0 means stop
+CELL_V_MAX = const(20)  #     mV        highest cell voltage
+CELL_V_MIN = const(21)  #     mV        lowest cell voltage
+CELL_T_MAX = const(22)  #     0.1 degC  highest cell temperature
+CELL_T_MIN = const(23)  #     0.1 degC  lowest cell temperature
+BMS_STATUS = const(24)  #     code      0 sleep, 1 charge, 2 discharge, 3 idle
+BMS_REQUESTS = const(25)  #   bits      BMS_REQ_*: what the BMS forbids or asks for
+BMS_PROTECT = const(26)  #    bits      BMS_PROT_*: protections the BMS has tripped
+BMS_ALARM = const(27)  #      bits      BMS_PROT_*: the same conditions as warnings
+BMS_ODD = const(28)  #        bits      1 << (slot - BMS_SOC) refused in its last report; BMS_ODD_TWO
+PCS_STATE = const(30)  #      code      PCS_*: what the inverter is doing
+PCS_P = const(31)  #          W         AC power, + discharge
+PCS_Q = const(32)  #          var       reactive power
+PCS_V = const(33)  #          0.1 V     AC voltage, line to line
+PCS_I = const(34)  #          0.1 A     AC current
+PCS_HZ = const(35)  #         mHz       AC frequency
+PCS_DC_V = const(36)  #       0.1 V     DC bus voltage
+PCS_DC_I = const(37)  #       0.1 A     DC current, + discharge
+PCS_DC_P = const(38)  #       W         DC power, + discharge
+PCS_P_CHG = const(39)  #      W         charge power it can take now (rating, derated)
+PCS_P_DIS = const(40)  #      W         discharge power it can give now (rating, derated)
+PCS_TEMP = const(41)  #       0.1 degC  cabinet or heat sink temperature
+PCS_ALARM = const(42)  #      bits      its alarm bits as they came; 0 is none
+PCS_GRID = const(43)  #       0/1       it sees the grid and is connected to it
+PCS_SETPOINT = const(44)  #   W         the setpoint it says it follows, + discharge
+METER_P = const(46)  #        W         power at the point of connection, + import
+METER_V = const(47)  #        0.1 V     grid voltage, line to line
+METER_I = const(48)  #        0.1 A     grid current
+METER_HZ = const(49)  #       mHz       grid frequency
+METER_LOAD_P = const(51)  #   W         what the loads take, by their own meter
+PV_P = const(52)  #           W         PV power, + generation
+GEN_P = const(53)  #          W         a generator's power, + generation
+IO_ESTOP = const(54)  #       0/1       1: the emergency stop is pressed or its wire is broken
+IO_CONTACTOR = const(55)  #   0/1       contactor feedback; NO_VALUE where none is wired
+N_INPUTS = const(57)  #       count     how many slots are frozen each cycle
 
 # ---- made by the cycle, in Image.now
-AGE = const(64)  #            ms        ages of the groups, in the order of GROUPS (11 slots)
-SOC = const(75)  #            0.01 %    state of charge, refined between the BMS's steps
-SOC_LOW = const(76)  #        0.01 %    limits discharge: SOC, or the lower one when BMS and count disagree
-SOC_HIGH = const(77)  #       0.01 %    limits charge: SOC, or the higher one when BMS and count disagree
-SOC_SAID = const(78)  #       0.01 %    the BMS's value of the cycle before, to see its steps
-SOC_REM = const(79)  #        0.1 A ms  charge counted that is not yet a 0.01 % step
-SOC_DRIFT = const(80)  #      0.01 %    what the BMS moved minus what was counted, leaking to 0
-SOC_LEAK = const(81)  #       ms        time carried to the next step of the leak
-NET_P = const(82)  #          W         what the site takes without the battery: load - PV - generator
-LOAD_P = const(83)  #         W         what the loads take: by their own meter, else NET_P + PV_P + GEN_P
-GRID_OK = const(84)  #        0/1       the grid is there (measured)
-MODE = const(85)  #           code      modes.Mode
-FLOW = const(86)  #           code      flows.Flow
-FAULTS = const(87)  #         bits      active faults, bit = row of the fault table
-CONDITIONS = const(88)  #     bits      what diagnose saw this cycle, before debounce
-GATE = const(89)  #           bits      GATE_*: what mode and faults forbid
-REQUEST_P = const(90)  #      W         what the winning claim asks for
-REQUEST_BY = const(91)  #     code      the winning claim's source, requests.SOURCES
-TARGET_P = const(92)  #       W         the request inside the limits, before the ramp
-LIMIT_DIS = const(93)  #      W         the live discharge limit, >= 0
-LIMIT_CHG = const(94)  #      W         the live charge limit, >= 0
-WHY_DIS = const(95)  #        code      the row of the limit list that binds discharge
-WHY_CHG = const(96)  #        code      the row of the limit list that binds charge
-RAMP_REM = const(97)  #       mW        ramp remainder carried to the next cycle
-CMD_P = const(98)  #          W         THE command: AC power for the PCS, + discharge
-CMD_RUN = const(99)  #        0/1       the PCS may switch
-CMD_CONTACTOR = const(100)  # 0/1       1: close the contactors
-CMD_BALANCE = const(101)  #   0/1       1: ask the BMS to balance
-CMD_SEQ = const(102)  #       count     bumped every cycle: a device's heartbeat and freshness check
-DT = const(103)  #            ms        this cycle's length
-UPTIME_S = const(104)  #      s         seconds since boot
-UPTIME_MS = const(105)  #     ms        the part of a second carried
-E_IN_WH = const(106)  #       Wh        AC energy into the battery since boot
-E_IN_REM = const(107)  #      W ms      carried to the next Wh
-E_OUT_WH = const(108)  #      Wh        AC energy out of the battery since boot
-E_OUT_REM = const(109)  #     W ms      carried to the next Wh
-STILL_BMS_MS = const(110)  #  ms        how long the BMS has repeated voltage and current though the power has moved
-STILL_PCS_MS = const(111)  #  ms        how long the PCS has repeated DC voltage and power though the battery's has moved
-STILL_SUM_BMS = const(112)  # mixed     their sum the cycle before
-STILL_SUM_PCS = const(113)  # mixed     their sum the cycle before
-SLOW_P = const(114)  #        W         the command as an inverter with 2 s response would follow it
-WORST_P = const(115)  #       W         worst |command| beyond a live limit since boot: 0, or a bug
-COMMANDS = const(116)  #      count     commands that differed from the one before
-OPEN_MS = const(117)  #       ms        how long the contactors have been wanted open while closed
-FLOW_PATHS = const(118)  #    bits      flows.PATHS that carry power
-SOC_JUMP = const(119)  #      0.01 %    how far the BMS's SoC moved in this cycle, if more than a step
-NET_LOW = const(120)  #       W         NET_P for the discharge limit: falls at once, rises smoothed
-NET_HIGH = const(121)  #      W         NET_P for the charge limit: rises at once, falls smoothed
-LOOP_MS = const(122)  #       ms        since this controller itself was held up: a device was silent at most so long
-HOLD_CHG_MS = const(123)  #   ms        charging stays held off so long after the BMS's over-voltage
-MISSING = const(124)  #       bits      battery_words.MISSING: what the cycle may not do without and has not
-LIMIT_ROWS_DIS = const(125)  #W         one slot per row of the limit list, discharge (16 slots)
-LIMIT_ROWS_CHG = const(141)  #W         one slot per row of the limit list, charge (16 slots)
-SOC_KEEP_MS = const(157)  #   ms        how long BMS and counted charge have parted by the same
-SOC_KEEP_DRIFT = const(158)  #0.01 %    by how much
-SOC_ZERO_MS = const(159)  #   ms        how long the BMS has reported a SoC of 0 that cannot be believed yet
-READS_CELL_HI = const(160)  # count     readings in a row beyond PAR_CELL_TRIP_HI, at most 2
-READS_CELL_LO = const(161)  # count     the same below PAR_CELL_TRIP_LO
-READS_TEMP_HI = const(162)  # count     the same beyond PAR_T_TRIP_HI
-DOUBT_SLOT = const(163)  #    slot      the last reading beyond a trip that was not believed; 0: none
-DOUBT_VALUE = const(164)  #   mixed     its value, in its slot's unit
-DOUBTS = const(165)  #        count     how many there were since boot
-DOUBTS_SEEN = const(166)  #   count     how many of them diagnose has seen
-DOUBT_READ = const(167)  #    mixed     the last reading beyond each trip (3 slots, as READS_*) (3 slots)
-STILL_LOW = const(170)  #     W         least power seen elsewhere while BMS (PCS: next slot) repeated itself (2 slots)
-STILL_HIGH = const(172)  #    W         the most (2 slots)
-BMS_ENDS_MS = const(174)  #   ms        how long the BMS has given nothing in the running direction, near its end
-SOC_YOUNG_MS = const(175)  #  ms        since the first SoC that could be believed, up to 8 s
-CONDITIONS_BMS = const(176)  #bits      of CONDITIONS: those that the battery alone makes
-MODE_S = const(177)  #        s         uptime at which the mode was entered
-ORDER = const(178)  #         code      ORDER_*: what decides between STANDBY and running
-TRIPPED = const(179)  #       bits      the faults behind the last trip, until start()
-TRIP_S = const(180)  #        s         uptime of that trip
-TRIPS = const(181)  #         count     restarts used up in this hour
-RESTART_MS = const(182)  #    ms        back-off left before the next restart
-CAUSE = const(183)  #         row       what led to EMERGENCY, of the fault table; -1 for a command
-BOUND = const(184)  #         code      1 + the row that keeps the request from being met, + 16 for charge; 0: none does
-BOUND_S = const(185)  #       s         uptime since when
-ENDED = const(186)  #         code      how the last operation ended: its source, + 16 x requests.END_*, + 256 a charge
-ENDED_S = const(187)  #       s         uptime at which it did
-FRESH = const(188)  #         bits      1 << group: it has arrived since the cycle before
-E_IN_TURNS = const(189)  #    count     how often E_IN_WH has gone over 2**30 - 1
-E_OUT_TURNS = const(190)  #   count     how often E_OUT_WH has
-HELD_MS = const(191)  #       ms        how long the cycle before held this controller up; 0: it was not late
-GAPS = const(192)  #          0.1 V     voltage headroom: pack (BMS), pack (PCS), worst cell; discharge, then charge (6 slots)
-PATHS_P = const(198)  #       W         what flows on each of flows.PATHS (7 slots)
-CURTAILED_BY = const(205)  #  code      whose limit is the smallest: a place of requests.OWNERS, that for none (2 slots)
-N_SLOTS = const(207)  #       count     length of Image.now
+AGE = const(57)  #            ms        ages of the groups, in the order of GROUPS (11 slots)
+SOC = const(68)  #            0.01 %    state of charge, refined between the BMS's steps
+SOC_LOW = const(69)  #        0.01 %    limits discharge: SOC, or the lower one when BMS and count disagree
+SOC_HIGH = const(70)  #       0.01 %    limits charge: SOC, or the higher one when BMS and count disagree
+SOC_SAID = const(71)  #       0.01 %    the BMS's value of the cycle before, to see its steps
+SOC_REM = const(72)  #        0.1 A ms  charge counted that is not yet a 0.01 % step
+SOC_DRIFT = const(73)  #      0.01 %    what the BMS moved minus what was counted, leaking to 0
+SOC_LEAK = const(74)  #       ms        time carried to the next step of the leak
+NET_P = const(75)  #          W         what the site takes without the battery: load - PV - generator
+LOAD_P = const(76)  #         W         what the loads take: by their own meter, else NET_P + PV_P + GEN_P
+GRID_OK = const(77)  #        0/1       the grid is there (measured)
+MODE = const(78)  #           code      modes.Mode
+FLOW = const(79)  #           code      flows.Flow
+FAULTS = const(80)  #         bits      active faults, bit = row of the fault table
+CONDITIONS = const(81)  #     bits      what diagnose saw this cycle, before debounce
+GATE = const(82)  #           bits      GATE_*: what mode and faults forbid
+REQUEST_P = const(83)  #      W         what the winning claim asks for
+REQUEST_BY = const(84)  #     code      the winning claim's source, requests.SOURCES
+TARGET_P = const(85)  #       W         the request inside the limits, before the ramp
+LIMIT_DIS = const(86)  #      W         the live discharge limit, >= 0
+LIMIT_CHG = const(87)  #      W         the live charge limit, >= 0
+WHY_DIS = const(88)  #        code      the row of the limit list that binds discharge
+WHY_CHG = const(89)  #        code      the row of the limit list that binds charge
+RAMP_REM = const(90)  #       mW        ramp remainder carried to the next cycle
+CMD_P = const(91)  #          W         THE command: AC power for the PCS, + discharge
+CMD_RUN = const(92)  #        0/1       the PCS may switch
+CMD_CONTACTOR = const(93)  #  0/1       1: close the contactors
+CMD_BALANCE = const(94)  #    0/1       1: ask the BMS to balance
+CMD_SEQ = const(95)  #        count     bumped every cycle: a device's heartbeat and freshness check
+DT = const(96)  #             ms        this cycle's length
+UPTIME_S = const(97)  #       s         seconds since boot
+UPTIME_MS = const(98)  #      ms        the part of a second carried
+E_IN_WH = const(99)  #        Wh        AC energy into the battery since boot
+E_IN_REM = const(100)  #      W ms      carried to the next Wh
+E_OUT_WH = const(101)  #      Wh        AC energy out of the battery since boot
+E_OUT_REM = const(102)  #     W ms      carried to the next Wh
+STILL_BMS_MS = const(103)  #  ms        how long the BMS has repeated voltage and current though the power has moved
+STILL_PCS_MS = const(104)  #  ms        how long the PCS has repeated DC voltage and power though the battery's has moved
+STILL_SUM_BMS = const(105)  # mixed     their sum the cycle before
+STILL_SUM_PCS = const(106)  # mixed     their sum the cycle before
+SLOW_P = const(107)  #        W         the command as an inverter with 2 s response would follow it
+WORST_P = const(108)  #       W         worst |command| beyond a live limit since boot: 0, or a bug
+COMMANDS = const(109)  #      count     commands that differed from the one before
+OPEN_MS = const(110)  #       ms        how long the contactors have been wanted open while closed
+FLOW_PATHS = const(111)  #    bits      flows.PATHS that carry power
+SOC_JUMP = const(112)  #      0.01 %    how far the BMS's SoC moved in this cycle, if more than a step
+NET_LOW = const(113)  #       W         NET_P for the discharge limit: falls at once, rises smoothed
+NET_HIGH = const(114)  #      W         NET_P for the charge limit: rises at once, falls smoothed
+LOOP_MS = const(115)  #       ms        since this controller itself was held up: a device was silent at most so long
+HOLD_CHG_MS = const(116)  #   ms        charging stays held off so long after the BMS's over-voltage
+MISSING = const(117)  #       bits      battery_words.MISSING: what the cycle may not do without and has not
+LIMIT_ROWS_DIS = const(118)  #W         one slot per row of the limit list, discharge (24 slots)
+LIMIT_ROWS_CHG = const(142)  #W         one slot per row of the limit list, charge (24 slots)
+SOC_KEEP_MS = const(166)  #   ms        how long BMS and counted charge have parted by the same
+SOC_KEEP_DRIFT = const(167)  #0.01 %    by how much
+SOC_ZERO_MS = const(168)  #   ms        how long the BMS has reported a SoC of 0 that cannot be believed yet
+READS_CELL_HI = const(169)  # count     readings in a row beyond PAR_CELL_TRIP_HI, at most 2
+READS_CELL_LO = const(170)  # count     the same below PAR_CELL_TRIP_LO
+READS_TEMP_HI = const(171)  # count     the same beyond PAR_T_TRIP_HI
+DOUBT_SLOT = const(172)  #    slot      the last reading beyond a trip that was not believed; 0: none
+DOUBT_VALUE = const(173)  #   mixed     its value, in its slot's unit
+DOUBTS = const(174)  #        count     how many there were since boot
+DOUBTS_SEEN = const(175)  #   count     how many of them diagnose has seen
+DOUBT_READ = const(176)  #    mixed     the last reading beyond each trip (3 slots, as READS_*) (3 slots)
+STILL_LOW = const(179)  #     W         least power seen elsewhere while BMS (PCS: next slot) repeated itself (2 slots)
+STILL_HIGH = const(181)  #    W         the most (2 slots)
+BMS_ENDS_MS = const(183)  #   ms        how long the BMS has given nothing in the running direction, near its end
+SOC_YOUNG_MS = const(184)  #  ms        since the first SoC that could be believed, up to 8 s
+CONDITIONS_BMS = const(185)  #bits      of CONDITIONS: those that the battery alone makes
+MODE_S = const(186)  #        s         uptime at which the mode was entered
+ORDER = const(187)  #         code      ORDER_*: what decides between STANDBY and running
+TRIPPED = const(188)  #       bits      the faults behind the last trip, until start()
+TRIP_S = const(189)  #        s         uptime of that trip
+TRIPS = const(190)  #         count     restarts used up in this hour
+RESTART_MS = const(191)  #    ms        back-off left before the next restart
+CAUSE = const(192)  #         row       what led to EMERGENCY, of the fault table; -1 for a command
+BOUND = const(193)  #         code      1 + the row that keeps the request from being met, + 32 for charge; 0: none does
+BOUND_S = const(194)  #       s         uptime since when
+ENDED = const(195)  #         code      how the last operation ended: its source, + 16 x requests.END_*, + 256 a charge
+ENDED_S = const(196)  #       s         uptime at which it did
+FRESH = const(197)  #         bits      1 << group: it has arrived since the cycle before
+E_IN_TURNS = const(198)  #    count     how often E_IN_WH has gone over 2**30 - 1
+E_OUT_TURNS = const(199)  #   count     how often E_OUT_WH has
+HELD_MS = const(200)  #       ms        how long the cycle before held this controller up; 0: it was not late
+GAPS = const(201)  #          0.1 V     voltage headroom: pack (BMS), pack (PCS), worst cell; discharge, then charge (6 slots)
+PATHS_P = const(207)  #       W         what flows on each of flows.PATHS (7 slots)
+WAS_P = const(214)  #         W         the command of the cycle before
+BREACH = const(215)  #        bits      rules that this cycle has broken, kernel/invariants.py: 0, or a bug
+BREACHES = const(216)  #      count     how many cycles have since boot
+PARTS_LOST = const(217)  #    bits      which of several inverters in parallel are not received
+ARRIVED = const(218)  #       bits      of several batteries in parallel: groups that have arrived since all had
+REST_P = const(219)  #        W         of a command that is being shared: what is left (2 slots)
+REST_LIMIT = const(221)  #    W         what those may give who have no portion yet (2 slots)
+BY_BANK = const(223)  #       code      1 + the bank that is bound furthest below what it is configured for; 0: none (2 slots)
+CURTAILED_BY = const(225)  #  code      whose limit is the smallest: a place of requests.OWNERS, that for none (2 slots)
+N_SLOTS = const(227)  #       count     length of Image.now
 
 # ---- parameters of the cycle, in Image.par
 PAR_P_CHG = const(0)  #       W         configured charge power
@@ -341,7 +349,8 @@ class Image:
     `inp`: inputs as devices last wrote them; `now`: this cycle's frozen inputs and results; `par`: the
     parameters of the cycle as integers (parameters.py fills it).  A device that writes several slots of one
     group from a thread other than the main loop holds `lock`; on the main loop no await between the
-    writes is enough.  `banks`, `batteries`, `inverters`: the Images of each, in order; of a site with one of each, it is its own.
+    writes is enough.  `banks`, `batteries`, `inverters`: the Images of each, in order; of a site with one of each, it is its
+    own.  A bank's Image has the bank's `name`, its `config`, and in `has` what further devices it has.
     """
 
     def __init__(self) -> None:
@@ -350,6 +359,11 @@ class Image:
         self.par = array("i", [0] * N_PAR)
         self.lock = _thread.allocate_lock()
         self.banks = self.batteries = self.inverters = [self]
+        self.divided = False  # into banks with Images of their own
+        self.name = ""
+        self.config = None
+        self.has = 0
+        self.places: dict = {}  # by HAS_* bit: (name of the device, where it is reached), for people
         for slot in range(N_GROUPS):
             self.inp[slot] = 0
         self.inp[BMS_ODD] = 0
@@ -362,6 +376,10 @@ class Image:
             self.now[slot] = NO_VALUE
         for slot in range(STILL_LOW, STILL_HIGH + 2):
             self.now[slot] = NO_VALUE
+
+    def every(self) -> list:
+        """This Image and those of its banks and of devices in parallel."""
+        return [self] if not self.divided else [self] + self.banks + self.batteries + self.inverters
 
     def heard(self, seq_slot: int) -> None:
         """A complete, plausible group of values has just been written: its age starts again.  Allocates nothing."""

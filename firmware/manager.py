@@ -25,7 +25,7 @@ from firmware.events import Events
 from firmware.faults import EMERGENCY, SEVERITIES, names, rows
 from firmware.flows import Grid
 from firmware.modes import Mode, refusal
-from firmware.reports import Instant
+from firmware.reports import Instant, bank_figures
 from firmware.reports import stats as _stats
 from firmware.supervisor import Supervisor
 from firmware.units import parts
@@ -58,8 +58,15 @@ class PowerManager:
         self._lock = self.image.lock
         self.events = Events(self._lock)
         self.arbiter = Arbiter(self.image, config.capacity_ah(), self.events)
-        self.states = Supervisor(self.image, config, self.events)
-        self._cycle = Cycle(self.image, self.arbiter, self.states, self.events)
+        if self.image.divided:
+            from firmware import banks  # a site of one bank does not load it
+
+            several = banks.Several(self.image, has, self.events)
+            self.states = banks.SiteSupervisor(self.image, config, self.events, several)
+        else:
+            several = None
+            self.states = Supervisor(self.image, config, self.events)
+        self._cycle = Cycle(self.image, self.arbiter, self.states, self.events, several)
         self._last_ms = -1
         self.lock_wait_us = 0  # the longest the cycle ever waited for the lock
         self._plan = None  # the Scheduler, loaded when there is something to schedule
@@ -375,6 +382,8 @@ class PowerManager:
         voltage (V), current (A, + discharge) and temperature (degC) all given no BMS driver is needed; without, those
         must come from one, and a dead one stays dead.
         """
+        if self.image.divided:
+            raise PowerError("update_power_limits() is for a site of one battery; this one has several")
         in_range("soc", soc, 0, 100, "%")
         in_range("max_charge_current", max_charge_current, 0, 1000, "A")
         in_range("max_discharge_current", max_discharge_current, 0, 1000, "A")
@@ -403,7 +412,8 @@ class PowerManager:
             now = self.image.now
             if now[im.BMS_SOC] == im.NO_VALUE or now[im.SOC] == im.NO_VALUE:
                 raise PowerError("the BMS reports no state of charge that could be accepted")
-            now[im.SOC_DRIFT] = 0
+            for bank in self.image.banks:
+                bank.now[im.SOC_DRIFT] = 0
 
     # ---- schedules --------------------------------------------------------------------------------------
 
@@ -530,15 +540,24 @@ class PowerManager:
         and is told in "detail", also after a reset of the controller; commanded, it is named "commanded".
         """
         view = self.instant()
-        now = view.now
-        state = self._cycle.fault_state[:]  # of each fault the times it was raised are the third number
-        latched = now[im.CAUSE] if now[im.MODE] == Mode.EMERGENCY else _NO_CAUSE
         found: list = []
-        if latched == -1:
+        if view.now[im.MODE] == Mode.EMERGENCY and view.now[im.CAUSE] == -1:
             found.append({"name": "commanded", "severity": SEVERITIES[EMERGENCY], "active": True, "count": 1, "latched": True})
             found[-1]["detail"] = reasons.emergency(view)
+        for its, state in self._fault_states(view):
+            self._add_faults(found, its, state)
+        return found
+
+    def _fault_states(self, view) -> list:
+        """The instants that have faults, and their states: of each fault the times it was raised are the third number."""
+        states = [bank.fault_state[:] for bank in self._cycle.banks]
+        return list(zip(view.banks, states)) + [(view, self._cycle.several.fault_state[:])] if view.banks else [(view, states[0])]
+
+    def _add_faults(self, found: list, view, state) -> None:
+        now = view.now
+        latched = now[im.CAUSE] if now[im.MODE] == Mode.EMERGENCY else _NO_CAUSE
         for i, row in enumerate(rows()):
-            if state[3 * i + 2] or i == latched:
+            if state[3 * i + 2] or (i == latched and not view.name):
                 active = bool(now[im.FAULTS] >> i & 1)
                 fault = {"name": row[0], "severity": SEVERITIES[row[4]], "active": active, "count": state[3 * i + 2]}
                 more = reasons.emergency(view) if i == latched else reasons.detail(view, row[0]) if active else ""
@@ -546,14 +565,22 @@ class PowerManager:
                     fault["latched"] = True
                 if more:
                     fault["detail"] = more
+                if view.name:
+                    fault["bank"] = view.name
                 found.append(fault)
-        return found
 
     def fault_counts(self) -> dict:
         """{fault: times raised since boot}, of those ever raised."""
-        with self._lock:
-            state = self._cycle.fault_state[:]
-        return {row[0]: state[3 * i + 2] for i, row in enumerate(rows()) if state[3 * i + 2]}
+        counts: dict = {}
+        for _, state in self._fault_states(self.instant()):
+            for i, row in enumerate(rows()):
+                if state[3 * i + 2]:
+                    counts[row[0]] = counts.get(row[0], 0) + state[3 * i + 2]
+        return counts
+
+    def banks(self) -> "list[dict]":
+        """Each of several banks in a few figures: name, mode, soc, power, command, limits with why, faults, reason; [] of one."""
+        return [bank_figures(bank) for bank in self.instant().banks]
 
     def limit(
         self, owner: str, discharge_kw: "float | None" = None, charge_kw: "float | None" = None, seconds: float = 0.0

@@ -1,42 +1,43 @@
 """The points: every value that the cycle reads, makes or is set by, a row each.  Whatever lists values is made of this table.
 
-`make slots` numbers them: into image.py (`im.BMS_SOC`), from there into the kernels, ranges into drivers, docs/points.md.
-stats(), the monitor's line, the live view, the tests' healthy site and the owners of groups go through it as it stands.
-So a value is added by one row here and `make slots`; whoever measures or makes it then writes its slot.
+`make slots` numbers them, into image.py (`im.BMS_SOC`) and from there into the kernels, copies their ranges into drivers and what
+people see into reports.py, and writes docs/points.md.  The owners of groups, the slots and ranges of generic_modbus and the tests'
+healthy site go through the table as it stands.  So a value is added by one row here and `make slots`; whoever measures or
+makes it then writes its slot.
 
-On a board the tables stay in flash (lib/rows.py): only a check of a site, or its making, goes through them.  What people
-ask for in operation is kept as one text where the tables are files (`_SHOWN`).
+On a board the tables are in flash (lib/rows.py), and this module is there only while a site is checked and built.
 """
 
 from rows import each
 
 from firmware import image as im
 
-UNITS = (  # unit of a slot, parts of it in one of the unit that people read (0: a word stands for it, -1: yes or no), that unit
-    ("W", 1000, "kW"),
-    ("0.1 V", 10, "V"),
-    ("0.1 A", 10, "A"),
-    ("0.01 %", 100, "%"),
-    ("0.1 degC", 10, "degC"),
-    ("code", 0, ""),
-    ("bits", 0, ""),
-    ("mV", 1000, "V"),
-    ("mHz", 1000, "Hz"),
-    ("count", 1, ""),
-    ("s", 1, "s"),
-    ("0/1", -1, ""),
-    ("var", 1000, "kvar"),
-    ("Wh", 1000, "kWh"),
-    ("ms", 1000, "s"),
-    ("0.1 %", 10, "%"),
-    ("W/s", 1000, "kW/s"),
-    ("mOhm", 1000, "Ohm"),
-    ("mW", 1000, "W"),
-    ("0.1 A ms", 1, "0.1 A ms"),
-    ("W ms", 1, "W ms"),
-    ("mixed", 1, ""),
-    ("slot", 1, ""),
-    ("row", 1, ""),
+UNITS = (
+    # unit of a slot, parts of it in one of the unit that people read (0: a word stands for it, -1: yes or no), that unit, dimension
+    ("W", 1000, "kW", "power"),
+    ("0.1 V", 10, "V", "voltage"),
+    ("0.1 A", 10, "A", "current"),
+    ("0.01 %", 100, "%", "ratio"),
+    ("0.1 degC", 10, "degC", "temperature"),
+    ("code", 0, "", ""),
+    ("bits", 0, "", ""),
+    ("mV", 1000, "V", "voltage"),
+    ("mHz", 1000, "Hz", "frequency"),
+    ("count", 1, "", ""),
+    ("s", 1, "s", "duration"),
+    ("0/1", -1, "", ""),
+    ("var", 1000, "kvar", "reactive_power"),
+    ("Wh", 1000, "kWh", "energy"),
+    ("ms", 1000, "s", "duration"),
+    ("0.1 %", 10, "%", "ratio"),
+    ("W/s", 1000, "kW/s", "power_rate"),
+    ("mOhm", 1000, "Ohm", "resistance"),
+    ("mW", 1000, "W", "power"),
+    ("0.1 A ms", 1, "0.1 A ms", ""),
+    ("W ms", 1, "W ms", ""),
+    ("mixed", 1, "", ""),
+    ("slot", 1, "", ""),
+    ("row", 1, "", ""),
 )
 
 # What arrives together and has one age.  A group has one owner, the device that fills it (sitefile.py).
@@ -54,16 +55,18 @@ GROUPS = (  # block, SEQ slot, first word of the types that fill it, what that b
     ("generator", im.SEQ_GEN, "generator", 0, "generator"),
 )
 
-# Where the slots of each block begin in Image.inp; the space behind its rows is for more.  (SEQ slots come first.)
+# Where the slots of each block begin in Image.inp, behind the SEQ slots; what is free behind its rows is for more.  Each slot
+# takes 16 bytes of a board's heap.  Whoever moves a block runs `python -m tools.generate.gen_sunspec` too: sunspec_tables.py
+# holds slot numbers.
 BLOCKS = (
-    ("battery", 12),
-    ("pcs", 32),
-    ("meter", 49),
-    ("load", 55),
-    ("pv", 57),
-    ("generator", 59),
-    ("io", 61),
-    ("end", 64),
+    ("battery", 11),
+    ("pcs", 30),
+    ("meter", 46),
+    ("load", 51),
+    ("pv", 52),
+    ("generator", 53),
+    ("io", 54),
+    ("end", 57),
 )
 
 # Measured: devices write them into Image.inp, the cycle freezes them into Image.now.
@@ -171,8 +174,8 @@ MADE = (
     ("site", im.LOOP_MS, "ms", "", "", 1, "since this controller itself was held up: a device was silent at most so long"),
     ("site", im.HOLD_CHG_MS, "ms", "", "", 1, "charging stays held off so long after the BMS's over-voltage"),
     ("site", im.MISSING, "bits", "missing", "", 1, "battery_words.MISSING: what the cycle may not do without and has not"),
-    ("site", im.LIMIT_ROWS_DIS, "W", "", "", 16, "one slot per row of the limit list, discharge"),
-    ("site", im.LIMIT_ROWS_CHG, "W", "", "", 16, "one slot per row of the limit list, charge"),
+    ("site", im.LIMIT_ROWS_DIS, "W", "", "", 24, "one slot per row of the limit list, discharge"),
+    ("site", im.LIMIT_ROWS_CHG, "W", "", "", 24, "one slot per row of the limit list, charge"),
     ("site", im.SOC_KEEP_MS, "ms", "", "", 1, "how long BMS and counted charge have parted by the same"),
     ("site", im.SOC_KEEP_DRIFT, "0.01 %", "", "", 1, "by how much"),
     ("site", im.SOC_ZERO_MS, "ms", "", "", 1, "how long the BMS has reported a SoC of 0 that cannot be believed yet"),
@@ -196,7 +199,7 @@ MADE = (
     ("site", im.TRIPS, "count", "", "", 1, "restarts used up in this hour"),
     ("site", im.RESTART_MS, "ms", "", "", 1, "back-off left before the next restart"),
     ("site", im.CAUSE, "row", "", "", 1, "what led to EMERGENCY, of the fault table; -1 for a command"),
-    ("site", im.BOUND, "code", "", "", 1, "1 + the row that keeps the request from being met, + 16 for charge; 0: none does"),
+    ("site", im.BOUND, "code", "", "", 1, "1 + the row that keeps the request from being met, + 32 for charge; 0: none does"),
     ("site", im.BOUND_S, "s", "", "", 1, "uptime since when"),
     ("site", im.ENDED, "code", "", "", 1, "how the last operation ended: its source, + 16 x requests.END_*, + 256 a charge"),
     ("site", im.ENDED_S, "s", "", "", 1, "uptime at which it did"),
@@ -206,6 +209,14 @@ MADE = (
     ("site", im.HELD_MS, "ms", "", "", 1, "how long the cycle before held this controller up; 0: it was not late"),
     ("site", im.GAPS, "0.1 V", "", "", 6, "voltage headroom: pack (BMS), pack (PCS), worst cell; discharge, then charge"),
     ("site", im.PATHS_P, "W", "", "", 7, "what flows on each of flows.PATHS"),
+    ("site", im.WAS_P, "W", "", "", 1, "the command of the cycle before"),
+    ("site", im.BREACH, "bits", "", "", 1, "rules that this cycle has broken, kernel/invariants.py: 0, or a bug"),
+    ("site", im.BREACHES, "count", "", "", 1, "how many cycles have since boot"),
+    ("site", im.PARTS_LOST, "bits", "", "", 1, "which of several inverters in parallel are not received"),
+    ("site", im.ARRIVED, "bits", "", "", 1, "of several batteries in parallel: groups that have arrived since all had"),
+    ("site", im.REST_P, "W", "", "", 2, "of a command that is being shared: what is left"),
+    ("site", im.REST_LIMIT, "W", "", "", 2, "what those may give who have no portion yet"),
+    ("site", im.BY_BANK, "code", "", "", 2, "1 + the bank that is bound furthest below what it is configured for; 0: none"),
     ("site", im.CURTAILED_BY, "code", "", "", 2, "whose limit is the smallest: a place of requests.OWNERS, that for none"),
 )
 
@@ -275,36 +286,6 @@ PARAMETERS = (
     ("params", im.PAR_CELL_DEAD, "mV", 1, "below it a cell must not be charged either"),
     ("params", im.PAR_MOST_P, "W", 1, "measured power beyond it, and the inverter's rating, is counted as that much"),
 )
-
-
-def parts(unit: str) -> int:
-    """Parts of a slot's unit in one of the unit that people read; 0: a word stands for it, -1: yes or no."""
-    for known, number, _ in each(UNITS):
-        if known == unit:
-            return number
-    return 1
-
-
-def _shown(measured, made):
-    for table in (measured, made):
-        for row in each(table) if isinstance(table, str) else table:
-            if row[3] or row[4]:
-                yield row[0], row[1], parts(row[2]), row[3], row[4]
-
-
-# where the tables are files of the flash: a line for each value that people see, read from there once, in boot
-_SHOWN = "\n".join(["%s %d %d %s %s" % row for row in _shown(MEASURED, MADE)]) if isinstance(MADE, str) else ""
-
-
-def shown():
-    """The values that people see: block, slot, parts (see `parts`), key in stats(), key in the monitor's line ("": it has none)."""
-    return _kept() if _SHOWN else _shown(MEASURED, MADE)
-
-
-def _kept():
-    for line in _SHOWN.split("\n"):
-        block, slot, number, key, short = line.split(" ")
-        yield block, int(slot), int(number), key, short
 
 
 def groups():

@@ -1,12 +1,55 @@
 """What people see: the image of one instant as kW, V, A, %, with names."""
 
-from firmware import faults, points, reasons
+from firmware import faults, reasons
 from firmware import image as im
 from firmware import requests as rq
 from firmware.battery_words import missing
 from firmware.flows import PATHS, Flow
 from firmware.limits import NAMES
 from firmware.modes import Mode
+
+# points: begin (what people see; copied from points.py by `make slots`)
+# slot, parts of its unit in one of the unit that people read (0: a word stands for it, -1: yes or no), key in stats(),
+# key in the monitor's line ("": it has none)
+_BATTERY = (
+    im.BMS_SOH, 100, "soh", "",
+    im.BMS_V, 10, "voltage", "v",
+    im.BMS_I, 10, "current", "i",
+    im.BMS_TEMP, 10, "temperature", "temp",
+    im.CELL_V_MAX, 1000, "cell_max", "",
+    im.CELL_V_MIN, 1000, "cell_min", "",
+    im.SOC, 100, "soc", "soc",
+)  # fmt: skip
+_PCS = (
+    im.PCS_P, 1000, "power", "p",
+    im.PCS_DC_V, 10, "dc_bus_voltage", "",
+)  # fmt: skip
+_SITE = (
+    im.METER_P, 1000, "grid_power", "grid_p",
+    im.METER_V, 10, "grid_voltage", "",
+    im.METER_I, 10, "grid_current", "",
+    im.METER_HZ, 1000, "grid_frequency", "hz",
+    im.METER_LOAD_P, 1000, "load_meter_power", "",
+    im.PV_P, 1000, "pv_power", "pv_p",
+    im.GEN_P, 1000, "generator_power", "",
+    im.LOAD_P, 1000, "load_power", "load_p",
+    im.GRID_OK, -1, "grid_connected", "",
+    im.MODE, 0, "mode", "mode",
+    im.FLOW, 0, "flow", "flow",
+    im.FAULTS, 0, "faults", "faults",
+    im.REQUEST_P, 1000, "request", "req",
+    im.REQUEST_BY, 0, "requested_by", "by",
+    im.LIMIT_DIS, 1000, "limit_discharge", "lim_dis",
+    im.LIMIT_CHG, 1000, "limit_charge", "lim_chg",
+    im.WHY_DIS, 0, "why_discharge", "why_dis",
+    im.WHY_CHG, 0, "why_charge", "why_chg",
+    im.CMD_P, 1000, "command", "cmd",
+    im.UPTIME_S, 1, "uptime_s", "",
+    im.COMMANDS, 1, "", "commands",
+    im.FLOW_PATHS, 0, "paths", "",
+    im.MISSING, 0, "missing", "",
+)  # fmt: skip
+# points: end
 
 
 class Instant:
@@ -18,8 +61,9 @@ class Instant:
         self.claims = arbiter.claims.table[:]
         self.owners = arbiter.claims.owners[:]
         curtailed = arbiter.curtailments
-        self.batteries = _several(pm.image.batteries)
-        self.inverters = _several(pm.image.inverters)
+        image = pm.image  # several batteries or inverters have an Image each; one is the site
+        self.batteries = [each.now[:] for each in image.batteries] if len(image.batteries) > 1 else ()
+        self.inverters = [each.now[:] for each in image.inverters] if len(image.inverters) > 1 else ()
         self.curtailed = []  # (owner, ms left) of the smallest limit with an owner, for discharge and charge; None: there is none
         for place in (now[im.CURTAILED_BY], now[im.CURTAILED_BY + 1]):
             limited = place < len(curtailed.owners)
@@ -28,6 +72,8 @@ class Instant:
         self.refused = pm.refused
         self.clock = pm.clock
         self.stays = "" if pm.run_memory is None else pm.run_memory.stays
+        self.name = ""
+        self.banks = [BankInstant(self, bank) for bank in pm.image.banks] if pm.image.divided else []
 
     def claim(self, source: int) -> tuple:
         """A source's claim, of its newest owner: ms left (0: none), W, goal, target SoC, owner."""
@@ -36,9 +82,20 @@ class Instant:
         return left, watts, goal, target, self.owners[place]
 
 
-def _several(images: list) -> list:
-    """Copies of what each of several batteries or inverters has; [] of one, which is the site."""
-    return [each.now[:] for each in images] if len(images) > 1 else []
+class BankInstant(Instant):
+    """The same of one of several banks: its own image, and who asks as the site has it."""
+
+    def __init__(self, site: Instant, bank) -> None:
+        self.now = bank.now[:]
+        self.par = bank.par[:]
+        self.places = bank.places
+        self.name = bank.name
+        self.claims = site.claims
+        self.owners = site.owners
+        self.curtailed = site.curtailed
+        self.refused = self.stays = ""
+        self.clock = site.clock
+        self.banks = self.batteries = self.inverters = []
 
 
 def stats(view) -> dict:
@@ -48,31 +105,54 @@ def stats(view) -> dict:
     None is "not measured".  `binding` names the limit that bounds the direction of the request; `reason` says in words what
     makes the power what it is, see reasons.why; grid_power is + import.  available_discharge / _charge are kWh at the AC
     terminals down to the floor and up to the ceiling, at this state of health.  `batteries` and `inverters`, where there are
-    several: a dict for each, with its own of these keys.
+    several: a dict for each, with its own of these keys; `banks`: bank_figures of each.
     """
     now, par = view.now, view.par
-    figures = dict(brief(now, 3))
+    figures = dict(brief(now, 2))
     if figures["grid_frequency"] is None:
         figures["grid_frequency"] = number(now[im.PCS_HZ], 1000)
     if figures["grid_voltage"] is None:
         figures["grid_voltage"] = number(now[im.PCS_V], 10)
     _add_energy(figures, now, par)
     _add_reason(figures, view)
+    if view.banks:
+        bits = view.now[im.FAULTS]
+        for bank in view.banks:
+            bits |= bank.now[im.FAULTS]
+        figures["faults"] = faults.names(bits)
+        figures["banks"] = [bank_figures(bank) for bank in view.banks]
     if view.batteries:
-        figures["batteries"] = [dict(brief(each, 3, "battery")) for each in view.batteries]
+        figures["batteries"] = [dict(brief(each, 2, (_BATTERY,))) for each in view.batteries]
     if view.inverters:
-        figures["inverters"] = [dict(brief(each, 3, "pcs")) for each in view.inverters]
+        figures["inverters"] = [dict(brief(each, 2, (_PCS,))) for each in view.inverters]
     return figures
 
 
-def brief(now, column: int, block: str = ""):
-    """Key and value, in the unit that people read, of the points that have a key in a column of points.shown().
+def bank_figures(view) -> dict:
+    """One bank in a few figures, in the units of stats(): what it does, what it may do, and why."""
+    now = view.now
+    return {
+        "name": view.name,
+        "mode": Mode.name(now[im.MODE]),
+        "soc": number(now[im.SOC], 100),
+        "power": number(now[im.PCS_P], 1000),
+        "command": now[im.CMD_P] / 1000,
+        "limit_discharge": now[im.LIMIT_DIS] / 1000,
+        "limit_charge": now[im.LIMIT_CHG] / 1000,
+        "why_discharge": NAMES[now[im.WHY_DIS]],
+        "why_charge": NAMES[now[im.WHY_CHG]],
+        "faults": faults.names(now[im.FAULTS]),
+        "reason": reasons.of_bank(view),
+    }
 
-    column: 3 for stats(), 4 for the monitor's line; block: only the points of that one.
-    """
-    for row in points.shown():
-        if row[column] and (not block or row[0] == block):
-            yield row[column], number(now[row[1]], row[2]) if row[2] else _word(row[1], now[row[1]])
+
+def brief(now, column: int, tables: tuple = (_BATTERY, _PCS, _SITE)):
+    """Key and value, in the unit that people read, of the points that have a key in a column: 2 for stats(), 3 for the monitor."""
+    for table in tables:
+        for i in range(0, len(table), 4):
+            if table[i + column]:
+                slot = table[i]
+                yield table[i + column], number(now[slot], table[i + 1]) if table[i + 1] else _word(slot, now[slot])
 
 
 def number(value: int, parts: int):

@@ -179,6 +179,10 @@ class Supervisor:
             decided |= self._trip()
         return decided
 
+    def bank_changed(self, bank, changed: int) -> int:
+        """faults_changed of a bank: the only one is the site."""
+        return self.faults_changed(changed)
+
     def _over_power(self) -> int:
         power = self._now[im.PCS_P]
         return power - self._now[im.LIMIT_DIS] if power > 0 else -power - self._now[im.LIMIT_CHG]
@@ -222,7 +226,7 @@ class Supervisor:
             decided = self._serve(dt)
         elif self.stop_ms >= 0:
             self.stop_ms += dt
-            if now[im.CMD_P] == 0 and (self._current_broken() or self.stop_ms > self._par[im.PAR_BREAK_MS]):
+            if now[im.CMD_P] == 0 and (self.current_broken() or self.stop_ms > self._par[im.PAR_BREAK_MS]):
                 self.enter(Mode.STANDBY)
         self._drive(dt)
         return decided
@@ -274,7 +278,7 @@ class Supervisor:
             and now[im.BMS_V] > 0
         )
 
-    def _current_broken(self) -> bool:
+    def current_broken(self) -> bool:
         """|I| is under what the contactors may break, by every device that measures it; one that nobody measures is not.
 
         What was measured before the 0 W reached the inverter says nothing: it may have been on its way up.
@@ -305,6 +309,6 @@ class Supervisor:
                 now[im.OPEN_MS] = 1  # from now on
             else:
                 now[im.OPEN_MS] += dt
-                if self._current_broken() or now[im.OPEN_MS] > self._par[im.PAR_BREAK_MS]:
+                if self.current_broken() or now[im.OPEN_MS] > self._par[im.PAR_BREAK_MS]:
                     now[im.CMD_CONTACTOR] = 0
         now[im.CMD_RUN] = 1 if self._run else 0

@@ -36,14 +36,15 @@ _DECIDE_MS = const(5000)  # and after one that needs a person
 # im.METER_V
 # im.METER_I
 # im.METER_HZ
+# t.X_PHASE_V, 0, 600000
 _RANGES = (
     im.METER_P, -200000000, 200000000,
     im.METER_V, 0, 1000000,
     im.METER_I, -1000000, 1000000,
     im.METER_HZ, 0, 100000,
+    t.X_PHASE_V, 0, 600000,
 )  # fmt: skip
 # points: end
-_OWN_RANGES = (t.X_PHASE_V, 0, 600000)
 
 
 class Device:
@@ -54,7 +55,7 @@ class Device:
         self.found = ""
         self.model = 0
         client = open_client(name, options, buses, LONGEST_METER)
-        self.sun = SunSpec(client, options["unit"], (_RANGES, _OWN_RANGES), (im.METER_P,), LONGEST_METER, *reading(options, client))
+        self.sun = SunSpec(client, options["unit"], _RANGES, (im.METER_P,), LONGEST_METER, *reading(options, client))
         self._options = options
         self._image = image
         self._block = None  # where its measurement is

@@ -49,6 +49,9 @@ _NEWER = (701,)
 # im.PCS_DC_I
 # t.X_TMP_CAB = im.PCS_TEMP
 # t.X_TMP_SNK = im.PCS_TEMP
+# t.X_PHASE_V, 0, 12000
+# t.X_STOR_OUT, -100000, 100000
+# t.X_STOR_IN, -100000, 100000
 _RANGES = (
     im.PCS_P, -20000000, 20000000,
     im.PCS_V, 0, 20000,
@@ -57,13 +60,11 @@ _RANGES = (
     im.PCS_DC_I, -100000, 100000,
     t.X_TMP_CAB, -1000, 2500,
     t.X_TMP_SNK, -1000, 2500,
-)  # fmt: skip
-# points: end
-_OWN_RANGES = (
     t.X_PHASE_V, 0, 12000,
     t.X_STOR_OUT, -100000, 100000,
     t.X_STOR_IN, -100000, 100000,
 )  # fmt: skip
+# points: end
 _ESSENTIAL = (im.PCS_P, im.PCS_V, im.PCS_HZ)  # without one of them the measurement is none
 
 
@@ -75,7 +76,7 @@ class Device:
         self.ready = False
         self.found = ""
         client = open_client(name, options, buses, LONGEST_PCS)
-        self.sun = SunSpec(client, options["unit"], (_RANGES, _OWN_RANGES), _ESSENTIAL, LONGEST_PCS, *reading(options, client))
+        self.sun = SunSpec(client, options["unit"], _RANGES, _ESSENTIAL, LONGEST_PCS, *reading(options, client))
         self._client = client
         self._once = Once(name)
         self._options = options

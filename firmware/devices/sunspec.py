@@ -101,7 +101,7 @@ class SunSpec:
     After `discover`: `base`, `chain` (id, address, length of each model), `identity` (maker, model, version, serial
     number); after `choose`: `models`, the part of the chain that is this device.  Every method that talks raises ModbusError.
 
-    bounds: what can be true of this device: tuples of slot, lowest, highest, and so on; essential: slots without which the rest of
+    bounds: what can be true of this device: slot, lowest, highest, and so on; essential: slots without which the rest of
     their block is not taken either; span: registers of the longest block; longest: registers in one request; gap:
     registers between two points that are read along to save a request.
     """
@@ -313,13 +313,13 @@ class SunSpec:
                 value = im.NO_VALUE
                 good = self._untrue(block, rows[at + 3], "does not fit, or its scale factor is beyond -10 to 10") and good
             values[rows[at + 3]] = value
-        for bounds in self._bounds:
-            for i in range(0, len(bounds), 3):
-                value = values[bounds[i]]
-                if value != im.NO_VALUE and not bounds[i + 1] <= value <= bounds[i + 2]:
-                    values[bounds[i]] = im.NO_VALUE
-                    what = "gives %d, allowed %d to %d" % (value, bounds[i + 1], bounds[i + 2])
-                    good = self._untrue(block, bounds[i], what) and good
+        bounds = self._bounds
+        for i in range(0, len(bounds), 3):
+            value = values[bounds[i]]
+            if value != im.NO_VALUE and not bounds[i + 1] <= value <= bounds[i + 2]:
+                values[bounds[i]] = im.NO_VALUE
+                what = "gives %d, allowed %d to %d" % (value, bounds[i + 1], bounds[i + 2])
+                good = self._untrue(block, bounds[i], what) and good
         return good
 
     def _untrue(self, block: Block, slot: int, what: str) -> bool:

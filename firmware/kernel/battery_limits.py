@@ -8,32 +8,33 @@ _AGE_MAX = const(900000000)
 _SEQ_BMS_LIMITS = const(1)
 _SEQ_BMS_FLAGS = const(4)
 _SEQ_PCS = const(5)
-_BMS_SOC = const(12)
-_BMS_V = const(14)
-_BMS_I = const(15)
-_BMS_TEMP = const(16)
-_BMS_V_MAX = const(17)
-_BMS_V_MIN = const(18)
-_BMS_I_CHG = const(19)
-_BMS_I_DIS = const(20)
-_CELL_V_MAX = const(21)
-_CELL_V_MIN = const(22)
-_CELL_T_MAX = const(23)
-_BMS_REQUESTS = const(26)
-_BMS_PROTECT = const(27)
-_BMS_ODD = const(29)
-_PCS_STATE = const(32)
-_PCS_DC_V = const(38)
-_PCS_DC_I = const(39)
-_AGE = const(64)
-_SOC_LOW = const(76)
-_SOC_HIGH = const(77)
-_MODE = const(85)
-_DT = const(103)
-_HOLD_CHG_MS = const(123)
-_LIMIT_ROWS_DIS = const(125)
-_BMS_ENDS_MS = const(174)
-_GAPS = const(192)
+_BMS_SOC = const(11)
+_BMS_V = const(13)
+_BMS_I = const(14)
+_BMS_TEMP = const(15)
+_BMS_V_MAX = const(16)
+_BMS_V_MIN = const(17)
+_BMS_I_CHG = const(18)
+_BMS_I_DIS = const(19)
+_CELL_V_MAX = const(20)
+_CELL_V_MIN = const(21)
+_CELL_T_MAX = const(22)
+_BMS_REQUESTS = const(25)
+_BMS_PROTECT = const(26)
+_BMS_ODD = const(28)
+_PCS_STATE = const(30)
+_PCS_DC_V = const(36)
+_PCS_DC_I = const(37)
+_AGE = const(57)
+_SOC_LOW = const(69)
+_SOC_HIGH = const(70)
+_MODE = const(78)
+_DT = const(96)
+_HOLD_CHG_MS = const(116)
+_LIMIT_ROWS_DIS = const(118)
+_LIMIT_ROWS_CHG = const(142)
+_BMS_ENDS_MS = const(183)
+_GAPS = const(201)
 _PAR_P_CHG = const(0)
 _PAR_P_DIS = const(1)
 _PAR_SOC_MIN = const(6)
@@ -81,7 +82,7 @@ def soc_row(img: ptr32, par: ptr32):
     none = 0 - b
     chg = 0
     while chg < 2:
-        row = _LIMIT_ROWS_DIS + chg * 16
+        row = _LIMIT_ROWS_DIS + chg * (_LIMIT_ROWS_CHG - _LIMIT_ROWS_DIS)
         full = par[_PAR_P_DIS + (_PAR_P_CHG - _PAR_P_DIS) * chg]
         if chg == 0:
             gap = par[_PAR_SOC_MIN]
@@ -114,7 +115,7 @@ def temperature_row(img: ptr32, par: ptr32):
     none = 0 - b
     chg = 0
     while chg < 2:
-        row = _LIMIT_ROWS_DIS + chg * 16
+        row = _LIMIT_ROWS_DIS + chg * (_LIMIT_ROWS_CHG - _LIMIT_ROWS_DIS)
         full = par[_PAR_P_DIS + (_PAR_P_CHG - _PAR_P_DIS) * chg]
         p = _RANGE
         knee = _PAR_T_DIS + (_PAR_T_CHG - _PAR_T_DIS) * chg
@@ -212,7 +213,7 @@ def current_rows(img: ptr32, par: ptr32):
     r = par[_PAR_R_PACK]
     chg = 0
     while chg < 2:
-        row = _LIMIT_ROWS_DIS + chg * 16
+        row = _LIMIT_ROWS_DIS + chg * (_LIMIT_ROWS_CHG - _LIMIT_ROWS_DIS)
         img[row + _ROW_PACK_VOLTAGE] = _RANGE
         img[row + _ROW_CELL_VOLTAGE] = _RANGE
         now = ((img[_BMS_I] + b) & m) - b
@@ -304,7 +305,7 @@ def bms_ends(img: ptr32, par: ptr32):
     ends = 0
     if (mode == 2 or mode == 3) and img[_AGE + _SEQ_BMS_LIMITS] <= par[_PAR_STALE_BMS]:
         chg = 3 - mode
-        row = _LIMIT_ROWS_DIS + chg * 16
+        row = _LIMIT_ROWS_DIS + chg * (_LIMIT_ROWS_CHG - _LIMIT_ROWS_DIS)
         near = 0
         if chg != 0:
             if (((img[_SOC_HIGH] + b) & m) - b) >= 9000 or img[_HOLD_CHG_MS] > 0:

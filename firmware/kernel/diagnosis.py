@@ -13,50 +13,52 @@ _SEQ_PCS = const(5)
 _SEQ_METER = const(6)
 _SEQ_PV = const(7)
 _SEQ_IO = const(8)
-_BMS_SOC = const(12)
-_BMS_V = const(14)
-_BMS_I = const(15)
-_BMS_TEMP = const(16)
-_BMS_I_DIS = const(20)
-_CELL_V_MIN = const(22)
-_CELL_T_MAX = const(23)
-_BMS_REQUESTS = const(26)
-_BMS_PROTECT = const(27)
-_BMS_ALARM = const(28)
-_BMS_ODD = const(29)
-_PCS_STATE = const(32)
-_PCS_P = const(33)
-_PCS_DC_V = const(38)
-_PCS_DC_I = const(39)
-_IO_ESTOP = const(61)
-_IO_CONTACTOR = const(62)
-_AGE = const(64)
-_SOC_DRIFT = const(80)
-_GRID_OK = const(84)
-_FAULTS = const(87)
-_CONDITIONS = const(88)
-_LIMIT_DIS = const(93)
-_LIMIT_CHG = const(94)
-_CMD_P = const(98)
-_CMD_CONTACTOR = const(100)
-_DT = const(103)
-_UPTIME_S = const(104)
-_STILL_BMS_MS = const(110)
-_STILL_PCS_MS = const(111)
-_STILL_SUM_BMS = const(112)
-_SLOW_P = const(114)
-_SOC_JUMP = const(119)
-_LOOP_MS = const(122)
-_HOLD_CHG_MS = const(123)
-_MISSING = const(124)
-_READS_CELL_HI = const(160)
-_READS_CELL_LO = const(161)
-_READS_TEMP_HI = const(162)
-_DOUBTS = const(165)
-_DOUBTS_SEEN = const(166)
-_STILL_LOW = const(170)
-_STILL_HIGH = const(172)
-_CONDITIONS_BMS = const(176)
+_BMS_SOC = const(11)
+_BMS_V = const(13)
+_BMS_I = const(14)
+_BMS_TEMP = const(15)
+_BMS_I_DIS = const(19)
+_CELL_V_MIN = const(21)
+_CELL_T_MAX = const(22)
+_BMS_REQUESTS = const(25)
+_BMS_PROTECT = const(26)
+_BMS_ALARM = const(27)
+_BMS_ODD = const(28)
+_PCS_STATE = const(30)
+_PCS_P = const(31)
+_PCS_DC_V = const(36)
+_PCS_DC_I = const(37)
+_IO_ESTOP = const(54)
+_IO_CONTACTOR = const(55)
+_AGE = const(57)
+_SOC_DRIFT = const(73)
+_GRID_OK = const(77)
+_FAULTS = const(80)
+_CONDITIONS = const(81)
+_LIMIT_DIS = const(86)
+_LIMIT_CHG = const(87)
+_CMD_P = const(91)
+_CMD_CONTACTOR = const(93)
+_DT = const(96)
+_UPTIME_S = const(97)
+_STILL_BMS_MS = const(103)
+_STILL_PCS_MS = const(104)
+_STILL_SUM_BMS = const(105)
+_SLOW_P = const(107)
+_SOC_JUMP = const(112)
+_LOOP_MS = const(115)
+_HOLD_CHG_MS = const(116)
+_MISSING = const(117)
+_READS_CELL_HI = const(169)
+_READS_CELL_LO = const(170)
+_READS_TEMP_HI = const(171)
+_DOUBTS = const(174)
+_DOUBTS_SEEN = const(175)
+_STILL_LOW = const(179)
+_STILL_HIGH = const(181)
+_CONDITIONS_BMS = const(185)
+_BREACH = const(215)
+_PARTS_LOST = const(217)
 _PAR_GRID_TYPE = const(3)
 _PAR_STALE_BMS = const(12)
 _PAR_STALE_PCS = const(13)
@@ -117,6 +119,8 @@ _C_BMS_NO_CHARGE = const(2097152)
 _C_BMS_NO_DISCHARGE = const(4194304)
 _C_BMS_VALUE = const(8388608)
 _C_TWO_BATTERIES = const(16777216)
+_C_BREACH = const(33554432)
+_C_INVERTER_SILENT = const(67108864)
 # slots: end
 
 
@@ -211,9 +215,21 @@ def battery_conditions(img: ptr32, par: ptr32):
 
 @micropython.viper
 def lost_devices(img: ptr32, par: ptr32):
-    """Begin CONDITIONS, a bit for each row of the fault table whose condition holds now: the battery's, and who is not heard."""
+    """Begin CONDITIONS, a bit for each row of the fault table whose condition holds now: the battery's, who is not received,
+    what the board's own inputs say, and whether the cycle has broken a rule of its own.
+    """
+    one = 1
+    b = one << 30
+    m = b + _RANGE
     has = par[_PAR_HAS]
     found = img[_CONDITIONS_BMS]
+    if img[_IO_ESTOP] == 1:
+        found = found | _C_EMERGENCY_STOP
+    q = ((img[_IO_CONTACTOR] + b) & m) - b
+    if q >= 0 and q != img[_CMD_CONTACTOR]:
+        found = found | _C_CONTACTOR
+    if img[_BREACH] != 0:
+        found = found | _C_BREACH
     patient = img[_UPTIME_S] >= 10  # what was never heard is missing at once, but a fault only after a while
     waited = patient and img[_UPTIME_S] > par[_PAR_STALE_BMS] // 1000  # and a slow BMS only after its own
 
@@ -283,15 +299,13 @@ def expect_power(img: ptr32, par: ptr32):
 
 @micropython.viper
 def plant_conditions(img: ptr32, par: ptr32):
-    """Add to CONDITIONS what stop, state of charge, inverter and contactors say, before any debounce."""
+    """Add to CONDITIONS what state of charge and inverter say, before any debounce."""
     one = 1
     b = one << 30
     m = b + _RANGE
     none = 0 - b
     found = img[_CONDITIONS]
     stale = par[_PAR_STALE_BMS]
-    if img[_IO_ESTOP] == 1:
-        found = found | _C_EMERGENCY_STOP
     if img[_SOC_JUMP] > 200:
         found = found | _C_SOC_JUMP
     q = ((img[_SOC_DRIFT] + b) & m) - b
@@ -331,9 +345,8 @@ def plant_conditions(img: ptr32, par: ptr32):
                 amps = 0 - amps
             if q > 200 + amps // 4:
                 found = found | _C_CURRENT_MISMATCH
-    q = ((img[_IO_CONTACTOR] + b) & m) - b
-    if q != none and q != img[_CMD_CONTACTOR]:
-        found = found | _C_CONTACTOR
+    if img[_PARTS_LOST] != 0:
+        found = found | _C_INVERTER_SILENT
     img[_CONDITIONS] = found
 
 

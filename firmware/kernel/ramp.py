@@ -4,22 +4,22 @@ import micropython
 from micropython import const
 
 # slots: begin (copied from image.py by `make slots`)
-_GRID_OK = const(84)
-_REQUEST_P = const(90)
-_REQUEST_BY = const(91)
-_TARGET_P = const(92)
-_LIMIT_DIS = const(93)
-_LIMIT_CHG = const(94)
-_WHY_DIS = const(95)
-_WHY_CHG = const(96)
-_RAMP_REM = const(97)
-_CMD_P = const(98)
-_DT = const(103)
-_UPTIME_S = const(104)
-_WORST_P = const(115)
-_COMMANDS = const(116)
-_BOUND = const(184)
-_BOUND_S = const(185)
+_GRID_OK = const(77)
+_REQUEST_P = const(83)
+_REQUEST_BY = const(84)
+_TARGET_P = const(85)
+_LIMIT_DIS = const(86)
+_LIMIT_CHG = const(87)
+_WHY_DIS = const(88)
+_WHY_CHG = const(89)
+_RAMP_REM = const(90)
+_CMD_P = const(91)
+_DT = const(96)
+_UPTIME_S = const(97)
+_WORST_P = const(108)
+_COMMANDS = const(109)
+_BOUND = const(193)
+_BOUND_S = const(194)
 _PAR_GRID_TYPE = const(3)
 _PAR_RAMP_UP = const(10)
 _PAR_RAMP_DOWN = const(11)
@@ -47,7 +47,7 @@ def ramp(img: ptr32, par: ptr32):
         bound = img[_WHY_DIS] + 1
     if goal < low:
         goal = low
-        bound = img[_WHY_CHG] + 17
+        bound = img[_WHY_CHG] + 33
     if bound != img[_BOUND]:
         img[_BOUND] = bound
         img[_BOUND_S] = img[_UPTIME_S]

@@ -4,20 +4,21 @@ import micropython
 from micropython import const
 
 # slots: begin (copied from image.py by `make slots`)
-_BMS_REQUESTS = const(26)
-_BMS_PROTECT = const(27)
-_PCS_STATE = const(32)
-_PCS_P_CHG = const(41)
-_PCS_P_DIS = const(42)
-_NET_P = const(82)
-_GRID_OK = const(84)
-_GATE = const(89)
-_LIMIT_DIS = const(93)
-_WHY_DIS = const(95)
-_NET_LOW = const(120)
-_HOLD_CHG_MS = const(123)
-_MISSING = const(124)
-_LIMIT_ROWS_DIS = const(125)
+_BMS_REQUESTS = const(25)
+_BMS_PROTECT = const(26)
+_PCS_STATE = const(30)
+_PCS_P_CHG = const(39)
+_PCS_P_DIS = const(40)
+_NET_P = const(75)
+_GRID_OK = const(77)
+_GATE = const(82)
+_LIMIT_DIS = const(86)
+_WHY_DIS = const(88)
+_NET_LOW = const(113)
+_HOLD_CHG_MS = const(116)
+_MISSING = const(117)
+_LIMIT_ROWS_DIS = const(118)
+_LIMIT_ROWS_CHG = const(142)
 _PAR_P_CHG = const(0)
 _PAR_P_DIS = const(1)
 _PAR_P_EXPORT = const(2)
@@ -44,7 +45,7 @@ _GATE_SERVICE = const(8)
 _RANGE = const(1073741823)
 _MISS_METER = const(4096)
 _ROW_MODE = const(0)
-_N_LIMIT_ROWS = const(15)
+_N_LIMIT_ROWS = const(16)
 _ROW_FAULT = const(1)
 _ROW_MISSING_DATA = const(2)
 _ROW_BMS_FORBIDS = const(3)
@@ -59,11 +60,15 @@ _ROW_CONFIGURATION = const(14)
 
 @micropython.viper
 def gate_rows(img: ptr32, par: ptr32):
-    """What the mode moves, and whether a fault forbids this direction."""
+    """What the mode moves, whether a fault forbids this direction, and whether something is missing: after find_missing."""
     gate = img[_GATE]
     chg = 0
     while chg < 2:
-        row = _LIMIT_ROWS_DIS + chg * 16
+        row = _LIMIT_ROWS_DIS + chg * (_LIMIT_ROWS_CHG - _LIMIT_ROWS_DIS)
+        p = _RANGE
+        if img[_MISSING] != 0:
+            p = 0
+        img[row + _ROW_MISSING_DATA] = p
         p = _RANGE
         if (gate & _GATE_CLOSED) != 0:
             p = 0
@@ -89,7 +94,7 @@ def device_rows(img: ptr32, par: ptr32):
     none = 0 - b
     chg = 0
     while chg < 2:
-        row = _LIMIT_ROWS_DIS + chg * 16
+        row = _LIMIT_ROWS_DIS + chg * (_LIMIT_ROWS_CHG - _LIMIT_ROWS_DIS)
         p = _RANGE
         q = img[_BMS_REQUESTS]
         if (((q + b) & m) - b) != none:
@@ -115,7 +120,7 @@ def device_rows(img: ptr32, par: ptr32):
 
 @micropython.viper
 def grid_rows(img: ptr32, par: ptr32):
-    """The grid connection and the export, and whether what a row needs is missing: after find_missing.
+    """The grid connection and the export, and whether the meter is missing that one of them needs: after gate_rows.
 
     The grid type is a flows.Grid: 0 ISOLATED, 1 BACKUP, 2 INTERACTIVE, 3 EXPORT.
     """
@@ -127,7 +132,7 @@ def grid_rows(img: ptr32, par: ptr32):
     grid = img[_GRID_OK]
     chg = 0
     while chg < 2:
-        row = _LIMIT_ROWS_DIS + chg * 16
+        row = _LIMIT_ROWS_DIS + chg * (_LIMIT_ROWS_CHG - _LIMIT_ROWS_DIS)
         net = ((img[_NET_LOW + chg] + b) & m) - b
         if grid == 0:
             net = ((img[_NET_P] + b) & m) - b  # an island's load and surplus are there already: nothing to smooth
@@ -163,13 +168,9 @@ def grid_rows(img: ptr32, par: ptr32):
                 p = net
         img[row + _ROW_GRID_CONNECTION] = p
         img[row + _ROW_EXPORT] = q
-
-        p = _RANGE
         if blind != 0:
             img[_MISSING] = img[_MISSING] | _MISS_METER
-        if blind != 0 or (img[_MISSING] & (_MISS_METER - 1)) != 0:
-            p = 0
-        img[row + _ROW_MISSING_DATA] = p
+            img[row + _ROW_MISSING_DATA] = 0
         chg += 1
 
 
@@ -179,7 +180,7 @@ def binding(img: ptr32, par: ptr32):
     kind = par[_PAR_GRID_TYPE]
     chg = 0
     while chg < 2:
-        row = _LIMIT_ROWS_DIS + chg * 16
+        row = _LIMIT_ROWS_DIS + chg * (_LIMIT_ROWS_CHG - _LIMIT_ROWS_DIS)
         q = par[_OP_P_DIS + (_OP_P_CHG - _OP_P_DIS) * chg]
         if q < img[row + _ROW_OPERATION]:
             img[row + _ROW_OPERATION] = q

@@ -142,14 +142,15 @@ def test_an_events_number_is_named():
         (Event.EMERGENCY, -1, "commanded"),
         (Event.EMERGENCY, 0, "bms_lost"),
         (Event.LIMIT_CHANGE, 0, "discharge by mode"),
-        (Event.LIMIT_CHANGE, 16, "charge by mode"),
+        (Event.LIMIT_CHANGE, 32, "charge by mode"),
         (Event.CHARGE_COMPLETE, MANUAL, "manual"),
         (Event.OPERATION_TIMEOUT, REMOTE, "remote"),
     ):
         post(desk, event, data)
         desk.turn(10)
         assert json.loads(desk.printed('"event"')[-1]) == {"event": Event.name(event), "data": word, "t": 5}
-    for event, data in ((Event.CLOCK_SET, 7), (Event.OVERPOWER, 100), (Event.GRID_CONNECTED, 0), (Event.FAULT_RAISED, 99), (0, 77)):
+    numbers = ((Event.CLOCK_SET, 7), (Event.OVERPOWER, 100), (Event.GRID_CONNECTED, 0), (Event.FAULT_RAISED, 199), (0, 77))
+    for event, data in numbers:
         post(desk, event, data)
         desk.turn(10)
         assert json.loads(desk.printed('"event"')[-1]) == {"event": Event.name(event), "data": data, "t": 5}

@@ -471,7 +471,7 @@ def test_data_of_events_have_the_names_that_they_have():
         (Event.DISCHARGE_COMPLETE, REMOTE, "remote"),
         (Event.OPERATION_TIMEOUT, SCHEDULE, "schedule"),
         (Event.LIMIT_CHANGE, 5, "discharge by soc"),
-        (Event.LIMIT_CHANGE, 21, "charge by soc"),
+        (Event.LIMIT_CHANGE, 37, "charge by soc"),
         (Event.OVERPOWER, 1200, 1200),
         (Event.CLOCK_SET, -3, -3),
         (Event.SCHEDULE_STARTED, 2, 2),

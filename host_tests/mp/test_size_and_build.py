@@ -54,7 +54,7 @@ def test_every_module_is_weighed_and_the_profiles_add_up(report: dict) -> None:
         assert sum(row[key] for row in report["modules"].values()) == report["totals"]["all"][key]
     core = report["totals"]["core"]
     assert core["code_bytes"] > 5000 and core["object_bytes"] > 5000 and core["names"] > 200
-    chunk = 128  # of names' text: what still fits into the last one takes no new heap
+    chunk = 256  # of names' text: what still fits into the last one takes no new heap; the table of modules grows in one's turn
     assert all(row["peak_bytes"] + chunk >= fits.file_bytes(row) for row in report["modules"].values())
 
 

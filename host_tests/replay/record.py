@@ -139,6 +139,8 @@ class Day:
 
     def _event(self, event: int, data: int, user_data) -> None:
         code = CODES[SOURCES[data]] if event in OF_A_SOURCE else data
+        if event == Event.LIMIT_CHANGE:
+            code = data & 31 | (data & 32) >> 1  # charge was 16 when they were recorded
         self.write("%s ! %s %d" % (self._at(), Event.name(event), code))
 
     def _at(self) -> str:

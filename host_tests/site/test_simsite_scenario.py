@@ -84,7 +84,7 @@ def test_good_scenario_is_read_in_the_order_of_time() -> None:
         ({"steps": [{"at": 1, "do": "x", "refused": "yes"}]}, "steps[0].refused: 'yes'"),
         ({"steps": [{"at": 1, "inject": "estop", "refused": True}]}, "steps[0].refused: True"),
         ({"steps": [{"at": 1, "expect": {"pcs_kw": [2, 1]}}]}, "steps[0].expect.pcs_kw: [2, 1] is not a [low, high] range"),
-        ({"steps": [{"at": 1, "expect": {"mod": "IDLE"}}]}, "steps[0].expect: 'mod' is unknown; known: mode"),
+        ({"steps": [{"at": 1, "expect": {"mod": "IDLE"}}]}, "steps[0].expect: 'mod' is unknown; known: by, cmd"),
         ({"steps": [{"at": 1, "when": 2, "do": "x"}]}, "steps[0]: 'when' is unknown; known: at, board, clear"),
     ],
 )

@@ -63,7 +63,7 @@ def a_broken_sensor_costs_more_than_itself() -> None:
 
     def broken(img: Any, par: Any) -> None:
         if img[im.BMS_ODD]:
-            img[row] = img[row + 16] = 0
+            img[row] = img[row + im.LIMIT_ROWS_CHG - im.LIMIT_ROWS_DIS] = 0
 
     _around("temperature_row", after=broken)
 

@@ -14,7 +14,7 @@ from tools.build import slots
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_KERNELS = ("soc_row", "temperature_row", "headroom", "current_rows", "gate_rows", "device_rows", "grid_rows", "binding")
-LAST = '    "configuration",  # max_charge_power, max_discharge_power\n'
+LAST = '    "banks",  # what several banks give together, each inside its own limits\n'
 ROW = '    "transformer",  # what the site\'s transformer carries\n'
 
 
@@ -33,7 +33,7 @@ def made() -> Any:
     return kernels.checked()
 
 
-@pytest.mark.parametrize("place", [0, 7, 14, 15])
+@pytest.mark.parametrize("place", [0, 7, 14, 16])
 @pytest.mark.parametrize("chg", [0, 1])
 def test_limit_order_a_row_binds_wherever_it_stands(
     place: int, chg: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -46,7 +46,9 @@ def test_limit_order_a_row_binds_wherever_it_stands(
     made_anew = made()
     plant = Plant().ready()
     now, par = plant.now[:], plant.image.par[:]
-    row = im.LIMIT_ROWS_DIS + 16 * chg + place
+    row = (im.LIMIT_ROWS_CHG if chg else im.LIMIT_ROWS_DIS) + place
+    for rows in (im.LIMIT_ROWS_DIS, im.LIMIT_ROWS_CHG):
+        now[rows + len(NAMES)] = im.FREE  # "banks" has moved there: one bank writes nothing into it
     bound = []
     for watts in (im.FREE, 100001, 99999, 12345, 0):
         now[row] = watts
@@ -60,6 +62,6 @@ def test_limit_order_a_row_binds_wherever_it_stands(
 def test_limit_order_more_rows_than_there_is_space_for_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    copy(tmp_path, monkeypatch, LAST, LAST + ROW + ROW.replace("transformer", "feeder"))
+    copy(tmp_path, monkeypatch, LAST, LAST + "".join(ROW.replace("transformer", f"feeder_{i}") for i in range(9)))
     assert slots.main([]) == 1
-    assert "17 rows" in capsys.readouterr().out
+    assert f"{len(NAMES) + 9} rows" in capsys.readouterr().out

@@ -23,6 +23,7 @@ from firmware.devices.generic_points import ratio
 from firmware.devices.generic_table import Table
 from firmware.devices.generic_writer import Writer
 from firmware.devices.generic_writes import made as writes_of
+from firmware.points import plausible
 from modbus import hot
 from modbus.bank import Bank
 from modbus.server import Server
@@ -172,7 +173,8 @@ def test_difference_is_exact_or_none(data: st.DataObject, kind: str, scale: floa
         return
     terms = [Fraction(number) * multiplier / divisor for number in (more, less)]
     rounded = [int(abs(term) + Fraction(1, 2)) * (1 if term > 0 else -1) for term in terms]
-    fits = all(abs(term) < 2**30 for term in rounded) and abs(rounded[0] - rounded[1]) < 2**30
+    low, high = next((low, high) for slot, low, high in plausible() if slot == im.METER_P)
+    fits = all(abs(term) < 2**30 for term in rounded) and low <= rounded[0] - rounded[1] <= high
     assert (good, value) == ((True, rounded[0] - rounded[1]) if fits else (False, NONE))
 
 

@@ -162,7 +162,7 @@ class Watched:
         assert -now[im.LIMIT_CHG] <= power <= now[im.LIMIT_DIS] and now[im.WORST_P] == 0
         rows = im.LIMIT_ROWS_DIS
         for chg in (0, 1):
-            live = [now[rows + 16 * chg + i] for i in range(15)]
+            live = [now[rows + (im.LIMIT_ROWS_CHG - rows) * chg + i] for i in range(16)]
             assert min(live) == now[im.LIMIT_DIS + chg] == live[now[im.WHY_DIS + chg]] >= 0
         par = self.plant.image.par
         rate = par[im.PAR_RAMP_UP]

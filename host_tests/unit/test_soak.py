@@ -53,12 +53,13 @@ _FLOOR_FORGOTTEN = """
 import sys
 from tools.soak import quick
 quick.install()
+from firmware import image as im
 from firmware.kernel import battery_limits
 honest = battery_limits.soc_row
 def forgets_the_floor(img, par):
-    floor, par[6] = par[6], 0
+    floor, par[im.PAR_SOC_MIN] = par[im.PAR_SOC_MIN], 0
     honest(img, par)
-    par[6] = floor
+    par[im.PAR_SOC_MIN] = floor
 battery_limits.soc_row = forgets_the_floor
 """
 
@@ -75,7 +76,7 @@ def never_forgets_a_protection(img, par):
     if img[im.BMS_PROTECT] > 0:
         seen[0] = 1
     if seen[0]:
-        img[row] = img[row + 16] = 0
+        img[row] = img[row + im.LIMIT_ROWS_CHG - im.LIMIT_ROWS_DIS] = 0
 battery_limits.current_rows = never_forgets_a_protection
 """
 

@@ -403,7 +403,7 @@ def test_a_charge_voltage_of_0_near_the_top_ends_a_charge_after_a_minute(variant
     pack.run(50)
     assert not pack.events("CHARGE_COMPLETE")
     pack.run(20)
-    assert pack.events("CHARGE_COMPLETE") == [4]
+    assert pack.events("CHARGE_COMPLETE") == [5]
 
 
 @pytest.mark.parametrize("kw", [2, -2])

@@ -2,7 +2,7 @@
 
 Numbers each point, writes them into firmware/image.py, and copies from there what the kernels use (firmware/kernel/), as
 viper can only inline constants of its own file (rows of the limit list in limits.py, of the fault table in faults.py);
-copies ranges into the drivers that ask for them between markers, and writes docs/points.md.
+copies ranges into the drivers that ask for them between markers, what people see into reports.py, and writes docs/points.md.
 
     python -m tools.build.slots            write them all
     python -m tools.build.slots --check    fail if one is not current
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-LIMIT_ROWS = 16  # slots from LIMIT_ROWS_DIS to LIMIT_ROWS_CHG
+LIMIT_ROWS = 24  # slots from LIMIT_ROWS_DIS to LIMIT_ROWS_CHG
 BEGIN = "# slots: begin"
 END = "# slots: end"
 POINTS_BEGIN = "# points: begin"
@@ -95,7 +95,7 @@ def read() -> Points:
     """The table of points, numbered.  Raises WrongTable."""
     tables = _tables()
     groups = [(str(block), str(seq), str(kind), brings, str(words)) for block, seq, kind, brings, words in tables["GROUPS"]]
-    units = {str(unit): (int(parts or 0), str(shown)) for unit, parts, shown in tables["UNITS"]}
+    units = {str(unit): (int(parts or 0), str(shown)) for unit, parts, shown, _ in tables["UNITS"]}
     first = {str(block): int(slot or 0) for block, slot in tables["BLOCKS"]}
     points: list[Point] = []
     errors: list[str] = []
@@ -115,7 +115,7 @@ def read() -> Points:
         if free[block] > first[behind]:
             errors.append(
                 f"block {block} has {free[block] - first[block]} points and space for {first[behind] - first[block]}: "
-                "raise what stands behind it in BLOCKS, then `python -m tools.generate.gen_sunspec`"
+                "move what stands behind it in BLOCKS, then `python -m tools.generate.gen_sunspec`"
             )
     if len(groups) > first[places[0]]:
         errors.append(f"{len(groups)} groups, and space for {first[places[0]]} SEQ slots before the first of BLOCKS")
@@ -208,7 +208,8 @@ def ranges_block(path: Path, table: Points) -> str:
     """What a driver has between its markers, of those points that it names itself: `_RANGES` of their lowest and highest values.
 
     A line `# im.PCS_P` gives a row of slot, lowest, highest; `# t.X_TMP_CAB = im.PCS_TEMP`: a value of the driver's own, of
-    which the same can be true; `# im.BMS_SOC to im.BMS_STATUS`: lowest and highest of each, without their slots.
+    which the same can be true; `# t.X_PHASE_V, 0, 12000`: one with a range of its own; `# im.BMS_SOC to im.BMS_STATUS`: lowest
+    and highest of each, without their slots.
     """
     text = path.read_text()
     asked = text[text.index(POINTS_BEGIN) : text.index("_RANGES")].splitlines()[1:]
@@ -216,6 +217,9 @@ def ranges_block(path: Path, table: Points) -> str:
     lines: list[str] = []
     for line in asked:
         wanted = line.removeprefix("# ").strip()
+        if re.fullmatch(r"t\.\w+, -?\d+, -?\d+", wanted):
+            lines.append(f"    {wanted},\n")
+            continue
         names = re.findall(r"\bim\.(\w+)", wanted)
         if not names or any(name not in known or known[name].low is None for name in names):
             raise WrongTable(f"{path.name}: {wanted!r} names no point that has a range")
@@ -226,6 +230,22 @@ def ranges_block(path: Path, table: Points) -> str:
             slot, point = wanted.split(" = ")[0], known[names[0]]
             lines.append(f"    {slot}, {point.low}, {point.high},\n")
     return "".join(line + "\n" for line in asked) + "_RANGES = (\n" + "".join(lines) + ")  # fmt: skip\n"
+
+
+# ---- what people see ------------------------------------------------------------------------------------------------
+def shown_block(table: Points) -> str:
+    """What stands in reports.py between the markers: the points of a battery, of an inverter, and the others."""
+    lines = [
+        "# slot, parts of its unit in one of the unit that people read (0: a word stands for it, -1: yes or no), key in stats(),\n",
+        "# key in the monitor's line (\"\": it has none)\n",
+    ]
+    seen = [point for point in table.points if point.key or point.short]
+    for name, block in (("_BATTERY", "battery"), ("_PCS", "pcs"), ("_SITE", "")):
+        own = [p for p in seen if p.block == block or (not block and p.block not in ("battery", "pcs"))]
+        lines.append(f"{name} = (\n")
+        lines += [f'    im.{p.name}, {table.units[p.unit][0]}, "{p.key}", "{p.short}",\n' for p in own]
+        lines.append(")  # fmt: skip\n")
+    return "".join(lines)
 
 
 # ---- docs -----------------------------------------------------------------------------------------------------------
@@ -324,6 +344,8 @@ def generated() -> dict[Path, str]:
     for path in sorted((ROOT / "firmware" / "devices").glob("*.py")):
         if POINTS_BEGIN in path.read_text():
             made[path] = _between(path.read_text(), POINTS_BEGIN, POINTS_END, ranges_block(path, table))
+    reports = ROOT / "firmware" / "reports.py"
+    made[reports] = _between(reports.read_text(), POINTS_BEGIN, POINTS_END, shown_block(table))
     known = constants(made[image])
     for path in kernels():
         made[path] = kernel(path, known)

@@ -64,7 +64,7 @@ OTHERS = {
     "age_claims": (pm.arbiter.claims.table, 16, 50), "least": (pm.arbiter.curtailments.table, now, par, 8, 50),
 }  # fmt: skip
 MODULES = (
-    "inputs", "soc", "site_power", "diagnosis", "requests", "battery_limits", "site_limits", "ramp", "flow",
+    "inputs", "soc", "site_power", "diagnosis", "requests", "battery_limits", "site_limits", "ramp", "invariants", "flow",
 )  # fmt: skip
 for module in MODULES:
     kernels = getattr(__import__("firmware.kernel." + module).kernel, module)

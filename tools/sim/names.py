@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 FIRMWARE = Path(__file__).resolve().parents[2] / "firmware"
-_CHARGE_LIMIT = 16  # added to a limit's number when it binds charging
+_CHARGE_LIMIT = 32  # added to a limit's number when it binds charging
 
 
 @cache

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from host_tests import shims
+from tools.build.slots import read
 from tools.sim import layout
 from tools.sim.faults import FAULTS
 from tools.sim.physics.plant import PROFILED
@@ -57,8 +58,8 @@ OPTIONS: dict[str, tuple[float, float] | list[Any] | str] = {
 _WHOLE = ("modules",)
 # what an expectation can be about: the board's monitor line (docs/console.md), and the truth of the site (Site.truth)
 EXPECTED = (
-    "mode", "p", "cmd", "req", "by", "soc", "lim_dis", "lim_chg", "why_dis", "why_chg", "grid_p", "load_p", "pv_p", "v", "i", "hz",
-    "temp", "flow", "e_in", "e_out", "commands", "violation_w", "cycles", "waiting",
+    *sorted(point.short for point in read().points if point.short and point.unit != "bits"),
+    "e_in", "e_out", "violation_w", "cycles", "waiting",
     "stored_kwh", "capacity_kwh", "voltage", "current", "temperature", "pcs_kw", "setpoint_kw", "pcs_state", "pcs_watchdog",
     "pcs_watchdog_trips", "contactor", "grid", "grid_kw", "grid_hz", "grid_v", "load_kw", "served_kw", "unserved_wh", "pv_kw",
     "energy_in_wh", "energy_out_wh", "allowed_charge_kw", "allowed_discharge_kw", "worst_violation_w", "bms_relay_trips",

@@ -12,6 +12,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from tools.build.slots import read
 from tools.sim.session import Session
 
 GIVE, TAKE, GRID, LOAD, SUN = "green", "cyan", "magenta", "yellow", "bright_yellow"
@@ -29,6 +30,10 @@ KIND_MARKS = {"event": "●", "console": "»", "site": "◆", "error": "✖", "b
 EIGHTHS = " ▁▂▃▄▅▆▇█"
 HISTORY = 600
 BODY = 10  # lines of the two panels in the middle
+# points of the monitor's line that have a place of their own, or whose truth has one; the others are listed
+_PLACED = frozenset(
+    "mode p cmd req by soc lim_dis lim_chg why_dis why_chg grid_p load_p pv_p v i hz temp flow faults commands".split()
+)
 
 
 class TwoWayBar:
@@ -117,6 +122,8 @@ class View:
         self.terminal = terminal
         self.title = title
         self.history: deque[float] = deque(maxlen=HISTORY)
+        table = read()
+        self._others = [(p.short, table.shown_unit(p)) for p in table.points if p.short and p.short not in _PLACED]
 
     def sample(self) -> None:
         """Remember the battery's power for the chart."""
@@ -265,6 +272,7 @@ class View:
             ("beyond", _violation(float(state.get("violation_w") or 0), self.session.site.auditor.worst_violation_w)),
             ("resets", Text(str(len(self.session.board.resets)), BAD if self.session.board.resets else "")),
         ]
+        rows += [(key, f"{state[key]} {unit}" if state.get(key) is not None else "-") for key, unit in self._others]
         table = Table.grid(expand=True, padding=(0, 1, 0, 0))
         table.add_column(width=7, style=DIM)
         table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")

@@ -6,19 +6,10 @@ The plant behind it stays honest.  Call `spoil` after the site has written and b
 from array import array
 
 from firmware import image as im
+from firmware import points
 
-# SEQ slot: the slots of that group, [first, last)
-GROUPS = {
-    im.SEQ_BMS: (im.BMS_SOC, im.BMS_TEMP + 1),
-    im.SEQ_BMS_LIMITS: (im.BMS_V_MAX, im.BMS_I_DIS + 1),
-    im.SEQ_BMS_CELLS: (im.CELL_V_MAX, im.CELL_V_MIN + 1),
-    im.SEQ_BMS_TEMPS: (im.CELL_T_MAX, im.CELL_T_MIN + 1),
-    im.SEQ_BMS_FLAGS: (im.BMS_STATUS, im.BMS_ALARM + 1),
-    im.SEQ_PCS: (im.PCS_STATE, im.PCS_SETPOINT + 1),
-    im.SEQ_METER: (im.METER_P, im.METER_HZ + 1),
-    im.SEQ_PV: (im.PV_P, im.PV_P + 1),
-    im.SEQ_IO: (im.IO_ESTOP, im.IO_CONTACTOR + 1),
-}
+# SEQ slot: the slots of that group, [first, last), of those that the virtual sites report
+GROUPS = {seq: (first, last + 1) for seq, first, last, *_ in points.groups() if seq <= im.SEQ_IO}
 # what drivers let through at most, by slot: what is beyond does not reach the image
 _PLAUSIBLE: dict[tuple[int, ...], tuple[int, int]] = {
     (im.BMS_SOC, im.BMS_SOH): (0, 10000),

@@ -118,6 +118,8 @@ class _Reader:
             return
         text = self.data[self.at : self.at + size]
         self.at += size + (kind in (_STR, _BYTES))  # they end with a zero
+        if kind == _STR and not size:
+            return  # "" is a name that every MicroPython has
         if kind == _STR:
             self.found.texts.append(text.decode())
         elif kind == _INT and not -_SMALL <= int(text) < _SMALL:
