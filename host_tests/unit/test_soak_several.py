@@ -8,8 +8,6 @@ import pytest
 
 from tools.interpreters import ROOT
 
-pytest.importorskip("firmware.banks", reason="this firmware knows one bank alone")
-
 _ALL_TO_ONE = """
 from firmware.kernel import banks
 honest = banks.portion
@@ -46,7 +44,8 @@ _MUTATIONS = {
 
 
 def soak(*arguments: str, broken: str = "") -> tuple[int, str]:
-    code = f"import sys\nfrom tools.soak import several\nfrom firmware import image as im\n{broken}\nsys.exit(several.main(sys.argv[1:]))"
+    head = "import sys\nfrom tools.soak import several\nfrom firmware import image as im\n"
+    code = head + broken + "\nsys.exit(several.main(sys.argv[1:]))"
     done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True)
     return done.returncode, done.stdout + done.stderr
 
