@@ -32,41 +32,85 @@ _LEAST = const(6)
 _STATE = const(7)
 _MAGNITUDE = const(8)
 
+# which parts take part in joining a slot
+_ALWAYS = const(1)
+_BMS_SEEN = const(2)
+_PCS_SEEN = const(4)
+_CONNECTED = const(8)
+_SWITCHES = const(16)
+_EVERY = const(31)
+
 _BATTERIES = (  # packs in parallel: the weakest bounds each, and all of them are needed
-    (im.BMS_SOC, _SUM), (im.BMS_SOH, _SMALLEST), (im.BMS_V, _FIRST), (im.BMS_I, _SUM), (im.BMS_TEMP, _LARGEST),
-    (im.BMS_V_MAX, _LEAST), (im.BMS_V_MIN, _LARGEST), (im.BMS_I_CHG, _LEAST), (im.BMS_I_DIS, _LEAST),
-    (im.CELL_V_MAX, _LARGEST), (im.CELL_V_MIN, _SMALLEST), (im.CELL_T_MAX, _LARGEST), (im.CELL_T_MIN, _SMALLEST),
-    (im.BMS_STATUS, _FIRST), (im.BMS_REQUESTS, _ALL_BITS), (im.BMS_PROTECT, _ALL_BITS), (im.BMS_ALARM, _ALL_BITS),
-    (im.BMS_ODD, _ALL_BITS), (im.AGE + im.SEQ_BMS, _LARGEST), (im.AGE + im.SEQ_BMS_LIMITS, _LARGEST),
-    (im.AGE + im.SEQ_BMS_CELLS, _LARGEST), (im.AGE + im.SEQ_BMS_TEMPS, _LARGEST), (im.AGE + im.SEQ_BMS_FLAGS, _LARGEST),
+    im.BMS_SOC, _ALWAYS, _SUM,
+    im.BMS_SOH, _ALWAYS, _SMALLEST,
+    im.BMS_V, _ALWAYS, _FIRST,
+    im.BMS_I, _ALWAYS, _SUM,
+    im.BMS_TEMP, _ALWAYS, _LARGEST,
+    im.BMS_V_MAX, _ALWAYS, _LEAST,
+    im.BMS_V_MIN, _ALWAYS, _LARGEST,
+    im.BMS_I_CHG, _ALWAYS, _LEAST,
+    im.BMS_I_DIS, _ALWAYS, _LEAST,
+    im.CELL_V_MAX, _ALWAYS, _LARGEST,
+    im.CELL_V_MIN, _ALWAYS, _SMALLEST,
+    im.CELL_T_MAX, _ALWAYS, _LARGEST,
+    im.CELL_T_MIN, _ALWAYS, _SMALLEST,
+    im.BMS_STATUS, _ALWAYS, _FIRST,
+    im.BMS_REQUESTS, _ALWAYS, _ALL_BITS,
+    im.BMS_PROTECT, _ALWAYS, _ALL_BITS,
+    im.BMS_ALARM, _ALWAYS, _ALL_BITS,
+    im.BMS_ODD, _ALWAYS, _ALL_BITS,
+    im.AGE + im.SEQ_BMS, _ALWAYS, _LARGEST,
+    im.AGE + im.SEQ_BMS_LIMITS, _ALWAYS, _LARGEST,
+    im.AGE + im.SEQ_BMS_CELLS, _ALWAYS, _LARGEST,
+    im.AGE + im.SEQ_BMS_TEMPS, _ALWAYS, _LARGEST,
+    im.AGE + im.SEQ_BMS_FLAGS, _ALWAYS, _LARGEST,
 )  # fmt: skip
-_INVERTERS = (  # of those that are received
-    (im.PCS_STATE, _STATE), (im.PCS_P, _SUM), (im.PCS_Q, _SUM), (im.PCS_V, _FIRST), (im.PCS_I, _SUM), (im.PCS_HZ, _FIRST),
-    (im.PCS_DC_V, _FIRST), (im.PCS_DC_I, _SUM), (im.PCS_DC_P, _SUM), (im.PCS_TEMP, _LARGEST), (im.PCS_ALARM, _ALL_BITS),
-    (im.PCS_SETPOINT, _SUM), (im.AGE + im.SEQ_PCS, _SMALLEST),
+_INVERTERS = (
+    im.PCS_STATE, _PCS_SEEN, _STATE,
+    im.PCS_P, _PCS_SEEN, _SUM,
+    im.PCS_Q, _PCS_SEEN, _SUM,
+    im.PCS_V, _PCS_SEEN, _FIRST,
+    im.PCS_I, _PCS_SEEN, _SUM,
+    im.PCS_HZ, _PCS_SEEN, _FIRST,
+    im.PCS_DC_V, _PCS_SEEN, _FIRST,
+    im.PCS_DC_I, _PCS_SEEN, _SUM,
+    im.PCS_DC_P, _PCS_SEEN, _SUM,
+    im.PCS_TEMP, _PCS_SEEN, _LARGEST,
+    im.PCS_ALARM, _PCS_SEEN, _ALL_BITS,
+    im.PCS_SETPOINT, _PCS_SEEN, _SUM,
+    im.PCS_GRID, _SWITCHES, _SMALLEST,
+    im.AGE + im.SEQ_PCS, _ALWAYS, _SMALLEST,
 )  # fmt: skip
-_SITE_BATTERIES = (  # of the banks whose battery is received
-    (im.BMS_SOH, _SMALLEST), (im.BMS_V, _FIRST), (im.BMS_I, _SUM), (im.BMS_TEMP, _LARGEST), (im.BMS_V_MAX, _LEAST),
-    (im.BMS_V_MIN, _LARGEST), (im.BMS_I_CHG, _SUM), (im.BMS_I_DIS, _SUM), (im.CELL_V_MAX, _LARGEST),
-    (im.CELL_V_MIN, _SMALLEST), (im.CELL_T_MAX, _LARGEST), (im.CELL_T_MIN, _SMALLEST), (im.BMS_REQUESTS, _ALL_BITS),
-    (im.BMS_PROTECT, _ALL_BITS), (im.BMS_ALARM, _ALL_BITS), (im.BMS_ODD, _ALL_BITS),
+_SITE = _INVERTERS + (  # of the banks; an operation goes on as long as one that is connected can
+    im.PCS_P_CHG, _PCS_SEEN, _SUM,
+    im.PCS_P_DIS, _PCS_SEEN, _SUM,
+    im.BMS_SOH, _BMS_SEEN, _SMALLEST,
+    im.BMS_V, _BMS_SEEN, _FIRST,
+    im.BMS_I, _BMS_SEEN, _SUM,
+    im.BMS_TEMP, _BMS_SEEN, _LARGEST,
+    im.BMS_V_MAX, _BMS_SEEN, _LEAST,
+    im.BMS_V_MIN, _BMS_SEEN, _LARGEST,
+    im.BMS_I_CHG, _BMS_SEEN, _SUM,
+    im.BMS_I_DIS, _BMS_SEEN, _SUM,
+    im.CELL_V_MAX, _BMS_SEEN, _LARGEST,
+    im.CELL_V_MIN, _BMS_SEEN, _SMALLEST,
+    im.CELL_T_MAX, _BMS_SEEN, _LARGEST,
+    im.CELL_T_MIN, _BMS_SEEN, _SMALLEST,
+    im.BMS_REQUESTS, _BMS_SEEN, _ALL_BITS,
+    im.BMS_PROTECT, _BMS_SEEN, _ALL_BITS,
+    im.BMS_ALARM, _BMS_SEEN, _ALL_BITS,
+    im.BMS_ODD, _BMS_SEEN, _ALL_BITS,
+    im.AGE + im.SEQ_BMS, _ALWAYS, _SMALLEST,
+    im.AGE + im.SEQ_BMS_LIMITS, _ALWAYS, _SMALLEST,
+    im.AGE + im.SEQ_BMS_CELLS, _ALWAYS, _SMALLEST,
+    im.AGE + im.SEQ_BMS_TEMPS, _ALWAYS, _SMALLEST,
+    im.AGE + im.SEQ_BMS_FLAGS, _ALWAYS, _SMALLEST,
+    im.SOC_LOW, _CONNECTED, _LARGEST,
+    im.SOC_HIGH, _CONNECTED, _SMALLEST,
+    im.SOC_DRIFT, _CONNECTED, _MAGNITUDE,
+    im.SOC_KEEP_MS, _CONNECTED, _SMALLEST,
+    im.BMS_ENDS_MS, _CONNECTED, _SMALLEST,
 )  # fmt: skip
-_SITE_INVERTERS = _INVERTERS[:-1] + ((im.PCS_P_CHG, _SUM), (im.PCS_P_DIS, _SUM))
-_ALWAYS = (
-    (im.AGE + im.SEQ_BMS, _SMALLEST), (im.AGE + im.SEQ_BMS_LIMITS, _SMALLEST), (im.AGE + im.SEQ_BMS_CELLS, _SMALLEST),
-    (im.AGE + im.SEQ_BMS_TEMPS, _SMALLEST), (im.AGE + im.SEQ_BMS_FLAGS, _SMALLEST), (im.AGE + im.SEQ_PCS, _SMALLEST),
-)  # fmt: skip
-_RUNNING = (  # of the banks that are connected: an operation goes on as long as one of them can
-    (im.SOC_LOW, _LARGEST), (im.SOC_HIGH, _SMALLEST), (im.SOC_DRIFT, _MAGNITUDE), (im.SOC_KEEP_MS, _SMALLEST),
-    (im.BMS_ENDS_MS, _SMALLEST),
-)  # fmt: skip
-
-
-def _rules(rows) -> array:
-    rules = array("i", [0] * im.N_SLOTS)
-    for slot, rule in rows:
-        rules[slot] = rule
-    return rules
 
 
 class BankEvents:
@@ -104,15 +148,13 @@ class Several:
                 for slot in range(limits, limits + im.LIMIT_ROWS_CHG - im.LIMIT_ROWS_DIS):
                     each.now[slot] = im.FREE  # the rows of the site are not looked at here
             self.banks.append(Bank(each, Supervisor(each, config, BankEvents(events, number)), rows))
+        self._parts = max([bank.parts for bank in self.banks])
         image.par[im.PAR_HAS] = has & ~(im.HAS_BMS | im.HAS_PCS)
         image.par[im.PAR_ENERGY] = sum([bank.par[im.PAR_ENERGY] for bank in self.banks])
         self._weights = [max(1, bank.par[im.PAR_ENERGY] // 1000) for bank in self.banks]
-        self._batteries = _rules(_BATTERIES)
-        self._inverters = _rules(_INVERTERS)
-        self._site_batteries = _rules(_SITE_BATTERIES)
-        self._site_inverters = _rules(_SITE_INVERTERS)
-        self._always = _rules(_ALWAYS)
-        self._running = _rules(_RUNNING)
+        self._batteries = array("i", _BATTERIES)
+        self._inverters = array("i", _INVERTERS)
+        self._site = array("i", _SITE)
         self._nothing = array("i", [im.NO_VALUE] * im.N_SLOTS)
         self._rows = rows
         self.fault_state = array("i", [0] * len(rows))
@@ -138,14 +180,14 @@ class Several:
         hot = cold = im.NO_VALUE
         for each in bank.batteries:
             self._freeze(bank, each, dt)
-            banks.join(now, each.now, self._batteries, k)
+            banks.join(now, each.now, self._batteries, len(self._batteries) // 3, _ALWAYS, k)
             each.now[im.ARRIVED] |= each.now[im.FRESH]
             arrived &= each.now[im.ARRIVED]
             celsius = each.now[im.BMS_TEMP]
             if celsius != im.NO_VALUE:
                 hot = celsius if hot == im.NO_VALUE or celsius > hot else hot
                 cold = celsius if cold == im.NO_VALUE or celsius < cold else cold
-            k += 1
+            k = _ALWAYS
         if arrived:  # a reading of them together is new when each has given one
             now[im.FRESH] |= arrived
             for each in bank.batteries:
@@ -163,38 +205,32 @@ class Several:
 
     def _join_inverters(self, bank: Bank, dt: int) -> None:
         now = bank.now
-        stale = bank.par[im.PAR_STALE_PCS]
+        par = bank.par
         joined = 0
         lost = 0
         bit = 1
         discharge = charge = 0
-        grid = im.NO_VALUE
         for each in bank.inverters:
             self._freeze(bank, each, dt)
             its = each.now
             its[im.LIMIT_DIS] = its[im.LIMIT_CHG] = 0
-            if its[im.AGE + im.SEQ_PCS] <= stale:
-                banks.join(now, its, self._inverters, joined)
-                joined += 1
-                if im.PCS_STANDBY <= its[im.PCS_STATE] <= im.PCS_RUNNING:
-                    grid = _grid_of_both(grid, its[im.PCS_GRID])
-                    unknown = its[im.PCS_P_DIS] == im.NO_VALUE
-                    its[im.LIMIT_DIS] = bank.par[im.PAR_P_DIS] if unknown else max(0, its[im.PCS_P_DIS])
-                    unknown = its[im.PCS_P_CHG] == im.NO_VALUE
-                    its[im.LIMIT_CHG] = bank.par[im.PAR_P_CHG] if unknown else max(0, its[im.PCS_P_CHG])
-            else:
+            which = banks.classes(its, par)
+            banks.join(now, its, self._inverters, len(self._inverters) // 3, which, joined)
+            joined |= which
+            if not which & _PCS_SEEN:
                 lost |= bit
+            elif which & _SWITCHES:
+                its[im.LIMIT_DIS] = par[im.PAR_P_DIS] if its[im.PCS_P_DIS] == im.NO_VALUE else max(0, its[im.PCS_P_DIS])
+                its[im.LIMIT_CHG] = par[im.PAR_P_CHG] if its[im.PCS_P_CHG] == im.NO_VALUE else max(0, its[im.PCS_P_CHG])
             discharge += its[im.LIMIT_DIS]
             charge += its[im.LIMIT_CHG]
             now[im.FRESH] |= its[im.FRESH] & _PCS_GROUP
             bit += bit
-        now[im.PCS_GRID] = grid
+        if not joined & _SWITCHES:
+            now[im.PCS_GRID] = im.NO_VALUE
         now[im.PCS_P_DIS] = discharge
         now[im.PCS_P_CHG] = charge
-        now[im.PARTS_LOST] = lost if joined else 0
-        if not joined:
-            for each in bank.inverters:
-                now[im.AGE + im.SEQ_PCS] = min(now[im.AGE + im.SEQ_PCS], each.now[im.AGE + im.SEQ_PCS])
+        now[im.PARTS_LOST] = lost if joined & _PCS_SEEN else 0
 
     def _command_devices(self, bank: Bank) -> None:
         """The bank's command to its inverters, by what each can do, and its outputs to all its devices."""
@@ -223,44 +259,39 @@ class Several:
         par = self._image.par
         inputs.freeze(self._image.inp, now, dt)
         now[im.HELD_MS] = dt if dt > par[im.PAR_STALL_MS] else 0
-        batteries = inverters = running = every = 0
-        soc = weight = 0
-        number = 0
-        grid = im.NO_VALUE
+        joined = 0
+        soc = weight = number = 0
+        rules = self._site
+        n = len(rules) // 3
         for bank in self.banks:
             its = bank.now
-            banks.join(now, its, self._always, every)
-            every += 1
+            which = banks.classes(its, bank.par)  # an inverter that is not seen counts as a part of the load
+            banks.join(now, its, rules, n, which, joined)
+            joined |= which
             now[im.FRESH] |= its[im.FRESH] & (_BMS_GROUPS | _PCS_GROUP)
-            if its[im.AGE + im.SEQ_BMS] <= bank.par[im.PAR_STALE_BMS]:
-                banks.join(now, its, self._site_batteries, batteries)
-                batteries += 1
-            if its[im.AGE + im.SEQ_PCS] <= bank.par[im.PAR_STALE_PCS]:  # one that is not seen counts as a part of the load
-                banks.join(now, its, self._site_inverters, inverters)
-                inverters += 1
-                if im.PCS_STANDBY <= its[im.PCS_STATE] <= im.PCS_RUNNING:
-                    grid = _grid_of_both(grid, its[im.PCS_GRID])
-            if its[im.MODE] in CONNECTED and its[im.SOC] != im.NO_VALUE:
-                banks.join(now, its, self._running, running)
-                running += 1
             if its[im.SOC] != im.NO_VALUE:
                 soc += its[im.SOC] * self._weights[number]
                 weight += self._weights[number]
             number += 1
-        if not batteries:
-            banks.join(now, self._nothing, self._site_batteries, 0)
-        if not inverters:
-            banks.join(now, self._nothing, self._site_inverters, 0)
-        now[im.PCS_GRID] = grid
         now[im.SOC] = now[im.BMS_SOC] = soc // weight if weight else im.NO_VALUE
-        if not running:
+        if joined & _EVERY != _EVERY:
+            self._fill(joined)
+
+    def _fill(self, joined: int) -> None:
+        """What no bank has is not known, or nothing."""
+        now = self._image.now
+        missing = ~joined & (_BMS_SEEN | _PCS_SEEN | _SWITCHES)
+        banks.join(now, self._nothing, self._site, len(self._site) // 3, missing, 0)
+        if not joined & _CONNECTED:
             now[im.SOC_LOW] = now[im.SOC_HIGH] = now[im.SOC]
             now[im.SOC_DRIFT] = now[im.SOC_KEEP_MS] = now[im.BMS_ENDS_MS] = 0
 
     def spread(self) -> None:
         """What the site knows, to the banks."""
+        now = self._image.now
+        par = self._image.par
         for bank in self.banks:
-            banks.spread(self._image.now, self._image.par, bank.now, bank.par)
+            banks.spread(now, par, bank.now, bank.par)
 
     def diagnose(self) -> int:
         """The site's own faults: meter, inputs, emergency stop; the bits that changed."""
@@ -275,8 +306,10 @@ class Several:
         now = self._image.now
         number = 0
         for bank in self.banks:
-            site_limits.binding(bank.now, bank.par)
-            banks.add_limits(now, bank.now, bank.par, number)
+            its = bank.now
+            par = bank.par
+            site_limits.binding(its, par)
+            banks.add_limits(now, its, par, number)
             number += 1
         banks.close_limits(now)
 
@@ -292,28 +325,23 @@ class Several:
         now[im.REST_LIMIT] = total
         power = 0
         for bank in self.banks:
-            banks.portion(now, bank.now, charge)
-            banks.take_portion(bank.now, bank.par)
-            invariants.check_command(bank.now, bank.par)
-            power += bank.now[im.CMD_P]
+            its = bank.now
+            par = bank.par
+            banks.portion(now, its, charge)
+            banks.take_portion(its, par)
+            invariants.check_command(its, par)
+            power += its[im.CMD_P]
         now[im.CMD_P] = power
 
-    def command(self) -> None:
-        """At the end of the cycle: to devices in parallel."""
-        if not self._image.now[im.CMD_P]:  # the site has found a breach, or rests
+    def command(self, breach: int) -> None:
+        """At the end of the cycle: to devices in parallel; 0 W where the sum breaks a rule."""
+        if breach:
             for bank in self.banks:
-                if self._image.now[im.BREACH]:
-                    bank.now[im.CMD_P] = 0
-        for bank in self.banks:
-            if bank.parts:
-                self._command_devices(bank)
-
-
-def _grid_of_both(grid: int, its: int) -> int:
-    """Whether the grid is there for two inverters that switch; one that does not has its own relay open and sees none."""
-    if its == im.NO_VALUE:
-        return grid
-    return its if grid == im.NO_VALUE else grid & its
+                bank.now[im.CMD_P] = 0
+        if self._parts:
+            for bank in self.banks:
+                if bank.parts:
+                    self._command_devices(bank)
 
 
 def _copy_outputs(now, its) -> None:
@@ -414,17 +442,21 @@ class SiteSupervisor(Supervisor):
             and not now[im.FAULTS] & self._trip_mask
             and now[im.RESTART_MS] <= 0
         )
+        order = im.ORDER_START if starts else now[im.ORDER]
+        if order == im.ORDER_START and not starts:
+            order = im.ORDER_NONE
         decided = sv.NOTHING
         connected = False
         spent = 0
         for bank in self._banks:
             its = bank.now
+            if its[im.ORDER] != im.ORDER_SPENT:
+                its[im.ORDER] = order
+            decided |= bank.states.step(dt)
             if its[im.ORDER] == im.ORDER_SPENT:
                 spent += 1
-            else:
-                its[im.ORDER] = im.ORDER_START if starts else now[im.ORDER] if now[im.ORDER] != im.ORDER_START else im.ORDER_NONE
-            decided |= bank.states.step(dt)
-            connected = connected or its[im.MODE] in CONNECTED
+            elif its[im.MODE] in CONNECTED:
+                connected = True
         if now[im.MODE] in CONNECTED and not connected:
             self.enter(Mode.STANDBY)
         if spent == len(self._banks) and now[im.ORDER] == im.ORDER_START:
@@ -442,7 +474,8 @@ class SiteSupervisor(Supervisor):
         elif mode == Mode.DISCHARGE:
             its = 1
         for bank in self._banks:
-            bank.states.follow(its)
+            if bank.now[im.MODE] != mode:
+                bank.states.follow(its)
 
     def _alive(self) -> bool:
         """A bank has started."""

@@ -57,7 +57,9 @@ class Cycle:
             changed = several.diagnose()
             if changed:
                 self._act(self._states.faults_changed(changed))
-        self._act(self._states.step(dt))
+        decided = self._states.step(dt)
+        if decided:
+            self._act(decided)
         arbiter.curtail(dt)
         arbiter.claim_for_the_plant()
         direction = arbiter.request(dt, self._states.stop_ms >= 0)
@@ -75,9 +77,9 @@ class Cycle:
         ramp.ramp(now, par)
         if several is not None:
             several.share()
-        invariants.check_command(now, par)
+        breach = invariants.check_command(now, par)
         if several is not None:
-            several.command()
+            several.command(breach)
         flow.account(now, par)
         flow.share_paths(now, par)
         flow.name_flow(now, par)

@@ -8,7 +8,13 @@ import micropython
 from micropython import const
 
 # slots: begin (copied from image.py by `make slots`)
+_SEQ_BMS = const(0)
+_SEQ_PCS = const(5)
+_PCS_STATE = const(30)
+_AGE = const(57)
+_SOC = const(68)
 _GRID_OK = const(77)
+_MODE = const(78)
 _GATE = const(82)
 _REQUEST_P = const(83)
 _REQUEST_BY = const(84)
@@ -24,13 +30,16 @@ _LIMIT_ROWS_CHG = const(142)
 _REST_P = const(219)
 _REST_LIMIT = const(221)
 _BY_BANK = const(223)
-_N_SLOTS = const(227)
 _PAR_P_CHG = const(0)
 _PAR_P_DIS = const(1)
 _PAR_GRID_TYPE = const(3)
 _PAR_RAMP_UP = const(10)
+_PAR_STALE_BMS = const(12)
+_PAR_STALE_PCS = const(13)
 _OP_I_CHG = const(52)
 _OP_SOC_MAX = const(57)
+_PCS_STANDBY = const(2)
+_PCS_RUNNING = const(3)
 _PCS_FAULT = const(4)
 _GATE_CLOSED = const(4)
 _RANGE = const(1073741823)
@@ -44,12 +53,12 @@ _MOST = const(1000000)  # W of a part that are shared: times 1023 they stay insi
 
 
 @micropython.viper
-def join(img: ptr32, part: ptr32, rules: ptr32, k: int):
-    """Let img have of each slot what its parts have together; k: how many were joined before this one.
+def join(img: ptr32, part: ptr32, rules: ptr32, n: int, which: int, joined: int):
+    """Let img have of each slot what its parts have together.
 
-    rules, one a slot: 0 leaves it, 1 the sum (not known if one is not), 2 the largest known, 3 the smallest known, 4 all bits,
-    5 the first known, 6 the smallest, where one that is not known stays so, 7 the state of the inverter that does most, 8 the
-    largest magnitude.
+    rules, n rows of 3: slot, class (a bit), rule: 1 the sum (not known if one is not), 2 the largest known, 3 the smallest known,
+    4 all bits, 5 the first known, 6 the smallest, where one that is not known stays so, 7 the state of the inverter that does
+    most, 8 the largest magnitude.  which: the classes that this part takes part in; joined: those in which one has before.
     """
     one = 1
     b = one << 30
@@ -57,17 +66,18 @@ def join(img: ptr32, part: ptr32, rules: ptr32, k: int):
     none = 0 - b
     most = one << 27
     i = 0
-    while i < _N_SLOTS:
-        rule = rules[i]
-        if rule != 0:
-            v = ((part[i] + b) & m) - b
+    while i < n * 3:
+        if (rules[i + 1] & which) != 0:
+            slot = rules[i]
+            rule = rules[i + 2]
+            v = ((part[slot] + b) & m) - b
             if rule == 1 and v != none:  # 134 MW at most: their sums stay inside a slot, whatever was measured
                 if v > most:
                     v = most
                 if v + most < 0:
                     v = 0 - most
-            if k != 0:
-                w = ((img[i] + b) & m) - b
+            if (rules[i + 1] & joined) != 0:
+                w = ((img[slot] + b) & m) - b
                 if rule == 6:
                     if w < v:
                         v = w
@@ -96,8 +106,26 @@ def join(img: ptr32, part: ptr32, rules: ptr32, k: int):
                             q = 0 - q
                         if w > q or w + q < 0:
                             v = w
-            img[i] = v
-        i += 1
+            img[slot] = v
+        i += 3
+
+
+@micropython.viper
+def classes(part: ptr32, par: ptr32) -> int:
+    """In which classes of join a bank takes part: 1 always, 2 its battery is received, 4 its inverter is, 8 it is connected and
+    its state of charge known, 16 its inverter switches: one that does not has its own relay open and sees no grid.
+    """
+    found = 1
+    if part[_AGE + _SEQ_BMS] <= par[_PAR_STALE_BMS]:
+        found = found | 2
+    if part[_AGE + _SEQ_PCS] <= par[_PAR_STALE_PCS]:
+        found = found | 4
+        if part[_PCS_STATE] == _PCS_STANDBY or part[_PCS_STATE] == _PCS_RUNNING:
+            found = found | 16
+    mode = part[_MODE]
+    if mode > 0 and mode < 4 and part[_SOC] >= 0 and part[_SOC] <= 10000:
+        found = found | 8
+    return found
 
 
 @micropython.viper

@@ -97,4 +97,4 @@ def test_event_numbers_become_words(name: str, data: int | str, words: str) -> N
 
 def test_limit_event_names_direction_and_reason() -> None:
     assert event_text("LIMIT_CHANGE", 9) == "LIMIT_CHANGE discharge by bms_current"
-    assert event_text("LIMIT_CHANGE", 16 + 9) == "LIMIT_CHANGE charge by bms_current"
+    assert event_text("LIMIT_CHANGE", 32 + 9) == "LIMIT_CHANGE charge by bms_current"
