@@ -29,12 +29,8 @@ def uses(source: str) -> list[str]:
 
 
 def test_it_sees_an_import_by_name_however_it_is_written() -> None:
-<<<<<<< HEAD
     builtin = "import builtins\nbuiltins.__import__('x')"
     for source in ("__import__('x')", builtin, "import importlib", "from importlib import reload"):
-=======
-    for source in ("__import__('x')", "import builtins\nbuiltins.__import__('x')", "import importlib", "from importlib import x"):
->>>>>>> services
         assert uses(source), source
 
 
