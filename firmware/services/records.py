@@ -4,7 +4,7 @@ import asyncio
 
 import machine
 
-from firmware import faults
+from firmware import reasons
 from firmware import image as im
 from firmware.errors import ConfigError
 from firmware.event_codes import Event
@@ -81,7 +81,7 @@ class Service:
             return False
         name = Event.name(cursor.event)
         if cursor.event in (Event.FAULT_RAISED, Event.FAULT_CLEARED):
-            name += " " + faults.names(1 << cursor.data)[0]
+            name += " " + str(reasons.event_data(cursor.event, cursor.data))
         self.records.log(self._pm.clock, name, cursor.data, cursor.event in _URGENT)
         return True
 

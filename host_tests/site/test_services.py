@@ -13,8 +13,8 @@ import pytest
 
 from host_tests import needs
 from tools.build import fits, stage
-from tools.simboard.board import Board
-from tools.simsite.site import POWER
+from tools.sim.board.board import Board
+from tools.sim.healthy import POWER
 
 ROOT = Path(__file__).resolve().parents[2]
 BEACON = '''"""Counts seconds, for people."""
