@@ -46,7 +46,7 @@ class Rig:
 
 def test_the_files_in_docs_are_what_the_tables_say(root: Path) -> None:
     for variant in gen_dbc.VARIANTS:
-        written = (root / "docs" / "dbc" / f"pylontech_{variant}.dbc").read_text()
+        written = (root / "docs" / "dbc" / gen_dbc.file_name(variant)).read_text()
         assert written == gen_dbc.dbc(variant), "run `python -m tools.gen_dbc`"
 
 
