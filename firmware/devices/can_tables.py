@@ -368,6 +368,10 @@ class Battery:
 
     # ---- polling ----------------------------------------------------------------------------------------
 
+    def poll(self, _turn):
+        """Send one period's frames (turn: counts the periods); False if they did not go out.  This one wants none."""
+        return True
+
     async def run(self):
         """Poll for ever.  Polls (lv: times of three reports) that brought no operating data count as timeouts."""
         inp = self.image.inp

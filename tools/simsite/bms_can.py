@@ -17,14 +17,14 @@ from types import ModuleType
 import can
 
 from host_tests import shims
+from tools.simsite.physics import bms as physics
+from tools.simsite.physics.bms import BmsReport
+from tools.simsite.physics.plant import Plant
 
 shims.install()
 
 from firmware import image as im  # noqa: E402  (needs the path that shims adds)
 from firmware.devices import bms_byd, bms_growatt, can_fields, can_tables  # noqa: E402
-from tools.simsite.physics import bms as physics
-from tools.simsite.physics.bms import BmsReport
-from tools.simsite.physics.plant import Plant
 
 ASK = 0x4200
 CHARGE = 0x8210
