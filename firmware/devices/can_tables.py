@@ -1,9 +1,9 @@
 """A battery management system on CAN, decoded as a maker's table says: fills BMS_* and CELL_* slots, and says what was odd.
 
 A maker's file (bms_*.py, or a variant of it) is its table: FRAMES and what else `Battery` names, in the words of
-can_fields.py; it makes a `Device` of `Battery`, with OPTIONS and `poll`.  0 is data here: a limit of 0 A means stop, and a limit rises, a stop is
-lifted by two reports that agree.  A value that cannot be true costs itself and is named (`oddities`); a frame that is short,
-or holds no value that can be true, is refused, so the age of its group grows.
+can_fields.py; it makes a `Device` of `Battery`, with OPTIONS and `poll`.  0 is data here: a limit of 0 A means stop, and a
+limit rises, a stop is lifted by two reports that agree.  A value that cannot be true costs itself and is named
+(`oddities`); a frame that is short, or holds no value that can be true, is refused, so the age of its group grows.
 """
 
 import asyncio

@@ -20,7 +20,7 @@ BYD = "byd"
 MODULES = {GROWATT: bms_growatt, BYD: bms_byd}
 
 
-def growatt_frames(volts=53.0, amps=0.0, celsius=25.0, soc=57, soh=99, charge_v=56.0, charge_a=100.0, discharge_a=100.0, permit=0xC0):
+def growatt_frames(volts=53.0, amps=0.0, celsius=25.0, soc=57, soh=99, charge_v=56.0, charge_a=100.0, discharge_a=100.0, permit=192):
     """A healthy second; amps + charging."""
     return {
         0x311: struct.pack(">HhhH", round(charge_v * 10), round(charge_a * 10), round(discharge_a * 10), 0),

@@ -1,7 +1,7 @@
 """Runs under the simulated board's MicroPython: one CAN bus, the BMS driver, and the image on stdout.
 
-Started by test_bms_on_can.py with the driver's options as JSON ("maker": whose, "contactor": what is commanded); prints {"inp": [...], "bus": {...}, "bms": {...}}
-every 50 ms.
+Started by test_bms_on_can.py with the driver's options as JSON, "maker": whose it is, "contactor": what is commanded;
+prints {"inp": [...], "bus": {...}, "bms": {...}} every 50 ms.
 """
 
 import asyncio

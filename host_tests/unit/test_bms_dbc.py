@@ -76,7 +76,8 @@ def test_what_cantools_encodes_the_driver_reads(data: st.DataObject, variant: st
             high = min(high, values.get(signal.name.replace("MIN", "MAX"), high))  # whichever comes first in the frame
             if signal.name.startswith("CELL"):
                 low = max(low, values.get(signal.name.replace("MAX", "MIN"), low))
-            whole = (variant != "byd" and signal.name in ("BMS_SOC", "BMS_SOH")) or (variant == "lv" and signal.name.startswith("CELL_T"))  # kelvins
+            percents = variant != "byd" and signal.name in ("BMS_SOC", "BMS_SOH")
+            whole = percents or (variant == "lv" and signal.name.startswith("CELL_T"))  # kelvins
             step = 1 if whole else 1 / scale
             value = data.draw(st.integers(round(low / step), round(high / step)), label=signal.name) * step
             values[signal.name] = value

@@ -1,4 +1,4 @@
-"""The BMS on CAN: Pylontech's protocols (high voltage: 29-bit identifiers, low voltage: 11-bit) and other makers', through python-can.
+"""The BMS on CAN through python-can: Pylontech's protocols (high voltage: 29-bit identifiers, low voltage: 11-bit) and others.
 
 Conventions on this bus: raw current = 30000 + 10 x amperes with charging positive; both current limits are
 magnitudes, raw = 30000 + 10 x limit, unless discharge_limit_negative is set (makers differ): then 30000 - 10 x
