@@ -67,6 +67,7 @@ PCS_TEMP = const(41)  #       0.1 degC  cabinet or heat sink temperature        
 PCS_ALARM = const(42)  #      bits      its alarm bits as they came; 0 is none                      PCS
 PCS_GRID = const(43)  #       0/1       it sees the grid and is connected to it                     PCS
 PCS_SETPOINT = const(44)  #   W         the setpoint it says it follows, + discharge                PCS
+PCS_S_MAX = const(45)  #      VA        apparent power it can do now (rating, derated)                      PCS
 METER_P = const(50)  #        W         power at the point of connection, + import                  METER
 METER_V = const(51)  #        0.1 V     grid voltage, line to line                                  METER
 METER_I = const(52)  #        0.1 A     grid current                                                METER
@@ -164,7 +165,8 @@ HELD_MS = const(187)  #     ms        how long the cycle before held this contro
 GAPS = const(188)  #          0.1 V     voltage headroom of one direction: pack (BMS), pack (PCS), worst cell (3 slots)
 PATHS_P = const(191)  #       W         what flows on each of flows.PATHS (7 slots)
 CURTAILED_BY = const(198)  #  code      whose limit is the smallest: a place of requests.OWNERS, that for none (2 slots)
-N_SLOTS = const(200)  #       count     length of Image.now
+CMD_Q = const(200)  #         var       reactive power for the PCS, + injects (capacitive, SunSpec's sign); 0: nobody asks
+N_SLOTS = const(201)  #       count     length of Image.now
 
 # ---- parameters of the cycle, in Image.par; parameters.py fills them from the site's configuration ----------
 PAR_P_CHG = const(0)  #       W         configured charge power

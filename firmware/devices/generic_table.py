@@ -23,7 +23,7 @@ _GROUPS = (
     (im.CELL_V_MAX, im.CELL_V_MIN, im.SEQ_BMS_CELLS, 0),
     (im.CELL_T_MAX, im.CELL_T_MIN, im.SEQ_BMS_TEMPS, 0),
     (im.BMS_STATUS, im.BMS_ALARM, im.SEQ_BMS_FLAGS, 0),
-    (im.PCS_STATE, im.PCS_SETPOINT, im.SEQ_PCS, im.HAS_PCS),
+    (im.PCS_STATE, im.PCS_S_MAX, im.SEQ_PCS, im.HAS_PCS),
     (im.METER_P, im.METER_HZ, im.SEQ_METER, im.HAS_METER),
     (im.PV_P, im.PV_P, im.SEQ_PV, im.HAS_PV),
 )

@@ -18,19 +18,28 @@ X_DIS_RTG = const(67)
 X_W_MAX = const(68)
 X_CHG_MAX = const(69)
 X_DIS_MAX = const(70)
-X_SET_ENA = const(71)
-X_SET_MOD = const(72)
-X_RVRT_ENA = const(73)
-X_RVRT_S = const(74)
-X_SET_SF = const(75)
-X_STOR_MAX = const(76)
-X_STOR_MOD = const(77)
-X_STOR_OUT = const(78)
-X_STOR_IN = const(79)
-X_STOR_RVRT_S = const(80)
-X_STOR_GRID = const(81)
-X_STOR_SF = const(82)
-N_VALUES = const(83)
+X_VA_RTG = const(71)
+X_VA_MAX = const(72)
+X_SET_ENA = const(73)
+X_SET_MOD = const(74)
+X_RVRT_ENA = const(75)
+X_RVRT_S = const(76)
+X_SET_SF = const(77)
+X_VAR_RTG = const(78)
+X_Q_ENA = const(79)
+X_Q_MOD = const(80)
+X_Q_SET = const(81)
+X_Q_RVRT_S = const(82)
+X_Q_SF = const(83)
+X_Q_VAR_SET = const(84)
+X_STOR_MAX = const(85)
+X_STOR_MOD = const(86)
+X_STOR_OUT = const(87)
+X_STOR_IN = const(88)
+X_STOR_RVRT_S = const(89)
+X_STOR_GRID = const(90)
+X_STOR_SF = const(91)
+N_VALUES = const(92)
 # offsets in model 1
 COMMON_MN = const(2)
 COMMON_MD = const(18)
@@ -45,8 +54,16 @@ WSET = const(24)
 WSET_RVRT = const(26)
 WSET_ENA_RVRT = const(30)
 WSET_RVRT_TMS = const(31)
+VARSET_ENA = const(35)
+VARSET = const(38)
+VARSET_RVRT = const(40)
+VARSET_ENA_RVRT = const(44)
 # offsets in model 123
 INVERTER_CONN = const(4)
+VAR_W_PCT = const(15)
+VAR_MAX_PCT = const(16)
+VAR_RVRT = const(19)
+VAR_MOD = const(21)
 # offsets in model 124
 STOR_MOD = const(5)
 STOR_OUT = const(12)
@@ -82,9 +99,9 @@ PCS_HEAT = (
 )
 # model 702: ratings and the settings that derate them
 PCS_CAPACITY = (
-    702, 46,
+    702, 48,
     b"\x02\x01\x2d\x41\x00\x0a\x01\x2d\x42\x00\x0b\x01\x2d\x43\x00\x1a\x01\x2d\x44\x00\x22\x01\x2d\x45\x00"
-    b"\x23\x01\x2d\x46\x00",
+    b"\x23\x01\x2d\x46\x00\x07\x01\x2f\x47\x00\x1f\x01\x2f\x48\x00",
 )
 # model 714: DC side: totals, and the voltage of the first port
 PCS_DC = (
@@ -94,8 +111,8 @@ PCS_DC = (
 # model 704: the setpoint it follows
 PCS_SET = (
     704, 56,
-    b"\x16\x04\xff\x47\x00\x17\x04\xff\x48\x00\x18\x02\x37\x2c\x00\x1e\x04\xff\x49\x00\x1f\x03\xff\x4a\x00"
-    b"\x37\x0a\xff\x4b\x00",
+    b"\x16\x04\xff\x49\x00\x17\x04\xff\x4a\x00\x18\x02\x37\x2c\x00\x1e\x04\xff\x4b\x00\x1f\x03\xff\x4c\x00"
+    b"\x37\x0a\xff\x4d\x00",
 )
 # model 101, 102, 103: an older inverter's measurement
 INVERTER = (
@@ -114,18 +131,29 @@ INVERTER_FLOAT = (
 # model 120: its ratings
 INVERTER_RATING = (
     120, 27,
-    b"\x03\x01\x04\x41\x00\x17\x01\x18\x42\x00\x19\x01\x1a\x43\x00",
+    b"\x03\x01\x04\x41\x00\x17\x01\x18\x42\x00\x19\x01\x1a\x43\x00\x05\x01\x06\x47\x00\x07\x00\x0b\x4e\x00",
 )
-# model 121: the setting that derates it
+# model 121: the settings that derate it
 INVERTER_SETTING = (
-    121, 23,
-    b"\x02\x01\x16\x44\x00",
+    121, 27,
+    b"\x02\x01\x16\x44\x00\x07\x01\x1a\x48\x00",
+)
+# model 704: the reactive setpoint it follows
+REACTIVE = (
+    704, 58,
+    b"\x23\x04\xff\x4f\x00\x24\x04\xff\x50\x00\x26\x02\x39\x51\x00\x2d\x03\xff\x52\x00\x39\x0a\xff\x53\x00",
+)
+# model 123: the same of an older inverter, in percent
+REACTIVE_OLDER = (
+    123, 26,
+    b"\x0f\x00\x19\x51\x02\x10\x00\x19\x54\x02\x13\x01\xff\x52\x00\x15\x04\xff\x50\x00\x16\x04\xff\x4f\x00"
+    b"\x19\x0a\xff\x53\x00",
 )
 # model 124: its storage: limits in force
 STORAGE = (
     124, 26,
-    b"\x02\x01\x12\x4c\x00\x05\x05\xff\x4d\x00\x0c\x00\x19\x4e\x02\x0d\x00\x19\x4f\x02\x0f\x01\xff\x50\x00"
-    b"\x11\x04\xff\x51\x00\x19\x0a\xff\x52\x00",
+    b"\x02\x01\x12\x55\x00\x05\x05\xff\x56\x00\x0c\x00\x19\x57\x02\x0d\x00\x19\x58\x02\x0f\x01\xff\x59\x00"
+    b"\x11\x04\xff\x5a\x00\x19\x0a\xff\x5b\x00",
 )
 # model 123: its controls: only whether they are where they were
 CONTROLS = (

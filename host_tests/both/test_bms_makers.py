@@ -20,8 +20,8 @@ BYD = "byd"
 MODULES = {GROWATT: bms_growatt, BYD: bms_byd}
 
 
-def growatt_frames(volts=53.0, amps=0.0, celsius=25.0, soc=57, soh=99, charge_v=56.0, charge_a=100.0, discharge_a=100.0, permit=192):
-    """A healthy second; amps + charging."""
+def growatt_frames(volts=53.0, amps=0.0, celsius=25, soc=57, soh=99, charge_v=56.0, charge_a=100.0, discharge_a=100.0, permit=0xC0):
+    """A healthy second, + charging."""
     return {
         0x311: struct.pack(">HhhH", round(charge_v * 10), round(charge_a * 10), round(discharge_a * 10), 0),
         0x313: struct.pack(">HhhBB", round(volts * 100), round(amps * 10), round(celsius * 10), soc, soh),
