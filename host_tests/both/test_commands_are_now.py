@@ -190,7 +190,7 @@ def test_on_a_slow_line_a_refresh_counts_from_when_it_was_written():
         connections = 0
         baudrate = 9600
 
-    options = {"bus": "rs485", "unit": 1, "longest_read": 125, "refresh_ms": 1000}
+    options = {"bus": "rs485", "unit": 1, "longest_read": 125, "refresh_ms": 1000, "reactive": False}
     usual = pcs_sunspec.open_client
     pcs_sunspec.open_client = lambda name, options, buses, registers: Line()
     try:
