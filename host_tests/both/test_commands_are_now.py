@@ -16,12 +16,12 @@ NUMBERS = {  # a staged tree has the numbers only
     "STOR_OUT": 12,
     "WSET": 24,
     "WSET_ENA": 22,
-    "X_RVRT_S": 74,
-    "X_SET_SF": 75,
-    "X_STOR_GRID": 81,
-    "X_STOR_MAX": 76,
-    "X_STOR_RVRT_S": 80,
-    "X_STOR_SF": 82,
+    "X_RVRT_S": 76,
+    "X_SET_SF": 77,
+    "X_STOR_GRID": 90,
+    "X_STOR_MAX": 85,
+    "X_STOR_RVRT_S": 89,
+    "X_STOR_SF": 91,
 }
 
 
@@ -178,6 +178,8 @@ def test_what_nobody_renews_while_it_waits_is_not_written():
 
 def test_on_a_slow_line_a_refresh_counts_from_when_it_was_written():
     class Late:
+        reactive = None
+
         async def command(self, refresh, asleep):
             self.refresh = refresh
             await asyncio.sleep_ms(50)  # so long it waits for its turns
