@@ -88,6 +88,7 @@ class Device(Battery):
         self._limits_seq = 0
         self._silent_ms = 0  # since limits came
         self._limits_ms = 3 * options["limits_ms"]
+        self._beat_ms = min(options["period_ms"], BEAT_MS)  # between two polls
 
     def poll(self, turn):
         """Send one second's frames, and watch that limits come; False if the frames did not go out."""
@@ -108,7 +109,7 @@ class Device(Battery):
             self._limits_seq = inp[im.SEQ_BMS_LIMITS]
             self._silent_ms = 0
             return
-        self._silent_ms = min(self._silent_ms + BEAT_MS, self._limits_ms)
+        self._silent_ms = min(self._silent_ms + self._beat_ms, self._limits_ms)
         if self._silent_ms >= self._limits_ms and self._limits_seq:
             inp[im.BMS_I_CHG] = inp[im.BMS_I_DIS] = 0
 

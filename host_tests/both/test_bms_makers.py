@@ -299,6 +299,16 @@ def test_limits_of_a_byd_that_stay_away_are_zero_after_three_of_their_periods():
     assert rig.slots(im.BMS_I_CHG, im.BMS_I_DIS) == [250, 250]
 
 
+def test_a_byd_polled_faster_has_as_long_for_its_limits():
+    rig = Rig(BYD, period_ms=500)
+    rig.healthy()
+    for turn in range(12):
+        rig.device.poll(turn)
+        assert rig.slots(im.BMS_I_CHG) == [250], turn
+    rig.device.poll(12)
+    assert rig.slots(im.BMS_I_CHG) == [0]
+
+
 def test_growatt_is_kept_alive():
     rig = Rig(GROWATT)
     assert rig.device.poll(0) and rig.sent() == {0x301: bytes(8)}

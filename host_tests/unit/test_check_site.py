@@ -317,3 +317,18 @@ def test_the_command_says_what_fits_and_refuses_with_the_figures() -> None:
     none = run("docs/site.example.json", "--board", "no_such_board")
     assert none.returncode == 1 and "no such board" in none.stderr
     assert run("docs/site.example.json").returncode == 0
+
+
+def battery(**options: Any) -> dict[str, Any]:
+    made = site()
+    made["devices"]["bms"] = {"bus": "can0", **options}
+    return made
+
+
+def test_other_makers_batteries_are_known_and_say_what_the_site_must_bear() -> None:
+    assert check_site.errors_in(battery(type="bms_growatt")) == []
+    slow = battery(type="bms_byd")
+    assert [error for error in check_site.errors_in(slow) if "power.bms_period_ms = 1000" in error and "devices.bms" in error]
+    assert check_site.errors_in({**slow, "power": {"bms_period_ms": 10000}}) == []
+    wrong = check_site.errors_in(battery(type="bms_growatt", variant="hv"))
+    assert wrong and "variant" in wrong[0]
