@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -166,11 +167,15 @@ def test_an_older_inverter_gets_percent_of_its_watts_or_of_its_vars(
     async def story() -> None:
         peer = OlderPeer(**given)
         chain = peer.chain
+
+        def given_percent() -> float:
+            return round(chain.get("123." + point), 3)
+
         async with at_work(mp, peer, reactive=True) as one:
             assert one.has(PCS_S_MAX=55000), "121 VAMax derates 120 VARtg"
             for sign in (1, -1):
                 await one.reactive(10000 * sign)
-                await one.until(lambda s=sign: round(chain.get("123." + point), 3) == s * percent)
+                await one.until(partial(lambda wanted: given_percent() == wanted, sign * percent))
                 assert [chain.raw("123.VArPct_Ena"), chain.raw("123.VArPct_Mod")] == [1, mode]
             assert chain.raw("123.VArPct_RvrtTms") == 5
             await one.reactive(0)
