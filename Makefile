@@ -23,7 +23,7 @@ BOARD_CODE := $(wildcard boot.py main.py) firmware lib
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
-$(STAMP): pyproject.toml requirements.lock tools/setup_host.py tools/debian_bundle.py tools/simboard/chip/pace.c
+$(STAMP): pyproject.toml requirements.lock tools/setup_host.py tools/debian_bundle.py tools/sim/board/chip/pace.c
 	@python3 tools/setup_host.py
 
 setup: $(STAMP) ## fetch the pinned tools and both MicroPython interpreters (done by itself when needed)
@@ -44,26 +44,26 @@ lint: $(STAMP) ## ruff and mypy, board code against the ESP32 stubs
 	@$(PY) -m tools.run_tests lint $(ARGS)
 
 slots: ## copy the slot numbers of image.py that the kernels use into them
-	@python3 -m tools.slots
+	@python3 -m tools.build.slots
 
 format: $(STAMP) ## sort imports and fix what ruff can fix
 	@.venv/bin/ruff check --fix .
 
-size: $(STAMP) ## heap of every module and of the shipped sites (ARGS=--json; --write keeps the figures in tools/sizes.json)
-	@$(PY) -m tools.size $(ARGS)
+size: $(STAMP) ## heap of every module and of the shipped sites (ARGS=--json; --write keeps the figures in tools/build/sizes.json)
+	@$(PY) -m tools.build.size $(ARGS)
 
 bench: $(STAMP) ## speed, one JSON object a line: metric, value, unit (ARGS="name ..." picks)
 	@$(PY) -m tools.bench $(ARGS)
 
 chip: $(STAMP) ## the bars at the chip's speed, 20 minutes (ARGS="--profile esp32s3 --seconds 60"; see --help)
-	@$(PY) -m tools.chip_bars $(ARGS)
+	@$(PY) -m tools.bench.chip_bars $(ARGS)
 
 mpy: $(STAMP) ## cross-compile every device file for the ESP32 into build/
-	@$(PY) -m tools.mpy $(ARGS)
+	@$(PY) -m tools.build.mpy $(ARGS)
 
 image: $(STAMP) ## the firmware as a ROMFS image and laid out for freezing, in build/image/
-	@$(PY) -m tools.romfs $(ARGS)
-	@$(PY) -m tools.frozen
+	@$(PY) -m tools.build.romfs $(ARGS)
+	@$(PY) -m tools.build.frozen
 
 flash: $(STAMP) ## write the board's MicroPython image: PORT=/dev/ttyUSB0 BOARD=... FIRMWARE=file.bin
 	@$(PY) -m tools.flash --port "$(PORT)" --firmware "$(FIRMWARE)" --board "$(BOARD)" $(ARGS)

@@ -32,7 +32,9 @@ _FEED_MS = const(250)
 _REFUSAL = const(120)  # characters of why a site is refused
 _SILENT_MS = const(3000)  # a critical task that has not reported for this long starves the watchdog
 # what checks and builds a site, and has no part in running it: 16 KB of a board that has them from files
-_BUILDERS = "pinowners firmware.sitefile firmware.buses firmware.devices.generic_table firmware.devices.generic_writes"
+_BUILDERS = (
+    "pinowners firmware.points firmware.sitefile firmware.buses firmware.devices.generic_table firmware.devices.generic_writes"
+)
 
 
 class App:

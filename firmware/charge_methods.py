@@ -10,4 +10,4 @@ class ChargeMethod(Names):
     PULSED = 1  # current for `pulse_duty` % of `pulse_period`, then rest
     MULTI_STAGE = 2  # a table of SoC to current
     TRICKLE = 3  # a small current to the target
-    _names = ("CC_CV", "PULSED", "MULTI_STAGE", "TRICKLE")
+    names = ("CC_CV", "PULSED", "MULTI_STAGE", "TRICKLE")

@@ -14,19 +14,19 @@ MAX_FAILURES = const(3)
 
 def dispatch(events) -> bool:
     """Hand the oldest waiting event to its callbacks; False when none waits.  One thread only."""
-    cursor = events._cursor
-    turn = events._turn
-    if events._served >= len(events._hearers):
+    cursor = events.cursor
+    turn = events.turn
+    if events.served >= len(events.listeners):
         if not events.next(cursor):
             return False
-        events._hearers = events.callbacks
-        events._served = 0
-    while events._served < len(events._hearers):
-        callback = events._hearers[events._served]
-        events._served += 1
+        events.listeners = events.callbacks
+        events.served = 0
+    while events.served < len(events.listeners):
+        callback = events.listeners[events.served]
+        events.served += 1
         if not callback.suspended and callback.event in (-1, cursor.event):
             _run(events, callback, cursor.event, cursor.data)
-            if turn != events._turn:
+            if turn != events.turn:
                 return False  # given up meanwhile: another thread serves the rest
     return True
 
@@ -40,7 +40,7 @@ def abandon(events):
     if stuck is None:
         return None
     stuck.suspended = True
-    events._turn += 1
+    events.turn += 1
     events.running = None
     return stuck
 

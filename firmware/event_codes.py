@@ -17,7 +17,7 @@ class Event(Names):
     SCHEDULE_ENDED = 7  # entry id
     OVERPOWER = 8  # measured W beyond the live limit
     EMERGENCY = 9  # the fault behind it, faults.TABLE; -1 commanded
-    LIMIT_CHANGE = 10  # the reason that binds now, limits.NAMES; + 16 for charge
+    LIMIT_CHANGE = 10  # the reason that binds now, limits.NAMES; + 32 for charge
     FAULT_RAISED = 11  # row of faults.TABLE
     FAULT_CLEARED = 12  # row of faults.TABLE
     COMMS_LOST = 13  # row of faults.TABLE
@@ -26,7 +26,8 @@ class Event(Names):
     CONFIG_CHANGED = 16  # 0
     CLOCK_SET = 17  # seconds it was moved by, bounded
     SCHEDULE_MISSED = 18  # entry id whose whole window the clock skipped; -1: there is a schedule and no clock
-    _names = (
+    BANK_CHANGE = 19  # of several banks: the new Mode of one, + 32 x its number; so have faults their bank's number
+    names = (
         "MODE_CHANGE",
         "FLOW_CHANGE",
         "CHARGE_COMPLETE",
@@ -46,4 +47,5 @@ class Event(Names):
         "CONFIG_CHANGED",
         "CLOCK_SET",
         "SCHEDULE_MISSED",
+        "BANK_CHANGE",
     )

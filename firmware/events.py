@@ -46,12 +46,12 @@ class Events:
         self._data = array("i", [0] * QUEUE)
         self._at_s = array("i", [0] * QUEUE)
         self.total = 0  # posted since boot, modulo 2**30
-        self.counts = array("i", [0] * len(Event._names))
+        self.counts = array("i", [0] * len(Event.names))
         self.callbacks: list = []
-        self._cursor = Cursor(0)
-        self._hearers: list = []  # of the event in hand, and how many of them have been served
-        self._served = 0
-        self._turn = 0  # whose dispatch it is: `abandon` passes it on
+        self.cursor = Cursor(0)
+        self.listeners: list = []  # of the event in hand, and how many of them have been served
+        self.served = 0
+        self.turn = 0  # whose dispatch it is: `abandon` passes it on
         self.running = None  # the callback under way, and since when: a watcher can see one that hangs
         self.running_since = 0
         self.start_task = None  # the application sets it: takes a coroutine and runs it on the loop
@@ -93,11 +93,11 @@ class Events:
     @property
     def overflows(self) -> int:
         """Events that came too fast for the callbacks and were not handed to them."""
-        return self._cursor.lost
+        return self.cursor.lost
 
     def register(self, event: int, fn, user_data) -> None:
         """See PowerManager.register_callback."""
-        in_range("event", event, -1, len(Event._names) - 1, "(Event, -1 for all)", int)
+        in_range("event", event, -1, len(Event.names) - 1, "(Event, -1 for all)", int)
         if not callable(fn):
             raise ValueError("fn = %r: must be callable as fn(event, event_data, user_data)" % (fn,))
         with self._lock:

@@ -52,6 +52,8 @@ TABLE = (
     ("bms_no_discharge", 1, 0, 1000, WARNING, NOTHING),
     ("bms_value", 1, 0, 60000, WARNING, NOTHING),  # a value that cannot be true, or was not confirmed; costs itself
     ("two_batteries", 1, 0, 10000, FAULT, BOTH),  # two answer in turn on one bus
+    ("breach", 1, 0, 10000, FAULT, TRIP),  # the cycle broke one of its own rules (kernel/invariants.py): 0 W already
+    ("inverter_silent", 1, 0, 1000, WARNING, NOTHING),  # one of several in parallel; the others go on
 )
 
 

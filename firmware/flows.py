@@ -10,7 +10,7 @@ class Grid(Names):
     BACKUP = 1
     INTERACTIVE = 2
     EXPORT = 3
-    _names = ("ISOLATED", "BACKUP", "INTERACTIVE", "EXPORT")
+    names = ("ISOLATED", "BACKUP", "INTERACTIVE", "EXPORT")
 
 
 class Flow(Names):
@@ -25,7 +25,7 @@ class Flow(Names):
     PV_TO_LOAD = 6
     PV_TO_BATTERY = 7
     PV_TO_GRID = 8
-    _names = (
+    names = (
         "NONE",
         "GRID_TO_BATTERY",
         "BATTERY_TO_GRID",

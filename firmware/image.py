@@ -4,8 +4,8 @@ Devices write measurements into `inp`; the cycle freezes them into `now`, comput
 command in `now`, where devices read it.  Nobody calls anybody: as in a PLC, they meet here.
 
 Positive is discharge (the battery gives), everywhere; grid power is positive for import.  Integers only,
-each within +-(2**30 - 1), so no store ever allocates.  The slot table below is the only one: its comments
-are read by `tools/slots.py`, which checks it and copies the constants that the kernels need into them.
+each within +-(2**30 - 1), so no store ever allocates.  Which values there are, in which unit, stands in points.py;
+`make slots` numbers them here, and copies the numbers that the kernels need into them.
 
 A device that has received a good group of values bumps that group's SEQ slot (`Image.heard`).  The cycle
 turns a changed SEQ into age dt (it may have come right after the cycle before) and an unchanged one into age + dt: data
@@ -23,152 +23,165 @@ NO_VALUE = const(-1073741824)  # "never measured": a slot that holds it takes pa
 AGE_NEVER = const(1000000000)  # ms; the age of what was never heard
 AGE_MAX = const(900000000)  # ms; where the age of what was heard once stops growing
 
-# ---- inputs: devices write them into Image.inp; the cycle freezes them into Image.now -------------------
-# name            slot        unit      meaning                                                     group
-SEQ_BMS = const(0)  #         count     battery voltage, current, SoC, SoH, temperature arrived
-SEQ_BMS_LIMITS = const(1)  #  count     charge/discharge cut-off voltages and current limits arrived
-SEQ_BMS_CELLS = const(2)  #   count     cell voltage extremes arrived
-SEQ_BMS_TEMPS = const(3)  #   count     cell temperature extremes arrived
-SEQ_BMS_FLAGS = const(4)  #   count     BMS status, requests, alarms, protections arrived
-SEQ_PCS = const(5)  #         count     PCS state and measurements arrived
-SEQ_METER = const(6)  #       count     meter at the point of connection arrived
-SEQ_PV = const(7)  #          count     PV power arrived
-SEQ_IO = const(8)  #          count     board inputs (e-stop, contactor feedback) were read
-BMS_SOC = const(10)  #        0.01 %    state of charge as the BMS says it                          BMS
-BMS_SOH = const(11)  #        0.01 %    state of health                                             BMS
-BMS_V = const(12)  #          0.1 V     battery terminal voltage                                    BMS
-BMS_I = const(13)  #          0.1 A     battery current, + discharge                                BMS
-BMS_TEMP = const(14)  #       0.1 degC  battery temperature                                         BMS
-BMS_V_MAX = const(15)  #      0.1 V     charge cut-off voltage; 0 means stop                        BMS_LIMITS
-BMS_V_MIN = const(16)  #      0.1 V     discharge cut-off voltage                                   BMS_LIMITS
-BMS_I_CHG = const(17)  #      0.1 A     charge current limit >= 0; 0 means stop                     BMS_LIMITS
-BMS_I_DIS = const(18)  #      0.1 A     discharge current limit >= 0; 0 means stop                  BMS_LIMITS
-CELL_V_MAX = const(19)  #     mV        highest cell voltage                                        BMS_CELLS
-CELL_V_MIN = const(20)  #     mV        lowest cell voltage                                         BMS_CELLS
-CELL_T_MAX = const(21)  #     0.1 degC  highest cell temperature                                    BMS_TEMPS
-CELL_T_MIN = const(22)  #     0.1 degC  lowest cell temperature                                     BMS_TEMPS
-BMS_STATUS = const(23)  #     code      0 sleep, 1 charge, 2 discharge, 3 idle                      BMS_FLAGS
-BMS_REQUESTS = const(24)  #   bits      BMS_REQ_*: what the BMS forbids or asks for                 BMS_FLAGS
-BMS_PROTECT = const(25)  #    bits      BMS_PROT_*: protections the BMS has tripped                 BMS_FLAGS
-BMS_ALARM = const(26)  #      bits      BMS_PROT_*: the same conditions as warnings                 BMS_FLAGS
-BMS_ODD = const(27)  #        bits      1 << (slot - BMS_SOC) refused in its last report; BMS_ODD_TWO     BMS
-PCS_STATE = const(30)  #      code      PCS_*: what the inverter is doing                           PCS
-PCS_P = const(31)  #          W         AC power, + discharge                                       PCS
-PCS_Q = const(32)  #          var       reactive power                                              PCS
-PCS_V = const(33)  #          0.1 V     AC voltage, line to line                                    PCS
-PCS_I = const(34)  #          0.1 A     AC current                                                  PCS
-PCS_HZ = const(35)  #         mHz       AC frequency                                                PCS
-PCS_DC_V = const(36)  #       0.1 V     DC bus voltage                                              PCS
-PCS_DC_I = const(37)  #       0.1 A     DC current, + discharge                                     PCS
-PCS_DC_P = const(38)  #       W         DC power, + discharge                                       PCS
-PCS_P_CHG = const(39)  #      W         charge power it can take now (rating, derated)              PCS
-PCS_P_DIS = const(40)  #      W         discharge power it can give now (rating, derated)           PCS
-PCS_TEMP = const(41)  #       0.1 degC  cabinet or heat sink temperature                            PCS
-PCS_ALARM = const(42)  #      bits      its alarm bits as they came; 0 is none                      PCS
-PCS_GRID = const(43)  #       0/1       it sees the grid and is connected to it                     PCS
-PCS_SETPOINT = const(44)  #   W         the setpoint it says it follows, + discharge                PCS
-PCS_S_MAX = const(45)  #      VA        apparent power it can do now (rating, derated)                      PCS
-METER_P = const(50)  #        W         power at the point of connection, + import                  METER
-METER_V = const(51)  #        0.1 V     grid voltage, line to line                                  METER
-METER_I = const(52)  #        0.1 A     grid current                                                METER
-METER_HZ = const(53)  #       mHz       grid frequency                                              METER
-PV_P = const(54)  #           W         PV power, >= 0                                              PV
-IO_ESTOP = const(56)  #       0/1       1: the emergency stop is pressed or its wire is broken      IO
-IO_CONTACTOR = const(57)  #   0/1       contactor feedback; NO_VALUE where none is wired            IO
-N_INPUTS = const(60)  #       count     how many slots are frozen each cycle
+# points: begin (made of points.py by `make slots`)
+# ---- inputs: devices write them into Image.inp; the cycle freezes them into Image.now
+SEQ_BMS = const(0)  #         count     battery: how often they have arrived
+SEQ_BMS_LIMITS = const(1)  #  count     battery limits: how often they have arrived
+SEQ_BMS_CELLS = const(2)  #   count     cell voltages: how often they have arrived
+SEQ_BMS_TEMPS = const(3)  #   count     cell temperatures: how often they have arrived
+SEQ_BMS_FLAGS = const(4)  #   count     battery flags: how often they have arrived
+SEQ_PCS = const(5)  #         count     inverter: how often they have arrived
+SEQ_METER = const(6)  #       count     meter: how often they have arrived
+SEQ_PV = const(7)  #          count     PV: how often they have arrived
+SEQ_IO = const(8)  #          count     board inputs: how often they have arrived
+SEQ_LOAD = const(9)  #        count     load meter: how often they have arrived
+SEQ_GEN = const(10)  #        count     generator: how often they have arrived
+N_GROUPS = const(11)  #       count     how many groups there are
+BMS_SOC = const(11)  #        0.01 %    state of charge as the BMS reports it
+BMS_SOH = const(12)  #        0.01 %    state of health
+BMS_V = const(13)  #          0.1 V     battery terminal voltage
+BMS_I = const(14)  #          0.1 A     battery current, + discharge
+BMS_TEMP = const(15)  #       0.1 degC  battery temperature
+BMS_V_MAX = const(16)  #      0.1 V     charge cut-off voltage; 0 means stop
+BMS_V_MIN = const(17)  #      0.1 V     discharge cut-off voltage
+BMS_I_CHG = const(18)  #      0.1 A     charge current limit; 0 means stop
+BMS_I_DIS = const(19)  #      0.1 A     discharge current limit; 0 means stop
+CELL_V_MAX = const(20)  #     mV        highest cell voltage
+CELL_V_MIN = const(21)  #     mV        lowest cell voltage
+CELL_T_MAX = const(22)  #     0.1 degC  highest cell temperature
+CELL_T_MIN = const(23)  #     0.1 degC  lowest cell temperature
+BMS_STATUS = const(24)  #     code      0 sleep, 1 charge, 2 discharge, 3 idle
+BMS_REQUESTS = const(25)  #   bits      BMS_REQ_*: what the BMS forbids or asks for
+BMS_PROTECT = const(26)  #    bits      BMS_PROT_*: protections the BMS has tripped
+BMS_ALARM = const(27)  #      bits      BMS_PROT_*: the same conditions as warnings
+BMS_ODD = const(28)  #        bits      1 << (slot - BMS_SOC) refused in its last report; BMS_ODD_TWO
+PCS_STATE = const(30)  #      code      PCS_*: what the inverter is doing
+PCS_P = const(31)  #          W         AC power, + discharge
+PCS_Q = const(32)  #          var       reactive power
+PCS_V = const(33)  #          0.1 V     AC voltage, line to line
+PCS_I = const(34)  #          0.1 A     AC current
+PCS_HZ = const(35)  #         mHz       AC frequency
+PCS_DC_V = const(36)  #       0.1 V     DC bus voltage
+PCS_DC_I = const(37)  #       0.1 A     DC current, + discharge
+PCS_DC_P = const(38)  #       W         DC power, + discharge
+PCS_P_CHG = const(39)  #      W         charge power it can take now (rating, derated)
+PCS_P_DIS = const(40)  #      W         discharge power it can give now (rating, derated)
+PCS_TEMP = const(41)  #       0.1 degC  cabinet or heat sink temperature
+PCS_ALARM = const(42)  #      bits      its alarm bits as they came; 0 is none
+PCS_GRID = const(43)  #       0/1       it sees the grid and is connected to it
+PCS_SETPOINT = const(44)  #   W         the setpoint it says it follows, + discharge
+PCS_S_MAX = const(45)  #      VA        apparent power it can do now (rating, derated)
+METER_P = const(46)  #        W         power at the point of connection, + import
+METER_V = const(47)  #        0.1 V     grid voltage, line to line
+METER_I = const(48)  #        0.1 A     grid current
+METER_HZ = const(49)  #       mHz       grid frequency
+METER_LOAD_P = const(51)  #   W         what the loads take, by their own meter
+PV_P = const(52)  #           W         PV power, + generation
+GEN_P = const(53)  #          W         a generator's power, + generation
+IO_ESTOP = const(54)  #       0/1       1: the emergency stop is pressed or its wire is broken
+IO_CONTACTOR = const(55)  #   0/1       contactor feedback; NO_VALUE where none is wired
+N_INPUTS = const(57)  #       count     how many slots are frozen each cycle
 
-# ---- made by the cycle, in Image.now -------------------------------------------------------------------
-AGE = const(60)  #            ms        ages of the groups, in the order of the SEQ slots (9 slots)
-SOC = const(70)  #            0.01 %    state of charge, refined between the BMS's steps
-SOC_LOW = const(71)  #        0.01 %    limits discharge: SOC, or the lower voice when they disagree
-SOC_HIGH = const(72)  #       0.01 %    limits charge: SOC, or the higher voice when they disagree
-SOC_SAID = const(73)  #       0.01 %    the BMS's value of the cycle before, to see its steps
-SOC_REM = const(74)  #        0.1 A ms  charge counted that is not yet a 0.01 % step
-SOC_DRIFT = const(75)  #      0.01 %    what the BMS moved minus what was counted, leaking to 0
-SOC_LEAK = const(76)  #       ms        time carried to the next step of the leak
-NET_P = const(77)  #          W         what the site takes without the battery: load - PV
-LOAD_P = const(78)  #         W         site load = NET_P + PV_P; NO_VALUE without a meter
-GRID_OK = const(79)  #        0/1       the grid is there (measured)
-MODE = const(80)  #           code      modes.Mode
-FLOW = const(81)  #           code      flows.Flow
-FAULTS = const(82)  #         bits      active faults, bit = row of the fault table
-CONDITIONS = const(83)  #     bits      what diagnose saw this cycle, before debounce
-GATE = const(84)  #           bits      GATE_*: what mode and faults forbid
-REQUEST_P = const(85)  #      W         what the winning claim asks for
-REQUEST_BY = const(86)  #     code      the winning claim's source, requests.SOURCES
-TARGET_P = const(87)  #       W         the request inside the limits, before the ramp
-LIMIT_DIS = const(88)  #      W         the live discharge limit, >= 0
-LIMIT_CHG = const(89)  #      W         the live charge limit, >= 0
-WHY_DIS = const(90)  #        code      the row of the limit list that binds discharge
-WHY_CHG = const(91)  #        code      the row of the limit list that binds charge
-RAMP_REM = const(92)  #       mW        ramp remainder carried to the next cycle
-CMD_P = const(93)  #          W         THE command: AC power for the PCS, + discharge
-CMD_RUN = const(94)  #        0/1       the PCS may switch
-CMD_CONTACTOR = const(95)  #  0/1       1: close the contactors
-CMD_BALANCE = const(96)  #    0/1       1: ask the BMS to balance
-CMD_SEQ = const(97)  #        count     bumped every cycle: a device's heartbeat and freshness check
-DT = const(98)  #             ms        this cycle's length
-UPTIME_S = const(99)  #       s         seconds since boot
-UPTIME_MS = const(100)  #     ms        the part of a second carried
-E_IN_WH = const(101)  #       Wh        AC energy into the battery since boot
-E_IN_REM = const(102)  #      W ms      carried to the next Wh
-E_OUT_WH = const(103)  #      Wh        AC energy out of the battery since boot
-E_OUT_REM = const(104)  #     W ms      carried to the next Wh
-STILL_BMS_MS = const(105)  #  ms        how long the BMS has repeated voltage and current though the power has moved
-STILL_PCS_MS = const(106)  #  ms        how long the PCS has repeated DC voltage and power though the battery's has moved
-STILL_SUM_BMS = const(107)  # mixed     their sum the cycle before
-STILL_SUM_PCS = const(108)  # mixed     their sum the cycle before
-SLOW_P = const(109)  #        W         the command as an inverter with 2 s response would follow it
-WORST_P = const(110)  #       W         worst |command| beyond a live limit since boot: 0, or a bug
-COMMANDS = const(111)  #      count     commands that differed from the one before
-OPEN_MS = const(112)  #       ms        how long the contactors have been wanted open while closed
-FLOW_PATHS = const(113)  #    bits      flows.PATHS that carry power
-SOC_JUMP = const(114)  #      0.01 %    how far the BMS's SoC moved in this cycle, if more than a step
-NET_LOW = const(115)  #       W         NET_P for the discharge limit: falls at once, rises smoothed
-NET_HIGH = const(116)  #      W         NET_P for the charge limit: rises at once, falls smoothed
-LOOP_MS = const(117)  #       ms        since this controller itself was held up: a device was silent at most so long
-HOLD_CHG_MS = const(118)  #   ms        charging stays held off so long after the BMS's over-voltage
-MISSING = const(119)  #       bits      battery_words.MISSING: what the cycle may not do without and has not
-LIMIT_ROWS_DIS = const(120)  # W        one slot per row of the limit list, discharge (16 slots)
-LIMIT_ROWS_CHG = const(136)  # W        one slot per row of the limit list, charge (16 slots)
-SOC_KEEP_MS = const(152)  #   ms        how long BMS and counted charge have parted by the same
-SOC_KEEP_DRIFT = const(153)  # 0.01 %   by how much
-SOC_ZERO_MS = const(154)  #   ms        how long the BMS has reported a SoC of 0 that cannot be believed yet
-READS_CELL_HI = const(155)  # count     readings in a row beyond PAR_CELL_TRIP_HI, at most 2
-READS_CELL_LO = const(156)  # count     the same below PAR_CELL_TRIP_LO
-READS_TEMP_HI = const(157)  # count     the same beyond PAR_T_TRIP_HI
-DOUBT_SLOT = const(158)  #    slot      the last reading beyond a trip that was not believed; 0: none
-DOUBT_VALUE = const(159)  #   mixed     its value, in its slot's unit
-DOUBTS = const(160)  #        count     how many there were since boot
-DOUBTS_SEEN = const(161)  #   count     how many of them diagnose has seen
-DOUBT_READ = const(162)  #    mixed     the last reading beyond each trip (3 slots, as READS_*)
-STILL_LOW = const(165)  #     W         least power seen elsewhere while BMS (PCS: next slot) repeated itself (2 slots)
-STILL_HIGH = const(167)  #    W         the most (2 slots)
-BMS_ENDS_MS = const(169)  #   ms        how long the BMS has given nothing in the running direction, near its end
-SOC_YOUNG_MS = const(170)  #  ms        since the first SoC that could be believed, up to 8 s
-CONDITIONS_BMS = const(171)  # bits     of CONDITIONS: those that the battery alone makes
-MODE_S = const(172)  #        s         uptime at which the mode was entered
-ORDER = const(173)  #         code      ORDER_*: what decides between STANDBY and running
-TRIPPED = const(174)  #       bits      the faults behind the last trip, until start()
-TRIP_S = const(175)  #        s         uptime of that trip
-TRIPS = const(176)  #         count     restarts used up in this hour
-RESTART_MS = const(177)  #    ms        back-off left before the next restart
-CAUSE = const(178)  #         row       what led to EMERGENCY, of the fault table; -1 for a command
-BOUND = const(180)  #         code      1 + the row that keeps the request from being met, + 16 for charge; 0: none does
-BOUND_S = const(181)  #       s         uptime since when
-ENDED = const(182)  #         code      how the last operation ended: its source, + 16 x requests.END_*, + 256 a charge
-ENDED_S = const(183)  #       s         uptime at which it did
-FRESH = const(184)  #       bits      1 << group: it has arrived since the cycle before
-E_IN_TURNS = const(185)  #  count     how often E_IN_WH has gone over 2**30 - 1
-E_OUT_TURNS = const(186)  # count     how often E_OUT_WH has
-HELD_MS = const(187)  #     ms        how long the cycle before held this controller up; 0: it was not late
-GAPS = const(188)  #          0.1 V     voltage headroom of one direction: pack (BMS), pack (PCS), worst cell (3 slots)
-PATHS_P = const(191)  #       W         what flows on each of flows.PATHS (7 slots)
-CURTAILED_BY = const(198)  #  code      whose limit is the smallest: a place of requests.OWNERS, that for none (2 slots)
-CMD_Q = const(200)  #         var       reactive power for the PCS, + injects (capacitive, SunSpec's sign); 0: nobody asks
-N_SLOTS = const(201)  #       count     length of Image.now
+# ---- made by the cycle, in Image.now
+AGE = const(57)  #            ms        ages of the groups, in the order of GROUPS (11 slots)
+SOC = const(68)  #            0.01 %    state of charge, refined between the BMS's steps
+SOC_LOW = const(69)  #        0.01 %    limits discharge: SOC, or the lower one when BMS and count disagree
+SOC_HIGH = const(70)  #       0.01 %    limits charge: SOC, or the higher one when BMS and count disagree
+SOC_SAID = const(71)  #       0.01 %    the BMS's value of the cycle before, to see its steps
+SOC_REM = const(72)  #        0.1 A ms  charge counted that is not yet a 0.01 % step
+SOC_DRIFT = const(73)  #      0.01 %    what the BMS moved minus what was counted, leaking to 0
+SOC_LEAK = const(74)  #       ms        time carried to the next step of the leak
+NET_P = const(75)  #          W         what the site takes without the battery: load - PV - generator
+LOAD_P = const(76)  #         W         what the loads take: by their own meter, else NET_P + PV_P + GEN_P
+GRID_OK = const(77)  #        0/1       the grid is there (measured)
+MODE = const(78)  #           code      modes.Mode
+FLOW = const(79)  #           code      flows.Flow
+FAULTS = const(80)  #         bits      active faults, bit = row of the fault table
+CONDITIONS = const(81)  #     bits      what diagnose saw this cycle, before debounce
+GATE = const(82)  #           bits      GATE_*: what mode and faults forbid
+REQUEST_P = const(83)  #      W         what the winning claim asks for
+REQUEST_BY = const(84)  #     code      the winning claim's source, requests.SOURCES
+TARGET_P = const(85)  #       W         the request inside the limits, before the ramp
+LIMIT_DIS = const(86)  #      W         the live discharge limit, >= 0
+LIMIT_CHG = const(87)  #      W         the live charge limit, >= 0
+WHY_DIS = const(88)  #        code      the row of the limit list that binds discharge
+WHY_CHG = const(89)  #        code      the row of the limit list that binds charge
+RAMP_REM = const(90)  #       mW        ramp remainder carried to the next cycle
+CMD_P = const(91)  #          W         THE command: AC power for the PCS, + discharge
+CMD_RUN = const(92)  #        0/1       the PCS may switch
+CMD_CONTACTOR = const(93)  #  0/1       1: close the contactors
+CMD_BALANCE = const(94)  #    0/1       1: ask the BMS to balance
+CMD_Q = const(95)  #          var       reactive power for the PCS, + injects (capacitive, SunSpec's sign); 0: nobody asks
+CMD_SEQ = const(96)  #        count     bumped every cycle: a device's heartbeat and freshness check
+DT = const(97)  #             ms        this cycle's length
+UPTIME_S = const(98)  #       s         seconds since boot
+UPTIME_MS = const(99)  #      ms        the part of a second carried
+E_IN_WH = const(100)  #       Wh        AC energy into the battery since boot
+E_IN_REM = const(101)  #      W ms      carried to the next Wh
+E_OUT_WH = const(102)  #      Wh        AC energy out of the battery since boot
+E_OUT_REM = const(103)  #     W ms      carried to the next Wh
+STILL_BMS_MS = const(104)  #  ms        how long the BMS has repeated voltage and current though the power has moved
+STILL_PCS_MS = const(105)  #  ms        how long the PCS has repeated DC voltage and power though the battery's has moved
+STILL_SUM_BMS = const(106)  # mixed     their sum the cycle before
+STILL_SUM_PCS = const(107)  # mixed     their sum the cycle before
+SLOW_P = const(108)  #        W         the command as an inverter with 2 s response would follow it
+WORST_P = const(109)  #       W         worst |command| beyond a live limit since boot: 0, or a bug
+COMMANDS = const(110)  #      count     commands that differed from the one before
+OPEN_MS = const(111)  #       ms        how long the contactors have been wanted open while closed
+FLOW_PATHS = const(112)  #    bits      flows.PATHS that carry power
+SOC_JUMP = const(113)  #      0.01 %    how far the BMS's SoC moved in this cycle, if more than a step
+NET_LOW = const(114)  #       W         NET_P for the discharge limit: falls at once, rises smoothed
+NET_HIGH = const(115)  #      W         NET_P for the charge limit: rises at once, falls smoothed
+LOOP_MS = const(116)  #       ms        since this controller itself was held up: a device was silent at most so long
+HOLD_CHG_MS = const(117)  #   ms        charging stays held off so long after the BMS's over-voltage
+MISSING = const(118)  #       bits      battery_words.MISSING: what the cycle may not do without and has not
+LIMIT_ROWS_DIS = const(119)  #W         one slot per row of the limit list, discharge (24 slots)
+LIMIT_ROWS_CHG = const(143)  #W         one slot per row of the limit list, charge (24 slots)
+SOC_KEEP_MS = const(167)  #   ms        how long BMS and counted charge have parted by the same
+SOC_KEEP_DRIFT = const(168)  #0.01 %    by how much
+SOC_ZERO_MS = const(169)  #   ms        how long the BMS has reported a SoC of 0 that cannot be believed yet
+READS_CELL_HI = const(170)  # count     readings in a row beyond PAR_CELL_TRIP_HI, at most 2
+READS_CELL_LO = const(171)  # count     the same below PAR_CELL_TRIP_LO
+READS_TEMP_HI = const(172)  # count     the same beyond PAR_T_TRIP_HI
+DOUBT_SLOT = const(173)  #    slot      the last reading beyond a trip that was not believed; 0: none
+DOUBT_VALUE = const(174)  #   mixed     its value, in its slot's unit
+DOUBTS = const(175)  #        count     how many there were since boot
+DOUBTS_SEEN = const(176)  #   count     how many of them diagnose has seen
+DOUBT_READ = const(177)  #    mixed     the last reading beyond each trip (3 slots, as READS_*) (3 slots)
+STILL_LOW = const(180)  #     W         least power seen elsewhere while BMS (PCS: next slot) repeated itself (2 slots)
+STILL_HIGH = const(182)  #    W         the most (2 slots)
+BMS_ENDS_MS = const(184)  #   ms        how long the BMS has given nothing in the running direction, near its end
+SOC_YOUNG_MS = const(185)  #  ms        since the first SoC that could be believed, up to 8 s
+CONDITIONS_BMS = const(186)  #bits      of CONDITIONS: those that the battery alone makes
+MODE_S = const(187)  #        s         uptime at which the mode was entered
+ORDER = const(188)  #         code      ORDER_*: what decides between STANDBY and running
+TRIPPED = const(189)  #       bits      the faults behind the last trip, until start()
+TRIP_S = const(190)  #        s         uptime of that trip
+TRIPS = const(191)  #         count     restarts used up in this hour
+RESTART_MS = const(192)  #    ms        back-off left before the next restart
+CAUSE = const(193)  #         row       what led to EMERGENCY, of the fault table; -1 for a command
+BOUND = const(194)  #         code      1 + the row that keeps the request from being met, + 32 for charge; 0: none does
+BOUND_S = const(195)  #       s         uptime since when
+ENDED = const(196)  #         code      how the last operation ended: its source, + 16 x requests.END_*, + 256 a charge
+ENDED_S = const(197)  #       s         uptime at which it did
+FRESH = const(198)  #         bits      1 << group: it has arrived since the cycle before
+E_IN_TURNS = const(199)  #    count     how often E_IN_WH has gone over 2**30 - 1
+E_OUT_TURNS = const(200)  #   count     how often E_OUT_WH has
+HELD_MS = const(201)  #       ms        how long the cycle before held this controller up; 0: it was not late
+GAPS = const(202)  #          0.1 V     voltage headroom: pack (BMS), pack (PCS), worst cell; discharge, then charge (6 slots)
+PATHS_P = const(208)  #       W         what flows on each of flows.PATHS (7 slots)
+WAS_P = const(215)  #         W         the command of the cycle before
+BREACH = const(216)  #        bits      rules that this cycle has broken, kernel/invariants.py: 0, or a bug
+BREACHES = const(217)  #      count     how many cycles have since boot
+PARTS_LOST = const(218)  #    bits      which of several inverters in parallel are not received
+ARRIVED = const(219)  #       bits      of several batteries in parallel: groups that have arrived since all had
+REST_P = const(220)  #        W         of a command that is being shared: what is left (2 slots)
+REST_LIMIT = const(222)  #    W         what those may give who have no portion yet (2 slots)
+BY_BANK = const(224)  #       code      1 + the bank that is bound furthest below what it is configured for; 0: none (2 slots)
+CURTAILED_BY = const(226)  #  code      whose limit is the smallest: a place of requests.OWNERS, that for none (2 slots)
+N_SLOTS = const(228)  #       count     length of Image.now
 
-# ---- parameters of the cycle, in Image.par; parameters.py fills them from the site's configuration ----------
+# ---- parameters of the cycle, in Image.par
 PAR_P_CHG = const(0)  #       W         configured charge power
 PAR_P_DIS = const(1)  #       W         configured discharge power
 PAR_P_EXPORT = const(2)  #    W         configured export at the point of connection
@@ -183,11 +196,11 @@ PAR_RAMP_UP = const(10)  #    W/s       |power| may rise this fast
 PAR_RAMP_DOWN = const(11)  #  W/s       |power| falls this fast when nothing forces it at once
 PAR_STALE_BMS = const(12)  #  ms        a BMS group older than this is missing
 PAR_STALE_PCS = const(13)  #  ms        a PCS group older than this is missing
-PAR_STALE_METER = const(14)  # ms       a meter or PV group older than this is missing
+PAR_STALE_METER = const(14)  #ms        a meter or PV group older than this is missing
 PAR_STALE_IO = const(15)  #   ms        board inputs older than this are missing
 PAR_HAS = const(16)  #        bits      HAS_*: which devices the site has
 PAR_Q_STEP = const(17)  #     0.1 A ms  charge of 0.01 % of the battery
-PAR_SOC_FLOORED = const(18)  # 0/1      the BMS cuts its percents down (1) or rounds them (0)
+PAR_SOC_FLOORED = const(18)  #0/1       the BMS cuts its percents down (1) or rounds them (0)
 PAR_SOC_BOUND = const(19)  #  0.01 %    how far BMS and counted charge may part
 PAR_R_PACK = const(20)  #     mOhm      internal resistance, taken high
 PAR_V_MAX = const(21)  #      0.1 V     pack charge cut-off
@@ -208,30 +221,31 @@ PAR_FOLLOW_P = const(41)  #   W         the PCS may be off its setpoint by this
 PAR_FLOW_P = const(42)  #     W         flow is seen above this, and lost below half of it
 PAR_FROZEN_MS = const(43)  #  ms        unchanged this long though the power has moved is a frozen value
 PAR_SERVICE_P = const(44)  #  W         the most that maintenance may move
-PAR_CELL_TRIP_HI = const(45)  # mV      cell over-voltage: emergency
-PAR_CELL_TRIP_LO = const(46)  # mV      cell under-voltage that the BMS does not see: emergency
+PAR_CELL_TRIP_HI = const(45)  #mV        cell over-voltage: emergency
+PAR_CELL_TRIP_LO = const(46)  #mV        cell under-voltage that the BMS does not see: emergency
 PAR_T_TRIP_HI = const(47)  #  0.1 degC  over-temperature: emergency
 PAR_T_TRIP_LO = const(48)  #  0.1 degC  under-temperature
 PAR_ENERGY = const(49)  #     Wh        energy of the pack when new
-OP_P_CHG = const(50)  #       W         operation parameters: FREE where the operation sets none
-OP_P_DIS = const(51)  #       W
-OP_I_CHG = const(52)  #       0.1 A
-OP_I_DIS = const(53)  #       0.1 A
-OP_V_MAX = const(54)  #       0.1 V
-OP_V_MIN = const(55)  #       0.1 V
-OP_SOC_MIN = const(56)  #     0.01 %
-OP_SOC_MAX = const(57)  #     0.01 %
-EMS_P_CHG = const(58)  #      W         the smallest limit with an owner; FREE where there is none
-EMS_P_DIS = const(59)  #      W
+OP_P_CHG = const(50)  #       W         an operation parameter, as the seven behind it: FREE where the operation sets none
+OP_P_DIS = const(51)  #       W         an operation parameter
+OP_I_CHG = const(52)  #       0.1 A     an operation parameter
+OP_I_DIS = const(53)  #       0.1 A     an operation parameter
+OP_V_MAX = const(54)  #       0.1 V     an operation parameter
+OP_V_MIN = const(55)  #       0.1 V     an operation parameter
+OP_SOC_MIN = const(56)  #     0.01 %    an operation parameter
+OP_SOC_MAX = const(57)  #     0.01 %    an operation parameter
+EMS_P_CHG = const(58)  #      W         the smallest limit with an owner, for charging; FREE where there is none
+EMS_P_DIS = const(59)  #      W         the same for discharging
 PAR_STALL_MS = const(60)  #   ms        a cycle later than this was held up by ourselves
 PAR_PROT_CHG = const(61)  #   bits      protections that forbid charging (protections.TABLE)
 PAR_PROT_DIS = const(62)  #   bits      protections that forbid discharging
 PAR_PROT_SEP = const(63)  #   bits      protections that mean: separate the battery
 PAR_OV_HOLD_MS = const(64)  # ms        charging is held off so long after an over-voltage protection
-PAR_SOC_ACCEPT_MS = const(65)  # ms     a BMS's SoC that disagrees and holds is accepted after this; 0: never by itself
+PAR_SOC_ACCEPT_MS = const(65)  #ms        a BMS's SoC that disagrees and holds is accepted after this; 0: never by itself
 PAR_CELL_DEAD = const(66)  #  mV        below it a cell must not be charged either
 PAR_MOST_P = const(67)  #     W         measured power beyond it, and the inverter's rating, is counted as that much
 N_PAR = const(68)  #          count     length of Image.par
+# points: end
 
 # ---- what the bits and codes mean ----------------------------------------------------------------------
 BMS_REQ_NO_CHARGE = const(1)  # charging is forbidden
@@ -305,7 +319,7 @@ MISS_TEMP = const(2048)
 MISS_METER = const(4096)
 
 
-NAMES = ()  # on a board: where the names of this file's numbers stand in flash (tools/tables.py)
+NAMES = ()  # on a board: where the names of this file's numbers stand in flash (tools/build/tables.py)
 
 
 def number_of(name: str):
@@ -337,7 +351,8 @@ class Image:
     `inp`: inputs as devices last wrote them; `now`: this cycle's frozen inputs and results; `par`: the
     parameters of the cycle as integers (parameters.py fills it).  A device that writes several slots of one
     group from a thread other than the main loop holds `lock`; on the main loop no await between the
-    writes is enough.
+    writes is enough.  `banks`, `batteries`, `inverters`: the Images of each, in order; of a site with one of each, it is its
+    own.  A bank's Image has the bank's `name`, its `config`, and in `has` what further devices it has.
     """
 
     def __init__(self) -> None:
@@ -345,18 +360,28 @@ class Image:
         self.now = array("i", [0] * N_SLOTS)
         self.par = array("i", [0] * N_PAR)
         self.lock = _thread.allocate_lock()
-        for slot in range(10):
+        self.banks = self.batteries = self.inverters = [self]
+        self.divided = False  # into banks with Images of their own
+        self.name = ""
+        self.config = None
+        self.has = 0
+        self.places: dict = {}  # by HAS_* bit: (name of the device, where it is reached), for people
+        for slot in range(N_GROUPS):
             self.inp[slot] = 0
         self.inp[BMS_ODD] = 0
         for slot in range(N_INPUTS):
             self.now[slot] = self.inp[slot]
-        for slot in range(9):
+        for slot in range(N_GROUPS):
             self.now[AGE + slot] = AGE_NEVER
         self.now[LOOP_MS] = AGE_MAX
         for slot in (SOC, SOC_LOW, SOC_HIGH, SOC_SAID, NET_P, NET_LOW, NET_HIGH, LOAD_P):
             self.now[slot] = NO_VALUE
         for slot in range(STILL_LOW, STILL_HIGH + 2):
             self.now[slot] = NO_VALUE
+
+    def every(self) -> list:
+        """This Image and those of its banks and of devices in parallel."""
+        return [self] if not self.divided else [self] + self.banks + self.batteries + self.inverters
 
     def heard(self, seq_slot: int) -> None:
         """A complete, plausible group of values has just been written: its age starts again.  Allocates nothing."""

@@ -6,7 +6,7 @@ published in the image in W for both directions; the smallest binds and its name
 
 from firmware import image as im
 
-NAMES = (  # at most 16
+NAMES = (  # at most 24
     "mode",  # the mode moves nothing (STANDBY, EMERGENCY), or little (MAINTENANCE)
     "fault",  # a fault forbids this direction
     "missing_data",  # something this direction depends on is not heard, stale or not plausible
@@ -22,9 +22,11 @@ NAMES = (  # at most 16
     "operation",  # power and current of the charge or discharge parameters
     "remote",  # limit() and curtail(): curtailment by an EMS, a grid operator, a tariff, a person
     "configuration",  # max_charge_power, max_discharge_power
+    "banks",  # what several banks give together, each inside its own limits
 )
 
 def published(image) -> "list[tuple[str, int, int]]":
-    """Every limit now: (name, discharge W, charge W); a row that limits nothing says image.FREE."""
+    """Every limit of a site or bank now: (name, discharge W, charge W); a row that limits nothing says image.FREE."""
     now = image.now
-    return [(NAMES[i], now[im.LIMIT_ROWS_DIS + i], now[im.LIMIT_ROWS_CHG + i]) for i in range(len(NAMES))]
+    rows = [(NAMES[i], now[im.LIMIT_ROWS_DIS + i], now[im.LIMIT_ROWS_CHG + i]) for i in range(len(NAMES))]
+    return rows if image.divided else [row for row in rows if row[0] != "banks"]

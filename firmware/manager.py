@@ -1,13 +1,12 @@
-"""PowerManager: the public API, its lock, and the cycle that decides how many watts flow.
+"""PowerManager: the public API, in people's units, with its checks and its lock.
 
-`cycle(now_ms)` is a plain function without I/O, clock or asyncio: freeze, diagnose, mode, request, limits, ramp,
-command, events.  It allocates nothing and always finishes.  Every public method takes the lock for microseconds;
-callbacks run outside it (events.py).
+Behind it are the arbiter (claims and operations, arbiter.py), the supervisor (modes, supervisor.py) and the cycle (cycle.py).
+`cycle(now_ms)` is a plain function without I/O, clock or asyncio; it allocates nothing and always finishes.  Every public
+method takes the lock for microseconds; callbacks run outside it (events.py).
 """
 
 import _thread
 import time
-from array import array
 
 from micropython import const
 from notice import say
@@ -15,41 +14,27 @@ from notice import say
 from firmware import image as im
 from firmware import parameters, reasons
 from firmware import requests as rq
-from firmware.charging import DONE_BAND, ChargeParams, Charger
+from firmware.arbiter import Arbiter
+from firmware.charging import ChargeParams
 from firmware.config import PowerConfig
-from firmware.discharging import DischargeParams, Discharger
+from firmware.cycle import Cycle
+from firmware.discharging import DischargeParams
 from firmware.errors import PowerError, in_range
 from firmware.event_codes import Event
 from firmware.events import Events
-from firmware.faults import EMERGENCY, SEVERITIES, debounce_rows, names, rows
+from firmware.faults import EMERGENCY, SEVERITIES, names, rows
 from firmware.flows import Grid
-from firmware.kernel import (
-    battery_limits,
-    diagnosis,
-    flow,
-    inputs,
-    ramp,
-    requests,
-    site_limits,
-    site_power,
-    soc,
-)
 from firmware.modes import Mode, refusal
-from firmware.reports import Instant
+from firmware.reports import Instant, bank_figures
 from firmware.reports import stats as _stats
 from firmware.supervisor import Supervisor
 from firmware.units import parts
 
 _MINUTES_MAX = const(10080)  # a week
 _OWNER_MAX = const(64)  # characters of a claim's
-_LIMIT_DEBOUNCE_MS = const(1000)
-_FLOW_DEBOUNCE_MS = const(200)  # two readings of the meters
-_ENDED_MS = const(60000)  # a BMS that gives nothing near the end for so long has ended the operation
+_PROGRAMS = rq.SOURCES[rq.REMOTE : rq.REMOTE + 1] + rq.SOURCES[rq.GRID_SERVICE : rq.IDLE]
 _NO_CAUSE = const(-2)
 _AHEAD_MS = const(0x20000000)  # half of the ticks' range
-_DIRECTIONS = (0, 1)  # discharge, charge: made once, a tuple in the cycle would allocate
-_FORCE_CHARGE = "bms force charge"  # 5 % of the rating, inside every limit
-_FORCE_AGAIN = const(500)  # 0.01 %: it ends at the ceiling, whatever the BMS says, and begins so far below it
 
 
 def _check_owner(owner: str) -> None:
@@ -72,30 +57,17 @@ class PowerManager:
         parameters.apply(config, par, has)
         self._lock = self.image.lock
         self.events = Events(self._lock)
-        self._claims = rq.Claims()
-        self._charge_params = ChargeParams()
-        self._discharge_params = DischargeParams()
-        self._charger = Charger(self._charge_params, self.config.capacity_ah())
-        self._discharger = Discharger()
-        self._target = self._target_of(self._charge_params)
-        self._apply_params()
-        self._fault_rows = debounce_rows()
-        self._n_faults = len(self._fault_rows) // 3
-        self._fault_state = array("i", self._fault_rows)  # as long: three numbers for each
-        for i in range(len(self._fault_state)):
-            self._fault_state[i] = 0
-        self._states = Supervisor(self)
+        self.arbiter = Arbiter(self.image, config.capacity_ah(), self.events)
+        if self.image.divided:
+            from firmware import banks  # a site of one bank does not load it
+
+            several = banks.Several(self.image, has, self.events)
+            self.states = banks.SiteSupervisor(self.image, config, self.events, several)
+        else:
+            several = None
+            self.states = Supervisor(self.image, config, self.events)
+        self._cycle = Cycle(self.image, self.arbiter, self.states, self.events, several)
         self._last_ms = -1
-        self._active = rq.IDLE  # the source whose operation runs
-        self._begun_s = 0  # uptime at which the manual operation was asked for
-        self._timed_by_params = False  # it ends by its parameters' timeout
-        self._parted = False  # BMS and counter parted when the operation began
-        self._was_limit = -1
-        self._limit_ms = 0
-        self._was_flow = 0
-        self._flow_ms = 0
-        self._was_grid = -1
-        self._serves_island = False  # the load of an island decides the power
         self.lock_wait_us = 0  # the longest the cycle ever waited for the lock
         self._plan = None  # the Scheduler, loaded when there is something to schedule
         self._run_schedule = None  # scheduling.step, loaded with it
@@ -105,29 +77,6 @@ class PowerManager:
         self.refused = ""  # why the site file was refused
         self.run_memory = None  # what keeps over a reset what runs: settle() stores what stands
         self.emergency_memory = None  # what keeps an emergency over a reset: settle() stores what stands, True once it is
-        self._curtailed = rq.Curtailments()
-        self._curtail(0)
-        par[im.OP_SOC_MAX] = im.FREE
-
-    def _apply_params(self) -> None:
-        """Turn the operation parameters into the cycle's integers."""
-        par = self.image.par
-        charge = self._charge_params
-        discharge = self._discharge_params
-        for slot, value, scale in (
-            (im.OP_P_CHG, charge.charge_power_max, 1000),
-            (im.OP_I_CHG, charge.charge_current_max, 10),
-            (im.OP_V_MAX, charge.charge_voltage_max, 10),
-            (im.OP_P_DIS, discharge.discharge_power_max, 1000),
-            (im.OP_I_DIS, discharge.discharge_current_max, 10),
-            (im.OP_V_MIN, discharge.min_voltage, 10),
-            (im.OP_SOC_MIN, discharge.min_soc, 100),
-        ):
-            par[slot] = im.FREE if value == 0 else parts(value, scale)
-
-    def _target_of(self, params: ChargeParams) -> int:
-        """The SoC to which these parameters charge, in 0.01 %."""
-        return self.image.par[im.PAR_SOC_MAX] if params.target_soc == 0 else parts(params.target_soc, 100)
 
     # ---- start, stop, modes -----------------------------------------------------------------------------
 
@@ -140,9 +89,8 @@ class PowerManager:
             mode = self.image.now[im.MODE]
             if mode in (Mode.EMERGENCY, Mode.MAINTENANCE):
                 raise PowerError(refusal(mode, Mode.IDLE))
-            if self._claims.table[rq.MANUAL * 4 + 2] == rq.PAUSE:
-                self._claims.drop(rq.MANUAL)
-            self._states.want_running()
+            self.arbiter.end_pause()
+            self.states.want_running()
             if self._plan is not None:
                 self._plan.claimed = None  # an entry whose window it is goes on, as after a reboot
         return self._answer(reasons.started)
@@ -150,9 +98,8 @@ class PowerManager:
     def stop(self) -> None:
         """End every operation, ramp to 0 W, open the contactors, STANDBY.  No effect in EMERGENCY."""
         with self._lock:
-            self.note_end(rq.END_STOP)
-            self._claims.drop_all()
-            self._states.want_standby()
+            self.arbiter.end_all(rq.END_STOP)
+            self.states.want_standby()
         self._keep()
 
     def start_again(self, goal: int = -1, watts: int = 0, target: int = 0, ms: int = 0) -> None:
@@ -161,14 +108,8 @@ class PowerManager:
         A target behind requests.BY_PARAMS is that much, and what the parameters of before the reset said: new ones change it.
         """
         with self._lock:
-            self._states.want_running()
-            if target > rq.BY_PARAMS:
-                self._target = target - rq.BY_PARAMS
-                target = rq.BY_PARAMS
-            if goal >= 0:
-                self._timed_by_params = goal in (rq.CHARGE, rq.DISCHARGE)  # one with an end of its own does not go on
-                self._begun_s = self.image.now[im.UPTIME_S]
-                self._claims.put(rq.MANUAL, watts, ms, goal, target, "pause" if goal == rq.PAUSE else "manual")
+            self.states.want_running()
+            self.arbiter.go_on(goal, watts, target, ms)
 
     def going_on(self) -> tuple:
         """For resume.py, of one instant: image.ORDER, who is asked for, and the manual claim's ms left, W, goal and target.
@@ -177,9 +118,7 @@ class PowerManager:
         """
         with self._lock:
             now = self.image.now
-            left, watts, goal, target = self._claims.table[rq.MANUAL * 4 : rq.MANUAL * 4 + 4]
-            if target == rq.BY_PARAMS and self._target != self.image.par[im.PAR_SOC_MAX]:
-                target += self._target  # the parameters do not outlive a reset
+            left, watts, goal, target = self.arbiter.going_on()
             return now[im.ORDER], now[im.REQUEST_BY], left, watts, goal, target
 
     def _keep(self) -> None:
@@ -204,11 +143,11 @@ class PowerManager:
             if why and not (mode == Mode.IDLE and now == Mode.STANDBY):
                 raise PowerError(why)
             if mode == Mode.MAINTENANCE:  # at once: let go here, another thread might start an operation
-                moving = self._states.moving()
+                moving = self.states.moving()
                 if moving:
                     raise PowerError(moving)
-                self._claims.drop_all()
-                self._states.enter_maintenance()
+                self.arbiter.claims.drop_all()
+                self.states.enter_maintenance()
         if mode == Mode.MAINTENANCE:
             self._keep()
         if mode == Mode.IDLE:
@@ -234,31 +173,16 @@ class PowerManager:
             raise ValueError("params = %r: must be a ChargeParams" % (params,))
         highest = self.image.par[im.PAR_SOC_MAX] / 100
         in_range("target_soc of the ChargeParams", params.target_soc, 0, highest, "% (at most max_soc)")
-        charger = Charger(params, self.config.capacity_ah())
+        charger = self.arbiter.charger(params)
         with self._lock:
-            charger.go_on(self._charger)
-            self._charge_params = params
-            self._charger = charger
-            self._target = self._target_of(params)
-            self._apply_params()
-            self._retime(rq.CHARGE, params.timeout_minutes)
+            self.arbiter.take_charge_params(params, charger)
 
     def set_discharge_params(self, params: DischargeParams) -> None:
         """How far to discharge from now on, a running discharge included.  ValueError if it is no DischargeParams."""
         if not isinstance(params, DischargeParams):
             raise ValueError("params = %r: must be a DischargeParams" % (params,))
         with self._lock:
-            self._discharge_params = params
-            self._apply_params()
-            self._retime(rq.DISCHARGE, params.timeout_minutes)
-
-    def _retime(self, goal: int, minutes: int) -> None:
-        """New parameters' timeout for the manual operation that runs by their timeout, counted from its beginning."""
-        table = self._claims.table
-        if not self._timed_by_params or not table[rq.MANUAL * 4] or table[rq.MANUAL * 4 + 2] != goal:
-            return
-        left_s = minutes * 60 - (self.image.now[im.UPTIME_S] - self._begun_s)
-        table[rq.MANUAL * 4] = max(1, left_s * 1000) if minutes else rq.FOREVER
+            self.arbiter.take_discharge_params(params)
 
     def start_charging(self, target_soc: float = 0.0) -> str:
         """Charge by the ChargeParams to target_soc % (0: theirs, or max_soc).  PowerError if out of range or not now.
@@ -297,55 +221,56 @@ class PowerManager:
             why = refusal(mode, Mode.CHARGE if sign < 0 else Mode.DISCHARGE)
             if why:
                 raise PowerError(why)
-            if self._states.stop_ms >= 0:
+            if self.states.stop_ms >= 0:
                 raise PowerError("stop() is under way: start() it first")
             if goal != rq.CHARGE:
                 watts *= sign
-            self._timed_by_params = goal != rq.POWER and not minutes
-            if self._timed_by_params:
-                params = self._charge_params if goal == rq.CHARGE else self._discharge_params
-                minutes = params.timeout_minutes  # type: ignore[union-attr]  # fields come from ROWS
-            self._begun_s = self.image.now[im.UPTIME_S]
-            self._active = rq.IDLE  # begin anew, even if the same source asks again
-            self._claims.put(rq.MANUAL, watts, minutes * 60000 or rq.FOREVER, goal, target, "manual")
+            self.arbiter.operate(goal, watts, minutes, target)
         return self._answer(reasons.accepted)
 
     def stop_operation(self, minutes: int = 0) -> str:
         """Ramp to 0 W and hold it against every lower source for minutes (0: until resume() or a new operation)."""
         in_range("minutes", minutes, 0, _MINUTES_MAX, "min", int)
         with self._lock:
-            self._claims.put(rq.MANUAL, 0, minutes * 60000 or rq.FOREVER, rq.PAUSE, 0, "pause")
+            self.arbiter.pause(minutes * 60000 or rq.FOREVER)
         self._keep()
         return self._answer(reasons.accepted)
 
     def resume(self) -> None:
         """End the manual operation or pause: the next claim below takes over."""
         with self._lock:
-            self._claims.drop(rq.MANUAL)
+            self.arbiter.claims.drop(rq.MANUAL)
 
     def claim(self, source: str, kw: float, seconds: float, owner: str) -> None:
-        """A setpoint of a program: "remote", "grid_service", "schedule" or "optimiser"; it ends unless renewed in time."""
-        allowed = rq.SOURCES[rq.REMOTE : rq.REMOTE + 1] + rq.SOURCES[rq.GRID_SERVICE : rq.IDLE]
-        if source not in allowed:
-            raise PowerError("source = %r: allowed are %s" % (source, ", ".join(allowed)))
+        """A setpoint of a program: "remote", "grid_service", "schedule" or "optimiser"; it ends unless its owner renews it in time.
+
+        Of several owners of one source the newest wins; when its claim ends, the one before takes over.
+        """
+        if source not in _PROGRAMS:
+            raise PowerError("source = %r: allowed are %s" % (source, ", ".join(_PROGRAMS)))
         self._check_kw(kw)
         in_range("seconds", seconds, 0.1, 86400, "s")
         _check_owner(owner)
         with self._lock:
-            self._claims.put(rq.SOURCES.index(source), parts(kw, 1000), int(seconds * 1000), rq.POWER, 0, owner)
+            self.arbiter.claims.put(rq.SOURCES.index(source), parts(kw, 1000), int(seconds * 1000), rq.POWER, 0, owner)
 
-    def release(self, source: str) -> None:
-        """End a program's claim.  PowerError if there is no such source."""
+    def release(self, source: str, owner: "str | None" = None) -> None:
+        """End an owner's claim, or without one all claims of a source.  PowerError if there is no such source."""
         if source not in rq.SOURCES[: rq.IDLE]:
             raise PowerError("source = %r: allowed are %s" % (source, ", ".join(rq.SOURCES[: rq.IDLE])))
+        if owner is not None:
+            _check_owner(owner)
         with self._lock:
-            self._claims.drop(rq.SOURCES.index(source))
+            if owner is None:
+                self.arbiter.claims.drop(rq.SOURCES.index(source))
+            else:
+                self.arbiter.claims.drop_owner(rq.SOURCES.index(source), owner)
 
     def claims(self) -> "list[dict]":
-        """Every live claim, highest first: source, owner, kw, seconds_left, goal."""
+        """Every live claim, the one that wins first: source, owner, kw, seconds_left, goal."""
         with self._lock:
-            table = self._claims.table[:]
-            owners = self._claims.owners[:]
+            table = self.arbiter.claims.table[:]
+            owners = self.arbiter.claims.owners[:]
         return rq.listed(table, owners)
 
     # ---- maintenance ------------------------------------------------------------------------------------
@@ -365,20 +290,20 @@ class PowerManager:
                 raise PowerError("service commands need MAINTENANCE, the mode is %s" % Mode.name(self.image.now[im.MODE]))
             if kw and not (contactor and pcs):
                 raise PowerError("kw = %s: needs contactor=True and pcs=True" % kw)
-            tripping = self._states.tripping()
+            tripping = self.states.tripping()
             if tripping and (contactor or pcs):
                 raise PowerError("service() closes nothing during fault %s" % ", ".join(names(tripping)))
             ms = int(seconds * 1000)
-            self._states.service(contactor, pcs, ms)
-            self._claims.put(rq.MAINTENANCE, parts(kw, 1000), ms, rq.POWER, 0, "service")
+            self.states.service(contactor, pcs, ms)
+            self.arbiter.claims.put(rq.MAINTENANCE, parts(kw, 1000), ms, rq.POWER, 0, "service")
 
     def halt(self) -> None:
         """The program ends: every claim dropped, 0 W at once without a ramp, the contactors open as soon as they may."""
         with self._lock:
-            self._claims.drop_all()
-            self._states.want_standby(im.ORDER_END)
+            self.arbiter.claims.drop_all()
+            self.states.want_standby(im.ORDER_END)
             if self.image.now[im.MODE] not in (Mode.STANDBY, Mode.EMERGENCY):
-                self._states.enter(Mode.STANDBY)
+                self.states.enter(Mode.STANDBY)
 
     # ---- emergency --------------------------------------------------------------------------------------
 
@@ -389,29 +314,19 @@ class PowerManager:
         stands until a reset, and storing it is tried again.
         """
         with self._lock:
-            self._enter_emergency(-1)
+            self.arbiter.end_all(rq.END_EMERGENCY)
+            self.states.enter_emergency(-1)
         return self._remember()
 
     def _remember(self) -> bool:
         """Outside the lock: flash takes longer than the cycle may wait."""
         return self.emergency_memory is not None and self.emergency_memory.settle()
 
-    def _enter_emergency(self, cause: int) -> None:
-        now = self.image.now
-        self.note_end(rq.END_EMERGENCY)
-        self._claims.drop_all()
-        if now[im.MODE] != Mode.EMERGENCY:
-            self._states.enter(Mode.EMERGENCY)
-            now[im.CAUSE] = cause
-            self.events.post(Event.EMERGENCY, cause, now[im.UPTIME_S])
-        now[im.CMD_P] = 0
-        now[im.CMD_RUN] = 0
-
     def restore_emergency(self, cause: int) -> None:
         """At boot: the emergency latched before the reset still stands."""
         with self._lock:
-            self.image.now[im.ORDER] = im.ORDER_RESTORED
-            self._enter_emergency(cause)
+            self.arbiter.end_all(rq.END_EMERGENCY)
+            self.states.restore_emergency(cause)
 
     def reset_emergency(self) -> bool:
         """Leave EMERGENCY for STANDBY.  PowerError while a cause stands (it names it), or if there is no emergency.
@@ -421,11 +336,11 @@ class PowerManager:
         with self._lock:
             if self.image.now[im.MODE] != Mode.EMERGENCY:
                 raise PowerError("there is no emergency to reset, the mode is %s" % Mode.name(self.image.now[im.MODE]))
-            causes = self._states.emergency_causes()
+            causes = self.states.emergency_causes()
             if causes:
                 raise PowerError("the emergency cannot be reset while its cause stands: %s" % ", ".join(names(causes)))
-            self._states.want_standby(im.ORDER_RESET)
-            self._states.enter(Mode.STANDBY)
+            self.states.want_standby(im.ORDER_RESET)
+            self.states.enter(Mode.STANDBY)
         return self._remember()
 
     @property
@@ -467,6 +382,8 @@ class PowerManager:
         voltage (V), current (A, + discharge) and temperature (degC) all given no BMS driver is needed; without, those
         must come from one, and a dead one stays dead.
         """
+        if self.image.divided:
+            raise PowerError("update_power_limits() is for a site of one battery; this one has several")
         in_range("soc", soc, 0, 100, "%")
         in_range("max_charge_current", max_charge_current, 0, 1000, "A")
         in_range("max_discharge_current", max_discharge_current, 0, 1000, "A")
@@ -495,7 +412,8 @@ class PowerManager:
             now = self.image.now
             if now[im.BMS_SOC] == im.NO_VALUE or now[im.SOC] == im.NO_VALUE:
                 raise PowerError("the BMS reports no state of charge that could be accepted")
-            now[im.SOC_DRIFT] = 0
+            for bank in self.image.banks:
+                bank.now[im.SOC_DRIFT] = 0
 
     # ---- schedules --------------------------------------------------------------------------------------
 
@@ -588,19 +506,14 @@ class PowerManager:
         with self._lock:
             self.events.post(Event.CLOCK_SET, by_s, self.image.now[im.UPTIME_S])
 
-    def _schedule_claim(self, claim, events) -> None:
-        """scheduling.step's way to the claims and events: claim is None (leave it), () (drop it) or Claims.put's arguments."""
+    def take_schedule(self, claim: "tuple | None", events: list) -> None:
+        """scheduling.step's way to claims and events: claim is None (leave it), () (drop it) or Claims.put's arguments."""
         with self._lock:
             at_s = self.image.now[im.UPTIME_S]
             for event, entry_id in events:
                 self.events.post(event, entry_id, at_s)
             if claim is not None:
-                if not claim and self._active == rq.SCHEDULE:
-                    self.note_end(rq.END_TIME)
-                self._claims.drop(rq.SCHEDULE)
-                if claim:
-                    self._active = rq.IDLE if self._active == rq.SCHEDULE else self._active  # begin anew
-                    self._claims.put(rq.SCHEDULE, *claim)
+                self.arbiter.schedule(claim)
 
     # ---- what people see --------------------------------------------------------------------------------
 
@@ -618,15 +531,7 @@ class PowerManager:
     def instant(self) -> Instant:
         """Copies of what words and figures are made of."""
         with self._lock:
-            claims = self._claims
-            return Instant(self, self.image.now[:], self.image.par[:], claims.table[:], claims.owners[:], self._curtailed)
-
-    def note_end(self, how: int) -> None:
-        """Keep how the operation under way has ended, a requests.END_*; under the lock.  Nothing runs: nothing ends."""
-        now = self.image.now
-        if self._active != rq.IDLE and now[im.REQUEST_BY] == self._active:
-            now[im.ENDED] = self._active + 16 * how + (256 if now[im.REQUEST_P] < 0 else 0)
-            now[im.ENDED_S] = now[im.UPTIME_S]
+            return Instant(self, self.image.now[:], self.image.par[:], self.arbiter)
 
     def faults(self) -> "list[dict]":
         """Every fault that is active or has ever been raised since boot: name, severity, active, times raised.
@@ -635,15 +540,24 @@ class PowerManager:
         and is told in "detail", also after a reset of the controller; commanded, it is named "commanded".
         """
         view = self.instant()
-        now = view.now
-        state = self._fault_state[:]  # of each fault the times it was raised are the third number
-        latched = now[im.CAUSE] if now[im.MODE] == Mode.EMERGENCY else _NO_CAUSE
         found: list = []
-        if latched == -1:
+        if view.now[im.MODE] == Mode.EMERGENCY and view.now[im.CAUSE] == -1:
             found.append({"name": "commanded", "severity": SEVERITIES[EMERGENCY], "active": True, "count": 1, "latched": True})
             found[-1]["detail"] = reasons.emergency(view)
+        for its, state in self._fault_states(view):
+            self._add_faults(found, its, state)
+        return found
+
+    def _fault_states(self, view) -> list:
+        """The instants that have faults, and their states: of each fault the times it was raised are the third number."""
+        states = [bank.fault_state[:] for bank in self._cycle.banks]
+        return list(zip(view.banks, states)) + [(view, self._cycle.several.fault_state[:])] if view.banks else [(view, states[0])]
+
+    def _add_faults(self, found: list, view, state) -> None:
+        now = view.now
+        latched = now[im.CAUSE] if now[im.MODE] == Mode.EMERGENCY else _NO_CAUSE
         for i, row in enumerate(rows()):
-            if state[3 * i + 2] or i == latched:
+            if state[3 * i + 2] or (i == latched and not view.name):
                 active = bool(now[im.FAULTS] >> i & 1)
                 fault = {"name": row[0], "severity": SEVERITIES[row[4]], "active": active, "count": state[3 * i + 2]}
                 more = reasons.emergency(view) if i == latched else reasons.detail(view, row[0]) if active else ""
@@ -651,14 +565,22 @@ class PowerManager:
                     fault["latched"] = True
                 if more:
                     fault["detail"] = more
+                if view.name:
+                    fault["bank"] = view.name
                 found.append(fault)
-        return found
 
     def fault_counts(self) -> dict:
         """{fault: times raised since boot}, of those ever raised."""
-        with self._lock:
-            state = self._fault_state[:]
-        return {row[0]: state[3 * i + 2] for i, row in enumerate(rows()) if state[3 * i + 2]}
+        counts: dict = {}
+        for _, state in self._fault_states(self.instant()):
+            for i, row in enumerate(rows()):
+                if state[3 * i + 2]:
+                    counts[row[0]] = counts.get(row[0], 0) + state[3 * i + 2]
+        return counts
+
+    def banks(self) -> "list[dict]":
+        """Each of several banks in a few figures: name, mode, soc, power, command, limits with why, faults, reason; [] of one."""
+        return [bank_figures(bank) for bank in self.instant().banks]
 
     def limit(
         self, owner: str, discharge_kw: "float | None" = None, charge_kw: "float | None" = None, seconds: float = 0.0
@@ -677,8 +599,8 @@ class PowerManager:
         charge = im.FREE if charge_kw is None else parts(charge_kw, 1000)
         ms = rq.FOREVER if seconds == 0 else max(1, parts(seconds, 1000))  # only exactly 0 has no end
         with self._lock:
-            self._curtailed.put(owner, discharge, charge, ms)
-            self._curtail(0)
+            self.arbiter.curtailments.put(owner, discharge, charge, ms)
+            self.arbiter.curtail(0)
 
     def curtail(
         self, discharge_kw: "float | None" = None, charge_kw: "float | None" = None, seconds: float = 0.0
@@ -689,8 +611,8 @@ class PowerManager:
     def curtailments(self) -> "list[dict]":
         """Every live limit that has an owner: owner, discharge_kw, charge_kw (None: not bounded), seconds_left (None: no end)."""
         with self._lock:
-            table = self._curtailed.table[:]
-            owners = self._curtailed.owners[:]
+            table = self.arbiter.curtailments.table[:]
+            owners = self.arbiter.curtailments.owners[:]
         return rq.limits_listed(table, owners)
 
     def register_callback(self, event: int, fn, user_data=None) -> None:
@@ -714,181 +636,4 @@ class PowerManager:
             if self._last_ms < 0 or dt >= _AHEAD_MS:
                 dt = 0
             self._last_ms = now_ms
-            self._run(dt)
-
-    def _run(self, dt: int) -> None:
-        now = self.image.now
-        par = self.image.par
-        inputs.freeze(self.image.inp, now, dt)
-        now[im.HELD_MS] = dt if dt > par[im.PAR_STALL_MS] else 0
-        inputs.doubt_zero_soc(now, par)
-        inputs.confirm_trips(now, par)
-        soc.count_soc(now, par)
-        soc.settle_soc(now, par)
-        site_power.grid_there(now, par)
-        site_power.net_power(now, par)
-        diagnosis.find_missing(now, par)
-        diagnosis.battery_conditions(now, par)
-        diagnosis.detect_frozen(now, par)
-        diagnosis.lost_devices(now, par)
-        diagnosis.expect_power(now, par)
-        diagnosis.plant_conditions(now, par)
-        changed = diagnosis.debounce(now, self._fault_rows, self._fault_state, self._n_faults)
-        if changed:
-            self._states.faults_changed(changed)
-        self._states.step(dt)
-        self._curtail(dt)
-        self._automatic()
-        self._request(requests.age_claims(self._claims.table, rq.IDLE, dt))
-        for chg in _DIRECTIONS:
-            battery_limits.soc_row(now, par, chg)
-            battery_limits.temperature_row(now, par, chg)
-            battery_limits.headroom(now, par, chg)
-            battery_limits.current_rows(now, par, chg)
-        for chg in _DIRECTIONS:
-            site_limits.gate_rows(now, par, chg)
-            site_limits.device_rows(now, par, chg)
-            site_limits.grid_rows(now, par, chg)
-            site_limits.binding(now, par, chg)
-        battery_limits.bms_ends(now, par)
-        ramp.ramp(now, par)
-        flow.account(now, par)
-        flow.share_paths(now, par)
-        flow.name_flow(now, par)
-        self._announce()
-
-    def _curtail(self, dt: int) -> None:
-        """Let limits with owners run out, and take the smallest."""
-        requests.least(self._curtailed.table, self.image.now, self.image.par, rq.OWNERS, dt)
-
-    def _automatic(self) -> None:
-        """The manager's own claims: serving an island's load, and the charge that a BMS needs for its cells' sake."""
-        now = self.image.now
-        par = self.image.par
-        claims = self._claims
-        kind = par[im.PAR_GRID_TYPE]
-        islanded = kind == 0 or (kind == 1 and now[im.GRID_OK] == 0)
-        self._serves_island = islanded and now[im.NET_P] != im.NO_VALUE and now[im.GATE] & (im.GATE_CLOSED | im.GATE_SERVICE) == 0
-        if self._serves_island:
-            claims.put(rq.GRID_SERVICE, now[im.NET_P], rq.FOREVER, rq.POWER, 0, rq.ISLAND)
-        elif claims.owners[rq.GRID_SERVICE] is rq.ISLAND:
-            claims.drop(rq.GRID_SERVICE)
-        flags = now[im.BMS_REQUESTS]
-        if now[im.GATE] & im.GATE_SERVICE:
-            flags = 0  # somebody may have their hands in it
-        top = 10000 if flags & im.BMS_REQ_FULL_CHARGE else par[im.PAR_SOC_MAX]
-        empty = now[im.BMS_PROTECT] > 0 and now[im.BMS_PROTECT] & im.BMS_PROT_UNDER_V
-        top -= DONE_BAND if claims.table[rq.PROTECTION * 4] or empty else _FORCE_AGAIN  # where it ends, and where it begins anew
-        wanted = flags != im.NO_VALUE and flags & im.BMS_REQ_FORCE_CHARGE and now[im.SOC_HIGH] < top
-        if wanted and now[im.AGE + im.SEQ_BMS_FLAGS] <= par[im.PAR_STALE_BMS]:
-            claims.put(rq.PROTECTION, -(par[im.PAR_P_CHG] // 20), rq.FOREVER, rq.POWER, 0, _FORCE_CHARGE)
-        else:
-            claims.drop(rq.PROTECTION)
-
-    def _request(self, answer: int) -> None:
-        """Let the winning claim ask: REQUEST_P, REQUEST_BY, and the mode that goes with it."""
-        now = self.image.now
-        source = answer & 0xFF
-        if self._serves_island:
-            source = rq.GRID_SERVICE  # whoever asks for something else: the load decides
-        if now[im.GATE] & im.GATE_SERVICE and source != rq.MAINTENANCE:
-            source = rq.IDLE  # in MAINTENANCE nothing moves but by service()
-        if self._states.stop_ms >= 0:
-            source = rq.IDLE  # stop() means it, whoever goes on claiming
-        expired = answer >> 8
-        at_s = now[im.UPTIME_S]
-        if expired:
-            for i in range(rq.IDLE):
-                if expired >> i & 1:
-                    if i == self._active:
-                        self.note_end(rq.END_TIME)
-                    self.events.post(Event.OPERATION_TIMEOUT, i, at_s)
-        now[im.REQUEST_BY] = source
-        now[im.CMD_BALANCE] = 0
-        self._charger.rest(self.image.par)  # what a charge sets ends with it
-        if source == rq.IDLE:
-            self._active = rq.IDLE
-            now[im.REQUEST_P] = 0
-            self._states.follow(0)
-            return
-        if source != self._active:
-            self._active = source
-            self._parted = self._parts()
-            self._charger.begin()
-            self._discharger.begin()
-        table = self._claims.table
-        watts = table[source * 4 + 1]
-        goal = table[source * 4 + 2]
-        target = table[source * 4 + 3]
-        if target == rq.BY_PARAMS:
-            target = self._target
-        direction = watts
-        if goal == rq.CHARGE:
-            direction = -1
-            watts = self._charger.step(now, self.image.par, watts, target)
-        now[im.REQUEST_P] = watts
-        self._states.follow(direction)
-        how = self._done(source, goal, direction, target) if direction else 0
-        if how:
-            self.note_end(how)
-            self._claims.drop(source)
-            self.events.post(Event.CHARGE_COMPLETE if direction < 0 else Event.DISCHARGE_COMPLETE, source, at_s)
-
-    def _done(self, source: int, goal: int, direction: int, target: int) -> int:
-        """How the operation has ended, 0: not yet.  A program's bare setpoint has no end: its owner renews it, or not."""
-        if goal == rq.POWER and source != rq.MANUAL:
-            return 0
-        now = self.image.now
-        par = self.image.par
-        if now[im.MODE] != (Mode.CHARGE if direction < 0 else Mode.DISCHARGE):
-            return 0
-        if now[im.BMS_ENDS_MS] >= _ENDED_MS:
-            return rq.END_BMS
-        if self._parts():
-            if now[im.SOC_KEEP_MS] < par[im.PAR_STALE_BMS]:
-                return 0  # a SoC that has just jumped there ends nothing: the next reports must agree
-            if par[im.PAR_SOC_ACCEPT_MS] and not self._parted and (now[im.SOC_DRIFT] > 0) == (direction > 0):
-                return 0  # recalibrated meanwhile: only the counter sees the end, and the BMS will be believed in minutes
-        if direction > 0:
-            return self._discharger.done(now, par)
-        return self._charger.done(now, par, target if goal == rq.CHARGE else par[im.PAR_SOC_MAX])
-
-    def _parts(self) -> bool:
-        """BMS and counter part by more than the bound."""
-        bound = self.image.par[im.PAR_SOC_BOUND]
-        return not -bound <= self.image.now[im.SOC_DRIFT] <= bound
-
-    def _sees_grid(self) -> bool:
-        """Meter or inverter looks at the grid now; an inverter that is off has its relay open and sees nothing."""
-        now = self.image.now
-        par = self.image.par
-        if par[im.PAR_HAS] & im.HAS_METER and now[im.AGE + im.SEQ_METER] <= par[im.PAR_STALE_METER]:
-            return True
-        return now[im.AGE + im.SEQ_PCS] <= par[im.PAR_STALE_PCS] and im.PCS_STANDBY <= now[im.PCS_STATE] <= im.PCS_RUNNING
-
-    def _announce(self) -> None:
-        """Post what has changed since the last cycle: flow, grid, and (debounced) the binding limit."""
-        now = self.image.now
-        at_s = now[im.UPTIME_S]
-        if now[im.FLOW] == self._was_flow:
-            self._flow_ms = 0
-        else:
-            self._flow_ms += now[im.DT]
-            if self._flow_ms >= _FLOW_DEBOUNCE_MS:
-                self._flow_ms = 0
-                self._was_flow = now[im.FLOW]
-                self.events.post(Event.FLOW_CHANGE, self._was_flow, at_s)
-        if now[im.GRID_OK] != self._was_grid and (now[im.GRID_OK] or (self._was_grid >= 0 and self._sees_grid())):
-            self._was_grid = now[im.GRID_OK]
-            self.events.post(Event.GRID_CONNECTED if self._was_grid else Event.GRID_DISCONNECTED, 0, at_s)
-        why = now[im.WHY_DIS]
-        if now[im.REQUEST_P] < 0:
-            why = now[im.WHY_CHG] + 16
-        if why == self._was_limit:
-            self._limit_ms = 0
-        else:
-            self._limit_ms += now[im.DT]
-            if self._limit_ms >= _LIMIT_DEBOUNCE_MS:
-                self._limit_ms = 0
-                self._was_limit = why
-                self.events.post(Event.LIMIT_CHANGE, why, at_s)
+            self._cycle.run(dt)

@@ -12,7 +12,7 @@ class Mode(Names):
     DISCHARGE = 3
     EMERGENCY = 4  # latched: 0 W, contactors open, survives a reboot
     MAINTENANCE = 5  # service: only explicit low-level commands
-    _names = ("STANDBY", "IDLE", "CHARGE", "DISCHARGE", "EMERGENCY", "MAINTENANCE")
+    names = ("STANDBY", "IDLE", "CHARGE", "DISCHARGE", "EMERGENCY", "MAINTENANCE")
 
 
 # rows: from; columns: to, in the order of Mode.  "y" allowed, "." already there, else the reason below.

@@ -49,8 +49,8 @@ PLACE_ROWS = (  # field of config.FIELDS; slot; parts of its unit in one of the 
 )
 
 
-def apply(config, par, has: int) -> None:
-    """Write the cycle's integer parameters (image.PAR_*); `has`: image.HAS_* bits of the site's devices."""
+def apply(config, par, has: int, packs: int = 1) -> None:
+    """Write the cycle's integer parameters (image.PAR_*); `has`: image.HAS_* bits of the devices; packs: in parallel."""
     for name, slot, scale in each(PLACE_ROWS):
         par[slot] = parts(getattr(config, name), scale)
     cells = config.module_count * config.cells_per_module
@@ -69,8 +69,9 @@ def apply(config, par, has: int) -> None:
     par[im.PAR_CELLS] = cells
     par[im.PAR_V_MAX] = parts(config.cell_voltage_max * cells, 10)
     par[im.PAR_V_MIN] = parts(config.cell_voltage_min * cells, 10)
-    par[im.PAR_ENERGY] = parts(config.module_count * config.module_energy, 1000)
-    par[im.PAR_Q_STEP] = parts(config.capacity_ah(), 3600)  # Ah x 3600 s x 10 x 1000 ms / 10000 steps
+    par[im.PAR_R_PACK] = max(1, par[im.PAR_R_PACK] // packs)
+    par[im.PAR_ENERGY] = parts(config.module_count * config.module_energy * packs, 1000)
+    par[im.PAR_Q_STEP] = parts(config.capacity_ah() * packs, 3600)  # Ah x 3600 s x 10 x 1000 ms / 10000 steps
     par[im.PAR_CELL_DEAD] = par[im.PAR_CELL_TRIP_LO] * 2 // 3  # copper dissolves: such a cell is no longer charged
     par[im.PAR_PROT_CHG] = protections.mask(protections.CHARGE)
     par[im.PAR_PROT_DIS] = protections.mask(protections.DISCHARGE)

@@ -28,6 +28,7 @@ overpower more power flows than the limits allow
 bms_frozen the battery's values do not change while power flows
 pcs_frozen the inverter's values do not change while power flows
 contactor their feedback is not what was commanded
+inverter_silent one of several inverters in parallel is not received, the others go on
 """
 _ORDERS = """start() was not called since boot
 start() begins again
@@ -56,6 +57,7 @@ bms_current the battery allows %.1f A
 soc state of charge %.1f %%, the %s is %.1f %%
 temperature %s, all of it from %.1f to %.1f degC
 """
+_OF_A_BANK = NAMES[NAMES.index("bms_forbids") : NAMES.index("bms_current") + 1]
 _SLOWER = ("bms_period_ms", "pcs_timeout_ms")  # what bears a slower battery or inverter
 _TRIP = ft.mask(5, ft.TRIP)
 _EMERGENCY = ft.mask(4, ft.EMERGENCY)
@@ -78,11 +80,26 @@ def why(view) -> str:
         what = _standby(view)
     elif mode == Mode.MAINTENANCE:
         what = "only service() moves anything, set_mode(Mode.STANDBY) ends it"
-        if view.claims[rq.MAINTENANCE * 4]:
+        if view.claim(rq.MAINTENANCE)[0]:
             what = "%s; at most %s" % (_claim(view, rq.MAINTENANCE), kw(view.par[im.PAR_SERVICE_P]))
     else:
-        return _connected(view)
+        return _connected(view) + "".join(["; bank %s: %s" % (bank.name, why(bank)) for bank in view.banks if _is_out(bank)])
     return "%s: %s %s, %s" % (kw(now[im.CMD_P]), Mode.name(mode), since(view, now[im.MODE_S]), what)
+
+
+def _is_out(view) -> bool:
+    """A bank that takes no part."""
+    return view.now[im.GATE] & im.GATE_CLOSED != 0
+
+
+def of_bank(view) -> str:
+    """What one of several banks does, and what bounds it."""
+    now = view.now
+    if _is_out(view) or now[im.MODE] == Mode.MAINTENANCE:
+        return why(view)
+    charge = 1 if now[im.REQUEST_P] < 0 else 0
+    limited = ": " + _limited(view, now[im.WHY_DIS + charge], charge)
+    return kw(now[im.CMD_P]) + (limited if now[im.LIMIT_DIS + charge] <= abs(now[im.CMD_P]) else "")
 
 
 def started(view) -> str:
@@ -93,13 +110,13 @@ def started(view) -> str:
 
 def accepted(view) -> str:
     """The answer to a manual operation: accepted, and what has priority or leaves less than was asked for."""
-    for source in range(rq.MANUAL):
-        if view.claims[source * 4]:
-            return "accepted, but %s has priority" % _claim(view, source)
-    if view.now[im.REQUEST_BY] == rq.GRID_SERVICE and view.owners[rq.GRID_SERVICE] == rq.ISLAND:
+    if view.now[im.REQUEST_BY] == rq.ISLAND:
         return "accepted, but waits: the load of the island decides"
-    watts = view.claims[rq.MANUAL * 4 + 1]
-    charge = 1 if watts < 0 or view.claims[rq.MANUAL * 4 + 2] == rq.CHARGE else 0
+    for source in range(rq.MANUAL):
+        if view.claim(source)[0]:
+            return "accepted, but %s has priority" % _claim(view, source)
+    _, watts, goal, _, _ = view.claim(rq.MANUAL)
+    charge = 1 if watts < 0 or goal == rq.CHARGE else 0
     if watts and view.now[im.LIMIT_DIS + charge] < abs(watts):
         return "accepted, but " + _limited(view, view.now[im.WHY_DIS + charge], charge)
     return "accepted"
@@ -110,7 +127,7 @@ def waiting(view):
     now = view.now
     winner = now[im.REQUEST_BY]
     for source in range(rq.IDLE):
-        if view.claims[source * 4]:
+        if view.claim(source)[0]:
             if source != winner:
                 yield "%s waits: %s has priority" % (_claim(view, source), _claim(view, winner))
             elif now[im.MODE] == Mode.STANDBY:
@@ -155,18 +172,20 @@ def event_data(event: int, data: int):
     """An event's data as the name it has, or the number."""
     names = ()
     if event == Event.MODE_CHANGE:
-        names = Mode._names
+        names = Mode.names
     elif event == Event.FLOW_CHANGE:
-        names = Flow._names
+        names = Flow.names
     elif event in (Event.CHARGE_COMPLETE, Event.DISCHARGE_COMPLETE, Event.OPERATION_TIMEOUT):
         names = rq.SOURCES
-    elif event == Event.LIMIT_CHANGE and 0 <= data < 32 and data & 15 < len(NAMES):
-        return "%s by %s" % ("charge" if data & 16 else "discharge", NAMES[data & 15])
+    elif event == Event.LIMIT_CHANGE and 0 <= data < 64 and data & 31 < len(NAMES):
+        return "%s by %s" % ("charge" if data & 32 else "discharge", NAMES[data & 31])
     elif event == Event.EMERGENCY or Event.FAULT_RAISED <= event <= Event.COMMS_RESTORED:
         if data == -1:
             return "commanded"
-        names = ft.names(1 << data) if 0 <= data < 30 else ()
-        return names[0] if names else data
+        names = ft.names(1 << (data & 31)) if 0 <= data < 128 and data & 31 < 30 else ()
+        return (names[0] if data < 32 else "%s of bank %d" % (names[0], (data >> 5) + 1)) if names else data
+    elif event == Event.BANK_CHANGE and 0 <= data < 128 and data & 31 < len(Mode.names):
+        return "bank %d: %s" % ((data >> 5) + 1, Mode.name(data & 31))
     return names[data] if 0 <= data < len(names) else data
 
 
@@ -201,7 +220,7 @@ def _left(ms: int) -> str:
 
 def _owner(view, source: int) -> str:
     """Whose claim it is, where that is not the source itself."""
-    owner = view.owners[source]
+    owner = view.claim(source)[4]
     return "" if owner in (rq.SOURCES[source], "pause") else owner
 
 
@@ -209,7 +228,7 @@ def _claim(view, source: int) -> str:
     """A live claim: "remote (ems, -20 kW, 12 s left)"."""
     if source == rq.IDLE:
         return "nobody"
-    left, watts, goal, target = view.claims[source * 4 : source * 4 + 4]
+    left, watts, goal, target, _ = view.claim(source)
     what = kw(watts)
     if goal == rq.PAUSE:
         what = "a pause"
@@ -254,7 +273,10 @@ def _silence(view, i: int, named: bool) -> str:
 def silent(view) -> "list[str]":
     """The names of the devices that the site has and that nothing is received from."""
     has = view.par[im.PAR_HAS]
-    return [view.places.get(1 << i, _DEVICES[i : i + 1])[0] for i in range(5) if has >> i & 1 and _is_silent(view, i)]
+    found = [view.places.get(1 << i, _DEVICES[i : i + 1])[0] for i in range(5) if has >> i & 1 and _is_silent(view, i)]
+    for bank in view.banks:
+        found += silent(bank)
+    return found
 
 
 def detail(view, name: str) -> str:
@@ -299,7 +321,10 @@ def _waits(view) -> str:
     now = view.now
     if view.refused:
         return "a site file that is not refused (%s)" % view.refused
-    told = [_silence(view, i, True) for i in (0, 1) if _is_silent(view, i)]
+    if view.banks:
+        told = ["bank %s: %s" % (bank.name, _waits(bank)) for bank in view.banks if _waits(bank)]
+    else:
+        told = [_silence(view, i, True) for i in (0, 1) if _is_silent(view, i)]
     bits = now[im.FAULTS] & _TRIP
     if told:
         bits &= ~3  # bms_lost and pcs_lost: said already
@@ -316,6 +341,9 @@ def _waits(view) -> str:
 
 
 def _standby(view) -> str:
+    ordered = view.now[im.ORDER] in (im.ORDER_START, im.ORDER_SPENT)
+    if view.banks and ordered and not view.refused and not view.now[im.FAULTS] & _TRIP:
+        return "; ".join(["bank %s: %s" % (bank.name, _standby(bank)) for bank in view.banks])
     now = view.now
     order = now[im.ORDER]
     if view.refused:
@@ -350,8 +378,8 @@ def _connected(view) -> str:
         return command + ": stop() is under way, to 0 W and then the contactors open"
     if source == rq.IDLE:
         return _idle(view, command)
-    goal = view.claims[source * 4 + 2]
-    left = _left(view.claims[source * 4])
+    ms, _, goal, _, _ = view.claim(source)
+    left = _left(ms)
     owner = _owner(view, source)
     who = rq.SOURCES[source] + (" (%s)" % owner if owner else "")
     asked = "%s asked by %s%s" % (kw(now[im.REQUEST_P]), who, left)
@@ -361,7 +389,7 @@ def _connected(view) -> str:
         asked = "the rest between two pulses of the charge by " + who
     bound = now[im.BOUND]
     if bound:
-        return "%s of %s: %s" % (command, asked, _limited(view, (bound - 1) & 15, 1 if bound > 16 else 0, now[im.BOUND_S]))
+        return "%s of %s: %s" % (command, asked, _limited(view, (bound - 1) & 31, 1 if bound > 32 else 0, now[im.BOUND_S]))
     if now[im.CMD_P] != now[im.REQUEST_P]:
         return command + ": ramping to " + asked
     return ("not limited: " if now[im.CMD_P] else "0 kW: ") + asked
@@ -394,6 +422,11 @@ def _limited(view, row: int, charge: int, since_s: int = -1) -> str:
     return text + ": " + more if more else text
 
 
+def _given(view, charge: int) -> str:
+    """What a bank gives of a direction, and which row bounds it."""
+    return "%.1f kW by %s" % (view.now[im.LIMIT_DIS + charge] / 1000, NAMES[view.now[im.WHY_DIS + charge]])
+
+
 def _row(view, name: str, charge: int) -> str:
     now = view.now
     par = view.par
@@ -401,6 +434,11 @@ def _row(view, name: str, charge: int) -> str:
     refused = odd(now[im.BMS_ODD] & 1 << _bound_by(name, charge) - im.BMS_SOC) if words else ()
     if refused:
         return "the %s that is reported cannot be true" % refused[0]
+    if name == "banks":
+        return "; ".join(["bank %s gives %s" % (bank.name, _given(bank, charge)) for bank in view.banks])
+    if view.banks and name in _OF_A_BANK:
+        bound = [bank for bank in view.banks if NAMES[bank.now[im.WHY_DIS + charge]] == name]
+        return "; ".join(["bank %s: %s" % (bank.name, _row(bank, name, charge)) for bank in bound])
     if name == "fault":
         return _faults(view, now[im.FAULTS] & ft.mask(5, ft.NO_CHARGE if charge else ft.NO_DISCHARGE))
     if name == "missing_data":

@@ -8,19 +8,62 @@ from firmware.flows import PATHS, Flow
 from firmware.limits import NAMES
 from firmware.modes import Mode
 
-
-def _scaled(value: int, divisor: int):
-    return None if value == im.NO_VALUE else value / divisor
+# points: begin (what people see; copied from points.py by `make slots`)
+# slot, parts of its unit in one of the unit that people read (0: a word stands for it, -1: yes or no), key in stats(),
+# key in the monitor's line ("": it has none)
+_BATTERY = (
+    im.BMS_SOH, 100, "soh", "",
+    im.BMS_V, 10, "voltage", "v",
+    im.BMS_I, 10, "current", "i",
+    im.BMS_TEMP, 10, "temperature", "temp",
+    im.CELL_V_MAX, 1000, "cell_max", "",
+    im.CELL_V_MIN, 1000, "cell_min", "",
+    im.SOC, 100, "soc", "soc",
+)  # fmt: skip
+_PCS = (
+    im.PCS_P, 1000, "power", "p",
+    im.PCS_DC_V, 10, "dc_bus_voltage", "",
+)  # fmt: skip
+_SITE = (
+    im.METER_P, 1000, "grid_power", "grid_p",
+    im.METER_V, 10, "grid_voltage", "",
+    im.METER_I, 10, "grid_current", "",
+    im.METER_HZ, 1000, "grid_frequency", "hz",
+    im.METER_LOAD_P, 1000, "load_meter_power", "",
+    im.PV_P, 1000, "pv_power", "pv_p",
+    im.GEN_P, 1000, "generator_power", "",
+    im.LOAD_P, 1000, "load_power", "load_p",
+    im.GRID_OK, -1, "grid_connected", "",
+    im.MODE, 0, "mode", "mode",
+    im.FLOW, 0, "flow", "flow",
+    im.FAULTS, 0, "faults", "faults",
+    im.REQUEST_P, 1000, "request", "req",
+    im.REQUEST_BY, 0, "requested_by", "by",
+    im.LIMIT_DIS, 1000, "limit_discharge", "lim_dis",
+    im.LIMIT_CHG, 1000, "limit_charge", "lim_chg",
+    im.WHY_DIS, 0, "why_discharge", "why_dis",
+    im.WHY_CHG, 0, "why_charge", "why_chg",
+    im.CMD_P, 1000, "command", "cmd",
+    im.UPTIME_S, 1, "uptime_s", "",
+    im.COMMANDS, 1, "", "commands",
+    im.FLOW_PATHS, 0, "paths", "",
+    im.MISSING, 0, "missing", "",
+)  # fmt: skip
+# points: end
 
 
 class Instant:
     """Copies of one instant, of which figures and words are made: the image, claims, limits and owners, and what the site is."""
 
-    def __init__(self, pm, now, par, claims, owners: list, curtailed) -> None:
+    def __init__(self, pm, now, par, arbiter) -> None:
         self.now = now
         self.par = par
-        self.claims = claims
-        self.owners = owners
+        self.claims = arbiter.claims.table[:]
+        self.owners = arbiter.claims.owners[:]
+        curtailed = arbiter.curtailments
+        image = pm.image  # several batteries or inverters have an Image each; one is the site
+        self.batteries = [each.now[:] for each in image.batteries] if len(image.batteries) > 1 else ()
+        self.inverters = [each.now[:] for each in image.inverters] if len(image.inverters) > 1 else ()
         self.curtailed = []  # (owner, ms left) of the smallest limit with an owner, for discharge and charge; None: there is none
         for place in (now[im.CURTAILED_BY], now[im.CURTAILED_BY + 1]):
             limited = place < len(curtailed.owners)
@@ -29,86 +72,148 @@ class Instant:
         self.refused = pm.refused
         self.clock = pm.clock
         self.stays = "" if pm.run_memory is None else pm.run_memory.stays
+        self.name = ""
+        self.banks = [BankInstant(self, bank) for bank in pm.image.banks] if pm.image.divided else []
+
+    def claim(self, source: int) -> tuple:
+        """A source's claim, of its newest owner: ms left (0: none), W, goal, target SoC, owner."""
+        place = rq.newest(self.claims, source)
+        left, watts, goal, target = self.claims[place * rq.PARTS : place * rq.PARTS + 4]
+        return left, watts, goal, target, self.owners[place]
+
+
+class BankInstant(Instant):
+    """The same of one of several banks: its own image, and who asks as the site has it."""
+
+    def __init__(self, site: Instant, bank) -> None:
+        self.now = bank.now[:]
+        self.par = bank.par[:]
+        self.places = bank.places
+        self.name = bank.name
+        self.claims = site.claims
+        self.owners = site.owners
+        self.curtailed = site.curtailed
+        self.refused = self.stays = ""
+        self.clock = site.clock
+        self.banks = self.batteries = self.inverters = []
 
 
 def stats(view) -> dict:
-    """Everything at one instant, an Instant.
+    """Everything at one instant, an Instant: every point that has a key (docs/points.md), and what is made of several.
 
     power, request, command, limits in kW (+ discharge); voltage V; current A (+ discharge); soc, soh %; energy kWh AC.
     None is "not measured".  `binding` names the limit that bounds the direction of the request; `reason` says in words what
     makes the power what it is, see reasons.why; grid_power is + import.  available_discharge / _charge are kWh at the AC
-    terminals down to the floor and up to the ceiling, at this state of health.
+    terminals down to the floor and up to the ceiling, at this state of health.  `batteries` and `inverters`, where there are
+    several: a dict for each, with its own of these keys; `banks`: bank_figures of each.
     """
     now, par = view.now, view.par
-    told: dict = {}
-    _tell_power(told, now)
-    _tell_battery(told, now, par)
-    _tell_site(told, now)
-    _tell_reason(told, view)
-    return told
+    figures = dict(brief(now, 2))
+    if figures["grid_frequency"] is None:
+        figures["grid_frequency"] = number(now[im.PCS_HZ], 1000)
+    if figures["grid_voltage"] is None:
+        figures["grid_voltage"] = number(now[im.PCS_V], 10)
+    _add_energy(figures, now, par)
+    _add_reason(figures, view)
+    if view.banks:
+        bits = view.now[im.FAULTS]
+        for bank in view.banks:
+            bits |= bank.now[im.FAULTS]
+        figures["faults"] = faults.names(bits)
+        figures["banks"] = [bank_figures(bank) for bank in view.banks]
+    if view.batteries:
+        figures["batteries"] = [dict(brief(each, 2, (_BATTERY,))) for each in view.batteries]
+    if view.inverters:
+        figures["inverters"] = [dict(brief(each, 2, (_PCS,))) for each in view.inverters]
+    return figures
 
 
-def _tell_power(told: dict, now) -> None:
-    told["mode"] = Mode.name(now[im.MODE])
-    told["power"] = _scaled(now[im.PCS_P], 1000)
-    told["request"] = now[im.REQUEST_P] / 1000
-    told["requested_by"] = rq.SOURCES[now[im.REQUEST_BY]]
-    told["command"] = now[im.CMD_P] / 1000
-    told["limit_discharge"] = now[im.LIMIT_DIS] / 1000
-    told["limit_charge"] = now[im.LIMIT_CHG] / 1000
-    told["why_discharge"] = NAMES[now[im.WHY_DIS]]
-    told["why_charge"] = NAMES[now[im.WHY_CHG]]
-    told["missing"] = missing(now[im.MISSING])
+def bank_figures(view) -> dict:
+    """One bank in a few figures, in the units of stats(): what it does, what it may do, and why."""
+    now = view.now
+    return {
+        "name": view.name,
+        "mode": Mode.name(now[im.MODE]),
+        "soc": number(now[im.SOC], 100),
+        "power": number(now[im.PCS_P], 1000),
+        "command": now[im.CMD_P] / 1000,
+        "limit_discharge": now[im.LIMIT_DIS] / 1000,
+        "limit_charge": now[im.LIMIT_CHG] / 1000,
+        "why_discharge": NAMES[now[im.WHY_DIS]],
+        "why_charge": NAMES[now[im.WHY_CHG]],
+        "faults": faults.names(now[im.FAULTS]),
+        "reason": reasons.of_bank(view),
+    }
 
 
-def _tell_battery(told: dict, now, par) -> None:
+def brief(now, column: int, tables: tuple = (_BATTERY, _PCS, _SITE)):
+    """Key and value, in the unit that people read, of the points that have a key in a column: 2 for stats(), 3 for the monitor."""
+    for table in tables:
+        for i in range(0, len(table), 4):
+            if table[i + column]:
+                slot = table[i]
+                yield table[i + column], number(now[slot], table[i + 1]) if table[i + 1] else _word(slot, now[slot])
+
+
+def number(value: int, parts: int):
+    """A slot's value in the unit that people read, of which it has so many parts (-1: it is yes or no); None: not measured."""
+    if value == im.NO_VALUE:
+        return None
+    return value == 1 if parts < 0 else value if parts == 1 else value / parts
+
+
+def _word(slot: int, value: int):
+    """What stands for a code or for bits; the number itself where nothing does."""
+    if slot == im.MODE:
+        return Mode.name(value)
+    if slot == im.FLOW:
+        return Flow.name(value)
+    if slot == im.FLOW_PATHS:
+        return [name for bit, name in PATHS if value & bit]
+    if slot == im.FAULTS:
+        return faults.names(value)
+    if slot == im.MISSING:
+        return missing(value)
+    if slot == im.REQUEST_BY:
+        return rq.SOURCES[value]
+    if slot == im.WHY_DIS or slot == im.WHY_CHG:
+        return NAMES[value]
+    return None if value == im.NO_VALUE else value
+
+
+def wh(now, turns: int, slot: int, rest: int) -> float:
+    """Wh counted since boot, with the part of one; turns, slot and rest: the slots of E_IN_* or E_OUT_*."""
+    return im.energy_wh(now, turns, slot) + now[rest] / 3600000
+
+
+def _add_energy(figures: dict, now, par) -> None:
+    """What is made of several points: efficiency, energies, what the battery can give and take."""
+    power = now[im.PCS_P]
+    dc_power = now[im.PCS_DC_P]
+    figures["efficiency"] = None
+    if im.NO_VALUE not in (power, dc_power) and power and dc_power:
+        figures["efficiency"] = (power * 100 / dc_power) if power > 0 else dc_power * 100 / power
+    figures["energy_in_wh"] = wh(now, im.E_IN_TURNS, im.E_IN_WH, im.E_IN_REM)
+    figures["energy_out_wh"] = wh(now, im.E_OUT_TURNS, im.E_OUT_WH, im.E_OUT_REM)
+    figures["energy_in"] = figures["energy_in_wh"] / 1000
+    figures["energy_out"] = figures["energy_out_wh"] / 1000
+    requests = now[im.BMS_REQUESTS]
+    figures["balancing"] = now[im.CMD_BALANCE] == 1 or (requests > 0 and requests & im.BMS_REQ_BALANCE != 0)
     soc = now[im.SOC]
     health = now[im.BMS_SOH] if now[im.BMS_SOH] != im.NO_VALUE else 10000
     step_kwh = par[im.PAR_ENERGY] / 1000 * health / 100000000  # of 0.01 % SoC
     floor = max(par[im.PAR_SOC_MIN], 0 if par[im.OP_SOC_MIN] == im.FREE else par[im.OP_SOC_MIN])
-    told["voltage"] = _scaled(now[im.BMS_V], 10)
-    told["current"] = _scaled(now[im.BMS_I], 10)
-    told["soc"] = _scaled(soc, 100)
-    told["soh"] = _scaled(now[im.BMS_SOH], 100)
-    told["temperature"] = _scaled(now[im.BMS_TEMP], 10)
-    told["balancing"] = now[im.CMD_BALANCE] == 1 or (now[im.BMS_REQUESTS] > 0 and now[im.BMS_REQUESTS] & im.BMS_REQ_BALANCE != 0)
-    told["cell_max"] = _scaled(now[im.CELL_V_MAX], 1000)
-    told["cell_min"] = _scaled(now[im.CELL_V_MIN], 1000)
-    told["available_discharge"] = told["available_charge"] = None
+    figures["available_discharge"] = figures["available_charge"] = None
     if soc != im.NO_VALUE:
-        told["available_discharge"] = max(0, soc - floor) * step_kwh * par[im.PAR_EFF] / 1000
-        told["available_charge"] = max(0, par[im.PAR_SOC_MAX] - soc) * step_kwh * 1000 / par[im.PAR_EFF]
+        figures["available_discharge"] = max(0, soc - floor) * step_kwh * par[im.PAR_EFF] / 1000
+        figures["available_charge"] = max(0, par[im.PAR_SOC_MAX] - soc) * step_kwh * 1000 / par[im.PAR_EFF]
 
 
-def _tell_site(told: dict, now) -> None:
-    power = now[im.PCS_P]
-    dc_power = now[im.PCS_DC_P]
-    told["efficiency"] = None
-    if im.NO_VALUE not in (power, dc_power) and power and dc_power:
-        told["efficiency"] = (power * 100 / dc_power) if power > 0 else dc_power * 100 / power
-    told["energy_in_wh"] = im.energy_wh(now, im.E_IN_TURNS, im.E_IN_WH) + now[im.E_IN_REM] / 3600000
-    told["energy_out_wh"] = im.energy_wh(now, im.E_OUT_TURNS, im.E_OUT_WH) + now[im.E_OUT_REM] / 3600000
-    told["energy_in"] = told["energy_in_wh"] / 1000
-    told["energy_out"] = told["energy_out_wh"] / 1000
-    told["dc_bus_voltage"] = _scaled(now[im.PCS_DC_V], 10)
-    told["grid_frequency"] = _scaled(now[im.METER_HZ] if now[im.METER_HZ] != im.NO_VALUE else now[im.PCS_HZ], 1000)
-    told["grid_voltage"] = _scaled(now[im.METER_V] if now[im.METER_V] != im.NO_VALUE else now[im.PCS_V], 10)
-    told["grid_current"] = _scaled(now[im.METER_I], 10)
-    told["grid_power"] = _scaled(now[im.METER_P], 1000)
-    told["grid_connected"] = now[im.GRID_OK] == 1
-    told["load_power"] = _scaled(now[im.LOAD_P], 1000)
-    told["pv_power"] = _scaled(now[im.PV_P], 1000)
-    told["flow"] = Flow.name(now[im.FLOW])
-    told["paths"] = [name for bit, name in PATHS if now[im.FLOW_PATHS] & bit]
-    told["faults"] = faults.names(now[im.FAULTS])
-    told["uptime_s"] = now[im.UPTIME_S]
-
-
-def _tell_reason(told: dict, view) -> None:
-    charge = told["request"] < 0
-    limit = told["limit_charge" if charge else "limit_discharge"]
-    bound = limit < abs(told["request"]) or limit == 0
-    told["binding"] = told["why_charge" if charge else "why_discharge"] if bound else None
-    told["reason"] = reasons.why(view)
-    told["last_trip"] = reasons.last_trip(view)
-    told["last_end"] = reasons.last_end(view)
+def _add_reason(figures: dict, view) -> None:
+    charge = figures["request"] < 0
+    limit = figures["limit_charge" if charge else "limit_discharge"]
+    bound = limit < abs(figures["request"]) or limit == 0
+    figures["binding"] = figures["why_charge" if charge else "why_discharge"] if bound else None
+    figures["reason"] = reasons.why(view)
+    figures["last_trip"] = reasons.last_trip(view)
+    figures["last_end"] = reasons.last_end(view)

@@ -1,8 +1,9 @@
 """Who asks for power, and who bounds it: claims, of which the highest live source wins, and limits with owners, of which the
 smallest binds.  What is not renewed ends.
 
-Both are int32 arrays that kernel/requests.py walks.  A claim: ms left (0 none, FOREVER), W (+ discharge), goal, target SoC; a
-limit: ms left, W of discharge, W of charge.
+Both are int32 arrays that kernel/requests.py walks.  A claim belongs to a source and an owner; among the owners of one source
+the newest wins, and when it ends the one before takes over.  A claim, 6 numbers: ms left (0 none, FOREVER), W (+ discharge),
+goal, target SoC, source, when it came; a limit, 3: ms left, W of discharge, W of charge.
 """
 
 from array import array
@@ -15,23 +16,25 @@ from firmware.errors import PowerError
 # The one priority list, highest first.  A list, as the words of a constant tuple are objects of 32 bytes each, not names.
 SOURCES = [
     "emergency",
+    "island",  # serving an island's load: what it takes is taken, whoever asks for something else
     "protection",  # what the battery needs, such as the BMS's force-charge
     "maintenance",
     "remote",  # the EMS
     "manual",  # a person: start_charging, set_constant_power, stop_operation
-    "grid_service",  # droop, serving the load of an island
+    "grid_service",  # droop, and what else serves a grid
     "schedule",
     "optimiser",
     "idle",
 ]
-PROTECTION = const(1)
-MAINTENANCE = const(2)
-REMOTE = const(3)
-MANUAL = const(4)
-GRID_SERVICE = const(5)
-SCHEDULE = const(6)
-OPTIMISER = const(7)
-IDLE = const(8)  # nobody asks: 0 W
+ISLAND = const(1)
+PROTECTION = const(2)
+MAINTENANCE = const(3)
+REMOTE = const(4)
+MANUAL = const(5)
+GRID_SERVICE = const(6)
+SCHEDULE = const(7)
+OPTIMISER = const(8)
+IDLE = const(9)  # nobody asks: 0 W
 
 # goals
 POWER = const(0)  # these watts, until the lifetime ends
@@ -56,51 +59,110 @@ BY_PARAMS = const(10001)  # a charge's target SoC: the one of the ChargeParams, 
 
 OWNERS = const(8)  # of limits, at most
 
-ISLAND = "island"  # the owner of the claim that serves an island's load
+# of a claim's numbers
+PARTS = const(6)
+WATTS = const(1)
+GOAL = const(2)
+TARGET = const(3)
+SOURCE = const(4)
+CAME = const(5)
+PLACES = const(16)  # the first of each source is its own, further owners share the rest
 
 
 class Claims:
     """The live claims.  Not thread-safe by itself: the manager's lock guards it.  Allocates nothing."""
 
     def __init__(self) -> None:
-        self.table = array("i", [0] * (4 * IDLE))
-        self.owners = [""] * IDLE
+        self.table = array("i", [0] * (PARTS * PLACES))
+        self.owners = [""] * PLACES
+        self._came = 0
+        self._shared = IDLE  # the first place that was never shared by further owners
+        for source in range(IDLE):
+            self.table[source * PARTS + SOURCE] = source
 
     def put(self, source: int, watts: int, ms: int, goal: int, target_soc: int, owner: str) -> None:
-        """Set or renew a source's claim; ms is its lifetime, FOREVER for none."""
-        at = source * 4
+        """Set or renew an owner's claim; ms is its lifetime, FOREVER for none.  PowerError when all places are taken.
+
+        What the manager, a person or the schedule asks for has one owner at a time: the next takes its place.
+        """
+        place = self._place(source, owner)
+        at = place * PARTS
         table = self.table
+        if not table[at]:
+            self._came += 1
+            table[at + CAME] = self._came
         table[at] = ms
-        table[at + 1] = watts
-        table[at + 2] = goal
-        table[at + 3] = target_soc
-        self.owners[source] = owner
+        table[at + WATTS] = watts
+        table[at + GOAL] = goal
+        table[at + TARGET] = target_soc
+        self.owners[place] = owner
+
+    def _place(self, source: int, owner: str) -> int:
+        if source not in _SHARED:
+            return source
+        free = -1 if self.table[source * PARTS] and self.owners[source] != owner else source
+        for place in range(IDLE, PLACES):
+            if not self.table[place * PARTS]:
+                if free < 0:
+                    free = place
+            elif self.table[place * PARTS + SOURCE] == source and self.owners[place] == owner:
+                return place
+        if free < 0:
+            taken = ", ".join([self.owners[i] for i in range(PLACES) if self.table[i * PARTS]])
+            raise PowerError("owner = %r: all claims are taken, by %s" % (owner, taken))
+        if free >= self._shared:
+            self._shared = free + 1
+        self.table[free * PARTS + SOURCE] = source
+        return free
 
     def drop(self, source: int) -> None:
-        """End a source's claim."""
-        self.table[source * 4] = 0
+        """End what all owners of a source claim."""
+        self.table[source * PARTS] = 0
+        for place in range(IDLE, self._shared):
+            if self.table[place * PARTS + SOURCE] == source:
+                self.table[place * PARTS] = 0
+
+    def drop_owner(self, source: int, owner: str) -> None:
+        """End what one owner of a source claims."""
+        for place in range(PLACES):
+            if self.table[place * PARTS + SOURCE] == source and self.owners[place] == owner:
+                self.table[place * PARTS] = 0
 
     def drop_all(self) -> None:
         """End every claim."""
-        for source in range(IDLE):
-            self.table[source * 4] = 0
+        for place in range(PLACES):
+            self.table[place * PARTS] = 0
+
+
+_SHARED = (REMOTE, GRID_SERVICE, OPTIMISER)  # sources that several programs may be
+
+
+def newest(table, source: int) -> int:
+    """The place of a source's newest claim in Claims' table; its first place where there is none."""
+    found = source
+    for place in range(IDLE, PLACES):
+        if table[place * PARTS] and table[place * PARTS + SOURCE] == source:
+            if not table[found * PARTS] or table[place * PARTS + CAME] > table[found * PARTS + CAME]:
+                found = place
+    return found
 
 
 def listed(table, owners: "list[str]") -> "list[dict]":
-    """What Claims' table and owners say, highest first: source, owner, kw, seconds left (None: no end), goal."""
+    """What Claims' table and owners say, the one that wins first: source, owner, kw, seconds left (None: no end), goal."""
+    live = [place for place in range(PLACES) if table[place * PARTS]]
+    live.sort(key=lambda place: (table[place * PARTS + SOURCE], -table[place * PARTS + CAME]))
     result = []
-    for source in range(IDLE):
-        left = table[source * 4]
-        if left:
-            result.append(
-                {
-                    "source": SOURCES[source],
-                    "owner": owners[source],
-                    "kw": table[source * 4 + 1] / 1000,
-                    "seconds_left": None if left == FOREVER else left / 1000,
-                    "goal": ("power", "charge", "discharge", "pause")[table[source * 4 + 2]],
-                }
-            )
+    for place in live:
+        left, watts, goal, _, source, _ = table[place * PARTS : (place + 1) * PARTS]
+        result.append(
+            {
+                "source": SOURCES[source],
+                "owner": owners[place],
+                "kw": watts / 1000,
+                "seconds_left": None if left == FOREVER else left / 1000,
+                "goal": ("power", "charge", "discharge", "pause")[goal],
+            }
+        )
     return result
 
 

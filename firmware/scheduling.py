@@ -28,7 +28,7 @@ def step(pm) -> None:
         plan.claimed = key
         claim = _claim(pm, key, left_ms)
     if claim is not None or happened:
-        pm._schedule_claim(claim, [(_event(kind), entry_id) for kind, entry_id in happened])
+        pm.take_schedule(claim, [(_event(kind), entry_id) for kind, entry_id in happened])
 
 
 def _event(kind: int) -> int:

@@ -130,7 +130,7 @@ def orderly(app, why: str) -> None:
         _say("the program ends (%s): 0 W, then the contactors" % why)
         while time.ticks_diff(deadline, time.ticks_ms()) > 0:
             try:
-                asyncio.run(_until_open(app.pm, deadline, open_at))
+                asyncio.run(_until_open_contactors(app.pm, deadline, open_at))
                 break
             except BaseException as error:  # another task ends too, a second signal, no heap for a coroutine
                 _say("on the way: %s: %s" % (type(error).__name__, error))
@@ -142,7 +142,7 @@ def orderly(app, why: str) -> None:
             app.callbacks.stop()
 
 
-async def _until_open(pm, deadline: int, open_at: int) -> None:
+async def _until_open_contactors(pm, deadline: int, open_at: int) -> None:
     """Keep 0 W commanded until the cycle has opened the contactors; devices write and read meanwhile."""
     now = pm.image.now
     while time.ticks_diff(deadline, time.ticks_ms()) > 0:
@@ -154,7 +154,7 @@ async def _until_open(pm, deadline: int, open_at: int) -> None:
             _cycle(pm)  # control is what has ended
         if now[im.CMD_CONTACTOR] == 0 and time.ticks_diff(time.ticks_ms(), open_at) >= 0:
             break
-    now[im.CMD_CONTACTOR] = 0
+    _open_contactors(pm)
     await asyncio.sleep_ms(_SETTLE_MS)
 
 
@@ -173,20 +173,25 @@ def _cycle(pm) -> None:
         pm.cycle(time.ticks_ms())
     except Exception:  # the cycle itself is what fails: 0 W and the bounded wait are left
         _no_power(pm)
-        now = pm.image.now
-        now[im.CMD_SEQ] = (now[im.CMD_SEQ] + 1) & 0x3FFFFFFF  # devices take no command from a dead cycle
+        for image in pm.image.every():
+            image.now[im.CMD_SEQ] = (image.now[im.CMD_SEQ] + 1) & 0x3FFFFFFF  # devices take no command from a dead cycle
 
 
 def _no_power(pm) -> None:
-    now = pm.image.now
-    now[im.CMD_P] = 0
-    now[im.CMD_RUN] = 0
+    for image in pm.image.every():
+        image.now[im.CMD_P] = 0
+        image.now[im.CMD_RUN] = 0
+
+
+def _open_contactors(pm) -> None:
+    for image in pm.image.every():
+        image.now[im.CMD_CONTACTOR] = 0
 
 
 def _outputs_safe(app) -> None:
     """As a power cut would leave them."""
     _no_power(app.pm)
-    app.pm.image.now[im.CMD_CONTACTOR] = 0
+    _open_contactors(app.pm)
     for box in app.site.devices.values():
         if hasattr(box, "safe"):
             try:

@@ -9,6 +9,7 @@ from safestore import Store, StoreError
 from firmware import buses, config
 from firmware import image as im
 from firmware.errors import ConfigError
+from firmware.points import groups
 from firmware.site import Site
 
 _TOP_ROWS = (
@@ -16,6 +17,7 @@ _TOP_ROWS = (
     ("name", "str", "site", 1, 64, "of the site"),
     ("power", "any", {}, 0, 0, "PowerConfig"),
     ("cycle_ms", "any", None, 0, 0, "ms; the same as power.cycle_ms"),
+    ("banks", "any", None, 0, 0, "which batteries and inverters hang on one DC bus, where there are several"),
     ("buses", "any", {}, 0, 0, "bus by name"),
     ("devices", "any", {}, 0, 0, "device by name"),
     ("wifi", "any", None, 0, 0, "ssid and password"),
@@ -31,11 +33,19 @@ _WIFI_ROWS = (
 _LINES = 20  # of errors are printed: a person reads no more, and each takes time in boot
 _WIDTH = 300  # characters of each
 _WPA_LEAST = 8  # characters of a password that any access point takes
-# what a device of a kind brings to the site, by the first word of its type
-_BRINGS = {"bms": im.HAS_BMS, "pcs": im.HAS_PCS, "meter": im.HAS_METER, "pv": im.HAS_PV, "io": im.HAS_IO}
-# what it fills: bit = SEQ slot of a group, and behind them the command; a driver with `fills(options)` says it itself
-_FILLS = {"bms": 0x1F, "pcs": 0x220, "meter": 0x40, "pv": 0x80, "io": 0x100}
-_FILLED = "battery,battery limits,cell voltages,cell temperatures,battery flags,inverter,meter,PV,board inputs,the power command"
+
+# By the first word of its type: what a device brings to the site, and what it fills, unless its driver says so itself
+# (`brings`, `fills(options)`).  Bit = SEQ slot of a group, which has one owner, and behind them the power command.
+_BRINGS: dict = {}
+_FILLS: dict = {}
+_FILLED = []  # in words
+for _seq, _first, _last, _brings, _kind, _words in groups():
+    _BRINGS[_kind] = _BRINGS.get(_kind, 0) | _brings
+    _FILLS[_kind] = _FILLS.get(_kind, 0) | 1 << _seq
+    _FILLED.append(_words)
+_FILLS["pcs"] |= 1 << len(_FILLED)
+_FILLED.append("the power command")
+_IN_BANKS = _FILLS["bms"] | _FILLS["pcs"]  # what each bank has of its own
 
 
 def store(path: str):
@@ -96,6 +106,8 @@ class Checked:
         self.buses: dict = {}
         self.devices: list = []  # (name, kind, module, options)
         self.owners: dict = {}  # number of a bit of _FILLS -> name of the device
+        self.banks = None  # bankfile.Plans, where the file has that section
+        self.fills: dict = {}  # name of a device -> bits of _FILLS
 
 
 def check(content: dict) -> Checked:
@@ -117,11 +129,18 @@ def check(content: dict) -> Checked:
         if "place" in found.storage:
             timeline.check_place(found.storage["place"], errors)
     found.buses = _section(top, "buses", errors)
+    divided = top.get("banks") is not None
     buses.check(found.buses, errors)
     devices = _section(top, "devices", errors)
     for name in sorted(devices):
         watchdog.feed()  # each may load its driver
         _check_device(found, name, devices[name])
+    if divided:
+        from firmware import bankfile  # a site of one bank does not load it
+
+        power = top.get("power")
+        found.banks = bankfile.check(top["banks"], _given(top) if isinstance(power, dict) else {}, found.fills, errors)
+    _own_groups(found, divided)
     for problem in pinowners.look(content)[2]:
         where = problem[: problem.find(" = ") + 3]
         if not where or not any(error.startswith(where) for error in errors):  # what a row has refused is said
@@ -135,16 +154,20 @@ def _power(top: dict, errors: list):
     if power is not None and not isinstance(power, dict):
         errors.append("power = %s: must be an object of keys and values" % pinowners.shown(power))
         return None
-    given = dict(power or {})
-    if top.get("cycle_ms") is not None:
-        given["cycle_ms"] = top["cycle_ms"]
     try:
-        return config.PowerConfig(**given)
+        return config.PowerConfig(**_given(top))
     except ConfigError as error:
         errors.extend(error.errors)
     except (TypeError, ValueError) as error:
         errors.append("power: %s" % error)
     return None
+
+
+def _given(top: dict) -> dict:
+    given = dict(top.get("power") or {})
+    if top.get("cycle_ms") is not None:
+        given["cycle_ms"] = top["cycle_ms"]
+    return given
 
 
 def _section(top: dict, name: str, errors: list) -> dict:
@@ -197,7 +220,7 @@ def _check_device(found: Checked, name: str, given: dict) -> None:
         if hasattr(module, "check_site") and found.power is not None:
             module.check_site(where, options, found.power, errors)
         if len(errors) == before:
-            _own(found, name, module.fills(options) if hasattr(module, "fills") else _FILLS.get(kind.split("_")[0], 0))
+            found.fills[name] = module.fills(options) if hasattr(module, "fills") else _FILLS.get(kind.split("_")[0], 0)
     except (TypeError, ValueError, KeyError, AttributeError) as error:  # a driver that meets what it did not expect
         errors.append("%s: %s: %s" % (where, type(error).__name__, error))
     found.devices.append((name, kind, module, options))
@@ -220,13 +243,26 @@ def _check_connection(found: Checked, where: str, module, options: dict) -> None
         found.errors.append("%s.bus = %r: is of the type %s, this device needs %s" % (where, bus, there, wanted))
 
 
-def _own(found: Checked, name: str, fills: int) -> None:
-    """A group of values, and the command, has exactly one owner: two would take turns in it."""
-    for bit, what in enumerate(_FILLED.split(",")):
-        if fills >> bit & 1:
-            owner = found.owners.setdefault(bit, name)
-            if owner != name:
-                found.errors.append("devices.%s: %s is what devices.%s has already; one device only" % (name, what, owner))
+def _own_groups(found: Checked, divided: bool) -> None:
+    """A group of values, and the command, has exactly one owner: two would take turns in it.
+
+    Of several batteries and inverters each has its own (bankfile.check), and so has each bank's I/O board.
+    """
+    for name in sorted(found.fills):
+        fills = found.fills[name]
+        if divided:
+            fills &= ~_IN_BANKS
+            for plan in found.banks or ():
+                if plan.io == name:
+                    fills = 0
+        for bit, what in enumerate(_FILLED):
+            if fills >> bit & 1:
+                owner = found.owners.setdefault(bit, name)
+                if owner != name:
+                    text = "devices.%s: %s is what devices.%s has already; one device only" % (name, what, owner)
+                    if _IN_BANKS >> bit & 1:
+                        text += ', or "banks" that say which batteries and inverters hang on one DC bus'
+                    found.errors.append(text)
 
 
 def load(path: str) -> Site:
@@ -285,15 +321,24 @@ def build(content: dict, site: Site) -> None:
     site.clock = found.clock
     site.storage = found.storage
     site.buses = buses.build(found.buses, site.errors)
+    images: dict = {}
+    if found.banks is not None:
+        from firmware import bankfile  # as in check
+
+        images = bankfile.build(site, found.banks)
     for name, kind, module, options in found.devices:
         watchdog.feed()
         try:
-            device = site.devices[name] = module.Device(name, options, site.image, site.buses)
+            image = images.get(name, site.image)
+            device = site.devices[name] = module.Device(name, options, image, site.buses)
             brings = getattr(device, "brings", 0) or _BRINGS.get(kind.split("_")[0], 0)
-            site.has |= brings
+            if image is site.image or not brings & im.HAS_IO:
+                site.has |= brings
+            place = (name, buses.place(options, found.buses))
             for bit in _BRINGS.values():
                 if brings & bit:
-                    site.places[bit] = (name, buses.place(options, found.buses))
+                    site.places[bit] = place
+                    image.places[bit] = place
         except (OSError, KeyError, ValueError, ConfigError) as error:
             site.errors.append("devices.%s: %s" % (name, error))
         except MemoryError:

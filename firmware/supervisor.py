@@ -9,7 +9,6 @@ from micropython import const
 
 from firmware import faults as ft
 from firmware import image as im
-from firmware import requests as rq
 from firmware.event_codes import Event
 from firmware.modes import Mode
 
@@ -18,24 +17,27 @@ _HOUR_S = const(3600)
 _REST_MS = const(60000)  # counted so far
 _TRAVEL_MS = const(200)  # until a command has reached an inverter behind a slow line
 _REST_W = const(300)  # what an inverter at rest takes for itself
+# what a step has decided, for the cycle to act on
+NOTHING = const(0)
+EMERGENCY = const(1)  # an emergency has begun: every claim ends
+SPENT = const(2)  # the restarts are used up: the manual operation ends
+UNSERVED = const(4)  # a fault has ended service()
 CONNECTED = (Mode.IDLE, Mode.CHARGE, Mode.DISCHARGE)  # made once: a tuple in the cycle would allocate
 
 
 class Supervisor:
-    """The mode machine of one manager."""
+    """The mode machine: what moves the modes is decided here, and what follows for claims is returned."""
 
-    def __init__(self, manager) -> None:
-        self._events = manager.events
-        self._manager = manager
-        self._now = manager.image.now
-        self._par = manager.image.par
+    def __init__(self, image, config, events) -> None:
+        self._events = events
+        self._now = image.now
+        self._par = image.par
         self._closed = False  # the contactors are wanted closed
         self._run = False  # the PCS may switch
         self._service_ms = 0  # left of service()'s commands
         self.stop_ms = -1  # how long a stop has been ramping down; -1: none is
-        power = manager.config  # here: looking into it allocates
-        self._restart_ms = int(power.restart_delay * 1000)
-        self._restart_limit = power.restart_limit if power.auto_restart else 0
+        self._restart_ms = int(config.restart_delay * 1000)  # here: looking into it allocates
+        self._restart_limit = config.restart_limit if config.auto_restart else 0
         self._rest_ms = 0  # how long 0 W has been commanded
         self._restarts_s = array("i", [0] * max(1, self._restart_limit))  # uptime at which each was used up, in turn
         self._restart = 0  # place of the next one
@@ -131,8 +133,24 @@ class Supervisor:
             now[im.MODE_S] = now[im.UPTIME_S]
             self._events.post(Event.MODE_CHANGE, mode, now[im.UPTIME_S])
 
-    def faults_changed(self, changed: int) -> None:
-        """Post events for the faults that came and went, trip or go to EMERGENCY for the new ones."""
+    def enter_emergency(self, cause: int) -> None:
+        """0 W at once, EMERGENCY; cause: a row of faults.TABLE, -1 for a command.  Every claim is to end with it."""
+        now = self._now
+        if now[im.MODE] != Mode.EMERGENCY:
+            self.enter(Mode.EMERGENCY)
+            now[im.CAUSE] = cause
+            self._events.post(Event.EMERGENCY, cause, now[im.UPTIME_S])
+        now[im.CMD_P] = 0
+        now[im.CMD_RUN] = 0
+
+    def restore_emergency(self, cause: int) -> None:
+        """At boot: the emergency latched before the reset still stands."""
+        self._now[im.ORDER] = im.ORDER_RESTORED
+        self.enter_emergency(cause)
+
+    def faults_changed(self, changed: int) -> int:
+        """Post events for the faults that came and went, trip or go to EMERGENCY for the new ones; returns what it decided."""
+        decided = NOTHING
         now = self._now
         active = now[im.FAULTS]
         at_s = now[im.UPTIME_S]
@@ -149,7 +167,8 @@ class Supervisor:
                 if raised and i == self._overpower:
                     self._events.post(Event.OVERPOWER, self._over_power(), at_s)
                 if raised and bit & self._emergency_mask and now[im.MODE] != Mode.EMERGENCY:
-                    self._manager._enter_emergency(i)
+                    self.enter_emergency(i)
+                    decided |= EMERGENCY
         gate = now[im.GATE] & ~(im.GATE_NO_CHG | im.GATE_NO_DIS)
         if active & self._no_charge_mask:
             gate |= im.GATE_NO_CHG
@@ -157,13 +176,18 @@ class Supervisor:
             gate |= im.GATE_NO_DIS
         now[im.GATE] = gate
         if active & changed & self._trip_mask and now[im.MODE] in CONNECTED:
-            self._trip()
+            decided |= self._trip()
+        return decided
+
+    def bank_changed(self, bank, changed: int) -> int:
+        """faults_changed of a bank: the only one is the site."""
+        return self.faults_changed(changed)
 
     def _over_power(self) -> int:
         power = self._now[im.PCS_P]
         return power - self._now[im.LIMIT_DIS] if power > 0 else -power - self._now[im.LIMIT_CHG]
 
-    def _trip(self) -> None:
+    def _trip(self) -> int:
         """A fault takes the system to STANDBY; with auto_restart it comes back after a back-off, a capped number of times."""
         self.enter(Mode.STANDBY)
         now = self._now
@@ -173,18 +197,18 @@ class Supervisor:
             self._restart = (self._restart + 1) % self._restart_limit
         else:
             now[im.ORDER] = im.ORDER_SPENT
-            self._manager.note_end(rq.END_SPENT)
-            self._manager._claims.drop(rq.MANUAL)  # the next start() is a person's, who says anew what to do
         wait = self._restart_ms
         for _ in range(trips - 1):
             if wait < _BACKOFF_MAX_MS:
                 wait *= 2
         now[im.RESTART_MS] = wait if wait < _BACKOFF_MAX_MS or trips == 1 else _BACKOFF_MAX_MS
+        return NOTHING if trips <= self._restart_limit else SPENT  # the next start() is a person's, who says anew what to do
 
     # ---- every cycle ------------------------------------------------------------------------------------
 
-    def step(self, dt: int) -> None:
-        """Advance start, stop, back-off and contactors by dt ms."""
+    def step(self, dt: int) -> int:
+        """Advance start, stop, back-off and contactors by dt ms; returns what it decided."""
+        decided = NOTHING
         now = self._now
         mode = now[im.MODE]
         self._rest_ms = 0 if now[im.CMD_P] else min(self._rest_ms + dt, _REST_MS)
@@ -199,20 +223,19 @@ class Supervisor:
                 elif now[im.ORDER] == im.ORDER_START and self._alive():
                     self.enter(Mode.IDLE)
         elif mode == Mode.MAINTENANCE:
-            self._serve(dt)
+            decided = self._serve(dt)
         elif self.stop_ms >= 0:
             self.stop_ms += dt
-            if now[im.CMD_P] == 0 and (self._current_broken() or self.stop_ms > self._par[im.PAR_BREAK_MS]):
+            if now[im.CMD_P] == 0 and (self.current_broken() or self.stop_ms > self._par[im.PAR_BREAK_MS]):
                 self.enter(Mode.STANDBY)
         self._drive(dt)
+        return decided
 
-    def _serve(self, dt: int) -> None:
+    def _serve(self, dt: int) -> int:
         """MAINTENANCE: let go when service()'s time is over or a fault trips; an inverter that may not switch gets 0 W."""
         now = self._now
         self._service_ms -= dt
         tripping = now[im.FAULTS] & self._trip_mask
-        if tripping:
-            self._manager._claims.drop(rq.MAINTENANCE)
         if tripping or self._service_ms <= 0:
             self._service_ms = 0
             self._closed = False
@@ -221,6 +244,7 @@ class Supervisor:
             now[im.GATE] &= ~im.GATE_CLOSED
         else:
             now[im.GATE] |= im.GATE_CLOSED  # a limit: at once, in this cycle
+        return UNSERVED if tripping else NOTHING
 
     def follow(self, direction: int) -> None:
         """Let the mode follow the winning claim's direction; CHARGE <-> DISCHARGE rests in IDLE at 0 W for a cycle."""
@@ -254,7 +278,7 @@ class Supervisor:
             and now[im.BMS_V] > 0
         )
 
-    def _current_broken(self) -> bool:
+    def current_broken(self) -> bool:
         """|I| is under what the contactors may break, by every device that measures it; one that nobody measures is not.
 
         What was measured before the 0 W reached the inverter says nothing: it may have been on its way up.
@@ -285,6 +309,6 @@ class Supervisor:
                 now[im.OPEN_MS] = 1  # from now on
             else:
                 now[im.OPEN_MS] += dt
-                if self._current_broken() or now[im.OPEN_MS] > self._par[im.PAR_BREAK_MS]:
+                if self.current_broken() or now[im.OPEN_MS] > self._par[im.PAR_BREAK_MS]:
                     now[im.CMD_CONTACTOR] = 0
         now[im.CMD_RUN] = 1 if self._run else 0

@@ -1,4 +1,4 @@
-"""Time zones by name: `Europe/Berlin` to local time, through the table that tools/gen_tz.py makes.
+"""Time zones by name: `Europe/Berlin` to local time, through the table that tools/generate/gen_tz.py makes.
 
 The table is read line by line and never held; a site asks once, at start.
 """

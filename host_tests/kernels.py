@@ -8,7 +8,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from host_tests import hotcheck
-from tools import slots
+from tools.build import slots
 
 _DEFINED = re.compile(r"^@micropython\.viper\ndef (\w+)", re.M)
 

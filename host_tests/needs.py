@@ -5,7 +5,7 @@ import os
 import pytest
 
 from tools.interpreters import Interpreter, find32, find64
-from tools.simboard.chip import start
+from tools.sim.board.chip import start
 
 REASON_32 = "the 32-bit MicroPython is NOT there, so nothing of the ESP32's word size was tested: run `make setup`"
 REASON_CHIP = "the chip's clock is NOT there, so nothing was tested at a chip's speed"

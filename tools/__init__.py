@@ -20,3 +20,5 @@ def _say_where_the_tools_are(kind, error, trace):  # type: ignore[no-untyped-def
 
 if _ON_HOST:
     sys.excepthook = _say_where_the_tools_are
+    # `python -m tools.size`, `tools.gen_dbc`, `tools.chip_bars`: what people typed before these had folders of their own.
+    __path__ += [__path__[0] + "/" + _folder for _folder in ("build", "generate", "bench")]

@@ -1,7 +1,7 @@
 """Checks a site file on the host with the firmware's own code: `python -m tools.check_site site.json [--board NAME]`.
 
 The code that loads the file on a board is run: devices and services are built, and nothing is opened.  With --board also
-whether the board has what the site uses, its pins, and the heap for it (tools/fits.py).
+whether the board has what the site uses, its pins, and the heap for it (tools/build/fits.py).
 """
 
 import argparse
@@ -15,7 +15,7 @@ from typing import Any
 from unittest import mock
 
 from host_tests import shims
-from tools import boardfile, fits, stage
+from tools.build import boardfile, fits, stage
 
 shims.install()
 

@@ -19,7 +19,8 @@ from pathlib import Path
 import serial
 from serial.tools import list_ports
 
-from tools import boardfile, check_site, fits, frozen, stage
+from tools import check_site
+from tools.build import boardfile, fits, frozen, stage
 
 FOLDERS = Path(__file__).parent / "onboard" / "folders.py"
 TIDY = FOLDERS.with_name("tidy.py")

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tools.boardfile import FLASH_OFFSET, BoardError, load
+from tools.build.boardfile import FLASH_OFFSET, BoardError, load
 
 _MAGIC = 0xE9  # first byte of every ESP image
 _CHIP_AT = 12  # where its header names the chip, 16 bits, low byte first

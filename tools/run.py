@@ -24,20 +24,23 @@ from rich.live import Live
 
 from tools import check_site
 from tools.interpreters import chosen
-from tools.simboard import chipboard, profiles
-from tools.simboard.board import Board
-from tools.simboard.chip.build import ChipError
-from tools.simboard.profiles import Profile
-from tools.simsite import practice
-from tools.simsite import scenario as scenarios
-from tools.simsite.scenario import Scenario, ScenarioError
-from tools.simsite.session import Session
-from tools.simsite.shipped import ShippedSite
-from tools.simsite.site import POWER, Site
-from tools.simsite.view import View
+from tools.sim import layout, practice
+from tools.sim import scenario as scenarios
+from tools.sim.banks_site import BanksSite
+from tools.sim.board import chipboard, profiles
+from tools.sim.board.board import Board
+from tools.sim.board.chip.build import ChipError
+from tools.sim.board.profiles import Profile
+from tools.sim.healthy import POWER
+from tools.sim.live import LiveSite
+from tools.sim.scenario import Scenario, ScenarioError
+from tools.sim.session import Session
+from tools.sim.shipped import ShippedSite
+from tools.sim.site import Site
+from tools.sim.view import View
 
 ROOT = Path(__file__).resolve().parents[1]
-SCENARIOS = Path(__file__).parent / "scenarios"
+SCENARIOS = Path(__file__).parent / "sim" / "scenarios"
 FRAME_S = 0.25
 SAMPLE_S = 0.5
 PROGRESS_S = 5.0
@@ -56,7 +59,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="end with one JSON object on the last line")
     parser.add_argument("--console", action="store_true", help="the board's own console here (a pipe too); !help: the site's")
     parser.add_argument("--site", metavar="FILE", type=Path, help="a site file to run (default: the simulated site's own)")
-    parser.add_argument("--scenario", metavar="FILE", help="a scenario file, or the name of one in tools/scenarios")
+    parser.add_argument("--scenario", metavar="FILE", help="a scenario file, or the name of one in tools/sim/scenarios")
     parser.add_argument("--seed", type=int, help="seed of everything random (default: the scenario's)")
     parser.add_argument("--micropython", metavar="WHICH", help="64, 32 or a path (default: $MICROPYTHON, else 64)")
     parser.add_argument("--heap", metavar="SIZE", help="heap, such as 96K (default: $HEAP, else the chip's, else no limit)")
@@ -82,12 +85,17 @@ def profile_of(args: argparse.Namespace) -> Profile | None:
     return profiles.chosen(env, args.heap)
 
 
-def site_of(profile: Profile | None, script: Scenario, file: Path | None = None, own_battery: bool = False) -> Site:
+def site_of(profile: Profile | None, script: Scenario, file: Path | None = None, own_battery: bool = False) -> LiveSite:
     """The site of that file; else the one that ships for the chip, or the simulated site's own for a fast board and a
     scenario with a power section."""
+    file = file or script.site_file
     if file is None and profile is not None and "power" not in script.site:
         file = ROOT / profile.site
-    return Site(script.seed, **script.site) if file is None else ShippedSite(file, script.seed, own_battery, **script.site)
+    if file is None:
+        return Site(script.seed, **script.site)
+    if layout.several(json.loads(file.read_text())):
+        return BanksSite(file, script.seed, **script.site)
+    return ShippedSite(file, script.seed, own_battery, **script.site)
 
 
 def limits_of(args: argparse.Namespace) -> tuple[float, float]:
@@ -121,7 +129,7 @@ def build(args: argparse.Namespace, script: Scenario, state: Path, repeat: bool)
     return Session(site, board_of(args, site, state), script, repeat)
 
 
-def board_of(args: argparse.Namespace, site: Site, state: Path) -> Board:
+def board_of(args: argparse.Namespace, site: LiveSite, state: Path) -> Board:
     """The board of one run."""
     interpreter = list(chosen(args.micropython).command) if args.micropython else None
     profile = profile_of(args)

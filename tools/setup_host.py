@@ -149,7 +149,7 @@ def required(variable: str) -> bool:
 def chip_clock() -> None:
     """Compiles the plugin that holds the interpreter to a chip's speed; only warns where that cannot be (unless required)."""
     sys.path.insert(0, str(ROOT))
-    from tools.simboard.chip import build, profiles, start
+    from tools.sim.board.chip import build, profiles, start
 
     try:
         if not build.plugin().exists():

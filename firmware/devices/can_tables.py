@@ -16,19 +16,37 @@ from firmware import image as im
 from firmware.devices import can_fields as f
 from firmware.devices import can_words
 
-# What a field counts (bits 2 to 4, and 11), five numbers each: added to the raw value, multiplied, divided, and the lowest and
-# highest that can be true, in the slot's unit
+# What a field counts (bits 2 to 4, and 11), three numbers each: added to the raw value, multiplied, divided
 QUANTITIES = (
-    0, 1, 1, 0, 15000,  # 0.1 V
-    5, 1, 10, 0, 15000,  # 0.01 V, rounded to 0.1 V
-    0, 1, 1, -30000, 30000,  # 0.1 A
-    -1000, 1, 1, -500, 1500,  # 0.1 degC above -100 degC
-    0, 1, 1, -500, 1500,  # 0.1 degC
-    0, 100, 1, 0, 10000,  # %
-    0, 1, 1, 500, 5000,  # mV; 0 is what a BMS says before it has measured
-    -273, 10, 1, -500, 1500,  # K
-    0, 1, 1, 0, 10000,  # 0.01 %
+    0, 1, 1,  # 0.1 V
+    5, 1, 10,  # 0.01 V, rounded to 0.1 V
+    0, 1, 1,  # 0.1 A
+    -1000, 1, 1,  # 0.1 degC above -100 degC
+    0, 1, 1,  # 0.1 degC
+    0, 100, 1,  # %
+    0, 1, 1,  # mV
+    -273, 10, 1,  # K
+    0, 1, 1,  # 0.01 %
 )  # fmt: skip
+# points: begin (what can be true of each, copied from points.py by `make slots`)
+# im.BMS_SOC to im.BMS_STATUS
+_RANGES = (
+    0, 10000,  # BMS_SOC
+    0, 10000,  # BMS_SOH
+    0, 15000,  # BMS_V
+    -30000, 30000,  # BMS_I
+    -500, 1500,  # BMS_TEMP
+    0, 15000,  # BMS_V_MAX
+    0, 15000,  # BMS_V_MIN
+    0, 30000,  # BMS_I_CHG
+    0, 30000,  # BMS_I_DIS
+    500, 5000,  # CELL_V_MAX
+    500, 5000,  # CELL_V_MIN
+    -500, 1500,  # CELL_T_MAX
+    -500, 1500,  # CELL_T_MIN
+    0, 7,  # BMS_STATUS
+)  # fmt: skip
+# points: end
 _PERCENT_MOST = const(12500)  # 0.01 %: up to here a percentage beyond 100 is taken as 100
 
 _FLAG_SLOTS = const(3)  # a flag belongs to 0 BMS_REQUESTS, 1 BMS_PROTECT, 2 BMS_ALARM
@@ -188,15 +206,15 @@ class Battery:
             raw = data[at + (1 ^ self._swap)] << 8 | data[at + self._swap]
             if raw & 0x8000 and (kind == f.S16 or (f.CURRENT <= role <= f.DISCHARGE_LIMIT and self._offset == 0)):
                 raw -= 65536
-        quantity = 5 * (field >> 2 & 7 | field >> 8 & 8)
+        quantity = 3 * (field >> 2 & 7 | field >> 8 & 8)
         value = (raw + QUANTITIES[quantity]) * QUANTITIES[quantity + 1] // QUANTITIES[quantity + 2]
         if role == f.FINE_SOC:
             whole = self._scratch[slot]
             if whole != im.NO_VALUE and -100 <= value - whole <= 100 and 0 < value <= 10000:
                 self._scratch[slot] = value
             return 0
-        low = QUANTITIES[quantity + 3]
-        high = QUANTITIES[quantity + 4]
+        low = _RANGES[2 * (slot - im.BMS_SOC)]
+        high = _RANGES[2 * (slot - im.BMS_SOC) + 1]
         if f.CURRENT <= role <= f.DISCHARGE_LIMIT:
             value -= self._offset
             if role == f.CURRENT:

@@ -18,7 +18,8 @@ class Point:
     It takes `size` registers from `address` on: its number at `at`, and what is taken off it, if anything, at `minus` (else -1).
     """
 
-    def __init__(self, row: dict, period_ms: int) -> None:
+    def __init__(self, row: dict, period_ms: int, plausible: dict) -> None:
+        """plausible: lowest and highest that can be true, by slot; the row's own low and high can only narrow that."""
         self.slot = im.number_of(row["slot"])
         self.unit = row.get("unit", -1)  # -1: the device's own
         self.function = row.get("function", 3)
@@ -32,8 +33,9 @@ class Point:
         self.ratio = ratio(row.get("scale", 1))
         self.offset = int(row.get("offset", 0))
         self.missing = row.get("missing")
-        self.low = row.get("low", -1073741823)
-        self.high = row.get("high", 1073741823)
+        low, high = plausible[self.slot]
+        self.low = max(low, row.get("low", low))
+        self.high = min(high, row.get("high", high))
         self.map = whole_map(row)
         self.mask = row.get("mask", 0)
         self.period_ms = row.get("period_ms", period_ms)

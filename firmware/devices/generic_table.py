@@ -8,6 +8,7 @@ import json
 from firmware import image as im
 from firmware.devices.generic_points import LONGEST, TYPES, Block, Point
 from firmware.errors import ConfigError
+from firmware.points import groups, plausible
 
 _READ_KEYS = (
     "slot", "address", "minus", "type", "scale", "offset", "function", "missing", "low", "high", "map", "mask", "period_ms",
@@ -16,17 +17,10 @@ _READ_KEYS = (
 _TABLE_KEYS = ("name", "about", "word_order", "reads", "writes", "gap")  # about: for people, a deploy leaves it out
 _ALONE = ("offset", "map", "mask")  # what a difference has not
 
-# slots (first, last) -> the group they belong to, what its device brings to the site
-_GROUPS = (
-    (im.BMS_SOC, im.BMS_TEMP, im.SEQ_BMS, im.HAS_BMS),
-    (im.BMS_V_MAX, im.BMS_I_DIS, im.SEQ_BMS_LIMITS, 0),
-    (im.CELL_V_MAX, im.CELL_V_MIN, im.SEQ_BMS_CELLS, 0),
-    (im.CELL_T_MAX, im.CELL_T_MIN, im.SEQ_BMS_TEMPS, 0),
-    (im.BMS_STATUS, im.BMS_ALARM, im.SEQ_BMS_FLAGS, 0),
-    (im.PCS_STATE, im.PCS_S_MAX, im.SEQ_PCS, im.HAS_PCS),
-    (im.METER_P, im.METER_HZ, im.SEQ_METER, im.HAS_METER),
-    (im.PV_P, im.PV_P, im.SEQ_PV, im.HAS_PV),
-)
+# of the points, as long as this module is loaded: SEQ slot, first and last slot, what it brings, of each group that a device
+# on Modbus can fill; lowest and highest that can be true, by slot
+_GROUPS = [row[:4] for row in groups() if row[4] != "io"]
+_PLAUSIBLE = {slot: (low, high) for slot, low, high in plausible()}
 
 
 class Conditions:
@@ -56,7 +50,7 @@ class Table:
             raise ConfigError(errors)
         self.name = table.get("name", "generic")
         self.swapped = table.get("word_order", "big") == "little"
-        points = sorted([Point(row, period_ms) for row in table.get("reads", [])], key=_place)
+        points = sorted([Point(row, period_ms, _PLAUSIBLE) for row in table.get("reads", [])], key=_place)
         self.blocks: list = []
         for point in points:
             if not self.blocks or not self.blocks[-1].takes(point, table.get("gap", 8), site.longest):
@@ -64,7 +58,7 @@ class Table:
         self.writes = _writes().made(table["writes"]) if table.get("writes") else ()
         self.groups: list = []
         self.brings = 0
-        for first, last, seq, has in _GROUPS:
+        for seq, first, last, has in _GROUPS:
             if any(first <= point.slot <= last for point in points):
                 self._join(first, last, 1 << len(self.groups))
                 self.groups.append((first, last, seq))
@@ -167,7 +161,7 @@ def check_row(where: str, row, keys: tuple, site: Conditions, errors: list) -> b
 def _check_read(where: str, row: dict, site: Conditions, errors: list) -> None:
     slot = row.get("slot")
     number = im.number_of(slot) if isinstance(slot, str) else None
-    if not isinstance(number, int) or not any(first <= number <= last for first, last, _, _ in _GROUPS):
+    if not isinstance(number, int) or not any(first <= number <= last for _, first, last, _ in _GROUPS):
         errors.append("%s.slot = %r: no such input of the process image" % (where, slot))
     if row.get("function", 3) not in (3, 4):
         errors.append("%s.function = %r: allowed are 3, 4" % (where, row["function"]))
@@ -179,6 +173,10 @@ def _check_read(where: str, row: dict, site: Conditions, errors: list) -> None:
     whole(where, row, "low", -1073741823, 1073741823, 0, errors)
     if len(errors) == before and "low" in row and isinstance(row.get("high"), int) and row["low"] > row["high"]:
         errors.append("%s.low = %d: is above high = %d, nothing could be true" % (where, row["low"], row["high"]))
+    elif len(errors) == before and number in _PLAUSIBLE and isinstance(row.get("high", 0), int):
+        low, high = _PLAUSIBLE[number]
+        if row.get("low", low) > high or row.get("high", high) < low:
+            errors.append("%s: what %s can be is %d to %d, nothing within low and high" % (where, slot, low, high))
     whole(where, row, "period_ms", 20, 600000, 1000, errors)
     if "minus" in row:
         _check_difference(where, row, site, errors)
@@ -226,16 +224,16 @@ def _is_map(given) -> bool:
 
 
 def filled(given) -> int:
-    """What a table without errors fills: bit = SEQ slot of each group, and bit 9 where it takes the power command."""
+    """What a table without errors fills: bit = SEQ slot of each group, the one behind them where it takes the power command."""
     table = _load(given, [])
     bits = 0
     for row in table.get("reads") or []:
         slot = im.number_of(row["slot"])
-        for first, last, seq, _ in _GROUPS:
+        for seq, first, last, _ in _GROUPS:
             if first <= slot <= last:
                 bits |= 1 << seq
     for request in table.get("writes") or []:
         for row in request.get("together") or [request]:
             if row.get("from") in ("CMD_P", "CMD_CHARGE", "CMD_DISCHARGE", "CMD_MAGNITUDE"):
-                bits |= 0x200
+                bits |= 1 << im.N_GROUPS
     return bits

@@ -31,13 +31,20 @@ _FLOATS = const(210)  # models above it
 _RETRY_MS = const(200)  # after a discovery that failed
 _DECIDE_MS = const(5000)  # and after one that needs a person
 
-_BOUNDS = (  # what can be true: slot, lowest, highest; one flat tuple, as a row of its own takes 32 bytes
+# points: begin (what can be true: slot, lowest, highest; copied from points.py by `make slots`)
+# im.METER_P
+# im.METER_V
+# im.METER_I
+# im.METER_HZ
+# t.X_PHASE_V, 0, 600000
+_RANGES = (
     im.METER_P, -200000000, 200000000,
     im.METER_V, 0, 1000000,
     im.METER_I, -1000000, 1000000,
     im.METER_HZ, 0, 100000,
     t.X_PHASE_V, 0, 600000,
 )  # fmt: skip
+# points: end
 
 
 class Device:
@@ -49,7 +56,7 @@ class Device:
         self.model = 0
         client = open_client(name, options, buses, LONGEST_METER)
         longest, gap = reading(options, client)
-        self.sun = SunSpec(client, options["unit"], _BOUNDS, (im.METER_P,), LONGEST_METER, longest, gap, t.X_PHASE_V + 1)
+        self.sun = SunSpec(client, options["unit"], _RANGES, (im.METER_P,), LONGEST_METER, longest, gap, t.X_PHASE_V + 1)
         self._options = options
         self._image = image
         self._block = None  # where its measurement is

@@ -34,6 +34,31 @@ class Reactive:
         self._refused = ""  # what was said
         self.forget()
 
+    def _is_there(self) -> bool:
+        """The model has all that is needed, as it was just read."""
+        raise NotImplementedError
+
+    def _mode(self) -> int:
+        """What a setpoint of ours is counted in."""
+        raise NotImplementedError
+
+    def _setpoint(self) -> tuple:
+        """The registers of the setpoint as commanded now."""
+        raise NotImplementedError
+
+    def _own_setpoint(self) -> tuple:
+        """The same as it was before."""
+        raise NotImplementedError
+
+    async def _write_setpoint(self, current) -> None:
+        raise NotImplementedError
+
+    async def _write_mode(self, enable: int, mode: int) -> None:
+        raise NotImplementedError
+
+    async def _write_timer(self, enable: int, timer_s: int) -> None:
+        raise NotImplementedError
+
     def forget(self) -> None:
         """Nothing is known of what the inverter was told: it is written again, if there is anything to write."""
         self._vars = _UNKNOWN

@@ -42,7 +42,18 @@ _RETRY_MS = const(200)  # after a discovery that failed
 _DECIDE_MS = const(5000)  # and after one that needs a person
 _NEWER = (701,)
 
-_BOUNDS = (  # what can be true: slot, lowest, highest; one flat tuple, as a row of its own takes 32 bytes
+# points: begin (what can be true: slot, lowest, highest; copied from points.py by `make slots`)
+# im.PCS_P
+# im.PCS_V
+# im.PCS_HZ
+# im.PCS_DC_V
+# im.PCS_DC_I
+# t.X_TMP_CAB = im.PCS_TEMP
+# t.X_TMP_SNK = im.PCS_TEMP
+# t.X_PHASE_V, 0, 12000
+# t.X_STOR_OUT, -100000, 100000
+# t.X_STOR_IN, -100000, 100000
+_RANGES = (
     im.PCS_P, -20000000, 20000000,
     im.PCS_V, 0, 20000,
     im.PCS_HZ, 0, 100000,
@@ -54,6 +65,7 @@ _BOUNDS = (  # what can be true: slot, lowest, highest; one flat tuple, as a row
     t.X_STOR_OUT, -100000, 100000,
     t.X_STOR_IN, -100000, 100000,
 )  # fmt: skip
+# points: end
 _ESSENTIAL = (im.PCS_P, im.PCS_V, im.PCS_HZ)  # without one of them the measurement is none
 
 
@@ -71,7 +83,7 @@ class Device:
         self.ready = False
         self.found = ""
         client = open_client(name, options, buses, LONGEST_PCS)
-        self.sun = SunSpec(client, options["unit"], _BOUNDS, _ESSENTIAL, LONGEST_PCS, *reading(options, client))
+        self.sun = SunSpec(client, options["unit"], _RANGES, _ESSENTIAL, LONGEST_PCS, *reading(options, client))
         self._client = client
         self._once = Once(name)
         self._options = options

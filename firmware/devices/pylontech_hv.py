@@ -1,7 +1,7 @@
 """The frames of Pylontech's high-voltage CAN protocol (V1.2x; Dyness and others too): 29-bit ids, 500 kbit/s.
 
 The controller asks with 0x4200 (byte 0: 0 operating data, 2 equipment); 0x421x to 0x429x and 0x731x to 0x734x
-answer, x being the battery's address.  bms_pylontech.py reads these tables; `tools/gen_dbc.py` makes a DBC of them.
+answer, x being the battery's address.  bms_pylontech.py reads these tables; `tools/generate/gen_dbc.py` makes a DBC of them.
 """
 
 from firmware import image as im

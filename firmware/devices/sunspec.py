@@ -4,7 +4,7 @@ A device maps its models from register 40000, 0 or 50000 on: the marker "SunS", 
 one after the other up to id 0xFFFF.  Scale factors, references and lengths are data: every block is read with
 its scale factors and with its model's id and length, and a value is scaled by the factor it came with.
 Numbers: SunSpec Device Information Model Specification V1.1, and the model definitions from which
-tools/gen_sunspec.py makes sunspec_tables.py.
+tools/generate/gen_sunspec.py makes sunspec_tables.py.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The kernels: what the cycle computes, one file a step, in viper; PowerManager._run is the list of them.
+"""The kernels: what the cycle computes, one file a step, in viper; Cycle.run is the list of them.
 
 They are pure (arrays in, arrays out), integer only, allocate nothing, and mean the same in 32-bit viper, 64-bit viper and
 CPython: no floats, no unary minus, no shift by 32 or more, divisors checked, intermediates inside int32.  `img` is Image.now,

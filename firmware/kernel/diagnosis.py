@@ -13,50 +13,52 @@ _SEQ_PCS = const(5)
 _SEQ_METER = const(6)
 _SEQ_PV = const(7)
 _SEQ_IO = const(8)
-_BMS_SOC = const(10)
-_BMS_V = const(12)
-_BMS_I = const(13)
-_BMS_TEMP = const(14)
-_BMS_I_DIS = const(18)
-_CELL_V_MIN = const(20)
-_CELL_T_MAX = const(21)
-_BMS_REQUESTS = const(24)
-_BMS_PROTECT = const(25)
-_BMS_ALARM = const(26)
-_BMS_ODD = const(27)
+_BMS_SOC = const(11)
+_BMS_V = const(13)
+_BMS_I = const(14)
+_BMS_TEMP = const(15)
+_BMS_I_DIS = const(19)
+_CELL_V_MIN = const(21)
+_CELL_T_MAX = const(22)
+_BMS_REQUESTS = const(25)
+_BMS_PROTECT = const(26)
+_BMS_ALARM = const(27)
+_BMS_ODD = const(28)
 _PCS_STATE = const(30)
 _PCS_P = const(31)
 _PCS_DC_V = const(36)
 _PCS_DC_I = const(37)
-_IO_ESTOP = const(56)
-_IO_CONTACTOR = const(57)
-_AGE = const(60)
-_SOC_DRIFT = const(75)
-_GRID_OK = const(79)
-_FAULTS = const(82)
-_CONDITIONS = const(83)
-_LIMIT_DIS = const(88)
-_LIMIT_CHG = const(89)
-_CMD_P = const(93)
-_CMD_CONTACTOR = const(95)
-_DT = const(98)
-_UPTIME_S = const(99)
-_STILL_BMS_MS = const(105)
-_STILL_PCS_MS = const(106)
-_STILL_SUM_BMS = const(107)
-_SLOW_P = const(109)
-_SOC_JUMP = const(114)
-_LOOP_MS = const(117)
-_HOLD_CHG_MS = const(118)
-_MISSING = const(119)
-_READS_CELL_HI = const(155)
-_READS_CELL_LO = const(156)
-_READS_TEMP_HI = const(157)
-_DOUBTS = const(160)
-_DOUBTS_SEEN = const(161)
-_STILL_LOW = const(165)
-_STILL_HIGH = const(167)
-_CONDITIONS_BMS = const(171)
+_IO_ESTOP = const(54)
+_IO_CONTACTOR = const(55)
+_AGE = const(57)
+_SOC_DRIFT = const(73)
+_GRID_OK = const(77)
+_FAULTS = const(80)
+_CONDITIONS = const(81)
+_LIMIT_DIS = const(86)
+_LIMIT_CHG = const(87)
+_CMD_P = const(91)
+_CMD_CONTACTOR = const(93)
+_DT = const(97)
+_UPTIME_S = const(98)
+_STILL_BMS_MS = const(104)
+_STILL_PCS_MS = const(105)
+_STILL_SUM_BMS = const(106)
+_SLOW_P = const(108)
+_SOC_JUMP = const(113)
+_LOOP_MS = const(116)
+_HOLD_CHG_MS = const(117)
+_MISSING = const(118)
+_READS_CELL_HI = const(170)
+_READS_CELL_LO = const(171)
+_READS_TEMP_HI = const(172)
+_DOUBTS = const(175)
+_DOUBTS_SEEN = const(176)
+_STILL_LOW = const(180)
+_STILL_HIGH = const(182)
+_CONDITIONS_BMS = const(186)
+_BREACH = const(216)
+_PARTS_LOST = const(218)
 _PAR_GRID_TYPE = const(3)
 _PAR_STALE_BMS = const(12)
 _PAR_STALE_PCS = const(13)
@@ -117,6 +119,8 @@ _C_BMS_NO_CHARGE = const(2097152)
 _C_BMS_NO_DISCHARGE = const(4194304)
 _C_BMS_VALUE = const(8388608)
 _C_TWO_BATTERIES = const(16777216)
+_C_BREACH = const(33554432)
+_C_INVERTER_SILENT = const(67108864)
 # slots: end
 
 
@@ -211,9 +215,21 @@ def battery_conditions(img: ptr32, par: ptr32):
 
 @micropython.viper
 def lost_devices(img: ptr32, par: ptr32):
-    """Begin CONDITIONS, a bit for each row of the fault table whose condition holds now: the battery's, and who is not heard."""
+    """Begin CONDITIONS, a bit for each row of the fault table whose condition holds now: the battery's, who is not received,
+    what the board's own inputs say, and whether the cycle has broken a rule of its own.
+    """
+    one = 1
+    b = one << 30
+    m = b + _RANGE
     has = par[_PAR_HAS]
     found = img[_CONDITIONS_BMS]
+    if img[_IO_ESTOP] == 1:
+        found = found | _C_EMERGENCY_STOP
+    q = ((img[_IO_CONTACTOR] + b) & m) - b
+    if q >= 0 and q != img[_CMD_CONTACTOR]:
+        found = found | _C_CONTACTOR
+    if img[_BREACH] != 0:
+        found = found | _C_BREACH
     patient = img[_UPTIME_S] >= 10  # what was never heard is missing at once, but a fault only after a while
     waited = patient and img[_UPTIME_S] > par[_PAR_STALE_BMS] // 1000  # and a slow BMS only after its own
 
@@ -283,15 +299,13 @@ def expect_power(img: ptr32, par: ptr32):
 
 @micropython.viper
 def plant_conditions(img: ptr32, par: ptr32):
-    """Add to CONDITIONS what stop, state of charge, inverter and contactors say, before any debounce."""
+    """Add to CONDITIONS what state of charge and inverter say, before any debounce."""
     one = 1
     b = one << 30
     m = b + _RANGE
     none = 0 - b
     found = img[_CONDITIONS]
     stale = par[_PAR_STALE_BMS]
-    if img[_IO_ESTOP] == 1:
-        found = found | _C_EMERGENCY_STOP
     if img[_SOC_JUMP] > 200:
         found = found | _C_SOC_JUMP
     q = ((img[_SOC_DRIFT] + b) & m) - b
@@ -331,9 +345,8 @@ def plant_conditions(img: ptr32, par: ptr32):
                 amps = 0 - amps
             if q > 200 + amps // 4:
                 found = found | _C_CURRENT_MISMATCH
-    q = ((img[_IO_CONTACTOR] + b) & m) - b
-    if q != none and q != img[_CMD_CONTACTOR]:
-        found = found | _C_CONTACTOR
+    if img[_PARTS_LOST] != 0:
+        found = found | _C_INVERTER_SILENT
     img[_CONDITIONS] = found
 
 

@@ -4,26 +4,27 @@ import micropython
 from micropython import const
 
 # slots: begin (copied from image.py by `make slots`)
-_GRID_OK = const(79)
-_REQUEST_P = const(85)
-_REQUEST_BY = const(86)
-_TARGET_P = const(87)
-_LIMIT_DIS = const(88)
-_LIMIT_CHG = const(89)
-_WHY_DIS = const(90)
-_WHY_CHG = const(91)
-_RAMP_REM = const(92)
-_CMD_P = const(93)
-_DT = const(98)
-_UPTIME_S = const(99)
-_WORST_P = const(110)
-_COMMANDS = const(111)
-_BOUND = const(180)
-_BOUND_S = const(181)
+_GRID_OK = const(77)
+_REQUEST_P = const(83)
+_REQUEST_BY = const(84)
+_TARGET_P = const(85)
+_LIMIT_DIS = const(86)
+_LIMIT_CHG = const(87)
+_WHY_DIS = const(88)
+_WHY_CHG = const(89)
+_RAMP_REM = const(90)
+_CMD_P = const(91)
+_DT = const(97)
+_UPTIME_S = const(98)
+_WORST_P = const(109)
+_COMMANDS = const(110)
+_BOUND = const(194)
+_BOUND_S = const(195)
 _PAR_GRID_TYPE = const(3)
 _PAR_RAMP_UP = const(10)
 _PAR_RAMP_DOWN = const(11)
 _RANGE = const(1073741823)
+_BY_ISLAND = const(1)
 # slots: end
 
 
@@ -46,7 +47,7 @@ def ramp(img: ptr32, par: ptr32):
         bound = img[_WHY_DIS] + 1
     if goal < low:
         goal = low
-        bound = img[_WHY_CHG] + 17
+        bound = img[_WHY_CHG] + 33
     if bound != img[_BOUND]:
         img[_BOUND] = bound
         img[_BOUND_S] = img[_UPTIME_S]
@@ -69,8 +70,8 @@ def ramp(img: ptr32, par: ptr32):
         move = rate * img[_DT] + img[_RAMP_REM]
         step = move // 1000
         img[_RAMP_REM] = move - step * 1000
-        if img[_GRID_OK] == 0 and par[_PAR_GRID_TYPE] < 2 and img[_REQUEST_BY] == 5:
-            step = _RANGE  # an island's load is there already: no slewing (ISOLATED, BACKUP; requests.GRID_SERVICE)
+        if img[_GRID_OK] == 0 and par[_PAR_GRID_TYPE] < 2 and img[_REQUEST_BY] == _BY_ISLAND:
+            step = _RANGE  # an island's load is there already: no slewing (ISOLATED, BACKUP)
         if stop > p:
             if stop - p <= step:
                 p = stop

@@ -4,7 +4,7 @@ import micropython
 from micropython import const
 
 # slots: begin (copied from image.py by `make slots`)
-_CURTAILED_BY = const(198)
+_CURTAILED_BY = const(226)
 _EMS_P_CHG = const(58)
 _EMS_P_DIS = const(59)
 _RANGE = const(1073741823)
@@ -13,25 +13,30 @@ _RANGE = const(1073741823)
 
 @micropython.viper
 def age_claims(table: ptr32, n: int, dt: int) -> int:
-    """Let claims run out; returns the first live source in the low byte and the bits of those just expired above it.
+    """Let claims run out; returns the place of the winner in the low byte, n for none, and the bits of those just expired above.
 
-    table, 4 a source: ms left (0 none, the largest value for ever), W, goal, target SoC.
+    table, 6 a claim: ms left (0 none, the largest value for ever), W, goal, target SoC, source, when it came.  The lowest source
+    wins, and within it who came last.
     """
     winner = n
+    best = 255
     expired = 0
-    k = n
-    while k > 0:
-        k -= 1
-        left = table[k * 4]
+    k = 0
+    while k < n:
+        at = k * 6
+        left = table[at]
         if left != 0:
             if left < _RANGE:
                 left -= dt
                 if left <= 0:
                     left = 0
                     expired = expired | (256 << k)
-                table[k * 4] = left
-            if left != 0:
+                table[at] = left
+            source = table[at + 4]
+            if left != 0 and (source < best or (source == best and table[at + 5] > table[winner * 6 + 5])):
                 winner = k
+                best = source
+        k += 1
     return winner | expired
 
 

@@ -7,20 +7,24 @@ from micropython import const
 _SEQ_PCS = const(5)
 _SEQ_METER = const(6)
 _SEQ_PV = const(7)
+_SEQ_LOAD = const(9)
+_SEQ_GEN = const(10)
 _PCS_STATE = const(30)
 _PCS_P = const(31)
 _PCS_GRID = const(43)
-_METER_P = const(50)
-_METER_V = const(51)
-_METER_HZ = const(53)
-_PV_P = const(54)
-_AGE = const(60)
-_NET_P = const(77)
-_LOAD_P = const(78)
-_GRID_OK = const(79)
-_NET_LOW = const(115)
-_NET_HIGH = const(116)
-_FRESH = const(184)
+_METER_P = const(46)
+_METER_V = const(47)
+_METER_HZ = const(49)
+_METER_LOAD_P = const(51)
+_PV_P = const(52)
+_GEN_P = const(53)
+_AGE = const(57)
+_NET_P = const(75)
+_LOAD_P = const(76)
+_GRID_OK = const(77)
+_NET_LOW = const(114)
+_NET_HIGH = const(115)
+_FRESH = const(198)
 _PAR_GRID_TYPE = const(3)
 _PAR_STALE_PCS = const(13)
 _PAR_STALE_METER = const(14)
@@ -71,7 +75,7 @@ def grid_there(img: ptr32, par: ptr32):
 
 @micropython.viper
 def net_power(img: ptr32, par: ptr32):
-    """What the site takes without the battery (NET_P), and its load; after grid_there.
+    """What the site takes without the battery (NET_P), and its load, measured where it has a meter; after grid_there.
 
     NET_P is made when the meter speaks and held until it speaks again: between, the inverter's power moves and the
     meter's would not.  Even so the two are never of the same instant, and a limit that followed each difference
@@ -88,6 +92,9 @@ def net_power(img: ptr32, par: ptr32):
     pv = ((img[_PV_P] + b) & m) - b
     if pv == none or (par[_PAR_HAS] & _HAS_PV) == 0 or img[_AGE + _SEQ_PV] > par[_PAR_STALE_METER]:
         pv = 0
+    gen = ((img[_GEN_P] + b) & m) - b
+    if gen != none and img[_AGE + _SEQ_GEN] <= par[_PAR_STALE_METER]:
+        pv += gen  # whatever generates beside the battery
     if pcs == none:
         pcs = 0
     most = one << 28  # 268 MW: their sums stay inside a slot, whatever was measured
@@ -101,6 +108,8 @@ def net_power(img: ptr32, par: ptr32):
         pcs = 0 - most
     if pv > most:
         pv = most
+    if pv + most < 0:
+        pv = 0 - most
     if meter_ok and meter != none:
         net = ((img[_NET_P] + b) & m) - b
         if (img[_FRESH] >> _SEQ_METER & 1) != 0 or net == none:
@@ -118,7 +127,14 @@ def net_power(img: ptr32, par: ptr32):
             img[_NET_P] = net
             img[_NET_LOW] = low
             img[_NET_HIGH] = high
-        img[_LOAD_P] = net + pv
+        load = ((img[_METER_LOAD_P] + b) & m) - b
+        if load == none or img[_AGE + _SEQ_LOAD] > par[_PAR_STALE_METER]:
+            load = net + pv
+        if load > 3 * most:
+            load = 3 * most
+        if load + 3 * most < 0:
+            load = 0 - 3 * most
+        img[_LOAD_P] = load
     else:
         net = none
         load = none

@@ -124,6 +124,8 @@ class Console:
             _scaled(now[im.SOC], 100, "%"), _scaled(now[im.BMS_V], 10, "V"), _scaled(now[im.BMS_I], 10, "A"),
             _scaled(now[im.BMS_TEMP], 10, "degC"),
         )  # fmt: skip
+        for bank in view.banks:
+            yield "bank %s: SoC %s, %s" % (bank.name, _scaled(bank.now[im.SOC], 100, "%"), reasons.of_bank(bank))
         for charge, way in enumerate(("discharge", "charge")):
             row = limit_list.NAMES[now[im.WHY_DIS + charge]]
             yield "%s: at most %s, by %s" % (way, reasons.kw(now[im.LIMIT_DIS + charge]), row)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from host_tests import needs
-from tools import stage
+from tools.build import stage
 from tools.interpreters import find32
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,6 +7,7 @@ from firmware import image as im
 from firmware.config import PowerConfig
 from firmware.manager import PowerManager
 from firmware.requests import SOURCES
+from tools.healthy import healthy
 
 ALL = im.HAS_BMS | im.HAS_PCS | im.HAS_METER | im.HAS_PV | im.HAS_IO
 EFFICIENCY = 0.95
@@ -30,6 +31,8 @@ class Plant:
         self.follows = True  # the inverter does what it is told
         self.power = 0  # what it does
         self._flip = 0
+        self._battery = healthy("battery")
+        self._others = [row for row in healthy() if row not in self._battery]
 
     def ready(self):
         """Started and connected (IDLE, unless something asks for power); the plant itself, for chaining."""
@@ -79,14 +82,14 @@ class Plant:
         self._flip ^= 1  # real sensors never repeat themselves for long
         amps = int(self.dc_watts() / self.volts * 10)
         volts = int(self.volts * 10) + self._flip
+        self._report(inp, self._others)
         self._bms(inp, volts, amps)
         if im.SEQ_PCS not in self.silent:
             self._pcs(inp, volts, amps)
         if im.SEQ_METER not in self.silent:
             inp[im.METER_P] = self.load - self.pv - self.power
-            inp[im.METER_V] = 4000 if self.grid else 0
-            inp[im.METER_HZ] = 50000 if self.grid else 0
-            inp[im.METER_I] = 300
+            if not self.grid:
+                inp[im.METER_V] = inp[im.METER_HZ] = 0
         inp[im.PV_P] = self.pv
         inp[im.IO_ESTOP] = 0
         inp[im.IO_CONTACTOR] = self.now[im.CMD_CONTACTOR]
@@ -96,27 +99,17 @@ class Plant:
             if group not in self.silent:
                 self.image.heard(group)
 
+    def _report(self, inp, rows):
+        for slot, value, group in rows:
+            if group not in self.silent:
+                inp[slot] = value
+
     def _bms(self, inp, volts, amps):
+        self._report(inp, self._battery)
         if im.SEQ_BMS not in self.silent:
             inp[im.BMS_SOC] = int(self.soc + 0.5) * 100
-            inp[im.BMS_SOH] = 10000
             inp[im.BMS_V] = volts
             inp[im.BMS_I] = amps
-            inp[im.BMS_TEMP] = 250
-        if im.SEQ_BMS_LIMITS not in self.silent:
-            inp[im.BMS_V_MAX] = 7020
-            inp[im.BMS_V_MIN] = 5460
-            inp[im.BMS_I_CHG] = 2000
-            inp[im.BMS_I_DIS] = 2000
-        inp[im.CELL_V_MAX] = 3300
-        inp[im.CELL_V_MIN] = 3290
-        inp[im.CELL_T_MAX] = 260
-        inp[im.CELL_T_MIN] = 240
-        inp[im.BMS_STATUS] = 3
-        inp[im.BMS_REQUESTS] = 0
-        inp[im.BMS_PROTECT] = 0
-        inp[im.BMS_ALARM] = 0
-        inp[im.BMS_ODD] = 0
 
     def _pcs(self, inp, volts, amps):
         state = im.PCS_OFF
@@ -124,17 +117,9 @@ class Plant:
             state = im.PCS_RUNNING if self.power else im.PCS_STANDBY
         inp[im.PCS_STATE] = state
         inp[im.PCS_P] = self.power
-        inp[im.PCS_Q] = 0
-        inp[im.PCS_V] = 4000
-        inp[im.PCS_I] = 0
-        inp[im.PCS_HZ] = 50000
         inp[im.PCS_DC_V] = volts
         inp[im.PCS_DC_I] = amps
         inp[im.PCS_DC_P] = int(self.dc_watts())
-        inp[im.PCS_P_CHG] = 120000
-        inp[im.PCS_P_DIS] = 120000
-        inp[im.PCS_TEMP] = 300
-        inp[im.PCS_ALARM] = 0
         inp[im.PCS_GRID] = 1 if self.grid else 0
 
     # ---- what tests ask -----------------------------------------------------------------------------------

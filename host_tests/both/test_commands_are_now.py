@@ -16,12 +16,12 @@ NUMBERS = {  # a staged tree has the numbers only
     "STOR_OUT": 12,
     "WSET": 24,
     "WSET_ENA": 22,
-    "X_RVRT_S": 76,
-    "X_SET_SF": 77,
-    "X_STOR_GRID": 90,
-    "X_STOR_MAX": 85,
-    "X_STOR_RVRT_S": 89,
-    "X_STOR_SF": 91,
+    "X_RVRT_S": im.N_INPUTS + 16,
+    "X_SET_SF": im.N_INPUTS + 17,
+    "X_STOR_GRID": im.N_INPUTS + 30,
+    "X_STOR_MAX": im.N_INPUTS + 25,
+    "X_STOR_RVRT_S": im.N_INPUTS + 29,
+    "X_STOR_SF": im.N_INPUTS + 31,
 }
 
 

@@ -14,6 +14,7 @@ from firmware import sitefile
 from firmware.clock import Clock
 from firmware.event_codes import Event
 from firmware.modes import Mode
+from firmware.requests import MANUAL, REMOTE
 from firmware.schedule_entry import ScheduleEntry
 from firmware.services.answers import ANSWER_MAX
 from firmware.services.terminal import LINE_MAX, PIECE
@@ -141,14 +142,15 @@ def test_an_events_number_is_named():
         (Event.EMERGENCY, -1, "commanded"),
         (Event.EMERGENCY, 0, "bms_lost"),
         (Event.LIMIT_CHANGE, 0, "discharge by mode"),
-        (Event.LIMIT_CHANGE, 16, "charge by mode"),
-        (Event.CHARGE_COMPLETE, 4, "manual"),
-        (Event.OPERATION_TIMEOUT, 3, "remote"),
+        (Event.LIMIT_CHANGE, 32, "charge by mode"),
+        (Event.CHARGE_COMPLETE, MANUAL, "manual"),
+        (Event.OPERATION_TIMEOUT, REMOTE, "remote"),
     ):
         post(desk, event, data)
         desk.turn(10)
         assert json.loads(desk.printed('"event"')[-1]) == {"event": Event.name(event), "data": word, "t": 5}
-    for event, data in ((Event.CLOCK_SET, 7), (Event.OVERPOWER, 100), (Event.GRID_CONNECTED, 0), (Event.FAULT_RAISED, 99), (0, 77)):
+    numbers = ((Event.CLOCK_SET, 7), (Event.OVERPOWER, 100), (Event.GRID_CONNECTED, 0), (Event.FAULT_RAISED, 199), (0, 77))
+    for event, data in numbers:
         post(desk, event, data)
         desk.turn(10)
         assert json.loads(desk.printed('"event"')[-1]) == {"event": Event.name(event), "data": data, "t": 5}
@@ -407,7 +409,7 @@ def test_no_line_event_or_monitor_reads_flash():
     builtins.open = no_flash
     try:
         answers = [desk.ask(line) for line in LINES]
-        for event in range(len(Event._names)):
+        for event in range(len(Event.names)):
             post(desk, event, 1)
         desk.turn(300)
         assert desk.ask("import nowhere")[:14] == "! ImportError:" or "ModuleNotFoundError" in desk.answers()[-1]
@@ -416,7 +418,7 @@ def test_no_line_event_or_monitor_reads_flash():
         sys.path[:] = path
     wrong = [(line, answer) for line, answer in zip(LINES, answers) if "ImportError" in answer or "AssertionError" in answer]
     assert wrong == [], wrong
-    assert len(desk.printed('"event"')) >= len(Event._names) and desk.printed('"soc"')
+    assert len(desk.printed('"event"')) >= len(Event.names) and desk.printed('"soc"')
 
 
 def test_a_line_is_answered_when_what_it_stores_is_stored_and_not_before():

@@ -5,6 +5,7 @@ import sys
 import time
 
 from firmware import dispatching
+from firmware import image as im
 from firmware.callbacks import STUCK_MS, Worker
 from firmware.dispatching import MAX_FAILURES
 from firmware.errors import PowerError
@@ -45,7 +46,7 @@ def ready():
 
 def post(plant, event, data):
     with plant.image.lock:
-        plant.pm.events.post(event, data, plant.now[99])
+        plant.pm.events.post(event, data, plant.now[im.UPTIME_S])
 
 
 def test_all_events_of_the_product_exist():
@@ -233,7 +234,7 @@ def test_readers_are_independent_of_each_other():
 
 def test_history_has_names_data_and_time_and_counts_go_on():
     plant = ready()
-    at = plant.now[99]
+    at = plant.now[im.UPTIME_S]
     plant.run(30)
     plant.pm.set_grid_connection(1)
     name, data, at_s = plant.pm.events.history()[-1]
@@ -262,9 +263,9 @@ def test_many_callbacks_up_to_a_stated_bound():
 def test_bad_registrations_are_refused_and_change_nothing():
     plant = ready()
     before = photo(plant.pm)
-    for event in (-2, 19, 1000):
+    for event in (-2, 20, 1000):
         said = refusal(PowerError, plant.pm.register_callback, event, Ear())
-        assert "-1" in said and "18" in said and str(event) in said
+        assert "-1" in said and "19" in said and str(event) in said
     for event in ("MODE_CHANGE", None, 1.5, True):
         refusal(ValueError, plant.pm.register_callback, event, Ear())
     for fn in (None, "fn", 3):

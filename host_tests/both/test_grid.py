@@ -35,7 +35,7 @@ def test_isolated_never_imports_and_charges_from_surplus_only():
 
 def test_isolated_serves_the_load_by_itself():
     plant = site(Grid.ISOLATED, grid=False, load=42000)
-    assert plant.command() == 42000 and plant.by() == "grid_service"
+    assert plant.command() == 42000 and plant.by() == "island"
     plant.load = 60000
     plant.cycle()
     assert plant.command() == 60000, "a load switched on is there at once"
@@ -209,7 +209,7 @@ def test_island_no_setpoint_is_the_loads():
         for plant in islands():
             ask(plant.pm)
             plant.run(5)
-            assert plant.command() == 20000 and plant.by() == "grid_service", plant.pm.stats()["reason"]
+            assert plant.command() == 20000 and plant.by() == "island", plant.pm.stats()["reason"]
             plant.load = 55000
             plant.cycle()
             assert plant.command() == 55000, "at once"

@@ -10,7 +10,7 @@ from host_tests.both.plant import Plant, photo, refusal
 
 WANTED = (
     "configuration, grid_connection, export, bms_current, soc, cell_voltage, pack_voltage, temperature, pcs, operation, "
-    "missing_data, fault, mode, bms_forbids, remote"
+    "missing_data, fault, mode, bms_forbids, remote, banks"
 )
 
 
@@ -378,7 +378,7 @@ def test_a_new_binding_limit_is_an_event_once_it_has_lasted():
     plant.force = {im.PCS_P_CHG: 10000}
     plant.pm.set_constant_power(-50)
     plant.run(2)
-    assert plant.events("LIMIT_CHANGE")[before + 1 :] == [NAMES.index("pcs") + 16], "+ 16 for charge"
+    assert plant.events("LIMIT_CHANGE")[before + 1 :] == [NAMES.index("pcs") + 32], "+ 32 for charge"
 
 
 def test_stats_name_what_binds_and_say_it_in_words():

@@ -73,7 +73,8 @@ def test_writes_are_echoed_and_act():
 
 
 def test_every_request_out_of_range_is_refused_with_its_code():
-    server = Server(bank())
+    model = bank()
+    server = Server(model)
     for pdu, code in (
         (b"\x07", 1),  # no such function
         (b"\x2b\x0d\x00\x00", 1),  # no such sub-function
@@ -100,7 +101,7 @@ def test_every_request_out_of_range_is_refused_with_its_code():
         (b"\x2b\x0e\x04\x80", 2),
     ):
         assert serve(server, pdu) == bytes((pdu[0] | 0x80, code)), (pdu, serve(server, pdu))
-    assert list(server._model.holding) == list(range(1000, 1100)), "nothing acted"
+    assert list(model.holding) == list(range(1000, 1100)), "nothing acted"
 
 
 class Picky(Bank):

@@ -7,6 +7,7 @@ from firmware.clock import Clock
 from firmware.errors import PowerError
 from firmware.event_codes import Event
 from firmware.modes import Mode
+from firmware.requests import MANUAL, REMOTE, SCHEDULE
 from host_tests.both.desk import Desk
 from host_tests.both.plant import ALL, Plant, refusal
 
@@ -466,11 +467,11 @@ def test_data_of_events_have_the_names_that_they_have():
         (Event.COMMS_RESTORED, 2, "meter_lost"),
         (Event.EMERGENCY, -1, "commanded"),
         (Event.EMERGENCY, 5, "emergency_stop"),
-        (Event.CHARGE_COMPLETE, 4, "manual"),
-        (Event.DISCHARGE_COMPLETE, 3, "remote"),
-        (Event.OPERATION_TIMEOUT, 6, "schedule"),
+        (Event.CHARGE_COMPLETE, MANUAL, "manual"),
+        (Event.DISCHARGE_COMPLETE, REMOTE, "remote"),
+        (Event.OPERATION_TIMEOUT, SCHEDULE, "schedule"),
         (Event.LIMIT_CHANGE, 5, "discharge by soc"),
-        (Event.LIMIT_CHANGE, 21, "charge by soc"),
+        (Event.LIMIT_CHANGE, 37, "charge by soc"),
         (Event.OVERPOWER, 1200, 1200),
         (Event.CLOCK_SET, -3, -3),
         (Event.SCHEDULE_STARTED, 2, 2),
@@ -479,7 +480,7 @@ def test_data_of_events_have_the_names_that_they_have():
 
 
 def test_no_number_of_an_event_raises():
-    for event in range(len(Event._names)):
+    for event in range(len(Event.names)):
         for data in (-1000000, -2, -1, 0, 14, 15, 16, 29, 30, 31, 32, 99, 0x3FFFFFFF):
             assert isinstance(reasons.event_data(event, data), (int, str))
 

@@ -3,6 +3,7 @@
 from firmware import image as im
 from firmware.errors import PowerError
 from firmware.modes import Mode
+from firmware.requests import REMOTE
 from host_tests.both.plant import Plant, photo, refusal
 
 PROGRAMS = ("remote", "grid_service", "schedule", "optimiser")  # highest first; manual comes after remote
@@ -53,6 +54,52 @@ def test_what_the_battery_needs_beats_the_ems():
     del plant.force[im.BMS_REQUESTS]
     plant.run(3)
     assert plant.by() == "remote" and plant.command() == 30000
+
+
+def test_of_two_owners_of_one_source_the_newest_wins_and_the_older_takes_over_when_it_ends():
+    for source in ("remote", "grid_service", "optimiser"):
+        plant = running()
+        plant.pm.claim(source, 20, 600, "scada")
+        plant.run(2)
+        plant.pm.claim(source, -10, 5, "gateway")
+        plant.run(2)
+        assert plant.command() == -10000 and "gateway" in plant.pm.stats()["reason"]
+        plant.pm.claim(source, 30, 600, "scada")  # who renews his does not become the newest
+        plant.run(1)
+        assert plant.command() == -10000
+        assert [(claim["owner"], claim["kw"]) for claim in plant.pm.claims()] == [("gateway", -10), ("scada", 30)]
+        plant.run(5)
+        assert plant.command() == 30000 and "scada" in plant.pm.stats()["reason"]
+        plant.pm.claim(source, 5, 600, "gateway")
+        plant.pm.release(source, "scada")
+        plant.run(2)
+        assert plant.command() == 5000
+        plant.pm.release(source, "nobody")
+        plant.pm.release(source)
+        plant.run(1)
+        assert plant.pm.claims() == [] and plant.command() == 0
+
+
+def test_more_owners_than_there_are_places_are_refused_by_name_and_nothing_changes():
+    plant = running()
+    for i in range(8):
+        plant.pm.claim("remote", i, 600, "owner %d" % i)
+    before = plant.pm.claims()
+    said = refusal(PowerError, plant.pm.claim, "remote", 9, 600, "one more")
+    assert "one more" in said and "owner 0" in said and "owner 7" in said
+    assert plant.pm.claims() == before
+    plant.pm.claim("remote", 33, 600, "owner 3")
+    assert [claim["owner"] for claim in plant.pm.claims()] == [claim["owner"] for claim in before], "renewed where it was"
+
+
+def test_the_claim_of_an_owner_ends_at_its_own_time_with_an_event_of_its_source():
+    plant = running()
+    plant.pm.claim("remote", 10, 2, "short")
+    plant.pm.claim("remote", 20, 4, "longer")
+    plant.run(3)
+    assert plant.events("OPERATION_TIMEOUT") == [REMOTE] and [claim["owner"] for claim in plant.pm.claims()] == ["longer"]
+    plant.run(2)
+    assert plant.events("OPERATION_TIMEOUT") == [REMOTE, REMOTE] and plant.pm.claims() == []
 
 
 def test_a_claim_that_is_not_renewed_ends_and_the_next_takes_over():

@@ -9,12 +9,11 @@ import re
 from array import array
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 from firmware import config, faults, image, parameters, requests
 from firmware.errors import ConfigError
+from tools.build import slots
 
-IMAGE_SOURCE = Path(image.__file__).read_text()
 FREE = image.FREE
 
 # slot pattern: low, high, may be NO_VALUE.  The first that matches decides.
@@ -26,6 +25,12 @@ RANGES: tuple[tuple[str, int, int, bool], ...] = (
     (r"^STILL_(LOW|HIGH)", -1_500_000, 1_500_000, True),
     (r"^SOC_ZERO_MS|^HOLD_CHG_MS", 0, 3_600_000, False),
     (r"^CURTAILED_BY", 0, 8, False),
+    (r"^BREACH$", 0, 63, False),
+    (r"^PARTS_LOST", 0, 15, False),
+    (r"^ARRIVED", 0, 31, False),
+    (r"^BY_BANK", 0, 4, False),
+    (r"^WAS_P", -4_000_000, 4_000_000, False),
+    (r"^REST_(P|LIMIT)", 0, 4_000_000, False),
     (r"^GAPS", -30_000, 30_000, True),
     (r"^PATHS_P", 0, 0x3FFFFFFF, False),
     (r"^MISSING", 0, 8191, False),
@@ -34,13 +39,12 @@ RANGES: tuple[tuple[str, int, int, bool], ...] = (
     (r"^TRIPPED", 0, 0x3FFFFFFF, False),
     (r"^TRIPS", 0, 100, False),
     (r"^CAUSE", -1, 30, False),
-    (r"^BOUND$", 0, 31, False),
+    (r"^BOUND$", 0, 63, False),
     (r"^ENDED$", 0, 511, False),
-    (r"^FRESH", 0, 511, False),
+    (r"^FRESH", 0, (1 << image.N_GROUPS) - 1, False),
     (r"^DOUBTS", 0, 0x3FFFFFFF, False),
     (r"_MS$", 0, 900_000_000, False),
     (r"SEQ_", 0, 0x3FFFFFFF, False),
-    (r"^AGE$", 0, 0, False),  # only the gap behind the ages, which make_img fills itself
     (r"BMS_SOC$|BMS_SOH", 0, 10000, True),
     (r"BMS_V|PCS_DC_V", 0, 15000, True),
     (r"BMS_I$|PCS_DC_I", -30000, 35535, True),
@@ -56,9 +60,9 @@ RANGES: tuple[tuple[str, int, int, bool], ...] = (
     (r"PCS_S_MAX", 0, 2_000_000, True),
     (r"^CMD_Q", -1_000_000, 1_000_000, False),
     (r"PCS_SETPOINT|PCS_DC_P|PCS_Q", -1_500_000, 1_500_000, True),
-    (r"PV_P", 0, 0x3FFFFFFF, True),
+    (r"PV_P|GEN_P|METER_LOAD_P", -0x3FFFFFFF, 0x3FFFFFFF, True),
     (r"NET_P|NET_LOW|NET_HIGH", -(1 << 29), 1 << 29, True),
-    (r"LOAD_P", -(1 << 29), 3 << 28, True),
+    (r"LOAD_P", -(3 << 28), 3 << 28, True),
     (r"PCS_V|METER_V", 0, 12000, True),
     (r"_HZ", 0, 70000, True),
     (r"PCS_|METER_", 0, 32767, True),
@@ -78,17 +82,15 @@ RANGES: tuple[tuple[str, int, int, bool], ...] = (
     (r"^DT$", 1, 1000, False),
     (r"E_IN_REM|E_OUT_REM", 0, 3_599_999, False),
     (r"STILL_SUM", 0, 0x3FFFFFFF, False),
-    (r"UPTIME_S|_WH$|_TURNS$|COMMANDS|CMD_SEQ|WORST_P", 0, 0x3FFFFFFF, False),
+    (r"UPTIME_S|_WH$|_TURNS$|COMMANDS|BREACHES|CMD_SEQ|WORST_P", 0, 0x3FFFFFFF, False),
 )
 
 
 def slot_names() -> dict[int, str]:
-    """Slot of Image.now -> its name, from the table in image.py."""
-    found: dict[int, str] = {}
-    table = IMAGE_SOURCE[: IMAGE_SOURCE.index("PAR_P_CHG")]
-    for name, slot in re.findall(r"^([A-Z][A-Z0-9_]*) = const\((\d+)\)", table, re.M):
-        if not name.startswith("N_") and int(slot) < image.N_SLOTS:
-            found[int(slot)] = name
+    """Slot of Image.now -> its name, from the table of points."""
+    table = slots.read()
+    found = {number: group[1] for number, group in enumerate(table.groups)}
+    found.update({point.number: point.name for name in ("MEASURED", "MADE") for point in table.of(name)})
     return found
 
 
@@ -111,7 +113,10 @@ def _range(name: str) -> tuple[int, int, bool]:
     for pattern, low, high, nullable in RANGES:
         if re.search(pattern, name):
             return low, high, nullable
-    raise LookupError(f"slot {name} has no range in hot_inputs.RANGES: add one")
+    for point in slots.read().of("MEASURED"):
+        if point.name == name and point.low is not None and point.high is not None:
+            return point.low, point.high, True
+    raise LookupError(f"slot {name} has no range in hot_inputs.RANGES, nor in points.py: add one")
 
 
 @cache
@@ -155,7 +160,7 @@ def make_img(rng: random.Random, par: array) -> array:
     name = ""
     for slot in range(image.N_SLOTS):
         name = NAMES.get(slot, name)  # slots of one block carry the block's name
-        if image.AGE <= slot < image.AGE + 9:
+        if image.AGE <= slot < image.AGE + image.N_GROUPS:
             stale = par[image.PAR_STALE_BMS]
             img[slot] = rng.choice((0, 50, stale, stale + 1, 500, 501, 1000, 899_999_999, 900_000_050, image.AGE_NEVER))
         else:
@@ -191,9 +196,12 @@ def make_fault_state(rng: random.Random) -> array:
 def make_claims(rng: random.Random) -> array:
     """Any claim table, dead, dying and endless claims mixed."""
     table = array("i", requests.Claims().table)
-    for at in range(0, len(table), 4):
+    for at in range(0, len(table), requests.PARTS):
         table[at] = rng.choice((0, 1, 50, 51, 60_000, 0x3FFFFFFE, FREE))
-        table[at + 1] = rng.randint(-1_000_000, 1_000_000)
+        table[at + requests.WATTS] = rng.randint(-1_000_000, 1_000_000)
+        table[at + requests.CAME] = rng.randint(0, 5)
+        if at >= requests.IDLE * requests.PARTS:
+            table[at + requests.SOURCE] = rng.randint(0, requests.IDLE - 1)
     return table
 
 
@@ -231,17 +239,25 @@ TABLE = (
     Hot("plant_conditions", ("img", "par")),
     Hot("debounce", ("img", "fault_rows", "fault_state", "faults")),
     Hot("least", ("curtailments", "img", "par", "limiters", "dt")),
-    Hot("age_claims", ("claims", "sources", "dt")),
-    Hot("soc_row", ("img", "par", "direction")),
-    Hot("temperature_row", ("img", "par", "direction")),
-    Hot("headroom", ("img", "par", "direction")),
-    Hot("current_rows", ("img", "par", "direction")),
-    Hot("gate_rows", ("img", "par", "direction")),
-    Hot("device_rows", ("img", "par", "direction")),
-    Hot("grid_rows", ("img", "par", "direction")),
-    Hot("binding", ("img", "par", "direction")),
+    Hot("age_claims", ("claims", "places", "dt")),
+    Hot("soc_row", ("img", "par")),
+    Hot("temperature_row", ("img", "par")),
+    Hot("headroom", ("img", "par")),
+    Hot("current_rows", ("img", "par")),
+    Hot("gate_rows", ("img", "par")),
+    Hot("device_rows", ("img", "par")),
+    Hot("grid_rows", ("img", "par")),
+    Hot("binding", ("img", "par")),
     Hot("bms_ends", ("img", "par")),
     Hot("ramp", ("img", "par")),
+    Hot("check_command", ("img", "par")),
+    Hot("join", ("img", "part", "rules", "n_rules", "classes", "classes")),
+    Hot("classes", ("part", "part_par")),
+    Hot("spread", ("img", "par", "part", "part_par")),
+    Hot("add_limits", ("img", "part", "part_par", "joined")),
+    Hot("close_limits", ("img",)),
+    Hot("portion", ("img", "part", "direction")),
+    Hot("take_portion", ("img", "par")),
     Hot("account", ("img", "par")),
     Hot("share_paths", ("img", "par")),
     Hot("name_flow", ("img", "par")),
@@ -256,13 +272,19 @@ def arguments(hot: Hot, rng: random.Random) -> list[array | int]:
         "par": lambda: par,
         "img": lambda: img,
         "inp": lambda: make_inp(rng, img),
-        "dt": lambda: rng.choice((10, 20, 50, 1000, rng.randint(1, 1000))),
+        "part": lambda: make_img(rng, par),
+        "part_par": lambda: make_par(rng),
+        "rules": lambda: array("i", [n for slot in range(60) for n in (slot, 1 << rng.randint(0, 4), rng.randint(1, 8))]),
+        "n_rules": lambda: 60,
+        "classes": lambda: rng.randint(0, 31),
+        "joined": lambda: rng.randint(0, 3),
         "direction": lambda: rng.randint(0, 1),
+        "dt": lambda: rng.choice((10, 20, 50, 1000, rng.randint(1, 1000))),
         "fault_rows": lambda: make_fault_rows(rng),
         "fault_state": lambda: make_fault_state(rng),
         "faults": lambda: len(faults.TABLE),
         "claims": lambda: make_claims(rng),
-        "sources": lambda: requests.IDLE,
+        "places": lambda: requests.PLACES,
         "curtailments": lambda: make_curtailments(rng),
         "limiters": lambda: requests.OWNERS,
     }

@@ -13,12 +13,12 @@ import pytest
 from host_tests import needs
 from tools import setup_host
 from tools.interpreters import Interpreter
-from tools.simboard.chip import build, calibrate, collector, record, start
-from tools.simboard.chip.build import ChipError
-from tools.simboard.chip.profiles import PROFILES, profile
+from tools.sim.board.chip import build, calibrate, collector, record, start
+from tools.sim.board.chip.build import ChipError
+from tools.sim.board.chip.profiles import PROFILES, profile
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = ROOT / "tools" / "simboard" / "modules"
+MODULES = ROOT / "tools" / "sim" / "board" / "modules"
 HEAP = ["-X", "heapsize=200000"]
 PREAMBLE = f"""
 import gc, sys, time

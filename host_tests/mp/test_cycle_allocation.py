@@ -26,6 +26,14 @@ def test_ten_thousand_cycles_allocate_nothing_and_cross_the_clocks_wrap(mp: Inte
     assert said["worst"] == 0
 
 
+def test_nor_do_those_of_several_batteries_and_inverters(mp: Interpreter) -> None:
+    done = run(mp, "several")
+    assert done.returncode == 0, done.stdout + done.stderr
+    words = done.stdout.split()
+    said = {name: int(value) for name, value in zip(words[0::2], words[1::2], strict=True)}
+    assert said["low"] < -20_000 and said["high"] > 20_000 and said["faulty"] > 0 and said["worst"] == 0
+
+
 def test_one_planted_allocation_would_be_caught(mp: Interpreter) -> None:
     done = run(mp, "leak")
     assert done.returncode != 0 and "MemoryError" in done.stdout + done.stderr

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from mpremote.romfs import VfsRomWriter
 
-from tools import stage
+from tools.build import stage
 from tools.interpreters import Interpreter
-from tools.simboard import mpyfile
+from tools.sim.board import mpyfile
 
 MODULES = 40
 MEASURE = """

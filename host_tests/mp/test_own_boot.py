@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import boardfile, frozen, stage
+from tools.build import boardfile, frozen, stage
 from tools.interpreters import Interpreter
 
 ASKER = Path(__file__).parent / "on_board" / "boot_flash.py"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import romfs, stage
+from tools.build import romfs, stage
 from tools.interpreters import Interpreter
 
 ASKER = Path(__file__).parent / "on_board" / "from_rom.py"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tools import boardfile, fits, live_heap, size, stage
+from tools.build import boardfile, fits, live_heap, size, stage
 from tools.interpreters import Interpreter
-from tools.simboard import chiprom
+from tools.sim.board import chiprom
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -19,7 +19,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_device_file_compiles_for_the_esp32(tmp_path: Path) -> None:
-    done = run("tools.mpy", "--into", str(tmp_path / "out"))
+    done = run("tools.build.mpy", "--into", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
     compiled = {path.relative_to(tmp_path / "out").with_suffix(".py") for path in (tmp_path / "out").rglob("*.mpy")}
     wanted = {path for path in stage.device_files() if path.suffix == ".py" and len(path.parts) > 1}
@@ -35,7 +35,7 @@ def test_one_file_that_does_not_compile_fails_the_build_by_name(tmp_path: Path) 
     (root / "firmware" / "hot.py").write_text(
         "import micropython\n@micropython.viper\ndef f(a: ptr32) -> int:\n    return a + 'x'\n"
     )
-    done = run("tools.mpy", "--root", str(root), "--into", str(tmp_path / "out"))
+    done = run("tools.build.mpy", "--root", str(root), "--into", str(tmp_path / "out"))
     assert done.returncode == 1
     assert "firmware/hot.py" in done.stderr
 
@@ -54,7 +54,7 @@ def test_every_module_is_weighed_and_the_profiles_add_up(report: dict) -> None:
         assert sum(row[key] for row in report["modules"].values()) == report["totals"]["all"][key]
     core = report["totals"]["core"]
     assert core["code_bytes"] > 5000 and core["object_bytes"] > 5000 and core["names"] > 200
-    chunk = 128  # of names' text: what still fits into the last one takes no new heap
+    chunk = 256  # of names' text: what still fits into the last one takes no new heap; the table of modules grows in one's turn
     assert all(row["peak_bytes"] + chunk >= fits.file_bytes(row) for row in report["modules"].values())
 
 

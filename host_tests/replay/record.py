@@ -27,6 +27,10 @@ BERLIN = "CET-1CEST,M3.5.0,M10.5.0/3"
 MIDNIGHT = (day_number(2026, 10, 24), 22 * 3600)  # in UTC: the 25th begins in Berlin, and summer time ends on it
 ROW = (im.MODE, im.CMD_P, im.CMD_RUN, im.CMD_CONTACTOR, im.LIMIT_DIS, im.LIMIT_CHG, im.WHY_DIS, im.WHY_CHG, im.REQUEST_BY,
        im.REQUEST_P, im.FAULTS, im.FLOW, im.GRID_OK, im.SOC)  # fmt: skip
+# a source's code in the record: that of the days when they were recorded, when an island was an owner of grid_service
+CODES = {"emergency": 0, "protection": 1, "maintenance": 2, "remote": 3, "manual": 4, "grid_service": 5, "island": 5,
+         "schedule": 6, "optimiser": 7, "idle": 8}  # fmt: skip
+OF_A_SOURCE = (Event.OPERATION_TIMEOUT, Event.CHARGE_COMPLETE, Event.DISCHARGE_COMPLETE)
 DECIDES = (im.MODE, im.REQUEST_BY, im.FAULTS, im.CMD_CONTACTOR)
 
 
@@ -115,7 +119,7 @@ class Day:
     def _look(self) -> None:
         now, row = self.now, self.row
         for i in range(len(ROW)):
-            row[i] = now[ROW[i]]
+            row[i] = CODES[SOURCES[now[ROW[i]]]] if ROW[i] == im.REQUEST_BY else now[ROW[i]]
         self.checksum = crc32(row, self.checksum)
         decides = [now[slot] for slot in DECIDES]
         if decides != self.decides:
@@ -134,7 +138,10 @@ class Day:
         )  # fmt: skip
 
     def _event(self, event: int, data: int, user_data) -> None:
-        self.write("%s ! %s %d" % (self._at(), Event.name(event), data))
+        code = CODES[SOURCES[data]] if event in OF_A_SOURCE else data
+        if event == Event.LIMIT_CHANGE:
+            code = data & 31 | (data & 32) >> 1  # charge was 16 when they were recorded
+        self.write("%s ! %s %d" % (self._at(), Event.name(event), code))
 
     def _at(self) -> str:
         seconds = self.ms // 1000

@@ -11,7 +11,7 @@ import pytest
 
 from host_tests import needs
 from host_tests.replay import golden
-from tools import stage
+from tools.build import stage
 from tools.interpreters import Interpreter
 
 pytestmark = pytest.mark.slow

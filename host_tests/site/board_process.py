@@ -65,7 +65,7 @@ async def board_process(
     mp: Interpreter, script: str, setup: dict[str, Any], env: dict[str, str] | None = None, heap: str = "512K"
 ) -> AsyncIterator[BoardProcess]:
     """Run host_tests/mp/on_board/`script` with `setup` under `mp`, ready to be asked."""
-    path = ":".join(map(str, (BOARD_SIDE, ROOT / "tools" / "simboard" / "modules", ROOT, ROOT / "lib", ".frozen")))
+    path = ":".join(map(str, (BOARD_SIDE, ROOT / "tools" / "sim" / "board" / "modules", ROOT, ROOT / "lib", ".frozen")))
     process = await asyncio.create_subprocess_exec(
         *mp.command,
         "-X",

@@ -4,18 +4,20 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Generic, TypeVar
 
-from tools.simsite.site import Site
+from tools.sim import live as sim
+from tools.sim.site import Site
 
 T = TypeVar("T")
+S = TypeVar("S", bound=sim.LiveSite)
 
 
-class LiveSite:
-    """A running Site; `call` runs something in the site's own loop, where the site may be touched."""
+class Running(Generic[S]):
+    """A running site; `call` runs something in the site's own loop, where the site may be touched."""
 
-    def __init__(self, site: Site, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, site: S, loop: asyncio.AbstractEventLoop) -> None:
         self.site = site
         self.loop = loop
         self.ports = site.ports
@@ -43,16 +45,23 @@ class LiveSite:
             time.sleep(0.02)
 
 
-@contextmanager
-def live_site(seed: int = 1, **options: Any) -> Iterator[LiveSite]:
+LiveSite = Running[Site]
+
+
+def live_site(seed: int = 1, **options: Any) -> AbstractContextManager[LiveSite]:
     """A Site with these options, answering on loopback until the block ends."""
+    return running(Site(seed, **options))
+
+
+@contextmanager
+def running(site: S) -> Iterator[Running[S]]:
+    """That site, answering on loopback until the block ends."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    site = Site(seed, **options)
     try:
         asyncio.run_coroutine_threadsafe(site.start(), loop).result(5)
-        yield LiveSite(site, loop)
+        yield Running(site, loop)
         asyncio.run_coroutine_threadsafe(site.stop(), loop).result(5)
     finally:
         loop.call_soon_threadsafe(loop.stop)

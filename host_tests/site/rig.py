@@ -94,7 +94,7 @@ async def rig(
     command: Sequence[str], module: str, options: dict[str, Any], env: dict[str, str] | None = None, **more: Any
 ) -> AsyncIterator[Rig]:
     """Run driver `module` with `options` (the others at their defaults) under the interpreter `command`."""
-    path = f"{ROOT}:{ROOT / 'lib'}:{BOARD_SIDE}:{ROOT / 'tools' / 'simboard' / 'modules'}:.frozen"
+    path = f"{ROOT}:{ROOT / 'lib'}:{BOARD_SIDE}:{ROOT / 'tools' / 'sim' / 'board' / 'modules'}:.frozen"
     setup = json.dumps({"module": module, "options": options, **more})  # argv would not take it: 255 characters
     process = await asyncio.create_subprocess_exec(
         *command,

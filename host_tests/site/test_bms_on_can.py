@@ -14,10 +14,10 @@ import pytest
 
 from firmware import image as im
 from tools.interpreters import Interpreter
-from tools.simsite.bms_can import BmsOnCan
-from tools.simsite.canhub import CanHub
-from tools.simsite.physics.bms import UNDER_VOLTAGE
-from tools.simsite.physics.plant import Plant, PlantOptions
+from tools.sim.devices.bms_can import BmsOnCan
+from tools.sim.devices.canhub import CanHub
+from tools.sim.physics.bms import UNDER_VOLTAGE
+from tools.sim.physics.plant import Plant, PlantOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 Told = dict[str, Any]
@@ -46,7 +46,7 @@ class Board:
 
 
 async def _board(interpreter: Interpreter, hub: CanHub, options: dict[str, Any]) -> Board:
-    path = f"{ROOT / 'tools' / 'simboard' / 'modules'}:{ROOT}:{ROOT / 'lib'}:.frozen"
+    path = f"{ROOT / 'tools' / 'sim' / 'board' / 'modules'}:{ROOT}:{ROOT / 'lib'}:.frozen"
     process = await asyncio.create_subprocess_exec(
         *interpreter.command,
         str(ROOT / "host_tests" / "site" / "bms_board.py"),

@@ -9,7 +9,7 @@ import pytest
 
 from tools.check_site import errors_in
 from tools.interpreters import Interpreter
-from tools.simboard.board import Board
+from tools.sim.board.board import Board
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -8,8 +8,8 @@ from typing import Any
 import can
 
 from tools.interpreters import Interpreter
-from tools.simboard.board import Board
-from tools.simsite.canhub import CanHub
+from tools.sim.board.board import Board
+from tools.sim.devices.canhub import CanHub
 
 MAIN = """
 import sys, select

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from host_tests import needs
-from tools.simboard.board import Board
-from tools.simboard.chip import record, start
+from tools.sim.board.board import Board
+from tools.sim.board.chip import record, start
 
 MAIN = """
 import machine, sim_pace, sys

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from host_tests import needs
-from tools import fits
+from tools.build import fits
 from tools.interpreters import Interpreter
-from tools.simboard import chiprom, flash_image
-from tools.simboard.board import Board
-from tools.simboard.chip import record
-from tools.simboard.profiles import Profile, named
+from tools.sim.board import chiprom, flash_image
+from tools.sim.board.board import Board
+from tools.sim.board.chip import record
+from tools.sim.board.profiles import Profile, named
 
 # Answers console lines from within an event loop, as the firmware does, and feeds a watchdog.
 SERVE = """

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tools.interpreters import Interpreter
-from tools.simboard.board import Board
+from tools.sim.board.board import Board
 
 ECHO = """
 import sys, select

@@ -5,9 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tools.build import slots
 from tools.interpreters import Interpreter
-from tools.simboard.board import Board
-from tools.simsite.site import POWER
+from tools.sim.board.board import Board
+from tools.sim.healthy import POWER
 
 ROOT = Path(__file__).resolve().parents[2]
 METER = {"type": "generic_modbus", "host": "10.0.0.9"}
@@ -69,7 +70,9 @@ def test_boot_loop_every_file_leads_to_standby_a_message_and_a_console(mp: Inter
         said = await board.wait_line(lambda line: line.startswith("site: ") and words in line, 15)
         assert len(said) < 400, (name, said)
         await board.wait_line("control begins", 15)
-        await board.send("pm.start(), Mode.name(pm.mode), pm.image.now[95], pm.image.now[93]")
+        known = slots.constants()
+        commanded = ", ".join(f"pm.image.now[{known[name]}]" for name in ("CMD_CONTACTOR", "CMD_P"))
+        await board.send(f"pm.start(), Mode.name(pm.mode), {commanded}")
         said = await board.wait_line("'STANDBY', 0, 0)", 5)
         assert "accepted, waiting for: " in said, name
         fed, waited = board._supervisor.feeds, 0

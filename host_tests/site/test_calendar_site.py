@@ -9,8 +9,8 @@ from typing import Any
 
 from pymodbus.client import ModbusTcpClient
 
-from tools.simboard.board import Board
-from tools.simsite.site import Site
+from tools.sim.board.board import Board
+from tools.sim.site import Site
 
 ROOT = Path(__file__).resolve().parents[2]
 ENTRY = "ScheduleEntry(hour=3, mode=Mode.CHARGE, power_setpoint=-30, duration_minutes=60)"

@@ -21,12 +21,12 @@ from host_tests.site import test_pcs_sunspec as newer
 from host_tests.site.rig import Rig, rig
 from host_tests.site.test_meter_sunspec import SCALES, chain_of, meter
 from tools.interpreters import Interpreter
-from tools.simsite import sunspec_server
-from tools.simsite.faults import WireFaults
-from tools.simsite.pcs_device import models
-from tools.simsite.physics.plant import Plant
-from tools.simsite.sunspec_chain import Chain
-from tools.simsite.sunspec_server import SunSpecServer
+from tools.sim.devices import sunspec_server
+from tools.sim.devices.pcs_device import models
+from tools.sim.devices.sunspec_chain import Chain
+from tools.sim.devices.sunspec_server import SunSpecServer
+from tools.sim.faults import WireFaults
+from tools.sim.physics.plant import Plant
 
 METER_MODELS = (201, 202, 203, 204)
 
@@ -182,7 +182,7 @@ def test_two_inverters_in_one_chain_are_refused_until_one_is_named(mp64: Interpr
                 part.put("714.DCW", power)
             written: list[int] = []
             async with serve(mp64, "pcs_sunspec", chains, which=which) as (one, server):
-                server._written = noting(written)
+                server.written = noting(written)
                 await one.command(5000)
                 await one.until(lambda w=watts, a=written: one.has(PCS_P=w, PCS_DC_P=w) and len(a) > 3)  # type: ignore[misc]
                 part = chains.parts[0 if which == "1" else 1]
@@ -201,7 +201,7 @@ def test_two_storage_models_are_refused_until_one_is_named(mp64: Interpreter) ->
             chains.parts[0].put("103.W", 0)
             written: list[int] = []
             async with serve(mp64, "pcs_sunspec", chains, which=which) as (one, server):
-                server._written = noting(written)
+                server.written = noting(written)
                 await one.command(5000)
                 if which:
                     await one.until(lambda written=written: len(written) > 2)  # type: ignore[misc]

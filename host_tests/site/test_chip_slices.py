@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from host_tests import needs
-from tools import slots
-from tools.bars import follow, profiles, typed
-from tools.bars.prepared import prepare
-from tools.bars.story import SITE, JudgedSession
-from tools.simboard.board import Board
-from tools.simsite.shipped import ShippedSite
+from tools.bench.bars import follow, profiles, typed
+from tools.bench.bars.prepared import prepare
+from tools.bench.bars.story import SITE, JudgedSession
+from tools.build import slots
+from tools.sim.board.board import Board
+from tools.sim.shipped import ShippedSite
 
 pytestmark = [pytest.mark.serial, pytest.mark.slow, pytest.mark.mp32]
 

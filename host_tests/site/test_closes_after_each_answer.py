@@ -14,7 +14,7 @@ from host_tests.site.rig import rig
 from host_tests.site.test_devices_as_they_are import Gate, run
 from host_tests.site.test_meter_sunspec import chain_of
 from tools.interpreters import Interpreter
-from tools.simsite.sunspec_chain import Chain
+from tools.sim.devices.sunspec_chain import Chain
 
 TABLE = {
     "reads": [{"slot": "METER_P", "address": 40000, "type": "uint16"}],

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tools.interpreters import Interpreter
-from tools.simboard.board import Board
-from tools.simsite.site import Site
+from tools.sim.board.board import Board
+from tools.sim.site import Site
 
 ROOT = Path(__file__).resolve().parents[2]
 TIGHT = "260K"  # the site with both buses runs in it from files, with little to spare

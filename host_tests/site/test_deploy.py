@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from tools import frozen
+from tools.build import frozen
 from tools.deploy import DeployError, compare, leave, order, prepare
 from tools.interpreters import Interpreter
-from tools.simboard.board import Board
+from tools.sim.board.board import Board
 
 ROOT = Path(__file__).resolve().parents[2]
 IO = {"type": "io_board", "estop_pin": 34}

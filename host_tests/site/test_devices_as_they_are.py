@@ -27,7 +27,7 @@ from host_tests.site.test_meter_sunspec import SCALES, chain_of
 from host_tests.site.test_modbus_client import rtu_client, serial_servers
 from host_tests.site.test_modbus_server import tcp_bank
 from tools.interpreters import Interpreter
-from tools.simsite.sunspec_chain import Chain
+from tools.sim.devices.sunspec_chain import Chain
 
 
 def run(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -297,12 +297,12 @@ def test_timer_not_writable(mp: Interpreter, code: ExcCodes) -> None:
     async def story() -> None:
         for module, peer in ((older, older.Peer()), (newer, newer.Peer())):
             name = "124.InOutWRte_RvrtTms" if module is older else "704.WSetRvrtTms"
-            written = peer.server._written
+            written = peer.server.written
 
             def refuse(address: int, count: int, peer: Any = peer, name: str = name, written: Any = written) -> Any:
                 return code if peer.chain.touches(name, address, count) else written(address, count)
 
-            peer.server._written = refuse
+            peer.server.written = refuse
             async with module.driver(mp, peer, refresh_ms=200) as one:
                 await one.command(5000)
                 done = (lambda p=peer: (10.0, -10.0) in p.rates) if module is older else (lambda p=peer: 5000.0 in p.setpoints)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tools.interpreters import Interpreter
-from tools.simboard.board import Board
-from tools.simsite.site import CONTACTOR_PIN, Site
+from tools.sim.board.board import Board
+from tools.sim.site import CONTACTOR_PIN, Site
 
 ROOT = Path(__file__).resolve().parents[2]
 BREAK_A = 5  # PowerConfig's contactor_break_current

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tools import boardfile, flash
+from tools import flash
+from tools.build import boardfile
 
 ROOT = Path(__file__).resolve().parents[2]
 

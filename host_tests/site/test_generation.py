@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tools import stage
+from tools.build import stage
 from tools.interpreters import Interpreter
-from tools.simboard.board import Board
+from tools.sim.board.board import Board
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTACTOR = 25

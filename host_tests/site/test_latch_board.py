@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tools.interpreters import Interpreter
-from tools.simboard.board import Board
-from tools.simsite.site import POWER
+from tools.sim.board.board import Board
+from tools.sim.healthy import POWER
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = {"schema": 1, "power": POWER}

@@ -11,10 +11,10 @@ from typing import Any
 import can
 import pytest
 
-from tools.chips.server import ChipServer
 from tools.interpreters import Interpreter
-from tools.simboard.board import Board
-from tools.simsite.site import Site
+from tools.sim.board.board import Board
+from tools.sim.chips.server import ChipServer
+from tools.sim.site import Site
 
 BRIDGE = Path(__file__).resolve().parents[2] / "tools" / "onboard" / "spi_over_tcp.py"
 

@@ -13,9 +13,9 @@ import pytest
 from firmware import image as im
 from host_tests.site.rig import Rig, rig
 from tools.interpreters import Interpreter
-from tools.simsite.faults import WireFaults
-from tools.simsite.sunspec_chain import Chain
-from tools.simsite.sunspec_server import SunSpecServer
+from tools.sim.devices.sunspec_chain import Chain
+from tools.sim.devices.sunspec_server import SunSpecServer
+from tools.sim.faults import WireFaults
 
 COMMON = (1, {"Mn": "Peer", "Md": "METER", "Opt": "", "Vr": "2", "SN": "7", "DA": 1})
 SCALES = {"A_SF": -1, "V_SF": -1, "Hz_SF": -2, "W_SF": 1, "VA_SF": 1, "VAR_SF": 1, "PF_SF": -2, "TotWh_SF": 0, "Evt": 0}

@@ -21,9 +21,9 @@ from host_tests.site import test_pcs_inverter as older_inverter
 from host_tests.site.board_process import BOARD_SIDE, ROOT, board_process, free_port
 from host_tests.site.test_modbus_generic import TABLE
 from tools.interpreters import Interpreter
-from tools.simsite.meter_device import MeterDevice
-from tools.simsite.pcs_device import PcsDevice
-from tools.simsite.physics.plant import Plant
+from tools.sim.devices.meter_device import MeterDevice
+from tools.sim.devices.pcs_device import PcsDevice
+from tools.sim.physics.plant import Plant
 
 REQUESTS = 70_000  # more than there are transaction ids
 
@@ -113,7 +113,7 @@ def test_devices_that_answer_nonsense_confuse_no_driver(mp: Interpreter, kind: s
     answers = int(os.environ.get("FUZZ_FRAMES", "10000"))
     seed = 20261122 if kind == "fixed seed" else int(os.environ.get("FUZZ_SEED", random.randrange(1, 2**31 - 1)))
     command = [*mp.command, str(BOARD_SIDE / "driver_fuzz.py"), str(seed), str(answers)]
-    env = {**os.environ, "MICROPYPATH": f"{ROOT}:{ROOT / 'lib'}:{ROOT / 'tools' / 'simboard' / 'modules'}:.frozen"}
+    env = {**os.environ, "MICROPYPATH": f"{ROOT}:{ROOT / 'lib'}:{ROOT / 'tools' / 'sim' / 'board' / 'modules'}:.frozen"}
     told = json.dumps({"chains": chains(), "table": TABLE}) + "\n"
     limit_s = 60 + answers / 200
     done = subprocess.run(command, env=env, input=told, capture_output=True, text=True, timeout=limit_s)

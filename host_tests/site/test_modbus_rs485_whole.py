@@ -14,9 +14,9 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 from host_tests.site.serial_wire import wire
 from tools.interpreters import Interpreter
-from tools.simboard.board import Board
-from tools.simsite.site import Site
-from tools.simsite.sunspec_server import SunSpecServer
+from tools.sim.board.board import Board
+from tools.sim.devices.sunspec_server import SunSpecServer
+from tools.sim.site import Site
 
 DEAD = {"type": "generic_modbus", "bus": "rs485", "unit": 9, "table": {"reads": [{"slot": "PV_P", "address": 1}]}}
 

@@ -16,9 +16,9 @@ from firmware import image as im
 from host_tests.site.rig import Rig, rig
 from host_tests.site.serial_wire import wire
 from tools.interpreters import Interpreter
-from tools.simsite.faults import WireFaults
-from tools.simsite.sunspec_chain import Chain
-from tools.simsite.sunspec_server import SunSpecServer
+from tools.sim.devices.sunspec_chain import Chain
+from tools.sim.devices.sunspec_server import SunSpecServer
+from tools.sim.faults import WireFaults
 
 COMMON: tuple[int, dict[str, Any]] = (1, {"Mn": "Older", "Md": "INV", "Opt": "", "Vr": "1", "SN": "5", "DA": 1})
 FACTORS = ("A", "V", "W", "Hz", "VA", "VAr", "PF", "WH", "DCA", "DCV", "DCW", "Tmp")

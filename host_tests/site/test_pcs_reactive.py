@@ -15,7 +15,7 @@ from host_tests.site import test_pcs_inverter as older
 from host_tests.site import test_pcs_sunspec as newer
 from host_tests.site.rig import Rig
 from tools.interpreters import Interpreter
-from tools.simsite.sunspec_chain import Chain
+from tools.sim.devices.sunspec_chain import Chain
 
 AT_REST = {"VarSetEna": 0, "VarSetMod": 2, "VarSet": 0, "VarSetRvrt": 0, "VarSetEnaRvrt": 0, "VarSetRvrtTms": 0}
 OLD_REST = {"VArPct_Ena": 0, "VArPct_Mod": 0, "VArWMaxPct": 0, "VArPct_RvrtTms": 0, "VArPct_SF": -1}

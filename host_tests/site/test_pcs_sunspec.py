@@ -11,11 +11,11 @@ from typing import Any
 from firmware import image as im
 from host_tests.site.rig import Rig, rig
 from tools.interpreters import Interpreter
-from tools.simsite.faults import WireFaults
-from tools.simsite.pcs_device import models
-from tools.simsite.physics.plant import Plant
-from tools.simsite.sunspec_chain import Chain
-from tools.simsite.sunspec_server import SunSpecServer
+from tools.sim.devices.pcs_device import models
+from tools.sim.devices.sunspec_chain import Chain
+from tools.sim.devices.sunspec_server import SunSpecServer
+from tools.sim.faults import WireFaults
+from tools.sim.physics.plant import Plant
 
 
 class Peer:

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from tools.interpreters import Interpreter
-from tools.simboard.board import Board
-from tools.simsite import practice
-from tools.simsite.practice import Practice
-from tools.simsite.site import Site
+from tools.sim import practice
+from tools.sim.board.board import Board
+from tools.sim.practice import Practice
+from tools.sim.site import Site
 
 ROOT = Path(__file__).resolve().parents[2]
 

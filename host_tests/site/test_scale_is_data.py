@@ -18,10 +18,10 @@ from host_tests.site import test_pcs_sunspec as newer
 from host_tests.site.rig import Rig
 from host_tests.site.test_meter_sunspec import COMMON, SCALES, chain_of, meter
 from tools.interpreters import Interpreter
-from tools.simsite.pcs_device import models
-from tools.simsite.physics.plant import Plant
-from tools.simsite.sunspec_chain import Chain
-from tools.simsite.sunspec_server import SunSpecServer
+from tools.sim.devices.pcs_device import models
+from tools.sim.devices.sunspec_chain import Chain
+from tools.sim.devices.sunspec_server import SunSpecServer
+from tools.sim.physics.plant import Plant
 
 
 def run(story: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -12,8 +12,8 @@ import pytest
 from pymodbus.constants import ExcCodes
 
 from tools.interpreters import Interpreter
-from tools.simboard.board import Board
-from tools.simsite.site import Site
+from tools.sim.board.board import Board
+from tools.sim.site import Site
 
 
 class Whole:

@@ -2,13 +2,14 @@
 
 import pytest
 
-from tools.simsite.auditor import TRANSPORT_S, Auditor
-from tools.simsite.physics import BmsReport, Plant, PlantOptions
-from tools.simsite.site import POWER
+from tools.sim import healthy
+from tools.sim.auditor import TRANSPORT_S, Auditor
+from tools.sim.healthy import POWER
+from tools.sim.physics import BmsReport, Plant
 
 
 def audited(**options: object) -> tuple[Plant, Auditor]:
-    plant = Plant(PlantOptions(**options))  # type: ignore[arg-type]
+    plant = healthy.plant(1, **options)
     plant.contactor_wanted = True
     for _ in range(150):
         plant.step(0.01)

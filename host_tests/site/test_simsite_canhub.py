@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import can
 
-from tools.simsite.canhub import CanHub
+from tools.sim.devices.canhub import CanHub
 
 Node = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 

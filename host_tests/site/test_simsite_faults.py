@@ -8,8 +8,8 @@ from pymodbus.exceptions import ModbusException
 
 from host_tests.site.live_site import LiveSite, live_site
 from host_tests.site.test_simsite_wire import ask, join
-from tools.simsite.faults import FAULTS, WireFaults
-from tools.simsite.site import ESTOP_PIN, FEEDBACK_PIN, Site
+from tools.sim.faults import FAULTS, WireFaults
+from tools.sim.site import ESTOP_PIN, FEEDBACK_PIN, Site
 
 
 def client(live: LiveSite, device: str = "pcs", timeout: float = 0.25) -> ModbusTcpClient:

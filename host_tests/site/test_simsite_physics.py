@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tools.simsite.physics import Bms, Pack, Plant, PlantOptions
-from tools.simsite.physics.bms import OVER_TEMPERATURE, OVER_VOLTAGE
-from tools.simsite.physics.ocv import KNOTS, cell_ocv, mean_ocv
-from tools.simsite.physics.pcs import OFF, RUNNING, STANDBY, Pcs
+from tools.sim import healthy
+from tools.sim.physics import Bms, Pack, Plant
+from tools.sim.physics.bms import OVER_TEMPERATURE, OVER_VOLTAGE
+from tools.sim.physics.ocv import KNOTS, cell_ocv, mean_ocv
+from tools.sim.physics.pcs import OFF, RUNNING, STANDBY, Pcs
 
 DT = 0.01
 
@@ -17,7 +18,7 @@ DT = 0.01
 def running_plant(watts: float = 0.0, seed: int = 1, **options: object) -> Plant:
     """A plant with closed contactors, its inverter running and given a setpoint; no watchdog unless asked for."""
     given_options: dict[str, object] = {"pcs_watchdog_s": 1e9, **options}
-    plant = Plant(PlantOptions(**given_options), seed)  # type: ignore[arg-type]
+    plant = healthy.plant(seed, **given_options)
     plant.contactor_wanted = True
     for _ in range(150):
         plant.step(DT)

@@ -9,11 +9,11 @@ import pytest
 
 from firmware.services import monitor
 from host_tests import shims
-from tools.run import SCENARIOS, arguments, find_scenario, plan
-from tools.simsite import scenario as scenarios
-from tools.simsite.physics.plant import Plant, PlantOptions
-from tools.simsite.scenario import ScenarioError
-from tools.simsite.site import _OWN_OPTIONS, Site
+from tools.run import SCENARIOS, arguments, find_scenario, plan, site_of
+from tools.sim import scenario as scenarios
+from tools.sim.physics.plant import Plant, PlantOptions
+from tools.sim.scenario import ScenarioError
+from tools.sim.site import OWN_OPTIONS, Site
 
 GOOD: dict[str, Any] = {
     "name": "a bit of everything",
@@ -45,7 +45,7 @@ def test_good_scenario_is_read_in_the_order_of_time() -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"secs": 3}, "'secs' is unknown; known: name, seconds, seed, site, profiles, steps"),
+        ({"secs": 3}, "'secs' is unknown; known: name, seconds, seed, site_file, site, profiles, steps"),
         ({"seconds": 0}, "seconds: 0 is not a number from 1 to 86400"),
         ({"seed": "x"}, "seed: 'x' is not a whole number"),
         ({"site": []}, "site: [] is not an object of options"),
@@ -84,7 +84,7 @@ def test_good_scenario_is_read_in_the_order_of_time() -> None:
         ({"steps": [{"at": 1, "do": "x", "refused": "yes"}]}, "steps[0].refused: 'yes'"),
         ({"steps": [{"at": 1, "inject": "estop", "refused": True}]}, "steps[0].refused: True"),
         ({"steps": [{"at": 1, "expect": {"pcs_kw": [2, 1]}}]}, "steps[0].expect.pcs_kw: [2, 1] is not a [low, high] range"),
-        ({"steps": [{"at": 1, "expect": {"mod": "IDLE"}}]}, "steps[0].expect: 'mod' is unknown; known: mode"),
+        ({"steps": [{"at": 1, "expect": {"mod": "IDLE"}}]}, "steps[0].expect: 'mod' is unknown; known: by, cmd"),
         ({"steps": [{"at": 1, "when": 2, "do": "x"}]}, "steps[0]: 'when' is unknown; known: at, board, clear"),
     ],
 )
@@ -96,7 +96,7 @@ def test_what_is_wrong_is_named_with_its_place(change: dict[str, Any], complaint
 
 def test_every_option_of_a_site_has_a_row_that_its_default_fits() -> None:
     defaults = {f.name: f.default for f in fields(PlantOptions)}
-    assert set(scenarios.OPTIONS) | {"power"} == set(defaults) | set(_OWN_OPTIONS)
+    assert set(scenarios.OPTIONS) | {"power"} == set(defaults) | set(OWN_OPTIONS)
     assert scenarios.parse({"site": defaults}).site == defaults
     plant = Plant()
     for name, (low, high) in scenarios.RANGES.items():
@@ -148,7 +148,40 @@ def test_shipped_scenario_can_be_played(file: Path) -> None:
     read = scenarios.load(file)
     assert read.steps and read.name != "unnamed"
     assert read.steps[-1].at < read.seconds
-    Site(read.seed, **read.site)
+    site = site_of(None, read)
+    for step in read.steps:
+        if step.action in ("inject", "clear"):
+            site.inject(step.value, step.of)
+        elif step.action == "expect" and step.of:
+            assert set(step.value) <= set(site.truth()["of"][step.of])
+
+
+TWO = {"site_file": "docs/site.two.json", "steps": [{"at": 1, "inject": "bms_silent", "of": "bms_a", "for": 3}]}
+
+
+def test_a_step_may_be_about_one_bank_or_device_of_the_site_file() -> None:
+    read = scenarios.parse(TWO)
+    assert [step.of for step in read.steps] == ["bms_a"] and str(read.steps[0]) == "inject bms_silent of bms_a"
+    steps = [{"at": 1, "set": {"soc": 90}, "of": "b"}, {"at": 2, "expect": {"soc": [1, 2]}, "of": "b"}]
+    read = scenarios.parse({**TWO, "steps": steps})
+    assert [step.of for step in read.steps] == ["b", "b"]
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"site_file": "docs/none.json"}, "site_file: 'docs/none.json': [Errno 2]"),
+        ({"site_file": 5}, "site_file: 5"),
+        ({"steps": [{"at": 1, "inject": "bms_silent", "of": "c"}]}, "steps[0].of: 'c': goes with set, inject, clear, expect"),
+        ({"steps": [{"at": 1, "inject": "bms_silent", "of": "bms_c"}]}, "is one of a, b, bms_a, bms_b, pcs_a"),
+        ({"steps": [{"at": 1, "do": "pm.start()", "of": "a"}]}, "steps[0].of: 'a': goes with"),
+        ({"site_file": None}, "and is one of a site_file"),
+    ],
+)
+def test_what_is_no_bank_or_device_is_named_with_those_that_are(change: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ScenarioError) as error:
+        scenarios.parse({**TWO, **change})
+    assert complaint in str(error.value)
 
 
 def test_default_scenario_fits_into_any_length() -> None:

@@ -14,12 +14,12 @@ import pytest
 from tools import check_site
 from tools.interpreters import Interpreter
 from tools.run import site_of
-from tools.simboard.board import Board
-from tools.simboard.profiles import PROFILES, named
-from tools.simsite import scenario
-from tools.simsite.rtu_line import RtuLine, crc
-from tools.simsite.shipped import ShippedSite
-from tools.simsite.site import ESTOP_PIN, FEEDBACK_PIN
+from tools.sim import scenario
+from tools.sim.board.board import Board
+from tools.sim.board.profiles import PROFILES, named
+from tools.sim.devices.rtu_line import RtuLine, crc
+from tools.sim.shipped import ShippedSite
+from tools.sim.site import ESTOP_PIN, FEEDBACK_PIN
 
 FILES = sorted({profile.site for profile in PROFILES.values()})
 

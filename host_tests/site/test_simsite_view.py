@@ -8,10 +8,10 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
-from tools.simsite.names import event_text
-from tools.simsite.session import Session
-from tools.simsite.site import Site
-from tools.simsite.view import Chart, View
+from tools.sim.names import event_text
+from tools.sim.session import Session
+from tools.sim.site import Site
+from tools.sim.view import Chart, View
 
 STATE: dict[str, Any] = {
     "t": 4000.0, "mode": "DISCHARGE", "p": 59.9, "cmd": 60.0, "req": 80.0, "soc": 51.23, "lim_dis": 60.0,
@@ -97,4 +97,4 @@ def test_event_numbers_become_words(name: str, data: int | str, words: str) -> N
 
 def test_limit_event_names_direction_and_reason() -> None:
     assert event_text("LIMIT_CHANGE", 9) == "LIMIT_CHANGE discharge by bms_current"
-    assert event_text("LIMIT_CHANGE", 16 + 9) == "LIMIT_CHANGE charge by bms_current"
+    assert event_text("LIMIT_CHANGE", 32 + 9) == "LIMIT_CHANGE charge by bms_current"

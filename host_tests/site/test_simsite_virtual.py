@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from firmware import image as im
-from tools.simsite.site import POWER
-from tools.simsite.virtual import VirtualSite
+from tools.sim.healthy import POWER
+from tools.sim.virtual.site import VirtualSite
 
 
 class Controller:

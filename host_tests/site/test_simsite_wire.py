@@ -3,13 +3,14 @@
 import struct
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import can
 import pytest
 import sunspec2.modbus.client as sunspec
 from pymodbus.client import ModbusTcpClient
 
-from host_tests.site.live_site import LiveSite, live_site
+from host_tests.site.live_site import LiveSite, Running, live_site
 
 BASE = 40000
 
@@ -49,8 +50,8 @@ def ask(bus: can.BusABC, what: int, seconds: float = 0.3) -> dict[int, bytes]:
     return answers
 
 
-def join(live: LiveSite, bitrate: int = 500_000) -> can.BusABC:
-    channel = f"socket://127.0.0.1:{live.ports['can']}"
+def join(live: Running[Any], bitrate: int = 500_000, bus: str = "can") -> can.BusABC:
+    channel = f"socket://127.0.0.1:{live.ports[bus]}"
     return can.Bus(interface="slcan", channel=channel, bitrate=bitrate, sleep_after_open=0)
 
 

@@ -5,9 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tools.build import slots
 from tools.check_site import errors_in
-from tools.simboard.board import Board
-from tools.simsite.site import Site
+from tools.sim.board.board import Board
+from tools.sim.site import Site
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -87,7 +88,7 @@ def test_a_broken_file_is_safe_standby_names_the_fault_and_offers_the_version_be
             await board.wait_line("staying in STANDBY", 5)
             await board.send("pm.start()")
             await asyncio.sleep(1.0)
-            await board.send("Mode.name(pm.mode), pm.image.now[96 - 1]")
+            await board.send(f"Mode.name(pm.mode), pm.image.now[{slots.constants()['CMD_CONTACTOR']}]")
             assert "('STANDBY', 0)" in await board.wait_line("('STANDBY'", 5), "no devices, no contactor"
             assert board.resets == ["PWRON_RESET"], "no boot loop"
             board.lines.clear()

@@ -16,9 +16,9 @@ from firmware import image as im
 from host_tests.both.fakecan import FakeCAN
 from tools import check_site
 from tools.interpreters import Interpreter
-from tools.simboard.board import Board
-from tools.simsite.practice import Practice
-from tools.simsite.shipped import ShippedSite
+from tools.sim.board.board import Board
+from tools.sim.practice import Practice
+from tools.sim.shipped import ShippedSite
 
 ROOT = Path(__file__).resolve().parents[2]
 DRIVER, BATTERY = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "writing-a-driver.md").read_text(), re.S)

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from tools.chips.frame import Frame
-from tools.chips.mcp2515 import Mcp2515Chip
-from tools.chips.station import Station
-from tools.chips.twai import Esp32Memory, TwaiChip
-from tools.chips.wire import Wire
+from tools.sim.chips.frame import Frame
+from tools.sim.chips.mcp2515 import Mcp2515Chip
+from tools.sim.chips.station import Station
+from tools.sim.chips.twai import Esp32Memory, TwaiChip
+from tools.sim.chips.wire import Wire
 
 EXT = 2
 RTR = 1

@@ -8,7 +8,7 @@ from firmware.event_codes import Event
 from firmware.limits import NAMES
 from firmware.manager import PowerManager
 from firmware.modes import Mode
-from tools.simsite.virtual import VirtualSite
+from tools.sim.virtual.site import VirtualSite
 
 
 class Sample(NamedTuple):

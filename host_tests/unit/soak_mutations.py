@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from host_tests import kernels
-from tools.virtual import quick
+from tools.soak import quick
 
 MUTATIONS: dict[str, tuple[Callable[[], None], str]] = {}  # name: what breaks the rule, what the soak says of it
 
@@ -61,9 +61,9 @@ def a_broken_sensor_costs_more_than_itself() -> None:
 
     row = im.LIMIT_ROWS_DIS + NAMES.index("temperature")
 
-    def broken(img: Any, par: Any, chg: int) -> None:
+    def broken(img: Any, par: Any) -> None:
         if img[im.BMS_ODD]:
-            img[row + 16 * chg] = 0
+            img[row] = img[row + im.LIMIT_ROWS_CHG - im.LIMIT_ROWS_DIS] = 0
 
     _around("temperature_row", after=broken)
 
@@ -97,7 +97,7 @@ def a_setpoint_keeps_the_scale_of_before() -> None:
     pcs_der.truncate_to_scale = broken
 
 
-@breaks(r"became \d+ parts of")
+@breaks(r"became \d+ parts of|limits to \S+ kW, held are 100000 W")
 def a_tiny_power_is_the_most() -> None:
     from firmware import manager
 
@@ -108,18 +108,18 @@ def a_tiny_power_is_the_most() -> None:
 @breaks(r"became 1073741823 parts of")
 def a_tiny_limit_is_none() -> None:
     from firmware import image as im
-    from firmware.manager import PowerManager
+    from firmware.arbiter import Arbiter
 
-    honest = PowerManager._apply_params
+    honest = Arbiter._apply_params
 
     def broken(self: Any) -> None:
         honest(self)
-        par = self.image.par
+        par = self._image.par
         for slot in (im.OP_P_CHG, im.OP_I_CHG, im.OP_V_MAX, im.OP_P_DIS, im.OP_I_DIS):
             if par[slot] == 0:
                 par[slot] = im.FREE
 
-    PowerManager._apply_params = broken
+    Arbiter._apply_params = broken
 
 
 @breaks(r"EMERGENCY by (cell_over_voltage|cell_under_voltage|over_temperature) after one reading alone")
@@ -189,20 +189,17 @@ def what_ran_does_not_start_again() -> None:
 @breaks(r"an island of -?\d+ W is asked for")
 def an_islands_load_does_not_decide() -> None:
     from firmware import requests as rq
-    from firmware.manager import PowerManager
 
-    honest = PowerManager._request
+    honest = rq.Claims.put
 
-    def broken(self: Any, answer: int) -> None:
-        if answer & 0xFF != rq.GRID_SERVICE:
-            self._serves_island = False
-        honest(self, answer)
+    def broken(self: Any, source: int, *claim: Any) -> None:
+        honest(self, rq.OPTIMISER if source == rq.ISLAND else source, *claim)
 
-    PowerManager._request = broken
+    rq.Claims.put = broken
 
 
 def _remember() -> None:
     """The memories can be imported: there is a storage."""
-    from tools.virtual import restart
+    from tools.soak import restart
 
     restart.memory()

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from tools import chip_bars
-from tools.bars import judge, profiles, typed
-from tools.bars.follow import Followed, Step, ramp_s
+from tools.bench import chip_bars
+from tools.bench.bars import judge, profiles, typed
+from tools.bench.bars.follow import Followed, Step, ramp_s
 
 GOOD: dict[str, Any] = {
     "worst_violation_w": 0.0, "problems": [], "flash_reads": 0, "imports": 0, "opens": 0, "boot_flash_ops": 11000,

@@ -17,7 +17,7 @@ from firmware.devices import bms_pylontech
 from host_tests.both import bms, test_bms_makers
 from host_tests.both.fakecan import FakeCAN
 from host_tests.both.test_bms_lv import V12
-from tools import gen_dbc
+from tools.generate import gen_dbc
 
 UNITS = {"V": 10, "A": 10, "degC": 10, "%": 100, "mV": 1}
 
@@ -52,7 +52,7 @@ class Rig:
 def test_the_files_in_docs_are_what_the_tables_say(root: Path) -> None:
     for variant in gen_dbc.VARIANTS:
         written = (root / "docs" / "dbc" / gen_dbc.file_name(variant)).read_text()
-        assert written == gen_dbc.dbc(variant), "run `python -m tools.gen_dbc`"
+        assert written == gen_dbc.dbc(variant), "run `python -m tools.generate.gen_dbc`"
 
 
 @settings(max_examples=150, deadline=None)

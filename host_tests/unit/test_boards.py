@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tools import boardfile, check_site
+from tools import check_site
+from tools.build import boardfile
 
 SITE: dict[str, Any] = {
     "schema": 1,

@@ -13,10 +13,10 @@ import pytest
 from canbus import esp32
 from firmware import buses, config
 from host_tests.unit.can_rigs import RecordedPin, WireTimer, fake_machine
-from tools.chips.mcp2515 import Mcp2515Chip
-from tools.chips.station import Station
-from tools.chips.twai import Esp32Memory, TwaiChip
-from tools.chips.wire import Wire
+from tools.sim.chips.mcp2515 import Mcp2515Chip
+from tools.sim.chips.station import Station
+from tools.sim.chips.twai import Esp32Memory, TwaiChip
+from tools.sim.chips.wire import Wire
 
 
 class Hardware:

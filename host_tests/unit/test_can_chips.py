@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.chips import frame as bits
-from tools.chips import wire
-from tools.chips.errors import ErrorCounters
-from tools.chips.frame import Frame
-from tools.chips.mcp2515 import Mcp2515Chip
-from tools.chips.station import Station
-from tools.chips.twai import BTR0, BTR1, BUFFER, CDR, CMR, MOD, RMC, SR, TwaiChip
-from tools.chips.wire import Wire
+from tools.sim.chips import frame as bits
+from tools.sim.chips import wire
+from tools.sim.chips.errors import ErrorCounters
+from tools.sim.chips.frame import Frame
+from tools.sim.chips.mcp2515 import Mcp2515Chip
+from tools.sim.chips.station import Station
+from tools.sim.chips.twai import BTR0, BTR1, BUFFER, CDR, CMR, MOD, RMC, SR, TwaiChip
+from tools.sim.chips.wire import Wire
 
 DATA = st.binary(max_size=8)
 FRAMES = st.builds(Frame, st.integers(0, 0x7FF), DATA) | st.builds(Frame, st.integers(0, 0x1FFFFFFF), DATA, st.just(True))

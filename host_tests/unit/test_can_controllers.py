@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from host_tests.unit.can_rigs import EXT, RTR, McpRig, Rig, TwaiRig, burst
-from tools.chips import wire
-from tools.chips.frame import Frame
+from tools.sim.chips import wire
+from tools.sim.chips.frame import Frame
 
 RIGS: dict[str, Callable[..., Rig]] = {
     "esp32": lambda **more: TwaiRig("esp32", **more),

@@ -17,9 +17,9 @@ from firmware import image as im
 from firmware.devices import bms_pylontech
 from host_tests.both import bms as pack
 from host_tests.unit.can_rigs import McpRig, Rig, TwaiRig
-from tools import gen_dbc
-from tools.chips import wire
-from tools.chips.station import PythonCan
+from tools.generate import gen_dbc
+from tools.sim.chips import wire
+from tools.sim.chips.station import PythonCan
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tools import boardfile, check_site, fits, stage
+from tools import check_site
+from tools.build import boardfile, fits, stage
 
 SITE: dict[str, Any] = {
     "schema": 1,

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tools import stage
-from tools.simboard import figures, mpyfile, profiles
+from tools.build import stage
+from tools.sim.board import figures, mpyfile, profiles
 
 
 def test_without_a_chip_the_board_is_a_fast_one() -> None:

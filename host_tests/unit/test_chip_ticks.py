@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-MODULES = Path(__file__).resolve().parents[2] / "tools" / "simboard" / "modules"
+MODULES = Path(__file__).resolve().parents[2] / "tools" / "sim" / "board" / "modules"
 TICK_US = 9_999
 WRAP = 1 << 30
 

@@ -241,7 +241,7 @@ def test_a_taper_is_no_limit_cycle(edge: str) -> None:
 @pytest.mark.parametrize("edge", ["soc floor", "constant voltage"])
 def test_sensor_noise_moves_the_command_by_less_than_2_percent(edge: str) -> None:
     loop = _taper(edge)
-    loop.site._noise = loop.plant.bms.noise = 1.0
+    loop.site.noise.share = loop.plant.bms.noise = 1.0
     loop.run(60.0)
     powers = [s.command_w for s in loop.run(120.0)]
     worst = max(abs(powers[i] - (powers[i - 20] + powers[i + 20]) / 2) for i in range(20, len(powers) - 20))

@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 
 from firmware.devices.generic_table import Table
-from tools import boardfile, check_site, stage
+from tools import check_site
+from tools.build import boardfile, stage
 
 DOCS = stage.ROOT / "docs"
 EXAMPLES = {  # site: the boards it is for, and how they are used
     "site.example.json": ("psram", ("lilygo_t_2can", "waveshare_esp32_s3_rs485_can")),
     "site.t_can485.json": ("wired", ("lilygo_t_can485", "generic_esp32")),
+    "site.two.json": ("psram", ("lilygo_t_2can",)),
     "site.wifi.json": ("wifi", ("lilygo_t_can485", "generic_esp32")),
 }
 PAIRS = [(site, kind, board) for site, (kind, boards) in EXAMPLES.items() for board in boards]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tools import boardfile, fits, stage
+from tools.build import boardfile, fits, stage
 
 KB = 1024
 # figures of our own, so that what is expected can be added up by hand

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import inline, stage, tables
+from tools.build import inline, stage, tables
 
 ROOT = stage.ROOT
 SOURCES = [path for path in stage.device_files() if path.suffix == ".py" and path.name not in stage.ENTRY_FILES]

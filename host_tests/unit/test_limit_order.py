@@ -10,26 +10,22 @@ from firmware import image as im
 from firmware.limits import NAMES
 from host_tests import kernels
 from host_tests.both.plant import Plant
-from tools import slots
+from tools.build import slots
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_KERNELS = ("soc_row", "temperature_row", "headroom", "current_rows", "gate_rows", "device_rows", "grid_rows", "binding")
-LAST = '    "configuration",  # max_charge_power, max_discharge_power\n'
+LAST = '    "banks",  # what several banks give together, each inside its own limits\n'
 ROW = '    "transformer",  # what the site\'s transformer carries\n'
 
 
 def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str) -> None:
     """A tree whose limit list has been edited."""
-    shutil.copytree(ROOT / "firmware" / "kernel", tmp_path / "firmware" / "kernel")
-    for name in ("image.py", "limits.py", "faults.py"):
-        shutil.copy(ROOT / "firmware" / name, tmp_path / "firmware" / name)
+    shutil.copytree(ROOT / "firmware", tmp_path / "firmware")
     file = tmp_path / "firmware" / "limits.py"
     text = file.read_text()
     assert text.count(old) == 1
     file.write_text(text.replace(old, new))
     monkeypatch.setattr(slots, "ROOT", tmp_path)
-    monkeypatch.setattr(slots, "IMAGE", tmp_path / "firmware" / "image.py")
-    monkeypatch.setattr(slots, "KERNELS", tmp_path / "firmware" / "kernel")
 
 
 def made() -> Any:
@@ -37,7 +33,7 @@ def made() -> Any:
     return kernels.checked()
 
 
-@pytest.mark.parametrize("place", [0, 7, 14, 15])
+@pytest.mark.parametrize("place", [0, 7, 14, 16])
 @pytest.mark.parametrize("chg", [0, 1])
 def test_limit_order_a_row_binds_wherever_it_stands(
     place: int, chg: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -50,12 +46,14 @@ def test_limit_order_a_row_binds_wherever_it_stands(
     made_anew = made()
     plant = Plant().ready()
     now, par = plant.now[:], plant.image.par[:]
-    row = im.LIMIT_ROWS_DIS + 16 * chg + place
+    row = (im.LIMIT_ROWS_CHG if chg else im.LIMIT_ROWS_DIS) + place
+    for rows in (im.LIMIT_ROWS_DIS, im.LIMIT_ROWS_CHG):
+        now[rows + len(NAMES)] = im.FREE  # "banks" has moved there: one bank writes nothing into it
     bound = []
     for watts in (im.FREE, 100001, 99999, 12345, 0):
         now[row] = watts
         for name in LIMIT_KERNELS:
-            getattr(made_anew, name)(now, par, chg)
+            getattr(made_anew, name)(now, par)
         assert now[row] == watts, "nobody else writes it"
         bound.append((now[im.LIMIT_DIS + chg], now[im.WHY_DIS + chg] == place))
     assert bound == [(100000, False), (100000, False), (99999, True), (12345, True), (0, True)]
@@ -64,6 +62,6 @@ def test_limit_order_a_row_binds_wherever_it_stands(
 def test_limit_order_more_rows_than_there_is_space_for_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    copy(tmp_path, monkeypatch, LAST, LAST + ROW + ROW.replace("transformer", "feeder"))
+    copy(tmp_path, monkeypatch, LAST, LAST + "".join(ROW.replace("transformer", f"feeder_{i}") for i in range(9)))
     assert slots.main([]) == 1
-    assert "17 rows" in capsys.readouterr().out
+    assert f"{len(NAMES) + 9} rows" in capsys.readouterr().out

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.stage import ROOT
+from tools.build.stage import ROOT
 
 PASSWORDS = ["pa$$word$1234", "a long pa$$phrase", "$(shell echo x)#y", "it's \"quoted\" \\ $HOME", "plain-enough"]
 

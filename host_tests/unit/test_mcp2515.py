@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from host_tests.unit.can_rigs import EXT, McpRig, burst
-from tools.chips import wire
-from tools.chips.frame import Frame
+from tools.sim.chips import wire
+from tools.sim.chips.frame import Frame
 
 
 def test_a_chip_that_is_not_there_is_an_oserror() -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 from host_tests.both.mcp_story import story
 from host_tests.unit.can_rigs import McpRig, burst
-from tools.chips import wire
-from tools.chips.frame import Frame
-from tools.chips.mcp2515 import Mcp2515Chip, Spi
 from tools.interpreters import Interpreter
+from tools.sim.chips import wire
+from tools.sim.chips.frame import Frame
+from tools.sim.chips.mcp2515 import Mcp2515Chip, Spi
 
 
 class RecordingSpi(Spi):

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tools import boardfile, flash, frozen, partitions, stage
+from tools import flash
+from tools.build import boardfile, frozen, partitions, stage
 
 BOARD = boardfile.BOARDS / "BESS_ESP32"
 TABLE = BOARD / "partitions.csv"

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from posixtz import GAP, OVERLAP, UNIQUE, PosixTZ
 
 from host_tests.unit import zones_of_python
-from tools.gen_tz import expressible_zones
+from tools.generate.gen_tz import expressible_zones
 
 pytestmark = pytest.mark.slow
 
@@ -210,7 +210,7 @@ def test_zones_of_both_hemispheres_change_their_clocks(zone: str) -> None:
 
 
 def test_the_table_on_the_board_is_what_the_tz_database_gives(tmp_path: Path) -> None:
-    from tools import gen_tz
+    from tools.generate import gen_tz
 
     table = tmp_path / "zones.txt"
     gen_tz.write(table)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from firmware import ChargeParams, DischargeParams, Mode, PowerError
 from firmware import image as im
-from firmware.requests import GRID_SERVICE
+from firmware.requests import ISLAND
 from host_tests.both.plant import Plant, photo
 
 # slot: what its driver lets through
@@ -162,11 +162,11 @@ class Watched:
         assert -now[im.LIMIT_CHG] <= power <= now[im.LIMIT_DIS] and now[im.WORST_P] == 0
         rows = im.LIMIT_ROWS_DIS
         for chg in (0, 1):
-            live = [now[rows + 16 * chg + i] for i in range(15)]
+            live = [now[rows + (im.LIMIT_ROWS_CHG - rows) * chg + i] for i in range(16)]
             assert min(live) == now[im.LIMIT_DIS + chg] == live[now[im.WHY_DIS + chg]] >= 0
         par = self.plant.image.par
         rate = par[im.PAR_RAMP_UP]
-        island = par[im.PAR_GRID_TYPE] < 2 and not now[im.GRID_OK] and now[im.REQUEST_BY] == GRID_SERVICE
+        island = par[im.PAR_GRID_TYPE] < 2 and not now[im.GRID_OK] and now[im.REQUEST_BY] == ISLAND
         if not island:  # whose load is there already
             assert abs(power) <= abs(was) + rate * min(dt, 2000) // 1000 + 1, "it rose faster than the ramp"
         assert power * was >= 0, "it changed its sign without stopping at 0"

@@ -44,44 +44,59 @@ def test_every_reader_sees_every_event_once_in_order_or_counts_it_as_lost(script
     assert [data for _, data, _ in events.history()] == list(range(max(0, posted - QUEUE), posted))
 
 
+SHARED = ("remote", "grid_service", "optimiser")  # sources that several programs may be
 sources = st.integers(0, rq.IDLE - 1)
+names = st.sampled_from(("a", "b", "c"))
 claims_script = st.lists(
     st.one_of(
-        st.tuples(st.just("put"), sources, st.integers(-1000, 1000), st.one_of(LIFETIME_MS, st.just(rq.FOREVER))),
-        st.tuples(st.just("drop"), sources, st.just(0), st.just(0)),
-        st.tuples(st.just("age"), st.integers(1, 30_000), st.just(0), st.just(0)),
+        st.tuples(st.just("put"), sources, names, st.integers(-1000, 1000), st.one_of(LIFETIME_MS, st.just(rq.FOREVER))),
+        st.tuples(st.just("drop"), sources, names, st.just(0), st.just(0)),
+        st.tuples(st.just("drop all of"), sources, names, st.just(0), st.just(0)),
+        st.tuples(st.just("age"), st.integers(1, 30_000), names, st.just(0), st.just(0)),
     ),
     max_size=50,
 )
 
 
 @given(claims_script)
-def test_the_highest_live_claim_wins_and_each_ends_exactly_once(script: list[tuple[str, int, int, int]]) -> None:
+def test_the_highest_source_wins_and_in_it_the_newest_owner_and_each_claim_ends_exactly_once(script: list) -> None:
     claims = Claims()
-    model: dict[int, tuple[int, int]] = {}  # source: W, ms left
-    for what, source, watts, ms in script:
+    model: dict[tuple[int, str], list[int]] = {}  # (source, owner): W, ms left, when it came; an owner stays itself while it renews
+    for came, (what, source, owner, watts, ms) in enumerate(script):
         if what == "put":
-            claims.put(source, watts, ms, rq.POWER, 0, f"owner {source}")
-            model[source] = (watts, ms)
+            if rq.SOURCES[source] not in SHARED:
+                others = [key for key in model if key[0] == source and key[1] != owner]
+                for key in others:
+                    model[source, owner] = model.pop(key)
+            claims.put(source, watts, ms, rq.POWER, 0, owner)
+            model[source, owner] = [watts, ms, model.get((source, owner), [0, 0, came])[2]]
         elif what == "drop":
+            claims.drop_owner(source, owner)
+            model.pop((source, owner), None)
+        elif what == "drop all of":
             claims.drop(source)
-            model.pop(source, None)
+            model = {key: value for key, value in model.items() if key[0] != source}
         else:
-            answer = age_claims(claims.table, rq.IDLE, source)
-            ended = 0
-            for name, (asked, left) in list(model.items()):
-                if left == rq.FOREVER:
-                    continue
-                if left <= source:
-                    ended |= 256 << name
-                    del model[name]
-                else:
-                    model[name] = (asked, left - source)
-            assert answer & ~0xFF == ended, "claims that ended"
-            assert answer & 0xFF == min(model, default=rq.IDLE), "the one that wins"
+            answer = age_claims(claims.table, rq.PLACES, source)
+            ended = []
+            for key, claim in list(model.items()):
+                if claim[1] != rq.FOREVER:
+                    claim[1] -= source
+                    if claim[1] <= 0:
+                        ended.append(key[0])
+                        del model[key]
+            places = [place for place in range(rq.PLACES) if answer >> 8 >> place & 1]
+            assert sorted(claims.table[place * rq.PARTS + rq.SOURCE] for place in places) == sorted(ended), "claims that ended"
+            best = min(model, key=lambda key: (key[0], -model[key][2]), default=None)
+            if best is None:
+                assert answer & 0xFF == rq.PLACES
+            else:
+                place = answer & 0xFF
+                assert (claims.table[place * rq.PARTS + rq.SOURCE], claims.owners[place]) == best, "the one that wins"
+                assert rq.newest(claims.table, best[0]) == place
         rows = rq.listed(claims.table, claims.owners)
         listed = [(claim["source"], claim["owner"], claim["kw"], claim["seconds_left"]) for claim in rows]
         assert listed == [
-            (rq.SOURCES[name], f"owner {name}", asked / 1000, None if left == rq.FOREVER else left / 1000)
-            for name, (asked, left) in sorted(model.items())
+            (rq.SOURCES[source], owner, asked / 1000, None if left == rq.FOREVER else left / 1000)
+            for (source, owner), (asked, left, _) in sorted(model.items(), key=lambda item: (item[0][0], -item[1][2]))
         ]

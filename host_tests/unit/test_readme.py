@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from host_tests import needs
-from tools.stage import ROOT
+from tools.build.stage import ROOT
 
 README = (ROOT / "README.md").read_text()
 

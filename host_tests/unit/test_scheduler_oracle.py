@@ -22,7 +22,7 @@ from firmware.modes import Mode
 from firmware.schedule_entry import ScheduleEntry
 from firmware.scheduler import ENDED, MISSED, STARTED, Scheduler
 from host_tests.unit import zones_of_python
-from tools.gen_tz import expressible_zones
+from tools.generate.gen_tz import expressible_zones
 
 pytestmark = pytest.mark.slow
 

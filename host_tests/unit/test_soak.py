@@ -15,15 +15,15 @@ import pytest
 from host_tests import kernels
 from host_tests.mp import hot_inputs
 from host_tests.unit.soak_mutations import MUTATIONS
-from tools.virtual import quick
-from tools.virtual.invariants import too_large
+from tools.soak import quick
+from tools.soak.invariants import too_large
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def soak(*arguments: str, code: str = "") -> tuple[int, str]:
     """Runs the tool in a process of its own (it loads firmware its own way); its status and all it said."""
-    start = ["-c", code + "; from tools.soak import main; sys.exit(main(sys.argv[1:]))"] if code else ["-m", "tools.soak"]
+    start = ["-c", code + "; from tools.soak.soak import main; sys.exit(main(sys.argv[1:]))"] if code else ["-m", "tools.soak"]
     done = subprocess.run([sys.executable, *start, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300)
     return done.returncode, done.stdout + done.stderr
 
@@ -51,31 +51,32 @@ def test_kernels_stay_inside_int32_under_chaos() -> None:
 
 _FLOOR_FORGOTTEN = """
 import sys
-from tools.virtual import quick
+from tools.soak import quick
 quick.install()
+from firmware import image as im
 from firmware.kernel import battery_limits
 honest = battery_limits.soc_row
-def forgets_the_floor(img, par, chg):
-    floor, par[6] = par[6], 0
-    honest(img, par, chg)
-    par[6] = floor
+def forgets_the_floor(img, par):
+    floor, par[im.PAR_SOC_MIN] = par[im.PAR_SOC_MIN], 0
+    honest(img, par)
+    par[im.PAR_SOC_MIN] = floor
 battery_limits.soc_row = forgets_the_floor
 """
 
 _STRANDS = """
 import sys
-from tools.virtual import quick
+from tools.soak import quick
 quick.install()
 from firmware import image as im
 from firmware.limits import NAMES
 from firmware.kernel import battery_limits
 honest, row, seen = battery_limits.current_rows, im.LIMIT_ROWS_DIS + NAMES.index("bms_current"), [0]
-def never_forgets_a_protection(img, par, chg):
-    honest(img, par, chg)
+def never_forgets_a_protection(img, par):
+    honest(img, par)
     if img[im.BMS_PROTECT] > 0:
         seen[0] = 1
     if seen[0]:
-        img[row + 16 * chg] = 0
+        img[row] = img[row + im.LIMIT_ROWS_CHG - im.LIMIT_ROWS_DIS] = 0
 battery_limits.current_rows = never_forgets_a_protection
 """
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.simboard.board import Board, StateInUse
+from tools.sim.board.board import Board, StateInUse
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = {"schema": 1}

@@ -16,13 +16,13 @@ from sunspec2 import device
 
 from firmware import image as im
 from firmware.devices import pcs_dialect, sunspec, sunspec_numbers, sunspec_tables
-from tools import gen_sunspec
+from tools.generate import gen_sunspec
 
 LARGEST = 2**30 - 1
 
 
 def test_tables_are_what_the_generator_makes() -> None:
-    assert gen_sunspec.main(["--check"]) == 0, "run python -m tools.gen_sunspec"
+    assert gen_sunspec.main(["--check"]) == 0, "run python -m tools.generate.gen_sunspec"
 
 
 def test_longest_block_fits_the_registers_of_a_device() -> None:

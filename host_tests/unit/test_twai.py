@@ -10,8 +10,8 @@ import pytest
 
 from canbus import esp32, twai
 from host_tests.unit.can_rigs import EXT, RecordedPin, TwaiRig, burst
-from tools.chips import wire
-from tools.chips.frame import Frame
+from tools.sim.chips import wire
+from tools.sim.chips.frame import Frame
 
 # From the technical reference manuals, not from the driver: TWAI base; clock and reset registers; GPIO matrix
 # registers of the input signal and of output pin 5; what is written there for RX on GPIO 4.

@@ -289,7 +289,7 @@ def test_a_schedule_goes_on_charging_after_a_recalibration() -> None:
     pack.run(10)
     pack.pm.start()
     pack.run(2)
-    pack.pm._schedule_claim((5000, 7200000, rq.CHARGE, rq.BY_PARAMS, "schedule 0"), [])
+    pack.pm.take_schedule((5000, 7200000, rq.CHARGE, rq.BY_PARAMS, "schedule 0"), [])
     pack.run(5)
     pack.says("355#28006400")
     pack.run(700, 500)
@@ -403,7 +403,7 @@ def test_a_charge_voltage_of_0_near_the_top_ends_a_charge_after_a_minute(variant
     pack.run(50)
     assert not pack.events("CHARGE_COMPLETE")
     pack.run(20)
-    assert pack.events("CHARGE_COMPLETE") == [4]
+    assert pack.events("CHARGE_COMPLETE") == [5]
 
 
 @pytest.mark.parametrize("kw", [2, -2])

@@ -25,7 +25,7 @@ from host_tests.site import test_pcs_sunspec as newer
 from host_tests.site.test_meter_sunspec import COMMON, SCALES
 from modbus import ModbusRefused, ModbusTimeout
 from modbus.client import Counters
-from tools.simsite.sunspec_chain import Chain
+from tools.sim.devices.sunspec_chain import Chain
 
 
 class Registers:

@@ -23,7 +23,7 @@ def test_an_island_does_not_go_dark_because_its_meter_is_lost(kind: int, load: i
     assert plant.command() == load - pv
     plant.silent.add(im.SEQ_METER)
     plant.run(5)
-    assert plant.command() == load - pv and plant.by() == "grid_service", plant.pm.stats()["reason"]
+    assert plant.command() == load - pv and plant.by() == "island", plant.pm.stats()["reason"]
     assert plant.faults() == ["meter_lost"]
     plant.follows = False
     plant.power = plant.command() + 3000  # the load has changed, and the inverter has followed it

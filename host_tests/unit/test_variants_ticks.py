@@ -101,7 +101,7 @@ def test_the_managers_own_times_pass_over_the_wrap(before_ms: int) -> None:
     plant.silent.clear()
     plant.until_mode(Mode.CHARGE, 8)
     plant.run(8)
-    assert plant.events("OPERATION_TIMEOUT") == [4] and plant.by() == "idle"
+    assert plant.events("OPERATION_TIMEOUT") == [5] and plant.by() == "idle"
     plant.pm.claim("remote", 10, 2, "ems")
     plant.run(1.9)
     assert plant.by() == "remote"

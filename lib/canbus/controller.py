@@ -69,6 +69,20 @@ class Controller:
     _BUFFERS = 1  # its transmit buffers
     _HW_FILTERS = 1  # filters it applies itself; the rest is sorted out in recv()
 
+    # What a chip's driver brings; names without values are nothing on a board.
+    _timing: "function"  # (bitrate, sample_point, sjw, tseg1, tseg2): works out the three below and _bitrate
+    _bitrate: int
+    _sjw: int
+    _tseg1: int
+    _tseg2: int
+    _start: "function"  # (): joins the bus
+    _stop: "function"  # (): leaves it
+    _recover: "function"  # (): begins to leave bus-off
+    _apply_filters: "function"  # (filters): sets those of the chip; gives nothing
+    _exchange: "function"  # (): moves frames between chip and queues, and looks at the chip's state
+    _load: "function"  # (buffer, slot): a frame into a transmit buffer, and off
+    _abort: "function"  # (buffer): what it holds is not sent any more
+
     def __init__(self, depth=32):
         self._depth = depth  # of the ring; a power of two
         self._ids = array("i", [0] * depth)

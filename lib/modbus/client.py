@@ -47,6 +47,7 @@ class Client:
     """
 
     connections = 0  # grows by one with every connection made; a serial line has none to make
+    _exchange: "function"  # async (slot, length): carries the request in slot.frame; the length of the answer's PDU
 
     def __init__(self, retries: int = 0, pipeline: int = 1, registers: int = 125) -> None:
         """registers: the most that one request moves (16 bits count as one); frames have room for no more."""

@@ -1,7 +1,8 @@
 """Times control cycles and kernels: run under MicroPython in a staged flash directory.
 
-    micropython cycle_times.py CYCLES
+    micropython cycle_times.py CYCLES [BANKS]
 
+BANKS: how many banks of a battery and an inverter each.
 Prints: cycle_us, then each cycle's microseconds; or `kernel NAME ns` for one call of each kernel.
 """
 
@@ -11,14 +12,21 @@ import time
 from array import array
 
 cycles = int(sys.argv[1])
+several = int(sys.argv[2]) if len(sys.argv) > 2 else 1
 sys.path[:] = ["", "lib", ".frozen"]
 
 from firmware import image as im  # noqa: E402
 from firmware.config import PowerConfig  # noqa: E402
+from firmware.faults import debounce_rows  # noqa: E402
 from firmware.manager import PowerManager  # noqa: E402
 
-pm = PowerManager(PowerConfig(), has=im.HAS_BMS | im.HAS_PCS | im.HAS_METER)
-inp = pm.image.inp
+image = im.Image()
+if several > 1:
+    from firmware.banks import divide
+
+    divide(image, [("abcd"[i], PowerConfig(), 1, 1, 0) for i in range(several)])
+pm = PowerManager(PowerConfig(), image, im.HAS_BMS | im.HAS_PCS | im.HAS_METER)
+inp = image.inp
 VALUES = {
     im.BMS_SOC: 5000, im.BMS_TEMP: 250, im.BMS_V: 6240, im.BMS_I: 0, im.BMS_V_MAX: 7000, im.BMS_V_MIN: 5500,
     im.BMS_I_CHG: 1600, im.BMS_I_DIS: 1600, im.CELL_V_MAX: 3310, im.CELL_V_MIN: 3290, im.CELL_T_MAX: 260,
@@ -26,16 +34,19 @@ VALUES = {
     im.PCS_STATE: im.PCS_RUNNING, im.PCS_P: 0, im.PCS_DC_V: 6240, im.PCS_DC_I: 0, im.PCS_P_CHG: 100000,
     im.PCS_P_DIS: 100000, im.PCS_GRID: 1, im.METER_P: 20000, im.METER_V: 4000, im.METER_HZ: 50000,
 }  # fmt: skip
-for slot in VALUES:
-    inp[slot] = VALUES[slot]
+for one in image.every():
+    for slot in VALUES:
+        one.inp[slot] = VALUES[slot]
 
 
 def world(cycle: int) -> None:
-    inp[im.BMS_V] = 6240 + cycle % 5
-    inp[im.PCS_P] = pm.image.now[im.CMD_P]
-    inp[im.METER_P] = 20000 - inp[im.PCS_P] + cycle % 100
-    for seq in range(7):
-        pm.image.heard(seq)
+    for bank in image.banks:
+        bank.inp[im.BMS_V] = 6240 + cycle % 5
+        bank.inp[im.PCS_P] = bank.now[im.CMD_P]
+        for seq in range(6):
+            bank.heard(seq)
+    inp[im.METER_P] = 20000 - image.now[im.CMD_P] + cycle % 100
+    image.heard(im.SEQ_METER)
 
 
 at = 0
@@ -56,14 +67,16 @@ for cycle in range(cycles):
     times[cycle] = min(time.ticks_diff(time.ticks_us(), start), 65535)
 print("cycle_us", *times)
 
+if several > 1:
+    sys.exit()
 now, par = pm.image.now, pm.image.par
+rows = debounce_rows()
 OTHERS = {
-    "freeze": (inp, now, 50), "debounce": (now, pm._fault_rows, pm._fault_state, pm._n_faults), "bms_ends": (now, par),
-    "age_claims": (pm._claims.table, 8, 50), "least": (pm._curtailed.table, now, par, 8, 50),
+    "freeze": (inp, now, 50), "debounce": (now, rows, array("i", [0] * len(rows)), len(rows) // 3), "bms_ends": (now, par),
+    "age_claims": (pm.arbiter.claims.table, 16, 50), "least": (pm.arbiter.curtailments.table, now, par, 8, 50),
 }  # fmt: skip
-DIRECTED = ("battery_limits", "site_limits")
 MODULES = (
-    "inputs", "soc", "site_power", "diagnosis", "requests", "battery_limits", "site_limits", "ramp", "flow",
+    "inputs", "soc", "site_power", "diagnosis", "requests", "battery_limits", "site_limits", "ramp", "invariants", "flow",
 )  # fmt: skip
 for module in MODULES:
     kernels = getattr(__import__("firmware.kernel." + module).kernel, module)
@@ -71,7 +84,7 @@ for module in MODULES:
         call = getattr(kernels, name)
         if name.startswith("_") or not callable(call):
             continue
-        arguments = OTHERS.get(name, (now, par, 0) if module in DIRECTED else (now, par))
+        arguments = OTHERS.get(name, (now, par))
         start = time.ticks_us()
         for _ in range(2000):
             call(*arguments)

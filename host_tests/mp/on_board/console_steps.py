@@ -12,7 +12,7 @@ import sys
 import time
 
 root = sys.argv[1]
-sys.path[:] = [root, root + "/lib", root + "/host_tests/both", root + "/tools/simboard/modules", ".frozen"]
+sys.path[:] = [root, root + "/lib", root + "/host_tests/both", root + "/tools/sim/board/modules", ".frozen"]
 
 from sim_pace import chip_us, count  # noqa: E402
 

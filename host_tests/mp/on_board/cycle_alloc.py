@@ -1,8 +1,9 @@
 """Runs control cycles with the heap locked, so that one allocated byte is a MemoryError: run under MicroPython.
 
-    micropython cycle_alloc.py ROOT CYCLES [leak]
+    micropython cycle_alloc.py ROOT CYCLES [leak | several]
 
-With "leak" one list is made on purpose, to show that it would be noticed.
+With "leak" one list is made on purpose, to show that it would be noticed; with "several" there are two banks, of one battery and
+one inverter, and of two each in parallel.
 The battery answers, charges, discharges, goes silent and comes back meanwhile; ticks cross their wrap.
 """
 
@@ -19,40 +20,50 @@ from firmware import image as im  # noqa: E402
 from firmware.config import PowerConfig  # noqa: E402
 from firmware.manager import PowerManager  # noqa: E402
 from firmware.modes import Mode  # noqa: E402
+from tools.healthy import healthy  # noqa: E402
 
 STEP_MS = 50
 START_MS = (1 << 30) - 200 * STEP_MS  # the clock wraps in the 200th cycle, with an operation going on
 
-pm = PowerManager(PowerConfig(), has=im.HAS_BMS | im.HAS_PCS | im.HAS_METER)
-inp = pm.image.inp
-STILL = (
-    (im.BMS_SOC, 5000), (im.BMS_SOH, 9900), (im.BMS_TEMP, 250), (im.BMS_V_MAX, 7000), (im.BMS_V_MIN, 5500),
-    (im.BMS_I_CHG, 1600), (im.BMS_I_DIS, 1600), (im.CELL_V_MAX, 3310), (im.CELL_V_MIN, 3290), (im.CELL_T_MAX, 260),
-    (im.CELL_T_MIN, 240), (im.BMS_STATUS, 3), (im.BMS_REQUESTS, 0), (im.BMS_PROTECT, 0), (im.BMS_ALARM, 0),
-    (im.PCS_STATE, im.PCS_RUNNING), (im.PCS_HZ, 50000), (im.PCS_V, 4000), (im.PCS_P_CHG, 100000),
-    (im.PCS_P_DIS, 100000), (im.PCS_GRID, 1), (im.METER_V, 4000), (im.METER_HZ, 50000), (im.METER_I, 100),
-)  # fmt: skip
-for slot, value in STILL:
-    inp[slot] = value
-FAST = (im.SEQ_PCS, im.SEQ_METER)
+image = im.Image()
+if sys.argv[3:] == ["several"]:
+    from firmware.banks import divide
+
+    divide(image, [("a", PowerConfig(), 1, 1, 0), ("b", PowerConfig(), 2, 2, 0)])
+pm = PowerManager(PowerConfig(), image, im.HAS_BMS | im.HAS_PCS | im.HAS_METER)
+for one in image.every():
+    for slot, value, _ in healthy():
+        one.inp[slot] = value
+    one.inp[im.PCS_STATE] = im.PCS_RUNNING
 SLOW = (im.SEQ_BMS, im.SEQ_BMS_LIMITS, im.SEQ_BMS_CELLS, im.SEQ_BMS_TEMPS, im.SEQ_BMS_FLAGS)
 seen = [0, 0, 0, START_MS]  # least command, greatest command, cycles with a fault, the time
 
 
+def amps(images: list, others: list) -> int:
+    """0.1 A of each of the devices, for the power that the inverters of their bank move."""
+    power = 0
+    for inverter in images:
+        power += inverter.now[im.CMD_P]
+    return power // 62 // len(others)
+
+
 def world(cycle: int) -> None:
     """What the devices would write: the PCS follows, the battery's voltage moves, the BMS is silent now and then."""
-    power = pm.image.now[im.CMD_P]
-    inp[im.PCS_P] = power
-    inp[im.PCS_DC_V] = 6240 + cycle % 7
-    inp[im.PCS_DC_I] = power // 62
-    inp[im.METER_P] = 20000 - power
-    inp[im.BMS_V] = 6240 + cycle % 5
-    inp[im.BMS_I] = power // 62
-    for seq in FAST:
-        pm.image.heard(seq)
-    if cycle % 2000 < 1900:
-        for seq in SLOW:
-            pm.image.heard(seq)
+    for bank in image.banks:
+        for one in bank.inverters:
+            power = one.now[im.CMD_P]
+            one.inp[im.PCS_P] = power
+            one.inp[im.PCS_DC_V] = 6240 + cycle % 7
+            one.inp[im.PCS_DC_I] = power // 62
+            one.heard(im.SEQ_PCS)
+        for one in bank.batteries:
+            one.inp[im.BMS_V] = 6240 + cycle % 5
+            one.inp[im.BMS_I] = amps(bank.inverters, bank.batteries)
+            if cycle % 2000 < 1900:
+                for seq in SLOW:
+                    one.heard(seq)
+    image.inp[im.METER_P] = 20000 - image.now[im.CMD_P]
+    image.heard(im.SEQ_METER)
 
 
 def live(count: int, first: int) -> None:
@@ -69,7 +80,7 @@ def live(count: int, first: int) -> None:
             seen[0] = power
         if power > seen[1]:
             seen[1] = power
-        if now[im.FAULTS]:
+        if now[im.FAULTS] or image.banks[0].now[im.FAULTS]:
             seen[2] += 1
 
 

@@ -118,7 +118,7 @@ def main():
             break
         time.sleep_ms(5)
     for _ in range(2000):  # the dispatcher finishes
-        if pm.events._cursor.at == pm.events.total and pm.events.running is None:
+        if pm.events.cursor.at == pm.events.total and pm.events.running is None:
             break
         time.sleep_ms(5)
     time.sleep_ms(50)

@@ -1,0 +1,260 @@
+"""Several banks: what they have together, what each may give of a command, and how it gets there.
+
+Loaded only where a site has several batteries or inverters.  An instance is an array of its own: `img` is the site's (or a
+bank's, over its devices), `part` that of one of its parts.
+"""
+
+import micropython
+from micropython import const
+
+# slots: begin (copied from image.py by `make slots`)
+_SEQ_BMS = const(0)
+_SEQ_PCS = const(5)
+_PCS_STATE = const(30)
+_AGE = const(57)
+_SOC = const(68)
+_GRID_OK = const(77)
+_MODE = const(78)
+_GATE = const(82)
+_REQUEST_P = const(83)
+_REQUEST_BY = const(84)
+_TARGET_P = const(85)
+_LIMIT_DIS = const(86)
+_RAMP_REM = const(90)
+_CMD_P = const(91)
+_CMD_BALANCE = const(94)
+_DT = const(97)
+_COMMANDS = const(110)
+_LIMIT_ROWS_DIS = const(119)
+_LIMIT_ROWS_CHG = const(143)
+_REST_P = const(220)
+_REST_LIMIT = const(222)
+_BY_BANK = const(224)
+_PAR_P_CHG = const(0)
+_PAR_P_DIS = const(1)
+_PAR_GRID_TYPE = const(3)
+_PAR_RAMP_UP = const(10)
+_PAR_STALE_BMS = const(12)
+_PAR_STALE_PCS = const(13)
+_OP_I_CHG = const(52)
+_OP_SOC_MAX = const(57)
+_PCS_STANDBY = const(2)
+_PCS_RUNNING = const(3)
+_PCS_FAULT = const(4)
+_GATE_CLOSED = const(4)
+_RANGE = const(1073741823)
+_ROW_BMS_FORBIDS = const(3)
+_ROW_OPERATION = const(12)
+_ROW_BANKS = const(15)
+_BY_ISLAND = const(1)
+# slots: end
+
+_MOST = const(1000000)  # W of a part that are shared: times 1023 they stay inside int32
+
+
+@micropython.viper
+def join(img: ptr32, part: ptr32, rules: ptr32, n: int, which: int, joined: int):
+    """Let img have of each slot what its parts have together.
+
+    rules, n rows of 3: slot, class (a bit), rule: 1 the sum (not known if one is not), 2 the largest known, 3 the smallest known,
+    4 all bits, 5 the first known, 6 the smallest, where one that is not known stays so, 7 the state of the inverter that does
+    most, 8 the largest magnitude.  which: the classes that this part takes part in; joined: those in which one has before.
+    """
+    one = 1
+    b = one << 30
+    m = b + _RANGE
+    none = 0 - b
+    most = one << 27
+    i = 0
+    while i < n * 3:
+        if (rules[i + 1] & which) != 0:
+            slot = rules[i]
+            rule = rules[i + 2]
+            v = ((part[slot] + b) & m) - b
+            if rule == 1 and v != none:  # 134 MW at most: their sums stay inside a slot, whatever was measured
+                if v > most:
+                    v = most
+                if v + most < 0:
+                    v = 0 - most
+            if (rules[i + 1] & joined) != 0:
+                w = ((img[slot] + b) & m) - b
+                if rule == 6:
+                    if w < v:
+                        v = w
+                elif rule == 1:
+                    if v != none and w != none:
+                        v += w
+                        if v > most << 2:
+                            v = most << 2
+                        if v + (most << 2) < 0:
+                            v = 0 - (most << 2)
+                    else:
+                        v = none
+                elif v == none:
+                    v = w
+                elif w != none:
+                    if rule == 4:
+                        v = v | w
+                    elif rule == 5 or (rule == 2 and w > v) or (rule == 3 and w < v):
+                        v = w
+                    elif rule == 7:
+                        if v == _PCS_FAULT or (w != _PCS_FAULT and w > v):
+                            v = w
+                    elif rule == 8:
+                        q = v
+                        if q < 0:
+                            q = 0 - q
+                        if w > q or w + q < 0:
+                            v = w
+            img[slot] = v
+        i += 3
+
+
+@micropython.viper
+def classes(part: ptr32, par: ptr32) -> int:
+    """In which classes of join a bank takes part: 1 always, 2 its battery is received, 4 its inverter is, 8 it is connected and
+    its state of charge known, 16 its inverter switches: one that does not has its own relay open and sees no grid.
+    """
+    found = 1
+    if part[_AGE + _SEQ_BMS] <= par[_PAR_STALE_BMS]:
+        found = found | 2
+    if part[_AGE + _SEQ_PCS] <= par[_PAR_STALE_PCS]:
+        found = found | 4
+        if part[_PCS_STATE] == _PCS_STANDBY or part[_PCS_STATE] == _PCS_RUNNING:
+            found = found | 16
+    mode = part[_MODE]
+    if mode > 0 and mode < 4 and part[_SOC] >= 0 and part[_SOC] <= 10000:
+        found = found | 8
+    return found
+
+
+@micropython.viper
+def spread(img: ptr32, par: ptr32, part: ptr32, part_par: ptr32):
+    """What the site knows and asks for, to a bank: the grid, who asks, what an operation sets for each battery."""
+    part[_GRID_OK] = img[_GRID_OK]
+    part[_REQUEST_BY] = img[_REQUEST_BY]
+    part[_CMD_BALANCE] = img[_CMD_BALANCE]
+    k = _OP_I_CHG
+    while k <= _OP_SOC_MAX:
+        part_par[k] = par[k]
+        k += 1
+    part_par[_PAR_GRID_TYPE] = par[_PAR_GRID_TYPE]
+
+
+@micropython.viper
+def add_limits(img: ptr32, part: ptr32, part_par: ptr32, k: int):
+    """Add what bank number k may give to the site's rows of devices, batteries and operation, and to its row `banks`.
+
+    A row has what those banks may give together that are connected; BY_BANK is the one furthest below its configured power.
+    """
+    chg = 0
+    while chg < 2:
+        row = _LIMIT_ROWS_DIS + chg * (_LIMIT_ROWS_CHG - _LIMIT_ROWS_DIS)
+        if k == 0:
+            i = _ROW_BMS_FORBIDS
+            while i <= _ROW_OPERATION:
+                img[row + i] = 0
+                i += 1
+            img[row + _ROW_BANKS] = 0
+            img[_REST_LIMIT + chg] = 0
+            img[_REST_P + chg] = 0
+            img[_BY_BANK + chg] = 0
+        most = part_par[_PAR_P_DIS + (_PAR_P_CHG - _PAR_P_DIS) * chg]
+        gives = part[_LIMIT_DIS + chg]
+        if (part[_GATE] & _GATE_CLOSED) == 0:
+            i = _ROW_BMS_FORBIDS
+            while i <= _ROW_OPERATION:
+                p = part[row + i]
+                if p > most:
+                    p = most
+                img[row + i] += p
+                i += 1
+            img[_REST_LIMIT + chg] += most
+        img[row + _ROW_BANKS] += gives
+        if most - gives > img[_REST_P + chg]:
+            img[_REST_P + chg] = most - gives
+            img[_BY_BANK + chg] = k + 1
+        chg += 1
+
+
+@micropython.viper
+def close_limits(img: ptr32):
+    """After add_limits of every bank: a row by which no connected bank is bound limits nothing."""
+    chg = 0
+    while chg < 2:
+        row = _LIMIT_ROWS_DIS + chg * (_LIMIT_ROWS_CHG - _LIMIT_ROWS_DIS)
+        i = _ROW_BMS_FORBIDS
+        while i <= _ROW_OPERATION:
+            if img[row + i] >= img[_REST_LIMIT + chg]:
+                img[row + i] = _RANGE
+            i += 1
+        chg += 1
+
+
+@micropython.viper
+def portion(img: ptr32, part: ptr32, chg: int):
+    """Give a part its portion of REST_P, as its limit is to REST_LIMIT, those of all that have none yet: its REQUEST_P.
+
+    Nobody gets more than his limit, and the last gets what whole watts have left over.
+    """
+    own = part[_LIMIT_DIS + chg]
+    if own > _MOST:
+        own = _MOST
+    rest = img[_REST_P]
+    limit = img[_REST_LIMIT]
+    p = rest
+    if rest < limit and own < limit:
+        f = 0  # rest / limit, 20 bits behind the point
+        r = rest
+        i = 0
+        while i < 20:
+            r = r << 1
+            f = f << 1
+            if r >= limit:
+                r -= limit
+                f += 1
+            i += 1
+        p = (own * (f >> 10) + (own * (f & 1023) >> 10)) >> 10
+    if p > own:
+        p = own
+    img[_REST_P] = rest - p
+    img[_REST_LIMIT] = limit - own
+    if chg != 0:
+        p = 0 - p
+    part[_REQUEST_P] = p
+
+
+@micropython.viper
+def take_portion(img: ptr32, par: ptr32):
+    """From a bank's portion to its command: what falls falls at once, what rises is slewed, and a change of sign stops at 0.
+
+    The site's ramp has already slewed the sum: at once is what keeps the sum inside it while the portions shift.
+    """
+    one = 1
+    b = one << 30
+    m = b + _RANGE
+    goal = ((img[_REQUEST_P] + b) & m) - b
+    was = ((img[_CMD_P] + b) & m) - b
+    p = goal
+    if (was > 0 and goal < 0) or (was < 0 and goal > 0):
+        p = 0
+    size = p
+    before = was
+    if size < 0:
+        size = 0 - size
+    if before < 0:
+        before = 0 - before
+    move = par[_PAR_RAMP_UP] * img[_DT] + img[_RAMP_REM]
+    step = move // 1000
+    if size - before > step and img[_REQUEST_BY] != _BY_ISLAND:
+        img[_RAMP_REM] = move - step * 1000
+        if p > 0:
+            p = before + step
+        else:
+            p = 0 - before - step
+    else:
+        img[_RAMP_REM] = 0
+    if p != was:
+        img[_COMMANDS] = (img[_COMMANDS] + 1) & _RANGE
+    img[_TARGET_P] = goal
+    img[_CMD_P] = p

@@ -1,0 +1,263 @@
+"""Several batteries and inverters: shared power, and what one bank's trouble leaves to the others."""
+
+from firmware import image as im
+from firmware.errors import PowerError
+from firmware.event_codes import Event
+from firmware.modes import Mode
+from host_tests.both.bankplant import BankPlant
+from host_tests.both.plant import refusal
+
+TRIP_S = 6
+
+
+def near(value, wanted, percent=1.0):
+    return abs(value - wanted) <= abs(wanted) * percent / 100
+
+
+def test_power_is_shared_in_proportion_to_what_each_may_give():
+    for sign in (1, -1):
+        plant = BankPlant().ready()
+        plant.pm.set_constant_power(150.0 * sign)
+        plant.run(12)
+        assert sum(plant.commands()) == 150000 * sign and near(plant.commands()[0], 75000 * sign), plant.commands()
+        plant.inverters[1].force[im.PCS_P_DIS] = plant.inverters[1].force[im.PCS_P_CHG] = 60000
+        plant.run(6)
+        assert sum(plant.commands()) == 150000 * sign and near(plant.commands()[1], 56250 * sign), plant.commands()
+        plant.inverters[1].force[im.PCS_P_DIS] = plant.inverters[1].force[im.PCS_P_CHG] = 40000
+        plant.run(6)
+        assert plant.commands() == [100000 * sign, 40000 * sign], plant.commands()
+        reason = plant.pm.stats()["reason"]
+        assert "bank b: the inverter %s at most 40 kW" % ("gives" if sign > 0 else "takes") in reason, reason
+        assert plant.now[im.BREACHES] == 0 and all(bank.now[im.BREACHES] == 0 for bank in plant.image.banks)
+
+
+def test_a_silent_bms_costs_its_inverter_and_the_other_takes_over_inside_its_own_limits():
+    for sign in (1, -1):
+        plant = BankPlant().ready()
+        plant.pm.set_constant_power(90.0 * sign)
+        plant.run(10)
+        plant.batteries[0].silent = True
+        passed = 0
+        while plant.commands()[0]:
+            plant.cycle()
+            passed += 50
+            assert passed < 5000, plant.commands()
+        passed = 0
+        while plant.commands()[1] != 90000 * sign:
+            plant.cycle()
+            passed += 50
+            assert passed <= 2000 + 500, (plant.commands(), plant.pm.stats()["reason"])
+        plant.run(TRIP_S)
+        assert plant.commands() == [0, 90000 * sign] and plant.pm.mode == (Mode.DISCHARGE if sign > 0 else Mode.CHARGE)
+        assert "bms_lost" in plant.bank(0)["faults"] and plant.bank(0)["mode"] == "STANDBY" and not plant.bank(1)["faults"]
+        reason = plant.pm.stats()["reason"]
+        assert "bank a" in reason and "battery" in reason, reason
+        assert (Event.FAULT_RAISED, 0) in plant.told and "bms_lost" in plant.pm.stats()["faults"]
+        plant.batteries[0].silent = False
+        plant.run(15)
+        assert near(plant.commands()[0], 45000 * sign), "it comes back by itself"
+        assert not plant.pm.stats()["faults"]
+
+
+def test_a_lost_inverter_costs_itself_alone():
+    plant = BankPlant().ready()
+    plant.pm.set_constant_power(150.0)
+    plant.run(10)
+    plant.inverters[1].silent = True
+    plant.run(3)
+    assert plant.commands() == [100000, 0], plant.commands()
+    assert plant.bank(1)["faults"] == ["pcs_lost"] and (Event.FAULT_RAISED, 1 + 32) in plant.told
+    plant.inverters[1].silent = False
+    plant.run(15)
+    assert sum(plant.commands()) == 150000 and near(plant.commands()[1], 75000)
+
+
+def test_a_full_battery_leaves_the_charge_to_the_other_and_it_ends_when_both_are():
+    plant = BankPlant()
+    plant.batteries[0].soc, plant.batteries[1].soc = 89.4, 88.0
+    plant.ready()
+    plant.pm.start_charging()
+    plant.run(10)
+    assert plant.commands()[0] < 0 and plant.commands()[1] < 0
+    plant.batteries[0].soc = 90.5
+    plant.run(10)
+    assert plant.commands()[0] == 0 and plant.commands()[1] < -40000 and plant.pm.mode == Mode.CHARGE, plant.commands()
+    assert Event.CHARGE_COMPLETE not in [event for event, _ in plant.told]
+    plant.batteries[1].soc = 90.5
+    plant.run(10)
+    assert plant.commands() == [0, 0] and Event.CHARGE_COMPLETE in [event for event, _ in plant.told]
+
+
+def test_what_one_battery_forbids_is_not_forbidden_to_the_other():
+    plant = BankPlant().ready()
+    plant.pm.set_constant_power(-80.0)
+    plant.run(8)
+    plant.batteries[0].force[im.BMS_REQUESTS] = im.BMS_REQ_NO_CHARGE
+    plant.run(4)
+    assert plant.commands() == [0, -80000]
+    assert plant.bank(0)["why_charge"] == "bms_forbids"
+
+
+def test_the_grid_limits_bind_the_sum():
+    plant = BankPlant(max_grid_export_power=30.0).ready()
+    plant.load = 10000
+    plant.pm.set_constant_power(150.0)
+    for _ in range(400):
+        plant.cycle()
+        assert plant.load - sum(plant.commands()) >= -30000
+    assert near(sum(plant.commands()), 40000) and plant.pm.stats()["binding"] == "export"
+    plant.load = 0
+    plant.cycles(2)
+    assert sum(plant.commands()) <= 40000 and plant.load - sum(plant.commands()) >= -40001
+    plant.run(1)
+    assert sum(plant.commands()) <= 30000
+
+
+def test_an_emergency_of_one_is_everybodys_and_its_cause_is_named():
+    plant = BankPlant().ready()
+    plant.pm.set_constant_power(60.0)
+    plant.run(5)
+    plant.batteries[1].force[im.CELL_V_MAX] = 3800
+    plant.batteries[1].force[im.BMS_V] = 7400
+    plant.run(2)
+    assert plant.pm.is_emergency and plant.commands() == [0, 0], plant.pm.stats()["reason"]
+    assert all(bank.now[im.MODE] == Mode.EMERGENCY for bank in plant.image.banks)
+    assert "cell_over_voltage" in refusal(PowerError, plant.pm.reset_emergency)
+    del plant.batteries[1].force[im.CELL_V_MAX]
+    del plant.batteries[1].force[im.BMS_V]
+    plant.run(TRIP_S)
+    plant.pm.reset_emergency()
+    plant.pm.start()
+    plant.run(2)
+    assert plant.pm.mode == Mode.IDLE
+
+
+def test_the_emergency_stop_and_a_command_stop_all():
+    plant = BankPlant().ready()
+    plant.pm.set_constant_power(60.0)
+    plant.run(5)
+    plant.force[im.IO_ESTOP] = 1
+    plant.cycle()
+    assert plant.commands() == [0, 0] and plant.pm.is_emergency
+    plant = BankPlant().ready()
+    plant.pm.set_constant_power(-60.0)
+    plant.run(5)
+    plant.pm.emergency_shutdown()
+    plant.cycle()
+    assert plant.commands() == [0, 0]
+
+
+def test_stop_brings_all_down_and_opens_every_contactor():
+    plant = BankPlant().ready()
+    plant.pm.set_constant_power(60.0)
+    plant.run(5)
+    plant.pm.stop()
+    plant.run(5)
+    assert plant.pm.mode == Mode.STANDBY and plant.commands() == [0, 0]
+    assert [bank.now[im.CMD_CONTACTOR] for bank in plant.image.banks] == [0, 0] and plant.now[im.CMD_CONTACTOR] == 0
+
+
+def test_without_any_bank_the_site_stands_by_and_says_why_of_each():
+    plant = BankPlant().ready()
+    plant.pm.set_constant_power(60.0)
+    plant.run(5)
+    for battery in plant.batteries:
+        battery.silent = True
+    plant.run(TRIP_S)
+    assert plant.pm.mode == Mode.STANDBY and plant.commands() == [0, 0]
+    reason = plant.pm.stats()["reason"]
+    assert "bank a" in reason and "bank b" in reason, reason
+    for battery in plant.batteries:
+        battery.silent = False
+    plant.run(20)
+    assert sum(plant.commands()) == 60000, plant.pm.stats()["reason"]
+
+
+def test_charge_to_discharge_passes_through_zero_in_every_bank():
+    plant = BankPlant().ready()
+    plant.pm.set_constant_power(80.0)
+    plant.run(8)
+    plant.pm.set_constant_power(-80.0)
+    was = plant.commands()
+    for _ in range(300):
+        plant.cycle()
+        now = plant.commands()
+        assert all(a * b >= 0 for a, b in zip(was, now)) and now[0] * now[1] >= 0, (was, now)
+        was = now
+    assert near(was[0], -40000) and near(was[1], -40000)
+
+
+def test_inverters_in_parallel_share_and_one_that_is_lost_is_told():
+    plant = BankPlant(((1, 2),), max_charge_power=100, max_discharge_power=100).ready()
+    plant.inverters[0].force[im.PCS_P_DIS] = 60000
+    plant.inverters[1].force[im.PCS_P_DIS] = 30000
+    plant.pm.set_constant_power(45.0)
+    plant.run(6)
+    assert sum(plant.commands()) == 45000 and near(plant.commands()[0], 30000), plant.commands()
+    plant.inverters[0].silent = True
+    plant.run(3)
+    assert plant.commands() == [0, 30000], plant.commands()
+    assert plant.pm.stats()["faults"] == ["inverter_silent"] and plant.pm.mode == Mode.DISCHARGE
+    plant.inverters[0].silent = False
+    plant.run(5)
+    assert sum(plant.commands()) == 45000 and not plant.pm.stats()["faults"]
+
+
+def test_batteries_in_parallel_are_bounded_by_the_weakest_and_all_are_needed():
+    plant = BankPlant(((2, 1),), max_charge_power=100, max_discharge_power=100).ready()
+    plant.batteries[0].force[im.BMS_I_DIS] = 200  # 20 A each, so 40 A together: some 24.5 kW
+    plant.pm.set_constant_power(100.0)
+    plant.run(8)
+    assert near(plant.commands()[0], 40 * 643.5 * 0.95, 2), plant.commands()
+    plant.batteries[1].silent = True
+    plant.run(TRIP_S)
+    assert plant.commands() == [0] and plant.pm.mode == Mode.STANDBY
+    assert "bms_lost" in plant.pm.stats()["faults"]
+
+
+def test_up_to_four_of_each():
+    plant = BankPlant(((1, 1),) * 4, max_charge_power=400, max_discharge_power=400, max_grid_export_power=400).ready()
+    plant.pm.set_constant_power(300.0)
+    plant.run(20)
+    assert sum(plant.commands()) == 300000 and all(near(watts, 75000) for watts in plant.commands())
+    stats = plant.pm.stats()
+    assert len(stats["banks"]) == len(stats["batteries"]) == len(stats["inverters"]) == 4
+    assert stats["command"] == 300 and near(stats["power"], 300)
+
+
+def test_an_island_is_served_by_all():
+    plant = BankPlant(grid_connection=1)
+    plant.grid = False
+    plant.load = 70000
+    plant.cycles(2)
+    plant.pm.start()
+    plant.run(4)
+    assert sum(plant.commands()) == 70000 and plant.pm.stats()["requested_by"] == "island", plant.pm.stats()["reason"]
+
+
+def test_restarts_of_one_bank_are_its_own():
+    plant = BankPlant(restart_limit=1, restart_delay=0).ready()
+    plant.pm.set_constant_power(60.0)
+    plant.run(5)
+    for _ in range(2):
+        plant.batteries[0].silent = True
+        plant.run(TRIP_S)
+        plant.batteries[0].silent = False
+        plant.run(TRIP_S)
+    assert plant.commands() == [0, 60000] and plant.bank(0)["mode"] == "STANDBY"
+    assert "restarts are used up" in plant.bank(0)["reason"], plant.bank(0)["reason"]
+    plant.pm.start()
+    plant.run(TRIP_S)
+    assert near(plant.commands()[0], 30000)
+
+
+def test_maintenance_moves_its_small_power_through_all():
+    plant = BankPlant().ready()
+    plant.pm.set_mode(Mode.MAINTENANCE)
+    plant.run(1)
+    assert plant.commands() == [0, 0]
+    plant.pm.service(contactor=True, pcs=True, kw=4.0, seconds=5)
+    plant.run(3)
+    assert sum(plant.commands()) == 4000, plant.commands()
+    plant.run(4)
+    assert plant.commands() == [0, 0]

@@ -1,0 +1,1 @@
+"""What goes onto a board: slot numbers, tables, staging, images, and what all of it weighs."""

@@ -1,0 +1,111 @@
+"""Writes the firmware's numbered constants into the files that use them, before they are cross-compiled.
+
+`const` in MicroPython reaches no further than its own file: from outside, `im.CMD_P` is two dictionary look-ups in the
+cycle, and every name costs RAM.  So for .mpy files the build does what the compiler does inside a file: a public
+`NAME = const(number)` is replaced by the number wherever another file uses it, and so is a code such as Mode.IDLE.
+`const` itself is not called when a compiled module runs, so it is not imported either: 8 bytes of every module.
+Nothing else is touched: every module keeps its names, every other import stays, every line keeps its number.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+from functools import cache
+from pathlib import Path
+
+_CONST = re.compile(r"^([A-Z][A-Z0-9_]*) = const\((-?\d+|-?0x[0-9A-Fa-f]+)\)", re.M)
+_CONST_IMPORT = re.compile(r"^from micropython import const$", re.M)
+_TREES = ("firmware", "lib")
+
+
+def _module(relative: Path) -> str:
+    """What the board imports a file as: firmware/x.py is firmware.x, lib/modbus/__init__.py is modbus."""
+    parts = relative.with_suffix("").parts
+    return ".".join(part for part in parts if part not in ("lib", "__init__"))
+
+
+@cache
+def _constants(root: Path) -> dict[str, dict[str, int]]:
+    """Every module's public numbered constants."""
+    found = {}
+    for path in sorted(path for tree in _TREES for path in (root / tree).rglob("*.py")):
+        numbers = {name: int(value, 0) for name, value in _CONST.findall(path.read_text())}
+        if numbers:
+            found[_module(path.relative_to(root))] = numbers
+    return found
+
+
+@cache
+def _class_codes(root: Path) -> dict[str, dict[str, int]]:
+    """The numbers of every class of named codes (flows.Names), by the class's name."""
+    found: dict[str, dict[str, int]] = {}
+    for path in sorted((root / "firmware").glob("*.py")):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and [ast.unparse(base) for base in node.bases] == ["Names"]:
+                codes: dict[str, int] = {}
+                for item in node.body:
+                    if isinstance(item, ast.Assign) and isinstance(item.targets[0], ast.Name) and item.targets[0].id != "names":
+                        codes[item.targets[0].id] = int(ast.literal_eval(item.value))
+                found[node.name] = codes
+    return found
+
+
+_Imports = list[ast.Import | ast.ImportFrom]
+
+
+def _uses(imports: _Imports, known: dict[str, dict[str, int]]) -> tuple[dict[str, str], dict[str, int]]:
+    """What a file calls the modules (alias: module), and which constants it imports by name."""
+    modules: dict[str, str] = {}
+    names: dict[str, int] = {}
+    for node in imports:
+        if isinstance(node, ast.Import):
+            modules.update({alias.asname or alias.name: alias.name for alias in node.names if alias.name in known})
+        else:
+            numbers = known.get(node.module or "", {})
+            names.update({alias.asname or alias.name: numbers[alias.name] for alias in node.names if alias.name in numbers})
+            for alias in node.names:
+                if f"{node.module}.{alias.name}" in known:
+                    modules[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+    return modules, names
+
+
+def _literal(number: int) -> str:
+    return str(number) if number >= 0 else f"({number})"
+
+
+@cache  # a process that stages more than once (a test run does a hundred times) works the sources out once
+def inline(source: str, root: Path) -> str:
+    """`source` with other modules' constants as numbers, for the cross-compiler; every line stays where it is."""
+    return _CONST_IMPORT.sub("", _numbers(source, root))
+
+
+def _numbers(source: str, root: Path) -> str:
+    known = _constants(root)
+    imports: _Imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    modules, names = _uses(imports, known)
+    imported = {a.name for node in imports if isinstance(node, ast.ImportFrom) for a in node.names if not a.asname}
+    classes = {name: codes for name, codes in _class_codes(root).items() if name in imported}
+    if not modules and not names and not classes:
+        return source
+    lines = source.splitlines(keepends=True)
+    skip = {line for node in imports for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
+    edits: list[tuple[int, int, int, str]] = []  # line, from column, to column, text
+    tokens = [t for t in tokenize.generate_tokens(io.StringIO(source).readline) if t.type not in (tokenize.NL, tokenize.COMMENT)]
+    for i, token in enumerate(tokens):
+        if token.type != tokenize.NAME or token.start[0] in skip or (i and tokens[i - 1].string == "."):
+            continue
+        row, column = token.start
+        if token.string in names:
+            edits.append((row, column, token.end[1], _literal(names[token.string])))
+        elif (token.string in modules or token.string in classes) and tokens[i + 1].string == ".":
+            numbers = classes.get(token.string) or known[modules[token.string]]
+            number = numbers.get(tokens[i + 2].string)
+            if number is not None and tokens[i + 2].end[0] == row:
+                edits.append((row, column, tokens[i + 2].end[1], _literal(number)))
+    for row, start, end, text in reversed(edits):
+        line = lines[row - 1]
+        lines[row - 1] = line[:start] + text + line[end:]
+    return "".join(lines)

@@ -1,0 +1,1 @@
+"""The simulated site in virtual time, in the firmware's own process."""
