@@ -62,12 +62,12 @@ GROUPS = (  # block, SEQ slot, first word of the types that fill it, what that b
 BLOCKS = (
     ("battery", 11),
     ("pcs", 30),
-    ("meter", 46),
-    ("load", 51),
-    ("pv", 52),
-    ("generator", 53),
-    ("io", 54),
-    ("end", 57),
+    ("meter", 47),
+    ("load", 52),
+    ("pv", 53),
+    ("generator", 54),
+    ("io", 55),
+    ("end", 58),
 )
 
 # Measured: devices write them into Image.inp, the cycle freezes them into Image.now.
