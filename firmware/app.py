@@ -1,7 +1,8 @@
 """The application: one asyncio loop with the control cycle, devices, services, and the watchdog behind them all.
 
 The control task never awaits a bus; it sleeps to an absolute beat.  The watchdog is fed only while every critical
-task has reported in; a device or service that raises is restarted, and hurts nobody else.
+task has reported in; a device or service that raises is restarted, and hurts nobody else.  Which services there are the
+site says (docs/architecture.md, Services).
 """
 
 import _thread
@@ -11,30 +12,24 @@ import io
 import sys
 import time
 
-import machine
 import startup
 import watchdog
 from looptime import LoopTime, start
 from micropython import const
 from notice import say
 
-from firmware import shutdown
+from firmware import loading, shutdown
 from firmware.beat import Beat
 from firmware.callbacks import Worker
 from firmware.collecting import Collector
-from firmware.latch import Latch
 from firmware.manager import PowerManager
 from firmware.metering import Metering
-from firmware.resume import Resume
-from firmware.services.console import Console
 
 _FEED_MS = const(250)
 _REFUSAL = const(120)  # characters of why a site is refused
 _SILENT_MS = const(3000)  # a critical task that has not reported for this long starves the watchdog
-# what checks and builds a site, and has no part in running it: 16 KB of a board that has them from files
-_BUILDERS = (
-    "pinowners firmware.points firmware.sitefile firmware.buses firmware.devices.generic_table firmware.devices.generic_writes"
-)
+_AGAIN_MS = const(1000)  # before what has raised is started again; a service that goes on raising waits twice as long each time
+_AGAIN_MAX_MS = const(64000)
 
 
 class App:
@@ -44,14 +39,25 @@ class App:
         from firmware import sitefile  # here: it is let go again
 
         self.path = path
+        self._without_services()
         startup.step("firmware loaded")
         try:
             self._build(sitefile.load(path))
         except Exception as error:  # what the site is made of does not fit this board: it stands by and says so
-            self.site = self.pm = self.console = self.latch = self.resume = self.collector = self.timeline = None
+            self.site = self.pm = self.collector = None
+            self._without_services()
             self._build(sitefile.standby(path, error))
-        self.console.names["leave"] = self.leave
         startup.step("site %s built" % self.site.name)
+
+    def _without_services(self) -> None:
+        self.names: dict = {"leave": self.leave}  # for people, at the console
+        self.services: dict = {}
+        self.stopped: dict = {}  # service -> why
+        self.restarts: dict = {}
+        self.heap_watch = None  # for a site with services that may be stopped
+        self._on_beat = None
+        self._storing: list = []  # services that count their stores to flash
+        self._stepped: list = []  # critical ones: the house does their work
 
     def _build(self, site) -> None:
         """Everything that the site needs.  What is wrong with it was checked before; a heap that is too small is raised."""
@@ -63,50 +69,50 @@ class App:
         self.pm.places = self.site.places
         self.pm.refused = self._refusal()
         self.metering.expect(self.site.config.cycle_ms)
-        self.console = Console(self)
-        self.latch = Latch(self.pm)
-        self.resume = Resume(self.pm)
+        self._build_services()
         buses = [bus for bus in self.site.buses.values() if hasattr(bus, "last_ms")]
         self.collector = Collector(self.metering, buses)
         self.callbacks = None  # their Worker, from the first registration on
         self._coroutines: list = []  # of async callbacks, handed over by their thread
         self._handing_over = _thread.allocate_lock()
         self._seen = {"control": 0, "house": 0}
-        self.restarts: dict = {}
         self.ending = shutdown.Ending()
-        self.timeline = None if self.site.clock is None or self.site.errors else self._timeline()
 
-    def let_builders_go(self) -> None:
-        """The modules that have checked or built a site leave the heap: the one rule by which modules go, see startup."""
-        startup.let_go(_BUILDERS if self.timeline is not None else _BUILDERS + " safestore")  # records store with it as well
+    def _build_services(self) -> None:
+        """Those of the site, in its order; one that cannot be built is left out, but none of those that every site has."""
+        for name, module, options, stays in self.site.services:
+            try:
+                service = module.Service(name, options, self.pm, self)
+                if hasattr(service, "begin"):
+                    service.begin()
+            except Exception as error:  # a zone that there is not, a folder that cannot be made, a flash that is full
+                if stays or isinstance(error, MemoryError):
+                    raise
+                print("site: without %s: %s: %s" % (name, type(error).__name__, error))
+                continue
+            self.services[name] = service
+            self.names.update(getattr(service, "names", {}))
+            self._on_beat = getattr(service, "on_beat", self._on_beat)
+            if hasattr(service, "stores"):
+                self._storing.append(service)
+            if hasattr(service, "step"):
+                self._stepped.append(service)
+            if not stays and self.heap_watch is None:
+                from firmware.heapwatch import HeapWatch  # a site whose services all stay does not load it
+
+                self.heap_watch = HeapWatch(self)
+
+    def _kept(self) -> str:
+        """The modules that services go on working with."""
+        return " ".join([getattr(service, "keeps", "") for service in self.services.values()])
 
     def saving(self, content: dict):
-        """Make a site the one of the next start: a generator that stops before each step, see Store.steps.  ConfigError."""
-        try:
-            yield from self._load_builders()
-            from firmware import sitefile  # as in __init__
-
-            yield from sitefile.saving(self.path, content)
-        finally:
-            self.let_builders_go()
+        """Make a site the one of the next start: see loading.saving."""
+        return loading.saving(self.path, content, self._kept())
 
     def restoring(self):
-        """Make the site before the present one that of the next start again, in steps too.  StoreError where there is none."""
-        try:
-            yield from self._load_builders()
-            from firmware import sitefile  # as in __init__
-
-            store = sitefile.store(self.path)
-            yield from store.restore(store.previous())
-        finally:
-            self.let_builders_go()
-
-    def _load_builders(self):
-        """One module a step: together they take an ESP32 most of a second."""
-        for name in _BUILDERS.split(" "):
-            yield
-            __import__(name)
-        yield
+        """Make the site before the present one that of the next start again: see loading.restoring."""
+        return loading.restoring(self.path, self._kept())
 
     def _refusal(self) -> str:
         """Why the site is refused, "" if it is not: the first of its errors, and how many more there are."""
@@ -115,24 +121,6 @@ class App:
             return ""
         more = " (and %d more)" % (len(errors) - 1) if len(errors) > 1 else ""
         return errors[0][:_REFUSAL] + more
-
-    def _timeline(self):
-        """Clock, schedules and records, for a site that wants them."""
-        from firmware.timeline import Timeline  # a site without a calendar does not load it
-
-        try:
-            timeline = Timeline(self.pm, self.site.clock, self.site.storage["place"], self.site.name_server, self._loop_time.turn)
-        except MemoryError:
-            raise
-        except Exception as error:  # a zone that there is not, a folder that cannot be made, a flash that is full
-            print("site: without calendar and records: %s: %s" % (type(error).__name__, error))
-            return None
-        for problem in timeline.problems:
-            print("storage: " + problem)
-        timeline.begin(machine.reset_cause())
-        self.console.names["clock"] = timeline.clock
-        self.console.names["timeline"] = timeline
-        return timeline
 
     def run(self) -> None:
         """Run until something ends the program, then leave the inverters at 0 W and the contactors open, in that order."""
@@ -148,23 +136,40 @@ class App:
             self._start(name, box)
         for name, box in self.site.devices.items():
             self._start(name, box)
-        self._start("console", self.console)
-        if self.timeline is not None:
-            self._start("timeline", self.timeline)
-            self._start("timekeeper", self.timeline.timekeeper)
-            if self.timeline.ems is not None:
-                self._start("ems_clock", self.timeline.ems)
+        for name, service in self.services.items():
+            self._start_service(name, service)
         self.collector.collect(time.ticks_ms())  # from here on at chosen moments
-        self.let_builders_go()
+        loading.let_builders_go(self._kept())
         loop = asyncio.get_event_loop()
         loop.create_task(self._loop_time.watched("house", shutdown.critical("house", self._house())))
         loop.create_task(shutdown.critical("control", self._control()))
         startup.step("control begins")
         await self._watch()
 
-    def _start(self, name: str, box) -> None:
+    def _start(self, name: str, box):
         """Make a device, bus or service a task whose steps are timed."""
-        asyncio.get_event_loop().create_task(self._loop_time.watched(name, self._keep(name, box)))
+        return asyncio.get_event_loop().create_task(self._loop_time.watched(name, self._keep(name, box)))
+
+    def _start_service(self, name: str, service) -> None:
+        """Its tasks: its own, and those of its parts."""
+        parts = dict(getattr(service, "parts", {}))
+        if hasattr(service, "run"):
+            parts[name] = service
+        for part, box in parts.items():
+            task = self._start(part, box)
+            if self.heap_watch is not None:
+                self.heap_watch.add(name, part, task)
+
+    def stop_service(self, name: str, why: str) -> None:
+        """End a service for good, and let go of what it holds; `why` is said, and kept in `stopped`."""
+        service = self.services.pop(name)
+        self.stopped[name] = "stopped: " + why
+        for known, thing in getattr(service, "names", {}).items():
+            if self.names.get(known) is thing:
+                del self.names[known]
+        if hasattr(service, "stop"):
+            service.stop()
+        say("%s: stopped: %s" % (name, why))
 
     async def _control(self) -> None:
         """The cycle, on an absolute beat; a late one starts a new beat instead of hurrying after the old."""
@@ -173,7 +178,7 @@ class App:
         pm = self.pm
         beat = Beat(self.site.config.cycle_ms)
         self._loop_time.goes_first = beat.due
-        beat.watch = self.console.limit.check  # whoever keeps control from its beat for too long at the console is interrupted
+        beat.watch = self._on_beat  # whoever keeps control from its beat for too long at the console is interrupted
         before = time.ticks_us()
         first = True
         while True:
@@ -194,8 +199,10 @@ class App:
 
     def _stores(self) -> int:
         """How often anything was stored to flash since boot: each may stop the chip for an erase."""
-        stores = self.latch.stores + self.resume.stores + self.console.stores
-        return stores if self.timeline is None else stores + self.timeline.stores + self.timeline.records.wear.writes
+        stores = 0
+        for service in self._storing:
+            stores += service.stores
+        return stores
 
     def _hand_over(self, coroutine) -> None:
         """From the callbacks' thread: the loop starts the coroutine at its next look."""
@@ -203,25 +210,19 @@ class App:
             self._coroutines.append(coroutine)
 
     async def _house(self) -> None:
-        """What is due a few times a second: the emergency latch, callbacks."""
+        """What is due a few times a second: the critical services, callbacks, the heap."""
         while True:
             self.ending.check()
-            self._remember()
+            for service in self._stepped:
+                service.step()
             try:
                 self._serve_callbacks()
+                if self.heap_watch is not None:
+                    self.heap_watch.step()
             except MemoryError:
                 pass  # a full heap costs the callbacks their turn, not the house its life
             self._seen["house"] = 0
             await asyncio.sleep_ms(100)
-
-    def _remember(self) -> None:
-        """Store what a reset must find, an emergency first: at once, without a turn, and alone in its step."""
-        stored = self.latch.stores + self.resume.stores
-        self.latch.step()
-        if self.latch.stores + self.resume.stores == stored:
-            self.resume.step()
-        if self.latch.stores + self.resume.stores != stored:
-            self._loop_time.take_turn()  # an erase may have been in it: nothing else long until the next cycle
 
     def _serve_callbacks(self) -> None:
         if self.callbacks is not None:
@@ -235,14 +236,23 @@ class App:
 
     async def _keep(self, name: str, box) -> None:
         """Run a device, bus or service for ever; what it raises is printed, and it starts again."""
+        pause_ms = _AGAIN_MS
         while True:
+            begun = time.ticks_ms()
             try:
                 await box.run()
                 return
+            except asyncio.CancelledError:  # it was stopped
+                return
             except Exception as error:
                 self.restarts[name] = self.restarts.get(name, 0) + 1
+                if not 0 <= time.ticks_diff(time.ticks_ms(), begun) < _AGAIN_MAX_MS or name not in self.services:
+                    pause_ms = _AGAIN_MS  # it ran well until now; a device is wanted back at once
                 _report("%s: restarted after %s: %s" % (name, type(error).__name__, error), error)
-            await asyncio.sleep_ms(1000)
+                if self.heap_watch is not None and isinstance(error, MemoryError):
+                    self.heap_watch.wanted(name)
+            await asyncio.sleep_ms(pause_ms)
+            pause_ms = min(2 * pause_ms, _AGAIN_MAX_MS)
 
     async def _watch(self) -> None:
         """Feed the watchdog while every critical task reports."""

@@ -11,8 +11,7 @@ class Site:
         self.errors: list = []
         self.image = im.Image()
         self.config = None  # PowerConfig
-        self.clock = None  # the options of its section, None without one
-        self.storage = None
+        self.services: list = []  # (name, module, options, whether every site has it), in the order to build them
         self.name_server = None  # a function: the address of the network's name server; None without a network
         self.buses: dict = {}
         self.devices: dict = {}

@@ -6,7 +6,7 @@ import pinowners
 import watchdog
 from safestore import Store, StoreError
 
-from firmware import buses, config
+from firmware import buses, config, loading
 from firmware import image as im
 from firmware.errors import ConfigError
 from firmware.points import groups
@@ -23,6 +23,7 @@ _TOP_ROWS = (
     ("wifi", "any", None, 0, 0, "ssid and password"),
     ("clock", "any", None, 0, 0, "time zone and sources of the time, for schedules"),
     ("storage", "any", None, 0, 0, "where schedules, energy counters and the event log are kept"),
+    ("services", "any", {}, 0, 0, "service by name; false: not this one"),
     ("board", "any", None, 0, 0, "the board's description, kept for people"),
 )
 _WIFI_ROWS = (
@@ -46,6 +47,14 @@ for _seq, _first, _last, _brings, _kind, _words in groups():
 _FILLS["pcs"] |= 1 << len(_FILLED)
 _FILLED.append("the power command")
 _IN_BANKS = _FILLS["bms"] | _FILLS["pcs"]  # what each bank has of its own
+# services that a site has without naming them, in the order in which they are built: kind, the sections of which one brings it
+# ("": every site has it, always), and the one with its options
+_IMPLIED = (
+    ("console", "", ""),
+    ("emergency_memory", "", ""),
+    ("calendar", "clock storage", "clock"),
+    ("records", "clock storage", "storage"),
+)
 
 
 def store(path: str):
@@ -101,9 +110,9 @@ class Checked:
         self.name = "site"
         self.power = None  # PowerConfig
         self.wifi = None
-        self.clock = None
-        self.storage = None
         self.buses: dict = {}
+        self.kinds: list = []  # of the services
+        self.services: list = []  # (name, module, options, whether every site has it)
         self.devices: list = []  # (name, kind, module, options)
         self.owners: dict = {}  # number of a bit of _FILLS -> name of the device
         self.banks = None  # bankfile.Plans, where the file has that section
@@ -121,13 +130,7 @@ def check(content: dict) -> Checked:
         found.wifi = config.check(_WIFI_ROWS, top["wifi"], "wifi", errors)
         if 0 < len(found.wifi.get("password", "")) < _WPA_LEAST:
             errors.append("wifi.password: has %d characters; allowed are 8 to 63, or none: open" % len(found.wifi["password"]))
-    if top.get("clock") is not None or top.get("storage") is not None:
-        from firmware import timeline
-
-        found.clock = config.check(timeline.CLOCK_OPTIONS, top.get("clock") or {}, "clock", errors)
-        found.storage = config.check(timeline.STORAGE_OPTIONS, top.get("storage") or {}, "storage", errors)
-        if "place" in found.storage:
-            timeline.check_place(found.storage["place"], errors)
+    _check_services(found, top)
     found.buses = _section(top, "buses", errors)
     divided = top.get("banks") is not None
     buses.check(found.buses, errors)
@@ -182,27 +185,96 @@ def _section(top: dict, name: str, errors: list) -> dict:
     return {key: section[key] for key in section if isinstance(section[key], dict)}
 
 
-def _driver(kind: str):
-    return __import__("firmware.devices.%s" % kind, None, None, ("Device",))
+def _check_services(found: Checked, top: dict) -> None:
+    """Those that the site has without naming them, then those of its "services" section."""
+    errors = found.errors
+    section = top.get("services", {})
+    if not isinstance(section, dict):
+        errors.append("services = %s: must be an object of named objects" % pinowners.shown(section))
+        section = {}
+    given = dict(section)
+    kinds: dict = {}  # of those that are named: the name
+    for name in sorted(given):
+        kind = given[name].get("type") if isinstance(given[name], dict) else None
+        if isinstance(kind, str):
+            kinds.setdefault(kind, name)
+    for kind, sections, own in _IMPLIED:
+        stays = not sections
+        brought = stays or any(top.get(name) is not None for name in sections.split(" "))
+        if given.get(kind) is False:
+            del given[kind]
+            if not stays:
+                continue
+            errors.append("services.%s = false: every site has it" % kind)
+        if kind in kinds:
+            name = kinds[kind]
+            if own and top.get(own):
+                errors.append("services.%s: its options stand in %s already; give one of the two" % (name, own))
+            _check_service(found, name, given.pop(name), stays)
+        elif stays:
+            found.services.append((kind, None, {}, True))  # loaded when the site is built
+            found.kinds.append(kind)
+        elif brought:
+            _check_implied(found, kind, top.get(own) or {}, own)
+    _imply_ems_clock(found, given, kinds)
+    for name in sorted(given):
+        if not isinstance(given[name], dict):
+            errors.append("services.%s = %s: must be an object" % (name, pinowners.shown(given[name])))
+            continue
+        if given[name].get("type") in [row[0] for row in _IMPLIED]:
+            errors.append("services.%s: there is one %s already" % (name, given[name]["type"]))
+            continue
+        _check_service(found, name, given[name])
+    _check_together(found, top)
 
 
-def _load_driver(where: str, kind, errors: list):
-    """The module of a type; None, with the reason in `errors`, where there is none, or none that works."""
+def _imply_ems_clock(found: Checked, given: dict, kinds: dict) -> None:
+    """The older way to name it: a port among the clock's options."""
+    for name, _, options, _ in found.services:
+        port = options.get("ems_port") if name == "calendar" else 0
+        if port and given.pop("ems_clock", None) is not False and "ems_clock" not in kinds:
+            _check_implied(found, "ems_clock", {"port": port}, "services.ems_clock")
+            return
+    if given.get("ems_clock") is False:
+        del given["ems_clock"]
+
+
+def _check_implied(found: Checked, kind: str, options, where: str) -> None:
+    module = loading.load(loading.SERVICE, "services." + kind, kind, found.errors)
+    if module is not None:
+        _keep_service(found, kind, kind, module, options, where, False)
+
+
+def _check_service(found: Checked, name: str, given: dict, stays: bool = False) -> None:
+    watchdog.feed()  # each may load its module
+    given = dict(given)
+    where = "services." + name
+    kind = given.pop("type", None)
+    module = loading.load(loading.SERVICE, where, kind, found.errors)
+    if module is not None:
+        _keep_service(found, name, kind, module, given, where, stays)
+
+
+def _keep_service(found: Checked, name: str, kind: str, module, given, where: str, stays: bool) -> None:
+    options = config.check(module.OPTIONS, given, where, found.errors)
     try:
-        module = _driver(kind)
-    except MemoryError:
-        raise
-    except Exception as error:  # of a driver of one's own too: whatever its lines raise
-        if not isinstance(kind, str) or (isinstance(error, ImportError) and "'firmware.devices.%s'" % kind in str(error)):
-            errors.append("%s.type = %s: there is no such driver in firmware/devices" % (where, pinowners.shown(kind)))
-        else:
-            errors.append("%s.type = %r: its driver cannot be loaded: %s: %s" % (where, kind, type(error).__name__, error))
-        return None
-    for name in ("OPTIONS", "Device"):
-        if not hasattr(module, name):
-            errors.append("%s.type = %r: firmware/devices/%s.py is no driver: it has no %s" % (where, kind, kind, name))
-            return None
-    return module
+        if hasattr(module, "check_options"):
+            module.check_options(where, options, found.errors)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:  # a service that meets what it did not expect
+        found.errors.append("%s: %s: %s" % (where, type(error).__name__, error))
+    found.services.append((name, module, options, stays))
+    found.kinds.append(kind)
+
+
+def _check_together(found: Checked, top: dict) -> None:
+    """A service may need others: there is no log without a clock.  Its name is its own: people and the heap's watch go by it."""
+    for name, module, _, stays in found.services:
+        for section in ("buses", "devices"):
+            if not stays and isinstance(top.get(section), dict) and name in top[section]:
+                found.errors.append("services.%s: %s.%s has the name already" % (name, section, name))
+        for kind in getattr(module, "NEEDS", ()):
+            if kind not in found.kinds:
+                found.errors.append("services.%s: needs %s, which this site has not" % (name, kind))
 
 
 def _check_device(found: Checked, name: str, given: dict) -> None:
@@ -210,7 +282,7 @@ def _check_device(found: Checked, name: str, given: dict) -> None:
     where = "devices." + name
     errors = found.errors
     kind = given.pop("type", None)
-    module = _load_driver(where, kind, errors)
+    module = loading.load(loading.DRIVER, where, kind, errors)
     if module is None:
         return
     before = len(errors)
@@ -285,6 +357,8 @@ def load(path: str) -> Site:
         print("site: %s is refused; staying in STANDBY" % path)
         site.devices = {}
         site.has = im.HAS_BMS | im.HAS_PCS
+    if site.errors:
+        site.services = _always()
     if site.config is None:
         site.config = config.PowerConfig()
     return site
@@ -302,7 +376,26 @@ def standby(path: str, error: Exception) -> Site:
     print("site: %s is refused; staying in STANDBY" % path)
     site.has = im.HAS_BMS | im.HAS_PCS
     site.config = config.PowerConfig()
+    site.services = _always()
     return site
+
+
+def _always() -> list:
+    """The services that every site has: whoever stands by needs them most."""
+    found = Checked()
+    _check_services(found, {})
+    return _loaded(found)
+
+
+def _loaded(found: Checked) -> list:
+    """The services with their modules; those that every site has are loaded only here: who checks a file needs none."""
+    services = []
+    for name, module, options, stays in found.services:
+        if module is None:
+            module = loading.load(loading.SERVICE, "services." + name, name, found.errors)
+            options = {} if module is None else config.check(module.OPTIONS, {}, "services." + name, found.errors)
+        services.append((name, module, options, stays))
+    return services
 
 
 def build(content: dict, site: Site) -> None:
@@ -318,8 +411,7 @@ def build(content: dict, site: Site) -> None:
         site.name_server = wifi.name_server
     if found.errors:
         return
-    site.clock = found.clock
-    site.storage = found.storage
+    site.services = _loaded(found)
     site.buses = buses.build(found.buses, site.errors)
     images: dict = {}
     if found.banks is not None:

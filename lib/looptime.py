@@ -28,7 +28,7 @@ _watching = None  # the LoopTime that a task started by another one is watched b
 def start(name: str, coroutine) -> None:
     """Make a coroutine a task of its own, watched as the one that starts it is, where there is space for another name."""
     if _watching is not None and (name in _watching.names or len(_watching.names) < len(_watching.worst_us)):
-        coroutine = _watching.watched(name, coroutine)
+        coroutine = _watching.watched(name, coroutine, _watching.running)
     asyncio.get_event_loop().create_task(coroutine)
 
 
@@ -38,6 +38,9 @@ class LoopTime:
     def __init__(self, most: int = 24) -> None:
         self.names: list = []
         self.worst_us = array("i", [0] * most)  # of each task, since it was first watched
+        self.root = array("b", [-1] * most)  # of each task: which one it goes back to; itself if the application started it
+        self.running = -1  # whose step it is, or was last
+        self.weigher = None  # while the heap runs short: has weigh(number, coroutine, value), see firmware/heapwatch.py
         self.since_us = 0  # the longest step since `forget`
         self.since_by = -1  # whose it was; -1: nobody's
         self.goes_first = None  # function: the number of the beat that is due, and goes before every watched task; 0: none is
@@ -48,12 +51,17 @@ class LoopTime:
         global _watching
         _watching = self
 
-    def watched(self, name: str, coroutine):
-        """What to hand to create_task instead of `coroutine`.  ValueError when there are too many names."""
+    def watched(self, name: str, coroutine, parent: int = -1):
+        """What to hand to create_task instead of `coroutine`, which task `parent` starts (-1: none).
+
+        ValueError when there are too many names.
+        """
         if name not in self.names:
             if len(self.names) >= len(self.worst_us):
                 raise ValueError("%d tasks are watched already: allowed are %d" % (len(self.names), len(self.worst_us)))
             self.names.append(name)
+            number = len(self.names) - 1
+            self.root[number] = number if parent < 0 else self.root[parent]
         return _Watched(self, self.names.index(name), coroutine)
 
     def took(self, number: int, us: int) -> None:
@@ -115,6 +123,10 @@ class _Watched:
             if beat and beat != self._put_off_for:
                 self._put_off_for = beat
                 return next(asyncio.sleep_ms(_BEHIND_MS))  # queues this task anew
+        self._loop_time.running = self._number
+        weigher = self._loop_time.weigher
+        if weigher is not None and weigher.wants(self._number):
+            return weigher.weigh(self._number, self._coroutine, value)
         begun = time.ticks_us()
         try:
             return self._coroutine.send(value)

@@ -5,19 +5,34 @@ import time
 
 import watchdog
 
-# Built-in modules that a file may replace ("extensible") never enter sys.modules by themselves: each `import time` searches
-# the whole flash first, 20 ms a time.  Under their other name, with a u in front, they are found at once; those that a
-# board's own file may well replace are searched for, once.
-_BUILTINS = "array binascii collections errno io json os random struct time"
-_REPLACEABLE = "machine select socket"
+_FOUND = "array binascii collections errno io json os random struct time machine select socket"
 
 
 def find_builtins() -> None:
-    """Enter the built-in modules in sys.modules, so that importing them never searches the flash again."""
-    for name in _BUILTINS.split(" "):
-        sys.modules[name] = __import__("u" + name)
-    for name in _REPLACEABLE.split(" "):
-        sys.modules[name] = __import__(name)
+    """Enter the built-in modules in sys.modules, so that importing them never searches the flash again.
+
+    Those that a file may replace ("extensible") never get there by themselves: each `import time` searches the whole flash
+    first, 20 ms a time.  Under their other name, with a u in front, they are found at once; those that a board's own file may
+    well replace are searched for, once.
+    """
+    import select
+    import socket
+
+    import machine
+    import uarray
+    import ubinascii
+    import ucollections
+    import uerrno
+    import uio
+    import ujson
+    import uos
+    import urandom
+    import ustruct
+    import utime
+
+    found = (uarray, ubinascii, ucollections, uerrno, uio, ujson, uos, urandom, ustruct, utime, machine, select, socket)
+    for name, module in zip(_FOUND.split(" "), found):
+        sys.modules[name] = module
 
 
 def let_go(names: str) -> None:

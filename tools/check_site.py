@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -104,25 +105,36 @@ def _without_what_is_refused(site: dict[str, Any], errors: list[str]) -> dict[st
 
 
 def _of_services(content: dict[str, Any]) -> list[str]:
-    """What clock and storage refuse when the application builds them; what they write goes to a place of its own."""
+    """What services refuse when the application builds them; what they write goes to a place of its own."""
+    from looptime import LoopTime
+
     from firmware import sitefile
     from firmware.errors import ConfigError
     from firmware.manager import PowerManager
+    from firmware.metering import Metering
     from firmware.site import Site
-    from firmware.timeline import Timeline
 
     site = Site()
-    parts: dict[str, Any] = {key: content[key] for key in ("clock", "storage") if key in content}
-    sitefile.build({"schema": 1, **parts}, site)
-    if site.errors or site.clock is None:
+    sections = ("buses", "clock", "storage", "services")
+    sitefile.build({"schema": 1, **{key: content[key] for key in sections if key in content}}, site)
+    if site.errors:
         return []
-
+    pm = PowerManager(site.config, site.image, site.has)
+    app = SimpleNamespace(site=site, pm=pm, metering=Metering(site.config.cycle_ms, LoopTime()), services={}, names={})
+    errors: list[str] = []
+    built: set[str] = set()
     with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch):
-        try:
-            Timeline(PowerManager(site.config, site.image, site.has), site.clock, site.storage["place"])
-        except ConfigError as error:
-            return [str(line) for line in error.errors]
-    return []
+        for name, module, options, stays in site.services:
+            if stays or not built.issuperset(getattr(module, "NEEDS", ())):
+                continue  # it looks at the board's own storage and port; or what it needs is refused, and said
+            try:
+                app.services[name] = module.Service(name, options, pm, app)
+                built.add(module.__name__.rpartition(".")[2])
+            except ConfigError as error:
+                errors += [str(line) for line in error.errors]
+            except Exception as error:  # the board would go on without it
+                errors.append(f"services.{name}: {type(error).__name__}: {error}")
+    return errors
 
 
 def tables(site: dict[str, Any]) -> dict[str, str]:

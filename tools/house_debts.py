@@ -2,12 +2,6 @@
 
 # rule: path: what
 PRESENT: dict[str, dict[str, tuple[str, ...]]] = {
-    # firmware/loading.py takes these over
-    "import by string": {
-        "firmware/app.py": ("__import__",),
-        "firmware/sitefile.py": ("__import__",),
-        "lib/startup.py": ("__import__",),
-    },
     # the manager's rooms are being cut anew: what they share becomes a name of its own
     "private": {
         "firmware/shutdown.py": ("_main",),
@@ -27,7 +21,6 @@ PRESENT: dict[str, dict[str, tuple[str, ...]]] = {
         "host_tests/both/test_modbus_turns.py": ("_queue", "_writes"),
         "host_tests/both/test_read_at_once.py": ("_decode",),
         "host_tests/both/test_resume.py": ("_tried_ms",),
-        "host_tests/both/test_site_of_any_shape.py": ("_driver",),
         "host_tests/both/test_storage_records.py": ("_energy", "_schedules"),
         "host_tests/both/test_twai_drain.py": ("_copy", "_drain"),
         "host_tests/mp/on_board/console_full.py": ("_port", "_terminal"),

@@ -48,7 +48,7 @@ def check_site(where: str, options: dict, power, errors: list) -> None:
 
 
 def _tables():
-    from firmware.devices import generic_table  # here: whoever runs does not need it any more, see App.let_builders_go
+    from firmware.devices import generic_table  # here: whoever runs does not need it any more, see firmware/loading.py
 
     return generic_table
 

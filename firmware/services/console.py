@@ -26,6 +26,8 @@ from firmware.services.answers import ANSWER_MAX, GENERATOR, PIECE_MAX, answer, 
 from firmware.services.port import Port
 from firmware.services.terminal import LINE_MAX, Terminal
 
+OPTIONS = ()
+HEAP_BYTES = 20000
 _POLL_MS = const(10)
 _SLICE_US = const(4000)  # of writing in one turn of the loop
 _AHEAD = const(8)  # lines that may wait while one is answered
@@ -50,7 +52,7 @@ pm.set_constant_power(-20)        charge at 20 kW; + is discharge
 pm.start_charging(80)             to 80 %; pm.start_discharging(20, 60): 20 kW for 60 min
 pm.stop_operation()  pm.resume()  hold 0 W; go on
 status()  why()                   what is, and why, in words
-limits()  pm.faults()  pm.claims()  devices()  pm.stats()
+limits()  pm.faults()  pm.claims()  devices()  services()  pm.stats()
 monitor(500)                      a line every 500 ms; monitor(0) ends it
 emergency                         0 W at once, latched; pm.reset_emergency()
 leave()                           0 W, contactors open, then the ordinary prompt
@@ -67,10 +69,10 @@ _ANSWER = const(1)
 _MONITOR = const(2)  # held back until it is whole
 
 
-class Console:
+class Service:
     """Reads lines, evaluates them, writes answers, events and monitor lines."""
 
-    def __init__(self, app, port=None) -> None:
+    def __init__(self, name: str, options: dict, pm, app, port=None) -> None:
         """port: see port.Port; None is the board's own."""
         self._app = app
         self._terminal = Terminal(port or Port())
@@ -99,13 +101,15 @@ class Console:
         self.stores = 0  # such steps so far: each may erase flash
         self.starved = 0  # times that the heap had nothing for the console
         notice.sink = self.write
-        self.names = {name: getattr(firmware, name) for name in dir(firmware) if "A" <= name[0] <= "Z"}
+        self.on_beat = self.limit.check  # whoever keeps control from its beat for too long here is interrupted
+        self.names = app.names
+        self.names.update({name: getattr(firmware, name) for name in dir(firmware) if "A" <= name[0] <= "Z"})
         self.names.update({"pm": app.pm, "app": app})
         self.names.update({"emergency": app.pm.emergency_shutdown, "emergency_shutdown": app.pm.emergency_shutdown})
         self.names.update({"true": True, "false": False, "null": None})  # a pasted site is JSON
         for command in (
-            self.status, self.why, self.monitor, self.limits, self.devices, self.upcoming, self.save_site, self.restore_site,
-            self.print, self.help, self.dir,
+            self.status, self.why, self.monitor, self.limits, self.devices, self.services, self.upcoming, self.save_site,
+            self.restore_site, self.print, self.help, self.dir,
         ):  # fmt: skip
             self.names[command.__name__] = command
         self._keep_reserve()  # at boot, while there are pieces that large
@@ -169,6 +173,15 @@ class Console:
         """The counters of every device and bus."""
         site = self._app.site
         return {name: box.counters() for group in (site.buses, site.devices) for name, box in group.items()}
+
+    def services(self):
+        """Every service, a line each: its counters, how often it was started again, why it was stopped."""
+        app = self._app
+        for name, service in app.services.items():
+            again = ", started again %d times" % app.restarts[name] if name in app.restarts else ""
+            yield "%s: %r%s" % (name, service.counters(), again)
+        for name, why in app.stopped.items():
+            yield "%s: %s" % (name, why)
 
     def upcoming(self, n: int = 5):
         """As pm.upcoming(n), made one by one: a line each."""
@@ -240,6 +253,10 @@ class Console:
             self.dropped += 1
         else:
             self._notes_length += len(text)
+
+    def counters(self) -> dict:
+        """Lines that were not written, times that the heap had nothing for the console, steps of saves."""
+        return {"dropped": self.dropped, "starved": self.starved, "stores": self.stores}
 
     # ---- the loop ---------------------------------------------------------------------------------------
 

@@ -14,6 +14,9 @@ from firmware.errors import PowerError
 from modbus.server import HOLDING_REGISTERS
 from modbus.tcp_server import TcpServer
 
+OPTIONS = (("port", "int", 502, 1, 65535, "TCP port"),)
+HEAP_BYTES = 13000
+NEEDS = ("calendar",)
 _ILLEGAL_ADDRESS = 2
 _ILLEGAL_VALUE = 3
 _REGISTERS = 4
@@ -55,6 +58,12 @@ class ClockRegisters:
         return 0
 
 
-def server(clock, port: int) -> TcpServer:
-    """The server to run; two clients at a time."""
-    return TcpServer({1: ClockRegisters(clock)}, port, max_clients=2)
+class Service(TcpServer):
+    """The server; two clients at a time."""
+
+    def __init__(self, name: str, options: dict, pm, app) -> None:
+        super().__init__({1: ClockRegisters(pm.clock)}, options["port"], max_clients=2)
+
+    def counters(self) -> dict:
+        """Frames, refusals, connections."""
+        return self.count.as_dict()

@@ -1,4 +1,4 @@
-"""A person at the console: a Console on a plant, with a port of lists instead of a serial one."""
+"""A person at the console: the console on a plant, with a port of lists instead of a serial one."""
 
 import gc
 
@@ -6,7 +6,7 @@ from looptime import LoopTime
 
 from firmware import sitefile
 from firmware.metering import Metering
-from firmware.services.console import Console
+from firmware.services.console import Service
 from host_tests.both.plant import Plant
 
 if not hasattr(gc, "mem_alloc"):  # CPython
@@ -55,6 +55,10 @@ class App:
         self.path = "site.json"
         self.site = Site()
         self.metering = Metering(50, LoopTime())
+        self.names = {}
+        self.services = {}
+        self.stopped = {}
+        self.restarts = {}
         for i in range(100):
             self.metering.add(50000 + 10 * i, 500)
 
@@ -70,14 +74,14 @@ class Desk:
         self.plant.run(2)
         self.app = App(self.plant.pm)
         self.port = Port()
-        self.console = Console(self.app, self.port)
+        self.console = self.app.services["console"] = Service("console", {}, self.app.pm, self.app, self.port)
 
     def type(self, text):
         """Type text or bytes; a line ends with a newline."""
         self.port.typed += text if isinstance(text, bytes) else text.encode()
 
     def turn(self, n=1):
-        """So many turns of the loop, as Console.run takes them."""
+        """So many turns of the loop, as its run takes them."""
         for _ in range(n):
             self.app.metering.loop_time.forget()  # a cycle has come between
             self.console.turn()

@@ -5,7 +5,7 @@ import os
 import sys
 
 from firmware import image as im
-from firmware import sitefile
+from firmware import loading, sitefile
 from firmware.errors import ConfigError
 from firmware.manager import PowerManager
 from firmware.modes import Mode
@@ -191,12 +191,12 @@ def test_a_heap_that_is_too_small_for_the_site_is_said():
 
     name = "firmware.devices.full_heap"
     sys.modules[name] = Full
-    real = sitefile._driver
-    sitefile._driver = lambda _kind: Full
+    real = loading.load
+    loading.load = lambda form, where, kind, errors: Full if kind == "full_heap" else real(form, where, kind, errors)
     try:
         said = _said_of_doc(devices={"x": {"type": "full_heap"}})
     finally:
-        sitefile._driver = real
+        loading.load = real
         del sys.modules[name]
     assert "too large for this board's heap" in said and "1280" in said
 

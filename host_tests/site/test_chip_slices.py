@@ -168,14 +168,14 @@ def test_no_task_holds_the_loop(played: Played) -> None:
     seen = played[1]
     assert seen.quiet["pcs"] > 10_000 and seen.quiet["bms"] > 1_000
     for steps in (seen.quiet, *seen.lines.values()):
-        held = {name: cost for name, cost in steps.items() if name != "console" and cost > (SAVE if name == "timeline" else STEP)}
+        held = {name: cost for name, cost in steps.items() if name != "console" and cost > (SAVE if name == "records" else STEP)}
         assert held == {}
 
 
 def test_a_dead_inverter_and_meter_cost_little(played: Played) -> None:
     dead = played[1].dead
     assert 0 < dead["pcs"] <= RECONNECT and 0 < dead["meter"] <= RECONNECT
-    assert dead["timeline" if "timeline" in dead else "io"] <= SAVE
+    assert dead["records" if "records" in dead else "io"] <= SAVE
 
 
 def test_collections_stay_out_of_the_cycle_and_erases_come_one_at_a_time(played: Played) -> None:

@@ -174,15 +174,18 @@ app = App("site.json")
 app.run()
 """
 CRASHES = {
-    "the cycle": "real = app.pm.cycle\ndef cycle(ms):\n if 'go' in app.console.names: 1 / 0\n real(ms)\napp.pm.cycle = cycle",
-    "the house": "def step():\n if 'go' in app.console.names: raise MemoryError('full')\napp.latch.step = step",
+    "the cycle": "real = app.pm.cycle\ndef cycle(ms):\n if 'go' in app.names: 1 / 0\n real(ms)\napp.pm.cycle = cycle",
+    "the house": (
+        "def step():\n if 'go' in app.names: raise MemoryError('full')\n"
+        "app.services['emergency_memory'].latch.step = step"
+    ),
     "the main task": (
         "import watchdog\nreal = watchdog.feed\ndef feed():\n"
-        " if 'go' in app.console.names and app.console.names.pop('go'): raise ValueError('x')\n real()\nwatchdog.feed = feed"
+        " if 'go' in app.names and app.names.pop('go'): raise ValueError('x')\n real()\nwatchdog.feed = feed"
     ),
     "a task's exit": (
         "import asyncio\nasync def leave():\n"
-        " while 'go' not in app.console.names: await asyncio.sleep_ms(20)\n raise SystemExit\n"
+        " while 'go' not in app.names: await asyncio.sleep_ms(20)\n raise SystemExit\n"
         "asyncio.get_event_loop().create_task(leave())"
     ),
 }

@@ -11,6 +11,7 @@ from tools.sim.healthy import POWER
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = {"schema": 1, "power": POWER}
+MEMORY = "app.services['emergency_memory']"
 # every free piece of the heap down to 32 bytes is taken, then the call is made
 FILL = (
     "exec('def fill(size=65536, at=0):\\n keep = [None] * 2000\\n while size >= 32:\\n  try:\\n   keep[at] = bytearray(size)\\n"
@@ -70,8 +71,8 @@ def test_latch_what_goes_on_after_a_reset_is_stored_beside_the_emergency(mp: Int
     async def story(board: Board) -> None:
         assert (await answer(board, "pm.start()")).startswith("= 'accepted")
         assert await answer(board, "pm.emergency_shutdown()") == "= True"
-        assert await answer(board, "app.resume.settle()") == "= None"  # what is due up to ten seconds after start()
-        assert await answer(board, "app.resume.stores") == "= 1"
+        assert await answer(board, MEMORY + ".resume.settle()") == "= None"  # what is due up to ten seconds after start()
+        assert await answer(board, MEMORY + ".resume.stores") == "= 1"
         assert await next_start(board) == "= (True, -1)"
 
     drive(mp, tmp_path, story)
@@ -84,7 +85,7 @@ def test_latch_a_storage_that_fails_is_answered_and_resets_nothing(mp: Interpret
         await board.wait_line("could NOT be stored", 5)
         assert await answer(board, "pm.is_emergency") == "= True"
         await asyncio.sleep(2.5)
-        assert await answer(board, "app.latch.failures > 1, app.restarts") == "= (True, {})"
+        assert await answer(board, MEMORY + ".latch.failures > 1, app.restarts") == "= (True, {})"
         assert board.resets == [], "neither the watchdog nor anybody else"
         blocked.rmdir()
         await board.wait_line("is stored now", 5)

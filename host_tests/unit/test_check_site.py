@@ -318,3 +318,41 @@ def test_the_command_says_what_fits_and_refuses_with_the_figures() -> None:
     none = run("docs/site.example.json", "--board", "no_such_board")
     assert none.returncode == 1 and "no such board" in none.stderr
     assert run("docs/site.example.json").returncode == 0
+
+
+def services(**given: Any) -> dict[str, Any]:
+    return site(services=given)
+
+
+def test_services_that_a_site_has_by_itself_can_be_named_or_switched_off() -> None:
+    assert check_site.errors_in({**site(clock={"zone": "UTC0"}), "services": {"records": False}}) == []
+    assert check_site.errors_in(services(when={"type": "calendar", "zone": "Europe/Berlin"}, log={"type": "records"})) == []
+    assert check_site.errors_in(services(records=False, ems_clock=False)) == []
+    assert check_site.errors_in({**site(clock={"ems_port": 1502}), "services": {"ems_clock": False}}) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"console": False}, "services.console = false: every site has it"),
+        ({"emergency_memory": False}, "services.emergency_memory = false: every site has it"),
+        ({"x": False}, "services.x = False: must be an object"),
+        ({"x": 5}, "services.x = 5: must be an object"),
+        ({"bms": {"type": "calendar"}}, "services.bms: devices.bms has the name already"),
+        ({"x": {}}, "services.x.type = None: there is no such service in firmware/services"),
+        ({"log": {"type": "records"}}, "services.log: needs calendar, which this site has not"),
+        ({"e": {"type": "ems_clock"}}, "services.e: needs calendar, which this site has not"),
+        ({"a": {"type": "calendar"}, "b": {"type": "calendar"}}, "services.b: there is one calendar already"),
+        ({"c": {"type": "calendar", "zone": "Nowhere/Else"}}, "clock.zone: time zone"),
+        ({"c": {"type": "calendar"}, "l": {"type": "records", "place": "lib"}}, "services.l.place = 'lib': lib is the board's own"),
+        ({"c": {"type": "calendar", "zome": "UTC0"}}, "services.c.zome: no such key; did you mean zone?"),
+    ],
+)
+def test_what_is_wrong_with_a_service_is_said_by_name(given: dict[str, Any], said: str) -> None:
+    errors = check_site.errors_in(services(**given))
+    assert len([error for error in errors if said in error]) == 1, errors
+
+
+def test_options_stand_in_one_place_only() -> None:
+    errors = check_site.errors_in({**site(clock={"zone": "UTC0"}), "services": {"c": {"type": "calendar"}}})
+    assert errors == ["services.c: its options stand in clock already; give one of the two"]

@@ -5,12 +5,15 @@ in an image of our own (BESS_ESP32) their code, names and constants are in flash
 """
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from tools.build import boardfile
+
+ROOT = Path(__file__).resolve().parents[2]
 
 KEPT = Path(__file__).with_name("sizes.json")
 IMAGES = STOCK, OWN = "stock", "own"
@@ -21,6 +24,8 @@ SHIPPED = (  # site of docs/, board, image: those that fit
     ("site.wifi.json", "lilygo_t_can485", OWN),
     ("site.example.json", "lilygo_t_2can", STOCK),
 )
+# services that are in the parts of sizes.json: the others count as they declare
+WEIGHED = ("console", "emergency_memory", "calendar", "records", "ems_clock")
 OWN_CALLBACKS = 1024  # bytes of seven registered callbacks: programs come and go, and the site file says nothing of them
 OWN_NAMES = 140  # that dotted names, the site file and people bring beside those that our own image has in flash
 _FIRST_POOL, _POOL_HEAD, _POOL_ENTRY, _BLOCK = 20, 24, 7, 16  # of MicroPython's pools of names on 32 bits
@@ -86,16 +91,31 @@ def parts_of(site: dict[str, Any], known: dict[str, Any]) -> list[tuple[str, str
     if site.get("wifi"):
         found.append(("wifi", "wifi"))
     clock = site.get("clock")
-    if clock is not None or site.get("storage") is not None:
+    kinds = {entry["type"] for entry in services(site).values()}
+    if clock is not None or site.get("storage") is not None or kinds & {"calendar", "records"}:
         found += [("clock, storage", "calendar"), ("4 schedules", "schedules")]
         if site.get("wifi") and (clock or {}).get("ntp", "the default servers"):
             found.append(("clock.ntp", "clock.ntp"))
-        if (clock or {}).get("ems_port"):
+        if (clock or {}).get("ems_port") or "ems_clock" in kinds:
             found.append(("clock.ems_port", "clock.ems_port"))
     for _, part in found:
         if part not in known:
             raise KeyError(f"{part}: was never weighed; make size ARGS=--write")
     return found
+
+
+def services(site: dict[str, Any]) -> dict[str, Any]:
+    """The services that the site file names, by name."""
+    return {name: entry for name, entry in (site.get("services") or {}).items() if isinstance(entry, dict) and "type" in entry}
+
+
+def declared_bytes(kind: str) -> int:
+    """HEAP_BYTES of a service: what its file says that it takes, from files.  Raises KeyError where it says nothing."""
+    file = ROOT / "firmware" / "services" / f"{kind}.py"
+    found = re.search(r"^HEAP_BYTES = (\d+)$", file.read_text(), re.M) if file.exists() else None
+    if not found:
+        raise KeyError(f"service {kind}: firmware/services/{kind}.py declares no HEAP_BYTES")
+    return int(found[1])
 
 
 @dataclass(frozen=True)
@@ -153,6 +173,9 @@ def weigh(board: dict[str, Any], site: dict[str, Any], image: str, figures: dict
             rows[-1] = (label, f"{rows[-1][1]}, {part}", rows[-1][2] + size)
         else:
             rows.append((label, part, size))
+    for label, entry in services(site).items():
+        if entry["type"] not in WEIGHED:
+            rows.append((f"services.{label}", f"service {entry['type']}, as it declares", declared_bytes(entry["type"])))
     if own:
         rows.append(("callbacks", "as programs register them", OWN_CALLBACKS))
     names = OWN_NAMES if own else names + len(words)

@@ -91,16 +91,16 @@ class Grid(Protocol):
 class InverterSensors:
     """What an inverter measures."""
 
-    def __init__(self, grid: Grid, pcs: Pcs, dc: DcSide, noise: Gauss, shows_island: bool = True) -> None:
-        """shows_island: an inverter that forms an island measures the voltage that it makes."""
+    def __init__(self, grid: Grid, pcs: Pcs, dc: DcSide, noise: Gauss, as_device: bool = True) -> None:
+        """as_device: False as the seeds of the first soaks know it, no island's voltage and the grid seen through an open relay."""
         self.grid = grid
         self.pcs = pcs
         self.dc = dc
         self._noise = noise
-        self._shows_island = shows_island
+        self._as_device = as_device
 
     def _forms(self) -> bool:
-        return self._shows_island and self.pcs.state == RUNNING and self.pcs.island != NO_ISLAND
+        return self._as_device and self.pcs.state == RUNNING and self.pcs.island != NO_ISLAND
 
     def volts(self) -> float:
         """Between two phases."""
@@ -115,6 +115,10 @@ class InverterSensors:
         if grid.grid_present:
             return self._noise.of(grid.grid_hz, NOISE_HZ)
         return self._noise.of(grid.options.grid_hz, NOISE_HZ) if self._forms() else 0.0
+
+    def sees_grid(self) -> bool:
+        """Whether it is connected to the grid: its own relay is open while it does not run."""
+        return self.grid.grid_present and (not self._as_device or self.pcs.state == RUNNING)
 
     def watts(self) -> float:
         """AC, positive is discharge."""

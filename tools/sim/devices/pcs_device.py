@@ -115,7 +115,7 @@ class PcsDevice:
         state = _INV_STATE[pcs.state]
         put("701.St", 0 if pcs.state in (physics.OFF, physics.FAULT) else 1)
         put("701.InvSt", _THROTTLED if throttled and pcs.state == physics.RUNNING else state)
-        put("701.ConnSt", 1 if plant.grid_present and pcs.state == physics.RUNNING else 0)
+        put("701.ConnSt", 1 if self._sensors.sees_grid() else 0)
         put("701.Alrm", pcs.alarm | (0 if plant.grid_present else _ALARM_GRID_DISCONNECT))
         put("701.DERMode", 1 if plant.grid_present else 2)
         put("701.W", power)

@@ -44,6 +44,7 @@ class Battery:
         self.options = options
         self.pack = options.pack()
         self.bms = options.bms(self.pack, seed + 1)
+        self.contactor_wanted = False
         self.contactor_closed = False
         self.contactor_stuck = False
         self._moving_s = 0.0
@@ -54,15 +55,15 @@ class Battery:
         """Whether it is on its DC bus."""
         return self.contactor_closed and self.bms.relay_closed and not self.bms.empty_open
 
-    def move(self, dt_s: float, wanted: bool) -> None:
+    def move(self, dt_s: float) -> None:
         """The contactors follow the command, in their own time."""
-        if wanted == self.contactor_closed or self.contactor_stuck:
+        if self.contactor_wanted == self.contactor_closed or self.contactor_stuck:
             self._moving_s = 0.0
             return
         self._moving_s += dt_s
         if self._moving_s >= CONTACTOR_S:
             self._moving_s = 0.0
-            self.contactor_closed = wanted
+            self.contactor_closed = self.contactor_wanted
 
     def protect(self, dt_s: float) -> None:
         """The BMS looks at it."""
@@ -241,7 +242,8 @@ class AllInverters:
 class BanksPlant(Surroundings):
     """The whole site.  `step(dt_s)` lets time pass; nothing else does.
 
-    `batteries` and `inverters` are in the banks' order.  All contactors follow one command, as they hang on one output.
+    `batteries` and `inverters` are in the banks' order.  `contactor_wanted` is one output for all of them; whoever has an
+    output for each sets it in the batteries.
     """
 
     def __init__(self, layouts: Sequence[BankLayout], options: PlantOptions | None = None, seed: int = 1) -> None:
@@ -254,14 +256,13 @@ class BanksPlant(Surroundings):
         self.inverters = [one for bank in self.banks for one in bank.inverters]
         self.pcs = AllInverters(self.inverters)
         self.pack = DcBus(self.batteries)
-        self.contactor_wanted = False
         self.balance(0.0, 0.0, False)
 
     def step(self, dt_s: float) -> None:
         """Let `dt_s` seconds pass."""
         self.pass_time(dt_s)
         for battery in self.batteries:
-            battery.move(dt_s, self.contactor_wanted)
+            battery.move(dt_s)
         running = sum(one.pcs.state == RUNNING for one in self.inverters) or 1
         share_w = self.net_load_w() / running
         for bank in self.banks:
@@ -269,6 +270,16 @@ class BanksPlant(Surroundings):
         self.balance(dt_s, self.pcs.power_w, any(one.pcs.state == RUNNING for one in self.inverters))
         self.pack.voltage_v = sum(bank.pack.voltage_v for bank in self.banks) / len(self.banks)
         self.pack.current_a = sum(one.pack.current_a for one in self.batteries)
+
+    @property
+    def contactor_wanted(self) -> bool:
+        """Whether all are to close."""
+        return all(one.contactor_wanted for one in self.batteries)
+
+    @contactor_wanted.setter
+    def contactor_wanted(self, on: bool) -> None:
+        for one in self.batteries:
+            one.contactor_wanted = on
 
     @property
     def contactor_closed(self) -> bool:

@@ -38,18 +38,24 @@ class _Node:
         self.link = Link()
         self._period_s = period_s
         self._since_s = phase_s
+        self.silent_s = 0.0  # since it last reported
 
     def due(self, dt_s: float) -> bool:
         """Whether it reports now, `dt_s` later, if it reports at all."""
         self._since_s += dt_s
+        self.silent_s += dt_s
         if self._since_s < self._period_s - _EARLY_S:
             return False
         self._since_s = 0.0
-        return not self.link.silent
+        if self.link.silent:
+            return False
+        self.silent_s = 0.0
+        return True
 
     def late(self, dt_s: float) -> None:
         """Nobody took its reports for so long: it goes on by its own clock."""
         self._since_s = (self._since_s + dt_s) % self._period_s
+        self.silent_s += dt_s
 
 
 class BatteryNode(_Node):
@@ -114,10 +120,12 @@ class VirtualBanks:
         seed: int = 1,
         meter: bool = True,
         pv: bool = False,
+        own_contactors: bool = False,
         **options: Any,
     ) -> None:
         """image: the site's; its `batteries` and `inverters` are the devices' Images, in the banks' order.
 
+        own_contactors: each battery's follow the command in its own Image, not the site's.
         power, powers: fields of PowerConfig of the site, and of each bank by name where they differ, for the auditor; options:
         PlantOptions', for every battery and inverter that its layout does not say otherwise of.
         """
@@ -126,6 +134,7 @@ class VirtualBanks:
         limits = {bank.name: {**power, **(powers or {}).get(bank.name, {})} for bank in plant.banks}
         self.auditor = BanksAuditor(plant, limits, power, float(power.get("cycle_s", 0.05)))
         self.has_pv = pv
+        self.own_contactors = own_contactors
         self.active: set[tuple[str, str]] = set()  # (fault, bank or device; "" for all)
         self.pressed = False
         rng = random.Random(seed + 17)
@@ -192,7 +201,7 @@ class VirtualBanks:
     # ---- time -------------------------------------------------------------------------------------------
     def step(self, dt_s: float) -> None:
         """Take the commands, let `dt_s` pass, write what has been measured meanwhile."""
-        self.plant.contactor_wanted = self.image.now[im.CMD_CONTACTOR] == 1
+        self._switch_contactors()
         for inverter in self.inverters:
             inverter.obey()
         self.plant.step(dt_s)
@@ -204,6 +213,13 @@ class VirtualBanks:
                 inverter.write()
         self._write_site(dt_s)
         self.auditor.watch()
+
+    def _switch_contactors(self) -> None:
+        if not self.own_contactors:
+            self.plant.contactor_wanted = self.image.now[im.CMD_CONTACTOR] == 1
+            return
+        for node in self.batteries:
+            node.battery.contactor_wanted = node.image.now[im.CMD_CONTACTOR] == 1
 
     def stall(self, dt_s: float) -> None:
         """`dt_s` during which the controller does nothing at all: it takes no report, and nobody hears it."""
@@ -224,4 +240,5 @@ class VirtualBanks:
             self.image.heard(im.SEQ_METER)
         if self.has_pv and self._pv.due(dt_s):
             reports.write_pv(self.image, self.noise.of(self.plant.pv_w, NOISE_W))
-        reports.write_io(self.image, self.pressed, self.plant.contactor_closed)
+        closed = [node.battery.contactor_closed for node in self.batteries]
+        reports.write_io(self.image, self.pressed, any(closed) if self.own_contactors else all(closed))

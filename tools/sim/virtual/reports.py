@@ -63,7 +63,7 @@ def measure_pcs(image: Any, sensors: InverterSensors) -> None:
     inp[im.PCS_P_DIS] = round(discharge)
     inp[im.PCS_TEMP] = round(pcs.sink_c * 10)
     inp[im.PCS_ALARM] = pcs.alarm
-    inp[im.PCS_GRID] = 1 if sensors.grid.grid_present else 0
+    inp[im.PCS_GRID] = 1 if sensors.sees_grid() else 0
     inp[im.PCS_SETPOINT] = round(pcs.setpoint_w)
 
 

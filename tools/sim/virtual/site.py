@@ -38,7 +38,7 @@ class VirtualSite:
         plant = self.plant
         self._switches = Switches({"cells": plant.bms, "inverter": plant.pcs, "contactors": plant, "grid": plant})
         self.noise = Triangle(random.Random(seed + 17), plant.options.measurement_noise)
-        self._inverter = InverterSensors(plant, plant.pcs, plant.pack, self.noise, False)  # nor do the seeds know an island's volts
+        self._inverter = InverterSensors(plant, plant.pcs, plant.pack, self.noise, as_device=False)
         self._meter = MeterSensors(plant, self.noise)
         self._report: BmsReport | None = None
         self._measured_s: float | None = None  # of what is being written; None: it is measured now
