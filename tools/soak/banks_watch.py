@@ -173,7 +173,8 @@ class BanksWatch:
         self._check_modes(now, p)
         if p:
             self._check_flow(now, p)
-            self._check_sharing(p)
+            self._check_sharing(p, dt)
+        self._check_fall(now, p)
         for image in self._images:
             if too_large(image.now):
                 slot = next(i for i, value in enumerate(image.now) if not -(1 << 30) <= value < 1 << 30)
@@ -352,17 +353,31 @@ class BanksWatch:
         elif (kind in (0, 3) or not grid) and (net == im.NO_VALUE or -p > max(0, -net)):
             raise Broken(f"charges with {p} W from a surplus of {net} W only (grid type {kind}, grid {grid})")
 
-    def _check_sharing(self, p: int) -> None:
+    def _check_sharing(self, p: int, dt: int) -> None:
         """Where no bank is on its way up, each has its part of the power as its limit is of all limits."""
         limit = im.LIMIT_DIS if p > 0 else im.LIMIT_CHG
         total = sum(part.now[limit] for part in self.parts)
-        if any(part.now[im.CMD_P] != part.now[im.REQUEST_P] for part in self.parts) or not total:
-            return
+        least = self._rise * min(dt, _DT_MAX_MS) - 1  # who rises less than this could rise more
+        shares = [p * part.now[limit] / total for part in self.parts]
+        for part, share in zip(self.parts, shares, strict=True):
+            watts = abs(part.now[im.CMD_P])
+            if watts < abs(share) - _SHARE_W and watts - abs(part.was_p) >= least:
+                return
         self.shared += 1
-        for part in self.parts:
-            share = p * part.now[limit] / total
+        for part, share in zip(self.parts, shares, strict=True):
             if abs(part.now[im.CMD_P] - share) > _SHARE * abs(p) + _SHARE_W:
                 raise Broken(f"bank {part.name} has {part.now[im.CMD_P]} W of {p} W, by its limit it were {share:.0f} W")
+
+    def _check_fall(self, now: Any, p: int) -> None:
+        """The power falls because it is to, or because a bank may not give any more what it gave: not because another comes back."""
+        was = self._was_p
+        charge = was < 0
+        limit = im.LIMIT_CHG if charge else im.LIMIT_DIS
+        wants = max(0, -now[im.REQUEST_P] if charge else now[im.REQUEST_P])
+        able = sum(min(abs(part.was_p), part.now[limit]) for part in self.parts)
+        least = min(abs(was), wants, now[limit], able)
+        if abs(p) < least - _SHARE_W:
+            raise Broken(f"the site falls from {was} W to {p} W, nothing asks it to give less than {least} W")
 
     # ---- the plant ------------------------------------------------------------------------------------------
     def _check_plant(self, dt: int) -> None:
@@ -454,6 +469,8 @@ class BanksWatch:
         """By the plant and the configuration, well inside every limit, this bank could serve a part of the request."""
         wants, par, config, plant = now[im.REQUEST_P], self._par, self._manager.config, self._site.plant
         least = _FLOWING_KW * 1000 * len(self.parts)
+        if self._now[im.CMD_P] * wants < 0:
+            return False  # the other direction is still ramping down
         if abs(wants) < least or config.grid_connection != 2 or self._manager.states.stop_ms >= 0:
             return False
         if now[im.MODE] not in (Mode.CHARGE, Mode.DISCHARGE) or part.now[im.ORDER] == im.ORDER_SPENT:
