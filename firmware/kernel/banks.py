@@ -226,9 +226,9 @@ def ends(img: ptr32, par: ptr32, part: ptr32, part_par: ptr32, joined: int):
     high = ((part[_SOC_HIGH] + b) & m) - b
     if high + _DONE_BAND >= top:
         high = 10000  # as full as it may be
-    if joined == 0 or low > img[_SOC_LOW]:
+    if joined == 0 or low > ((img[_SOC_LOW] + b) & m) - b:
         img[_SOC_LOW] = low
-    if joined == 0 or high < img[_SOC_HIGH]:
+    if joined == 0 or high < ((img[_SOC_HIGH] + b) & m) - b:
         img[_SOC_HIGH] = high
 
 
