@@ -12,6 +12,7 @@ from firmware import image as im
 from firmware import parameters
 from firmware import supervisor as sv
 from firmware.bank import Bank
+from firmware.charging import DONE_BAND
 from firmware.event_codes import Event
 from firmware.faults import debounce_rows
 from firmware.kernel import banks, diagnosis, inputs, invariants, site_limits
@@ -149,8 +150,8 @@ class Several:
                     each.now[slot] = im.FREE  # the rows of the site are not looked at here
             self.banks.append(Bank(each, Supervisor(each, config, BankEvents(events, number)), rows))
         self._parts = max([bank.parts for bank in self.banks])
-        image.par[im.PAR_HAS] = has & ~(im.HAS_BMS | im.HAS_PCS)
-        image.par[im.PAR_ENERGY] = sum([bank.par[im.PAR_ENERGY] for bank in self.banks])
+        self._own_ends = False  # banks have floors and ceilings of their own
+        self._bound_site(image.par, has)
         self._weights = [max(1, bank.par[im.PAR_ENERGY] // 1000) for bank in self.banks]
         self._batteries = array("i", _BATTERIES)
         self._inverters = array("i", _INVERTERS)
@@ -158,6 +159,21 @@ class Several:
         self._nothing = array("i", [im.NO_VALUE] * im.N_SLOTS)
         self._rows = rows
         self.fault_state = array("i", [0] * len(rows))
+
+    def _bound_site(self, par, has: int) -> None:
+        """The site's parameters that are what its banks have: no narrower than any of them, who each keep their own."""
+        par[im.PAR_HAS] = has & ~(im.HAS_BMS | im.HAS_PCS)
+        for slot, of in (
+            (im.PAR_ENERGY, sum),
+            (im.PAR_SOC_MIN, min),
+            (im.PAR_SOC_MAX, max),
+            (im.PAR_STALE_BMS, max),
+            (im.PAR_STALE_PCS, max),
+        ):
+            own = [bank.par[slot] for bank in self.banks]
+            par[slot] = of(own)
+            if slot in (im.PAR_SOC_MIN, im.PAR_SOC_MAX) and min(own) != max(own):
+                self._own_ends = True
 
     # ---- several devices of one bank --------------------------------------------------------------------
 
@@ -276,6 +292,29 @@ class Several:
         now[im.SOC] = now[im.BMS_SOC] = soc // weight if weight else im.NO_VALUE
         if joined & _EVERY != _EVERY:
             self._fill(joined)
+        if self._own_ends and joined & _CONNECTED:
+            self._join_ends()
+
+    def _join_ends(self) -> None:
+        """SOC_LOW and SOC_HIGH where floors and ceilings differ: a bank at its own counts as one at the site's."""
+        now = self._image.now
+        site = self._image.par
+        low = 0
+        high = 10000
+        for bank in self.banks:
+            its = bank.now
+            par = bank.par
+            if banks.classes(its, par) & _CONNECTED:
+                soc = its[im.SOC_LOW]
+                if soc <= par[im.PAR_SOC_MIN] + DONE_BAND:
+                    soc = min(soc, site[im.PAR_SOC_MIN] + DONE_BAND)
+                low = max(low, soc)
+                soc = its[im.SOC_HIGH]
+                if soc >= par[im.PAR_SOC_MAX] - DONE_BAND:
+                    soc = max(soc, site[im.PAR_SOC_MAX])
+                high = min(high, soc)
+        now[im.SOC_LOW] = low
+        now[im.SOC_HIGH] = high
 
     def _fill(self, joined: int) -> None:
         """What no bank has is not known, or nothing."""
@@ -298,6 +337,7 @@ class Several:
         now = self._image.now
         par = self._image.par
         diagnosis.find_missing(now, par)
+        now[im.MISSING] &= im.MISS_IO  # what a bank misses makes its own limits 0
         diagnosis.lost_devices(now, par)
         return diagnosis.debounce(now, self._rows, self.fault_state, len(self._rows) // 3)
 
@@ -323,15 +363,31 @@ class Several:
         for bank in self.banks:
             total += bank.now[im.LIMIT_DIS + charge]
         now[im.REST_LIMIT] = total
-        power = 0
+        rest = -power if power < 0 else power
         for bank in self.banks:
             its = bank.now
-            par = bank.par
             banks.portion(now, its, charge)
-            banks.take_portion(its, par)
-            invariants.check_command(its, par)
-            power += its[im.CMD_P]
+            banks.take_portion(its, bank.par)
+            rest -= -its[im.CMD_P] if charge else its[im.CMD_P]
+        if rest > 0:
+            self._hold(rest, charge)
+        power = 0
+        for bank in self.banks:
+            invariants.check_command(bank.now, bank.par)
+            power += bank.now[im.CMD_P]
         now[im.CMD_P] = power
+
+    def _hold(self, rest: int, charge: int) -> None:
+        """What a bank on its way up cannot take yet stays with those that have it: power does not dip while portions shift."""
+        for bank in self.banks:
+            its = bank.now
+            had = -its[im.WAS_P] if charge else its[im.WAS_P]
+            size = -its[im.CMD_P] if charge else its[im.CMD_P]
+            more = min(had, its[im.LIMIT_DIS + charge]) - size
+            if more > 0:
+                more = min(more, rest)
+                rest -= more
+                its[im.CMD_P] = -size - more if charge else size + more
 
     def command(self, breach: int) -> None:
         """At the end of the cycle: to devices in parallel; 0 W where the sum breaks a rule."""

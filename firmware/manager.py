@@ -57,7 +57,6 @@ class PowerManager:
         parameters.apply(config, par, has)
         self._lock = self.image.lock
         self.events = Events(self._lock)
-        self.arbiter = Arbiter(self.image, config.capacity_ah(), self.events)
         if self.image.divided:
             from firmware import banks  # a site of one bank does not load it
 
@@ -66,6 +65,7 @@ class PowerManager:
         else:
             several = None
             self.states = Supervisor(self.image, config, self.events)
+        self.arbiter = Arbiter(self.image, config.capacity_ah(), self.events)
         self._cycle = Cycle(self.image, self.arbiter, self.states, self.events, several)
         self._last_ms = -1
         self.lock_wait_us = 0  # the longest the cycle ever waited for the lock

@@ -1,0 +1,129 @@
+"""Several batteries and inverters: what one bank's odd trouble may not do to the others, and what people read of it."""
+
+from firmware import image as im
+from firmware.modes import Mode
+from host_tests.both.bankplant import BankPlant
+
+NONE = im.NO_VALUE
+TRIP_S = 6
+
+
+def near(value, wanted, percent=1.0):
+    return abs(value - wanted) <= abs(wanted) * percent / 100
+
+
+def test_power_does_not_dip_while_a_bank_comes_back():
+    for sign in (1, -1):
+        plant = BankPlant().ready()
+        plant.pm.set_constant_power(90.0 * sign)
+        plant.inverters[0].force[im.PCS_P_DIS] = plant.inverters[0].force[im.PCS_P_CHG] = 0
+        plant.run(10)
+        assert plant.commands() == [0, 90000 * sign]
+        plant.inverters[0].force.clear()
+        for _ in range(120):
+            before = plant.commands()
+            plant.cycle()
+            assert sum(plant.commands()) == 90000 * sign, plant.commands()
+            assert (plant.commands()[0] - before[0]) * sign <= 1000 + 1, "it rises by its ramp"
+        assert near(plant.commands()[0], 45000 * sign) and plant.now[im.BREACHES] == 0
+        plant.inverters[1].force[im.PCS_P_DIS] = plant.inverters[1].force[im.PCS_P_CHG] = 10000
+        plant.cycle()
+        assert abs(plant.commands()[1]) <= 10000, "a limit that falls binds at once"
+
+
+def test_what_one_battery_or_inverter_does_not_measure_costs_its_own_bank_alone():
+    cases = (
+        ("batteries", {im.BMS_V: 0, im.BMS_SOC: 0, im.BMS_I: 0}),
+        ("batteries", {im.BMS_I: NONE}),
+        ("batteries", {im.BMS_V: NONE}),
+        ("batteries", {im.BMS_SOC: NONE}),
+        ("batteries", {im.BMS_TEMP: NONE, im.CELL_T_MAX: NONE, im.CELL_T_MIN: NONE}),
+        ("inverters", {im.PCS_P: NONE}),
+        ("inverters", {im.PCS_STATE: NONE}),
+    )
+    for kind, force in cases:
+        for number in (0, 1):
+            plant = BankPlant().ready()
+            plant.pm.set_constant_power(60.0)
+            plant.run(8)
+            getattr(plant, kind)[number].force.update(force)
+            plant.run(4)
+            wanted = [60000, 60000]
+            wanted[number] = 0
+            assert plant.commands() == wanted, (kind, force, number, plant.pm.stats()["reason"])
+
+
+def test_a_battery_that_boots_with_zeros_does_not_keep_the_other_from_starting():
+    plant = BankPlant()
+    plant.batteries[0].force.update({im.BMS_V: 0, im.BMS_SOC: 0, im.BMS_I_CHG: 0, im.BMS_I_DIS: 0})
+    plant.cycles(2)
+    plant.pm.start()
+    plant.cycles(4)
+    plant.pm.set_constant_power(30.0)
+    plant.run(5)
+    assert plant.commands() == [0, 30000], plant.pm.stats()["reason"]
+
+
+def test_a_power_that_is_not_measured_does_not_spoil_what_the_site_exports():
+    plant = BankPlant(max_grid_export_power=30.0).ready()
+    plant.load = 10000
+    plant.pm.set_constant_power(150.0)
+    plant.run(10)
+    plant.inverters[0].force[im.PCS_P] = NONE
+    for _ in range(200):
+        plant.cycle()
+        assert plant.load - sum(plant.commands()) >= -30000, plant.commands()
+
+
+def test_batteries_that_report_slowly_by_their_own_bank_s_period():
+    own = {"bms_period_ms": 5000}
+    plant = BankPlant(powers=(own, own)).ready()
+    plant.pm.set_constant_power(60.0)
+    plant.run(8)
+    for cycle in range(400):
+        for battery in plant.batteries:
+            battery.silent = cycle % 100 != 0
+        plant.cycle()
+        assert sum(plant.commands()) == 60000, plant.pm.stats()["reason"]
+
+
+def test_the_floor_of_a_bank_is_its_own_and_no_breach():
+    plant = BankPlant(powers=({"min_soc": 5}, {"min_soc": 10}), min_soc=20)
+    for battery in plant.batteries:
+        battery.soc = 16
+    plant.ready()
+    plant.pm.set_constant_power(30.0)
+    plant.run(5)
+    assert sum(plant.commands()) == 30000 and plant.now[im.BREACHES] == 0, plant.pm.stats()["reason"]
+    plant.batteries[1].soc = 9
+    plant.run(5)
+    assert plant.commands() == [30000, 0], plant.pm.stats()["reason"]
+    plant.batteries[0].soc = 4.4
+    plant.run(5)
+    assert plant.commands() == [0, 0] and "floor" in plant.pm.stats()["last_end"], plant.pm.stats()["reason"]
+
+
+def test_the_ceiling_of_a_bank_is_its_own_and_a_charge_ends_when_each_is_at_its():
+    plant = BankPlant(powers=({"max_soc": 60}, {"max_soc": 95}), max_soc=80)
+    plant.batteries[0].soc, plant.batteries[1].soc = 50, 85
+    plant.ready()
+    plant.pm.start_charging()
+    plant.run(5)
+    assert all(watts < 0 for watts in plant.commands())
+    plant.batteries[0].soc = 60.6
+    plant.run(5)
+    assert plant.commands()[0] == 0 and plant.commands()[1] < 0, plant.pm.stats()["reason"]
+    plant.batteries[1].soc = 95.6
+    plant.run(5)
+    assert plant.commands() == [0, 0] and "target" in plant.pm.stats()["last_end"], plant.pm.stats()["reason"]
+
+
+def test_service_near_the_floor_is_no_breach():
+    plant = BankPlant(min_soc=10)
+    plant.batteries[0].soc, plant.batteries[1].soc = 5, 12
+    plant.ready()
+    plant.pm.set_mode(Mode.MAINTENANCE)
+    plant.run(1)
+    plant.pm.service(contactor=True, pcs=True, kw=3.0, seconds=5)
+    plant.run(3)
+    assert plant.commands() == [0, 3000] and not plant.pm.stats()["faults"], plant.pm.stats()["reason"]
