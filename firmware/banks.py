@@ -449,7 +449,7 @@ class SiteSupervisor(Supervisor):
         for bank in self._banks:
             text = bank.states.moving()
             if text:
-                return text
+                return "bank %s: %s" % (bank.image.name, text)
         return ""
 
     def tripping(self) -> int:
@@ -481,11 +481,11 @@ class SiteSupervisor(Supervisor):
         return decided & sv.EMERGENCY
 
     def enter_emergency(self, cause: int) -> None:
-        """See Supervisor.enter_emergency: of every bank."""
-        Supervisor.enter_emergency(self, cause)
+        """See Supervisor.enter_emergency: of every bank; those that have not led to it say that the site's is theirs."""
         for bank in self._banks:
             if bank.now[im.MODE] != Mode.EMERGENCY:
-                bank.states.enter_emergency(cause)
+                bank.now[im.CAUSE] = im.CAUSE_OF_SITE
+        Supervisor.enter_emergency(self, cause)
 
     def step(self, dt: int) -> int:
         """See Supervisor.step: the banks first, which start as soon as the site lets them."""
@@ -518,7 +518,16 @@ class SiteSupervisor(Supervisor):
         if spent == len(self._banks) and now[im.ORDER] == im.ORDER_START:
             now[im.ORDER] = im.ORDER_SPENT
             decided |= sv.SPENT
-        return decided | Supervisor.step(self, dt)
+        decided |= Supervisor.step(self, dt)
+        if decided & sv.UNSERVED:
+            self._end_service()
+        return decided
+
+    def _end_service(self) -> None:
+        """A fault that trips, of one bank or of the site, lets go everywhere at once: who asked for it looks at all of them."""
+        self.service(False, False, 0)
+        for bank in self._banks:
+            bank.now[im.GATE] |= im.GATE_CLOSED
 
     def follow(self, direction: int) -> None:
         """See Supervisor.follow: the site, and then each bank that is connected."""

@@ -93,7 +93,8 @@ class BankInstant(Instant):
         self.claims = site.claims
         self.owners = site.owners
         self.curtailed = site.curtailed
-        self.refused = self.stays = ""
+        self.refused = ""
+        self.stays = "the site stands by" if site.now[im.MODE] == Mode.STANDBY else ""
         self.clock = site.clock
         self.banks = self.batteries = self.inverters = []
 
@@ -120,6 +121,10 @@ def stats(view) -> dict:
         for bank in view.banks:
             bits |= bank.now[im.FAULTS]
         figures["faults"] = faults.names(bits)
+        bits = view.now[im.MISSING]
+        for bank in view.banks:
+            bits |= bank.now[im.MISSING]
+        figures["missing"] = missing(bits)
         figures["banks"] = [bank_figures(bank) for bank in view.banks]
     if view.batteries:
         figures["batteries"] = [dict(brief(each, 2, (_BATTERY,))) for each in view.batteries]

@@ -1,8 +1,10 @@
 """Several batteries and inverters: what one bank's odd trouble may not do to the others, and what people read of it."""
 
 from firmware import image as im
+from firmware.errors import PowerError
 from firmware.modes import Mode
 from host_tests.both.bankplant import BankPlant
+from host_tests.both.plant import refusal
 
 NONE = im.NO_VALUE
 TRIP_S = 6
@@ -127,3 +129,103 @@ def test_service_near_the_floor_is_no_breach():
     plant.pm.service(contactor=True, pcs=True, kw=3.0, seconds=5)
     plant.run(3)
     assert plant.commands() == [0, 3000] and not plant.pm.stats()["faults"], plant.pm.stats()["reason"]
+
+
+def test_a_fault_in_one_bank_ends_service_in_all_at_once():
+    plant = BankPlant().ready()
+    plant.pm.set_mode(Mode.MAINTENANCE)
+    plant.run(1)
+    plant.pm.service(contactor=True, pcs=True, kw=3.0, seconds=60)
+    plant.run(3)
+    assert sum(plant.commands()) == 3000
+    plant.inverters[0].force[im.PCS_STATE] = im.PCS_FAULT
+    while not plant.image.banks[0].now[im.FAULTS]:
+        plant.cycle()
+    assert plant.commands() == [0, 0]
+    plant.run(1)
+    for bank in plant.image.banks:
+        assert bank.now[im.CMD_CONTACTOR] == 0 and bank.now[im.CMD_RUN] == 0 and bank.now[im.MODE] == Mode.MAINTENANCE
+
+
+def test_the_site_s_own_fault_ends_service_in_all_banks():
+    plant = BankPlant().ready()
+    plant.pm.set_mode(Mode.MAINTENANCE)
+    plant.run(1)
+    plant.pm.service(contactor=True, pcs=True, kw=3.0, seconds=60)
+    plant.run(3)
+    plant.silent = (im.SEQ_IO,)
+    plant.run(3)
+    assert "io_lost" in plant.pm.stats()["faults"]
+    for bank in plant.image.banks:
+        assert bank.now[im.CMD_CONTACTOR] == 0 and bank.now[im.CMD_RUN] == 0 and bank.now[im.CMD_P] == 0
+
+
+def test_an_emergency_names_its_bank_and_whether_its_cause_stands():
+    plant = BankPlant().ready()
+    plant.pm.set_constant_power(60.0)
+    plant.run(5)
+    plant.batteries[1].force[im.CELL_V_MAX] = 3800
+    plant.batteries[1].force[im.BMS_V] = 7400
+    plant.run(2)
+    reason = plant.pm.stats()["reason"]
+    assert "bank b: fault cell_over_voltage: 3800 mV" in reason and "once that is gone" in reason, reason
+    assert "bank b" in plant.pm.emergency_reason and "gone" not in plant.pm.emergency_reason
+    assert "bank b" in plant.pm.stats()["last_trip"]
+    assert "emergency of the site" in plant.bank(0)["reason"], plant.bank(0)["reason"]
+    latched = [fault for fault in plant.pm.faults() if fault.get("latched")]
+    assert [(fault["name"], fault["bank"], fault["active"]) for fault in latched] == [("cell_over_voltage", "b", True)]
+    plant.batteries[1].force.clear()
+    plant.run(TRIP_S)
+    reason = plant.pm.stats()["reason"]
+    assert "bank b: fault cell_over_voltage, which is gone" in reason and "reset_emergency() ends it" in reason, reason
+    plant.pm.reset_emergency()
+    plant.run(1)
+    plant.pm.emergency_shutdown()
+    plant.run(1)
+    for number in (0, 1):
+        assert "cell_over_voltage" not in plant.bank(number)["reason"], "that was another emergency"
+    latched = [fault["name"] for fault in plant.pm.faults() if fault.get("latched")]
+    assert latched == ["commanded"], latched
+
+
+def test_a_second_cause_in_the_other_bank_is_told_too():
+    plant = BankPlant().ready()
+    plant.pm.emergency_shutdown()
+    plant.batteries[0].force[im.CELL_V_MAX] = 3800
+    plant.batteries[0].force[im.BMS_V] = 7400
+    plant.run(2)
+    reason = plant.pm.stats()["reason"]
+    assert "commanded" in reason and "bank a: fault cell_over_voltage" in reason and "once that is gone" in reason, reason
+    assert "cell_over_voltage" in refusal(PowerError, plant.pm.reset_emergency)
+
+
+def test_an_emergency_of_before_a_reset_is_told_without_a_bank_that_has_it():
+    plant = BankPlant()
+    plant.pm.restore_emergency(8)
+    plant.run(1)
+    reason = plant.pm.stats()["reason"]
+    assert "fault cell_over_voltage, which is gone, before the last reset" in reason, reason
+    assert plant.commands() == [0, 0] and all(bank.now[im.MODE] == Mode.EMERGENCY for bank in plant.image.banks)
+
+
+def test_a_trip_of_one_bank_is_the_site_s_last_trip_by_its_name():
+    plant = BankPlant().ready()
+    plant.pm.set_constant_power(60.0)
+    plant.run(5)
+    plant.batteries[0].silent = True
+    plant.run(TRIP_S)
+    assert "bank a: bms_lost" in plant.pm.stats()["last_trip"], plant.pm.stats()["last_trip"]
+
+
+def test_a_bank_of_a_site_that_stands_by_says_so():
+    plant = BankPlant().ready()
+    plant.silent = (im.SEQ_IO,)
+    plant.run(3)
+    assert "the site" in plant.bank(0)["reason"] and "start()" not in plant.bank(0)["reason"], plant.bank(0)["reason"]
+
+
+def test_maintenance_says_which_bank_it_waits_for():
+    plant = BankPlant().ready()
+    plant.inverters[1].force[im.PCS_P] = 5000
+    plant.run(1)
+    assert "bank b" in refusal(PowerError, plant.pm.set_mode, Mode.MAINTENANCE)
