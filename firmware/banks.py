@@ -22,6 +22,9 @@ from firmware.supervisor import CONNECTED, Supervisor
 MOST = const(4)  # banks, batteries, inverters
 _BMS_GROUPS = const(0x1F)
 _PCS_GROUP = const(0x20)
+_ODD_HIGH = 1 << im.CELL_V_MAX - im.BMS_SOC  # of BMS_ODD
+_ODD_LOW = 1 << im.CELL_V_MIN - im.BMS_SOC
+_ODD_CELLS = _ODD_HIGH | _ODD_LOW
 
 # how kernel/banks.py joins a slot
 _SUM = const(1)
@@ -44,7 +47,7 @@ _EVERY = const(31)
 _BATTERIES = (  # packs in parallel: the weakest bounds each, and all of them are needed
     im.BMS_SOC, _ALWAYS, _SUM,
     im.BMS_SOH, _ALWAYS, _SMALLEST,
-    im.BMS_V, _ALWAYS, _FIRST,
+    im.BMS_V, _ALWAYS, _LEAST,  # on one bus, so the same; and one that does not measure it says nothing else either
     im.BMS_I, _ALWAYS, _SUM,
     im.BMS_TEMP, _ALWAYS, _LARGEST,
     im.BMS_V_MAX, _ALWAYS, _LEAST,
@@ -131,6 +134,24 @@ class BankEvents:
             self._events.post(event, data, at_s)
 
 
+class ParallelSupervisor(Supervisor):
+    """The mode machine of a bank whose batteries are in parallel: what flows from one into another is a current too."""
+
+    def __init__(self, image, config, events) -> None:
+        super().__init__(image, config, events)
+        self._packs = image.batteries
+
+    def current_broken(self) -> bool:
+        """See Supervisor.current_broken: of every battery."""
+        stale = self._par[im.PAR_STALE_BMS]
+        limit = self._par[im.PAR_BREAK_I]
+        for each in self._packs:
+            amps = each.now[im.BMS_I]
+            if each.now[im.AGE + im.SEQ_BMS] <= stale and amps != im.NO_VALUE and not -limit < amps < limit:
+                return False
+        return Supervisor.current_broken(self)
+
+
 class Several:
     """What the cycle does for a site of several banks, beside what it does for each."""
 
@@ -148,7 +169,8 @@ class Several:
             for limits in (im.LIMIT_ROWS_DIS, im.LIMIT_ROWS_CHG):
                 for slot in range(limits, limits + im.LIMIT_ROWS_CHG - im.LIMIT_ROWS_DIS):
                     each.now[slot] = im.FREE  # the rows of the site are not looked at here
-            self.banks.append(Bank(each, Supervisor(each, config, BankEvents(events, number)), rows))
+            states = (Supervisor if packs == 1 else ParallelSupervisor)(each, config, BankEvents(events, number))
+            self.banks.append(Bank(each, states, rows))
         self._parts = max([bank.parts for bank in self.banks])
         self._own_ends = False  # banks have floors and ceilings of their own
         self._bound_site(image.par, has)
@@ -193,16 +215,22 @@ class Several:
         packs = len(bank.batteries)
         arrived = _BMS_GROUPS
         k = 0
+        odd = 0
+        blind = False
         hot = cold = im.NO_VALUE
         for each in bank.batteries:
+            its = each.now
             self._freeze(bank, each, dt)
-            banks.join(now, each.now, self._batteries, len(self._batteries) // 3, _ALWAYS, k)
-            each.now[im.ARRIVED] |= each.now[im.FRESH]
-            arrived &= each.now[im.ARRIVED]
-            celsius = each.now[im.BMS_TEMP]
+            banks.join(now, its, self._batteries, len(self._batteries) // 3, _ALWAYS, k)
+            its[im.ARRIVED] |= its[im.FRESH]
+            arrived &= its[im.ARRIVED]
+            celsius = its[im.BMS_TEMP]
             if celsius != im.NO_VALUE:
                 hot = celsius if hot == im.NO_VALUE or celsius > hot else hot
                 cold = celsius if cold == im.NO_VALUE or celsius < cold else cold
+            elif its[im.CELL_T_MAX] == im.NO_VALUE:
+                blind = True
+            odd |= its[im.BMS_ODD] & _ODD_CELLS if its[im.CELL_V_MAX] == im.NO_VALUE or its[im.CELL_V_MIN] == im.NO_VALUE else 0
             k = _ALWAYS
         if arrived:  # a reading of them together is new when each has given one
             now[im.FRESH] |= arrived
@@ -218,6 +246,12 @@ class Several:
             now[im.CELL_T_MAX] = hot
         if now[im.CELL_T_MIN] == im.NO_VALUE or im.NO_VALUE < cold < now[im.CELL_T_MIN]:
             now[im.CELL_T_MIN] = cold
+        if blind:  # nobody knows how warm one of them is
+            now[im.BMS_TEMP] = now[im.CELL_T_MAX] = now[im.CELL_T_MIN] = im.NO_VALUE
+        if odd & _ODD_HIGH:  # refused in one of them: it may be anything
+            now[im.CELL_V_MAX] = im.NO_VALUE
+        if odd & _ODD_LOW:
+            now[im.CELL_V_MIN] = im.NO_VALUE
 
     def _join_inverters(self, bank: Bank, dt: int) -> None:
         now = bank.now
@@ -233,7 +267,7 @@ class Several:
             which = banks.classes(its, par)
             banks.join(now, its, self._inverters, len(self._inverters) // 3, which, joined)
             joined |= which
-            if not which & _PCS_SEEN:
+            if not which & _PCS_SEEN or its[im.PCS_STATE] == im.PCS_FAULT:
                 lost |= bit
             elif which & _SWITCHES:
                 its[im.LIMIT_DIS] = par[im.PAR_P_DIS] if its[im.PCS_P_DIS] == im.NO_VALUE else max(0, its[im.PCS_P_DIS])

@@ -557,7 +557,7 @@ class PowerManager:
         now = view.now
         latched = now[im.CAUSE] if now[im.MODE] == Mode.EMERGENCY else _NO_CAUSE
         for i, row in enumerate(rows()):
-            if state[3 * i + 2] or (i == latched and not view.name and not any([bank.now[im.CAUSE] == i for bank in view.banks])):
+            if state[3 * i + 2] or (i == latched and not view.name and not any(bank.now[im.CAUSE] == i for bank in view.banks)):
                 active = bool(now[im.FAULTS] >> i & 1)
                 fault = {"name": row[0], "severity": SEVERITIES[row[4]], "active": active, "count": state[3 * i + 2]}
                 more = reasons.emergency(view) if i == latched else reasons.detail(view, row[0]) if active else ""

@@ -28,7 +28,7 @@ overpower more power flows than the limits allow
 bms_frozen the battery's values do not change while power flows
 pcs_frozen the inverter's values do not change while power flows
 contactor their feedback is not what was commanded
-inverter_silent one of several inverters in parallel is not received, the others go on
+inverter_silent the others in parallel go on
 """
 _ORDERS = """start() was not called since boot
 start() begins again
@@ -158,7 +158,7 @@ def _causes(view) -> int:
 
 
 def _is_caused(view) -> bool:
-    return _causes(view) != 0 or any([_causes(bank) for bank in view.banks])
+    return _causes(view) != 0 or any(_causes(bank) for bank in view.banks)
 
 
 def _more_causes(view, cause: int) -> str:
@@ -323,7 +323,21 @@ def detail(view, name: str) -> str:
         return "the inverter has stopped itself, alarm bits 0x%x" % max(0, now[im.PCS_ALARM])
     if name == "current_mismatch":
         return "the battery reports %.1f A, the inverter %.1f A" % (now[im.BMS_I] / 10, now[im.PCS_DC_I] / 10)
-    return _entry(_FAULTS, name) or battery_detail(name, now)
+    text = _entry(_FAULTS, name) or battery_detail(name, now)
+    return _parallel(view) + text if name == "inverter_silent" else text
+
+
+def _parallel(view) -> str:
+    """Which of a bank's inverters take no part, and why."""
+    told = ""
+    for i, (name, age, state) in enumerate(view.parallel):
+        if view.now[im.PARTS_LOST] >> i & 1:
+            told += name or "inverter %d of %d" % (i + 1, len(view.parallel))
+            if age > view.par[im.PAR_STALE_PCS]:
+                told += " (nothing received%s), " % (" for " + _time(age // 1000) if age < im.AGE_NEVER else "")
+            else:
+                told += " (%s), " % (_PCS_STATES.split("\n")[state] if state == im.PCS_FAULT else "reports no power")
+    return told
 
 
 def _entry(table: str, name: str) -> str:

@@ -73,6 +73,7 @@ class Instant:
         self.clock = pm.clock
         self.stays = "" if pm.run_memory is None else pm.run_memory.stays
         self.name = ""
+        self.parallel = []
         self.banks = [BankInstant(self, bank) for bank in pm.image.banks] if pm.image.divided else []
 
     def claim(self, source: int) -> tuple:
@@ -97,6 +98,8 @@ class BankInstant(Instant):
         self.stays = "the site stands by" if site.now[im.MODE] == Mode.STANDBY else ""
         self.clock = site.clock
         self.banks = self.batteries = self.inverters = []
+        parallel = bank.inverters if len(bank.inverters) > 1 else ()
+        self.parallel = [(each.name, each.now[im.AGE + im.SEQ_PCS], each.now[im.PCS_STATE]) for each in parallel]
 
 
 def stats(view) -> dict:

@@ -229,3 +229,82 @@ def test_maintenance_says_which_bank_it_waits_for():
     plant.inverters[1].force[im.PCS_P] = 5000
     plant.run(1)
     assert "bank b" in refusal(PowerError, plant.pm.set_mode, Mode.MAINTENANCE)
+
+
+def parallel(shape):
+    plant = BankPlant((shape,), max_charge_power=100, max_discharge_power=100).ready()
+    plant.pm.set_constant_power(60.0)
+    plant.run(8)
+    assert sum(plant.commands()) == 60000
+    return plant
+
+
+def test_what_one_of_several_packs_does_not_measure_is_not_known_of_them():
+    odd = 1 << im.CELL_V_MIN - im.BMS_SOC
+    cases = (
+        {im.BMS_V: NONE},
+        {im.BMS_V: 0, im.BMS_SOC: 0},
+        {im.BMS_SOC: NONE},
+        {im.BMS_I: NONE},
+        {im.BMS_I_DIS: NONE},
+        {im.BMS_TEMP: NONE, im.CELL_T_MAX: NONE, im.CELL_T_MIN: NONE},
+        {im.CELL_V_MIN: NONE, im.BMS_ODD: odd},
+    )
+    for force in cases:
+        for number in (0, 1):
+            plant = parallel((2, 1))
+            plant.batteries[number].force.update(force)
+            plant.run(3)
+            assert plant.commands() == [0], (force, number, plant.pm.stats()["reason"])
+            plant.batteries[number].force.clear()
+            plant.run(20)
+            assert plant.commands() == [60000], (force, number, plant.pm.stats()["reason"])
+
+
+def test_packs_that_never_send_cells_or_their_temperatures_run_without():
+    plant = BankPlant(((2, 1),), max_charge_power=100, max_discharge_power=100)
+    none = {im.CELL_V_MIN: NONE, im.CELL_V_MAX: NONE, im.CELL_T_MAX: NONE, im.CELL_T_MIN: NONE}
+    plant.batteries[1].force.update(none)
+    plant.ready()
+    plant.pm.set_constant_power(60.0)
+    plant.run(8)
+    assert plant.commands() == [60000], plant.pm.stats()["reason"]
+
+
+def test_current_that_circulates_between_packs_is_a_current_that_contactors_would_break():
+    plant = parallel((2, 1))
+    plant.batteries[0].force[im.BMS_I] = 300
+    plant.batteries[1].force[im.BMS_I] = -300
+    plant.pm.stop()
+    plant.run(2)
+    while sum(plant.commands()):
+        plant.cycle()
+    plant.run(0.5)
+    assert plant.image.banks[0].now[im.CMD_CONTACTOR] == 1, "30 A flow from one into the other"
+    plant.batteries[0].force[im.BMS_I] = plant.batteries[1].force[im.BMS_I] = 0
+    plant.run(0.5)
+    assert plant.image.banks[0].now[im.CMD_CONTACTOR] == 0
+
+
+def test_an_inverter_in_parallel_that_stops_itself_is_told_by_its_name():
+    plant = parallel((1, 2))
+    plant.image.inverters[0].name = "pcs_left"
+    plant.inverters[0].force[im.PCS_STATE] = im.PCS_FAULT
+    plant.run(4)
+    assert plant.commands() == [0, 60000]
+    assert plant.pm.stats()["faults"] == ["inverter_silent"]
+    detail = plant.pm.faults()[0]["detail"]
+    assert "pcs_left" in detail and "stopped by a fault" in detail, detail
+    plant.inverters[0].force.clear()
+    plant.inverters[1].silent = True
+    plant.run(8)
+    assert plant.commands() == [60000, 0]
+    detail = plant.pm.faults()[0]["detail"]
+    assert "inverter 2 of 2" in detail and "nothing received" in detail, detail
+
+
+def test_an_inverter_in_parallel_of_unknown_power_is_as_one_that_is_lost():
+    plant = parallel((1, 2))
+    plant.inverters[1].force[im.PCS_P] = NONE
+    plant.run(4)
+    assert plant.commands() == [60000, 0] and plant.pm.stats()["faults"] == ["inverter_silent"]
