@@ -13,6 +13,7 @@ from firmware import parameters
 from firmware import requests as rq
 from firmware import supervisor as sv
 from firmware.bank import Bank
+from firmware.charging import DONE_BAND
 from firmware.event_codes import Event
 from firmware.faults import debounce_rows
 from firmware.kernel import banks, diagnosis, inputs, invariants, site_limits
@@ -22,6 +23,9 @@ from firmware.supervisor import CONNECTED, Supervisor
 MOST = const(4)  # banks, batteries, inverters
 _BMS_GROUPS = const(0x1F)
 _PCS_GROUP = const(0x20)
+_ODD_HIGH = 1 << im.CELL_V_MAX - im.BMS_SOC  # of BMS_ODD
+_ODD_LOW = 1 << im.CELL_V_MIN - im.BMS_SOC
+_ODD_CELLS = _ODD_HIGH | _ODD_LOW
 
 # how kernel/banks.py joins a slot
 _SUM = const(1)
@@ -48,7 +52,7 @@ _AT_ONCE = const(2)
 _BATTERIES = (  # packs in parallel: the weakest bounds each, and all of them are needed
     im.BMS_SOC, _ALWAYS, _SUM,
     im.BMS_SOH, _ALWAYS, _SMALLEST,
-    im.BMS_V, _ALWAYS, _FIRST,
+    im.BMS_V, _ALWAYS, _LEAST,  # on one bus, so the same; and one that does not measure it says nothing else either
     im.BMS_I, _ALWAYS, _SUM,
     im.BMS_TEMP, _ALWAYS, _LARGEST,
     im.BMS_V_MAX, _ALWAYS, _LEAST,
@@ -133,6 +137,24 @@ class BankEvents:
             self._events.post(event, data, at_s)
 
 
+class ParallelSupervisor(Supervisor):
+    """The mode machine of a bank whose batteries are in parallel: what flows from one into another is a current too."""
+
+    def __init__(self, image, config, events) -> None:
+        super().__init__(image, config, events)
+        self._packs = image.batteries
+
+    def current_broken(self) -> bool:
+        """See Supervisor.current_broken: of every battery."""
+        stale = self._par[im.PAR_STALE_BMS]
+        limit = self._par[im.PAR_BREAK_I]
+        for each in self._packs:
+            amps = each.now[im.BMS_I]
+            if each.now[im.AGE + im.SEQ_BMS] <= stale and amps != im.NO_VALUE and not -limit < amps < limit:
+                return False
+        return Supervisor.current_broken(self)
+
+
 class Several:
     """What the cycle does for a site of several banks, beside what it does for each."""
 
@@ -150,10 +172,11 @@ class Several:
             for limits in (im.LIMIT_ROWS_DIS, im.LIMIT_ROWS_CHG):
                 for slot in range(limits, limits + im.LIMIT_ROWS_CHG - im.LIMIT_ROWS_DIS):
                     each.now[slot] = im.FREE  # the rows of the site are not looked at here
-            self.banks.append(Bank(each, Supervisor(each, config, BankEvents(events, number)), rows))
+            states = (Supervisor if packs == 1 else ParallelSupervisor)(each, config, BankEvents(events, number))
+            self.banks.append(Bank(each, states, rows))
         self._parts = max([bank.parts for bank in self.banks])
-        image.par[im.PAR_HAS] = has & ~(im.HAS_BMS | im.HAS_PCS)
-        image.par[im.PAR_ENERGY] = sum([bank.par[im.PAR_ENERGY] for bank in self.banks])
+        self._own_ends = False  # banks have floors and ceilings of their own
+        self._bound_site(image.par, has)
         self._weights = [max(1, bank.par[im.PAR_ENERGY] // 1000) for bank in self.banks]
         self._batteries = array("i", _BATTERIES)
         self._inverters = array("i", _INVERTERS)
@@ -161,6 +184,21 @@ class Several:
         self._nothing = array("i", [im.NO_VALUE] * im.N_SLOTS)
         self._rows = rows
         self.fault_state = array("i", [0] * len(rows))
+
+    def _bound_site(self, par, has: int) -> None:
+        """The site's parameters that are what its banks have: no narrower than any of them, who each keep their own."""
+        par[im.PAR_HAS] = has & ~(im.HAS_BMS | im.HAS_PCS)
+        for slot, of in (
+            (im.PAR_ENERGY, sum),
+            (im.PAR_SOC_MIN, min),
+            (im.PAR_SOC_MAX, max),
+            (im.PAR_STALE_BMS, max),
+            (im.PAR_STALE_PCS, max),
+        ):
+            own = [bank.par[slot] for bank in self.banks]
+            par[slot] = of(own)
+            if slot in (im.PAR_SOC_MIN, im.PAR_SOC_MAX) and min(own) != max(own):
+                self._own_ends = True
 
     # ---- several devices of one bank --------------------------------------------------------------------
 
@@ -180,16 +218,22 @@ class Several:
         packs = len(bank.batteries)
         arrived = _BMS_GROUPS
         k = 0
+        odd = 0
+        blind = False
         hot = cold = im.NO_VALUE
         for each in bank.batteries:
+            its = each.now
             self._freeze(bank, each, dt)
-            banks.join(now, each.now, self._batteries, len(self._batteries) // 3, _ALWAYS, k)
-            each.now[im.ARRIVED] |= each.now[im.FRESH]
-            arrived &= each.now[im.ARRIVED]
-            celsius = each.now[im.BMS_TEMP]
+            banks.join(now, its, self._batteries, len(self._batteries) // 3, _ALWAYS, k)
+            its[im.ARRIVED] |= its[im.FRESH]
+            arrived &= its[im.ARRIVED]
+            celsius = its[im.BMS_TEMP]
             if celsius != im.NO_VALUE:
                 hot = celsius if hot == im.NO_VALUE or celsius > hot else hot
                 cold = celsius if cold == im.NO_VALUE or celsius < cold else cold
+            elif its[im.CELL_T_MAX] == im.NO_VALUE:
+                blind = True
+            odd |= its[im.BMS_ODD] & _ODD_CELLS if its[im.CELL_V_MAX] == im.NO_VALUE or its[im.CELL_V_MIN] == im.NO_VALUE else 0
             k = _ALWAYS
         if arrived:  # a reading of them together is new when each has given one
             now[im.FRESH] |= arrived
@@ -205,6 +249,12 @@ class Several:
             now[im.CELL_T_MAX] = hot
         if now[im.CELL_T_MIN] == im.NO_VALUE or im.NO_VALUE < cold < now[im.CELL_T_MIN]:
             now[im.CELL_T_MIN] = cold
+        if blind:  # nobody knows how warm one of them is
+            now[im.BMS_TEMP] = now[im.CELL_T_MAX] = now[im.CELL_T_MIN] = im.NO_VALUE
+        if odd & _ODD_HIGH:  # refused in one of them: it may be anything
+            now[im.CELL_V_MAX] = im.NO_VALUE
+        if odd & _ODD_LOW:
+            now[im.CELL_V_MIN] = im.NO_VALUE
 
     def _join_inverters(self, bank: Bank, dt: int) -> None:
         now = bank.now
@@ -220,7 +270,7 @@ class Several:
             which = banks.classes(its, par)
             banks.join(now, its, self._inverters, len(self._inverters) // 3, which, joined)
             joined |= which
-            if not which & _PCS_SEEN:
+            if not which & _PCS_SEEN or its[im.PCS_STATE] == im.PCS_FAULT:
                 lost |= bit
             elif which & _SWITCHES:
                 its[im.LIMIT_DIS] = par[im.PAR_P_DIS] if its[im.PCS_P_DIS] == im.NO_VALUE else max(0, its[im.PCS_P_DIS])
@@ -281,6 +331,29 @@ class Several:
         now[im.SOC] = now[im.BMS_SOC] = soc // weight if weight else im.NO_VALUE
         if joined & _EVERY != _EVERY:
             self._fill(joined)
+        if self._own_ends and joined & _CONNECTED:
+            self._join_ends()
+
+    def _join_ends(self) -> None:
+        """SOC_LOW and SOC_HIGH where floors and ceilings differ: a bank at its own counts as one at the site's."""
+        now = self._image.now
+        site = self._image.par
+        low = 0
+        high = 10000
+        for bank in self.banks:
+            its = bank.now
+            par = bank.par
+            if banks.classes(its, par) & _CONNECTED:
+                soc = its[im.SOC_LOW]
+                if soc <= par[im.PAR_SOC_MIN] + DONE_BAND:
+                    soc = min(soc, site[im.PAR_SOC_MIN] + DONE_BAND)
+                low = max(low, soc)
+                soc = its[im.SOC_HIGH]
+                if soc >= par[im.PAR_SOC_MAX] - DONE_BAND:
+                    soc = max(soc, site[im.PAR_SOC_MAX])
+                high = min(high, soc)
+        now[im.SOC_LOW] = low
+        now[im.SOC_HIGH] = high
 
     def _fill(self, joined: int) -> None:
         """What no bank has is not known, or nothing."""
@@ -303,6 +376,7 @@ class Several:
         now = self._image.now
         par = self._image.par
         diagnosis.find_missing(now, par)
+        now[im.MISSING] &= im.MISS_IO  # what a bank misses makes its own limits 0
         diagnosis.lost_devices(now, par)
         return diagnosis.debounce(now, self._rows, self.fault_state, len(self._rows) // 3)
 
@@ -434,7 +508,7 @@ class SiteSupervisor(Supervisor):
         for bank in self._banks:
             text = bank.states.moving()
             if text:
-                return text
+                return "bank %s: %s" % (bank.image.name, text)
         return ""
 
     def tripping(self) -> int:
@@ -466,11 +540,11 @@ class SiteSupervisor(Supervisor):
         return decided & sv.EMERGENCY
 
     def enter_emergency(self, cause: int) -> None:
-        """See Supervisor.enter_emergency: of every bank."""
-        Supervisor.enter_emergency(self, cause)
+        """See Supervisor.enter_emergency: of every bank; those that have not led to it say that the site's is theirs."""
         for bank in self._banks:
             if bank.now[im.MODE] != Mode.EMERGENCY:
-                bank.states.enter_emergency(cause)
+                bank.now[im.CAUSE] = im.CAUSE_OF_SITE
+        Supervisor.enter_emergency(self, cause)
 
     def step(self, dt: int) -> int:
         """See Supervisor.step: the banks first, which start as soon as the site lets them."""
@@ -503,7 +577,16 @@ class SiteSupervisor(Supervisor):
         if spent == len(self._banks) and now[im.ORDER] == im.ORDER_START:
             now[im.ORDER] = im.ORDER_SPENT
             decided |= sv.SPENT
-        return decided | Supervisor.step(self, dt)
+        decided |= Supervisor.step(self, dt)
+        if decided & sv.UNSERVED:
+            self._end_service()
+        return decided
+
+    def _end_service(self) -> None:
+        """A fault that trips, of one bank or of the site, lets go everywhere at once: who asked for it looks at all of them."""
+        self.service(False, False, 0)
+        for bank in self._banks:
+            bank.now[im.GATE] |= im.GATE_CLOSED
 
     def follow(self, direction: int) -> None:
         """See Supervisor.follow: the site, and then each bank that is connected."""

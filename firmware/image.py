@@ -298,6 +298,7 @@ ORDER_RESET = const(4)  # an emergency was reset
 ORDER_RESTORED = const(5)  # the emergency stood before the last reset of the controller
 ORDER_SERVICE = const(6)  # maintenance
 ORDER_END = const(7)  # the program ends
+CAUSE_OF_SITE = const(-2)  # of a bank: another bank or the site has led to the emergency
 
 GATE_NO_CHG = const(1)  # a fault forbids charging
 GATE_NO_DIS = const(2)  # a fault forbids discharging

@@ -76,6 +76,7 @@ class Instant:
         self.clock = pm.clock
         self.stays = "" if pm.run_memory is None else pm.run_memory.stays
         self.name = ""
+        self.parallel = []
         self.banks = [BankInstant(self, bank) for bank in pm.image.banks] if pm.image.divided else []
 
     def claim(self, source: int) -> tuple:
@@ -96,9 +97,12 @@ class BankInstant(Instant):
         self.claims = site.claims
         self.owners = site.owners
         self.curtailed = site.curtailed
-        self.refused = self.stays = ""
+        self.refused = ""
+        self.stays = "the site stands by" if site.now[im.MODE] == Mode.STANDBY else ""
         self.clock = site.clock
         self.banks = self.batteries = self.inverters = []
+        parallel = bank.inverters if len(bank.inverters) > 1 else ()
+        self.parallel = [(each.name, each.now[im.AGE + im.SEQ_PCS], each.now[im.PCS_STATE]) for each in parallel]
 
 
 def stats(view) -> dict:
@@ -123,6 +127,10 @@ def stats(view) -> dict:
         for bank in view.banks:
             bits |= bank.now[im.FAULTS]
         figures["faults"] = faults.names(bits)
+        bits = view.now[im.MISSING]
+        for bank in view.banks:
+            bits |= bank.now[im.MISSING]
+        figures["missing"] = missing(bits)
         figures["banks"] = [bank_figures(bank) for bank in view.banks]
     if view.batteries:
         figures["batteries"] = [dict(brief(each, 2, (_BATTERY,))) for each in view.batteries]
