@@ -418,7 +418,7 @@ class Several:
             had = -its[im.WAS_P] if charge else its[im.WAS_P]
             size = -its[im.CMD_P] if charge else its[im.CMD_P]
             more = min(had, its[im.LIMIT_DIS + charge]) - size
-            if more > 0:
+            if more > 0 and size >= 0:
                 more = min(more, rest)
                 rest -= more
                 its[im.CMD_P] = -size - more if charge else size + more

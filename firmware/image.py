@@ -173,13 +173,15 @@ PATHS_P = const(209)  #       W         what flows on each of flows.PATHS (7 slo
 WAS_P = const(216)  #         W         the command of the cycle before
 BREACH = const(217)  #        bits      rules that this cycle has broken, kernel/invariants.py: 0, or a bug
 BREACHES = const(218)  #      count     how many cycles have since boot
-PARTS_LOST = const(219)  #    bits      which of several inverters in parallel are not received
-ARRIVED = const(220)  #       bits      of several batteries in parallel: groups that have arrived since all had
-REST_P = const(221)  #        W         of a command that is being shared: what is left (2 slots)
-REST_LIMIT = const(223)  #    W         what those may give who have no portion yet (2 slots)
-BY_BANK = const(225)  #       code      1 + the bank that is bound furthest below what it is configured for; 0: none (2 slots)
-CURTAILED_BY = const(227)  #  code      whose limit is the smallest: a place of requests.OWNERS, that for none (2 slots)
-N_SLOTS = const(229)  #       count     length of Image.now
+BROKE = const(219)  #         bits      the rules that were broken last, as BREACH
+BROKE_P = const(220)  #       W         the command that broke them
+PARTS_LOST = const(221)  #    bits      which of several inverters in parallel are not received, or stopped by a fault
+ARRIVED = const(222)  #       bits      of several batteries in parallel: groups that have arrived since all had
+REST_P = const(223)  #        W         of a command that is being shared: what is left (2 slots)
+REST_LIMIT = const(225)  #    W         what those may give who have no portion yet (2 slots)
+BY_BANK = const(227)  #       code      1 + the bank that is bound furthest below what it is configured for; 0: none (2 slots)
+CURTAILED_BY = const(229)  #  code      whose limit is the smallest: a place of requests.OWNERS, that for none (2 slots)
+N_SLOTS = const(231)  #       count     length of Image.now
 
 # ---- parameters of the cycle, in Image.par
 PAR_P_CHG = const(0)  #       W         configured charge power

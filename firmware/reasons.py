@@ -49,6 +49,10 @@ its time was over or it was not renewed
 a fault used up the restarts
 by an emergency
 by stop()"""
+_BROKEN = (  # by the bits of kernel/invariants.py
+    "beyond a limit\nagainst its mode\nout of a battery at its floor\nfaster than its ramp\n"
+    "while nothing may move\nwithout a measurement that it needs"
+)
 _PCS_STATES = "off\nstarting\nstanding by\nrunning\nstopped by a fault of its own\nin no known state"
 _ROWS = """
 cell_voltage %d mV, the cut-off is %d mV
@@ -323,8 +327,17 @@ def detail(view, name: str) -> str:
         return "the inverter has stopped itself, alarm bits 0x%x" % max(0, now[im.PCS_ALARM])
     if name == "current_mismatch":
         return "the battery reports %.1f A, the inverter %.1f A" % (now[im.BMS_I] / 10, now[im.PCS_DC_I] / 10)
+    if name == "breach":
+        return _broken(now)
     text = _entry(_FAULTS, name) or battery_detail(name, now)
     return _parallel(view) + text if name == "inverter_silent" else text
+
+
+def _broken(now) -> str:
+    """Which of its own rules the cycle was about to break, and whose fault that is."""
+    told = [text for i, text in enumerate(_BROKEN.split("\n")) if now[im.BROKE] >> i & 1]
+    text = "a fault of this firmware, no device's; please report it: it was about to command %s, " % kw(now[im.BROKE_P])
+    return text + " and ".join(told) + ", and commanded 0 W"
 
 
 def _parallel(view) -> str:

@@ -16,6 +16,8 @@ _LIMIT_ROWS_CHG = const(144)
 _WAS_P = const(216)
 _BREACH = const(217)
 _BREACHES = const(218)
+_BROKE = const(219)
+_BROKE_P = const(220)
 _PAR_SOC_MIN = const(6)
 _PAR_RAMP_UP = const(10)
 _GATE_CLOSED = const(4)
@@ -72,6 +74,8 @@ def check_command(img: ptr32, par: ptr32) -> int:
         if (img[_MISSING] & (_MISS_METER - 1)) != 0:
             found = found | _BLIND
     if found != 0:
+        img[_BROKE] = found
+        img[_BROKE_P] = p
         img[_CMD_P] = 0
         img[_BREACHES] = (img[_BREACHES] + 1) & _RANGE
         p = 0
