@@ -20,6 +20,8 @@ from firmware.modes import Mode
 from firmware.supervisor import CONNECTED, Supervisor
 
 MOST = const(4)  # banks, batteries, inverters
+_MOST_DA = const(100000)  # 0.1 A: what a pack allows beyond it is as much, and times 4 stays a small integer
+_MOST_W = const(1000000)  # of a part, as kernel/banks.py shares it
 _BMS_GROUPS = const(0x1F)
 _PCS_GROUP = const(0x20)
 _ODD_HIGH = 1 << im.CELL_V_MAX - im.BMS_SOC  # of BMS_ODD
@@ -239,9 +241,9 @@ class Several:
         if now[im.BMS_SOC] != im.NO_VALUE:
             now[im.BMS_SOC] = now[im.BMS_SOC] // packs
         if now[im.BMS_I_CHG] != im.NO_VALUE:
-            now[im.BMS_I_CHG] *= packs
+            now[im.BMS_I_CHG] = min(now[im.BMS_I_CHG], _MOST_DA) * packs
         if now[im.BMS_I_DIS] != im.NO_VALUE:
-            now[im.BMS_I_DIS] *= packs
+            now[im.BMS_I_DIS] = min(now[im.BMS_I_DIS], _MOST_DA) * packs
         if now[im.CELL_T_MAX] == im.NO_VALUE or hot > now[im.CELL_T_MAX]:
             now[im.CELL_T_MAX] = hot
         if now[im.CELL_T_MIN] == im.NO_VALUE or im.NO_VALUE < cold < now[im.CELL_T_MIN]:
@@ -270,8 +272,8 @@ class Several:
             if not which & _PCS_SEEN or its[im.PCS_STATE] == im.PCS_FAULT:
                 lost |= bit
             elif which & _SWITCHES:
-                its[im.LIMIT_DIS] = par[im.PAR_P_DIS] if its[im.PCS_P_DIS] == im.NO_VALUE else max(0, its[im.PCS_P_DIS])
-                its[im.LIMIT_CHG] = par[im.PAR_P_CHG] if its[im.PCS_P_CHG] == im.NO_VALUE else max(0, its[im.PCS_P_CHG])
+                its[im.LIMIT_DIS] = _rating(its[im.PCS_P_DIS], par[im.PAR_P_DIS])
+                its[im.LIMIT_CHG] = _rating(its[im.PCS_P_CHG], par[im.PAR_P_CHG])
             discharge += its[im.LIMIT_DIS]
             charge += its[im.LIMIT_CHG]
             now[im.FRESH] |= its[im.FRESH] & _PCS_GROUP
@@ -319,7 +321,7 @@ class Several:
             banks.join(now, its, rules, n, which, joined)
             joined |= which
             now[im.FRESH] |= its[im.FRESH] & (_BMS_GROUPS | _PCS_GROUP)
-            if its[im.SOC] != im.NO_VALUE:
+            if 0 <= its[im.SOC] <= 10000:
                 soc += its[im.SOC] * self._weights[number]
                 weight += self._weights[number]
             number += 1
@@ -432,6 +434,11 @@ class Several:
             for bank in self.banks:
                 if bank.parts:
                     self._command_devices(bank)
+
+
+def _rating(watts: int, configured: int) -> int:
+    """What an inverter may give of its bank's power; one that does not say what it can, as much as its bank is to."""
+    return configured if watts == im.NO_VALUE else max(0, min(watts, _MOST_W))
 
 
 def _copy_outputs(now, its) -> None:

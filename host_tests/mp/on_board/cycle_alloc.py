@@ -4,7 +4,7 @@
 
 With "leak" one list is made on purpose, to show that it would be noticed; with "several" there are two banks, of one battery and
 one inverter, and of two each in parallel.
-The battery answers, charges, discharges, goes silent and comes back meanwhile; ticks cross their wrap.
+The battery answers, charges, discharges, wants to be charged, goes silent and comes back meanwhile; ticks cross their wrap.
 """
 
 import gc
@@ -59,6 +59,7 @@ def world(cycle: int) -> None:
         for one in bank.batteries:
             one.inp[im.BMS_V] = 6240 + cycle % 5
             one.inp[im.BMS_I] = amps(bank.inverters, bank.batteries)
+            one.inp[im.BMS_REQUESTS] = im.BMS_REQ_FORCE_CHARGE if cycle % 2000 > 1700 else 0
             if cycle % 2000 < 1900:
                 for seq in SLOW:
                     one.heard(seq)
