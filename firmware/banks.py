@@ -241,9 +241,9 @@ class Several:
         if now[im.BMS_SOC] != im.NO_VALUE:
             now[im.BMS_SOC] = now[im.BMS_SOC] // packs
         if now[im.BMS_I_CHG] != im.NO_VALUE:
-            now[im.BMS_I_CHG] = min(now[im.BMS_I_CHG], _MOST_DA) * packs
+            now[im.BMS_I_CHG] = max(0, min(now[im.BMS_I_CHG], _MOST_DA)) * packs
         if now[im.BMS_I_DIS] != im.NO_VALUE:
-            now[im.BMS_I_DIS] = min(now[im.BMS_I_DIS], _MOST_DA) * packs
+            now[im.BMS_I_DIS] = max(0, min(now[im.BMS_I_DIS], _MOST_DA)) * packs
         if now[im.CELL_T_MAX] == im.NO_VALUE or hot > now[im.CELL_T_MAX]:
             now[im.CELL_T_MAX] = hot
         if now[im.CELL_T_MIN] == im.NO_VALUE or im.NO_VALUE < cold < now[im.CELL_T_MIN]:

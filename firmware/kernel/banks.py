@@ -177,6 +177,8 @@ def add_limits(img: ptr32, part: ptr32, part_par: ptr32, k: int):
                 p = part[row + i]
                 if p > most:
                     p = most
+                if p < 0:
+                    p = 0
                 img[row + i] += p
                 i += 1
             img[_REST_LIMIT + chg] += most

@@ -197,6 +197,8 @@ def binding(img: ptr32, par: ptr32):
                 p = img[row + k]
                 q = k
             k += 1
+        if p < 0:
+            p = 0  # whatever was measured: no limit is an order to the other direction
         img[_LIMIT_DIS + chg] = p
         img[_WHY_DIS + chg] = q
         chg += 1
