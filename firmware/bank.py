@@ -16,3 +16,4 @@ class Bank:
         self.batteries = image.batteries if len(image.batteries) > 1 else []
         self.inverters = image.inverters if len(image.inverters) > 1 else []
         self.parts = bool(self.batteries or self.inverters)
+        self.rises = 0  # its command is on its way up, and not yet its portion

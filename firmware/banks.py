@@ -10,6 +10,7 @@ from micropython import const
 
 from firmware import image as im
 from firmware import parameters
+from firmware import requests as rq
 from firmware import supervisor as sv
 from firmware.bank import Bank
 from firmware.charging import DONE_BAND
@@ -20,8 +21,8 @@ from firmware.modes import Mode
 from firmware.supervisor import CONNECTED, Supervisor
 
 MOST = const(4)  # banks, batteries, inverters
-_MOST_DA = const(100000)  # 0.1 A: what a pack allows beyond it is as much, and times 4 stays a small integer
 _MOST_W = const(1000000)  # of a part, as kernel/banks.py shares it
+_MOST_DA = const(100000)  # 0.1 A: what a pack allows beyond it is as much, and times 4 stays a small integer
 _BMS_GROUPS = const(0x1F)
 _PCS_GROUP = const(0x20)
 _ODD_HIGH = 1 << im.CELL_V_MAX - im.BMS_SOC  # of BMS_ODD
@@ -45,6 +46,10 @@ _PCS_SEEN = const(4)
 _CONNECTED = const(8)
 _SWITCHES = const(16)
 _EVERY = const(31)
+
+# how kernel/banks.py gives a part its portion
+_CHARGE = const(1)
+_AT_ONCE = const(2)
 
 _BATTERIES = (  # packs in parallel: the weakest bounds each, and all of them are needed
     im.BMS_SOC, _ALWAYS, _SUM,
@@ -111,8 +116,6 @@ _SITE = _INVERTERS + (  # of the banks; an operation goes on as long as one that
     im.AGE + im.SEQ_BMS_CELLS, _ALWAYS, _SMALLEST,
     im.AGE + im.SEQ_BMS_TEMPS, _ALWAYS, _SMALLEST,
     im.AGE + im.SEQ_BMS_FLAGS, _ALWAYS, _SMALLEST,
-    im.SOC_LOW, _CONNECTED, _LARGEST,
-    im.SOC_HIGH, _CONNECTED, _SMALLEST,
     im.SOC_DRIFT, _CONNECTED, _MAGNITUDE,
     im.SOC_KEEP_MS, _CONNECTED, _SMALLEST,
     im.BMS_ENDS_MS, _CONNECTED, _SMALLEST,
@@ -300,7 +303,7 @@ class Several:
         now[im.REST_LIMIT] = total
         for each in bank.inverters:
             _copy_outputs(now, each.now)
-            banks.portion(now, each.now, charge)
+            banks.portion(now, each.now, bank.par, charge | _AT_ONCE)  # the bank's ramp is theirs
             each.now[im.CMD_P] = each.now[im.REQUEST_P]
 
     # ---- the site ---------------------------------------------------------------------------------------
@@ -319,6 +322,8 @@ class Several:
             its = bank.now
             which = banks.classes(its, bank.par)  # an inverter that is not seen counts as a part of the load
             banks.join(now, its, rules, n, which, joined)
+            if which & _CONNECTED:
+                banks.ends(now, par, its, bank.par, joined & _CONNECTED)
             joined |= which
             now[im.FRESH] |= its[im.FRESH] & (_BMS_GROUPS | _PCS_GROUP)
             if 0 <= its[im.SOC] <= 10000:
@@ -393,37 +398,57 @@ class Several:
         """After the site's ramp: its command goes to the banks in proportion to what each may give, and is what they make of it."""
         now = self._image.now
         power = now[im.CMD_P]
-        charge = 1 if power < 0 else 0
-        now[im.REST_P] = -power if power < 0 else power
+        how = _CHARGE if power < 0 else 0
+        size = -power if power < 0 else power
+        if now[im.REQUEST_BY] == rq.ISLAND and not now[im.GRID_OK]:
+            how |= _AT_ONCE  # an island's load is there already
         total = 0
         for bank in self.banks:
-            total += bank.now[im.LIMIT_DIS + charge]
+            total += bank.now[im.LIMIT_DIS + (how & _CHARGE)]
+        now[im.REST_P] = size
         now[im.REST_LIMIT] = total
-        rest = -power if power < 0 else power
         for bank in self.banks:
-            its = bank.now
-            banks.portion(now, its, charge)
-            banks.take_portion(its, bank.par)
-            rest -= -its[im.CMD_P] if charge else its[im.CMD_P]
-        if rest > 0:
-            self._hold(rest, charge)
+            bank.rises = banks.portion(now, bank.now, bank.par, how)
+        if now[im.REST_P]:
+            self._share_what_is_left(size, total, how)
         power = 0
         for bank in self.banks:
-            invariants.check_command(bank.now, bank.par)
-            power += bank.now[im.CMD_P]
-        now[im.CMD_P] = power
-
-    def _hold(self, rest: int, charge: int) -> None:
-        """What a bank on its way up cannot take yet stays with those that have it: power does not dip while portions shift."""
-        for bank in self.banks:
             its = bank.now
-            had = -its[im.WAS_P] if charge else its[im.WAS_P]
-            size = -its[im.CMD_P] if charge else its[im.CMD_P]
-            more = min(had, its[im.LIMIT_DIS + charge]) - size
-            if more > 0 and size >= 0:
-                more = min(more, rest)
-                rest -= more
-                its[im.CMD_P] = -size - more if charge else size + more
+            par = bank.par
+            banks.take_portion(its, par)
+            invariants.check_command(its, par)
+            power += its[im.CMD_P]
+        now[im.CMD_P] = power
+        if power > 0 and now[im.SOC_LOW] <= self._image.par[im.PAR_SOC_MIN]:
+            self._count_who_gives()
+
+    def _count_who_gives(self) -> None:
+        """A bank that has connected in this cycle, or serves in maintenance, was not one of those with something to give."""
+        for bank in self.banks:
+            if bank.now[im.CMD_P] > 0:
+                banks.ends(self._image.now, self._image.par, bank.now, bank.par, 1)
+
+    def _share_what_is_left(self, size: int, total: int, how: int) -> None:
+        """Banks on their way up take what their ramp lets them: the others have the rest until they are there.
+
+        Else the power of all would fall to what the one gives that has just come back.
+        """
+        now = self._image.now
+        for _ in self.banks:  # each time at least one more is found that cannot rise as far as it should
+            now[im.REST_P] = size
+            now[im.REST_LIMIT] = total
+            for bank in self.banks:
+                if bank.rises:
+                    power = bank.now[im.REQUEST_P]
+                    now[im.REST_P] -= -power if power < 0 else power
+                    now[im.REST_LIMIT] -= bank.now[im.LIMIT_DIS + (how & _CHARGE)]
+            more = 0
+            for bank in self.banks:
+                if not bank.rises:
+                    bank.rises = banks.portion(now, bank.now, bank.par, how)
+                    more |= bank.rises
+            if not more:
+                return
 
     def command(self, breach: int) -> None:
         """At the end of the cycle: to devices in parallel; 0 W where the sum breaks a rule."""

@@ -54,7 +54,7 @@ class ChargeParams(Checked):
 
 
 def _near(voltage: int) -> int:
-    """From where a voltage counts as held.  (Of the bound, as the measurement may be NO_VALUE, and a thousand of it is a big integer.)"""
+    """From where a voltage counts as held.  Of the bound, as a thousand of a measurement that is NO_VALUE is no small integer."""
     return (voltage * _NEAR_V + 999) // 1000
 
 

@@ -531,7 +531,7 @@ class PowerManager:
     def instant(self) -> Instant:
         """Copies of what words and figures are made of."""
         with self._lock:
-            return Instant(self, self.image.now[:], self.image.par[:], self.arbiter)
+            return Instant(self, self.image.now[: im.LIMIT_ROWS_DIS], self.image.par[:], self.arbiter)
 
     def faults(self) -> "list[dict]":
         """Every fault that is active or has ever been raised since boot: name, severity, active, times raised.

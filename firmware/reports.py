@@ -53,7 +53,10 @@ _SITE = (
 
 
 class Instant:
-    """Copies of one instant, of which figures and words are made: the image, claims, limits and owners, and what the site is."""
+    """Copies of one instant, of which figures and words are made: the image, claims, limits and owners, and what the site is.
+
+    Of the image as far as people see it, in front of LIMIT_ROWS_DIS: a heap in small pieces has none for all of it.
+    """
 
     def __init__(self, pm, now, par, arbiter) -> None:
         self.now = now
@@ -62,8 +65,8 @@ class Instant:
         self.owners = arbiter.claims.owners[:]
         curtailed = arbiter.curtailments
         image = pm.image  # several batteries or inverters have an Image each; one is the site
-        self.batteries = [each.now[:] for each in image.batteries] if len(image.batteries) > 1 else ()
-        self.inverters = [each.now[:] for each in image.inverters] if len(image.inverters) > 1 else ()
+        self.batteries = [each.now[: im.LIMIT_ROWS_DIS] for each in image.batteries] if len(image.batteries) > 1 else ()
+        self.inverters = [each.now[: im.LIMIT_ROWS_DIS] for each in image.inverters] if len(image.inverters) > 1 else ()
         self.curtailed = []  # (owner, ms left) of the smallest limit with an owner, for discharge and charge; None: there is none
         for place in (now[im.CURTAILED_BY], now[im.CURTAILED_BY + 1]):
             limited = place < len(curtailed.owners)
@@ -87,7 +90,7 @@ class BankInstant(Instant):
     """The same of one of several banks: its own image, and who asks as the site has it."""
 
     def __init__(self, site: Instant, bank) -> None:
-        self.now = bank.now[:]
+        self.now = bank.now[: im.LIMIT_ROWS_DIS]
         self.par = bank.par[:]
         self.places = bank.places
         self.name = bank.name

@@ -12,35 +12,42 @@ _SEQ_BMS = const(0)
 _SEQ_PCS = const(5)
 _BMS_V = const(13)
 _BMS_I = const(14)
+_BMS_REQUESTS = const(25)
 _PCS_STATE = const(30)
 _PCS_P = const(31)
 _AGE = const(58)
 _SOC = const(69)
-_GRID_OK = const(78)
-_MODE = const(79)
-_GATE = const(83)
-_REQUEST_P = const(84)
-_REQUEST_BY = const(85)
-_TARGET_P = const(86)
-_LIMIT_DIS = const(87)
-_RAMP_REM = const(91)
-_CMD_P = const(92)
-_CMD_BALANCE = const(95)
-_DT = const(98)
-_COMMANDS = const(111)
-_LIMIT_ROWS_DIS = const(120)
-_LIMIT_ROWS_CHG = const(144)
+_SOC_LOW = const(70)
+_SOC_HIGH = const(71)
+_GRID_OK = const(75)
+_MODE = const(76)
+_GATE = const(80)
+_REQUEST_P = const(81)
+_REQUEST_BY = const(82)
+_TARGET_P = const(83)
+_LIMIT_DIS = const(84)
+_CMD_P = const(88)
+_CMD_BALANCE = const(91)
+_DT = const(94)
+_COMMANDS = const(102)
+_BY_BANK = const(134)
+_LIMIT_ROWS_DIS = const(138)
+_LIMIT_ROWS_CHG = const(162)
+_RAMP_REM = const(220)
 _REST_P = const(223)
 _REST_LIMIT = const(225)
-_BY_BANK = const(227)
 _PAR_P_CHG = const(0)
 _PAR_P_DIS = const(1)
 _PAR_GRID_TYPE = const(3)
+_PAR_SOC_MIN = const(6)
+_PAR_SOC_MAX = const(7)
 _PAR_RAMP_UP = const(10)
 _PAR_STALE_BMS = const(12)
 _PAR_STALE_PCS = const(13)
 _OP_I_CHG = const(52)
+_OP_SOC_MIN = const(56)
 _OP_SOC_MAX = const(57)
+_BMS_REQ_FULL_CHARGE = const(16)
 _PCS_STANDBY = const(2)
 _PCS_RUNNING = const(3)
 _PCS_FAULT = const(4)
@@ -49,9 +56,9 @@ _RANGE = const(1073741823)
 _ROW_BMS_FORBIDS = const(3)
 _ROW_OPERATION = const(12)
 _ROW_BANKS = const(15)
-_BY_ISLAND = const(1)
 # slots: end
 
+_DONE_BAND = const(5)  # as charging.py's
 _MOST = const(1000000)  # W of a part that are shared: times 1023 they stay inside int32
 
 
@@ -140,9 +147,8 @@ def classes(part: ptr32, par: ptr32) -> int:
 
 @micropython.viper
 def spread(img: ptr32, par: ptr32, part: ptr32, part_par: ptr32):
-    """What the site knows and asks for, to a bank: the grid, who asks, what an operation sets for each battery."""
+    """What the site knows, to a bank: the grid, what an operation sets for each battery."""
     part[_GRID_OK] = img[_GRID_OK]
-    part[_REQUEST_BY] = img[_REQUEST_BY]
     part[_CMD_BALANCE] = img[_CMD_BALANCE]
     k = _OP_I_CHG
     while k <= _OP_SOC_MAX:
@@ -204,12 +210,51 @@ def close_limits(img: ptr32):
 
 
 @micropython.viper
-def portion(img: ptr32, part: ptr32, chg: int):
-    """Give a part its portion of REST_P, as its limit is to REST_LIMIT, those of all that have none yet: its REQUEST_P.
+def ends(img: ptr32, par: ptr32, part: ptr32, part_par: ptr32, joined: int):
+    """How far a connected bank is from its own floor and ceiling, as if those were the site's: SOC_LOW and SOC_HIGH.
 
-    Nobody gets more than his limit, and the last gets what whole watts have left over.
+    Of several the one furthest from its end, since an operation goes on as long as one can; joined: one was looked at before.
     """
-    own = part[_LIMIT_DIS + chg]
+    one = 1
+    b = one << 30
+    m = b + _RANGE
+    none = 0 - b
+    floor = par[_PAR_SOC_MIN]
+    own = part_par[_PAR_SOC_MIN]
+    if par[_OP_SOC_MIN] != _RANGE:
+        if par[_OP_SOC_MIN] > floor:
+            floor = par[_OP_SOC_MIN]
+        if par[_OP_SOC_MIN] > own:
+            own = par[_OP_SOC_MIN]
+    low = (((part[_SOC_LOW] + b) & m) - b) - own + floor
+    if low < 0:
+        low = 0
+    if low > 10000:
+        low = 10000
+    top = part_par[_PAR_SOC_MAX]
+    q = ((part[_BMS_REQUESTS] + b) & m) - b
+    if q != none and (q & _BMS_REQ_FULL_CHARGE) != 0:
+        top = 10000
+    high = ((part[_SOC_HIGH] + b) & m) - b
+    if high + _DONE_BAND >= top:
+        high = 10000  # as full as it may be
+    if joined == 0 or low > ((img[_SOC_LOW] + b) & m) - b:
+        img[_SOC_LOW] = low
+    if joined == 0 or high < ((img[_SOC_HIGH] + b) & m) - b:
+        img[_SOC_HIGH] = high
+
+
+@micropython.viper
+def portion(img: ptr32, part: ptr32, par: ptr32, how: int) -> int:
+    """Give a part its portion of REST_P, as its limit is to REST_LIMIT, those of all that have none yet: its REQUEST_P and REQUEST_BY.
+
+    Nobody gets more than his limit, and the last gets what whole watts have left over.  how, bits: 1 it is charged; 2 it follows
+    at once, else its command rises by its ramp (a change of sign stops at 0), and 1 is returned where that leaves it less.
+    """
+    one = 1
+    b = one << 30
+    m = b + _RANGE
+    own = part[_LIMIT_DIS + (how & 1)]
     if own > _MOST:
         own = _MOST
     rest = img[_REST_P]
@@ -229,44 +274,45 @@ def portion(img: ptr32, part: ptr32, chg: int):
         p = (own * (f >> 10) + (own * (f & 1023) >> 10)) >> 10
     if p > own:
         p = own
+    slow = 0
+    if (how & 2) == 0:
+        most = ((part[_CMD_P] + b) & m) - b
+        if (how & 1) != 0:
+            most = 0 - most
+        if most < 0:
+            most = 0
+        else:
+            most += (par[_PAR_RAMP_UP] * part[_DT] + part[_RAMP_REM]) // 1000
+        if p > most:
+            p = most
+            slow = 1
     img[_REST_P] = rest - p
     img[_REST_LIMIT] = limit - own
-    if chg != 0:
-        p = 0 - p
-    part[_REQUEST_P] = p
+    part[_REQUEST_BY] = img[_REQUEST_BY]
+    if (how & 1) != 0:
+        part[_REQUEST_P] = 0 - p
+    else:
+        part[_REQUEST_P] = p
+    return slow
 
 
 @micropython.viper
 def take_portion(img: ptr32, par: ptr32):
-    """From a bank's portion to its command: what falls falls at once, what rises is slewed, and a change of sign stops at 0.
-
-    The site's ramp has already slewed the sum: at once is what keeps the sum inside it while the portions shift.
-    """
+    """From a bank's portion to its command, and what its ramp leaves over in mW."""
     one = 1
     b = one << 30
     m = b + _RANGE
     goal = ((img[_REQUEST_P] + b) & m) - b
     was = ((img[_CMD_P] + b) & m) - b
-    p = goal
-    if (was > 0 and goal < 0) or (was < 0 and goal > 0):
-        p = 0
-    size = p
-    before = was
-    if size < 0:
-        size = 0 - size
-    if before < 0:
-        before = 0 - before
+    rise = goal - was
+    if goal < 0:
+        rise = 0 - rise
     move = par[_PAR_RAMP_UP] * img[_DT] + img[_RAMP_REM]
-    step = move // 1000
-    if size - before > step and img[_REQUEST_BY] != _BY_ISLAND:
-        img[_RAMP_REM] = move - step * 1000
-        if p > 0:
-            p = before + step
-        else:
-            p = 0 - before - step
+    if goal != 0 and rise >= move // 1000:
+        img[_RAMP_REM] = move % 1000
     else:
         img[_RAMP_REM] = 0
-    if p != was:
+    if goal != was:
         img[_COMMANDS] = (img[_COMMANDS] + 1) & _RANGE
     img[_TARGET_P] = goal
-    img[_CMD_P] = p
+    img[_CMD_P] = goal

@@ -235,6 +235,20 @@ def test_an_island_is_served_by_all():
     assert sum(plant.commands()) == 70000 and plant.pm.stats()["requested_by"] == "island", plant.pm.stats()["reason"]
 
 
+def test_every_bank_serves_an_island_in_the_cycle_that_sees_the_grid_go():
+    for watts in (-40.0, 0.0):
+        plant = BankPlant(grid_connection=1, ramp_up=1).ready()
+        plant.load = 70000
+        if watts:
+            plant.pm.set_constant_power(watts)
+            plant.run(50)
+            assert sum(plant.commands()) == watts * 1000
+        plant.grid = False
+        plant.cycles(4)
+        assert sum(plant.commands()) == 70000, (plant.commands(), plant.pm.stats()["reason"])
+        assert not any(bank.now[im.BREACHES] for bank in plant.image.banks)
+
+
 def test_restarts_of_one_bank_are_its_own():
     plant = BankPlant(restart_limit=1, restart_delay=0).ready()
     plant.pm.set_constant_power(60.0)
@@ -261,3 +275,113 @@ def test_maintenance_moves_its_small_power_through_all():
     assert sum(plant.commands()) == 4000, plant.commands()
     plant.run(4)
     assert plant.commands() == [0, 0]
+
+
+def test_a_bank_that_comes_back_costs_nothing_while_it_rises():
+    for sign in (1, -1):
+        plant = BankPlant(((1, 1),) * 3, ramp_up=5).ready()
+        plant.pm.set_constant_power(90.0 * sign)
+        plant.run(25)
+        plant.inverters[2].silent = True
+        plant.run(15)
+        assert sum(plant.commands()) == 90000 * sign and near(plant.commands()[0], 45000 * sign) and plant.commands()[2] == 0
+        plant.inverters[2].silent = False
+        was = 0
+        for _ in range(300):
+            plant.cycle()
+            now = plant.commands()
+            assert sum(now) == 90000 * sign and near(now[0], now[1]), now
+            assert 0 <= now[2] * sign - was <= 251, (was, now)
+            was = now[2] * sign
+        assert near(was, 30000)
+
+
+def test_a_bank_rises_by_the_ramp_where_a_grid_carries_the_load_of_an_isolated_site():
+    plant = BankPlant(grid_connection=0)
+    plant.load = 60000
+    plant.pm.start()
+    plant.run(6)
+    assert sum(plant.commands()) == 60000 and plant.pm.stats()["requested_by"] == "island", plant.pm.stats()["reason"]
+    plant.inverters[0].force[im.PCS_P_DIS] = 10000
+    was = plant.commands()
+    for _ in range(100):
+        plant.cycle()
+        now = plant.commands()
+        assert now[1] - was[1] <= 1001, (was, now)
+        was = now
+    assert sum(plant.commands()) == 60000 and near(plant.commands()[0], 5454.5), plant.commands()
+
+
+def test_each_bank_has_its_own_floor_and_the_operation_ends_at_the_last_one():
+    plant = BankPlant(powers=({}, {"min_soc": 5}))
+    plant.batteries[0].soc, plant.batteries[1].soc = 30.0, 15.0
+    plant.ready()
+    plant.pm.start_discharging(60.0)
+    plant.run(6)
+    assert sum(plant.commands()) == 60000 and plant.commands()[1] > 20000, plant.commands()
+    plant.batteries[0].soc = 19.0
+    plant.run(6)
+    assert plant.commands() == [0, 60000] and plant.pm.mode == Mode.DISCHARGE, plant.pm.stats()["reason"]
+    assert not plant.pm.stats()["faults"] or "breach" not in plant.pm.stats()["faults"]
+    plant.batteries[1].soc = 4.0
+    plant.run(6)
+    assert plant.commands() == [0, 0] and Event.DISCHARGE_COMPLETE in [event for event, _ in plant.told]
+    assert plant.now[im.BREACHES] == 0
+
+
+def test_each_bank_has_its_own_ceiling_and_the_charge_ends_at_the_last_one():
+    for target, ends in ((0.0, 90.5), (80.0, 80.5)):
+        plant = BankPlant(powers=({"max_soc": 70}, {}))
+        plant.batteries[0].soc, plant.batteries[1].soc = 60.0, 75.0
+        plant.ready()
+        plant.pm.start_charging(target)
+        plant.run(8)
+        assert plant.commands()[0] < -40000 and plant.commands()[1] < -40000, plant.commands()
+        plant.batteries[1].soc = ends
+        plant.run(8)
+        assert plant.commands()[0] < -40000 and plant.commands()[1] == 0, plant.commands()
+        assert Event.CHARGE_COMPLETE not in [event for event, _ in plant.told]
+        plant.batteries[0].soc = 70.5
+        plant.run(8)
+        assert plant.commands() == [0, 0] and Event.CHARGE_COMPLETE in [event for event, _ in plant.told]
+
+
+def test_a_bms_that_asks_for_its_full_charge_is_waited_for_and_the_others_stay_at_their_ceiling():
+    plant = BankPlant()
+    plant.batteries[0].soc, plant.batteries[1].soc = 90.5, 95.0
+    plant.batteries[1].force[im.BMS_REQUESTS] = im.BMS_REQ_FULL_CHARGE
+    plant.ready()
+    plant.pm.start_charging()
+    plant.run(8)
+    assert plant.commands()[0] == 0 and plant.commands()[1] < 0, plant.commands()
+    plant.batteries[1].soc = 100.0
+    plant.run(8)
+    assert plant.commands() == [0, 0] and Event.CHARGE_COMPLETE in [event for event, _ in plant.told]
+
+
+def test_a_bank_that_connects_while_the_others_are_empty_gives_at_once_and_breaks_no_rule():
+    plant = BankPlant(ramp_up=1000)
+    plant.batteries[0].soc, plant.batteries[1].soc = 12.0, 22.0
+    plant.batteries[1].silent = True
+    plant.inverters[1].force[im.PCS_STATE] = im.PCS_RUNNING  # it does not stop when it is told to
+    plant.cycles(2)
+    plant.pm.start()
+    plant.run(TRIP_S)
+    plant.pm.claim("remote", 30.0, 600, "test")
+    plant.run(1)
+    assert plant.commands() == [0, 0] and plant.pm.mode == Mode.DISCHARGE
+    plant.batteries[1].silent = False
+    for _ in range(200):
+        plant.cycle()
+        assert plant.now[im.BREACHES] == 0, plant.now[im.BREACH]
+    assert plant.commands() == [0, 30000], plant.pm.stats()["reason"]
+
+
+def test_maintenance_takes_from_the_bank_that_has_something_though_they_have_little_together():
+    plant = BankPlant()
+    plant.batteries[0].soc, plant.batteries[1].soc = 10.0, 24.0
+    plant.ready()
+    plant.pm.set_mode(Mode.MAINTENANCE)
+    plant.pm.service(contactor=True, pcs=True, kw=4.0, seconds=5)
+    plant.run(3)
+    assert plant.commands() == [0, 4000] and plant.now[im.BREACHES] == 0, plant.commands()

@@ -6,14 +6,15 @@ from typing import Any
 from host_tests import kernels
 from tools.soak import quick
 
-MUTATIONS: dict[str, tuple[Callable[[], None], str]] = {}  # name: what breaks the rule, what the soak says of it
+# name: what breaks the rule, what the soak says of it, and with what arguments it finds it
+MUTATIONS: dict[str, tuple[Callable[[], None], str, tuple[str, ...]]] = {}
 
 
-def breaks(said: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+def breaks(said: str, *arguments: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
     """Enter a mutation under its own name; said: a pattern of what is found."""
 
     def enter(mutation: Callable[[], None]) -> Callable[[], None]:
-        MUTATIONS[mutation.__name__] = (mutation, said)
+        MUTATIONS[mutation.__name__] = (mutation, said, arguments)
         return mutation
 
     return enter
@@ -196,6 +197,72 @@ def an_islands_load_does_not_decide() -> None:
         honest(self, rq.OPTIMISER if source == rq.ISLAND else source, *claim)
 
     rq.Claims.put = broken
+
+
+@breaks(r"breach \d+ of \w: the cycle has caught itself", "--banks")
+def a_bank_is_given_more_than_its_limit() -> None:
+    from firmware import image as im
+
+    _around("portion", after=lambda img, part, par, how: part.__setitem__(im.REQUEST_P, 2 * part[im.REQUEST_P]))
+
+
+@breaks(r"bank \w: bms_\w\d's group \d has not been received for \d+ ms, its command is", "--banks")
+def a_lost_battery_is_not_missed() -> None:
+    from firmware import image as im
+    from firmware.faults import names
+
+    lost = 1 << next(i for i in range(31) if names(1 << i) == ["bms_lost"])
+
+    def nothing_missing(img: Any, par: Any) -> None:
+        img[im.MISSING] = 0
+
+    def never_lost(img: Any, par: Any) -> None:
+        img[im.CONDITIONS] &= ~lost
+
+    _around("find_missing", after=nothing_missing)
+    _around("lost_devices", after=never_lost)
+
+
+@breaks(r"forbids it: requests \d+, protections", "--banks")
+def packs_in_parallel_forget_a_protection() -> None:
+    from firmware import banks
+    from firmware import image as im
+
+    rows = [banks._BATTERIES[i : i + 3] for i in range(0, len(banks._BATTERIES), 3)]
+    banks._BATTERIES = tuple(number for row in rows for number in row if row[0] not in (im.BMS_PROTECT, im.BMS_REQUESTS))
+
+
+@breaks(r"the site falls from -?\d+ W to -?\d+ W, nothing asks it", "--banks")
+def a_bank_that_comes_back_costs_the_power_of_all() -> None:
+    from firmware.banks import Several
+
+    Several._share_what_is_left = lambda self, size, total, how: None
+
+
+@breaks(r"not everybody is in EMERGENCY", "--banks")
+def an_emergency_stays_in_its_bank() -> None:
+    from firmware.banks import SiteSupervisor
+    from firmware.supervisor import Supervisor
+
+    SiteSupervisor.enter_emergency = Supervisor.enter_emergency
+    SiteSupervisor.bank_changed = lambda self, bank, changed: bank.states.faults_changed(changed)
+
+
+@breaks(r"bank \w is stranded for \d+ ms", "--banks")
+def a_bank_in_trouble_strands_the_others() -> None:
+    from firmware import image as im
+    from firmware.banks import Several
+    from firmware.limits import NAMES
+    from firmware.modes import Mode
+
+    honest, row = Several.limit, im.LIMIT_ROWS_DIS + NAMES.index("bms_forbids")
+
+    def broken(self: Any) -> None:
+        honest(self)
+        if any(bank.now[im.MODE] == Mode.STANDBY for bank in self.banks):
+            self._image.now[row] = self._image.now[row + im.LIMIT_ROWS_CHG - im.LIMIT_ROWS_DIS] = 0
+
+    Several.limit = broken
 
 
 def _remember() -> None:

@@ -29,24 +29,40 @@ def soak(*arguments: str, code: str = "") -> tuple[int, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed, more", [("1", ()), ("2", ()), ("3", ("--cycle-ms", "1000"))])
+@pytest.mark.parametrize(
+    "seed, more", [("1", ()), ("2", ()), ("3", ("--cycle-ms", "1000")), ("1", ("--banks",)), ("2", ("--banks",))]
+)
 def test_no_invariant_breaks_under_the_fixed_seeds(seed: str, more: tuple[str, ...]) -> None:
     status, said = soak("--seed", seed, "--cycles", "20000", *more)
     assert status == 0, said
     assert re.search(r"20,000 cycles in .* cycles/s, .* times real time", said)
 
 
-def test_no_invariant_breaks_under_a_fresh_seed() -> None:
+@pytest.mark.parametrize("more", [(), ("--banks",)], ids=["one", "several"])
+def test_no_invariant_breaks_under_a_fresh_seed(more: tuple[str, ...]) -> None:
     check = os.environ.get("TEST_PROFILE") == "check"  # a taste
-    status, said = soak("--cycles", "5000" if check else "20000")
+    status, said = soak("--cycles", "5000" if check else "20000", *more)
     print(said.splitlines()[0])  # the seed: pytest shows it when this fails
     assert status == 0, said
 
 
 @pytest.mark.slow
 def test_kernels_stay_inside_int32_under_chaos() -> None:
-    status, said = soak("--seed", "4", "--cycles", "1500", "--hot", "checked")
-    assert status == 0, said
+    for more in ((), ("--banks",)):
+        status, said = soak("--seed", "4", "--cycles", "1500", "--hot", "checked", *more)
+        assert status == 0, said
+
+
+@pytest.mark.slow
+def test_a_broken_rule_of_several_banks_repeats_from_what_is_printed() -> None:
+    code = "from host_tests.unit import soak_mutations; soak_mutations.apply('an_emergency_stays_in_its_bank'); import sys"
+    status, said = soak("--banks", "--seed", "5", "--cycles", "100000", code=code)
+    found = re.search(r"BROKEN: seed 5, era (\d+), (cycle \d+: .*)", said)
+    assert status == 1 and found, said
+    again = re.search(r"repeat with: python -m tools.soak (.*)", said)
+    assert again, said
+    status, said = soak(*again[1].split(), code=code)
+    assert status == 1 and found[2] in said
 
 
 _FLOOR_FORGOTTEN = """
@@ -119,8 +135,9 @@ _RARE = (
 @pytest.mark.parametrize("name", [name for name in MUTATIONS if name not in _RARE])
 def test_a_broken_rule_is_found(name: str) -> None:
     code = f"from host_tests.unit import soak_mutations; soak_mutations.apply({name!r}); import sys"
-    status, said = soak("--seed", str(_SEEDS.get(name, _SEED)), "--cycles", "100000", code=code)
-    assert status == 1 and re.search(f"BROKEN: .*({MUTATIONS[name][1]})", said), said
+    _, pattern, arguments = MUTATIONS[name]
+    status, said = soak("--seed", str(_SEEDS.get(name, _SEED)), "--cycles", "100000", *arguments, code=code)
+    assert status == 1 and re.search(f"BROKEN: .*({pattern})", said), said
 
 
 @pytest.mark.parametrize("value", [2**30, -(2**30) - 1, 2**31 - 1, -(2**31)])

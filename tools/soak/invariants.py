@@ -120,6 +120,8 @@ class Watch:
         now = self._now
         p = now[im.CMD_P]
         self.time_ms += dt
+        if now[im.BREACHES]:
+            raise Broken(f"breach {now[im.BREACH]}: the cycle has caught itself")
         self._check_limits(now, p, dt)
         if p:
             self._check_flow(now, p)

@@ -3,6 +3,7 @@
     python -m tools.soak --seed 7 --cycles 200000
     python -m tools.soak --cycle-ms 1000            every cycle 1 s: the speed that docs/soak.md states
     python -m tools.soak --seeds 5 --cycles 1000000 the bar of a release
+    python -m tools.soak --banks                    sites of several batteries and inverters
     python -m tools.soak --seed 7 --era 3           one era again, with its last cycles written out
 
 A run is cut into eras: a new site with another configuration, another cycle length, and a clock that is about to wrap.
@@ -22,9 +23,9 @@ from typing import Any, NamedTuple
 
 ERA_CYCLES = 5000
 TRACE = 12
-_TICKS = (1 << 30) - 1
+TICKS = (1 << 30) - 1
 AFTER_LIES_MS = 2000  # a spoilt value stays in the image until the next report
-_STEP_MS = 1000  # the plant's longest step
+STEP_MS = 1000  # the plant's longest step
 WIRED_EVERY = 5  # one era in so many has inverter and meter on Modbus, behind the board's own drivers
 RESETS = 0.0003  # of a cycle: the controller is reset
 WIRED_MS = 200  # its longest cycle: the drivers cost a hundredth of real time
@@ -117,7 +118,7 @@ class Era:
         self.period_ms = cycle_ms or self.rng.choice(periods)
         power["cycle_ms"] = self.period_ms
         # the clock wraps somewhere in the era's first half
-        self.ticks = _TICKS - self.rng.randrange(ERA_CYCLES // 2 * self.period_ms)
+        self.ticks = TICKS - self.rng.randrange(ERA_CYCLES // 2 * self.period_ms)
         self._power, self._has, self._wired = power, has, wired
         restart.memory()
         time.ticks_ms = lambda: self.ticks  # type: ignore[attr-defined]  # until run() has ended
@@ -186,9 +187,9 @@ class Era:
                 self.chaos.played["late data"] += 1
             self.site.stall(ms / 1000, waits and held_up < 0.2)
             return
-        while ms > _STEP_MS:
-            self.site.step(_STEP_MS / 1000)
-            ms -= _STEP_MS
+        while ms > STEP_MS:
+            self.site.step(STEP_MS / 1000)
+            ms -= STEP_MS
         self.site.step(ms / 1000)
 
     def run(self, cycles: int, trace: deque[str] | None = None) -> Result:
@@ -242,7 +243,7 @@ class Era:
         if self.late is not None:
             self.site.read_late(self.late)
             self.late = None
-        if dt > _STEP_MS:
+        if dt > STEP_MS:
             self._wait(dt)
         else:
             self.site.step(dt / 1000)
@@ -250,7 +251,7 @@ class Era:
             self.wire.spoil()
         if chaos.misleading:
             watch.honest_ms = 0
-        self.ticks = (self.ticks + dt) & _TICKS
+        self.ticks = (self.ticks + dt) & TICKS
         self.simulated_ms += dt
         watch.before()
         self.manager.cycle(self.ticks)
@@ -292,10 +293,19 @@ class Era:
         )
 
 
-def repeat(seed: int, number: int, cycles: int, cycle_ms: int, write: Callable[[str], Any]) -> Result:
+def era_of(seed: int, number: int, cycle_ms: int, banks: bool) -> Era:
+    """An era of a site of one battery and one inverter, or of several."""
+    if not banks:
+        return Era(seed, number, cycle_ms)
+    from tools.soak.banks_era import BanksEra
+
+    return BanksEra(seed, number, cycle_ms)
+
+
+def repeat(seed: int, number: int, cycles: int, cycle_ms: int, write: Callable[[str], Any], banks: bool = False) -> Result:
     """One era again, with its last cycles written out."""
-    trace: deque[str] = deque(maxlen=TRACE)
-    era = Era(seed, number, cycle_ms)
+    trace: deque[str] = deque(maxlen=TRACE * (5 if banks else 1))
+    era = era_of(seed, number, cycle_ms, banks)
     write(f"seed {seed}, era {number}: {era.about}")
     result = era.run(cycles, trace)
     for line in trace:
@@ -303,14 +313,16 @@ def repeat(seed: int, number: int, cycles: int, cycle_ms: int, write: Callable[[
     return result
 
 
-def soak(seed: int, cycles: int, cycle_ms: int, progress: Callable[[int], Any]) -> tuple[list[Result], int]:
+def soak(
+    seed: int, cycles: int, cycle_ms: int, progress: Callable[[int], Any], banks: bool = False
+) -> tuple[list[Result], int]:
     """Eras until `cycles` are done or one breaks; the results, and the number of the last era."""
     results: list[Result] = []
     done, number = 0, 0
     gc.disable()  # nothing in the loop makes cycles of references; between eras it is collected
     while done < cycles:
         gc.collect()
-        era = Era(seed, number, cycle_ms)
+        era = era_of(seed, number, cycle_ms, banks)
         result = era.run(min(ERA_CYCLES, cycles - done))
         results.append(result)
         done += result.cycles
@@ -363,6 +375,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--cycles", type=int, default=200_000)
     parser.add_argument("--cycle-ms", type=int, default=0, help="one cycle length for all eras (default: each its own)")
     parser.add_argument("--era", type=int, help="only this era of the seed, with a trace of its last cycles")
+    parser.add_argument("--banks", action="store_true", help="sites of 1 to 4 banks, batteries and inverters")
     parser.add_argument("--hot", choices=("quick", "plain", "checked"), default="quick", help="how the kernels are loaded")
     args = parser.parse_args(argv)
     if args.cycles < 1 or args.seeds < 1 or not 0 <= args.cycle_ms <= 1000:
@@ -378,11 +391,11 @@ def main(argv: list[str] | None = None) -> int:
 def _one_seed(args: argparse.Namespace, seed: int) -> int:
     print(f"seed {seed}", flush=True)
     if args.era is not None:
-        one = repeat(seed, args.era, min(args.cycles, ERA_CYCLES), args.cycle_ms, print)
+        one = repeat(seed, args.era, min(args.cycles, ERA_CYCLES), args.cycle_ms, print, args.banks)
         print(one.broken or "nothing broke")
         return 1 if one.broken else 0
     start, spent = time.perf_counter(), time.process_time()
-    results, number = soak(seed, args.cycles, args.cycle_ms, _bar(args.cycles))
+    results, number = soak(seed, args.cycles, args.cycle_ms, _bar(args.cycles), args.banks)
     return _report(args, seed, results, number, time.perf_counter() - start, time.process_time() - spent)
 
 
@@ -392,11 +405,12 @@ def _report(args: argparse.Namespace, seed: int, results: list[Result], number: 
     last = results[-1]
     if last.broken:
         again = f"--seed {seed} --era {number} --hot {args.hot}" + (f" --cycle-ms {args.cycle_ms}" if args.cycle_ms else "")
+        again += " --banks" * args.banks
         left = args.cycles - (cycles - last.cycles)
         if left < ERA_CYCLES:
             again += f" --cycles {left}"
         print(f"BROKEN: seed {seed}, era {number}, {last.broken}\nthe same again:")
-        repeat(seed, number, min(ERA_CYCLES, left), args.cycle_ms, print)
+        repeat(seed, number, min(ERA_CYCLES, left), args.cycle_ms, print, args.banks)
         print(f"repeat with: python -m tools.soak {again}")
     print(
         f"{len(results)} eras, {sum(r.acts for r in results):,} acts ({sum(r.refused for r in results):,} calls refused), "

@@ -65,14 +65,14 @@ class BatteryNode(_Node):
         super().__init__(image, BMS_S, phase_s)
         self.battery = battery
         self._reported = auditor.reporter(battery.name)
-        self._report: BmsReport | None = None
+        self.report: BmsReport | None = None  # the last one
 
     def write(self) -> None:
         """Its report, or the last one for ever."""
-        if self._report is None or not self.link.frozen:
-            self._report = self.battery.bms.report()
-        reports.write_bms(self.image, self._report)
-        self._reported(self._report)
+        if self.report is None or not self.link.frozen:
+            self.report = self.battery.bms.report()
+        reports.write_bms(self.image, self.report)
+        self._reported(self.report)
 
 
 class InverterNode(_Node):
@@ -165,6 +165,16 @@ class VirtualBanks:
         for inverter, own in zip(self.plant.inverters, self.inverters, strict=True):
             found[inverter.name] = Switches({"pcs": own.link, "inverter": inverter.pcs})
         return found
+
+    def attach(self, image: Any) -> None:
+        """The controller has been reset: another image of the same banks; the devices live on."""
+        self.image = image
+        for nodes, images in ((self.batteries, image.batteries), (self.inverters, image.inverters)):
+            for node, own in zip(nodes, images, strict=True):
+                node.image = own
+        for node in (self.meter, self._pv):
+            if node is not None:
+                node.image = image
 
     # ---- faults -----------------------------------------------------------------------------------------
     def inject(self, name: str, of: str = "") -> None:
