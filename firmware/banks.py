@@ -13,7 +13,6 @@ from firmware import parameters
 from firmware import requests as rq
 from firmware import supervisor as sv
 from firmware.bank import Bank
-from firmware.charging import DONE_BAND
 from firmware.event_codes import Event
 from firmware.faults import debounce_rows
 from firmware.kernel import banks, diagnosis, inputs, invariants, site_limits
@@ -177,7 +176,6 @@ class Several:
             states = (Supervisor if packs == 1 else ParallelSupervisor)(each, config, BankEvents(events, number))
             self.banks.append(Bank(each, states, rows))
         self._parts = max([bank.parts for bank in self.banks])
-        self._own_ends = False  # banks have floors and ceilings of their own
         self._bound_site(image.par, has)
         self._weights = [max(1, bank.par[im.PAR_ENERGY] // 1000) for bank in self.banks]
         self._batteries = array("i", _BATTERIES)
@@ -197,10 +195,7 @@ class Several:
             (im.PAR_STALE_BMS, max),
             (im.PAR_STALE_PCS, max),
         ):
-            own = [bank.par[slot] for bank in self.banks]
-            par[slot] = of(own)
-            if slot in (im.PAR_SOC_MIN, im.PAR_SOC_MAX) and min(own) != max(own):
-                self._own_ends = True
+            par[slot] = of([bank.par[slot] for bank in self.banks])
 
     # ---- several devices of one bank --------------------------------------------------------------------
 
@@ -333,29 +328,6 @@ class Several:
         now[im.SOC] = now[im.BMS_SOC] = soc // weight if weight else im.NO_VALUE
         if joined & _EVERY != _EVERY:
             self._fill(joined)
-        if self._own_ends and joined & _CONNECTED:
-            self._join_ends()
-
-    def _join_ends(self) -> None:
-        """SOC_LOW and SOC_HIGH where floors and ceilings differ: a bank at its own counts as one at the site's."""
-        now = self._image.now
-        site = self._image.par
-        low = 0
-        high = 10000
-        for bank in self.banks:
-            its = bank.now
-            par = bank.par
-            if banks.classes(its, par) & _CONNECTED:
-                soc = its[im.SOC_LOW]
-                if soc <= par[im.PAR_SOC_MIN] + DONE_BAND:
-                    soc = min(soc, site[im.PAR_SOC_MIN] + DONE_BAND)
-                low = max(low, soc)
-                soc = its[im.SOC_HIGH]
-                if soc >= par[im.PAR_SOC_MAX] - DONE_BAND:
-                    soc = max(soc, site[im.PAR_SOC_MAX])
-                high = min(high, soc)
-        now[im.SOC_LOW] = low
-        now[im.SOC_HIGH] = high
 
     def _fill(self, joined: int) -> None:
         """What no bank has is not known, or nothing."""
