@@ -504,6 +504,14 @@ class SiteSupervisor(Supervisor):
             found |= bank.states.emergency_causes()
         return found
 
+    def named(self, bits: int) -> str:
+        """See Supervisor.named: a bank's with its name."""
+        told = [super().named(bits)]
+        for bank in self._banks:
+            text = bank.states.named(bits)
+            told.append("%s of bank %s" % (text, bank.image.name) if text else "")
+        return ", ".join([text for text in told if text])
+
     def enter(self, mode: int) -> None:
         """See Supervisor.enter; what moves nothing is every bank's, a connected mode each bank's by itself."""
         Supervisor.enter(self, mode)

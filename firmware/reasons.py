@@ -480,8 +480,12 @@ def _limited(view, row: int, charge: int, since_s: int = -1) -> str:
 
 
 def _given(view, charge: int) -> str:
-    """What a bank gives of a direction, and which row bounds it."""
-    return "%.1f kW by %s" % (view.now[im.LIMIT_DIS + charge] / 1000, NAMES[view.now[im.WHY_DIS + charge]])
+    """What a bank gives of a direction, and which row bounds it; why it is out at all is a sentence of its own."""
+    if _is_out(view):
+        return "nothing in %s" % Mode.name(view.now[im.MODE])
+    name = NAMES[view.now[im.WHY_DIS + charge]]
+    more = _row(view, name, charge)
+    return "%.1f kW by %s%s" % (view.now[im.LIMIT_DIS + charge] / 1000, name, ": " + more if more else "")
 
 
 def _row(view, name: str, charge: int) -> str:

@@ -376,3 +376,32 @@ def test_a_command_while_nothing_may_move_or_beyond_a_limit_is_none():
     assert broken(plant, ramp, "ramp", moves) == [0, 0]
     plant.cycle()
     assert all(bank.now[im.CMD_P] == 0 for bank in plant.image.banks) and plant.now[im.CMD_P] == 0
+
+
+def test_what_each_bank_gives_is_told_with_its_reason():
+    plant = BankPlant().ready()
+    plant.pm.set_constant_power(190.0)
+    plant.run(12)
+    plant.inverters[0].force[im.PCS_P] = NONE
+    plant.run(3)
+    reason = plant.pm.stats()["reason"]
+    assert "bank a gives 0.0 kW by missing_data: the inverter reports no power" in reason, reason
+    plant.inverters[0].force.clear()
+    plant.batteries[0].silent = True
+    plant.run(TRIP_S)
+    reason = plant.pm.stats()["reason"]
+    assert "by mode" not in reason and "bank a gives nothing in STANDBY" in reason and "bms_lost" in reason, reason
+
+
+def test_a_refusal_names_the_bank_whose_fault_refuses():
+    plant = BankPlant().ready()
+    plant.pm.stop()
+    plant.run(3)
+    plant.batteries[1].silent = True
+    plant.run(TRIP_S)
+    plant.pm.set_mode(Mode.MAINTENANCE)
+    assert "bms_lost of bank b" in refusal(PowerError, plant.pm.service, True, True)
+    plant.batteries[1].silent = False
+    plant.batteries[1].force.update({im.CELL_V_MAX: 3800, im.BMS_V: 7400})
+    plant.run(3)
+    assert "cell_over_voltage of bank b" in refusal(PowerError, plant.pm.reset_emergency)
