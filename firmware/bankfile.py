@@ -12,6 +12,7 @@ _SITE_ONLY = (  # fields of "power" that are the site's: one grid, one beat, one
     "grid_connection", "max_grid_export_power", "allow_grid_charging", "allow_grid_export", "cycle_ms", "grid_frequency",
     "grid_voltage", "meter_timeout_ms", "resume", "resume_manual", "ramp_up", "ramp_down", "service_power",
 )  # fmt: skip
+_NAME_MAX = 16  # it stands in every sentence about its bank
 _KEYS = ("batteries", "inverters", "io", "power")
 _HINT = 'a site with several batteries or inverters says in "banks" which hang on one DC bus: %s'
 _EXAMPLE = '"banks": {"a": {"batteries": ["bms_a"], "inverters": ["pcs_a"]}, ...}'
@@ -44,6 +45,9 @@ def check(section, power: dict, fills: dict, errors: list) -> list:
     plans = [_bank(name, section[name], power, fills, errors) for name in sorted(section)]
     owners: dict = {}
     for plan in plans:
+        owner = owners.setdefault(("io", plan.io), plan.name) if plan.io else plan.name
+        if owner != plan.name:
+            errors.append("banks.%s.io: devices.%s is read for bank %s already" % (plan.name, plan.io, owner))
         for role in ("batteries", "inverters"):
             for device in getattr(plan, role):
                 owner = owners.setdefault((role, device), plan.name)
@@ -62,6 +66,8 @@ def check(section, power: dict, fills: dict, errors: list) -> list:
 def _bank(name: str, given, power: dict, fills: dict, errors: list) -> Plan:
     plan = Plan(name)
     where = "banks.%s" % name
+    if not _is_name(name):
+        errors.append("banks: %r is no name: 1 to %d letters, digits, _ or -" % (name, _NAME_MAX))
     if not isinstance(given, dict):
         errors.append("%s = %s: must be an object" % (where, pinowners.shown(given)))
         return plan
@@ -73,13 +79,23 @@ def _bank(name: str, given, power: dict, fills: dict, errors: list) -> Plan:
     for device in plan.batteries:
         if device in plan.inverters and len(plan.batteries) + len(plan.inverters) > 2:
             errors.append("%s: devices.%s is battery and inverter in one: alone in its bank" % (where, device))
-    io = given.get("io", "")
-    if io and (not isinstance(io, str) or not fills.get(io, 0) >> im.SEQ_IO & 1):
+    io = given.get("io")
+    if io is None:
+        io = ""
+    elif not isinstance(io, str) or not fills.get(io, 0) >> im.SEQ_IO & 1:
         errors.append("%s.io = %s: must be the name of a device that reads board inputs" % (where, pinowners.shown(io)))
         io = ""
     plan.io = io
     plan.config = _config(where, given.get("power"), power, errors)
     return plan
+
+
+def _is_name(name: str) -> bool:
+    return (
+        isinstance(name, str)
+        and 1 <= len(name) <= _NAME_MAX
+        and not any(not ("a" <= sign <= "z" or "A" <= sign <= "Z" or "0" <= sign <= "9" or sign in "_-") for sign in name)
+    )
 
 
 def _devices(where: str, names, mask: int, what: str, fills: dict, errors: list) -> list:

@@ -13,7 +13,6 @@ from firmware import parameters
 from firmware import requests as rq
 from firmware import supervisor as sv
 from firmware.bank import Bank
-from firmware.charging import DONE_BAND
 from firmware.event_codes import Event
 from firmware.faults import debounce_rows
 from firmware.kernel import banks, diagnosis, inputs, invariants, site_limits
@@ -21,6 +20,8 @@ from firmware.modes import Mode
 from firmware.supervisor import CONNECTED, Supervisor
 
 MOST = const(4)  # banks, batteries, inverters
+_MOST_W = const(1000000)  # of a part, as kernel/banks.py shares it
+_MOST_DA = const(100000)  # 0.1 A: what a pack allows beyond it is as much, and times 4 stays a small integer
 _BMS_GROUPS = const(0x1F)
 _PCS_GROUP = const(0x20)
 _ODD_HIGH = 1 << im.CELL_V_MAX - im.BMS_SOC  # of BMS_ODD
@@ -175,7 +176,6 @@ class Several:
             states = (Supervisor if packs == 1 else ParallelSupervisor)(each, config, BankEvents(events, number))
             self.banks.append(Bank(each, states, rows))
         self._parts = max([bank.parts for bank in self.banks])
-        self._own_ends = False  # banks have floors and ceilings of their own
         self._bound_site(image.par, has)
         self._weights = [max(1, bank.par[im.PAR_ENERGY] // 1000) for bank in self.banks]
         self._batteries = array("i", _BATTERIES)
@@ -195,10 +195,7 @@ class Several:
             (im.PAR_STALE_BMS, max),
             (im.PAR_STALE_PCS, max),
         ):
-            own = [bank.par[slot] for bank in self.banks]
-            par[slot] = of(own)
-            if slot in (im.PAR_SOC_MIN, im.PAR_SOC_MAX) and min(own) != max(own):
-                self._own_ends = True
+            par[slot] = of([bank.par[slot] for bank in self.banks])
 
     # ---- several devices of one bank --------------------------------------------------------------------
 
@@ -242,9 +239,9 @@ class Several:
         if now[im.BMS_SOC] != im.NO_VALUE:
             now[im.BMS_SOC] = now[im.BMS_SOC] // packs
         if now[im.BMS_I_CHG] != im.NO_VALUE:
-            now[im.BMS_I_CHG] *= packs
+            now[im.BMS_I_CHG] = max(0, min(now[im.BMS_I_CHG], _MOST_DA)) * packs
         if now[im.BMS_I_DIS] != im.NO_VALUE:
-            now[im.BMS_I_DIS] *= packs
+            now[im.BMS_I_DIS] = max(0, min(now[im.BMS_I_DIS], _MOST_DA)) * packs
         if now[im.CELL_T_MAX] == im.NO_VALUE or hot > now[im.CELL_T_MAX]:
             now[im.CELL_T_MAX] = hot
         if now[im.CELL_T_MIN] == im.NO_VALUE or im.NO_VALUE < cold < now[im.CELL_T_MIN]:
@@ -273,8 +270,8 @@ class Several:
             if not which & _PCS_SEEN or its[im.PCS_STATE] == im.PCS_FAULT:
                 lost |= bit
             elif which & _SWITCHES:
-                its[im.LIMIT_DIS] = par[im.PAR_P_DIS] if its[im.PCS_P_DIS] == im.NO_VALUE else max(0, its[im.PCS_P_DIS])
-                its[im.LIMIT_CHG] = par[im.PAR_P_CHG] if its[im.PCS_P_CHG] == im.NO_VALUE else max(0, its[im.PCS_P_CHG])
+                its[im.LIMIT_DIS] = _rating(its[im.PCS_P_DIS], par[im.PAR_P_DIS])
+                its[im.LIMIT_CHG] = _rating(its[im.PCS_P_CHG], par[im.PAR_P_CHG])
             discharge += its[im.LIMIT_DIS]
             charge += its[im.LIMIT_CHG]
             now[im.FRESH] |= its[im.FRESH] & _PCS_GROUP
@@ -324,36 +321,13 @@ class Several:
                 banks.ends(now, par, its, bank.par, joined & _CONNECTED)
             joined |= which
             now[im.FRESH] |= its[im.FRESH] & (_BMS_GROUPS | _PCS_GROUP)
-            if its[im.SOC] != im.NO_VALUE:
+            if 0 <= its[im.SOC] <= 10000:
                 soc += its[im.SOC] * self._weights[number]
                 weight += self._weights[number]
             number += 1
         now[im.SOC] = now[im.BMS_SOC] = soc // weight if weight else im.NO_VALUE
         if joined & _EVERY != _EVERY:
             self._fill(joined)
-        if self._own_ends and joined & _CONNECTED:
-            self._join_ends()
-
-    def _join_ends(self) -> None:
-        """SOC_LOW and SOC_HIGH where floors and ceilings differ: a bank at its own counts as one at the site's."""
-        now = self._image.now
-        site = self._image.par
-        low = 0
-        high = 10000
-        for bank in self.banks:
-            its = bank.now
-            par = bank.par
-            if banks.classes(its, par) & _CONNECTED:
-                soc = its[im.SOC_LOW]
-                if soc <= par[im.PAR_SOC_MIN] + DONE_BAND:
-                    soc = min(soc, site[im.PAR_SOC_MIN] + DONE_BAND)
-                low = max(low, soc)
-                soc = its[im.SOC_HIGH]
-                if soc >= par[im.PAR_SOC_MAX] - DONE_BAND:
-                    soc = max(soc, site[im.PAR_SOC_MAX])
-                high = min(high, soc)
-        now[im.SOC_LOW] = low
-        now[im.SOC_HIGH] = high
 
     def _fill(self, joined: int) -> None:
         """What no bank has is not known, or nothing."""
@@ -459,6 +433,11 @@ class Several:
                     self._command_devices(bank)
 
 
+def _rating(watts: int, configured: int) -> int:
+    """What an inverter may give of its bank's power; one that does not say what it can, as much as its bank is to."""
+    return configured if watts == im.NO_VALUE else max(0, min(watts, _MOST_W))
+
+
 def _copy_outputs(now, its) -> None:
     its[im.CMD_RUN] = now[im.CMD_RUN]
     its[im.CMD_CONTACTOR] = now[im.CMD_CONTACTOR]
@@ -524,6 +503,14 @@ class SiteSupervisor(Supervisor):
         for bank in self._banks:
             found |= bank.states.emergency_causes()
         return found
+
+    def named(self, bits: int) -> str:
+        """See Supervisor.named: a bank's with its name."""
+        told = [super().named(bits)]
+        for bank in self._banks:
+            text = bank.states.named(bits)
+            told.append("%s of bank %s" % (text, bank.image.name) if text else "")
+        return ", ".join([text for text in told if text])
 
     def enter(self, mode: int) -> None:
         """See Supervisor.enter; what moves nothing is every bank's, a connected mode each bank's by itself."""

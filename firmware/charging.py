@@ -53,6 +53,11 @@ class ChargeParams(Checked):
             errors.append("charge.stages: is empty: MULTI_STAGE needs 1 to 8 pairs (SoC %, A)")
 
 
+def _near(voltage: int) -> int:
+    """From where a voltage counts as held.  Of the bound, as a thousand of a measurement that is NO_VALUE is no small integer."""
+    return (voltage * _NEAR_V + 999) // 1000
+
+
 def _is_pairs(stages) -> bool:
     """A list or tuple, and in it lists or tuples of numbers: what can be looked at without a TypeError."""
     return isinstance(stages, (list, tuple)) and all(
@@ -153,8 +158,8 @@ class Charger:
             ceiling = par[im.OP_V_MAX]
         if 0 < now[im.BMS_V_MAX] < ceiling:  # 0 is a stop, not a voltage that is reached
             ceiling = now[im.BMS_V_MAX]
-        held = now[im.BMS_V] * 1000 >= ceiling * _NEAR_V
-        if now[im.CELL_V_MAX] * 1000 >= par[im.PAR_CELL_MAX] * _NEAR_V:
+        held = now[im.BMS_V] >= _near(ceiling)
+        if now[im.CELL_V_MAX] >= _near(par[im.PAR_CELL_MAX]):
             held = True  # in a pack out of balance the fullest cell ends the charge
         if self._method == 1 and (self._falls or self._phase_ms >= self._on_ms):
             return 0  # a pulse's rest says nothing

@@ -22,7 +22,7 @@ from firmware.discharging import DischargeParams
 from firmware.errors import PowerError, in_range
 from firmware.event_codes import Event
 from firmware.events import Events
-from firmware.faults import EMERGENCY, SEVERITIES, names, rows
+from firmware.faults import EMERGENCY, SEVERITIES, rows
 from firmware.flows import Grid
 from firmware.modes import Mode, refusal
 from firmware.reports import Instant, bank_figures
@@ -292,7 +292,7 @@ class PowerManager:
                 raise PowerError("kw = %s: needs contactor=True and pcs=True" % kw)
             tripping = self.states.tripping()
             if tripping and (contactor or pcs):
-                raise PowerError("service() closes nothing during fault %s" % ", ".join(names(tripping)))
+                raise PowerError("service() closes nothing during fault %s" % self.states.named(tripping))
             ms = int(seconds * 1000)
             self.states.service(contactor, pcs, ms)
             self.arbiter.claims.put(rq.MAINTENANCE, parts(kw, 1000), ms, rq.POWER, 0, "service")
@@ -338,7 +338,7 @@ class PowerManager:
                 raise PowerError("there is no emergency to reset, the mode is %s" % Mode.name(self.image.now[im.MODE]))
             causes = self.states.emergency_causes()
             if causes:
-                raise PowerError("the emergency cannot be reset while its cause stands: %s" % ", ".join(names(causes)))
+                raise PowerError("the emergency cannot be reset while its cause stands: %s" % self.states.named(causes))
             self.states.want_standby(im.ORDER_RESET)
             self.states.enter(Mode.STANDBY)
         return self._remember()

@@ -182,7 +182,9 @@ MADE = (
     ("site", im.PATHS_P, "W", "", "", 7, "what flows on each of flows.PATHS"),
     ("site", im.BREACH, "bits", "", "", 1, "rules that this cycle has broken, kernel/invariants.py: 0, or a bug"),
     ("site", im.BREACHES, "count", "", "", 1, "how many cycles have since boot"),
-    ("site", im.PARTS_LOST, "bits", "", "", 1, "which of several inverters in parallel are not received"),
+    ("site", im.BROKE, "bits", "", "", 1, "the rules that were broken last, as BREACH"),
+    ("site", im.BROKE_P, "W", "", "", 1, "the command that broke them"),
+    ("site", im.PARTS_LOST, "bits", "", "", 1, "which of several inverters in parallel are not received, or stopped by a fault"),
     ("site", im.BY_BANK, "code", "", "", 2, "1 + the bank that is bound furthest below what it is configured for; 0: none"),
     ("site", im.CURTAILED_BY, "code", "", "", 2, "whose limit is the smallest: a place of requests.OWNERS, that for none"),
     # from here on: what no Instant copies (reports.py)

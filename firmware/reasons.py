@@ -49,6 +49,10 @@ its time was over or it was not renewed
 a fault used up the restarts
 by an emergency
 by stop()"""
+_BROKEN = (  # by the bits of kernel/invariants.py
+    "beyond a limit\nagainst its mode\nout of a battery at its floor\nfaster than its ramp\n"
+    "while nothing may move\nwithout a measurement that it needs"
+)
 _PCS_STATES = "off\nstarting\nstanding by\nrunning\nstopped by a fault of its own\nin no known state"
 _ROWS = """
 cell_voltage %d mV, the cut-off is %d mV
@@ -323,8 +327,17 @@ def detail(view, name: str) -> str:
         return "the inverter has stopped itself, alarm bits 0x%x" % max(0, now[im.PCS_ALARM])
     if name == "current_mismatch":
         return "the battery reports %.1f A, the inverter %.1f A" % (now[im.BMS_I] / 10, now[im.PCS_DC_I] / 10)
+    if name == "breach":
+        return _broken(now)
     text = _entry(_FAULTS, name) or battery_detail(name, now)
     return _parallel(view) + text if name == "inverter_silent" else text
+
+
+def _broken(now) -> str:
+    """Which of its own rules the cycle was about to break, and whose fault that is."""
+    told = [text for i, text in enumerate(_BROKEN.split("\n")) if now[im.BROKE] >> i & 1]
+    text = "a fault of this firmware, no device's; please report it: it was about to command %s, " % kw(now[im.BROKE_P])
+    return text + " and ".join(told) + ", and commanded 0 W"
 
 
 def _parallel(view) -> str:
@@ -467,8 +480,12 @@ def _limited(view, row: int, charge: int, since_s: int = -1) -> str:
 
 
 def _given(view, charge: int) -> str:
-    """What a bank gives of a direction, and which row bounds it."""
-    return "%.1f kW by %s" % (view.now[im.LIMIT_DIS + charge] / 1000, NAMES[view.now[im.WHY_DIS + charge]])
+    """What a bank gives of a direction, and which row bounds it; why it is out at all is a sentence of its own."""
+    if _is_out(view):
+        return "nothing in %s" % Mode.name(view.now[im.MODE])
+    name = NAMES[view.now[im.WHY_DIS + charge]]
+    more = _row(view, name, charge)
+    return "%.1f kW by %s%s" % (view.now[im.LIMIT_DIS + charge] / 1000, name, ": " + more if more else "")
 
 
 def _row(view, name: str, charge: int) -> str:

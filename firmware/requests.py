@@ -108,12 +108,15 @@ class Claims:
             elif self.table[place * PARTS + SOURCE] == source and self.owners[place] == owner:
                 return place
         if free < 0:
-            taken = ", ".join([self.owners[i] for i in range(PLACES) if self.table[i * PARTS]])
-            raise PowerError("owner = %r: all claims are taken, by %s" % (owner, taken))
+            raise PowerError("owner = %r: all claims are taken, by %s" % (owner, ", ".join(self._live())))
         if free >= self._shared:
             self._shared = free + 1
         self.table[free * PARTS + SOURCE] = source
         return free
+
+    def _live(self) -> list:
+        """The owners; apart, as a function with a comprehension over its own names allocates whenever it is called."""
+        return [self.owners[i] for i in range(PLACES) if self.table[i * PARTS]]
 
     def drop(self, source: int) -> None:
         """End what all owners of a source claim."""

@@ -111,6 +111,10 @@ class Supervisor:
         """The faults of severity EMERGENCY that are active, or whose condition still holds."""
         return (self._now[im.FAULTS] | self._now[im.CONDITIONS]) & self._emergency_mask
 
+    def named(self, bits: int) -> str:
+        """Those of some faults that are active or whose condition holds, by name."""
+        return ", ".join(ft.names(bits & (self._now[im.FAULTS] | self._now[im.CONDITIONS])))
+
     # ---- transitions ------------------------------------------------------------------------------------
 
     def enter(self, mode: int) -> None:

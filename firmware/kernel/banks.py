@@ -30,12 +30,12 @@ _CMD_P = const(88)
 _CMD_BALANCE = const(91)
 _DT = const(94)
 _COMMANDS = const(102)
-_BY_BANK = const(132)
-_LIMIT_ROWS_DIS = const(136)
-_LIMIT_ROWS_CHG = const(160)
-_RAMP_REM = const(218)
-_REST_P = const(221)
-_REST_LIMIT = const(223)
+_BY_BANK = const(134)
+_LIMIT_ROWS_DIS = const(138)
+_LIMIT_ROWS_CHG = const(162)
+_RAMP_REM = const(220)
+_REST_P = const(223)
+_REST_LIMIT = const(225)
 _PAR_P_CHG = const(0)
 _PAR_P_DIS = const(1)
 _PAR_GRID_TYPE = const(3)
@@ -183,6 +183,8 @@ def add_limits(img: ptr32, part: ptr32, part_par: ptr32, k: int):
                 p = part[row + i]
                 if p > most:
                     p = most
+                if p < 0:
+                    p = 0
                 img[row + i] += p
                 i += 1
             img[_REST_LIMIT + chg] += most
@@ -244,7 +246,7 @@ def ends(img: ptr32, par: ptr32, part: ptr32, part_par: ptr32, joined: int):
 
 @micropython.viper
 def portion(img: ptr32, part: ptr32, par: ptr32, how: int) -> int:
-    """Give a part its portion of REST_P, as its limit is to REST_LIMIT, those of all that have none yet: its REQUEST_P and REQUEST_BY.
+    """Give a part its portion of REST_P, as its limit is to REST_LIMIT, those of all that have none yet: REQUEST_P, REQUEST_BY.
 
     Nobody gets more than his limit, and the last gets what whole watts have left over.  how, bits: 1 it is charged; 2 it follows
     at once, else its command rises by its ramp (a change of sign stops at 0), and 1 is returned where that leaves it less.

@@ -16,9 +16,9 @@ _LIMIT_DIS = const(84)
 _WHY_DIS = const(86)
 _HOLD_CHG_MS = const(104)
 _MISSING = const(105)
-_LIMIT_ROWS_DIS = const(136)
-_LIMIT_ROWS_CHG = const(160)
-_NET_LOW = const(215)
+_LIMIT_ROWS_DIS = const(138)
+_LIMIT_ROWS_CHG = const(162)
+_NET_LOW = const(217)
 _PAR_P_CHG = const(0)
 _PAR_P_DIS = const(1)
 _PAR_P_EXPORT = const(2)
@@ -197,6 +197,8 @@ def binding(img: ptr32, par: ptr32):
                 p = img[row + k]
                 q = k
             k += 1
+        if p < 0:
+            p = 0  # whatever was measured: no limit is an order to the other direction
         img[_LIMIT_DIS + chg] = p
         img[_WHY_DIS + chg] = q
         chg += 1

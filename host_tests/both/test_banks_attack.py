@@ -2,6 +2,7 @@
 
 from firmware import image as im
 from firmware.errors import PowerError
+from firmware.kernel import banks, ramp
 from firmware.modes import Mode
 from host_tests.both.bankplant import BankPlant
 from host_tests.both.plant import refusal
@@ -308,3 +309,99 @@ def test_an_inverter_in_parallel_of_unknown_power_is_as_one_that_is_lost():
     plant.inverters[1].force[im.PCS_P] = NONE
     plant.run(4)
     assert plant.commands() == [60000, 0] and plant.pm.stats()["faults"] == ["inverter_silent"]
+
+
+def broken(plant, module, name, spoil):
+    """Runs a cycle with a kernel that spoils what it has made, and a second after it with the right one."""
+    right = getattr(module, name)
+
+    def wrong(*given):
+        right(*given)
+        spoil(given[0])
+
+    setattr(module, name, wrong)
+    try:
+        plant.cycle()
+    finally:
+        setattr(module, name, right)
+    return plant.commands()
+
+
+def bound_too_high(now):
+    now[im.LIMIT_DIS] = 200000
+    now[im.REQUEST_P] = 200000
+
+
+def too_fast(now):
+    now[im.CMD_P] += 5000
+
+
+def other_sign(now):
+    now[im.CMD_P] = -now[im.CMD_P]
+
+
+def test_a_kernel_that_breaks_a_rule_is_0_w_a_fault_of_its_own_and_told_as_the_firmware_s():
+    cases = (
+        (ramp, "ramp", too_fast, "faster than its ramp"),
+        (banks, "take_portion", too_fast, "faster than its ramp"),
+        (banks, "take_portion", other_sign, "against its mode"),
+    )
+    for module, name, spoil, words in cases:
+        plant = BankPlant().ready()
+        plant.pm.set_constant_power(60.0)
+        plant.run(10)
+        site = module is ramp
+        commands = broken(plant, module, name, spoil)
+        if spoil is other_sign:
+            assert commands == [0, 0], (name, commands)
+        plant.cycles(2)
+        assert "breach" in plant.pm.stats()["faults"], (name, words)
+        details = [fault["detail"] for fault in plant.pm.faults() if fault["name"] == "breach"]
+        assert details and all(words in text and "fault of this firmware" in text for text in details), details
+        assert words in plant.pm.stats()["reason"], plant.pm.stats()["reason"]
+        plant.run(1)
+        assert plant.commands() == [0, 0]
+        assert site or all(bank["mode"] == "STANDBY" for bank in plant.pm.banks())
+
+
+def test_a_command_while_nothing_may_move_or_beyond_a_limit_is_none():
+    plant = BankPlant().ready()
+    plant.run(1)
+    plant.pm.stop()
+    plant.run(2)
+
+    def moves(now):
+        now[im.CMD_P] = 700
+
+    assert broken(plant, ramp, "ramp", moves) == [0, 0]
+    plant.cycle()
+    assert all(bank.now[im.CMD_P] == 0 for bank in plant.image.banks) and plant.now[im.CMD_P] == 0
+
+
+def test_what_each_bank_gives_is_told_with_its_reason():
+    plant = BankPlant().ready()
+    plant.pm.set_constant_power(190.0)
+    plant.run(12)
+    plant.inverters[0].force[im.PCS_P] = NONE
+    plant.run(3)
+    reason = plant.pm.stats()["reason"]
+    assert "bank a gives 0.0 kW by missing_data: the inverter reports no power" in reason, reason
+    plant.inverters[0].force.clear()
+    plant.batteries[0].silent = True
+    plant.run(TRIP_S)
+    reason = plant.pm.stats()["reason"]
+    assert "by mode" not in reason and "bank a gives nothing in STANDBY" in reason and "bms_lost" in reason, reason
+
+
+def test_a_refusal_names_the_bank_whose_fault_refuses():
+    plant = BankPlant().ready()
+    plant.pm.stop()
+    plant.run(3)
+    plant.batteries[1].silent = True
+    plant.run(TRIP_S)
+    plant.pm.set_mode(Mode.MAINTENANCE)
+    assert "bms_lost of bank b" in refusal(PowerError, plant.pm.service, True, True)
+    plant.batteries[1].silent = False
+    plant.batteries[1].force.update({im.CELL_V_MAX: 3800, im.BMS_V: 7400})
+    plant.run(3)
+    assert "cell_over_voltage of bank b" in refusal(PowerError, plant.pm.reset_emergency)

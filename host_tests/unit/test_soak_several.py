@@ -11,9 +11,10 @@ from tools.interpreters import ROOT
 _ALL_TO_ONE = """
 from firmware.kernel import banks
 honest = banks.portion
-def broken(img, part, chg):
-    honest(img, part, chg)
-    part[im.REQUEST_P] = img[im.REST_P] * (-1 if chg else 1) if part[im.REQUEST_P] else 0
+def broken(img, part, par, how):
+    rises = honest(img, part, par, how)
+    part[im.REQUEST_P] = img[im.REST_P] * (-1 if how & 1 else 1) if part[im.REQUEST_P] else 0
+    return rises
 banks.portion = broken
 """
 _OLD_DATA = """
@@ -28,11 +29,11 @@ _NO_RAMP = _OLD_DATA.replace("par[im.PAR_STALE_BMS] = 8000", "par[im.PAR_RAMP_UP
 _UNSHARED = """
 from firmware.kernel import banks
 honest, count = banks.portion, [0]
-def broken(img, part, chg):
+def broken(img, part, par, how):
     count[0] += 1
     if count[0] % 2:
         img[im.REST_LIMIT] += 20000
-    honest(img, part, chg)
+    return honest(img, part, par, how)
 banks.portion = broken
 """
 _MUTATIONS = {

@@ -4,7 +4,7 @@
 
 With "leak" one list is made on purpose, to show that it would be noticed; with "several" there are two banks, of one battery and
 one inverter, and of two each in parallel.
-The battery answers, charges, discharges, goes silent and comes back meanwhile; ticks cross their wrap.
+The battery answers, charges, discharges, wants to be charged, goes silent and comes back meanwhile; ticks cross their wrap.
 """
 
 import gc
@@ -35,6 +35,7 @@ for one in image.every():
     for slot, value, _ in healthy():
         one.inp[slot] = value
     one.inp[im.PCS_STATE] = im.PCS_RUNNING
+CELL_V_MAX = image.every()[0].inp[im.CELL_V_MAX]
 SLOW = (im.SEQ_BMS, im.SEQ_BMS_LIMITS, im.SEQ_BMS_CELLS, im.SEQ_BMS_TEMPS, im.SEQ_BMS_FLAGS)
 seen = [0, 0, 0, START_MS]  # least command, greatest command, cycles with a fault, the time
 
@@ -57,8 +58,10 @@ def world(cycle: int) -> None:
             one.inp[im.PCS_DC_I] = power // 62
             one.heard(im.SEQ_PCS)
         for one in bank.batteries:
-            one.inp[im.BMS_V] = 6240 + cycle % 5
+            one.inp[im.BMS_V] = im.NO_VALUE if cycle % 500 == 499 else 6240 + cycle % 5
+            one.inp[im.CELL_V_MAX] = im.NO_VALUE if cycle % 1000 > 900 else CELL_V_MAX
             one.inp[im.BMS_I] = amps(bank.inverters, bank.batteries)
+            one.inp[im.BMS_REQUESTS] = im.BMS_REQ_FORCE_CHARGE if cycle % 2000 > 1700 else 0
             if cycle % 2000 < 1900:
                 for seq in SLOW:
                     one.heard(seq)
