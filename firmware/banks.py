@@ -41,7 +41,9 @@ _CONNECTED = const(8)
 _SWITCHES = const(16)
 _EVERY = const(31)
 
-# how kernel/banks.py gives a part its portion
+_MOST_W = const(1000000)  # of an inverter: so much kernel/banks.py shares, and what is summed must be what is shared
+
+# how it gives a part its portion
 _CHARGE = const(1)
 _AT_ONCE = const(2)
 
@@ -223,8 +225,8 @@ class Several:
             if not which & _PCS_SEEN:
                 lost |= bit
             elif which & _SWITCHES:
-                its[im.LIMIT_DIS] = par[im.PAR_P_DIS] if its[im.PCS_P_DIS] == im.NO_VALUE else max(0, its[im.PCS_P_DIS])
-                its[im.LIMIT_CHG] = par[im.PAR_P_CHG] if its[im.PCS_P_CHG] == im.NO_VALUE else max(0, its[im.PCS_P_CHG])
+                its[im.LIMIT_DIS] = _able(its[im.PCS_P_DIS], par[im.PAR_P_DIS])
+                its[im.LIMIT_CHG] = _able(its[im.PCS_P_CHG], par[im.PAR_P_CHG])
             discharge += its[im.LIMIT_DIS]
             charge += its[im.LIMIT_CHG]
             now[im.FRESH] |= its[im.FRESH] & _PCS_GROUP
@@ -383,6 +385,13 @@ class Several:
             for bank in self.banks:
                 if bank.parts:
                     self._command_devices(bank)
+
+
+def _able(says: int, bank: int) -> int:
+    """What an inverter can: what it says, or where it says nothing all that its bank may."""
+    if says == im.NO_VALUE:
+        return bank
+    return max(0, min(says, _MOST_W))
 
 
 def _copy_outputs(now, its) -> None:

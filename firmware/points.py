@@ -27,6 +27,7 @@ UNITS = (
     ("s", 1, "s", "duration"),
     ("0/1", -1, "", ""),
     ("var", 1000, "kvar", "reactive_power"),
+    ("VA", 1000, "kVA", "apparent_power"),
     ("Wh", 1000, "kWh", "energy"),
     ("ms", 1000, "s", "duration"),
     ("0.1 %", 10, "%", "ratio"),
@@ -61,12 +62,12 @@ GROUPS = (  # block, SEQ slot, first word of the types that fill it, what that b
 BLOCKS = (
     ("battery", 11),
     ("pcs", 30),
-    ("meter", 46),
-    ("load", 51),
-    ("pv", 52),
-    ("generator", 53),
-    ("io", 54),
-    ("end", 57),
+    ("meter", 47),
+    ("load", 52),
+    ("pv", 53),
+    ("generator", 54),
+    ("io", 55),
+    ("end", 58),
 )
 
 # Measured: devices write them into Image.inp, the cycle freezes them into Image.now.
@@ -106,6 +107,7 @@ MEASURED = (
     ("pcs", im.PCS_ALARM, "bits", "", "", im.SEQ_PCS, None, None, 0, "its alarm bits as they came; 0 is none"),
     ("pcs", im.PCS_GRID, "0/1", "", "", im.SEQ_PCS, None, None, 1, "it sees the grid and is connected to it"),
     ("pcs", im.PCS_SETPOINT, "W", "", "", im.SEQ_PCS, None, None, None, "the setpoint it says it follows, + discharge"),
+    ("pcs", im.PCS_S_MAX, "VA", "", "", im.SEQ_PCS, None, None, None, "apparent power it can do now (rating, derated)"),
     ("meter", im.METER_P, "W", "grid_power", "grid_p", im.SEQ_METER, -200000000, 200000000, 20000,
      "power at the point of connection, + import"),
     ("meter", im.METER_V, "0.1 V", "grid_voltage", "", im.SEQ_METER, 0, 1000000, 4000, "grid voltage, line to line"),
@@ -151,6 +153,7 @@ MADE = (
     ("site", im.CMD_RUN, "0/1", "", "", 1, "the PCS may switch"),
     ("site", im.CMD_CONTACTOR, "0/1", "", "", 1, "1: close the contactors"),
     ("site", im.CMD_BALANCE, "0/1", "", "", 1, "1: ask the BMS to balance"),
+    ("site", im.CMD_Q, "var", "", "", 1, "reactive power for the PCS, + injects (capacitive, SunSpec's sign); 0: nobody asks"),
     ("site", im.CMD_SEQ, "count", "", "", 1, "bumped every cycle: a device's heartbeat and freshness check"),
     ("site", im.DT, "ms", "", "", 1, "this cycle's length"),
     ("site", im.UPTIME_S, "s", "uptime_s", "", 1, "seconds since boot"),

@@ -8,7 +8,6 @@ PRESENT: dict[str, dict[str, tuple[str, ...]]] = {
     },
     # tests that look inside: most would do with a counter or an event that people see too
     "private in a test": {
-        "host_tests/both/test_bms_hv.py": ("_protocol",),
         "host_tests/both/test_can_alloc.py": ("_rx", "_service", "_tick"),
         "host_tests/both/test_clock_sources.py": ("_ticks",),
         "host_tests/both/test_commands_are_now.py": (

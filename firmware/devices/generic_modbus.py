@@ -33,7 +33,7 @@ OPTIONS = (CONNECTION_OPTIONS, _OWN_OPTIONS)
 
 _BESIDE = (  # slots without which the rest of their group is what it was
     im.PCS_Q, im.PCS_V, im.PCS_I, im.PCS_HZ, im.PCS_DC_V, im.PCS_DC_I, im.PCS_DC_P, im.PCS_TEMP, im.PCS_ALARM, im.PCS_SETPOINT,
-    im.METER_V, im.METER_I, im.METER_HZ,
+    im.PCS_S_MAX, im.METER_V, im.METER_I, im.METER_HZ,
 )  # fmt: skip
 _LOOK_MS = const(10)
 _FAILURES = const(3)  # of a block in a row, after which its slots have no value

@@ -13,7 +13,7 @@ from array import array
 from micropython import const
 
 from firmware import image as im
-from firmware.devices.generic_writes import BEAT, DIRECTION, MAGNITUDE
+from firmware.devices.generic_writes import BEAT, DIRECTION, MAGNITUDE, REACTIVE
 from modbus import ModbusError, ModbusRefused
 
 _LOOK_MS = const(10)
@@ -55,6 +55,7 @@ class Writer:
         self._again_ms = self._seq_ms
         self._again_after_ms = _AGAIN_MS
         self._alive = False
+        self._reactive = False  # somebody has asked for reactive power: until then what the device is set to is left alone
 
     async def run(self) -> None:
         """Write for ever while the control cycle counts; what fails is counted, and then everything is written again."""
@@ -162,6 +163,9 @@ class Writer:
         command[DIRECTION + 1] = image[im.CMD_RUN]
         command[DIRECTION + 2] = image[im.CMD_CONTACTOR]
         command[DIRECTION + 3] = image[im.CMD_BALANCE]
+        command[REACTIVE] = image[im.CMD_Q] if image[im.CMD_RUN] else 0
+        if command[REACTIVE]:
+            self._reactive = True
         if time.ticks_diff(now, self._beat_ms) >= _HEARTBEAT_MS:
             self._beat_ms = now
             command[BEAT] = (command[BEAT] + 1) & 0x7FFF
@@ -197,6 +201,8 @@ class Writer:
         """Write it if a value has changed, or if it is time to write it again."""
         needed = refresh and write.refresh
         self._take_command(time.ticks_ms())
+        if write.reactive and not self._reactive:
+            return
         for value in write.values:
             if value.on_wire(self.command) != value.sent:
                 needed = True

@@ -21,10 +21,12 @@ SOURCES = (  # what the command says, in the order of Writer.command
     "CMD_RUN",
     "CMD_CONTACTOR",
     "CMD_BALANCE",
+    "CMD_Q",
 )
 MAGNITUDE = const(3)  # up to here they are power, in W
 DIRECTION = const(4)
-BEAT = const(8)  # behind the sources: the heartbeat
+REACTIVE = const(8)  # var
+BEAT = const(9)  # behind the sources: the heartbeat
 _CONSTANT = const(-1)
 _FLOAT = const(7)
 _HIGHEST_FLOAT = 3.4e38
@@ -76,7 +78,8 @@ class Write:
     """One request: a value, or several that lie side by side.
 
     power: it sets how much, and not which way; turns: it says which way; refresh: it is written again now and then
-    though nothing has changed; constant: nothing in it ever changes.
+    though nothing has changed; constant: nothing in it ever changes; reactive: it sets reactive power and, but for
+    constants, nothing else.
     """
 
     def __init__(self, row: dict) -> None:
@@ -92,6 +95,7 @@ class Write:
         self.turns = DIRECTION in sources
         self.constant = max(sources) == _CONSTANT
         self.power = not self.turns and any(0 <= source <= MAGNITUDE for source in sources)
+        self.reactive = REACTIVE in sources and all(source in (REACTIVE, _CONSTANT) for source in sources)
         self.words = array("H", bytes(2 * self.size))
 
     def fill(self, at: int, value: Value, number: int, swapped: bool) -> None:
@@ -172,17 +176,19 @@ def _check_fit(where: str, value: Value, name: str, powers, errors: list) -> Non
         what = "the value is"
     else:
         reach = _reach(value.source, powers)
-        if value.map is not None and value.source > MAGNITUDE:
+        numeric = value.source <= MAGNITUDE or value.source == REACTIVE
+        if value.map is not None and not numeric:
             unknown = [str(each) for each in reach if each not in value.map]
             if unknown:
                 errors.append("%s.map: says nothing of %s" % (where, ", ".join(unknown)))
         wire = [value.number(each) for each in reach]
-        if value.source > MAGNITUDE:
+        if not numeric:
             what = "it may be"
         elif powers is None:  # that much is known
             what = "power has both signs, at this scale it may be"
         else:
-            what = "the site commands %d to %d W, at this scale" % (reach[0], reach[-1])
+            unit = "var" if value.source == REACTIVE else "W"
+            what = "the site commands %d to %d %s, at this scale" % (reach[0], reach[-1], unit)
         if value.map is not None:
             wire.extend([value.number(each) for each in value.map])
     for number in (min(wire), max(wire)):
@@ -195,6 +201,8 @@ def _reach(source: int, powers) -> tuple:
     low, high = powers or (-1, 1)
     if source == DIRECTION:
         return ((-1,) if low < 0 else ()) + (0,) + ((1,) if high > 0 else ())
+    if source == REACTIVE:
+        return (-max(-low, high), 0, max(-low, high))
     if source > MAGNITUDE:
         return (0, 1)
     return ((low, high), (0, -low), (0, high), (0, max(-low, high)))[source]

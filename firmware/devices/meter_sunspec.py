@@ -55,7 +55,8 @@ class Device:
         self.found = ""
         self.model = 0
         client = open_client(name, options, buses, LONGEST_METER)
-        self.sun = SunSpec(client, options["unit"], _RANGES, (im.METER_P,), LONGEST_METER, *reading(options, client))
+        longest, gap = reading(options, client)
+        self.sun = SunSpec(client, options["unit"], _RANGES, (im.METER_P,), LONGEST_METER, longest, gap, t.X_PHASE_V + 1)
         self._options = options
         self._image = image
         self._block = None  # where its measurement is

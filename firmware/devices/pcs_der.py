@@ -78,6 +78,7 @@ class Der(Dialect):
         """What it can do now: its rating, or the setting that derates it; charging falls back on the same."""
         inp = self.image.inp
         inp[im.PCS_P_DIS] = self.least(t.X_W_RTG, t.X_W_MAX, t.X_DIS_RTG, t.X_DIS_MAX)
+        inp[im.PCS_S_MAX] = self.least(t.X_VA_RTG, t.X_VA_MAX)
         charge = self.least(t.X_CHG_RTG, t.X_CHG_MAX)
         inp[im.PCS_P_CHG] = charge if charge != im.NO_VALUE else self.least(t.X_W_RTG, t.X_W_MAX)
 

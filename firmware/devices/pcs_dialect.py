@@ -9,7 +9,7 @@ from firmware.devices.sunspec import questions_the_map
 from firmware.devices.sunspec_chain import NeedsPerson
 from modbus import ModbusError, ModbusRefused
 
-LONGEST_WRITE_BLOCK = 56  # registers of the longest block that is read before a write: 704
+LONGEST_WRITE_BLOCK = 58  # registers of the longest block that is read before a write: 704
 
 
 class Dialect:
@@ -36,6 +36,7 @@ class Dialect:
         self.refused = False  # something of that, to be tried again at the next refresh
         self._words = array("H", bytes(12))  # to be written
         self._current = None  # what brings them up to date, if anything
+        self.reactive = None  # pcs_reactive, where the site gives reactive power
         self.check_control = None  # raises ModbusError if nobody decides any more
         self.forget()
 
@@ -44,6 +45,8 @@ class Dialect:
         self.sent = None  # setpoint as it was written
         self.sent_run = -1
         self._written = 0  # what goes out now
+        if self.reactive is not None:
+            self.reactive.forget()
         self._run_written = -1
 
     async def add_slow(self, table: tuple, period_ms: int, take) -> None:

@@ -86,6 +86,7 @@ class Inverter(Dialect):
         inp = self.image.inp
         inp[im.PCS_P_DIS] = self.least(t.X_W_RTG, t.X_W_MAX, t.X_DIS_RTG, t.X_STOR_MAX)
         inp[im.PCS_P_CHG] = self.least(t.X_W_RTG, t.X_W_MAX, t.X_CHG_RTG, t.X_STOR_MAX)
+        inp[im.PCS_S_MAX] = self.least(t.X_VA_RTG, t.X_VA_MAX)
 
     def _take_storage(self) -> None:
         """The setpoint it follows, if its two limits leave just one; and what 100 % is now."""

@@ -31,6 +31,7 @@ _OWN_OPTIONS = (
     ("reversion_s", "int", 5, 0, 3600, "s of silence after which the PCS goes to 0 W by itself; 0: leave it alone"),
     ("which", "str", "", 0, 64, "of several inverters in one chain: its number, or part of its name"),
     ("set_grid_charging", "bool", False, 0, 0, "124: switch ChaGriSet to grid where charging is commanded and it says PV only"),
+    ("reactive", "bool", False, 0, 0, "it is given reactive power too, while somebody asks for any"),
     ("control_timeout_ms", "int", 1500, 200, 10000, "ms without a control cycle, then nothing is written any more"),
 )
 OPTIONS = (CONNECTION_OPTIONS, _OWN_OPTIONS)
@@ -68,6 +69,12 @@ _RANGES = (
 _ESSENTIAL = (im.PCS_P, im.PCS_V, im.PCS_HZ)  # without one of them the measurement is none
 
 
+def _reactive():
+    from firmware.devices import pcs_reactive  # a site that leaves reactive power alone leaves it in flash
+
+    return pcs_reactive
+
+
 class Device:
     """One PCS.  `ready`: discovered and talking; `sun`: the SunSpec side of it; `found`: what discovery said."""
 
@@ -82,6 +89,7 @@ class Device:
         self._options = options
         self._image = image
         self._dialect = None
+        self._reactive = _reactive() if options["reactive"] else None
         self._seq = -1
         self._seq_ms = 0
         self._alive = False  # the control cycle counts
@@ -124,6 +132,8 @@ class Device:
         dialect = (Der if newer else Inverter)(sun, self._image, self._options, self._once)
         dialect.check_control = self._check_control
         await dialect.place()
+        if self._reactive is not None:
+            self._reactive.add(dialect, newer, self._dialect)
         sun.forget()
         if newer and not chain.has(704):
             self._once.say("no model 704: it can be measured, not commanded")
@@ -205,7 +215,8 @@ class Device:
             return True
         if time.ticks_diff(now, self._refreshed) >= self._options["refresh_ms"]:
             return True
-        return self._dialect.outdated or self._dialect.beating(now)
+        dialect = self._dialect
+        return dialect.outdated or dialect.beating(now) or (dialect.reactive is not None and dialect.reactive.due())
 
     async def _command(self, now: int) -> None:
         command = self._image.now
@@ -214,6 +225,8 @@ class Device:
         refresh = time.ticks_diff(now, self._refreshed) >= self._options["refresh_ms"]
         asleep = refresh and run and self._image.inp[im.PCS_STATE] == im.PCS_OFF
         await self._dialect.command(refresh, asleep)
+        if self._dialect.reactive is not None:
+            await self._dialect.reactive.command(refresh)
         self._watts = watts
         self._run = run
         if refresh:

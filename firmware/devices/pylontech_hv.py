@@ -4,26 +4,9 @@ The controller asks with 0x4200 (byte 0: 0 operating data, 2 equipment); 0x421x 
 answer, x being the battery's address.  bms_pylontech.py reads these tables; `tools/generate/gen_dbc.py` makes a DBC of them.
 """
 
-from micropython import const
-
 from firmware import image as im
-
-_U8 = const(0)  # how a value lies in the frame
-_U16 = const(1)
-_BITS3 = const(3)  # the low three bits of a byte
-_VOLTS = const(0 << 2)  # what it counts: 0.1 V
-_AMPS = const(2 << 2)  # 0.1 A
-_DEGREES_100 = const(3 << 2)  # 0.1 degC above -100 degC
-_PERCENT = const(5 << 2)
-_MILLIVOLTS = const(6 << 2)
-_RAW = const(0 << 2)  # as it is
-_CURRENT = const(1 << 5)  # what the driver does with it; see bms_pylontech.py
-_CHARGE_LIMIT = const(2 << 5)
-_DISCHARGE_LIMIT = const(3 << 5)
-_REQUESTS = const(0)  # what a flag belongs to
-_PROTECT = const(1)
-_ALARM = const(2)
-_EQUALS = const(1 << 17)  # it is set by a byte that equals the mask
+from firmware.devices import can_fields as f
+from firmware.devices.can_words import text
 
 EXTENDED = True
 ADDRESSED = True  # the battery's address is the last digit of each id
@@ -34,62 +17,62 @@ FLAG_WORDS = True  # bytes 4 to 7 of flags are 16-bit words
 
 # The tables are small integers, as tuples cost the board's memory.  Fields: slot, byte, how, what.
 _OPERATING = (
-    im.BMS_V << 12 | 0 << 8 | _U16 | _VOLTS,
-    im.BMS_I << 12 | 2 << 8 | _U16 | _AMPS | _CURRENT,
-    im.BMS_TEMP << 12 | 4 << 8 | _U16 | _DEGREES_100,
-    im.BMS_SOC << 12 | 6 << 8 | _U8 | _PERCENT,
-    im.BMS_SOH << 12 | 7 << 8 | _U8 | _PERCENT,
+    im.BMS_V << 12 | 0 << 8 | f.U16 | f.VOLTS,
+    im.BMS_I << 12 | 2 << 8 | f.U16 | f.AMPS | f.CURRENT,
+    im.BMS_TEMP << 12 | 4 << 8 | f.U16 | f.DEGREES_100,
+    im.BMS_SOC << 12 | 6 << 8 | f.U8 | f.PERCENT,
+    im.BMS_SOH << 12 | 7 << 8 | f.U8 | f.PERCENT,
 )
 _LIMITS = (
-    im.BMS_V_MAX << 12 | 0 << 8 | _U16 | _VOLTS,
-    im.BMS_V_MIN << 12 | 2 << 8 | _U16 | _VOLTS,
-    im.BMS_I_CHG << 12 | 4 << 8 | _U16 | _AMPS | _CHARGE_LIMIT,
-    im.BMS_I_DIS << 12 | 6 << 8 | _U16 | _AMPS | _DISCHARGE_LIMIT,
+    im.BMS_V_MAX << 12 | 0 << 8 | f.U16 | f.VOLTS,
+    im.BMS_V_MIN << 12 | 2 << 8 | f.U16 | f.VOLTS,
+    im.BMS_I_CHG << 12 | 4 << 8 | f.U16 | f.AMPS | f.CHARGE_LIMIT,
+    im.BMS_I_DIS << 12 | 6 << 8 | f.U16 | f.AMPS | f.DISCHARGE_LIMIT,
 )
 _CELLS = (
-    im.CELL_V_MAX << 12 | 0 << 8 | _U16 | _MILLIVOLTS,
-    im.CELL_V_MIN << 12 | 2 << 8 | _U16 | _MILLIVOLTS,
+    im.CELL_V_MAX << 12 | 0 << 8 | f.U16 | f.MILLIVOLTS,
+    im.CELL_V_MIN << 12 | 2 << 8 | f.U16 | f.MILLIVOLTS,
 )
 _TEMPS = (
-    im.CELL_T_MAX << 12 | 0 << 8 | _U16 | _DEGREES_100,
-    im.CELL_T_MIN << 12 | 2 << 8 | _U16 | _DEGREES_100,
+    im.CELL_T_MAX << 12 | 0 << 8 | f.U16 | f.DEGREES_100,
+    im.CELL_T_MIN << 12 | 2 << 8 | f.U16 | f.DEGREES_100,
 )
-_STATUS = (im.BMS_STATUS << 12 | 0 << 8 | _BITS3 | _RAW,)
+_STATUS = (im.BMS_STATUS << 12 | 0 << 8 | f.LOW_BITS | f.RAW,)
 
 # Flags, two numbers each: byte << 12 | mask << 4 | what it belongs to, and the flag; any bit of the mask sets it, unless
-# _EQUALS is there.  Bits of the alarm word (bytes 4, 5) and the protection word (6, 7): voltage of cells 0 low 1 high,
+# f.EQUALS is there.  Bits of the alarm word (bytes 4, 5) and the protection word (6, 7): voltage of cells 0 low 1 high,
 # of the system 2 low 3 high; temperature for charging 4 low 5 high, for discharging 6 low 7 high; current charging 8,
 # discharging 9; voltage of modules 10 low 11 high.
 _CONDITIONS = (
-    0 << 12 | 0x08 << 4 | _REQUESTS, im.BMS_REQ_FORCE_CHARGE,
-    0 << 12 | 0x10 << 4 | _REQUESTS, im.BMS_REQ_BALANCE,
-    3 << 12 | 0xFF << 4 | _PROTECT, im.BMS_PROT_SYSTEM,  # an error of the BMS itself
-    4 << 12 | 0x05 << 4 | _ALARM, im.BMS_PROT_UNDER_V,
-    4 << 12 | 0x0A << 4 | _ALARM, im.BMS_PROT_OVER_V,
-    4 << 12 | 0x10 << 4 | _ALARM, im.BMS_PROT_UNDER_T_CHG,
-    4 << 12 | 0x20 << 4 | _ALARM, im.BMS_PROT_OVER_T_CHG,
-    4 << 12 | 0x40 << 4 | _ALARM, im.BMS_PROT_UNDER_T_DIS,
-    4 << 12 | 0x80 << 4 | _ALARM, im.BMS_PROT_OVER_T_DIS,
-    5 << 12 | 0x01 << 4 | _ALARM, im.BMS_PROT_OVER_I_CHG,
-    5 << 12 | 0x02 << 4 | _ALARM, im.BMS_PROT_OVER_I_DIS,
-    5 << 12 | 0x04 << 4 | _ALARM, im.BMS_PROT_UNDER_V,
-    5 << 12 | 0x08 << 4 | _ALARM, im.BMS_PROT_OVER_V,
-    5 << 12 | 0xF0 << 4 | _ALARM, im.BMS_PROT_OTHER,
-    6 << 12 | 0x05 << 4 | _PROTECT, im.BMS_PROT_UNDER_V,
-    6 << 12 | 0x0A << 4 | _PROTECT, im.BMS_PROT_OVER_V,
-    6 << 12 | 0x10 << 4 | _PROTECT, im.BMS_PROT_UNDER_T_CHG,
-    6 << 12 | 0x20 << 4 | _PROTECT, im.BMS_PROT_OVER_T_CHG,
-    6 << 12 | 0x40 << 4 | _PROTECT, im.BMS_PROT_UNDER_T_DIS,
-    6 << 12 | 0x80 << 4 | _PROTECT, im.BMS_PROT_OVER_T_DIS,
-    7 << 12 | 0x01 << 4 | _PROTECT, im.BMS_PROT_OVER_I_CHG,
-    7 << 12 | 0x02 << 4 | _PROTECT, im.BMS_PROT_OVER_I_DIS,
-    7 << 12 | 0x04 << 4 | _PROTECT, im.BMS_PROT_UNDER_V,
-    7 << 12 | 0x08 << 4 | _PROTECT, im.BMS_PROT_OVER_V,
-    7 << 12 | 0xF0 << 4 | _ALARM, im.BMS_PROT_OTHER,
+    0 << 12 | 0x08 << 4 | f.REQUESTS, im.BMS_REQ_FORCE_CHARGE,
+    0 << 12 | 0x10 << 4 | f.REQUESTS, im.BMS_REQ_BALANCE,
+    3 << 12 | 0xFF << 4 | f.PROTECT, im.BMS_PROT_SYSTEM,  # an error of the BMS itself
+    4 << 12 | 0x05 << 4 | f.ALARM, im.BMS_PROT_UNDER_V,
+    4 << 12 | 0x0A << 4 | f.ALARM, im.BMS_PROT_OVER_V,
+    4 << 12 | 0x10 << 4 | f.ALARM, im.BMS_PROT_UNDER_T_CHG,
+    4 << 12 | 0x20 << 4 | f.ALARM, im.BMS_PROT_OVER_T_CHG,
+    4 << 12 | 0x40 << 4 | f.ALARM, im.BMS_PROT_UNDER_T_DIS,
+    4 << 12 | 0x80 << 4 | f.ALARM, im.BMS_PROT_OVER_T_DIS,
+    5 << 12 | 0x01 << 4 | f.ALARM, im.BMS_PROT_OVER_I_CHG,
+    5 << 12 | 0x02 << 4 | f.ALARM, im.BMS_PROT_OVER_I_DIS,
+    5 << 12 | 0x04 << 4 | f.ALARM, im.BMS_PROT_UNDER_V,
+    5 << 12 | 0x08 << 4 | f.ALARM, im.BMS_PROT_OVER_V,
+    5 << 12 | 0xF0 << 4 | f.ALARM, im.BMS_PROT_OTHER,
+    6 << 12 | 0x05 << 4 | f.PROTECT, im.BMS_PROT_UNDER_V,
+    6 << 12 | 0x0A << 4 | f.PROTECT, im.BMS_PROT_OVER_V,
+    6 << 12 | 0x10 << 4 | f.PROTECT, im.BMS_PROT_UNDER_T_CHG,
+    6 << 12 | 0x20 << 4 | f.PROTECT, im.BMS_PROT_OVER_T_CHG,
+    6 << 12 | 0x40 << 4 | f.PROTECT, im.BMS_PROT_UNDER_T_DIS,
+    6 << 12 | 0x80 << 4 | f.PROTECT, im.BMS_PROT_OVER_T_DIS,
+    7 << 12 | 0x01 << 4 | f.PROTECT, im.BMS_PROT_OVER_I_CHG,
+    7 << 12 | 0x02 << 4 | f.PROTECT, im.BMS_PROT_OVER_I_DIS,
+    7 << 12 | 0x04 << 4 | f.PROTECT, im.BMS_PROT_UNDER_V,
+    7 << 12 | 0x08 << 4 | f.PROTECT, im.BMS_PROT_OVER_V,
+    7 << 12 | 0xF0 << 4 | f.ALARM, im.BMS_PROT_OTHER,
 )  # fmt: skip
 _FORBIDS = (
-    0 << 12 | 0xAA << 4 | _REQUESTS | _EQUALS, im.BMS_REQ_NO_CHARGE,
-    1 << 12 | 0xAA << 4 | _REQUESTS | _EQUALS, im.BMS_REQ_NO_DISCHARGE,
+    0 << 12 | 0xAA << 4 | f.REQUESTS | f.EQUALS, im.BMS_REQ_NO_CHARGE,
+    1 << 12 | 0xAA << 4 | f.REQUESTS | f.EQUALS, im.BMS_REQ_NO_DISCHARGE,
 )  # fmt: skip
 
 # Frames: (id, shortest length | SEQ slot of its group << 4 | this frame's part of the group << 8 | parts that must have
@@ -126,3 +109,18 @@ def poll(bus, wish, known, turn):
     if known[1] is None and turn % 10 == 0:
         bus.send(0x4200, _ASK_EQUIPMENT, True)
     return bus.send(0x4200, _ASK, True)
+
+
+def equipment(known, order):
+    """Cells, modules, voltage, Ah (0x732x) and maker (0x733x, 0x734x)."""
+    answer = {}
+    sizes = known[1]
+    if sizes is not None and len(sizes) == 8:
+        answer["cells"] = int.from_bytes(sizes[0:2], order)
+        answer["modules_in_series"] = sizes[2]
+        answer["cells_per_module"] = sizes[3]
+        answer["nominal_v"] = int.from_bytes(sizes[4:6], order)
+        answer["nominal_ah"] = int.from_bytes(sizes[6:8], order)
+    if known[2] is not None and known[3] is not None:
+        answer["maker"] = text(known[2] + known[3])
+    return answer

@@ -8,33 +8,9 @@ them 0, so they count only where they agree with the whole percents.  The contro
 without it many packs stop sending, or open their relay.
 """
 
-from micropython import const
-
 from firmware import image as im
-
-_U16 = const(1)
-_S16 = const(2)
-_VOLTS = const(0 << 2)  # what it counts: 0.1 V
-_CENTIVOLTS = const(1 << 2)  # 0.01 V
-_AMPS = const(2 << 2)  # 0.1 A
-_DEGREES = const(4 << 2)  # 0.1 degC
-_PERCENT = const(5 << 2)
-_MILLIVOLTS = const(6 << 2)
-_KELVINS = const(7 << 2)
-_RAW = const(0 << 2)  # as it is
-_CURRENT = const(1 << 5)  # what the driver does with it; see bms_pylontech.py
-_CHARGE_LIMIT = const(2 << 5)
-_DISCHARGE_LIMIT = const(3 << 5)
-_OPTIONAL = const(4 << 5)
-_FINE_SOC = const(5 << 5)
-_REQUESTS = const(0)  # what a flag belongs to
-_PROTECT = const(1)
-_ALARM = const(2)
-_CLEAR = const(1 << 16)  # it is set by cleared bits
-_EQUALS = const(1 << 17)  # it is set by a byte that equals the mask
-_MAY_REST = const(1 << 24)  # of a frame: sent only when there is something to say
-_WARNINGS = const(1 << 25)  # of a frame: the option warnings_first is about it
-_AT_TIMES = const(1 << 29)  # of a frame: not every pack sends it, so one alone does not count
+from firmware.devices import can_fields as f
+from firmware.devices.can_words import text
 
 EXTENDED = False
 ADDRESSED = False
@@ -45,94 +21,94 @@ FLAG_WORDS = False
 
 # Fields, flags and frames: as in pylontech_hv.py.
 _LIMITS = (
-    im.BMS_V_MAX << 12 | 0 << 8 | _U16 | _VOLTS,
-    im.BMS_I_CHG << 12 | 2 << 8 | _S16 | _AMPS | _CHARGE_LIMIT,
-    im.BMS_I_DIS << 12 | 4 << 8 | _S16 | _AMPS | _DISCHARGE_LIMIT,
-    im.BMS_V_MIN << 12 | 6 << 8 | _U16 | _VOLTS | _OPTIONAL,
+    im.BMS_V_MAX << 12 | 0 << 8 | f.U16 | f.VOLTS,
+    im.BMS_I_CHG << 12 | 2 << 8 | f.S16 | f.AMPS | f.CHARGE_LIMIT,
+    im.BMS_I_DIS << 12 | 4 << 8 | f.S16 | f.AMPS | f.DISCHARGE_LIMIT,
+    im.BMS_V_MIN << 12 | 6 << 8 | f.U16 | f.VOLTS | f.OPTIONAL,
 )
 _CHARGE = (
-    im.BMS_SOC << 12 | 0 << 8 | _U16 | _PERCENT,
-    im.BMS_SOH << 12 | 2 << 8 | _U16 | _PERCENT,
-    im.BMS_SOC << 12 | 4 << 8 | _U16 | _RAW | _FINE_SOC,
+    im.BMS_SOC << 12 | 0 << 8 | f.U16 | f.PERCENT,
+    im.BMS_SOH << 12 | 2 << 8 | f.U16 | f.PERCENT,
+    im.BMS_SOC << 12 | 4 << 8 | f.U16 | f.RAW | f.FINE_SOC,
 )
 _OPERATING = (
-    im.BMS_V << 12 | 0 << 8 | _S16 | _CENTIVOLTS,
-    im.BMS_I << 12 | 2 << 8 | _S16 | _AMPS | _CURRENT,
-    im.BMS_TEMP << 12 | 4 << 8 | _S16 | _DEGREES,
+    im.BMS_V << 12 | 0 << 8 | f.S16 | f.CENTIVOLTS,
+    im.BMS_I << 12 | 2 << 8 | f.S16 | f.AMPS | f.CURRENT,
+    im.BMS_TEMP << 12 | 4 << 8 | f.S16 | f.DEGREES,
 )
 _CELLS = (
-    im.CELL_V_MAX << 12 | 2 << 8 | _U16 | _MILLIVOLTS,
-    im.CELL_V_MIN << 12 | 0 << 8 | _U16 | _MILLIVOLTS,
+    im.CELL_V_MAX << 12 | 2 << 8 | f.U16 | f.MILLIVOLTS,
+    im.CELL_V_MIN << 12 | 0 << 8 | f.U16 | f.MILLIVOLTS,
 )
 _TEMPS = (
-    im.CELL_T_MAX << 12 | 6 << 8 | _U16 | _KELVINS,
-    im.CELL_T_MIN << 12 | 4 << 8 | _U16 | _KELVINS,
+    im.CELL_T_MAX << 12 | 6 << 8 | f.U16 | f.KELVINS,
+    im.CELL_T_MIN << 12 | 4 << 8 | f.U16 | f.KELVINS,
 )
 # bytes 0, 1 protections, 2, 3 warnings; a bit that no edition explains is a warning, whatever it means
 _CONDITIONS = (
-    0 << 12 | 0x02 << 4 | _PROTECT, im.BMS_PROT_OVER_V,
-    0 << 12 | 0x04 << 4 | _PROTECT, im.BMS_PROT_UNDER_V,
-    0 << 12 | 0x08 << 4 | _PROTECT, im.BMS_PROT_OVER_T,
-    0 << 12 | 0x10 << 4 | _PROTECT, im.BMS_PROT_UNDER_T,
-    0 << 12 | 0x80 << 4 | _PROTECT, im.BMS_PROT_OVER_I_DIS,
-    1 << 12 | 0x01 << 4 | _PROTECT, im.BMS_PROT_OVER_I_CHG,
-    1 << 12 | 0x08 << 4 | _PROTECT, im.BMS_PROT_SYSTEM,
-    2 << 12 | 0x02 << 4 | _ALARM, im.BMS_PROT_OVER_V,
-    2 << 12 | 0x04 << 4 | _ALARM, im.BMS_PROT_UNDER_V,
-    2 << 12 | 0x08 << 4 | _ALARM, im.BMS_PROT_OVER_T,
-    2 << 12 | 0x10 << 4 | _ALARM, im.BMS_PROT_UNDER_T,
-    2 << 12 | 0x80 << 4 | _ALARM, im.BMS_PROT_OVER_I_DIS,
-    3 << 12 | 0x01 << 4 | _ALARM, im.BMS_PROT_OVER_I_CHG,
-    3 << 12 | 0x08 << 4 | _ALARM, im.BMS_PROT_SYSTEM,
-    0 << 12 | 0x61 << 4 | _ALARM, im.BMS_PROT_OTHER,
-    1 << 12 | 0xF6 << 4 | _ALARM, im.BMS_PROT_OTHER,
-    2 << 12 | 0x61 << 4 | _ALARM, im.BMS_PROT_OTHER,
-    3 << 12 | 0xF6 << 4 | _ALARM, im.BMS_PROT_OTHER,
+    0 << 12 | 0x02 << 4 | f.PROTECT, im.BMS_PROT_OVER_V,
+    0 << 12 | 0x04 << 4 | f.PROTECT, im.BMS_PROT_UNDER_V,
+    0 << 12 | 0x08 << 4 | f.PROTECT, im.BMS_PROT_OVER_T,
+    0 << 12 | 0x10 << 4 | f.PROTECT, im.BMS_PROT_UNDER_T,
+    0 << 12 | 0x80 << 4 | f.PROTECT, im.BMS_PROT_OVER_I_DIS,
+    1 << 12 | 0x01 << 4 | f.PROTECT, im.BMS_PROT_OVER_I_CHG,
+    1 << 12 | 0x08 << 4 | f.PROTECT, im.BMS_PROT_SYSTEM,
+    2 << 12 | 0x02 << 4 | f.ALARM, im.BMS_PROT_OVER_V,
+    2 << 12 | 0x04 << 4 | f.ALARM, im.BMS_PROT_UNDER_V,
+    2 << 12 | 0x08 << 4 | f.ALARM, im.BMS_PROT_OVER_T,
+    2 << 12 | 0x10 << 4 | f.ALARM, im.BMS_PROT_UNDER_T,
+    2 << 12 | 0x80 << 4 | f.ALARM, im.BMS_PROT_OVER_I_DIS,
+    3 << 12 | 0x01 << 4 | f.ALARM, im.BMS_PROT_OVER_I_CHG,
+    3 << 12 | 0x08 << 4 | f.ALARM, im.BMS_PROT_SYSTEM,
+    0 << 12 | 0x61 << 4 | f.ALARM, im.BMS_PROT_OTHER,
+    1 << 12 | 0xF6 << 4 | f.ALARM, im.BMS_PROT_OTHER,
+    2 << 12 | 0x61 << 4 | f.ALARM, im.BMS_PROT_OTHER,
+    3 << 12 | 0xF6 << 4 | f.ALARM, im.BMS_PROT_OTHER,
 )  # fmt: skip
 _PERMITS = (
-    0 << 12 | 0x80 << 4 | _REQUESTS | _CLEAR, im.BMS_REQ_NO_CHARGE,  # the bit permits
-    0 << 12 | 0x40 << 4 | _REQUESTS | _CLEAR, im.BMS_REQ_NO_DISCHARGE,
-    0 << 12 | 0x30 << 4 | _REQUESTS, im.BMS_REQ_FORCE_CHARGE,
-    0 << 12 | 0x08 << 4 | _REQUESTS, im.BMS_REQ_FULL_CHARGE,
+    0 << 12 | 0x80 << 4 | f.REQUESTS | f.CLEAR, im.BMS_REQ_NO_CHARGE,  # the bit permits
+    0 << 12 | 0x40 << 4 | f.REQUESTS | f.CLEAR, im.BMS_REQ_NO_DISCHARGE,
+    0 << 12 | 0x30 << 4 | f.REQUESTS, im.BMS_REQ_FORCE_CHARGE,
+    0 << 12 | 0x08 << 4 | f.REQUESTS, im.BMS_REQ_FULL_CHARGE,
 )  # fmt: skip
 # Pairs of bits: 1 alarm, 2 none, 0 not supported; bytes 0 to 3 alarms (here protections), 4 to 7 warnings.
 _CONDITIONS_13 = (
-    0 << 12 | 0x01 << 4 | _ALARM, im.BMS_PROT_GENERAL,
-    0 << 12 | 0x04 << 4 | _PROTECT, im.BMS_PROT_OVER_V,
-    0 << 12 | 0x10 << 4 | _PROTECT, im.BMS_PROT_UNDER_V,
-    0 << 12 | 0x40 << 4 | _PROTECT, im.BMS_PROT_OVER_T,
-    1 << 12 | 0x01 << 4 | _PROTECT, im.BMS_PROT_UNDER_T,
-    1 << 12 | 0x04 << 4 | _PROTECT, im.BMS_PROT_OVER_T_CHG,
-    1 << 12 | 0x10 << 4 | _PROTECT, im.BMS_PROT_UNDER_T_CHG,
-    1 << 12 | 0x40 << 4 | _PROTECT, im.BMS_PROT_OVER_I_DIS,
-    2 << 12 | 0x01 << 4 | _PROTECT, im.BMS_PROT_OVER_I_CHG,
-    2 << 12 | 0x04 << 4 | _PROTECT, im.BMS_PROT_CONTACTOR,
-    2 << 12 | 0x10 << 4 | _PROTECT, im.BMS_PROT_SHORT,
-    2 << 12 | 0x40 << 4 | _PROTECT, im.BMS_PROT_SYSTEM,
-    3 << 12 | 0x01 << 4 | _ALARM, im.BMS_PROT_IMBALANCE,
-    4 << 12 | 0x01 << 4 | _ALARM, im.BMS_PROT_GENERAL,
-    4 << 12 | 0x04 << 4 | _ALARM, im.BMS_PROT_OVER_V,
-    4 << 12 | 0x10 << 4 | _ALARM, im.BMS_PROT_UNDER_V,
-    4 << 12 | 0x40 << 4 | _ALARM, im.BMS_PROT_OVER_T,
-    5 << 12 | 0x01 << 4 | _ALARM, im.BMS_PROT_UNDER_T,
-    5 << 12 | 0x04 << 4 | _ALARM, im.BMS_PROT_OVER_T_CHG,
-    5 << 12 | 0x10 << 4 | _ALARM, im.BMS_PROT_UNDER_T_CHG,
-    5 << 12 | 0x40 << 4 | _ALARM, im.BMS_PROT_OVER_I_DIS,
-    6 << 12 | 0x01 << 4 | _ALARM, im.BMS_PROT_OVER_I_CHG,
-    6 << 12 | 0x04 << 4 | _ALARM, im.BMS_PROT_CONTACTOR,
-    6 << 12 | 0x10 << 4 | _ALARM, im.BMS_PROT_SHORT,
-    6 << 12 | 0x40 << 4 | _ALARM, im.BMS_PROT_SYSTEM,
-    7 << 12 | 0x01 << 4 | _ALARM, im.BMS_PROT_IMBALANCE,
+    0 << 12 | 0x01 << 4 | f.ALARM, im.BMS_PROT_GENERAL,
+    0 << 12 | 0x04 << 4 | f.PROTECT, im.BMS_PROT_OVER_V,
+    0 << 12 | 0x10 << 4 | f.PROTECT, im.BMS_PROT_UNDER_V,
+    0 << 12 | 0x40 << 4 | f.PROTECT, im.BMS_PROT_OVER_T,
+    1 << 12 | 0x01 << 4 | f.PROTECT, im.BMS_PROT_UNDER_T,
+    1 << 12 | 0x04 << 4 | f.PROTECT, im.BMS_PROT_OVER_T_CHG,
+    1 << 12 | 0x10 << 4 | f.PROTECT, im.BMS_PROT_UNDER_T_CHG,
+    1 << 12 | 0x40 << 4 | f.PROTECT, im.BMS_PROT_OVER_I_DIS,
+    2 << 12 | 0x01 << 4 | f.PROTECT, im.BMS_PROT_OVER_I_CHG,
+    2 << 12 | 0x04 << 4 | f.PROTECT, im.BMS_PROT_CONTACTOR,
+    2 << 12 | 0x10 << 4 | f.PROTECT, im.BMS_PROT_SHORT,
+    2 << 12 | 0x40 << 4 | f.PROTECT, im.BMS_PROT_SYSTEM,
+    3 << 12 | 0x01 << 4 | f.ALARM, im.BMS_PROT_IMBALANCE,
+    4 << 12 | 0x01 << 4 | f.ALARM, im.BMS_PROT_GENERAL,
+    4 << 12 | 0x04 << 4 | f.ALARM, im.BMS_PROT_OVER_V,
+    4 << 12 | 0x10 << 4 | f.ALARM, im.BMS_PROT_UNDER_V,
+    4 << 12 | 0x40 << 4 | f.ALARM, im.BMS_PROT_OVER_T,
+    5 << 12 | 0x01 << 4 | f.ALARM, im.BMS_PROT_UNDER_T,
+    5 << 12 | 0x04 << 4 | f.ALARM, im.BMS_PROT_OVER_T_CHG,
+    5 << 12 | 0x10 << 4 | f.ALARM, im.BMS_PROT_UNDER_T_CHG,
+    5 << 12 | 0x40 << 4 | f.ALARM, im.BMS_PROT_OVER_I_DIS,
+    6 << 12 | 0x01 << 4 | f.ALARM, im.BMS_PROT_OVER_I_CHG,
+    6 << 12 | 0x04 << 4 | f.ALARM, im.BMS_PROT_CONTACTOR,
+    6 << 12 | 0x10 << 4 | f.ALARM, im.BMS_PROT_SHORT,
+    6 << 12 | 0x40 << 4 | f.ALARM, im.BMS_PROT_SYSTEM,
+    7 << 12 | 0x01 << 4 | f.ALARM, im.BMS_PROT_IMBALANCE,
 )  # fmt: skip
-_WANTS = (0 << 12 | 0xFF << 4 | _REQUESTS | _EQUALS, im.BMS_REQ_FORCE_CHARGE)
+_WANTS = (0 << 12 | 0xFF << 4 | f.REQUESTS | f.EQUALS, im.BMS_REQ_FORCE_CHARGE)
 # u16 each: modules online, blocking charge, blocking discharge, offline
 _MODULES = (
-    2 << 12 | 0xFF << 4 | _ALARM, im.BMS_PROT_MODULE_CHG,
-    3 << 12 | 0xFF << 4 | _ALARM, im.BMS_PROT_MODULE_CHG,
-    4 << 12 | 0xFF << 4 | _ALARM, im.BMS_PROT_MODULE_DIS,
-    5 << 12 | 0xFF << 4 | _ALARM, im.BMS_PROT_MODULE_DIS,
-    6 << 12 | 0xFF << 4 | _ALARM, im.BMS_PROT_MODULE_OFF,
-    7 << 12 | 0xFF << 4 | _ALARM, im.BMS_PROT_MODULE_OFF,
+    2 << 12 | 0xFF << 4 | f.ALARM, im.BMS_PROT_MODULE_CHG,
+    3 << 12 | 0xFF << 4 | f.ALARM, im.BMS_PROT_MODULE_CHG,
+    4 << 12 | 0xFF << 4 | f.ALARM, im.BMS_PROT_MODULE_DIS,
+    5 << 12 | 0xFF << 4 | f.ALARM, im.BMS_PROT_MODULE_DIS,
+    6 << 12 | 0xFF << 4 | f.ALARM, im.BMS_PROT_MODULE_OFF,
+    7 << 12 | 0xFF << 4 | f.ALARM, im.BMS_PROT_MODULE_OFF,
 )  # fmt: skip
 
 # of the flags any frame makes the group; what ever came of 0x359 and 0x35C must go on coming beside the other
@@ -140,13 +116,13 @@ FRAMES = (
     (0x351, 6 | im.SEQ_BMS_LIMITS << 4 | 1 << 8 | 1 << 16, _LIMITS, ()),
     (0x355, 4 | im.SEQ_BMS << 4 | 1 << 8 | 3 << 16, _CHARGE, ()),
     (0x356, 6 | im.SEQ_BMS << 4 | 2 << 8 | 3 << 16, _OPERATING, ()),
-    (0x359, 4 | im.SEQ_BMS_FLAGS << 4 | 1 << 8 | 3 << 26 | _WARNINGS, (), _CONDITIONS),
+    (0x359, 4 | im.SEQ_BMS_FLAGS << 4 | 1 << 8 | 3 << 26 | f.WARNINGS, (), _CONDITIONS),
     (0x35C, 1 | im.SEQ_BMS_FLAGS << 4 | 2 << 8 | 3 << 26, (), _PERMITS),
     (0x35A, 8 | im.SEQ_BMS_FLAGS << 4 | 4 << 8 | 4 << 26, (), _CONDITIONS_13),
-    (0x373, 4 | im.SEQ_BMS_CELLS << 4 | 1 << 8 | 1 << 16 | _AT_TIMES, _CELLS, ()),
-    (0x373, 8 | im.SEQ_BMS_TEMPS << 4 | 1 << 8 | 1 << 16 | _AT_TIMES, _TEMPS, ()),
-    (0x360, 1 | im.SEQ_BMS_FLAGS << 4 | _MAY_REST, (), _WANTS),
-    (0x372, 8 | im.SEQ_BMS_FLAGS << 4 | _MAY_REST, (), _MODULES),
+    (0x373, 4 | im.SEQ_BMS_CELLS << 4 | 1 << 8 | 1 << 16 | f.AT_TIMES, _CELLS, ()),
+    (0x373, 8 | im.SEQ_BMS_TEMPS << 4 | 1 << 8 | 1 << 16 | f.AT_TIMES, _TEMPS, ()),
+    (0x360, 1 | im.SEQ_BMS_FLAGS << 4 | f.MAY_REST, (), _WANTS),
+    (0x372, 8 | im.SEQ_BMS_FLAGS << 4 | f.MAY_REST, (), _MODULES),
 )
 PAIRS = ((im.BMS_V_MAX, im.BMS_V_MIN), (im.CELL_V_MAX, im.CELL_V_MIN), (im.CELL_T_MAX, im.CELL_T_MIN))
 
@@ -159,3 +135,16 @@ _ALIVE = b"\0\0\0\0\0\0\0\0"
 def poll(bus, _wish, _known, _turn):
     """Send one period's frame, the keep-alive; False if it did not go out."""
     return bus.send(0x305, _ALIVE, False)
+
+
+def equipment(known, order):
+    """Maker (0x35E), version and nominal Ah (0x35F, or 0x379)."""
+    answer = {}
+    if known[0] is not None:
+        answer["maker"] = text(known[0])
+    if known[1] is not None and len(known[1]) >= 6:
+        answer["version"] = int.from_bytes(known[1][2:4], order)
+        answer["nominal_ah"] = int.from_bytes(known[1][4:6], order)
+    if known[2] is not None and len(known[2]) >= 2:
+        answer["nominal_ah"] = int.from_bytes(known[2][0:2], order)
+    return answer

@@ -103,17 +103,20 @@ class SunSpec:
 
     bounds: what can be true of this device: slot, lowest, highest, and so on; essential: slots without which the rest of
     their block is not taken either; span: registers of the longest block; longest: registers in one request; gap:
-    registers between two points that are read along to save a request.
+    registers between two points that are read along to save a request; values: how many its blocks fill, the last slot's
+    number and one.
     """
 
-    def __init__(self, client, unit: int, bounds: tuple, essential: tuple, span: int, longest: int, gap: int) -> None:
+    def __init__(
+        self, client, unit: int, bounds: tuple, essential: tuple, span: int, longest: int, gap: int, values: int = tables.N_VALUES
+    ) -> None:
         self.unit = ModbusUnit(client, unit)
         self._bounds = bounds
         self._essential = essential
         self._longest = longest
         self._gap = gap
         self.registers = array("H", bytes(2 * span))  # of the task that measures
-        self.values = array("i", [im.NO_VALUE] * tables.N_VALUES)
+        self.values = array("i", [im.NO_VALUE] * values)
         self.base = -1
         self.chain = Chain()
         self._lacks = 0  # a function (6 or 16) that this device does not know

@@ -4,8 +4,8 @@ import asyncio
 
 import machine
 
-from firmware import reasons
 from firmware import image as im
+from firmware import reasons
 from firmware.errors import ConfigError
 from firmware.event_codes import Event
 from firmware.events import Cursor

@@ -7,7 +7,7 @@ the story goes.  Charge and power are the plant's own: `soc` and `volts` only sh
 import canbus
 from firmware import image as im
 from firmware.config import PowerConfig
-from firmware.devices import bms_pylontech
+from firmware.devices import bms_pylontech, can_tables
 from host_tests.both import bms
 from host_tests.both.fakecan import FakeCAN
 from host_tests.both.plant import ALL, Plant
@@ -55,7 +55,7 @@ class Pack(Plant):
     """A site with a low-voltage ("lv") or high-voltage ("hv") battery on a CAN bus."""
 
     def __init__(self, variant="lv", has=ALL, options=None, **config):
-        self.clock = bms_pylontech.time = Clock()
+        self.clock = can_tables.time = Clock()
         site = dict(LV_SITE) if variant == "lv" else {}
         site.update(config)
         super().__init__(has, **site)

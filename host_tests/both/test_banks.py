@@ -203,6 +203,15 @@ def test_inverters_in_parallel_share_and_one_that_is_lost_is_told():
     assert sum(plant.commands()) == 45000 and not plant.pm.stats()["faults"]
 
 
+def test_an_inverter_that_says_it_can_everything_leaves_the_sum_as_it_is():
+    for sign in (1, -1):
+        plant = BankPlant(((1, 3),), max_charge_power=100, max_discharge_power=100).ready()
+        plant.inverters[0].force[im.PCS_P_DIS] = plant.inverters[0].force[im.PCS_P_CHG] = 2000000
+        plant.pm.set_constant_power(80.0 * sign)
+        plant.run(6)
+        assert sum(plant.commands()) == 80000 * sign and near(plant.commands()[1], plant.commands()[2]), plant.commands()
+
+
 def test_batteries_in_parallel_are_bounded_by_the_weakest_and_all_are_needed():
     plant = BankPlant(((2, 1),), max_charge_power=100, max_discharge_power=100).ready()
     plant.batteries[0].force[im.BMS_I_DIS] = 200  # 20 A each, so 40 A together: some 24.5 kW

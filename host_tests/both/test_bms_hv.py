@@ -97,7 +97,7 @@ def test_a_value_that_cannot_be_true_costs_itself_and_is_named():
         rig.hear(can_id, data)
         assert (rig.device.rejected, rig.device.frames) == (0, 1), (can_id, data)
         assert rig.slots(group, slot, im.BMS_ODD) == [1, NOTHING, 1 << slot - im.BMS_SOC], said
-        fields = [field >> 12 for frame in rig.device._protocol.FRAMES if frame[0] == can_id for field in frame[2]]
+        fields = [field >> 12 for frame in rig.device.protocol.FRAMES if frame[0] == can_id for field in frame[2]]
         assert [other for other in fields if rig.image.inp[other] == NOTHING] == [slot], said
         counted = rig.device.counters()
         assert counted["last_error"] == "0x%x: %s cannot be true" % (can_id, said), counted["last_error"]

@@ -12,7 +12,7 @@ import micropython
 import canbus
 from firmware import image as im
 from firmware.devices import bms_pylontech
-from host_tests.both import bms
+from host_tests.both import bms, test_bms_makers
 from host_tests.both.fakecan import FakeCAN
 
 BATCH = 200  # frames made at once, then heard with the heap locked
@@ -107,11 +107,18 @@ def _used():
     return gc.mem_alloc() if hasattr(gc, "mem_alloc") else 0
 
 
+def _device(variant, image, bus):
+    if variant in test_bms_makers.MODULES:
+        options = test_bms_makers.options(variant, current_max=1000)
+        return test_bms_makers.MODULES[variant].Device("bms", options, image, {"can0": bus})
+    return bms_pylontech.Device("bms", bms.options(variant=variant), image, {"can0": bus})
+
+
 def _fuzz(variant, good, count):
     can = Feed()
     bus = canbus.Bus(can)
     image = im.Image()
-    device = bms_pylontech.Device("bms", bms.options(variant=variant), image, {"can0": bus})
+    device = _device(variant, image, bus)
     extended = variant == "hv"
     for can_id, data in good:  # the equipment answers are kept once, which allocates
         can.batch = [(can_id, data, 2 if extended else 0)]
@@ -157,3 +164,10 @@ def test_random_frames_do_the_high_voltage_driver_no_harm():
 def test_random_frames_do_the_low_voltage_driver_no_harm():
     random.seed(21)
     _fuzz("lv", LV_FRAMES, _count())
+
+
+def test_random_frames_do_the_other_makers_drivers_no_harm():
+    for seed, maker in enumerate(sorted(test_bms_makers.MODULES)):
+        random.seed(22 + seed)
+        equipment = [(can_id, bytes(8)) for can_id in test_bms_makers.MODULES[maker].EQUIPMENT]
+        _fuzz(maker, sorted(test_bms_makers.HEALTHY[maker]().items()) + equipment, _count())

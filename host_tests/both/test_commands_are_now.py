@@ -16,12 +16,12 @@ NUMBERS = {  # a staged tree has the numbers only
     "STOR_OUT": 12,
     "WSET": 24,
     "WSET_ENA": 22,
-    "X_RVRT_S": im.N_INPUTS + 14,
-    "X_SET_SF": im.N_INPUTS + 15,
-    "X_STOR_GRID": im.N_INPUTS + 21,
-    "X_STOR_MAX": im.N_INPUTS + 16,
-    "X_STOR_RVRT_S": im.N_INPUTS + 20,
-    "X_STOR_SF": im.N_INPUTS + 22,
+    "X_RVRT_S": im.N_INPUTS + 16,
+    "X_SET_SF": im.N_INPUTS + 17,
+    "X_STOR_GRID": im.N_INPUTS + 30,
+    "X_STOR_MAX": im.N_INPUTS + 25,
+    "X_STOR_RVRT_S": im.N_INPUTS + 29,
+    "X_STOR_SF": im.N_INPUTS + 31,
 }
 
 
@@ -178,6 +178,8 @@ def test_what_nobody_renews_while_it_waits_is_not_written():
 
 def test_on_a_slow_line_a_refresh_counts_from_when_it_was_written():
     class Late:
+        reactive = None
+
         async def command(self, refresh, asleep):
             self.refresh = refresh
             await asyncio.sleep_ms(50)  # so long it waits for its turns
@@ -190,7 +192,7 @@ def test_on_a_slow_line_a_refresh_counts_from_when_it_was_written():
         connections = 0
         baudrate = 9600
 
-    options = {"bus": "rs485", "unit": 1, "longest_read": 125, "refresh_ms": 1000}
+    options = {"bus": "rs485", "unit": 1, "longest_read": 125, "refresh_ms": 1000, "reactive": False}
     usual = pcs_sunspec.open_client
     pcs_sunspec.open_client = lambda name, options, buses, registers: Line()
     try:

@@ -171,3 +171,36 @@ def test_what_nobody_renews_while_it_waits_does_not_go_out():
         except ModbusError as error:
             assert "control" in str(error)
         assert wire.written == []
+
+
+VARS = {"from": "CMD_Q", "address": 20, "type": "int16", "scale": 10}
+
+
+def test_reactive_power_is_left_alone_until_somebody_asks_for_it():
+    one, wire, image = writer([POWER, VARS])
+    for refresh in (False, True, True):
+        asyncio.run(one._round(refresh))
+    assert [address for address, _ in wire.written] == [10, 10, 10], "P alone"
+    image.now[im.CMD_Q] = 2500
+    command(image, 5000)
+    asyncio.run(one._round(False))
+    image.now[im.CMD_Q] = -2509
+    asyncio.run(one._round(False))
+    assert wire.written[3:] == [(20, [250]), (20, [0x10000 - 250])], wire.written
+    command(image, 5000, run=0)
+    asyncio.run(one._round(False))
+    assert wire.written[-1] == (20, [0]), "none where it may not switch"
+    command(image, 5000)
+    image.now[im.CMD_Q] = 0
+    asyncio.run(one._round(False))
+    before = len(wire.written)
+    asyncio.run(one._round(True))
+    assert wire.written[before:] == [(10, [0, 5000]), (20, [0])], "from then on it is this controller's"
+
+
+def test_reactive_power_in_one_request_with_power_goes_with_it():
+    one, wire, image = writer([{"together": [POWER, {"from": "CMD_Q", "address": 12, "type": "int16"}]}])
+    asyncio.run(one._round(False))
+    image.now[im.CMD_Q] = -7
+    asyncio.run(one._round(False))
+    assert wire.written == [(10, [0, 5000, 0]), (10, [0, 5000, 0x10000 - 7])]

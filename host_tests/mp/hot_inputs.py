@@ -57,6 +57,8 @@ RANGES: tuple[tuple[str, int, int, bool], ...] = (
     (r"PCS_GRID|IO_", 0, 1, True),
     (r"PCS_P_", 0, 2_000_000, True),
     (r"PCS_P$|METER_P", -0x3FFFFFFF, 0x3FFFFFFF, True),  # whatever a driver lets through
+    (r"PCS_S_MAX", 0, 2_000_000, True),
+    (r"^CMD_Q", -1_000_000, 1_000_000, False),
     (r"PCS_SETPOINT|PCS_DC_P|PCS_Q", -1_500_000, 1_500_000, True),
     (r"PV_P|GEN_P|METER_LOAD_P", -0x3FFFFFFF, 0x3FFFFFFF, True),
     (r"NET_P|NET_LOW|NET_HIGH", -(1 << 29), 1 << 29, True),

@@ -1,7 +1,7 @@
 """Runs under the simulated board's MicroPython: one CAN bus, the BMS driver, and the image on stdout.
 
-Started by test_bms_on_can.py with the driver's options as JSON; prints {"inp": [...], "bus": {...}, "bms": {...}}
-every 50 ms.
+Started by test_bms_on_can.py with the driver's options as JSON, "maker": whose it is, "contactor": what is commanded;
+prints {"inp": [...], "bus": {...}, "bms": {...}} every 50 ms.
 """
 
 import asyncio
@@ -9,20 +9,23 @@ import json
 import sys
 
 from firmware import buses, config, image
-from firmware.devices import bms_pylontech
+from firmware.devices import bms_byd, bms_growatt, bms_pylontech
+
+DRIVERS = {"pylontech": bms_pylontech, "growatt": bms_growatt, "byd": bms_byd}
 
 
 async def main(given: dict) -> None:
     wanted = given.pop("contactor", 0)  # what the control cycle would command
+    driver = DRIVERS[given.pop("maker", "pylontech")]
     errors = []
     lines = buses.build({"can0": {"type": "can", "backend": "machine", "id": 0}}, errors)
-    options = config.check(bms_pylontech.OPTIONS, given, "devices.bms", errors)
+    options = config.check(driver.OPTIONS, given, "devices.bms", errors)
     if errors:
         print("\n".join(errors))
         return
     state = image.Image()
     state.now[image.CMD_CONTACTOR] = wanted
-    device = bms_pylontech.Device("bms", options, state, lines)
+    device = driver.Device("bms", options, state, lines)
     tasks = [asyncio.create_task(lines["can0"].run()), asyncio.create_task(device.run())]
     while tasks:
         await asyncio.sleep_ms(50)

@@ -48,6 +48,10 @@ class Rig:
         """What the control cycle commands."""
         await self.send({im.CMD_P: watts, im.CMD_RUN: run})
 
+    async def reactive(self, var: int) -> None:
+        """What a service asks for, + injects."""
+        await self.send({im.CMD_Q: var})
+
     async def counters(self) -> dict[str, Any]:
         """The driver's counters."""
         self._counters = None

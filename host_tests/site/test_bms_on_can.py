@@ -62,12 +62,13 @@ def _with_battery(
     interpreter: Interpreter,
     story: Callable[[Board, BmsOnCan, Plant, CanHub], Any],
     options: dict[str, Any] | None = None,
+    pack: PlantOptions | None = None,
     **battery: Any,
 ) -> None:
     async def run() -> None:
         hub = CanHub()
         await hub.start()
-        plant = Plant()
+        plant = Plant(pack or PlantOptions())
         bms = BmsOnCan(plant, random.Random(3), **battery)
         bms.start(hub.port)
         board = await _board(interpreter, hub, options or {})
@@ -246,3 +247,28 @@ def test_an_empty_pack_closes_its_contactors_when_it_is_asked_to_charge(mp64: In
         assert plant.bms.protection == UNDER_VOLTAGE and not plant.bms.empty_open
 
     _with_battery(mp64, story, {"contactor": 1})
+
+
+def test_other_makers_batteries_are_read_and_told_what_they_want(mp64: Interpreter) -> None:
+    for maker, who in (("growatt", 0x301), ("byd", 0x151)):
+
+        async def story(board: Board, bms: BmsOnCan, plant: Plant, hub: CanHub, maker: str = maker, who: int = who) -> None:
+            plant.bms.noise = 0.0
+            told = await board.until(lambda t: bms.alive >= 2 and t["inp"][im.SEQ_BMS] >= 3 and t["inp"][im.SEQ_BMS_LIMITS] >= 3)
+            inp, report = told["inp"], plant.bms.report()
+            wanted = [report.soc_pct * 100, report.voltage_v * 10, report.charge_cutoff_v * 10, report.discharge_limit_a * 10]
+            assert [inp[slot] for slot in (im.BMS_SOC, im.BMS_V, im.BMS_V_MAX, im.BMS_I_DIS)] == pytest.approx(wanted, abs=1)
+            assert told["bms"]["rejected"] == 0 and told["bms"]["oddities"] == [] and who in bms.heard
+            if maker == "growatt":
+                assert [inp[im.CELL_V_MAX], inp[im.CELL_V_MIN]] == [report.cell_max_mv, report.cell_min_mv]
+            else:
+                await board.until(lambda t: bms.heard[0x151][0] == 0 and 0x91 in bms.heard and 0xD1 in bms.heard)
+                assert int.from_bytes(bms.heard[0x91][:2], "big") == pytest.approx(report.voltage_v * 10, abs=1)
+                assert board.told["equipment"]["nominal_kwh"] == plant.options.energy_kwh
+            bms.override = {0x311: None, 0x110: None}
+            stood = board.told["inp"][im.SEQ_BMS_LIMITS]
+            told = await board.until(lambda t: t["inp"][im.SEQ_BMS] > inp[im.SEQ_BMS] + 4)
+            assert told["inp"][im.SEQ_BMS_LIMITS] <= stood + 1, "only what is sent is heard"
+
+        pack = PlantOptions(modules=1, energy_kwh=16.0) if maker == "growatt" else PlantOptions()
+        _with_battery(mp64, story, {"maker": maker, "current_max": 1000}, pack, variant=maker, period_s=0.2)

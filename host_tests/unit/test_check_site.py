@@ -356,3 +356,16 @@ def test_what_is_wrong_with_a_service_is_said_by_name(given: dict[str, Any], sai
 def test_options_stand_in_one_place_only() -> None:
     errors = check_site.errors_in({**site(clock={"zone": "UTC0"}), "services": {"c": {"type": "calendar"}}})
     assert errors == ["services.c: its options stand in clock already; give one of the two"]
+def battery(**options: Any) -> dict[str, Any]:
+    made = site()
+    made["devices"]["bms"] = {"bus": "can0", **options}
+    return made
+
+
+def test_other_makers_batteries_are_known_and_say_what_the_site_must_bear() -> None:
+    assert check_site.errors_in(battery(type="bms_growatt")) == []
+    slow = battery(type="bms_byd")
+    assert [error for error in check_site.errors_in(slow) if "power.bms_period_ms = 1000" in error and "devices.bms" in error]
+    assert check_site.errors_in({**slow, "power": {"bms_period_ms": 10000}}) == []
+    wrong = check_site.errors_in(battery(type="bms_growatt", variant="hv"))
+    assert wrong and "variant" in wrong[0]

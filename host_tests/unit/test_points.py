@@ -70,7 +70,7 @@ def test_other_blocks_keep_their_numbers_when_one_grows(tree: Path) -> None:
     before = {point.name: point.number for point in slots.read().points}
     edit(tree, BEHIND, NEW + BEHIND)
     after = {point.name: point.number for point in slots.read().points}
-    assert after.pop("PCS_FAN") == after["PCS_SETPOINT"] + 1
+    assert after.pop("PCS_FAN") == after["PCS_S_MAX"] + 1
     assert after == before
 
 
@@ -82,7 +82,7 @@ def test_other_blocks_keep_their_numbers_when_one_grows(tree: Path) -> None:
         (BEHIND, NEW.replace("0.1 degC", "degF") + BEHIND, "unit 'degF' is none of UNITS"),
         (BEHIND, NEW.replace("SEQ_PCS", "SEQ_IO") + BEHIND, "group SEQ_IO is none of block pcs"),
         (BEHIND, NEW.replace("-400", "1501") + BEHIND, "1501 is above 1500"),
-        (BEHIND, "".join(NEW.replace("FAN", f"FAN_{i}").replace("fan", f"fan{i}") for i in range(2)) + BEHIND, "block pcs has 17"),
+        (BEHIND, "".join(NEW.replace("FAN", f"FAN_{i}").replace("fan", f"fan{i}") for i in range(2)) + BEHIND, "block pcs has 18"),
         ('("site", im.AGE, "ms", "", "", 11,', '("site", im.AGE, "ms", "", "", 10,', "AGE takes 10 slots, there are 11 groups"),
         ('("pv", im.SEQ_PV, "pv", im.HAS_PV, "PV"),', '("pv", im.SEQ_NEW, "pv", im.HAS_PV, "PV"),', "SEQ_NEW"),
     ],

@@ -226,6 +226,10 @@ def _variants() -> dict[str, tuple[dict, str, tuple[str, ...]]]:
         "bus can": (can, "core", ()),
         "bus modbus_rtu": (rtu, "core", ()),
         "device bms_pylontech": ({**can, "devices": {"x": {"type": "bms_pylontech", "bus": "can0"}}}, "bus can", ()),
+        "device bms_growatt": ({**can, "devices": {"x": {"type": "bms_growatt", "bus": "can0"}}}, "bus can", ()),
+        "device bms_byd": (
+            {**can, "power": {"bms_period_ms": 10000}, "devices": {"x": {"type": "bms_byd", "bus": "can0"}}}, "bus can", ()
+        ),
         "device io_board": ({"devices": {"x": {"type": "io_board", "estop_pin": 34}}}, "core", ()),
         "wifi": (radio, "core", ()),
         "calendar": ({"clock": {"ntp": ""}, "storage": {"place": "data"}}, "core", ()),

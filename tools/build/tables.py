@@ -27,6 +27,8 @@ DECLARED = {  # file of the tree: the tables in it
     "firmware/services/records.py": ("OPTIONS",),
     "firmware/devices/connection.py": ("CONNECTION_OPTIONS",),
     "firmware/devices/io_board.py": ("OPTIONS",),
+    "firmware/devices/bms_byd.py": ("OPTIONS",),
+    "firmware/devices/bms_growatt.py": ("OPTIONS",),
     "firmware/devices/bms_pylontech.py": ("OPTIONS",),
     "firmware/devices/generic_modbus.py": ("_OWN_OPTIONS",),
     "firmware/devices/meter_sunspec.py": ("_OWN_OPTIONS",),
@@ -35,7 +37,7 @@ DECLARED = {  # file of the tree: the tables in it
 HOME = Path("lib", "tables")
 # Modules whose public constants are a table: as every use of one is its number (tools/build/inline.py), a board needs no names.
 # Those that somebody looks up by name become a file as well; the module's own __getattr__ and number_of find them there.
-NUMBERS = ("firmware/devices/sunspec_tables.py",)
+NUMBERS = ("firmware/devices/can_fields.py", "firmware/devices/sunspec_tables.py")
 NAMED_NUMBERS = ("firmware/image.py",)
 _NAMES = "NAMES = ()"  # the line of such a module that becomes the name of the file
 _CONST = re.compile(r"^([A-Z][A-Z0-9_]*) = const\((-?\d+|-?0x[0-9A-Fa-f]+)\)", re.M)

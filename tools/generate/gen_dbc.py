@@ -19,11 +19,12 @@ from host_tests import shims
 shims.install()
 
 from firmware import image as im  # noqa: E402  (needs the path that shims adds)
-from firmware.devices import bms_pylontech  # noqa: E402
+from firmware.devices import can_tables  # noqa: E402
 from tools.build.slots import Point, read  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
-VARIANTS = ("hv", "lv")
+MODULES = {"hv": "pylontech_hv", "lv": "pylontech_lv", "growatt": "bms_growatt", "byd": "bms_byd"}  # of firmware/devices
+VARIANTS = tuple(MODULES)
 OFFSET = 30000  # of the high-voltage variant's currents, in 0.1 A; the driver's default
 
 _UNITS = {"0.01 %": (0.01, "%"), "0.1 V": (0.1, "V"), "0.1 A": (0.1, "A"), "0.1 degC": (0.1, "degC"), "mV": (1, "mV")}
@@ -46,8 +47,8 @@ def _number(value: float) -> str:
 
 def _unpack(field: int) -> tuple[int, ...]:
     """(slot, byte, kind, role, add, multiply, divide) of a field of the driver's tables."""
-    quantity = 3 * (field >> 2 & 7)
-    how = bms_pylontech.QUANTITIES[quantity : quantity + 3]
+    quantity = 3 * (field >> 2 & 7 | field >> 8 & 8)
+    how = can_tables.QUANTITIES[quantity : quantity + 3]
     return (field >> 12, field >> 8 & 7, field & 3, field >> 5 & 7, *how)
 
 
@@ -61,12 +62,15 @@ def _unpack_flags(flags: tuple[int, ...]) -> list[tuple[int, ...]]:
     return rows
 
 
-def _field(row: tuple[int, ...], slots: dict[int, Point], addressed: bool, discharge_negative: bool) -> str:
+def _field(row: tuple[int, ...], slots: dict[int, Point], protocol: ModuleType, discharge_negative: bool) -> str:
     slot, at, kind, role, add, multiply, divide = row
+    addressed = protocol.ADDRESSED
+    big = getattr(protocol, "BYTE_ORDER", "little") == "big"  # where an option says it: as is usual
     point = slots[slot]
     low, high = point.low or 0, point.high or 0
     scale, unit_name = _UNITS.get(point.unit, (1.0, ""))
-    bits = {0: 8, 1: 16, 2: 16, 3: 3}[kind]
+    bits = {0: 8, 1: 16, 2: 16, 3: 3 if slot == im.BMS_STATUS else 7}[kind]
+    start = at * 8 + (min(bits, 8) - 1 if big else 0)  # a DBC counts a big-endian signal from its highest bit
     offset = 0 if role not in (1, 2, 3) or not addressed else OFFSET
     sign = -1 if role == 1 or (role == 3 and discharge_negative) else 1
     factor = sign * multiply / divide * scale
@@ -74,7 +78,8 @@ def _field(row: tuple[int, ...], slots: dict[int, Point], addressed: bool, disch
     shift = ((add if divide == 1 else 0) - offset) * factor
     suffix = "_FINE" if role == 5 else ""
     form = f"({_number(factor)},{_number(shift)}) [{_number(low * scale)}|{_number(high * scale)}]"
-    return f' SG_ {point.name}{suffix} : {at * 8}|{bits}@1{"-" if kind == 2 else "+"} {form} "{unit_name}" CONTROLLER'
+    sign_of = "-" if kind == 2 else "+"
+    return f' SG_ {point.name}{suffix} : {start}|{bits}@{0 if big else 1}{sign_of} {form} "{unit_name}" CONTROLLER'
 
 
 def _flags(rows: list[tuple[int, ...]], slots: dict[int, Point]) -> list[str]:
@@ -97,7 +102,7 @@ def _flags(rows: list[tuple[int, ...]], slots: dict[int, Point]) -> list[str]:
 
 
 def dbc(variant: str, address: int = 0, discharge_negative: bool = False) -> str:
-    """The DBC text of `variant` ("hv" or "lv") for one battery address.
+    """The DBC text of `variant` (of MODULES) for one battery address.
 
     Raises ValueError for another variant or an address outside 0 to 15.
     """
@@ -105,7 +110,7 @@ def dbc(variant: str, address: int = 0, discharge_negative: bool = False) -> str
         raise ValueError(f"variant {variant!r}: allowed {', '.join(VARIANTS)}")
     if not 0 <= address <= 15:
         raise ValueError(f"address {address}: allowed 0 to 15")
-    protocol: ModuleType = import_module(f"firmware.devices.pylontech_{variant}")
+    protocol: ModuleType = import_module(f"firmware.devices.{MODULES[variant]}")
     slots = _slots()
     lines = ['VERSION ""', "", "NS_ :", "", "BS_:", "", "BU_: CONTROLLER BMS", ""]
     frames: dict[int, tuple[int, tuple[int, ...], tuple[int, ...]]] = {}
@@ -120,9 +125,14 @@ def dbc(variant: str, address: int = 0, discharge_negative: bool = False) -> str
         last = max([row[0] + 1 for row in flags] + [row[1] + (1 if row[2] in (0, 3) else 2) for row in fields])
         size = 8 if protocol.EXTENDED else max(length, last)  # the high-voltage protocol pads its frames
         lines.append(f"BO_ {identifier} BMS_{own:X}: {size} BMS")
-        lines += [_field(row, slots, protocol.ADDRESSED, discharge_negative) for row in fields]
+        lines += [_field(row, slots, protocol, discharge_negative) for row in fields]
         lines += [*_flags(flags, slots), ""]
     return "\n".join(lines)
+
+
+def file_name(variant: str) -> str:
+    """What the DBC of a variant is called."""
+    return MODULES[variant].removeprefix("bms_") + ".dbc"
 
 
 def write_all(folder: Path) -> list[Path]:
@@ -130,7 +140,7 @@ def write_all(folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for variant in VARIANTS:
-        path = folder / f"pylontech_{variant}.dbc"
+        path = folder / file_name(variant)
         path.write_text(dbc(variant))
         paths.append(path)
     return paths

@@ -38,6 +38,16 @@ class BanksChaos(Chaos):
         self._wrong_soc: set[str] = set()
         super().__init__(manager, site, wires, watch, rng, ticks)  # type: ignore[arg-type]
 
+    def act(self, cycle: int) -> None:
+        """See Chaos.act: more faults, since there are more devices that may have one."""
+        kind = self.rng.random()
+        if kind < 0.62:
+            self._call()
+        elif kind < 0.74:
+            self._outside()
+        else:
+            self._fault(cycle)
+
     def _end(self, end: tuple[int, str]) -> None:
         self._ends.remove(end)
         self._note(f"{end[1]} ends")
@@ -199,14 +209,14 @@ class BanksChaos(Chaos):
         group = rng.choice(groups)
         first, last = GROUPS[group]
         kind = rng.random()
-        if kind < 0.2:
+        if kind < 0.15:
             wire.silence(group)
             return f"group {group} silent"
-        if kind < 0.35:
+        if kind < 0.25:
             wire.freeze(group)
             return f"group {group} frozen"
         battery = group <= im.SEQ_BMS_FLAGS
-        if battery and kind < 0.6:
+        if battery and kind < 0.65:
             return self._odd(wire)
         if kind < 0.75:
             slot = rng.randrange(first, last)

@@ -227,7 +227,7 @@ class BanksWatch:
         now = self._now
         island = not now[im.GRID_OK] and self._manager.config.grid_connection in (0, 1) and now[im.REQUEST_BY] == ISLAND
         rise = abs(p) - abs(was)
-        if rise > 0 and not island and rise > self._rise * min(dt, _DT_MAX_MS) + 1:
+        if rise > 0 and not island and rise > self._rise * min(dt, _DT_MAX_MS) + 2:  # a watt carried, and ramp_up is held in whole W/s
             raise Broken(f"{who} goes from {was} W to {p} W in {dt} ms: steeper than ramp_up = {self._rise} kW/s")
 
     @staticmethod

@@ -1,9 +1,10 @@
-"""The BMS on CAN: Pylontech's protocols (high voltage: 29-bit identifiers, low voltage: 11-bit), through python-can.
+"""The BMS on CAN through python-can: Pylontech's protocols (high voltage: 29-bit identifiers, low voltage: 11-bit) and others.
 
 Conventions on this bus: raw current = 30000 + 10 x amperes with charging positive; both current limits are
 magnitudes, raw = 30000 + 10 x limit, unless discharge_limit_negative is set (makers differ): then 30000 - 10 x
 limit.  It answers only when asked: 0x4200 with byte 0 = 0 (operating data) or 2 (equipment); 0x8210 with 0xAA asks an empty
-pack to close its contactors for a charge.  The low-voltage variant sends by itself and wants 0x305.  What real packs do
+pack to close its contactors for a charge.  The low-voltage variant sends by itself and wants 0x305.  The batteries of other
+makers (MAKERS) are encoded from the driver's own tables; BYD's says nothing before it was asked who it is.  What real packs do
 besides is played by `override` (other bytes, or none, for an identifier).
 """
 
@@ -11,13 +12,20 @@ import asyncio
 import random
 import struct
 from collections.abc import Callable
+from types import ModuleType
 
 import can
 
+from host_tests import shims
 from tools.sim.physics import bms as physics
 from tools.sim.physics.banks import Battery
 from tools.sim.physics.bms import BmsReport
 from tools.sim.physics.plant import Plant
+
+shims.install()
+
+from firmware import image as im  # noqa: E402  (needs the path that shims adds)
+from firmware.devices import bms_byd, bms_growatt, can_fields, can_tables  # noqa: E402
 
 ASK = 0x4200
 CHARGE = 0x8210
@@ -94,6 +102,57 @@ def low_voltage_frames(r: BmsReport) -> list[tuple[int, bytes]]:
     ]
 
 
+MAKERS: dict[str, ModuleType] = {"growatt": bms_growatt, "byd": bms_byd}
+_WHO, _SELF = 0x151, 0x250  # BYD: the inverter asks who it is; the battery says so
+_KEEPS_ALIVE = {"lv": ALIVE, "growatt": 0x301, "byd": _WHO}
+
+
+def _slots(r: BmsReport) -> dict[int, float]:
+    """What the battery measures, by slot of the image and in its unit."""
+    return {
+        im.BMS_SOC: r.soc_pct * 100, im.BMS_SOH: r.soh_pct * 100, im.BMS_V: r.voltage_v * 10, im.BMS_I: r.current_a * 10,
+        im.BMS_TEMP: r.temperature_c * 10, im.BMS_V_MAX: r.charge_cutoff_v * 10, im.BMS_V_MIN: r.discharge_cutoff_v * 10,
+        im.BMS_I_CHG: r.charge_limit_a * 10, im.BMS_I_DIS: r.discharge_limit_a * 10, im.CELL_V_MAX: r.cell_max_mv,
+        im.CELL_V_MIN: r.cell_min_mv, im.CELL_T_MAX: r.cell_max_c * 10, im.CELL_T_MIN: r.cell_min_c * 10,
+    }  # fmt: skip
+
+
+def _requests(r: BmsReport) -> int:
+    return (
+        im.BMS_REQ_NO_CHARGE * r.charge_forbidden
+        | im.BMS_REQ_NO_DISCHARGE * r.discharge_forbidden
+        | im.BMS_REQ_FORCE_CHARGE * r.force_charge
+    )
+
+
+def _put(data: bytearray, field: int, values: dict[int, float], order: str) -> None:
+    """One value of a table's row into its frame; a positive current charges."""
+    at, kind, quantity = field >> 8 & 7, field & 3, 3 * (field >> 2 & 7 | field >> 8 & 8)
+    add, multiply, divide = can_tables.QUANTITIES[quantity : quantity + 3]
+    value = values[field >> 12] * (-1 if field & 0xE0 == can_fields.CURRENT else 1)
+    raw = round(value * divide / multiply) - (add if divide == 1 else 0)
+    if kind in (can_fields.U8, can_fields.LOW_BITS):
+        data[at] |= raw & 0xFF
+    else:
+        data[at : at + 2] = (raw & 0xFFFF).to_bytes(2, "big" if order == "big" else "little")
+
+
+def table_frames(r: BmsReport, maker: ModuleType) -> list[tuple[int, bytes]]:
+    """What a battery of MAKERS sends, as (identifier, payload), from the table that the driver reads it with."""
+    frames: dict[int, bytearray] = {}
+    values, requests = _slots(r), _requests(r)
+    for identifier, _about, fields, flags in maker.FRAMES:
+        data = frames.setdefault(identifier, bytearray(8))
+        for field in fields:
+            _put(data, field, values, maker.BYTE_ORDER)
+        for place, flag in zip(flags[0::2], flags[1::2], strict=True):
+            mask = place >> 4 & 255
+            wanted = bool(requests & flag) if place & 3 == can_fields.REQUESTS else False
+            if wanted != bool(place & can_fields.CLEAR):
+                data[place >> 12 & 7] |= mask if place & can_fields.EQUALS else mask & -mask
+    return [(identifier, bytes(data)) for identifier, data in frames.items()]
+
+
 def equipment_frames(plant: Plant | Battery) -> list[tuple[int, bytes]]:
     """The answers to an equipment question."""
     modules = plant.options.modules
@@ -121,11 +180,13 @@ class BmsOnCan:
         variant: str = "hv",
         period_s: float = 1.0,
     ) -> None:
-        """`variant`: "hv" answers polls, "lv" sends every `period_s` by itself."""
+        """`variant`: "hv" answers polls, "lv" and those of MAKERS send every `period_s` by themselves."""
         self.variant = variant
         self.period_s = period_s
         self.override: dict[int, bytes | None] = {}  # identifier without address: bytes sent instead, None for silence
         self.alive = 0  # keep-alives received
+        self.asked = variant != "byd"  # it may speak
+        self.heard: dict[int, bytes] = {}  # what the controller sent last, by 11-bit identifier
         self._sender: asyncio.Task[None] | None = None
         self.plant = plant
         self.address = address
@@ -148,12 +209,12 @@ class BmsOnCan:
             interface="slcan", channel=f"socket://127.0.0.1:{port}", bitrate=500_000, sleep_after_open=0, timeout=0
         )
         asyncio.get_running_loop().add_reader(self._bus.fileno(), self._readable)
-        if self.variant == "lv":
+        if self.variant != "hv":
             self._sender = asyncio.create_task(self._send_by_itself())
 
     async def _send_by_itself(self) -> None:
         while True:
-            if not self.silent:
+            if not self.silent and self.asked:
                 self._answer_operating()
             await asyncio.sleep(self.period_s)
 
@@ -180,7 +241,7 @@ class BmsOnCan:
         if message is None or message.dlc < 1 or self.silent:
             return
         if not message.is_extended_id:
-            self.alive += message.arbitration_id == ALIVE
+            self._note(message)
             return
         if message.arbitration_id == CHARGE and message.data[0] == FORBIDDEN:
             self.plant.bms.ask_charge()
@@ -191,12 +252,23 @@ class BmsOnCan:
         elif message.data[0] == EQUIPMENT:
             self._send(equipment_frames(self.plant))
 
+    def _note(self, message: can.Message) -> None:
+        """What a battery that sends by itself is told."""
+        self.alive += message.arbitration_id == _KEEPS_ALIVE.get(self.variant, ALIVE)
+        self.heard[message.arbitration_id] = bytes(message.data)
+        if self.variant == "byd" and message.arbitration_id == _WHO and message.data[0] & 1:
+            self.asked = True
+            kwh = round(self.plant.options.energy_kwh * 10)
+            self._send([(_SELF, struct.pack(">4xH2x", kwh))])
+
     def _answer_operating(self) -> None:
         self.polls += 1
         report = self._last if self.frozen and self._last is not None else self.plant.bms.report()
         self._last = report
         if self.variant == "lv":
             self._send(low_voltage_frames(report))
+        elif self.variant in MAKERS:
+            self._send(table_frames(report, MAKERS[self.variant]))
         else:
             self._send(operating_frames(report, self.polls & 0xFFFF, self.discharge_limit_negative))
         if self.on_report is not None:
