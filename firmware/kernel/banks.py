@@ -234,7 +234,7 @@ def ends(img: ptr32, par: ptr32, part: ptr32, part_par: ptr32, joined: int):
 
 @micropython.viper
 def portion(img: ptr32, part: ptr32, par: ptr32, how: int) -> int:
-    """Give a part its portion of REST_P, as its limit is to REST_LIMIT, those of all that have none yet: its REQUEST_P and REQUEST_BY.
+    """Give a part its portion of REST_P, as its limit is to REST_LIMIT, those of all that have none yet: its REQUEST_P.
 
     Nobody gets more than his limit, and the last gets what whole watts have left over.  how, bits: 1 it is charged; 2 it follows
     at once, else its command rises by its ramp (a change of sign stops at 0), and 1 is returned where that leaves it less.

@@ -33,7 +33,8 @@ class BanksChaos(Chaos):
         config = manager.config
         self._most_kw = max(config.max_charge_power, config.max_discharge_power)
         plant = site.plant
-        self._bank_of = {one.name: bank.name for bank in plant.banks for one in (*bank.batteries, *bank.inverters)}
+        self._bank_of = {one.name: bank.name for bank in plant.banks for one in bank.batteries}
+        self._bank_of |= {one.name: bank.name for bank in plant.banks for one in bank.inverters}
         self._bank_of |= {bank.name: bank.name for bank in plant.banks}
         self._wrong_soc: set[str] = set()
         super().__init__(manager, site, wires, watch, rng, ticks)  # type: ignore[arg-type]

@@ -14,8 +14,16 @@ from tools.sim.virtual.banks import BatteryNode, InverterNode, VirtualBanks
 from tools.sim.virtual.site import METER_S
 from tools.soak.banks_witness import BanksWitness
 from tools.soak.invariants import (
-    CURRENT_A, CURRENT_SHARE, FOLLOW, LISTENING_MS, POWER_W, STARTED_MS, STRANDED_MS, Broken, too_large,
-)  # fmt: skip
+    CURRENT_A,
+    CURRENT_SHARE,
+    FOLLOW,
+    LISTENING_MS,
+    POWER_W,
+    STARTED_MS,
+    STRANDED_MS,
+    Broken,
+    too_large,
+)
 from tools.soak.wires import Wires
 
 _DT_MAX_MS = 2000  # the ramp takes no more of a late cycle
@@ -24,6 +32,7 @@ _BANKS_ROW = NAMES.index("banks")
 _BMS_GROUPS = range(im.SEQ_BMS, im.SEQ_BMS_FLAGS + 1)
 _CONNECTED = (Mode.IDLE, Mode.CHARGE, Mode.DISCHARGE)
 _SETTLED_MS = 20000  # so long after what misled it a bank's current is judged
+_CARRIED_W = 2  # one is left over from before, and ramp_up is held in whole W/s
 _SHARE = 0.01
 _SHARE_W = 8  # whole watts of four banks
 _FLOWING_KW = 3.0
@@ -227,7 +236,7 @@ class BanksWatch:
         now = self._now
         island = not now[im.GRID_OK] and self._manager.config.grid_connection in (0, 1) and now[im.REQUEST_BY] == ISLAND
         rise = abs(p) - abs(was)
-        if rise > 0 and not island and rise > self._rise * min(dt, _DT_MAX_MS) + 2:  # a watt carried, and ramp_up is held in whole W/s
+        if rise > 0 and not island and rise > self._rise * min(dt, _DT_MAX_MS) + _CARRIED_W:
             raise Broken(f"{who} goes from {was} W to {p} W in {dt} ms: steeper than ramp_up = {self._rise} kW/s")
 
     @staticmethod
@@ -369,7 +378,7 @@ class BanksWatch:
                 raise Broken(f"bank {part.name} has {part.now[im.CMD_P]} W of {p} W, by its limit it were {share:.0f} W")
 
     def _check_fall(self, now: Any, p: int) -> None:
-        """The power falls because it is to, or because a bank may not give any more what it gave: not because another comes back."""
+        """The power falls because it is to, or because a bank may no longer give what it gave: not because another comes back."""
         was = self._was_p
         charge = was < 0
         limit = im.LIMIT_CHG if charge else im.LIMIT_DIS
