@@ -108,7 +108,7 @@ def test_a_broken_limit_is_found_and_its_era_repeats_it() -> None:
     code = f"exec({_FLOOR_FORGOTTEN!r})"
     status, said = soak("--seed", "5", "--cycles", "200000", code=code)
     assert status == 1
-    found = re.search(r"BROKEN: seed 5, era (\d+), (cycle \d+: discharges with .* floor .*)", said)
+    found = re.search(r"BROKEN: seed 5, era (\d+), (cycle \d+: breach 4: .*)", said)
     assert found, said
     assert f"repeat with: python -m tools.soak --seed 5 --era {found[1]}" in said
     status, again = soak("--seed", "5", "--era", found[1], code=code)

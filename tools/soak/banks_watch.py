@@ -370,7 +370,7 @@ class BanksWatch:
         shares = [p * part.now[limit] / total for part in self.parts]
         for part, share in zip(self.parts, shares, strict=True):
             watts = abs(part.now[im.CMD_P])
-            if watts < abs(share) - _SHARE_W and watts - abs(part.was_p) >= least:
+            if watts < abs(share) - 1 and watts - abs(part.was_p) >= least:
                 return
         self.shared += 1
         for part, share in zip(self.parts, shares, strict=True):
