@@ -271,6 +271,10 @@ class Several:
         for bank in self.banks:
             its = bank.now
             which = banks.classes(its, bank.par)  # an inverter that is not seen counts as a part of the load
+            if its[im.PCS_P] == im.NO_VALUE:
+                which &= ~_PCS_SEEN  # nor does one that does not say its power leave the sum of the others unknown
+            if its[im.BMS_I] == im.NO_VALUE:
+                which &= ~_BMS_SEEN
             banks.join(now, its, rules, n, which, joined)
             if which & _CONNECTED:
                 banks.ends(now, par, its, bank.par, joined & _CONNECTED)

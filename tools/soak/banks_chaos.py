@@ -95,6 +95,9 @@ class BanksChaos(Chaos):
         by_inverter = any(name in _MISLEADS_SITE for name, _ in self.site.active)
         by_inverter |= any(name.startswith("pcs") and wire.busy for name, wire in self.wire.each.items())
         watch.flow_misled = forming or by_inverter or self._site_lied_to()
+        watch.inverter_lies = any(name == "pcs_frozen" for name, _ in self.site.active) or any(
+            name.startswith("pcs") and wire.lies for name, wire in self.wire.each.items()
+        )
         self.pcs_lies = by_inverter
         self.misleading = forming or self._site_lied_to()
 

@@ -128,12 +128,14 @@ class BanksWatch:
         self.troubled: set[str] = set()  # banks
         self.site_troubled = False
         self.flow_misled = False  # what flows is not what is measured
+        self.inverter_lies = False  # of anything, the grid included: there is none where one that runs sees none
         self.accepted = False
         self.wired_honest = True
         self.time_ms = 0
         self.honest_ms = 0  # how long meter and grid have not lied
         self.quiet_ms = 0  # how long load, PV and grid have been steady
         self._flow_honest_ms = 0
+        self._grid_honest_ms = 0
         self._healthy_ms = 0  # of the site's own
         self._waiting_ms = 0
         self._over_ms = 0.0
@@ -198,6 +200,7 @@ class BanksWatch:
         self.honest_ms += dt
         self.quiet_ms += dt
         self._flow_honest_ms = 0 if self.flow_misled else self._flow_honest_ms + dt
+        self._grid_honest_ms = 0 if self.inverter_lies else self._grid_honest_ms + dt
         self._healthy_ms = 0 if self.site_troubled else self._healthy_ms + min(dt, LISTENING_MS)
         seq = self._image.inp[im.SEQ_IO]
         self._io_age = dt if seq != self._io_seq else self._io_age + dt
@@ -445,7 +448,7 @@ class BanksWatch:
         plant = self._site.plant
         grid = plant.grid_present and 48.0 < plant.grid_hz < 51.5 and 340.0 < plant.grid_v < 460.0
         ms = min(dt, LISTENING_MS)
-        if min(self.honest_ms, self.quiet_ms, self._healthy_ms) < STRANDED_MS or not grid:
+        if min(self.honest_ms, self.quiet_ms, self._healthy_ms, self._grid_honest_ms) < STRANDED_MS or not grid:
             self._waiting_ms = 0
             for part in self.parts:
                 part.idle_ms = part.waiting_ms = 0
