@@ -382,7 +382,7 @@ class Several:
         for bank in self.banks:
             bank.rises = banks.portion(now, bank.now, bank.par, how)
         if now[im.REST_P]:
-            self._share_what_is_left(size, total, how)
+            self.share_rest(size, total, how)
         power = 0
         for bank in self.banks:
             its = bank.now
@@ -400,7 +400,7 @@ class Several:
             if bank.now[im.CMD_P] > 0:
                 banks.ends(self._image.now, self._image.par, bank.now, bank.par, 1)
 
-    def _share_what_is_left(self, size: int, total: int, how: int) -> None:
+    def share_rest(self, size: int, total: int, how: int) -> None:
         """Banks on their way up take what their ramp lets them: the others have the rest until they are there.
 
         Else the power of all would fall to what the one gives that has just come back.

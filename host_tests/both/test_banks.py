@@ -72,6 +72,21 @@ def test_a_lost_inverter_costs_itself_alone():
     assert sum(plant.commands()) == 150000 and near(plant.commands()[1], 75000)
 
 
+def test_a_value_that_one_device_does_not_say_costs_its_bank_and_no_other():
+    for device, slot in (("inverters", im.PCS_P), ("batteries", im.BMS_I), ("batteries", im.BMS_SOC), ("batteries", im.BMS_V)):
+        for sign in (1, -1):
+            plant = BankPlant().ready()
+            plant.pm.set_constant_power(60.0 * sign)
+            plant.run(6)
+            one = getattr(plant, device)[1]
+            one.force[slot] = im.NO_VALUE
+            plant.run(8)
+            assert plant.commands() == [60000 * sign, 0], (slot, plant.commands(), plant.pm.stats()["reason"])
+            del one.force[slot]
+            plant.run(10)
+            assert near(plant.commands()[1], 30000 * sign), (slot, plant.commands())
+
+
 def test_a_full_battery_leaves_the_charge_to_the_other_and_it_ends_when_both_are():
     plant = BankPlant()
     plant.batteries[0].soc, plant.batteries[1].soc = 89.4, 88.0
@@ -201,6 +216,15 @@ def test_inverters_in_parallel_share_and_one_that_is_lost_is_told():
     plant.inverters[0].silent = False
     plant.run(5)
     assert sum(plant.commands()) == 45000 and not plant.pm.stats()["faults"]
+
+
+def test_an_inverter_that_says_it_can_everything_leaves_the_sum_as_it_is():
+    for sign in (1, -1):
+        plant = BankPlant(((1, 3),), max_charge_power=100, max_discharge_power=100).ready()
+        plant.inverters[0].force[im.PCS_P_DIS] = plant.inverters[0].force[im.PCS_P_CHG] = 2000000
+        plant.pm.set_constant_power(80.0 * sign)
+        plant.run(6)
+        assert sum(plant.commands()) == 80000 * sign and near(plant.commands()[1], plant.commands()[2]), plant.commands()
 
 
 def test_batteries_in_parallel_are_bounded_by_the_weakest_and_all_are_needed():

@@ -214,7 +214,7 @@ def a_lost_battery_is_not_missed() -> None:
     lost = 1 << next(i for i in range(31) if names(1 << i) == ["bms_lost"])
 
     def nothing_missing(img: Any, par: Any) -> None:
-        img[im.MISSING] = 0
+        img[im.MISSING] &= ~0x3E  # groups of a BMS
 
     def never_lost(img: Any, par: Any) -> None:
         img[im.CONDITIONS] &= ~lost
@@ -225,18 +225,26 @@ def a_lost_battery_is_not_missed() -> None:
 
 @breaks(r"forbids it: requests \d+, protections", "--banks")
 def packs_in_parallel_forget_a_protection() -> None:
-    from firmware import banks
     from firmware import image as im
 
-    rows = [banks._BATTERIES[i : i + 3] for i in range(0, len(banks._BATTERIES), 3)]
-    banks._BATTERIES = tuple(number for row in rows for number in row if row[0] not in (im.BMS_PROTECT, im.BMS_REQUESTS))
+    slots = (im.BMS_PROTECT, im.BMS_REQUESTS)
+    first: list[int] = []
+
+    def look(img: Any, part: Any, rules: Any, n: int, which: int, joined: int) -> None:
+        first[:] = [img[slot] for slot in slots] if joined else []
+
+    def forget(img: Any, *given: Any) -> None:
+        for slot, value in zip(slots, first, strict=False):
+            img[slot] = value
+
+    _around("join", look, forget)
 
 
 @breaks(r"the site falls from -?\d+ W to -?\d+ W, nothing asks it", "--banks")
 def a_bank_that_comes_back_costs_the_power_of_all() -> None:
     from firmware.banks import Several
 
-    Several._share_what_is_left = lambda self, size, total, how: None
+    Several.share_rest = lambda self, size, total, how: None
 
 
 @breaks(r"not everybody is in EMERGENCY", "--banks")

@@ -33,10 +33,21 @@ class BanksChaos(Chaos):
         config = manager.config
         self._most_kw = max(config.max_charge_power, config.max_discharge_power)
         plant = site.plant
-        self._bank_of = {one.name: bank.name for bank in plant.banks for one in (*bank.batteries, *bank.inverters)}
+        self._bank_of = {one.name: bank.name for bank in plant.banks for one in bank.batteries}
+        self._bank_of |= {one.name: bank.name for bank in plant.banks for one in bank.inverters}
         self._bank_of |= {bank.name: bank.name for bank in plant.banks}
         self._wrong_soc: set[str] = set()
         super().__init__(manager, site, wires, watch, rng, ticks)  # type: ignore[arg-type]
+
+    def act(self, cycle: int) -> None:
+        """See Chaos.act: more faults, since there are more devices that may have one."""
+        kind = self.rng.random()
+        if kind < 0.62:
+            self._call()
+        elif kind < 0.74:
+            self._outside()
+        else:
+            self._fault(cycle)
 
     def _end(self, end: tuple[int, str]) -> None:
         self._ends.remove(end)
@@ -84,6 +95,9 @@ class BanksChaos(Chaos):
         by_inverter = any(name in _MISLEADS_SITE for name, _ in self.site.active)
         by_inverter |= any(name.startswith("pcs") and wire.busy for name, wire in self.wire.each.items())
         watch.flow_misled = forming or by_inverter or self._site_lied_to()
+        watch.inverter_lies = any(name == "pcs_frozen" for name, _ in self.site.active) or any(
+            name.startswith("pcs") and wire.lies for name, wire in self.wire.each.items()
+        )
         self.pcs_lies = by_inverter
         self.misleading = forming or self._site_lied_to()
 
@@ -199,14 +213,14 @@ class BanksChaos(Chaos):
         group = rng.choice(groups)
         first, last = GROUPS[group]
         kind = rng.random()
-        if kind < 0.2:
+        if kind < 0.15:
             wire.silence(group)
             return f"group {group} silent"
-        if kind < 0.35:
+        if kind < 0.25:
             wire.freeze(group)
             return f"group {group} frozen"
         battery = group <= im.SEQ_BMS_FLAGS
-        if battery and kind < 0.6:
+        if battery and kind < 0.65:
             return self._odd(wire)
         if kind < 0.75:
             slot = rng.randrange(first, last)

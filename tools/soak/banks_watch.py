@@ -14,8 +14,16 @@ from tools.sim.virtual.banks import BatteryNode, InverterNode, VirtualBanks
 from tools.sim.virtual.site import METER_S
 from tools.soak.banks_witness import BanksWitness
 from tools.soak.invariants import (
-    CURRENT_A, CURRENT_SHARE, FOLLOW, LISTENING_MS, POWER_W, STARTED_MS, STRANDED_MS, Broken, too_large,
-)  # fmt: skip
+    CURRENT_A,
+    CURRENT_SHARE,
+    FOLLOW,
+    LISTENING_MS,
+    POWER_W,
+    STARTED_MS,
+    STRANDED_MS,
+    Broken,
+    too_large,
+)
 from tools.soak.wires import Wires
 
 _DT_MAX_MS = 2000  # the ramp takes no more of a late cycle
@@ -24,6 +32,7 @@ _BANKS_ROW = NAMES.index("banks")
 _BMS_GROUPS = range(im.SEQ_BMS, im.SEQ_BMS_FLAGS + 1)
 _CONNECTED = (Mode.IDLE, Mode.CHARGE, Mode.DISCHARGE)
 _SETTLED_MS = 20000  # so long after what misled it a bank's current is judged
+_CARRIED_W = 2  # one is left over from before, and ramp_up is held in whole W/s
 _SHARE = 0.01
 _SHARE_W = 8  # whole watts of four banks
 _FLOWING_KW = 3.0
@@ -119,12 +128,14 @@ class BanksWatch:
         self.troubled: set[str] = set()  # banks
         self.site_troubled = False
         self.flow_misled = False  # what flows is not what is measured
+        self.inverter_lies = False  # of anything, the grid included: there is none where one that runs sees none
         self.accepted = False
         self.wired_honest = True
         self.time_ms = 0
         self.honest_ms = 0  # how long meter and grid have not lied
         self.quiet_ms = 0  # how long load, PV and grid have been steady
         self._flow_honest_ms = 0
+        self._grid_honest_ms = 0
         self._healthy_ms = 0  # of the site's own
         self._waiting_ms = 0
         self._over_ms = 0.0
@@ -189,6 +200,7 @@ class BanksWatch:
         self.honest_ms += dt
         self.quiet_ms += dt
         self._flow_honest_ms = 0 if self.flow_misled else self._flow_honest_ms + dt
+        self._grid_honest_ms = 0 if self.inverter_lies else self._grid_honest_ms + dt
         self._healthy_ms = 0 if self.site_troubled else self._healthy_ms + min(dt, LISTENING_MS)
         seq = self._image.inp[im.SEQ_IO]
         self._io_age = dt if seq != self._io_seq else self._io_age + dt
@@ -227,7 +239,7 @@ class BanksWatch:
         now = self._now
         island = not now[im.GRID_OK] and self._manager.config.grid_connection in (0, 1) and now[im.REQUEST_BY] == ISLAND
         rise = abs(p) - abs(was)
-        if rise > 0 and not island and rise > self._rise * min(dt, _DT_MAX_MS) + 1:
+        if rise > 0 and not island and rise > self._rise * min(dt, _DT_MAX_MS) + _CARRIED_W:
             raise Broken(f"{who} goes from {was} W to {p} W in {dt} ms: steeper than ramp_up = {self._rise} kW/s")
 
     @staticmethod
@@ -361,7 +373,7 @@ class BanksWatch:
         shares = [p * part.now[limit] / total for part in self.parts]
         for part, share in zip(self.parts, shares, strict=True):
             watts = abs(part.now[im.CMD_P])
-            if watts < abs(share) - _SHARE_W and watts - abs(part.was_p) >= least:
+            if watts < abs(share) - 1 and watts - abs(part.was_p) >= least:
                 return
         self.shared += 1
         for part, share in zip(self.parts, shares, strict=True):
@@ -369,7 +381,7 @@ class BanksWatch:
                 raise Broken(f"bank {part.name} has {part.now[im.CMD_P]} W of {p} W, by its limit it were {share:.0f} W")
 
     def _check_fall(self, now: Any, p: int) -> None:
-        """The power falls because it is to, or because a bank may not give any more what it gave: not because another comes back."""
+        """The power falls because it is to, or because a bank may no longer give what it gave: not because another comes back."""
         was = self._was_p
         charge = was < 0
         limit = im.LIMIT_CHG if charge else im.LIMIT_DIS
@@ -436,7 +448,7 @@ class BanksWatch:
         plant = self._site.plant
         grid = plant.grid_present and 48.0 < plant.grid_hz < 51.5 and 340.0 < plant.grid_v < 460.0
         ms = min(dt, LISTENING_MS)
-        if min(self.honest_ms, self.quiet_ms, self._healthy_ms) < STRANDED_MS or not grid:
+        if min(self.honest_ms, self.quiet_ms, self._healthy_ms, self._grid_honest_ms) < STRANDED_MS or not grid:
             self._waiting_ms = 0
             for part in self.parts:
                 part.idle_ms = part.waiting_ms = 0

@@ -34,8 +34,9 @@ class BanksWitness:
         for image in self._images:
             for seq in _WATCHED:
                 at_s = measured.get((id(image), seq))
-                if at_s is not None and image.now[im.AGE + seq] + _ROUNDING_MS < (time_s - at_s) * 1000:
-                    return f"group {seq} of {image.name} is held for {image.now[im.AGE + seq]} ms old, it is {(time_s - at_s) * 1000:.0f}"
+                true_ms = 0.0 if at_s is None else (time_s - at_s) * 1000
+                if image.now[im.AGE + seq] + _ROUNDING_MS < true_ms:
+                    return f"group {seq} of {image.name} is held to be {image.now[im.AGE + seq]} ms old, it is {true_ms:.0f}"
         for bank, batteries in self._banks:
             for seq in _WATCHED[:2]:
                 at = [measured.get((id(own), seq)) for own in batteries]

@@ -20,7 +20,7 @@ class Shape(NamedTuple):
 def _spread(rng: random.Random, banks: int) -> list[int]:
     """How many devices of a kind each bank has: at least one, at most MOST together."""
     each = [1] * banks
-    while sum(each) < MOST and rng.random() < 0.35:
+    while sum(each) < MOST and rng.random() < 0.5:
         each[rng.randrange(banks)] += 1
     return each
 

@@ -18,7 +18,7 @@ class Wires:
         made: dict[int, Wire] = {}
         self.each: dict[str, Wire] = {}
         self.groups: dict[str, tuple[int, ...]] = {}
-        rows = [("", image, SITE)]
+        rows: list[tuple[str, Any, tuple[int, ...]]] = [("", image, SITE)]
         rows += [(name, own, BATTERY) for name, own in zip(batteries, image.batteries, strict=True)]
         rows += [(name, own, INVERTER) for name, own in zip(inverters, image.inverters, strict=True)]
         for name, own, groups in rows:

@@ -172,9 +172,9 @@ class VirtualBanks:
         for nodes, images in ((self.batteries, image.batteries), (self.inverters, image.inverters)):
             for node, own in zip(nodes, images, strict=True):
                 node.image = own
-        for node in (self.meter, self._pv):
-            if node is not None:
-                node.image = image
+        self._pv.image = image
+        if self.meter is not None:
+            self.meter.image = image
 
     # ---- faults -----------------------------------------------------------------------------------------
     def inject(self, name: str, of: str = "") -> None:
