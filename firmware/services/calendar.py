@@ -20,7 +20,7 @@ _OWN_OPTIONS = (
     ("ems_port", "int", 0, 0, 65535, "TCP port on which an EMS may read and set the clock over Modbus; 0: none"),
 )
 OPTIONS = (TIMEKEEPER_OPTIONS, _OWN_OPTIONS)
-HEAP_BYTES = 18000
+HEAP_BYTES = 19500
 _BOUND_S = 0x3FFFFFFF
 
 

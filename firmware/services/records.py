@@ -12,7 +12,7 @@ from firmware.events import Cursor
 from firmware.records import Records
 
 OPTIONS = (("place", "str", "data", 1, 64, "directory on the flash"),)
-HEAP_BYTES = 16000
+HEAP_BYTES = 17500
 NEEDS = ("calendar",)
 _TAKEN = "boot.py firmware lib main.py rom site.json"  # names of the board's own in its flash
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789_-."

@@ -89,23 +89,25 @@ def test_boot_loop_a_site_too_large_for_the_heap_says_so_and_stands_by(mp64: Int
     """The heap is filled while the site is built, at every place in turn where that may happen."""
     main = """
 import firmware.app as app
-from firmware import sitefile
+import firmware.{module} as where
 def full(*_, **__):
     raise MemoryError("memory allocation failed, allocating 1280 bytes")
-real = app.{name}
+real = where.{name}
 calls = []
 def once(*given):
     calls.append(1)
     return full() if len(calls) == 1 else real(*given)
-app.{name} = once
+where.{name} = once
 app.App("site.json").run()
 """
-    for name in ("PowerManager", "Console", "Latch", "Metering"):
+    for module, name in (
+        ("app", "PowerManager"), ("services.console", "Service"), ("services.emergency_memory", "Latch"), ("app", "Metering"),
+    ):  # fmt: skip
         root = tmp_path / name
         for part in ("boot.py", "firmware", "lib"):
             (root / part).parent.mkdir(parents=True, exist_ok=True)
             (root / part).symlink_to(ROOT / part)
-        (root / "main.py").write_text(main.format(name=name))
+        (root / "main.py").write_text(main.format(module=module, name=name))
         board = Board(root, state_dir=tmp_path / "state", site=json.loads(site()), interpreter=list(mp64.command))
 
         async def run(board: Board) -> None:
