@@ -22,6 +22,9 @@ from firmware.supervisor import CONNECTED, Supervisor
 MOST = const(4)  # banks, batteries, inverters
 _BMS_GROUPS = const(0x1F)
 _PCS_GROUP = const(0x20)
+_ODD_HIGH = 1 << im.CELL_V_MAX - im.BMS_SOC  # of BMS_ODD
+_ODD_LOW = 1 << im.CELL_V_MIN - im.BMS_SOC
+_ODD_CELLS = _ODD_HIGH | _ODD_LOW
 
 # how kernel/banks.py joins a slot
 _SUM = const(1)
@@ -50,7 +53,7 @@ _AT_ONCE = const(2)
 _BATTERIES = (  # packs in parallel: the weakest bounds each, and all of them are needed
     im.BMS_SOC, _ALWAYS, _SUM,
     im.BMS_SOH, _ALWAYS, _SMALLEST,
-    im.BMS_V, _ALWAYS, _FIRST,
+    im.BMS_V, _ALWAYS, _LEAST,  # on one bus, so the same; and one that does not measure it says nothing else either
     im.BMS_I, _ALWAYS, _SUM,
     im.BMS_TEMP, _ALWAYS, _LARGEST,
     im.BMS_V_MAX, _ALWAYS, _LEAST,
@@ -135,6 +138,24 @@ class BankEvents:
             self._events.post(event, data, at_s)
 
 
+class ParallelSupervisor(Supervisor):
+    """The mode machine of a bank whose batteries are in parallel: what flows from one into another is a current too."""
+
+    def __init__(self, image, config, events) -> None:
+        super().__init__(image, config, events)
+        self._packs = image.batteries
+
+    def current_broken(self) -> bool:
+        """See Supervisor.current_broken: of every battery."""
+        stale = self._par[im.PAR_STALE_BMS]
+        limit = self._par[im.PAR_BREAK_I]
+        for each in self._packs:
+            amps = each.now[im.BMS_I]
+            if each.now[im.AGE + im.SEQ_BMS] <= stale and amps != im.NO_VALUE and not -limit < amps < limit:
+                return False
+        return Supervisor.current_broken(self)
+
+
 class Several:
     """What the cycle does for a site of several banks, beside what it does for each."""
 
@@ -152,10 +173,10 @@ class Several:
             for limits in (im.LIMIT_ROWS_DIS, im.LIMIT_ROWS_CHG):
                 for slot in range(limits, limits + im.LIMIT_ROWS_CHG - im.LIMIT_ROWS_DIS):
                     each.now[slot] = im.FREE  # the rows of the site are not looked at here
-            self.banks.append(Bank(each, Supervisor(each, config, BankEvents(events, number)), rows))
+            states = (Supervisor if packs == 1 else ParallelSupervisor)(each, config, BankEvents(events, number))
+            self.banks.append(Bank(each, states, rows))
         self._parts = max([bank.parts for bank in self.banks])
-        image.par[im.PAR_HAS] = has & ~(im.HAS_BMS | im.HAS_PCS)
-        image.par[im.PAR_ENERGY] = sum([bank.par[im.PAR_ENERGY] for bank in self.banks])
+        self._bound_site(image.par, has)
         self._weights = [max(1, bank.par[im.PAR_ENERGY] // 1000) for bank in self.banks]
         self._batteries = array("i", _BATTERIES)
         self._inverters = array("i", _INVERTERS)
@@ -163,6 +184,18 @@ class Several:
         self._nothing = array("i", [im.NO_VALUE] * im.N_SLOTS)
         self._rows = rows
         self.fault_state = array("i", [0] * len(rows))
+
+    def _bound_site(self, par, has: int) -> None:
+        """The site's parameters that are what its banks have: no narrower than any of them, who each keep their own."""
+        par[im.PAR_HAS] = has & ~(im.HAS_BMS | im.HAS_PCS)
+        for slot, of in (
+            (im.PAR_ENERGY, sum),
+            (im.PAR_SOC_MIN, min),
+            (im.PAR_SOC_MAX, max),
+            (im.PAR_STALE_BMS, max),
+            (im.PAR_STALE_PCS, max),
+        ):
+            par[slot] = of([bank.par[slot] for bank in self.banks])
 
     # ---- several devices of one bank --------------------------------------------------------------------
 
@@ -182,16 +215,22 @@ class Several:
         packs = len(bank.batteries)
         arrived = _BMS_GROUPS
         k = 0
+        odd = 0
+        blind = False
         hot = cold = im.NO_VALUE
         for each in bank.batteries:
+            its = each.now
             self._freeze(bank, each, dt)
-            banks.join(now, each.now, self._batteries, len(self._batteries) // 3, _ALWAYS, k)
-            each.now[im.ARRIVED] |= each.now[im.FRESH]
-            arrived &= each.now[im.ARRIVED]
-            celsius = each.now[im.BMS_TEMP]
+            banks.join(now, its, self._batteries, len(self._batteries) // 3, _ALWAYS, k)
+            its[im.ARRIVED] |= its[im.FRESH]
+            arrived &= its[im.ARRIVED]
+            celsius = its[im.BMS_TEMP]
             if celsius != im.NO_VALUE:
                 hot = celsius if hot == im.NO_VALUE or celsius > hot else hot
                 cold = celsius if cold == im.NO_VALUE or celsius < cold else cold
+            elif its[im.CELL_T_MAX] == im.NO_VALUE:
+                blind = True
+            odd |= its[im.BMS_ODD] & _ODD_CELLS if its[im.CELL_V_MAX] == im.NO_VALUE or its[im.CELL_V_MIN] == im.NO_VALUE else 0
             k = _ALWAYS
         if arrived:  # a reading of them together is new when each has given one
             now[im.FRESH] |= arrived
@@ -207,6 +246,12 @@ class Several:
             now[im.CELL_T_MAX] = hot
         if now[im.CELL_T_MIN] == im.NO_VALUE or im.NO_VALUE < cold < now[im.CELL_T_MIN]:
             now[im.CELL_T_MIN] = cold
+        if blind:  # nobody knows how warm one of them is
+            now[im.BMS_TEMP] = now[im.CELL_T_MAX] = now[im.CELL_T_MIN] = im.NO_VALUE
+        if odd & _ODD_HIGH:  # refused in one of them: it may be anything
+            now[im.CELL_V_MAX] = im.NO_VALUE
+        if odd & _ODD_LOW:
+            now[im.CELL_V_MIN] = im.NO_VALUE
 
     def _join_inverters(self, bank: Bank, dt: int) -> None:
         now = bank.now
@@ -222,7 +267,7 @@ class Several:
             which = banks.classes(its, par)
             banks.join(now, its, self._inverters, len(self._inverters) // 3, which, joined)
             joined |= which
-            if not which & _PCS_SEEN:
+            if not which & _PCS_SEEN or its[im.PCS_STATE] == im.PCS_FAULT:
                 lost |= bit
             elif which & _SWITCHES:
                 its[im.LIMIT_DIS] = _able(its[im.PCS_P_DIS], par[im.PAR_P_DIS])
@@ -271,10 +316,6 @@ class Several:
         for bank in self.banks:
             its = bank.now
             which = banks.classes(its, bank.par)  # an inverter that is not seen counts as a part of the load
-            if its[im.PCS_P] == im.NO_VALUE:
-                which &= ~_PCS_SEEN  # nor does one that does not say its power leave the sum of the others unknown
-            if its[im.BMS_I] == im.NO_VALUE:
-                which &= ~_BMS_SEEN
             banks.join(now, its, rules, n, which, joined)
             if which & _CONNECTED:
                 banks.ends(now, par, its, bank.par, joined & _CONNECTED)
@@ -309,6 +350,7 @@ class Several:
         now = self._image.now
         par = self._image.par
         diagnosis.find_missing(now, par)
+        now[im.MISSING] &= im.MISS_IO  # what a bank misses makes its own limits 0
         diagnosis.lost_devices(now, par)
         return diagnosis.debounce(now, self._rows, self.fault_state, len(self._rows) // 3)
 
@@ -447,7 +489,7 @@ class SiteSupervisor(Supervisor):
         for bank in self._banks:
             text = bank.states.moving()
             if text:
-                return text
+                return "bank %s: %s" % (bank.image.name, text)
         return ""
 
     def tripping(self) -> int:
@@ -479,11 +521,11 @@ class SiteSupervisor(Supervisor):
         return decided & sv.EMERGENCY
 
     def enter_emergency(self, cause: int) -> None:
-        """See Supervisor.enter_emergency: of every bank."""
-        Supervisor.enter_emergency(self, cause)
+        """See Supervisor.enter_emergency: of every bank; those that have not led to it say that the site's is theirs."""
         for bank in self._banks:
             if bank.now[im.MODE] != Mode.EMERGENCY:
-                bank.states.enter_emergency(cause)
+                bank.now[im.CAUSE] = im.CAUSE_OF_SITE
+        Supervisor.enter_emergency(self, cause)
 
     def step(self, dt: int) -> int:
         """See Supervisor.step: the banks first, which start as soon as the site lets them."""
@@ -516,7 +558,16 @@ class SiteSupervisor(Supervisor):
         if spent == len(self._banks) and now[im.ORDER] == im.ORDER_START:
             now[im.ORDER] = im.ORDER_SPENT
             decided |= sv.SPENT
-        return decided | Supervisor.step(self, dt)
+        decided |= Supervisor.step(self, dt)
+        if decided & sv.UNSERVED:
+            self._end_service()
+        return decided
+
+    def _end_service(self) -> None:
+        """A fault that trips, of one bank or of the site, lets go everywhere at once: who asked for it looks at all of them."""
+        self.service(False, False, 0)
+        for bank in self._banks:
+            bank.now[im.GATE] |= im.GATE_CLOSED
 
     def follow(self, direction: int) -> None:
         """See Supervisor.follow: the site, and then each bank that is connected."""

@@ -13,7 +13,7 @@ import startup
 DRIVER = ("driver", "firmware/devices", ("OPTIONS", "Device"))
 SERVICE = ("service", "firmware/services", ("OPTIONS", "HEAP_BYTES", "Service"))
 BUILDERS = (
-    "pinowners safestore firmware.points firmware.sitefile firmware.buses firmware.devices.generic_table "
+    "pinowners safestore firmware.groups firmware.sitefile firmware.buses firmware.devices.generic_table "
     "firmware.devices.generic_writes"
 )
 _OF_SEVERAL = "firmware.bankfile"  # only where a site with several banks was built or saved

@@ -57,7 +57,6 @@ class PowerManager:
         parameters.apply(config, par, has)
         self._lock = self.image.lock
         self.events = Events(self._lock)
-        self.arbiter = Arbiter(self.image, config.capacity_ah(), self.events)
         if self.image.divided:
             from firmware import banks  # a site of one bank does not load it
 
@@ -66,6 +65,7 @@ class PowerManager:
         else:
             several = None
             self.states = Supervisor(self.image, config, self.events)
+        self.arbiter = Arbiter(self.image, config.capacity_ah(), self.events)
         self._cycle = Cycle(self.image, self.arbiter, self.states, self.events, several)
         self._last_ms = -1
         self.lock_wait_us = 0  # the longest the cycle ever waited for the lock
@@ -531,7 +531,7 @@ class PowerManager:
     def instant(self) -> Instant:
         """Copies of what words and figures are made of."""
         with self._lock:
-            return Instant(self, self.image.now[:], self.image.par[:], self.arbiter)
+            return Instant(self, self.image.now[: im.LIMIT_ROWS_DIS], self.image.par[:], self.arbiter)
 
     def faults(self) -> "list[dict]":
         """Every fault that is active or has ever been raised since boot: name, severity, active, times raised.
@@ -557,7 +557,7 @@ class PowerManager:
         now = view.now
         latched = now[im.CAUSE] if now[im.MODE] == Mode.EMERGENCY else _NO_CAUSE
         for i, row in enumerate(rows()):
-            if state[3 * i + 2] or (i == latched and not view.name):
+            if state[3 * i + 2] or (i == latched and not view.name and not any(bank.now[im.CAUSE] == i for bank in view.banks)):
                 active = bool(now[im.FAULTS] >> i & 1)
                 fault = {"name": row[0], "severity": SEVERITIES[row[4]], "active": active, "count": state[3 * i + 2]}
                 more = reasons.emergency(view) if i == latched else reasons.detail(view, row[0]) if active else ""
@@ -602,9 +602,7 @@ class PowerManager:
             self.arbiter.curtailments.put(owner, discharge, charge, ms)
             self.arbiter.curtail(0)
 
-    def curtail(
-        self, discharge_kw: "float | None" = None, charge_kw: "float | None" = None, seconds: float = 0.0
-    ) -> None:
+    def curtail(self, discharge_kw: "float | None" = None, charge_kw: "float | None" = None, seconds: float = 0.0) -> None:
         """limit() of an EMS that is the only one: its owner is "curtail()"."""
         self.limit("curtail()", discharge_kw, charge_kw, seconds)
 

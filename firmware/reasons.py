@@ -28,7 +28,7 @@ overpower more power flows than the limits allow
 bms_frozen the battery's values do not change while power flows
 pcs_frozen the inverter's values do not change while power flows
 contactor their feedback is not what was commanded
-inverter_silent one of several inverters in parallel is not received, the others go on
+inverter_silent the others in parallel go on
 """
 _ORDERS = """start() was not called since boot
 start() begins again
@@ -70,12 +70,8 @@ def why(view) -> str:
     now = view.now
     mode = now[im.MODE]
     if mode == Mode.EMERGENCY:
-        what = emergency(view)
-        standing = (now[im.FAULTS] | now[im.CONDITIONS]) & _EMERGENCY
-        more = standing & ~(1 << max(0, now[im.CAUSE])) if now[im.CAUSE] >= 0 else standing
-        if more:
-            what += "; " + _faults(view, more)
-        what += "; reset_emergency()" + (" once that is gone" if standing else " ends it")
+        what = emergency(view) + _more_causes(view, now[im.CAUSE])
+        what += "; reset_emergency()" + (" once that is gone" if _is_caused(view) else " ends it")
     elif mode == Mode.STANDBY:
         what = _standby(view)
     elif mode == Mode.MAINTENANCE:
@@ -137,13 +133,42 @@ def waiting(view):
 def emergency(view) -> str:
     """What led to EMERGENCY, in words, as long as it stands."""
     cause = view.now[im.CAUSE]
-    if cause < 0:
+    if cause == im.CAUSE_OF_SITE:
+        text = "an emergency of the site"
+    elif cause < 0:
         text = "commanded by emergency_shutdown()"
-    elif (view.now[im.FAULTS] | view.now[im.CONDITIONS]) >> cause & 1:
-        text = _faults(view, 1 << cause)
     else:
-        text = "fault %s, which is gone" % ft.names(1 << cause)[0]
+        text = _cause(view, cause)
     return text + (", before the last reset" if view.now[im.ORDER] == im.ORDER_RESTORED else "")
+
+
+def _cause(view, cause: int) -> str:
+    """The fault that has led to EMERGENCY, of the bank that has it or had it."""
+    if _causes(view) >> cause & 1:
+        return _faults(view, 1 << cause)
+    for bank in view.banks:
+        if _causes(bank) >> cause & 1 or bank.now[im.CAUSE] == cause:
+            return "bank %s: %s" % (bank.name, _cause(bank, cause))
+    return "fault %s, which is gone" % ft.names(1 << cause)[0]
+
+
+def _causes(view) -> int:
+    """What of an emergency's causes is there now, without the banks'."""
+    return (view.now[im.FAULTS] | view.now[im.CONDITIONS]) & _EMERGENCY
+
+
+def _is_caused(view) -> bool:
+    return _causes(view) != 0 or any(_causes(bank) for bank in view.banks)
+
+
+def _more_causes(view, cause: int) -> str:
+    """What else stands beside that one, the banks' too."""
+    more = _causes(view) & ~(1 << cause if cause >= 0 else 0)
+    text = "; " + _faults(view, more) if more else ""
+    for bank in view.banks:
+        its = _more_causes(bank, cause)
+        text += "; bank %s: %s" % (bank.name, its[2:]) if its else ""
+    return text
 
 
 def last_trip(view) -> str:
@@ -151,6 +176,11 @@ def last_trip(view) -> str:
     now = view.now
     bits = now[im.TRIPPED]
     text = "%s, %s" % (", ".join(ft.names(bits)), since(view, now[im.TRIP_S], "")) if bits else ""
+    for bank in view.banks:
+        bits |= bank.now[im.TRIPPED]
+        if bank.now[im.TRIPPED]:
+            its = ", ".join(ft.names(bank.now[im.TRIPPED]))
+            text += "%sbank %s: %s, %s" % ("; " if text else "", bank.name, its, since(view, bank.now[im.TRIP_S], ""))
     cause = now[im.CAUSE]
     if now[im.MODE] != Mode.EMERGENCY or (cause >= 0 and bits >> cause & 1):
         return text
@@ -293,7 +323,21 @@ def detail(view, name: str) -> str:
         return "the inverter has stopped itself, alarm bits 0x%x" % max(0, now[im.PCS_ALARM])
     if name == "current_mismatch":
         return "the battery reports %.1f A, the inverter %.1f A" % (now[im.BMS_I] / 10, now[im.PCS_DC_I] / 10)
-    return _entry(_FAULTS, name) or battery_detail(name, now)
+    text = _entry(_FAULTS, name) or battery_detail(name, now)
+    return _parallel(view) + text if name == "inverter_silent" else text
+
+
+def _parallel(view) -> str:
+    """Which of a bank's inverters take no part, and why."""
+    told = ""
+    for i, (name, age, state) in enumerate(view.parallel):
+        if view.now[im.PARTS_LOST] >> i & 1:
+            told += name or "inverter %d of %d" % (i + 1, len(view.parallel))
+            if age > view.par[im.PAR_STALE_PCS]:
+                told += " (nothing received%s), " % (" for " + _time(age // 1000) if age < im.AGE_NEVER else "")
+            else:
+                told += " (%s), " % (_PCS_STATES.split("\n")[state] if state == im.PCS_FAULT else "reports no power")
+    return told
 
 
 def _entry(table: str, name: str) -> str:

@@ -53,7 +53,10 @@ _SITE = (
 
 
 class Instant:
-    """Copies of one instant, of which figures and words are made: the image, claims, limits and owners, and what the site is."""
+    """Copies of one instant, of which figures and words are made: the image, claims, limits and owners, and what the site is.
+
+    Of the image as far as people see it, in front of LIMIT_ROWS_DIS: a heap in small pieces has none for all of it.
+    """
 
     def __init__(self, pm, now, par, arbiter) -> None:
         self.now = now
@@ -62,8 +65,8 @@ class Instant:
         self.owners = arbiter.claims.owners[:]
         curtailed = arbiter.curtailments
         image = pm.image  # several batteries or inverters have an Image each; one is the site
-        self.batteries = [each.now[:] for each in image.batteries] if len(image.batteries) > 1 else ()
-        self.inverters = [each.now[:] for each in image.inverters] if len(image.inverters) > 1 else ()
+        self.batteries = [each.now[: im.LIMIT_ROWS_DIS] for each in image.batteries] if len(image.batteries) > 1 else ()
+        self.inverters = [each.now[: im.LIMIT_ROWS_DIS] for each in image.inverters] if len(image.inverters) > 1 else ()
         self.curtailed = []  # (owner, ms left) of the smallest limit with an owner, for discharge and charge; None: there is none
         for place in (now[im.CURTAILED_BY], now[im.CURTAILED_BY + 1]):
             limited = place < len(curtailed.owners)
@@ -73,6 +76,7 @@ class Instant:
         self.clock = pm.clock
         self.stays = "" if pm.run_memory is None else pm.run_memory.stays
         self.name = ""
+        self.parallel = []
         self.banks = [BankInstant(self, bank) for bank in pm.image.banks] if pm.image.divided else []
 
     def claim(self, source: int) -> tuple:
@@ -86,16 +90,19 @@ class BankInstant(Instant):
     """The same of one of several banks: its own image, and who asks as the site has it."""
 
     def __init__(self, site: Instant, bank) -> None:
-        self.now = bank.now[:]
+        self.now = bank.now[: im.LIMIT_ROWS_DIS]
         self.par = bank.par[:]
         self.places = bank.places
         self.name = bank.name
         self.claims = site.claims
         self.owners = site.owners
         self.curtailed = site.curtailed
-        self.refused = self.stays = ""
+        self.refused = ""
+        self.stays = "the site stands by" if site.now[im.MODE] == Mode.STANDBY else ""
         self.clock = site.clock
         self.banks = self.batteries = self.inverters = []
+        parallel = bank.inverters if len(bank.inverters) > 1 else ()
+        self.parallel = [(each.name, each.now[im.AGE + im.SEQ_PCS], each.now[im.PCS_STATE]) for each in parallel]
 
 
 def stats(view) -> dict:
@@ -120,6 +127,10 @@ def stats(view) -> dict:
         for bank in view.banks:
             bits |= bank.now[im.FAULTS]
         figures["faults"] = faults.names(bits)
+        bits = view.now[im.MISSING]
+        for bank in view.banks:
+            bits |= bank.now[im.MISSING]
+        figures["missing"] = missing(bits)
         figures["banks"] = [bank_figures(bank) for bank in view.banks]
     if view.batteries:
         figures["batteries"] = [dict(brief(each, 2, (_BATTERY,))) for each in view.batteries]

@@ -9,7 +9,7 @@ from safestore import Store, StoreError
 from firmware import buses, config, loading
 from firmware import image as im
 from firmware.errors import ConfigError
-from firmware.points import groups
+from firmware.groups import GROUPS
 from firmware.site import Site
 
 _TOP_ROWS = (
@@ -40,7 +40,7 @@ _WPA_LEAST = 8  # characters of a password that any access point takes
 _BRINGS: dict = {}
 _FILLS: dict = {}
 _FILLED = []  # in words
-for _seq, _first, _last, _brings, _kind, _words in groups():
+for _seq, _first, _last, _brings, _kind, _words in GROUPS:
     _BRINGS[_kind] = _BRINGS.get(_kind, 0) | _brings
     _FILLS[_kind] = _FILLS.get(_kind, 0) | 1 << _seq
     _FILLED.append(_words)

@@ -8,7 +8,7 @@ import json
 from firmware import image as im
 from firmware.devices.generic_points import LONGEST, TYPES, Block, Point
 from firmware.errors import ConfigError
-from firmware.points import groups, plausible
+from firmware.groups import GROUPS, PLAUSIBLE
 
 _READ_KEYS = (
     "slot", "address", "minus", "type", "scale", "offset", "function", "missing", "low", "high", "map", "mask", "period_ms",
@@ -19,8 +19,8 @@ _ALONE = ("offset", "map", "mask")  # what a difference has not
 
 # of the points, as long as this module is loaded: SEQ slot, first and last slot, what it brings, of each group that a device
 # on Modbus can fill; lowest and highest that can be true, by slot
-_GROUPS = [row[:4] for row in groups() if row[4] != "io"]
-_PLAUSIBLE = {slot: (low, high) for slot, low, high in plausible()}
+_GROUPS = [row[:4] for row in GROUPS if row[4] != "io"]
+_PLAUSIBLE = {PLAUSIBLE[i]: (PLAUSIBLE[i + 1], PLAUSIBLE[i + 2]) for i in range(0, len(PLAUSIBLE), 3)}
 
 
 class Conditions:

@@ -10,29 +10,32 @@ from micropython import const
 # slots: begin (copied from image.py by `make slots`)
 _SEQ_BMS = const(0)
 _SEQ_PCS = const(5)
+_BMS_V = const(13)
+_BMS_I = const(14)
 _BMS_REQUESTS = const(25)
 _PCS_STATE = const(30)
+_PCS_P = const(31)
 _AGE = const(58)
 _SOC = const(69)
 _SOC_LOW = const(70)
 _SOC_HIGH = const(71)
-_GRID_OK = const(78)
-_MODE = const(79)
-_GATE = const(83)
-_REQUEST_P = const(84)
-_REQUEST_BY = const(85)
-_TARGET_P = const(86)
-_LIMIT_DIS = const(87)
-_RAMP_REM = const(91)
-_CMD_P = const(92)
-_CMD_BALANCE = const(95)
-_DT = const(98)
-_COMMANDS = const(111)
-_LIMIT_ROWS_DIS = const(120)
-_LIMIT_ROWS_CHG = const(144)
+_GRID_OK = const(75)
+_MODE = const(76)
+_GATE = const(80)
+_REQUEST_P = const(81)
+_REQUEST_BY = const(82)
+_TARGET_P = const(83)
+_LIMIT_DIS = const(84)
+_CMD_P = const(88)
+_CMD_BALANCE = const(91)
+_DT = const(94)
+_COMMANDS = const(102)
+_BY_BANK = const(132)
+_LIMIT_ROWS_DIS = const(136)
+_LIMIT_ROWS_CHG = const(160)
+_RAMP_REM = const(218)
 _REST_P = const(221)
 _REST_LIMIT = const(223)
-_BY_BANK = const(225)
 _PAR_P_CHG = const(0)
 _PAR_P_DIS = const(1)
 _PAR_GRID_TYPE = const(3)
@@ -119,18 +122,25 @@ def join(img: ptr32, part: ptr32, rules: ptr32, n: int, which: int, joined: int)
 
 @micropython.viper
 def classes(part: ptr32, par: ptr32) -> int:
-    """In which classes of join a bank takes part: 1 always, 2 its battery is received, 4 its inverter is, 8 it is connected and
-    its state of charge known, 16 its inverter switches: one that does not has its own relay open and sees no grid.
+    """In which classes of join a bank takes part: 1 always, 2 its battery is measured, 4 its inverter is, 8 it may move power and
+    its state of charge is known, 16 its inverter switches: one that does not has its own relay open and sees no grid.
+
+    One that is received without voltage, current or power costs its own bank (find_missing), and not what the others measure.
     """
+    one = 1
+    b = one << 30
+    m = b + _RANGE
+    none = 0 - b
     found = 1
     if part[_AGE + _SEQ_BMS] <= par[_PAR_STALE_BMS]:
-        found = found | 2
-    if part[_AGE + _SEQ_PCS] <= par[_PAR_STALE_PCS]:
+        if (((part[_BMS_V] + b) & m) - b) > 0 and (((part[_BMS_I] + b) & m) - b) != none:
+            found = found | 2
+    if part[_AGE + _SEQ_PCS] <= par[_PAR_STALE_PCS] and (((part[_PCS_P] + b) & m) - b) != none:
         found = found | 4
         if part[_PCS_STATE] == _PCS_STANDBY or part[_PCS_STATE] == _PCS_RUNNING:
             found = found | 16
     mode = part[_MODE]
-    if mode > 0 and mode < 4 and part[_SOC] >= 0 and part[_SOC] <= 10000:
+    if mode > 0 and mode != 4 and part[_SOC] >= 0 and part[_SOC] <= 10000:
         found = found | 8
     return found
 

@@ -248,6 +248,27 @@ def shown_block(table: Points) -> str:
     return "".join(lines)
 
 
+# ---- what makes a site ----------------------------------------------------------------------------------------------
+def groups_file(table: Points) -> str:
+    """firmware/groups.py, the whole of it."""
+    lines = [
+        '"""What the making of a site needs of the points, made of points.py by `make slots`: do not edit.\n\n',
+        'It leaves with the builders.\n"""\n',
+        "\nfrom firmware import image as im\n\n",
+        "# SEQ slot, first and last slot, what it brings to the site, first word of the types that fill it, in words\nGROUPS = (\n",
+    ]
+    for _, seq, kind, brings, words in table.groups:
+        own = [p.name for p in table.of("MEASURED") if p.group == seq]
+        first, last = own[0], own[-1]
+        brought = f"im.{brings}" if isinstance(brings, Name) else brings
+        lines.append(f'    (im.{seq}, im.{first}, im.{last}, {brought}, "{kind}", "{words}"),\n')
+    lines.append(")\n# of everything measured: slot, lowest and highest that can be true\nPLAUSIBLE = (\n")
+    for point in table.of("MEASURED"):
+        low = "-im.RANGE" if point.low is None else point.low
+        lines.append(f"    im.{point.name}, {low}, {'im.RANGE' if point.high is None else point.high},\n")
+    return "".join(lines) + ")  # fmt: skip\n"
+
+
 # ---- docs -----------------------------------------------------------------------------------------------------------
 _TITLES = {
     "battery": "Battery, an instance each", "pcs": "Inverter, an instance each", "meter": "Meter at the point of connection",
@@ -349,6 +370,7 @@ def generated() -> dict[Path, str]:
     known = constants(made[image])
     for path in kernels():
         made[path] = kernel(path, known)
+    made[ROOT / "firmware" / "groups.py"] = groups_file(table)
     made[ROOT / "docs" / "points.md"] = document(table)
     return made
 

@@ -1,0 +1,91 @@
+"""A newcomer's test: on a copy of the tree a value, a limit and a fault are added, each in the files that docs/architecture.md
+(Seams) names, `make slots` is run, and on the real interpreter the limit binds, all three show, and what was raised clears.
+"""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools.interpreters import Interpreter
+
+ROOT = Path(__file__).resolve().parents[2]
+VALUE = '    ("pcs", im.PCS_FAN, "count", "fan_speed", "fan", im.SEQ_PCS, 0, 6000, 1200, "turns of its fan in a minute"),\n'
+LIMIT = '    "transformer",  # what the site\'s transformer carries while the inverter is hot\n'
+FAULT = '    ("hot_cabinet", 1, 100, 1000, FAULT, NO_CHARGE),  # charging heats it most\n'
+
+TRIAL = '''
+from firmware import image as im
+from firmware.limits import published
+from host_tests.both.plant import Plant
+
+plant = Plant().ready()
+plant.force[im.PCS_FAN] = 900
+plant.pm.set_constant_power(-60.0)
+plant.run(8)
+stats = plant.pm.stats()
+assert stats["fan_speed"] == 900, stats
+assert plant.command() == -60000 and stats["binding"] is None
+
+plant.force[im.PCS_TEMP] = 650  # the limit binds
+plant.run(3)
+stats = plant.pm.stats()
+assert plant.command() == -30000 and stats["binding"] == "transformer" and "transformer" in stats["reason"], stats["reason"]
+assert ("transformer", 30000, 30000) in published(plant.image)
+assert "hot_cabinet" not in stats["faults"]
+
+plant.force[im.PCS_TEMP] = 850  # the fault forbids charging
+plant.run(2)
+stats = plant.pm.stats()
+assert plant.command() == 0 and stats["faults"] == ["hot_cabinet"] and stats["binding"] == "fault", stats
+assert "hot_cabinet" in stats["reason"] and [fault["name"] for fault in plant.pm.faults() if fault["active"]] == ["hot_cabinet"]
+row = plant.events("FAULT_RAISED")[-1]
+
+del plant.force[im.PCS_TEMP]  # and all of it clears
+plant.run(8)
+stats = plant.pm.stats()
+assert plant.command() == -60000 and stats["faults"] == [] and stats["binding"] is None, stats
+assert plant.events("FAULT_CLEARED")[-1] == row
+print("all three")
+'''
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert text.count(old) == 1, (file, old)
+    file.write_text(text.replace(old, new))
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    for folder in ("firmware", "lib", "tools", "host_tests/both", "docs"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def test_a_value_a_limit_and_a_fault_are_added_by_the_seams(tree: Path, mp: Interpreter) -> None:
+    firmware = tree / "firmware"
+    # a value: one row
+    last = '    ("pcs", im.PCS_S_MAX,'
+    edit(firmware / "points.py", last, VALUE + last)
+    # a limit: one row, one line
+    edit(firmware / "limits.py", '    "banks",', LIMIT + '    "banks",')
+    line = "        img[row + _ROW_MODE] = p\n"
+    bound = "        img[row + _ROW_TRANSFORMER] = _RANGE\n        if img[_PCS_TEMP] > 600 and img[_PCS_TEMP] < 5000:\n"
+    edit(firmware / "kernel" / "site_limits.py", line, line + bound + "            img[row + _ROW_TRANSFORMER] = 30000\n")
+    # a fault: one row, one line
+    edit(firmware / "faults.py", "    (\"inverter_silent\",", FAULT + "    (\"inverter_silent\",")
+    line = "    if img[_PARTS_LOST] != 0:\n"
+    seen = "    if img[_PCS_TEMP] > 800 and img[_PCS_TEMP] < 5000:\n        found = found | _C_HOT_CABINET\n"
+    edit(firmware / "kernel" / "diagnosis.py", line, seen + line)
+    made = subprocess.run([sys.executable, "-m", "tools.build.slots"], cwd=tree, capture_output=True, text=True)
+    assert made.returncode == 0, made.stdout + made.stderr
+    trial = tree / "trial.py"
+    paths = [str(tree), str(tree / "lib"), str(tree / "host_tests" / "both"), ".frozen"]
+    trial.write_text(f"import sys\nsys.path[:] = {paths!r}\n" + TRIAL)
+    done = subprocess.run([*mp.command, str(trial)], cwd=tree, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "all three" in done.stdout, done.stdout + done.stderr
+    text = (tree / "docs" / "points.md").read_text()
+    assert "PCS_FAN" in text
