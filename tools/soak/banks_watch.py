@@ -86,6 +86,10 @@ class Part:
         """How long this inverter has not been received, ms."""
         return self.ages[id(one)][im.SEQ_PCS]
 
+    def is_measured(self, one: InverterNode) -> bool:
+        """Whether this inverter is received and says its power."""
+        return self.pcs_age(one) <= self.stale_pcs and bool(one.image.now[im.PCS_P] != im.NO_VALUE)
+
     def missing(self) -> str:
         """What its cycle may not do without and has not, in words; "" if nothing."""
         for one in self.batteries:
@@ -95,12 +99,10 @@ class Part:
                     return f"{one.battery.name}'s group {g} has not been received for {ages[g]} ms"
             if not 0 <= now[im.BMS_SOC] <= 10000 or now[im.BMS_I] == im.NO_VALUE:
                 return f"{one.battery.name} reports {now[im.BMS_SOC]} and {now[im.BMS_I]} for SoC and current"
-        if all(one.image.now[im.BMS_V] <= 0 for one in self.batteries):
-            return "no battery reports a voltage"
-        if all(self.pcs_age(one) > self.stale_pcs for one in self.inverters):
-            return "no inverter is received"
-        if any(one.image.now[im.PCS_P] == im.NO_VALUE and self.pcs_age(one) <= self.stale_pcs for one in self.inverters):
-            return "an inverter does not say its power"
+        if any(one.image.now[im.BMS_V] <= 0 for one in self.batteries):
+            return "a battery reports no voltage"
+        if not any(self.is_measured(one) for one in self.inverters):
+            return "no inverter is received and says its power"
         return ""
 
 
@@ -298,7 +300,7 @@ class BanksWatch:
                 raise Broken(f"{part.name}: an inverter's outputs are not its bank's")
             if not watts:
                 continue
-            if watts * p < 0 or part.pcs_age(inverter) > part.stale_pcs or its[im.PCS_STATE] not in _SWITCHING:
+            if watts * p < 0 or not part.is_measured(inverter) or its[im.PCS_STATE] not in _SWITCHING:
                 raise Broken(
                     f"bank {part.name} has {p} W, an inverter {watts} W: not received for {part.pcs_age(inverter)} ms, "
                     f"state {its[im.PCS_STATE]}"
