@@ -176,7 +176,7 @@ def test_an_older_inverter_gets_percent_of_its_watts_or_of_its_vars(
             for sign in (1, -1):
                 await one.reactive(10000 * sign)
                 await one.until(partial(lambda wanted: given_percent() == wanted, sign * percent))
-                assert [chain.raw("123.VArPct_Ena"), chain.raw("123.VArPct_Mod")] == [1, mode]
+                await one.until(lambda: [chain.raw("123.VArPct_Ena"), chain.raw("123.VArPct_Mod")] == [1, mode])  # the next request
             assert chain.raw("123.VArPct_RvrtTms") == 5
             await one.reactive(0)
             await one.until(lambda: chain.raw("123.VArPct_Ena") == 0 and chain.get("123." + point) == 0)
