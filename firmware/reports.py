@@ -61,7 +61,7 @@ class Instant:
     def __init__(self, pm, now, par, arbiter) -> None:
         self.now = now
         self.par = par
-        self.claims = arbiter.claims.table[:]
+        self.claims = arbiter.claims.table[: arbiter.claims.used * rq.PARTS]
         self.owners = arbiter.claims.owners[:]
         curtailed = arbiter.curtailments
         image = pm.image  # several batteries or inverters have an Image each; one is the site

@@ -76,7 +76,7 @@ class Claims:
         self.table = array("i", [0] * (PARTS * PLACES))
         self.owners = [""] * PLACES
         self._came = 0
-        self._shared = IDLE  # the first place that was never shared by further owners
+        self.used = IDLE  # places: so many from the first have ever had a claim
         for source in range(IDLE):
             self.table[source * PARTS + SOURCE] = source
 
@@ -109,8 +109,8 @@ class Claims:
                 return place
         if free < 0:
             raise PowerError("owner = %r: all claims are taken, by %s" % (owner, ", ".join(self._live())))
-        if free >= self._shared:
-            self._shared = free + 1
+        if free >= self.used:
+            self.used = free + 1
         self.table[free * PARTS + SOURCE] = source
         return free
 
@@ -121,7 +121,7 @@ class Claims:
     def drop(self, source: int) -> None:
         """End what all owners of a source claim."""
         self.table[source * PARTS] = 0
-        for place in range(IDLE, self._shared):
+        for place in range(IDLE, self.used):
             if self.table[place * PARTS + SOURCE] == source:
                 self.table[place * PARTS] = 0
 
@@ -141,9 +141,9 @@ _SHARED = (REMOTE, GRID_SERVICE, OPTIMISER)  # sources that several programs may
 
 
 def newest(table, source: int) -> int:
-    """The place of a source's newest claim in Claims' table; its first place where there is none."""
+    """The place of a source's newest claim in Claims' table, of which the used places are enough; its first where there is none."""
     found = source
-    for place in range(IDLE, PLACES):
+    for place in range(IDLE, len(table) // PARTS):
         if table[place * PARTS] and table[place * PARTS + SOURCE] == source:
             if not table[found * PARTS] or table[place * PARTS + CAME] > table[found * PARTS + CAME]:
                 found = place
