@@ -1,11 +1,11 @@
 """The points: every value that the cycle reads, makes or is set by, a row each.  Whatever lists values is made of this table.
 
 `make slots` numbers them, into image.py (`im.BMS_SOC`) and from there into the kernels, copies their ranges into drivers and what
-people see into reports.py, and writes docs/points.md.  The owners of groups, the slots and ranges of generic_modbus and the tests'
-healthy site go through the table as it stands.  So a value is added by one row here and `make slots`; whoever measures or
-makes it then writes its slot.
+people see into reports.py, groups and ranges into groups.py for the making of a site, and writes docs/points.md; the tests' healthy
+site goes through the table as it stands.  So a value is added by one row here and `make slots`; whoever measures or makes it
+then writes its slot.
 
-On a board the tables are in flash (lib/rows.py), and this module is there only while a site is checked and built.
+A board's firmware imports what is made of it, and never this file.
 """
 
 from rows import each
