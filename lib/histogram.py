@@ -17,14 +17,12 @@ class Histogram:
         self.low = low
         self.width = width
         self.counts = array("H", bytes(2 * buckets))
-        self.total = 0  # of the counts
         self.largest = -0x3FFFFFFF
 
     def clear(self) -> None:
         """Count from nothing again."""
         for i in range(len(self.counts)):
             self.counts[i] = 0
-        self.total = 0
         self.largest = -0x3FFFFFFF
 
     def add(self, value: int) -> None:
@@ -34,12 +32,9 @@ class Histogram:
         last = len(counts) - 1
         i = 0 if i < 0 else last if i > last else i
         if counts[i] == _FULL:
-            self.total = 0
             for k in range(last + 1):
                 counts[k] >>= 1
-                self.total += counts[k]
         counts[i] += 1
-        self.total += 1
         if value > self.largest:
             self.largest = value
 
@@ -49,10 +44,11 @@ class Histogram:
 
     def permille(self, share: int) -> int:
         """The same for a share in thousandths."""
-        want = self.total * share // 1000
+        total = sum(self.counts)
+        want = total * share // 1000
         seen = 0
         for i, count in enumerate(self.counts):
             seen += count
-            if seen > want or seen == self.total:
+            if seen > want or seen == total:
                 return min(self.low + (i + 1) * self.width - 1, self.largest)
         return self.largest

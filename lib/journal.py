@@ -87,6 +87,15 @@ class Journal:
     def _name(self, n: int) -> str:
         return "%s.%d" % (self.path, n) if n else self.path
 
+    def files(self) -> list:
+        """(path, bytes) of every file there is, oldest first."""
+        found = []
+        for n in range(self._files - 1, -1, -1):
+            size = _size(self._name(n))
+            if size:
+                found.append((self._name(n), size))
+        return found
+
     def lines(self):
         """Every line, oldest first; those still waiting come last.  Reads as it goes and holds one line at a time."""
         self.damaged = 0

@@ -32,6 +32,14 @@ def start(name: str, coroutine) -> None:
     asyncio.get_event_loop().create_task(coroutine)
 
 
+class Part:
+    """Something that a box does for ever beside its run(): a task of its own, kept alive as the box is."""
+
+    def __init__(self, run) -> None:
+        """run: function that makes the coroutine."""
+        self.run = run
+
+
 class LoopTime:
     """Times the steps of up to `most` tasks, in microseconds."""
 

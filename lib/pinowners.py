@@ -90,15 +90,14 @@ def _named(site, problems: list) -> list:
         problems.append("the site = %s: must be an object" % shown(site))
         return []
     found = []
-    for section in ("buses", "devices"):
+    for section in ("buses", "devices", "services"):
         entries = _section(site, section)
         for name in sorted(entries):
-            for key in sorted(entries[name]):
-                if key.endswith("_pin"):
-                    where = "%s.%s.%s" % (section, name, key)
-                    shared = section == "buses" and key in _SPI
-                    owner = "SPI %s %s" % (shown(entries[name].get("id", 0)), key) if shared else where
-                    found.append((where, owner, entries[name][key]))
+            where = "%s.%s" % (section, name)
+            _add_pins(found, where, entries[name], section == "buses")
+            inputs = _section(entries[name], "inputs") if section == "services" else {}
+            for one in sorted(inputs):
+                _add_pins(found, "%s.inputs.%s" % (where, one), inputs[one], False)
     clock = site.get("clock")
     if isinstance(clock, dict):
         found += [("clock." + key, "clock." + key, clock[key]) for key in sorted(clock) if key.endswith("_pin")]
@@ -116,6 +115,15 @@ def _named(site, problems: list) -> list:
         else:
             found.append((where, where, entry[0]))
     return found
+
+
+def _add_pins(found: list, where: str, entry: dict, is_bus: bool) -> None:
+    """What an entry names as its pins, by keys that end so; some of a bus are shared with other buses."""
+    for key in sorted(entry):
+        if key.endswith("_pin"):
+            at = "%s.%s" % (where, key)
+            owner = "SPI %s %s" % (shown(entry.get("id", 0)), key) if is_bus and key in _SPI else at
+            found.append((at, owner, entry[key]))
 
 
 def _driven(site) -> list:

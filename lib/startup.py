@@ -5,6 +5,8 @@ import time
 
 import watchdog
 
+folder = ""  # where the site file and what it names stand, with its /: boot.py sets it
+
 _FOUND = "array binascii collections errno io json os random struct time machine select socket"
 
 

@@ -10,7 +10,6 @@ Back ends: "machine" (the port's machine.CAN), "twai" (the ESP32's controller th
 firmware, which has no CAN class) and "mcp2515" (a controller on SPI).  A back end is imported when it is opened.
 """
 
-from canbus.backends import kind_of
 from canbus.bus import Bus as Bus
 
 
@@ -21,6 +20,8 @@ def open(backend, id, bitrate, mode="NORMAL", **options):
     the back end's own (pins, SPI, oscillator) besides machine.CAN's sample_point, sjw, tseg1 and tseg2.  Raises
     ValueError for an unknown back end or a value the controller cannot do, OSError where no hardware answers.
     """
+    from canbus.backends import kind_of  # here: who opens all controllers at boot may let go of it
+
     kind = kind_of(backend)
     if not hasattr(kind, "MODE_" + mode):
         raise ValueError("mode %r: backend %s has no such mode" % (mode, backend))

@@ -40,7 +40,6 @@ class Bus:
         self._handlers = []
         self._message: list = [0, memoryview(bytearray(8)), 0, 0]
         self._ext_flag = can.FLAG_EXT_ID
-        self._rtr_flag = can.FLAG_RTR
         self._overrun_flag = can.RECV_ERR_OVERRUN
         self._off_since = 0
         self._is_off = False
@@ -95,7 +94,7 @@ class Bus:
             flags = message[2]
             if message[3] & self._overrun_flag:
                 self.overruns += 1
-            if flags & self._rtr_flag:
+            if flags & can.FLAG_RTR:
                 self.remote += 1
                 continue
             can_id = message[0]

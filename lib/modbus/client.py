@@ -9,7 +9,8 @@ import asyncio
 
 from micropython import const
 
-from modbus import ModbusBadFrame, ModbusError, ModbusRefused, hot
+import modbus
+from modbus import hot
 
 _NAP_MS = const(1)
 UNIT = const(6)  # index of the unit in a frame
@@ -47,12 +48,16 @@ class Client:
     """
 
     connections = 0  # grows by one with every connection made; a serial line has none to make
+    # of the class, for a client holds only what is otherwise
+    retries = 0  # how often an unanswered request is sent again
+    pause_ms = 0  # between an answer and the next request
     _exchange: "function"  # async (slot, length): carries the request in slot.frame; the length of the answer's PDU
 
     def __init__(self, retries: int = 0, pipeline: int = 1, registers: int = 125) -> None:
         """registers: the most that one request moves (16 bits count as one); frames have room for no more."""
         self.count = Counters()
-        self.retries = retries  # how often an unanswered request is sent again
+        if retries:
+            self.retries = retries
         self.registers = registers
         self._slots = [Slot(_AROUND + 2 * registers) for _ in range(pipeline)]
         self._queue = []  # tickets of those who wait for a slot, in the order of their turns
@@ -153,7 +158,7 @@ class Client:
             try:
                 got = await self._exchange(slot, length)
                 break
-            except ModbusError as error:
+            except modbus.ModbusError as error:
                 self.count.last_error = str(error)
                 attempt += 1
                 if attempt > self.retries or not slot.intact:
@@ -162,7 +167,7 @@ class Client:
             return 0  # broadcast: nobody answers
         if frame[PDU] == function | 0x80 and got == 2:
             self.count.exceptions += 1
-            refused = ModbusRefused(function, frame[PDU + 1])
+            refused = modbus.ModbusRefused(function, frame[PDU + 1])
             self.count.last_error = str(refused)
             raise refused
         if frame[PDU] != function:
@@ -187,7 +192,7 @@ class Client:
     def refuse(self, text: str) -> None:
         self.count.rejected += 1
         self.count.last_error = text
-        raise ModbusBadFrame(text)
+        raise modbus.ModbusBadFrame(text)
 
 
 class Slot:

@@ -77,6 +77,10 @@ class RtuClient(Client):
         while True:
             await asyncio.sleep_ms(60000)
 
+    def forget(self, unit: int) -> None:
+        """A unit that was only tried is not remembered as silent."""
+        self._quiet.pop(unit, None)
+
     def counters(self) -> dict:
         """Counts since boot."""
         counts = self.count.as_dict()

@@ -5,6 +5,7 @@ What is between other devices is thrown away when the line falls silent; a reque
 """
 
 import asyncio
+import time
 
 from micropython import const
 
@@ -25,7 +26,8 @@ _GAP_LOOKS = const(3)  # looks without a byte after which a half frame is given 
 class RtuServer(Server):
     """Serves `models` (a dict by unit, see modbus.server) on one UART; a broadcast reaches all of them.
 
-    uart, baudrate, bits, de, echo: see RtuLine.  `await run()` serves until `stop()`.
+    uart, baudrate, bits, de, echo: see RtuLine.  gate: as in modbus.tcp_server, is told of each request of `client`, the
+    one that a line has; its owner opens and closes it.  `await run()` serves until `stop()`.
     """
 
     def __init__(
@@ -37,8 +39,10 @@ class RtuServer(Server):
         de=None,
         echo: bool = False,
         identity=None,
+        gate=None,
     ) -> None:
         super().__init__(models, identity)
+        self._gate = gate
         self.line = RtuLine(uart, baudrate, bits, de, echo)
         self._reply = bytearray(_FRAME)
         self._rx = bytearray(_RX_SIZE)
@@ -107,6 +111,8 @@ class RtuServer(Server):
 
     def _answer(self, unit: int, at: int, length: int) -> int:
         reply = self._reply
+        if self._gate is not None:
+            self._gate.asked(self.client, time.ticks_ms())  # a line has its own pace: nobody waits
         if unit == 0:
             self.broadcast(self._rx, at + 1, length - 3, reply, 1)
             return 0

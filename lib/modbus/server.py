@@ -9,6 +9,8 @@ or HOLDING_REGISTERS), the first `address`, how many, and a preallocated array("
 
 `check` sees a write before any of it acts, so nothing is ever half written.  Bits come packed, sixteen to a
 word, the first one lowest.  Serving a request allocates nothing.
+
+Who asks is `Server.client`, a number that the transport sets before each request.
 """
 
 from array import array
@@ -71,11 +73,11 @@ class Server:
 
     def __init__(self, models, identity=None) -> None:
         self.count = ServerCounters()
+        self.client = 0  # who asks: the transport sets it before each request; on a serial line whatever its owner puts here
         self._units = models if isinstance(models, dict) else None
         self._model = None if self._units is not None else models
         self.identity = identity or {0: "unknown", 1: "unknown", 2: "0"}
         self._words = array("H", bytes(250))
-        self._more = array("H", bytes(242))
 
     def knows(self, unit: int) -> bool:
         """There is a model for this unit."""
@@ -99,9 +101,13 @@ class Server:
                 code = -_DEVICE_FAILURE
         if code > 0 and model is not None:
             return code
-        count.exceptions += 1
+        return self.refuse(function, reply, to, code if code > 0 else -code)
+
+    def refuse(self, function: int, reply, to: int, code: int = _ILLEGAL_FUNCTION) -> int:
+        """An exception as the answer to a function, into reply[to:]; its length."""
+        self.count.exceptions += 1
         reply[to] = function | 0x80
-        reply[to + 1] = code if code > 0 else -code
+        reply[to + 1] = code
         return 2
 
     def broadcast(self, frame, at: int, length: int, scratch, to: int) -> None:
@@ -254,11 +260,11 @@ class Server:
         code = model.read(HOLDING_REGISTERS, read_at, reads, words)
         if code:
             return -code
-        more = self._more
-        hot.unpack(frame, at + 10, writes, more)
-        code = model.check(HOLDING_REGISTERS, write_at, writes, more)
-        code = code or model.write(HOLDING_REGISTERS, write_at, writes, more)
-        code = code or model.read(HOLDING_REGISTERS, read_at, reads, words)
+        hot.unpack(frame, at + 10, writes, words)
+        code = self._put(model, HOLDING_REGISTERS, write_at, writes)
+        if code:
+            return code
+        code = model.read(HOLDING_REGISTERS, read_at, reads, words)
         if code:
             return -code
         reply[to] = 23

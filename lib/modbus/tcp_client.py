@@ -53,8 +53,9 @@ class TcpClient(Client):
         pause_ms: int = 0,
         settle_ms: int = 0,
     ) -> None:
-        super().__init__(retries, pipeline, registers)
-        self.pause_ms = pause_ms
+        Client.__init__(self, retries, pipeline, registers)
+        if pause_ms:
+            self.pause_ms = pause_ms
         self.settle_ms = settle_ms
         self.host = host
         self.port = port
@@ -158,11 +159,8 @@ class TcpClient(Client):
         """The peer did not answer: close the connection if no more is to be expected of it."""
         if self._have:
             self._drop("half a frame came")  # the stream may be out of step
-        elif self._silent >= _DEAF and (self._answered or self._since_connected() > _PATIENCE_MS):
+        elif self._silent >= _DEAF and (self._answered or time.ticks_diff(time.ticks_ms(), self._connected_ms) > _PATIENCE_MS):
             self._drop("%d requests in a row unanswered" % self._silent)
-
-    def _since_connected(self) -> int:
-        return time.ticks_diff(time.ticks_ms(), self._connected_ms)
 
     # ---- the connection --------------------------------------------------------------------------------
     async def _connect(self, deadline: int) -> None:
