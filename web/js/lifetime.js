@@ -1,0 +1,18 @@
+// How long a command holds: nothing is commanded without an end.
+
+import { h } from "./dom.js";
+import { clockTime } from "./words.js";
+
+const CHOICES = [[15, "15 min"], [30, "30 min"], [60, "1 hour"], [120, "2 hours"], [240, "4 hours"], [480, "8 hours"], [1440, "24 hours"]];
+
+/** A field for the lifetime; its minutes are the select's value. */
+export function lifetime(id, minutes = 60) {
+  const select = h("select", { id, name: "minutes" }, CHOICES.map(([value, words]) => h("option", { value: String(value) }, words)));
+  select.value = String(minutes);
+  return { select, field: h("div", { class: "field" }, h("label", { for: id }, "Ends by itself after"), select) };
+}
+
+/** "It ends by itself at 22:15." */
+export function endsAt(minutes) {
+  return `It ends by itself after ${minutes} min, at ${clockTime(new Date(Date.now() + minutes * 60000)).slice(0, 5)}.`;
+}
