@@ -1,0 +1,252 @@
+"""Commands from the network: one table of who may what, each with an end, through the seat of the site and into its journal."""
+
+import sys
+import time
+
+from httpd.answer import Refused
+from micropython import const
+
+from firmware.errors import PowerError, in_range
+from firmware.modes import Mode
+from firmware.services.lines import NAMES, OPERATE, SERVICE
+
+_OWNER = "web"
+_LONGEST_MIN = const(1440)
+_SEAT_MS = const(60000)  # who has commanded without a time keeps the seat for so long
+_MINUTE_MS = const(60000)
+_AT_CONSOLE = "local control: a person at the console has the control; local(False) there gives it back"
+# what is asked for, least role, what must be given, whether it takes the seat
+_TABLE = (
+    ("start", OPERATE, "", True),
+    ("stop", OPERATE, "", True),
+    ("power", OPERATE, "kw minutes", True),
+    ("charge", OPERATE, "soc minutes", True),
+    ("discharge", OPERATE, "kw minutes", True),
+    ("pause", OPERATE, "minutes", True),
+    ("limit", OPERATE, "minutes", True),
+    ("take", OPERATE, "minutes", False),
+    ("give_back", OPERATE, "", False),
+    ("emergency", OPERATE, "", False),
+    ("reset", OPERATE, "", False),
+    ("scheduling", OPERATE, "on", False),
+    ("clock", OPERATE, "time", False),
+    ("maintenance", SERVICE, "on", True),
+    ("reboot", SERVICE, "", False),
+)
+_KNOWN = ("do", "confirm", "kw", "soc", "minutes", "on", "time", "discharge_kw", "charge_kw")
+
+
+class Commanding:
+    """What who is logged in may command.  As an interface of the seat (remote.py) all of them are client 0."""
+
+    def __init__(self, app, per_min: int) -> None:
+        pm = self._pm = app.pm
+        self._app = app
+        self.seat = pm.remote
+        self._per_min = per_min
+        self._who = ""  # who commanded last
+        self._holds_until = 0  # and for how long what was commanded stands
+        self._holds = False
+        self._local_turn = -1  # seat.turn when local control was taken here; -1: it was not
+        self._local_until = 0
+
+    def who(self, _number: int) -> str:
+        """For the seat."""
+        return self._who
+
+    def is_free(self, now: int) -> bool:
+        """Whether the page may command."""
+        if self._pm.is_local:
+            return self._is_local_here()
+        return not self.seat.is_taken(now) or self.seat.holder is self
+
+    def seat_report(self, now: int) -> dict:
+        """Who controls, for people."""
+        by = self.seat.controller
+        return {"by": "" if by == "nobody" else by, "local": self._pm.is_local, "mine": self.is_free(now)}
+
+    def step(self, now: int) -> None:
+        """Once a second: what has an end ends."""
+        if self._holds:
+            if time.ticks_diff(now, self._holds_until) >= 0:
+                self._holds = False
+            else:
+                self.seat.keep(self, 0, now)
+        if self._local_turn >= 0 and time.ticks_diff(now, self._local_until) >= 0:
+            self.leave("web: its time is over")
+
+    def _is_local_here(self) -> bool:
+        """Local control was taken here, and nobody has taken it since."""
+        return self._pm.is_local and self._local_turn == self.seat.turn
+
+    def leave(self, who: str) -> None:
+        """Local control that was taken here ends, and the seat is free."""
+        if self._is_local_here():
+            self.seat.set_local(False, who)
+        self._local_turn = -1
+        self._holds = False
+        self.seat.leave(self, 0)
+
+    def note(self, who: str, accepted: bool, what: str, value: int) -> None:
+        """Into the journal: each that was accepted, as people ask for few; what was refused as often as an EMS's, see Commands."""
+        records = self._app.services.get("records") if accepted else None
+        if records is not None:
+            records.records.log(self._pm.clock, "%s %s" % (who.replace("web: ", "WEB "), what), value)
+        self.seat.commands.note(who, accepted, what, value, records is not None)
+
+    # ---- a command ------------------------------------------------------------------------------------------
+
+    def run(self, session, body, now: int) -> str:
+        """Do what a request asks for; what was said to it.  Refused where it is not done: nothing was changed then."""
+        what, takes = self._checked(session, body)
+        if what != "emergency":
+            self._count(session, now)
+        value = self._value(body)
+        try:
+            if takes:
+                self._take(session, body, now)
+            says = self._call(what, body, session)
+        except Refused:
+            self.note(session.who, False, what, value)
+            raise
+        except (PowerError, ValueError) as error:
+            self.note(session.who, False, what, value)
+            raise Refused(400 if isinstance(error, ValueError) or "allowed are" in str(error) else 409, str(error))
+        self.note(session.who, True, what, value)
+        return says if isinstance(says, str) else "accepted"
+
+    def _checked(self, session, body) -> tuple:
+        """The row of the table: what, whether it takes the seat."""
+        if not isinstance(body, dict) or not isinstance(body.get("do"), str):
+            raise Refused(400, '"do" is missing: one of ' + ", ".join([row[0] for row in _TABLE]))
+        for row in _TABLE:
+            if row[0] == body["do"]:
+                break
+        else:
+            raise Refused(400, "do = %.40r: allowed are %s" % (body["do"], ", ".join([row[0] for row in _TABLE])))
+        what, role, needs, takes = row
+        if session.role < role:
+            raise Refused(403, "%s needs the role %s, yours is %s" % (what, NAMES[role], NAMES[session.role]))
+        for key in body:
+            if key not in _KNOWN:
+                raise Refused(400, "%.40s: no such key; known are %s" % (key, ", ".join(_KNOWN)))
+        if body.get("confirm") is not True:
+            raise Refused(400, '%s: "confirm": true is missing: has the person been asked?' % what)
+        for key in needs.split(" ") if needs else ():
+            if key not in body:
+                raise Refused(400, "%s: %s is missing" % (what, key))
+        try:
+            if "minutes" in needs:
+                in_range("minutes", body["minutes"], 1, _LONGEST_MIN, "min", int)
+            if "on" in needs and not isinstance(body["on"], bool):
+                raise ValueError("on = %.40r: must be true or false" % (body["on"],))
+        except (PowerError, ValueError) as error:
+            raise Refused(400, str(error))
+        return what, takes
+
+    def _count(self, session, now: int) -> None:
+        if not 0 <= time.ticks_diff(now, session.second_ms) < _MINUTE_MS:
+            session.second_ms = now
+            session.commands = 0
+        if session.commands >= self._per_min:
+            raise Refused(429, "more than %d commands in a minute" % self._per_min, "Retry-After: 10\r\n")
+        session.commands += 1
+
+    def _value(self, body) -> int:
+        """For the journal: W, 0.01 %, or minutes."""
+        for key, scale in (("kw", 1000), ("soc", 100), ("minutes", 1)):
+            if key in body and isinstance(body[key], (int, float)) and -1e5 < body[key] < 1e5:
+                return int(body[key] * scale)
+        return int(body.get("on") is True)
+
+    def _take(self, session, body, now: int) -> None:
+        """Have the seat for as long as what is commanded stands."""
+        if self._pm.is_local:
+            if self._is_local_here():
+                return
+            raise Refused(409, _AT_CONSOLE)
+        minutes = body.get("minutes", 0)
+        before = self._who
+        self._who = session.who
+        if not self.seat.take(self, 0, now, _SEAT_MS):
+            self._who = before
+            raise Refused(409, "%s controls: take it, or wait until it is silent" % (self.seat.controller or "another"))
+        if minutes:
+            until = time.ticks_add(now, minutes * _MINUTE_MS)
+            if not self._holds or time.ticks_diff(until, self._holds_until) > 0:
+                self._holds_until = until
+            self._holds = True
+
+    # ---- what the table calls -------------------------------------------------------------------------------
+
+    def _call(self, what: str, body: dict, session):
+        pm = self._pm
+        minutes = body.get("minutes", 0)
+        if what == "start":
+            return pm.start()
+        if what == "stop":
+            return pm.stop()
+        if what == "power":
+            return pm.set_constant_power(body["kw"], minutes)
+        if what == "charge":
+            return pm.start_charging(body["soc"], minutes)
+        if what == "discharge":
+            return pm.start_discharging(body["kw"], minutes)
+        if what == "pause":
+            return pm.stop_operation(minutes)
+        if what == "emergency":
+            stored = pm.emergency_shutdown()
+            return "EMERGENCY: 0 W, contactors open" + ("" if stored else "; it could not be stored: a reset forgets it")
+        if what == "reset":
+            pm.reset_emergency()
+            return "the emergency is over"
+        if what == "reboot":
+            sys.modules["machine"].reset()
+            return "the board starts again in a moment: 0 W, contactors, reset"
+        return getattr(self, what)(body, session)
+
+    def limit(self, body: dict, _session) -> str:
+        """Bound discharge, charge or both."""
+        if "discharge_kw" not in body and "charge_kw" not in body:
+            raise ValueError("limit: discharge_kw or charge_kw is missing")
+        self._pm.limit(_OWNER, body.get("discharge_kw"), body.get("charge_kw"), body["minutes"] * 60)
+        return "bound for %d min" % body["minutes"]
+
+    def give_back(self, _body: dict, session) -> str:
+        """What was commanded here is over, and others may control."""
+        self._pm.limit(_OWNER)
+        if self._holds:
+            self._pm.resume()
+        self.leave(session.who)
+        return "given back"
+
+    def take(self, body: dict, session) -> str:
+        """Local control for so long: what an EMS has commanded is over."""
+        pm = self._pm
+        self._who = session.who
+        if not self._is_local_here():
+            if pm.is_local:
+                raise PowerError(_AT_CONSOLE)
+            self.seat.set_local(True, session.who)
+            self._local_turn = self.seat.turn
+        self._local_until = time.ticks_add(time.ticks_ms(), body["minutes"] * _MINUTE_MS)
+        return "local control for %d min: no EMS has it" % body["minutes"]
+
+    def scheduling(self, body: dict, _session) -> str:
+        """Let the schedule run, or not."""
+        self._pm.enable_scheduling(body["on"])
+        return "scheduling is %s" % ("on" if body["on"] else "off")
+
+    def clock(self, body: dict, _session) -> str:
+        """Set the clock, as at the console."""
+        if self._pm.clock is None:
+            raise PowerError('this site has no clock: its site file has no "clock" section')
+        if not isinstance(body["time"], str):
+            raise ValueError("time = %.40r: must be a text such as 2026-11-22 09:56:17" % (body["time"],))
+        self._pm.clock.set_text(body["time"])
+        return "the clock is set"
+
+    def maintenance(self, body: dict, _session) -> str:
+        """MAINTENANCE, and out of it."""
+        self._pm.set_mode(Mode.MAINTENANCE if body["on"] else Mode.STANDBY)
+        return "accepted"

@@ -1,0 +1,1 @@
+"""Real Chromium at the operator's page: `make page`."""
