@@ -1,0 +1,247 @@
+"""Commands over MQTT: claims and limits with a lifetime, one controller at a time, all in the journal, and answers in words."""
+
+import json
+import time
+
+from firmware import remote
+from firmware.modes import Mode
+from firmware.mqtt import orders
+from host_tests.both.emscan import Clock, Journal
+from host_tests.both.plant import Plant
+
+
+class Rig:
+    """Orders on a plant, on the plant's time."""
+
+    def __init__(self, control=True, minutes=15, **config):
+        self.plant = Plant(**config).ready()
+        self.pm = self.plant.pm
+        self.journal = Journal()
+        self.clock = Clock(self.plant)
+        self.said = []
+        with self:
+            self.orders = orders.Orders(self.pm, control, minutes, self.journal)
+
+    def __enter__(self):
+        orders.time = remote.time = self.clock
+        self._say, orders.say = orders.say, self.said.append
+        return self
+
+    def __exit__(self, *error):
+        orders.time = remote.time = time
+        orders.say = self._say
+
+    def raw(self, payload, retained=False):
+        with self:
+            found = self.orders.take(payload, retained, self.plant.ms)
+        return None if found is None else json.loads(found)
+
+    def order(self, do, **given):
+        given["do"] = do
+        self.clock_on()
+        return self.raw(json.dumps(given).encode())
+
+    def clock_on(self):
+        """A second later for the commands, of which five are taken in each, and a cycle for the plant."""
+        self.plant.ms = (self.plant.ms + 950) & 0x3FFFFFFF
+        self.plant.cycle(50)
+        with self:
+            self.orders.look(self.plant.ms)
+
+    def refused(self, do, **given):
+        """The words of a refusal, which changed nothing."""
+        before = self.pm.claims(), self.pm.curtailments(), self.pm.mode
+        found = self.order(do, **given)
+        assert not found["ok"], found
+        after = self.pm.claims(), self.pm.curtailments(), self.pm.mode
+        assert [c["kw"] for c in before[0]] == [c["kw"] for c in after[0]] and len(before[1]) == len(after[1])
+        return found["says"]
+
+    def run(self, seconds):
+        for _ in range(int(seconds)):
+            self.plant.run(1)
+            with self:
+                self.orders.look(self.plant.ms)
+
+    def power(self):
+        return self.pm.stats()["power"]
+
+    def figures(self):
+        with self:
+            return dict(self.orders.figures(self.plant.ms))
+
+
+def test_a_setpoint_moves_the_battery_and_ends_by_itself():
+    rig = Rig()
+    found = rig.order("power", kw=12.5, minutes=0.2, id="a7")
+    assert found["ok"] and found["id"] == "a7" and found["do"] == "power"
+    assert found["says"] == "12.5 kW for 12 s, then it ends by itself"
+    rig.run(5)
+    assert abs(rig.power() - 12.5) < 0.1
+    assert "asked by remote (mqtt)" in rig.pm.stats()["reason"]
+    assert rig.figures()["setpoint"] == 12.5 and rig.figures()["controller"] == "mqtt"
+    rig.run(12)
+    assert rig.power() == 0 and rig.pm.claims() == []
+    assert rig.orders.ended == "ended: the time of the setpoint is over"
+    assert rig.figures()["controller"] == "" and rig.figures()["setpoint"] is None
+
+
+def test_one_without_a_time_of_its_own_has_the_site_s_which_a_command_changes():
+    rig = Rig(minutes=2)
+    rig.order("power", kw=-5)
+    assert 110 < rig.figures()["setpoint_left_s"] <= 120
+    assert rig.order("lifetime", minutes=1)["ok"]
+    rig.order("power", kw=-5)
+    rig.run(55)
+    assert abs(rig.power() + 5) < 0.1
+    rig.run(7)
+    assert rig.pm.claims() == []
+    assert rig.figures()["lifetime"] == 1
+
+
+def test_modes_are_claims_too_and_automatic_gives_back():
+    rig = Rig()
+    for mode, kw in (("hold", 0), ("charge", -100), ("discharge", 100)):
+        assert rig.order("mode", mode=mode)["ok"]
+        assert [claim["kw"] for claim in rig.pm.claims()] == [kw]
+        assert rig.figures()["asked"] == mode
+    assert rig.order("mode", mode="automatic")["ok"]
+    assert rig.pm.claims() == [] and rig.figures()["asked"] == "automatic"
+    assert "allowed are automatic, hold" in rig.refused("mode", mode="turbo")
+
+
+def test_limits_bind_and_end_and_are_given_back():
+    rig = Rig()
+    assert rig.order("limit", discharge_kw=3, minutes=0.1)["ok"]
+    rig.order("power", kw=10, minutes=5)
+    rig.run(4)
+    assert abs(rig.power() - 3) < 0.1
+    rig.run(7)
+    assert abs(rig.power() - 10) < 0.1, "the limit has ended, the setpoint has not"
+    rig.order("limit", charge_kw=1)
+    assert len(rig.pm.curtailments()) == 1
+    assert rig.order("limit")["ok"] and rig.pm.curtailments() == []
+    rig.order("limit", charge_kw=1)
+    assert rig.order("give_back")["ok"]
+    assert rig.pm.curtailments() == [] and rig.pm.claims() == []
+
+
+def test_what_cannot_be_is_refused_with_its_value_and_range():
+    rig = Rig()
+    assert rig.refused("power", kw=1000) == "kw = 1000: allowed are -100.0 to 100.0 kW"
+    for kw in ("5", None, True, [5], {}):
+        assert "must be a number" in rig.refused("power", kw=kw)
+    for minutes in (0, -1, 1441, "5", None):
+        assert "minutes" in rig.refused("power", kw=1, minutes=minutes)
+    assert "allowed are power, limit" in rig.refused("dance")
+    assert "allowed are 0 to 1000" in rig.refused("limit", charge_kw=-1)
+    for payload in (
+        b"", b"5", b"[]", b"{", b"\xff\xfe", b"[[[[[[", b'{"do": 5}', b'{"do": ["power"]}', b"null", b'{"do":"power","kw":1e999}',
+    ):  # fmt: skip
+        rig.clock_on()
+        assert not rig.raw(payload)["ok"], payload
+    assert rig.pm.claims() == [] and rig.orders.accepted == 0
+
+
+def test_a_retained_command_is_refused_and_said():
+    rig = Rig()
+    found = rig.raw(b'{"do": "power", "kw": 5}', retained=True)
+    assert not found["ok"] and "retained" in found["says"]
+    assert rig.pm.claims() == [] and "retained" in rig.said[0]
+
+
+def test_access_read_lets_nothing_through_and_says_why():
+    rig = Rig(control=False)
+    for do in ("power", "start", "stop", "emergency", "mode", "give_back", "lifetime"):
+        assert "access is read" in rig.refused(do, kw=5, mode="hold", minutes=5)
+    assert rig.pm.mode == Mode.IDLE
+
+
+def test_another_interface_that_controls_is_named_and_keeps_its_power():
+    rig = Rig()
+
+    class Other:
+        def who(self, number):
+            return "10.0.0.9"
+
+    with rig:
+        assert rig.pm.remote.take(Other(), 3, rig.plant.ms, 5000)
+    assert rig.refused("power", kw=5) == "10.0.0.9 has the control"
+    assert rig.refused("stop") == "10.0.0.9 has the control"
+    rig.run(5)
+    assert rig.order("power", kw=5)["ok"]
+
+
+def test_who_takes_the_seat_after_ours_has_ended_ends_nothing_of_its_own():
+    rig = Rig()
+    rig.order("power", kw=5, minutes=0.1)
+    rig.run(7)
+    with rig:
+        assert rig.pm.remote.take(object(), 0, rig.plant.ms, 5000)
+        rig.pm.remote.claim(7000, 5000, "other")
+    rig.run(2)
+    assert [claim["owner"] for claim in rig.pm.claims()] == ["other"]
+
+
+def test_a_person_s_control_ends_ours_and_refuses_more_but_never_an_emergency():
+    rig = Rig()
+    rig.order("power", kw=5)
+    with rig:
+        rig.pm.remote.set_local(True)
+    rig.run(1)
+    assert rig.pm.claims() == [] and "another" in rig.orders.ended
+    assert "a person has the control" in rig.refused("power", kw=5)
+    assert "a person has the control" in rig.refused("start")
+    assert rig.order("emergency")["ok"] and rig.pm.is_emergency
+
+
+def test_an_emergency_ends_what_was_asked_and_only_a_person_resets_a_commanded_one():
+    rig = Rig()
+    rig.order("power", kw=5)
+    rig.run(3)
+    assert rig.order("emergency", by="ha")["ok"]
+    rig.run(2)
+    assert rig.pm.is_emergency and rig.power() == 0
+    assert "EMERGENCY" in rig.refused("power", kw=5)
+    assert "a person's" in rig.refused("reset")
+    rig.pm.reset_emergency()
+    assert rig.pm.claims() == []
+
+
+def test_start_and_stop():
+    rig = Rig()
+    assert rig.order("stop")["ok"]
+    rig.plant.until_mode(Mode.STANDBY)
+    assert rig.order("start")["ok"]
+    rig.plant.until_mode(Mode.IDLE)
+    assert rig.figures()["controller"] == "", "neither keeps the seat"
+
+
+def test_every_command_is_in_the_journal_with_who_and_through_what():
+    rig = Rig()
+    rig.order("power", kw=5, by="ha")
+    rig.order("power", kw=500)
+    rig.order("stop", by="somebody else")
+    rig.run(5)
+    assert ("EMS mqtt ha power", 5000) in rig.journal.lines
+    assert ("EMS REFUSED mqtt power", 0) in rig.journal.lines
+    assert ("EMS mqtt stop", 1) in rig.journal.lines
+
+
+def test_a_flood_is_refused_answered_once_and_said_once():
+    rig = Rig()
+    answers = [rig.raw(b'{"do": "lifetime", "minutes": 5}') for _ in range(100)]
+    assert [bool(found and found["ok"]) for found in answers[:5]] == [True] * 5
+    assert "more than 5" in answers[5]["says"] and answers[6:] == [None] * 94
+    assert rig.orders.refused == 95 and len(rig.said) == 1
+    rig.run(1)
+    assert rig.raw(b'{"do": "lifetime", "minutes": 5}')["ok"]
+
+
+def test_when_the_service_ends_so_does_what_it_asked_for():
+    rig = Rig()
+    rig.order("power", kw=5)
+    rig.order("limit", charge_kw=1)
+    with rig:
+        rig.orders.end()
+    assert rig.pm.claims() == [] and rig.pm.curtailments() == []
