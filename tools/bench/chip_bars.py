@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tools.bench.bars import judge, profiles
+from tools.bench.bars import hands, judge, profiles
 from tools.bench.bars.follow import follow, slow
 from tools.bench.bars.judge import Verdict
 from tools.bench.bars.prepared import prepare
@@ -33,13 +33,15 @@ from tools.sim.shipped import ShippedSite
 STORIES: dict[str, Story] = {"load": load, "trouble": trouble}  # in slices at the chip's speed
 FOLLOWING: dict[str, Story] = {"follow": follow, "slow": slow}  # the same, on the boards without PSRAM
 ALL_STORIES = STORIES | FOLLOWING
+HANDS: dict[str, Story] = {"hands": hands.hands}  # only when it is asked for: some minutes, and it reads and writes files
 COUNTS: dict[str, Story] = {"counts": full}
 HOUR_S = 3600.0
 HOUR_FASTER = 8
 _INFO = ("gap_ms_p999", "gap_ms_flash", "collections", "collection_ms_max", "names", "names_own", "heap_largest", "heap_spare",
          "flash_writes", "flash_erases", "pool_free", "clock_late_ms_max", "clock_given_up_ms")  # fmt: skip
 _TOLD = (
-    "gap_chip_ms", "gap_chip_by", "gap_causes", "step_ms_max", "answer_ms", "zero_ms", "followed", "flash_read_by", "problems"
+    "gap_chip_ms", "gap_chip_by", "gap_causes", "step_ms_max", "answer_ms", "zero_ms", "followed", "hands", "flash_read_by",
+    "problems",
 )  # fmt: skip
 
 
@@ -47,12 +49,13 @@ def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(prog="make chip ARGS=...", description=__doc__)
     parser.add_argument("--profile", metavar="NAME", help=f"only this one of {', '.join(profiles.ALL)}")
-    parser.add_argument("--story", choices=[*ALL_STORIES, *COUNTS], help="only this part")
+    parser.add_argument("--story", choices=[*ALL_STORIES, *COUNTS, *HANDS], help="only this part")
     parser.add_argument("--seconds", type=float, default=60.0, help="length of a slice at the chip's speed (default 60)")
     parser.add_argument("--counts", type=float, default=600.0, help="seconds of the run for the counts (default 600)")
     parser.add_argument("--hour", action="store_true", help=f"an hour for the counts, {HOUR_FASTER} times as fast")
     parser.add_argument("--faster", type=int, default=1, help="the run for the counts so many times as fast as time passes")
     parser.add_argument("--fast", action="store_true", help="the slices at full speed: counts only")
+    parser.add_argument("--calls", type=int, default=hands.CALLS, help=f"of mpremote in the story hands (default {hands.CALLS})")
     parser.add_argument("--heap", metavar="SIZE", help="another heap than the profile's, such as 200K")
     parser.add_argument("--json", metavar="FILE", help="write the figures of every run here")
     parser.add_argument("--quiet", action="store_true", help="no progress")
@@ -94,7 +97,7 @@ class Slice:
         board = Board(ROOT, state_dir=state, site=None, interpreter=command, profile=profile)
         if self.times > 1:
             board.env.update(faster.environment(self.times, state))
-        session = JudgedSession(site, board, self.judged, (ALL_STORIES | COUNTS)[self.story], self.seconds)
+        session = JudgedSession(site, board, self.judged, (ALL_STORIES | COUNTS | HANDS)[self.story], self.seconds)
         if not quiet:
             session.on_tick = Progress(session).tick
         try:
@@ -109,6 +112,8 @@ class Slice:
         """Every bar of this run."""
         if self.failure:
             return [Verdict("comes up", self.failure.splitlines()[-1], "yes", False)]
+        if self.story in HANDS:
+            return judge.hands(self.figures, hands.CALLS) + (judge.times(self.figures) if self.paced else [])
         found = judge.counts(self.figures) + judge.heap(self.figures, self.judged)
         if self.paced:
             found += judge.times(self.figures)
@@ -126,7 +131,7 @@ def wanted(args: argparse.Namespace) -> list[Slice]:
     runs = [
         Slice(one, story, args.seconds, not args.fast)
         for one in chosen_ones
-        for story in (ALL_STORIES if one.follows else STORIES)
+        for story in ((ALL_STORIES if one.follows else STORIES) | (HANDS if args.story in HANDS else {}))
         if args.story in (None, story)
     ]
     if args.story in (None, "counts"):
@@ -157,6 +162,7 @@ def show(console: Console, run: Slice) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Command line entry; see `--help`."""
     args = arguments().parse_args(argv)
+    hands.CALLS = args.calls
     console = Console(width=None if sys.stdout.isatty() else 150)
     try:
         runs = wanted(args)

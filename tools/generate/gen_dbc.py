@@ -10,21 +10,18 @@ from __future__ import annotations
 
 import re
 import sys
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from host_tests import shims
+from tools import bms_tables  # first: it adds the path that firmware needs
 
-shims.install()
-
-from firmware import image as im  # noqa: E402  (needs the path that shims adds)
-from firmware.devices import can_tables  # noqa: E402
-from tools.build.slots import Point, read  # noqa: E402
+# isort: split
+from firmware import image as im
+from firmware.devices import can_tables
+from tools.build.slots import Point, read
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = {"hv": "pylontech_hv", "lv": "pylontech_lv", "growatt": "bms_growatt", "byd": "bms_byd"}  # of firmware/devices
-VARIANTS = tuple(MODULES)
+VARIANTS = tuple(bms_tables.names())
 OFFSET = 30000  # of the high-voltage variant's currents, in 0.1 A; the driver's default
 
 _UNITS = {"0.01 %": (0.01, "%"), "0.1 V": (0.1, "V"), "0.1 A": (0.1, "A"), "0.1 degC": (0.1, "degC"), "mV": (1, "mV")}
@@ -102,7 +99,7 @@ def _flags(rows: list[tuple[int, ...]], slots: dict[int, Point]) -> list[str]:
 
 
 def dbc(variant: str, address: int = 0, discharge_negative: bool = False) -> str:
-    """The DBC text of `variant` (of MODULES) for one battery address.
+    """The DBC text of `variant` (of VARIANTS) for one battery address.
 
     Raises ValueError for another variant or an address outside 0 to 15.
     """
@@ -110,7 +107,7 @@ def dbc(variant: str, address: int = 0, discharge_negative: bool = False) -> str
         raise ValueError(f"variant {variant!r}: allowed {', '.join(VARIANTS)}")
     if not 0 <= address <= 15:
         raise ValueError(f"address {address}: allowed 0 to 15")
-    protocol: ModuleType = import_module(f"firmware.devices.{MODULES[variant]}")
+    protocol = bms_tables.module(variant)
     slots = _slots()
     lines = ['VERSION ""', "", "NS_ :", "", "BS_:", "", "BU_: CONTROLLER BMS", ""]
     frames: dict[int, tuple[int, tuple[int, ...], tuple[int, ...]]] = {}
@@ -132,7 +129,7 @@ def dbc(variant: str, address: int = 0, discharge_negative: bool = False) -> str
 
 def file_name(variant: str) -> str:
     """What the DBC of a variant is called."""
-    return MODULES[variant].removeprefix("bms_") + ".dbc"
+    return bms_tables.names()[variant].removeprefix("bms_") + ".dbc"
 
 
 def write_all(folder: Path) -> list[Path]:

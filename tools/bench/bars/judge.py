@@ -95,3 +95,18 @@ def followed(figures: dict[str, Any]) -> list[Verdict]:
         _most("reached, beyond ramp, response and 10 cycles", seen.get("behind_s_max"), 0, " s"),
         _most("pcs_lost, pcs_not_following", sum(seen["faults"].values()) if seen else None, 0),
     ]
+
+
+def hands(figures: dict[str, Any], calls: int) -> list[Verdict]:
+    """Real mpremote while power flows: every answer right, and nothing that control would feel."""
+    seen = figures["hands"]
+    resets = [p for p in figures["problems"] if "restarted:" in p or "board ended" in p]
+    rest = [p for p in figures["problems"] if p not in resets and "\x04" not in p]  # mpremote asks for files that there are not
+    return [
+        _most("worst violation", figures["worst_violation_w"], 0, " W"),
+        _most("resets", len(resets), 0),
+        _most("other problems", len(rest), 0),
+        _least("calls of mpremote", seen.get("calls", 0), calls),
+        _most("wrong answers", len(seen["wrong"]) if seen else None, 0),
+        _least("mean power", figures["mean_kw"], 5, " kW"),
+    ]

@@ -42,10 +42,7 @@ async def prepare(root: Path, state: Path, profile: Profile, site: Site, schedul
         return  # a site without a calendar keeps neither
     roomy = replace(profile, heap=_HEAP, areas=0)  # what is to be judged is not this run
     board = Board(root, state_dir=state, site=site.site_json(), interpreter=list(chosen("32").command), profile=roomy)
-    board.env.update(site.env())
-    board.on_pin = site.board_pin
-    for pin, level in site.inputs().items():
-        board.set_pin(pin, level)
+    site.wire(board)
     await board.start()
     try:
         await board.wait_line("control begins", _READY_S)

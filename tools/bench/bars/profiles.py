@@ -1,4 +1,4 @@
-"""The three boards that are judged, with what each bears: the bars that differ from one to the other."""
+"""The boards that are judged, with what each bears: the bars that differ from one to the other."""
 
 from dataclasses import dataclass, replace
 
@@ -24,6 +24,10 @@ ALL = {
     one.name: one
     for one in (
         Judged("esp32s3", "S3 with PSRAM, stock image, files", profiles.named("esp32s3"), 16, live_most=220 * KB),
+        Judged(
+            "esp32s3-own", "S3 with PSRAM, own image, an operator's services", profiles.named("esp32s3", romfs=True), 16,
+            live_most=280 * KB,
+        ),
         Judged(
             "own-image", "no PSRAM, Wi-Fi, own image", profiles.named("esp32", romfs=True), 0,
             live_most=80 * KB, spare_least=12 * KB, largest_least=4 * KB, follows=True,

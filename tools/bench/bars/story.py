@@ -43,6 +43,7 @@ class JudgedSession(Session):
         self.answer_ms: dict[str, float] = {}  # the longest wait for each line's answer
         self.power_kw: list[float] = []  # what flowed, looked at now and then
         self.followed: dict[str, Any] = {}  # what the story of an EMS has shown, see follow.py
+        self.hands: dict[str, Any] = {}  # what mpremote has shown, see hands.py
         self.zero_ms: dict[str, float] = {}  # from what ends the power until the inverter was told 0 W
         self._zero: asyncio.Event = asyncio.Event()
         self._setpoint = site.pcs.on_setpoint
@@ -159,6 +160,7 @@ class JudgedSession(Session):
             "mean_kw": round(sum(self.power_kw) / len(self.power_kw), 1) if self.power_kw else 0.0,
             "zero_ms": self.zero_ms,
             "followed": self.followed,
+            "hands": self.hands,
             **{name: self.figures.get(name) for name in watched},
         }
 

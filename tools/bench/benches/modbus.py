@@ -24,7 +24,7 @@ _REQUEST = bytes.fromhex("000100000006010300000032")  # 50 holding registers fro
 _BAUDRATE = 115200
 _TURNAROUND_S = 0.002
 
-_THEIRS = """
+THEIRS = """
 import asyncio, sys
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
@@ -72,7 +72,7 @@ def _ours(interpreter: Interpreter, port: int) -> subprocess.Popen[str]:
 def bench_modbus_tcp_server() -> Iterator[tuple[str, float, str]]:
     """Requests a second of our server under MicroPython and of pymodbus's under CPython, in turns."""
     our_port, their_port = free_port(), free_port()
-    servers = [_ours(chosen("64"), our_port), _start([sys.executable, "-c", _THEIRS, str(their_port)])]
+    servers = [_ours(chosen("64"), our_port), _start([sys.executable, "-c", THEIRS, str(their_port)])]
     try:
         ours, theirs = [], []
         for _ in range(_ROUNDS):

@@ -1,0 +1,1 @@
+"""What faces the energy management system: loaded only where the site names a service for it."""

@@ -1,0 +1,161 @@
+"""What programs outside a site use: who of them controls, one at a time over whatever interface, or a person; and the manager's
+calls in whole watts and ms, which allocate nothing where an owner renews what it has.
+
+An interface is an object with who(number), the client of that number in words.  Taking and asking allocate nothing.
+"""
+
+import time
+
+from micropython import const
+
+from firmware import image as im
+from firmware import requests as rq
+from firmware.commands import Commands
+from firmware.errors import PowerError, in_range
+from firmware.modes import Mode, refusal
+
+_OWNER_MAX = const(64)  # characters
+_LONGEST_MS = const(86400000)
+_MOST_W = const(1000000)  # of a limit
+
+
+def _check(owner: str, ms: int) -> None:
+    if not isinstance(owner, str) or not 1 <= len(owner) <= _OWNER_MAX:
+        raise ValueError("owner = %r: must be a text of 1 to %d characters" % (owner, _OWNER_MAX))
+    if not 0 < ms <= _LONGEST_MS and ms != rq.FOREVER:
+        raise PowerError("ms = %r: allowed are 1 to %d ms" % (ms, _LONGEST_MS))
+
+
+def _check_limit(watts: int) -> None:
+    if not 0 <= watts <= _MOST_W and watts != im.FREE:
+        raise PowerError("watts = %r: allowed are 0 to %d W" % (watts, _MOST_W))
+
+
+class Remote:
+    """`holder` and `number`: the interface and its client that control; number -1: the seat is free, and holder had it last.
+
+    `turn` changes when what an interface has commanded is over: another one controls, or a person does.
+    """
+
+    def __init__(self, pm) -> None:
+        self.holder = None
+        self.number = -1
+        self.turn = 0
+        self.commands = Commands(pm)
+        self._kept_ms = 0  # when who controls last commanded, or said that it still does
+        self._keeps_ms = 0  # for how long it has the seat from then on
+        self._pm = pm
+        self._lock = pm.image.lock
+
+    # ---- who controls -----------------------------------------------------------------------------------
+
+    def take(self, holder, number: int, now: int, keeps_ms: int) -> bool:
+        """This client controls from now on, and for so long without another command; False: another one does."""
+        if holder is not self.holder or number != self.number:
+            if self.is_taken(now):
+                return False
+            if holder is not self.holder:
+                self.turn += 1
+            self.holder = holder
+            self.number = number
+        self._kept_ms = now
+        self._keeps_ms = keeps_ms
+        return True
+
+    def keep(self, holder, number: int, now: int) -> None:
+        """A client's heartbeat: who controls keeps the seat by it, nobody else gets it.  Who only reads does not control."""
+        if number == self.number and holder is self.holder:
+            self._kept_ms = now
+
+    def look(self, now: int) -> None:
+        """Once a second: the seat of who has not commanded for too long is free, also where nobody else wants it."""
+        if self.number >= 0 and not self.is_taken(now):
+            self.number = -1
+
+    def leave(self, holder, number: int) -> None:
+        """A client is gone, or has given back what it had: the seat is free if it was its."""
+        if number == self.number and holder is self.holder:
+            self.number = -1
+
+    def client(self, holder) -> int:
+        """The number of the interface's client that controls; -1: none of its own does."""
+        return self.number if holder is self.holder else -1
+
+    def is_taken(self, now: int) -> bool:
+        """Somebody controls, and has commanded lately enough."""
+        return self.number >= 0 and 0 <= time.ticks_diff(now, self._kept_ms) < self._keeps_ms
+
+    @property
+    def controller(self) -> str:
+        """Who controls: "local" while a person does, "" nobody, else who commanded last, for as long as its seat lasts."""
+        if self._pm.is_local:
+            return "local"
+        return self.holder.who(self.number) if self.is_taken(time.ticks_ms()) else ""
+
+    def local(self, on=None) -> "str | None":
+        """The console's word: who controls, or with True and False set_local()."""
+        if on is None:
+            return self.controller or "nobody"
+        self.set_local(on)
+        return None
+
+    def set_local(self, on: bool, who: str = "a person") -> None:
+        """Give the control to a person: what was commanded from outside ends, what is commanded is refused.  False: give it back.
+
+        A grid operator's relays, schedules and a person's own calls go on.  After a reset it is as it was.
+        """
+        pm = self._pm
+        on = in_range("on", on, 0, 1, "", bool)
+        with self._lock:
+            pm.is_local = on
+            if on:
+                pm.arbiter.claims.drop(rq.REMOTE)
+                pm.arbiter.orders += 1
+                self.holder = None
+                self.number = -1
+                self.turn += 1
+        self.commands.note(who, True, "local control", 1 if on else 0)
+        if pm.run_memory is not None:
+            pm.run_memory.settle()
+
+    # ---- what is ordered --------------------------------------------------------------------------------
+
+    def start(self, after: int = -1) -> bool:
+        """PowerManager.start() by a program: a person's pause stays one.  PowerError in EMERGENCY and MAINTENANCE.
+
+        after: arbiter.orders as it was, and what was ordered since then stands instead; whether it was started.
+        """
+        pm = self._pm
+        with self._lock:
+            if after >= 0 and after != pm.arbiter.orders:
+                return False
+            if pm.mode in (Mode.EMERGENCY, Mode.MAINTENANCE):
+                raise PowerError(refusal(pm.mode, Mode.IDLE))
+            pm.arbiter.orders += 1
+            pm.states.want_running()
+            if pm.planned is not None:
+                pm.planned.claimed = None  # an entry whose window it is goes on, as after a reboot
+        return True
+
+    # ---- claims and limits ------------------------------------------------------------------------------
+
+    def claim(self, watts: int, ms: int, owner: str) -> None:
+        """PowerManager.claim() of "remote", in whole W and ms.  PowerError while a person has the control."""
+        par = self._pm.image.par
+        if not -par[im.PAR_P_CHG] <= watts <= par[im.PAR_P_DIS]:
+            raise PowerError("watts = %r: allowed are %d to %d W" % (watts, -par[im.PAR_P_CHG], par[im.PAR_P_DIS]))
+        _check(owner, ms)
+        with self._lock:
+            if self._pm.is_local:
+                raise PowerError("owner = %r: a person has the control (local)" % owner)
+            self._pm.arbiter.claims.put(rq.REMOTE, watts, ms, rq.POWER, 0, owner)
+
+    def limit(self, owner: str, discharge: int, charge: int, ms: int = rq.FOREVER) -> None:
+        """PowerManager.limit() in whole W (image.FREE: not bounded) and ms."""
+        _check_limit(discharge)
+        _check_limit(charge)
+        _check(owner, ms)
+        arbiter = self._pm.arbiter
+        with self._lock:
+            arbiter.curtailments.put(owner, discharge, charge, ms)
+            arbiter.curtail(0)

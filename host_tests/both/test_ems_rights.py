@@ -1,0 +1,158 @@
+"""Who may write which point of the EMS's chain, who keeps a command alive, and what is told of who commanded what."""
+
+from emsrig import Ems, Refused
+
+OFF, READ, CONTROL, SERVICE = 0, 1, 2, 3
+
+
+class Access:
+    """Who the clients are, as firmware.ems.access says it: names, rights, one seat."""
+
+    def __init__(self):
+        self.people = ["192.168.1.5", "192.168.1.6", "192.168.1.5", "192.168.1.9"]
+        self.rights = [CONTROL, CONTROL, READ, SERVICE]
+        self.controller = -1
+        self.told = []
+        self.kept = []
+
+    def role(self, client):
+        return self.rights[client]
+
+    def who(self, client):
+        return self.people[client]
+
+    def take(self, client):
+        if self.controller >= 0 and self.controller != client:
+            return 6
+        self.controller = client
+        return 0
+
+    def keep(self, client):
+        self.kept.append(client)
+
+    def note(self, client, accepted, point, value):
+        self.told.append((client, accepted, point, value))
+
+    def leave(self, client):
+        """Its connection ends."""
+        self.rights[client] = OFF
+        if self.controller == client:
+            self.controller = -1
+
+
+def _rig():
+    access = Access()
+    ems = Ems(access=access)
+    return ems, access
+
+
+def _as(ems, client):
+    ems.server.client = client
+    return ems
+
+
+# every kind of writable point: model, offset, a word that it takes, the least role that may write it
+POINTS = (
+    (704, 22, 1, CONTROL), (704, 15, 5000, CONTROL), (704, 49, 5, CONTROL), (123, 5, 5000, CONTROL), (123, 4, 1, CONTROL),
+    (124, 5, 2, CONTROL), (124, 17, 1, CONTROL), (802, 10, 3000, CONTROL), (802, 9, 8000, CONTROL), (703, 2, 1, CONTROL),
+    (703, 4, 900, CONTROL), (705, 3, 1, CONTROL), (706, 3, 1, CONTROL), (711, 3, 1, CONTROL), (712, 3, 1, CONTROL),
+    (715, 7, 1, SERVICE), (715, 8, 1, SERVICE), (715, 5, 9, SERVICE), (802, 19, 9, SERVICE), (802, 20, 1, SERVICE),
+    (802, 50, 1, SERVICE),
+)  # fmt: skip
+
+
+def test_every_kind_of_point_times_every_role():
+    for model, offset, word, least in POINTS:
+        for role in (OFF, READ, CONTROL, SERVICE):
+            ems, access = _rig()
+            access.rights[0] = role
+            before = list(ems.chain.registers)
+            words = (0, word) if (model, offset) == (715, 5) else (word,)
+            code = ems.refusal(model, offset, *words)
+            assert code == (0 if role >= least else 1), (model, offset, role)
+            if code:
+                assert list(ems.chain.registers) == before
+
+
+def test_who_has_no_rights_reads_nothing():
+    ems, access = _rig()
+    access.rights[0] = OFF
+    try:
+        ems.read(40000, 2)
+    except Refused as refused:
+        assert refused.code == 1
+    else:
+        raise AssertionError("it was read")
+
+
+def test_one_controls_and_the_other_is_told():
+    ems, _ = _rig()
+    _as(ems, 0).put_long(704, 24, 10000)
+    ems.put(704, 22, 1)
+    ems.run(1)
+    assert ems.owner() == "ems 192.168.1.5"
+    assert _as(ems, 1).refusal(704, 22, 0) == 6
+    ems.run(1)
+    assert ems.plant.command() == 10000
+
+
+def test_a_write_that_is_out_of_range_takes_no_seat():
+    ems, access = _rig()
+    assert _as(ems, 1).refusal(704, 22, 7) == 3 and access.controller == -1
+
+
+def test_a_heartbeat_takes_no_seat():
+    ems, access = _rig()
+    assert _as(ems, 3).refusal(715, 5, 0, 9) == 0 and access.controller == -1
+    assert access.kept == [3], "but it keeps one"
+    _as(ems, 3).get(715, 5)
+    assert access.kept == [3] and _as(ems, 1).refusal(715, 5, 0, 9) == 1 and access.kept == [3]
+
+
+def _commanded():
+    ems, access = _rig()
+    _as(ems, 0).put_long(704, 24, 10000)
+    ems.put(704, 22, 1)
+    ems.run(1)
+    return ems, access
+
+
+def test_another_address_keeps_nothing_alive():
+    ems, _ = _commanded()
+    _as(ems, 1).run(61)
+    assert ems.plant.command() == 0
+
+
+def test_a_second_program_at_the_same_address_keeps_nothing_alive_while_the_first_is_connected():
+    ems, _ = _commanded()
+    _as(ems, 2).run(61)
+    assert ems.plant.command() == 0
+
+
+def test_who_connects_anew_keeps_what_it_commanded_before():
+    ems, access = _commanded()
+    access.leave(0)
+    _as(ems, 2).run(200)
+    assert ems.plant.command() == 10000
+    ems.run(61, polls=False)
+    assert ems.plant.command() == 0
+
+
+def test_somebody_else_with_the_number_of_before_keeps_nothing_alive():
+    ems, access = _commanded()
+    access.leave(0)
+    access.people[0], access.rights[0] = "192.168.1.77", READ
+    _as(ems, 0).run(61)
+    assert ems.plant.command() == 0
+
+
+def test_what_is_commanded_and_refused_is_told_with_its_point_and_value():
+    ems, access = _commanded()
+    assert access.told[-1] == (0, True, "704 WSet", 1)
+    ems.refusal(701, 10, 5)
+    assert access.told[-1] == (0, False, "read-only register", 5)
+    ems.refusal(124, 12, 0x8000)
+    assert access.told[-1] == (0, False, "124 StorCtl_Mod", 0x8000)
+    told = len(access.told)
+    _as(ems, 3).put(715, 5, 0, 1)
+    assert len(access.told) == told, "heartbeats are no commands"

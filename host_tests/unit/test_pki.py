@@ -1,0 +1,101 @@
+"""tools/pki: a site's certificates, none written over, none in the repository, the board's part on the board."""
+
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from modbus.role import role_in
+from tools import pki, serial_line
+from tools.build.stage import ROOT
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pki") / "site"
+    pki.make(folder, ["192.168.1.20", "bess.local"])
+    return folder
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def certificate(path: Path) -> x509.Certificate:
+    data = path.read_bytes()
+    return x509.load_pem_x509_certificate(data) if path.suffix == ".pem" else x509.load_der_x509_certificate(data)
+
+
+def test_there_is_a_client_for_each_role_signed_by_the_authority(site: Path) -> None:
+    authority = certificate(site / "authority.pem")
+    for role in pki.ROLES:
+        made = certificate(site / "clients" / f"{role.removesuffix('SunSpec').lower()}.pem")
+        made.verify_directly_issued_by(authority)
+        key = made.public_key()
+        assert isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name == "secp256r1"
+        extension = made.extensions.get_extension_for_oid(pki.ROLE_EXTENSION).value
+        assert isinstance(extension, x509.UnrecognizedExtension) and extension.value[2:].decode() == role
+
+
+def test_the_server_has_the_names_by_which_it_is_reached_and_no_role(site: Path) -> None:
+    data = (site / "board" / "server.der").read_bytes()
+    made = x509.load_der_x509_certificate(data)
+    made.verify_directly_issued_by(certificate(site / "authority.pem"))
+    names = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["bess.local"]
+    assert [str(ip) for ip in names.get_values_for_type(x509.IPAddress)] == ["192.168.1.20"]
+    assert role_in(data) == ""
+    assert sorted(path.name for path in (site / "board").iterdir()) == sorted(pki.BOARD_FILES)
+
+
+def test_only_their_owner_reads_keys(site: Path) -> None:
+    keys = list(site.rglob("*_key.*"))
+    assert len(keys) >= 6
+    for path in keys:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+
+
+def test_nothing_is_written_over(site: Path) -> None:
+    before = files(site)
+    with pytest.raises(pki.PkiError, match=r"authority_key\.pem: is there already"):
+        pki.make(site, ["192.168.1.21"])
+    with pytest.raises(pki.PkiError, match=r"gridservice_key\.pem: is there already"):
+        pki.client(site, "gridservice", "GridServiceSunSpec")
+    assert files(site) == before
+
+
+def test_an_unknown_role_or_a_folder_without_an_authority_is_refused(site: Path, tmp_path: Path) -> None:
+    before = files(site)
+    with pytest.raises(pki.PkiError, match="GridService: there is no such role; there are ReadOnlySunSpec"):
+        pki.client(site, "evcc", "GridService")
+    with pytest.raises(pki.PkiError, match="has no authority of ours"):
+        pki.client(tmp_path, "evcc", "GridServiceSunSpec")
+    with pytest.raises(pki.PkiError, match="no host"):
+        pki.make(tmp_path / "new", [])
+    assert files(site) == before and files(tmp_path) == {}
+
+
+def test_nothing_is_made_inside_the_repository() -> None:
+    for folder in (ROOT / "keys", ROOT / "docs" / ".." / "keys"):
+        with pytest.raises(pki.PkiError, match="lies in the repository"):
+            pki.make(folder, ["192.168.1.20"])
+        assert not folder.exists()
+
+
+def test_a_client_more_is_made_at_the_command_line_which_says_nothing_of_its_key(site: Path) -> None:
+    command = [sys.executable, "-m", "tools.pki", "client", str(site), "evcc", "GridServiceSunSpec"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and done.stdout == f"{site}: done\n" and not done.stderr
+    assert (site / "clients" / "evcc.pem").exists()
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "is there already" in done.stderr
+
+
+def test_a_folder_without_a_board_s_keys_is_not_put_on_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serial_line, "leave", lambda port: pytest.fail("the board was asked"))
+    with pytest.raises(pki.PkiError, match=r"server\.der: is missing"):
+        pki.put(tmp_path, "/dev/nowhere")
