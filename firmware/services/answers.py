@@ -14,12 +14,14 @@ _ENDS: dict = {dict: "{}", list: "[]", tuple: "()", set: "{}", array: ("", "])")
 GENERATOR = type(_ for _ in ())
 
 
-def answer(value):
-    """`= value` and the line's end; the items of a generator are lines of their own before it."""
+def answer(value, quiet: bool = False):
+    """`= value` and the line's end; the items of a generator are lines of their own before it, which is left out when quiet."""
     if type(value) is GENERATOR:
         for item in value:
             yield from slices(item if isinstance(item, str) else repr(item))
             yield "\r\n"
+        if quiet:
+            return
         value = None
     before = "= "
     for text in _repr(value, 0):

@@ -1,11 +1,13 @@
-"""The console on USB serial: one Python line at a time with `pm` in scope, events and a monitor, while control goes on.
+"""The console on USB serial: commands, lines of Python with `pm` in scope and the raw REPL, while control goes on.
 
-A line is evaluated and answered with `= value` or `! Error: text`.  Whatever is printed is made in pieces, as many a turn
+A line is answered with `= value` or `! Error: text`.  Whatever is printed is made in pieces, as many a turn
 of the loop as a few milliseconds take, into a buffer that is sent at the port's pace.  In a heap that fills up the
-monitor rests first, then lines are refused; the emergency needs no heap.
+monitor rests first, then lines are refused; the emergency needs no heap.  What only people and mpremote need (commands.py,
+keys.py, rawrepl.py, roles.py) is loaded when the first of them comes.
 """
 
 import asyncio
+import builtins
 import gc
 import json
 import time
@@ -15,16 +17,16 @@ from micropython import const
 from timelimit import TimeLimit
 
 import firmware
-from firmware import image as im
-from firmware import limits as limit_list
 from firmware import reasons
-from firmware.errors import in_range
+from firmware.errors import PowerError
 from firmware.event_codes import Event
 from firmware.events import Cursor
-from firmware.services import monitor
+from firmware.services import lines, monitor
+from firmware.services import terminal as te
 from firmware.services.answers import ANSWER_MAX, GENERATOR, PIECE_MAX, answer, slices
+from firmware.services.calls import Calls
 from firmware.services.port import Port
-from firmware.services.terminal import LINE_MAX, Terminal
+from firmware.services.spare import Spare
 
 OPTIONS = ()
 HEAP_BYTES = 20000
@@ -33,40 +35,20 @@ _SLICE_US = const(4000)  # of writing in one turn of the loop
 _AHEAD = const(8)  # lines that may wait while one is answered
 _NOTES_MAX = const(2048)  # characters of other people's lines that may wait; more is dropped and counted
 _SPACE = const(640)  # bytes: a piece, at four bytes a character, and what ends a line
-_RESERVE = const(1280)  # bytes in one place, and three of them, for the line that is asked next: a full heap has no large one
-_PLENTY = const(16384)  # bytes free after the last collection: a line needs no reserve
-_RETRY_MS = const(1000)  # a reserve that cannot be had costs a collection: not more often than this
-_LINE_MS = const(2000)  # what a line may take: control waits meanwhile
-_EMERGENCY = (b"pm.emergency_shutdown()", b"emergency_shutdown()", b"emergency()", b"emergency")
-# of PowerManager: what the application and the services use
-_INTERNAL = "clock_was_set cycle going_on halt instant note_end plan planned restore_emergency run_schedule start_again"
+_IDLE_MS = const(600000)  # without a key: who was here has gone
 
-_DONE = "= None"
-_STORED = "= True"  # what emergency_shutdown() says: a reset brings it back
-_NOT_STORED = "= False"
-_TOO_LONG = "! ValueError: the line has more than %d bytes: allowed are 1 to %d; nothing of it was run" % (LINE_MAX, LINE_MAX)
-_NO_MEMORY = "! MemoryError: the heap is full; emergency_shutdown() always works"
-_HELP = """\
-pm.start()  pm.stop()             ready to move power; 0 W, contactors open
-pm.set_constant_power(-20)        charge at 20 kW; + is discharge
-pm.start_charging(80)             to 80 %; pm.start_discharging(20, 60): 20 kW for 60 min
-pm.stop_operation()  pm.resume()  hold 0 W; go on
-status()  why()                   what is, and why, in words
-limits()  pm.faults()  pm.claims()  devices()  services()  pm.stats()
-monitor(500)                      a line every 500 ms; monitor(0) ends it
-emergency                         0 W at once, latched; pm.reset_emergency()
-leave()                           0 W, contactors open, then the ordinary prompt
-help(pm)                          all that pm can do; all is in docs/console.md"""
-_INTERRUPTED = "! Interrupted: the line ran for more than %d ms, and control has to go on"
+_TOO_LONG = "! ValueError: the line has more than %d bytes: allowed are 1 to %d; nothing of it was run" % (te.LINE_MAX, te.LINE_MAX)
+_NO_MEMORY = "! " + lines.NO_MEMORY
 _RESTS = "console: the heap is full, the monitor rests"
+_FORGOTTEN = "console: the heap was full: the names given here are forgotten, with what they kept"
 _END = "\r\n"
-
-_CALLABLES = (type(Event.name), type(Terminal.take), type(len), type([].append), type(slices))  # what brackets are forgotten of
 
 # what is being written
 _NOTHING = const(0)
 _ANSWER = const(1)
 _MONITOR = const(2)  # held back until it is whole
+_PROGRAM = const(3)  # what a program of the raw REPL has printed: not cut
+_ECHO = const(4)
 
 
 class Service:
@@ -75,13 +57,16 @@ class Service:
     def __init__(self, name: str, options: dict, pm, app, port=None) -> None:
         """port: see port.Port; None is the board's own."""
         self._app = app
-        self._terminal = Terminal(port or Port())
-        self.limit = TimeLimit(_LINE_MS, app.pm.image.lock)  # of a line; the application's timer calls its check
+        self._terminal = te.Terminal(port or Port())
+        self.limit = TimeLimit(lines.LINE_MS, app.pm.image.lock)  # of a line; the application's timer calls its check
         self._parts = (self._read, self._write, self._terminal.drain)
         self._typed: list = [None] * _AHEAD  # lines to evaluate (bytes), and answers that are known already (str)
+        self._kinds = bytearray(_AHEAD)  # what they are, as Terminal.read tells it
         self._n_typed = 0
+        self._headed = False  # the first of them has been echoed, or acknowledged
         self._notes: list = []
         self._notes_length = 0
+        self._unfinished = ""  # of a line that is printed in parts
         self._kind = _NOTHING
         self._pieces = None  # the generator that makes them
         self._written = 0  # characters of them
@@ -94,153 +79,89 @@ class Service:
         self._monitor_at = 0
         self._monitor_rests = False
         self._answers_turn = False  # a typed line goes before a monitor line that is due
-        self._reserve = None
-        self._reserve_at = time.ticks_ms()
+        self._spare = Spare(app)
         self.dropped = 0  # lines for people and of the monitor that were not written
+        self._dropped_told = 0
         self._storing = None  # the steps of what a line has stored, and which its answer waits for
         self.stores = 0  # such steps so far: each may erase flash
-        self.starved = 0  # times that the heap had nothing for the console
+        self._raw = None  # the RawRepl, from the first Ctrl-A on
+        self._in_raw = False  # programs are answered: nothing else is printed
+        self._printing = False  # a program runs: what it prints is its own
+        self._idle = False
+        self._loads = te.NOTHING  # what waits for its module
+        self._commands = None  # commands.Commands, from the first of them on
+        self._screen = None  # the Screen, from the first person on
         notice.sink = self.write
         self.on_beat = self.limit.check  # whoever keeps control from its beat for too long here is interrupted
         self.names = app.names
-        self.names.update({name: getattr(firmware, name) for name in dir(firmware) if "A" <= name[0] <= "Z"})
-        self.names.update({"pm": app.pm, "app": app})
-        self.names.update({"emergency": app.pm.emergency_shutdown, "emergency_shutdown": app.pm.emergency_shutdown})
-        self.names.update({"true": True, "false": False, "null": None})  # a pasted site is JSON
+        self.lines = lines.Lines(app, self)
+        self._name_all(Calls(app, self))
+
+    def _name_all(self, calls) -> None:
+        """What a line can use."""
+        names = self.names
+        names.update({name: getattr(firmware, name) for name in dir(firmware) if "A" <= name[0] <= "Z"})
+        pm = self._app.pm
+        names.update({"pm": pm, "app": self._app, "__name__": "__main__", "true": True, "false": False, "null": None})  # JSON's too
+        names.update({"emergency": pm.emergency_shutdown, "emergency_shutdown": pm.emergency_shutdown})
         for command in (
-            self.status, self.why, self.monitor, self.limits, self.devices, self.services, self.upcoming, self.save_site,
-            self.restore_site, self.print, self.help, self.dir,
+            calls.status, calls.why, self.monitor, calls.limits, calls.devices, calls.services, calls.upcoming, calls.save_site,
+            calls.restore_site, calls.help, calls.dir, self.print, self.lines.login,
         ):  # fmt: skip
-            self.names[command.__name__] = command
-        self._keep_reserve()  # at boot, while there are pieces that large
+            names[command.__name__] = command
+
+    def _is_spent(self) -> None:
+        """A line has found the heap full: what it has named goes before its answer is made."""
+        self._spare.is_spent()
+        if self._spare.is_short(False):
+            self._forget_names()
+
+    def _forget_names(self) -> None:
+        """The heap is short, and control needs it more than what people keep under names of their own."""
+        before = len(self.names)
+        self._app.forget_names()
+        self._name_all(Calls(self._app, self))
+        self._spare.sweep()
+        if len(self.names) < before:
+            self.write(_FORGOTTEN)
 
     # ---- commands ---------------------------------------------------------------------------------------
-
-    def status(self):
-        """What is, in a few lines: mode and reason, battery, limits, who asks, faults, the last trip and end."""
-        pm = self._app.pm
-        view = pm.instant()
-        now = view.now
-        yield reasons.why(view)
-        age = now[im.AGE + im.SEQ_BMS]
-        yield "battery%s: SoC %s, %s, %s, %s" % (
-            " %d s ago" % (age // 1000) if view.par[im.PAR_STALE_BMS] < age < im.AGE_NEVER else "",
-            _scaled(now[im.SOC], 100, "%"), _scaled(now[im.BMS_V], 10, "V"), _scaled(now[im.BMS_I], 10, "A"),
-            _scaled(now[im.BMS_TEMP], 10, "degC"),
-        )  # fmt: skip
-        for bank in view.banks:
-            yield "bank %s: SoC %s, %s" % (bank.name, _scaled(bank.now[im.SOC], 100, "%"), reasons.of_bank(bank))
-        for charge, way in enumerate(("discharge", "charge")):
-            row = limit_list.NAMES[now[im.WHY_DIS + charge]]
-            yield "%s: at most %s, by %s" % (way, reasons.kw(now[im.LIMIT_DIS + charge]), row)
-        yield from reasons.waiting(view)
-        for fault in pm.faults():
-            if fault["active"] or "latched" in fault:
-                yield "%s: %s%s" % (fault["severity"], fault["name"], ", " + fault["detail"] if "detail" in fault else "")
-        for title, text in (("last trip: ", reasons.last_trip(view)), ("", reasons.last_end(view))):
-            if text:
-                yield title + text
-
-    def why(self):
-        """Why the power is what it is: the reason, what waits and for what, and what silent devices say of themselves."""
-        view = self._app.pm.instant()
-        yield reasons.why(view)
-        yield from reasons.waiting(view)
-        trip = reasons.last_trip(view)
-        if trip:
-            yield "last trip: " + trip
-        site = self._app.site
-        for name in reasons.silent(view):
-            counts = site.devices[name].counters() if name in site.devices else {}
-            for key in ("last_error", "note"):
-                if counts.get(key):
-                    yield "%s: %s" % (name, counts[key])
 
     def monitor(self, ms: int) -> None:
         """Print the state as one JSON line every ms (100 to 60000); 0 ends it."""
         whole = isinstance(ms, int) and not isinstance(ms, bool)
         if not whole or (ms and not 100 <= ms <= 60000):
-            raise (firmware.PowerError if whole else ValueError)("ms = %r: allowed are 0 (off) and 100 to 60000 ms" % (ms,))
+            raise (PowerError if whole else ValueError)("ms = %r: allowed are 0 (off) and 100 to 60000 ms" % (ms,))
         self._monitor_ms = ms
         self._monitor_at = time.ticks_ms()
 
-    def limits(self):
-        """Every limit, a line each: name, discharge kW, charge kW."""
-        for name, discharge, charge in limit_list.published(self._app.pm.image):
-            yield "%-16s %10s %10s" % (name, _kw(discharge), _kw(charge))
-
-    def devices(self) -> dict:
-        """The counters of every device and bus."""
-        site = self._app.site
-        return {name: box.counters() for group in (site.buses, site.devices) for name, box in group.items()}
-
-    def services(self):
-        """Every service, a line each: its counters, how often it was started again, why it was stopped."""
-        app = self._app
-        for name, service in app.services.items():
-            again = ", started again %d times" % app.restarts[name] if name in app.restarts else ""
-            yield "%s: %r%s" % (name, service.counters(), again)
-        for name, why in app.stopped.items():
-            yield "%s: %s" % (name, why)
-
-    def upcoming(self, n: int = 5):
-        """As pm.upcoming(n), made one by one: a line each."""
-        pm = self._app.pm
-        in_range("n", n, 1, 100, "", int)
-        if pm.planned is None or pm.clock is None:
-            return
-        starts = pm.planned.starts(pm.clock)
-        for _ in range(n):
-            with pm.plan_lock:
-                start = next(starts, None)
-            if start is None:
-                return
-            yield repr(start)
-
-    def save_site(self, content) -> None:
-        """Make a site, a dict or JSON text, the one of the next start.
-
-        ConfigError lists all that is wrong with it, and nothing was saved.
-        """
-        if isinstance(content, str):
-            try:
-                content = json.loads(content)
-            except ValueError as error:
-                raise firmware.ConfigError(["the text is no JSON: %s" % error])
-        self._store_later(self._app.saving(content))
-
-    def restore_site(self) -> None:
-        """Make the version of site.json before the present one that of the next start again."""
-        self._store_later(self._app.restoring())
-
-    def _store_later(self, steps) -> None:
-        """What one line stores behind another is stored in that order."""
+    def store(self, steps) -> None:
+        """Do what a line stores, step by step, before it is answered; of one line in order."""
         while self._storing is not None:
             self._store()
         self._storing = steps
 
-    def print(self, *values) -> None:
+    def print(self, *values, sep: str = " ", end: str = "\n", file=None) -> None:
         """Print values, as the built-in does, without holding the loop until the port has taken them."""
-        self.write(" ".join([str(value) for value in values]))
+        if file is not None:
+            builtins.print(*values, sep=sep, end=end, file=file)
+            return
+        text = sep.join([str(value) for value in values]) + end
+        if self._printing:
+            self._raw.write(text)
+            return
+        whole = (self._unfinished + text).split("\n")
+        self._unfinished = whole.pop()
+        for line in whole:
+            self.write(line)
 
-    def help(self, thing=None):
-        """The commands, and the names that a line can use; or the names of a thing."""
-        names = self.names
-        if thing is self._app.pm:
-            names = self._calls()
-        elif thing is not None:
-            names = _names_of(thing)
-        else:
-            yield _HELP
-        yield ", ".join(sorted([name for name in names if name[0] != "_"]))
+    def known_commands(self):
+        """The commands, loaded for the first of them."""
+        if self._commands is None:
+            from firmware.services import commands  # a board that nobody talks to in words does not load them
 
-    def _calls(self) -> set:
-        """What a person may call or ask pm for."""
-        return _names_of(self._app.pm, False) - set(_INTERNAL.split(" "))
-
-    def dir(self, *thing) -> list:
-        """The names of a thing, or those that a line can use: as the built-in, which asks every property for its value."""
-        return sorted(_names_of(thing[0]) if thing else self.names)
+            self._commands = commands.Commands(self, self._app)
+        return self._commands
 
     def write(self, text: str) -> None:
         """Queue a line for people.  Never raises: who has something to say is not to be hurt by it."""
@@ -256,7 +177,7 @@ class Service:
 
     def counters(self) -> dict:
         """Lines that were not written, times that the heap had nothing for the console, steps of saves."""
-        return {"dropped": self.dropped, "starved": self.starved, "stores": self.stores}
+        return {"dropped": self.dropped, "starved": self._spare.starved, "stores": self.stores}
 
     # ---- the loop ---------------------------------------------------------------------------------------
 
@@ -268,54 +189,110 @@ class Service:
 
     def turn(self) -> None:
         """One turn of the loop: some milliseconds of work at most, a line's own evaluation apart."""
+        if self._spare.is_short(self._pieces is None and self._answer is None):
+            self._forget_names()
         for part in self._parts:
             try:
                 part()
             except MemoryError:
-                self._starve()
+                self._spare.starve()
 
     def _read(self) -> None:
         terminal = self._terminal
-        while self._n_typed < _AHEAD and terminal.read():
-            if self._is_emergency():
-                terminal.clear()
-                self._emergency()
+        if self._loads and not self._load():
+            return
+        while self._n_typed < _AHEAD and not self._loads:
+            kind = terminal.read()
+            if kind == te.NOTHING:
+                break
+            self._idle = False
+            ends = kind == te.LINE or kind == te.ENTER or kind == te.CODE or kind == te.PASTED
+            if kind == te.EMERGENCY or (ends and terminal.is_emergency()):
+                self._emergency(kind)
+            elif kind == te.KEY or (kind == te.RAW and self._raw is None):
+                self._loads = kind
             else:
-                self._keep_line()
+                self._keep_line(kind)
+        if not self._idle and time.ticks_diff(time.ticks_ms(), terminal.touched_ms) > _IDLE_MS:
+            self._rest()
 
-    def _is_emergency(self) -> bool:
-        for i in range(len(_EMERGENCY)):
-            if self._terminal.says(_EMERGENCY[i]):
-                return True
-        return False
+    def _load(self) -> bool:
+        """What knows the first key that edits, or the first Ctrl-A, is loaded, in its turn; nothing is read before that."""
+        if not self._app.metering.loop_time.take_turn():
+            return False
+        terminal = self._terminal
+        if self._loads == te.KEY:
+            from firmware.services import keys  # programs press none
 
-    def _emergency(self) -> None:
+            self._loads = te.NOTHING
+            terminal.editor = keys.Editor(self)
+            terminal.editor.press(terminal, terminal.key)
+        else:
+            from firmware.services import rawrepl  # people need none
+
+            self._loads = te.NOTHING
+            self._raw = rawrepl.RawRepl(terminal)
+            self._keep_line(te.RAW)
+        return True
+
+    def _rest(self) -> None:
+        """Nobody is here any more."""
+        self._idle = True
+        self.lines.fall_back()
+        if self._terminal.raw is not None and self._n_typed < _AHEAD:
+            self._terminal.clear()
+            self._keep_line(te.FRIENDLY)
+
+    def _emergency(self, kind: int) -> None:
         """The one line that is not compiled, and that waits for no other: it works in a heap that is full."""
         try:
             try:
                 stored = self._app.pm.emergency_shutdown()
             except MemoryError:
-                self._reserve = None
+                self._spare.give_up()
                 gc.collect()
                 stored = self._app.pm.emergency_shutdown()
-            entry = _STORED if stored else _NOT_STORED
+            entry = "= True" if stored else "= False"  # a reset brings it back
         except Exception as error:
             entry = "! %s: %s" % (type(error).__name__, error)
+        terminal = self._terminal
+        if kind == te.EMERGENCY:  # a line of a program that is still to come to its end
+            return
+        if terminal.mark == 0:  # it was all of it
+            terminal.clear()
+            self._keep(kind, entry)
+        else:
+            self._keep_line(kind)
+
+    def _keep(self, kind: int, entry) -> None:
         self._typed[self._n_typed] = entry
+        self._kinds[self._n_typed] = kind
         self._n_typed += 1
 
-    def _keep_line(self) -> None:
-        try:
-            line = self._terminal.take()
-        except MemoryError:
-            self._starve()
+    def _keep_line(self, kind: int) -> None:
+        terminal = self._terminal
+        over = terminal.over
+        if kind == te.RAW:
+            terminal.raw = self._raw
+        elif kind == te.FRIENDLY:
+            terminal.raw = None
+        if over:
+            too_long = _TOO_LONG if terminal.raw is None else self._raw.TOO_LONG
+            line = too_long if over == te.TOO_LONG else _NO_MEMORY
+            terminal.clear()
+        else:
             try:
-                line = self._terminal.take()
+                line = terminal.take()
             except MemoryError:
-                self._terminal.clear()
-                line = _NO_MEMORY
-        self._typed[self._n_typed] = _TOO_LONG if line is None else line
-        self._n_typed += 1
+                self._spare.starve()
+                try:
+                    line = terminal.take()
+                except MemoryError:
+                    terminal.clear()
+                    line = _NO_MEMORY
+        self._keep(kind, line)
+        if kind == te.ENTER and self._screen is not None and not isinstance(line, str):
+            self._screen.remember(line)
 
     def _write(self) -> None:
         """Write for a slice of time, or until there is nothing to write or no space for it."""
@@ -349,34 +326,85 @@ class Service:
 
     def _begin(self) -> bool:
         """What is next: an event, then other people's lines, then the answer to a typed line, then the monitor."""
-        cursor = self._events
-        if self._event_waits or self._app.pm.events.next(cursor):
-            self._event_waits = True
-            data = json.dumps(reasons.event_data(cursor.event, cursor.data))
-            text = '{"event": "%s", "data": %s, "t": %d}\r\n' % (Event.name(cursor.event), data, cursor.at_s)
-            self._terminal.put(text)
-            self._terminal.finish()
-            self._event_waits = False
+        if self._in_raw:
+            if self._raw.granted and not self._n_typed and self._terminal.put_byte(te.RAW):
+                self._raw.granted -= 1
+        elif self._event_waits or self._app.pm.events.next(self._events):
+            self._print_event()
+            return True
         elif self._notes:
             self._start(_ANSWER, slices(self._notes[0] + _END))
             self._notes_length -= len(self._notes[0])
             self._notes.pop(0)
-        elif self._storing is not None:  # the answer comes when all is stored
+            return True
+        if self._storing is not None:  # the answer comes when all is stored
             if self._app.metering.loop_time.take_turn():
                 self._store()
             return False
-        elif self._answer is not None:
-            self._start(_ANSWER, self._answer, self._answer_behind)
+        if self._answer is not None:
+            self._start(_PROGRAM if self._in_raw else _ANSWER, self._answer, self._answer_behind)
             self._answer = None
-        elif self._n_typed and (self._answers_turn or not self._monitor_due()):
-            if not (isinstance(self._typed[0], str) or self._app.metering.loop_time.take_turn()):
-                return False
-            self._answers_turn = False
-            self._run_line(self._next_typed())
-            return False  # it may have taken its time
+            return True
+        due = not self._in_raw and self._monitor_due()
+        if self._n_typed and (self._answers_turn or not due):
+            return self._begin_typed()
+        if due and self._begin_monitor():
+            return True
+        terminal = self._terminal
+        if terminal.changed and terminal.raw is None and not self._in_raw and terminal.quiet():
+            self._show()
+        return False
+
+    def _show(self) -> None:
+        """Nobody has pressed a key for a moment: a person sees the prompt, and what has been typed, or the greeting first."""
+        terminal = self._terminal
+        if terminal.length:
+            terminal.person = True  # programs send their lines whole
+        if terminal.person:
+            screen = self.screen()
+            if screen.greeted:
+                screen.show()
+            else:
+                self._start(_ANSWER, screen.greeting())
         else:
-            return self._monitor_due() and self._begin_monitor()
-        return True
+            terminal.changed = False
+
+    def screen(self):
+        """What a person sees of the line being typed."""
+        if self._screen is None:
+            from firmware.services import screen  # programs see none
+
+            self._screen = screen.Screen(self._terminal, self.lines)
+        return self._screen
+
+    def _hide(self) -> None:
+        if self._screen is not None:
+            self._screen.hide()
+
+    def _print_event(self) -> None:
+        cursor = self._events
+        self._event_waits = True
+        data = json.dumps(reasons.event_data(cursor.event, cursor.data))
+        self._hide()
+        self._terminal.put('{"event": "%s", "data": %s, "t": %d}\r\n' % (Event.name(cursor.event), data, cursor.at_s))
+        self._terminal.finish()
+        self._event_waits = False
+
+    def _begin_typed(self) -> bool:
+        """The oldest of what has been typed: its echo, then what it does."""
+        kind = self._kinds[0]
+        if not self._headed:
+            if kind == te.ENTER and self._screen is None and not self._app.metering.loop_time.take_turn():
+                return False  # it is loaded
+            return self._head(kind, self._typed[0])
+        if kind >= te.CODE and self._terminal.waiting:
+            return False  # what it prints itself comes behind what is on its way
+        if not (isinstance(self._typed[0], str) or self._app.metering.loop_time.take_turn()):
+            return False
+        self._headed = False
+        self._answers_turn = False
+        (self._run_program if kind >= te.CODE else self._run_line)(kind, self._next_typed())
+        return False  # it may have taken its time
 
     def _next_typed(self):
         """The oldest of the typed lines, which are moved up behind it."""
@@ -384,54 +412,94 @@ class Service:
         self._n_typed -= 1
         for i in range(self._n_typed):
             self._typed[i] = self._typed[i + 1]
+            self._kinds[i] = self._kinds[i + 1]
         self._typed[self._n_typed] = None
         return line
 
+    def _head(self, kind: int, line) -> bool:
+        """What comes before an answer: the echo of a person's line, the acknowledgement of a program; or all of the answer."""
+        terminal = self._terminal
+        if kind == te.LINE:
+            if self._screen is not None:
+                self._screen.greeted = False  # whoever types next is another one
+        elif kind == te.ENTER:
+            self._start(_ECHO, self.screen().echo(line))
+        elif kind == te.END:
+            self.write(self.screen().NO_RESET)
+        elif kind == te.FRIENDLY:
+            self._be_friendly()
+        else:
+            if kind == te.RAW:
+                self._hide()
+                self._in_raw = True
+            terminal.put(self._raw.head(kind, line))
+            terminal.finish()
+        self._headed = True
+        if (kind < te.CODE and kind != te.LINE and kind != te.ENTER) or (kind == te.CODE and not line):  # that was all
+            self._headed = False
+            self._next_typed()
+        return kind != te.LINE  # which has been read in this turn: that was enough
+
+    def _be_friendly(self) -> None:
+        """Ctrl-B: lines again; or a person who wants to know who answers."""
+        self._terminal.changed = True
+        if self._in_raw:
+            self._in_raw = False
+            self._terminal.put(_END)
+            self._terminal.finish()
+            dropped = self.dropped + self._events.lost - self._dropped_told
+            self._dropped_told += dropped
+            if dropped:
+                self._start(_ANSWER, slices("console: %d lines for people were dropped meanwhile%s" % (dropped, _END)))
+        else:
+            self._terminal.person = True
+            self.screen().greeted = False
+
     # ---- a line and its answer --------------------------------------------------------------------------
 
-    def _run_line(self, line) -> None:
+    def _run_line(self, kind: int, line) -> None:
         """Evaluate a typed line with the heap that is kept for it, and have its answer ready."""
         self._answer_behind = ""
         if isinstance(line, str):
             self._answer = slices(line + _END)
             return
-        if self._app.metering.free_bytes < _PLENTY:  # else it stays where it is: taken again it would lie amid what is free
-            self._reserve = None
+        self._spare.give()
         try:
-            self._evaluate(line)
+            self._evaluate(line, kind == te.ENTER)
+            if self._unfinished:
+                self.print()
         except MemoryError:  # not even the text of what went wrong
+            self._is_spent()
             self._answer = slices(_NO_MEMORY + _END)
 
-    def _evaluate(self, line: bytes) -> None:
+    def _evaluate(self, line: bytes, quiet: bool) -> None:
+        """quiet: for a person, who needs no = None."""
         try:
-            text = line.decode().strip()
-            value = None
-            with self.limit:
-                try:
-                    code = compile(text, "<console>", "eval")
-                except SyntaxError:
-                    exec(compile(text, "<console>", "exec"), self.names)
-                else:
-                    value = eval(code, self.names)
-            if isinstance(value, _CALLABLES):
-                self._answer = slices("! %s is a function, and was not called: %s() calls it%s" % (text, text, _END))
-                return
-            self._answer = answer(value)
-            if type(value) is GENERATOR:
-                self._answer_behind = _DONE + _END
+            value = self.lines.value(line.decode().strip())
+            if self.lines.said:
+                self._answer = slices(self.lines.said + value + _END)
+            elif value is not None or not quiet:
+                self._answer = answer(value, quiet)
+            if type(value) is GENERATOR and not quiet:
+                self._answer_behind = "= None" + _END
         except BaseException as error:  # an exit or an interrupt typed here ends the line, not the program
-            self._answer = slices(self._in_words(error) + _END)
+            if isinstance(error, MemoryError):
+                self._is_spent()
+            self._answer = slices("! %s%s" % (self.lines.in_words(error), _END))
 
-    def _in_words(self, error) -> str:
-        if self.limit.over and isinstance(error, KeyboardInterrupt):
-            return _INTERRUPTED % _LINE_MS
-        text = "! %s: %s" % (type(error).__name__, error)
-        if isinstance(error, NameError):
-            name = (str(error) + "''").split("'")[1]
-            return text + (": pm.%s is meant, or see help()" % name if name in self._calls() else ": see help()")
-        if isinstance(error, AttributeError) and "'PowerManager'" in text:
-            return text + ": help(pm) lists what there is"
-        return text
+    def _run_program(self, _kind: int, line) -> None:
+        """Run a program of the raw REPL, and have its answer ready."""
+        self._spare.give()
+        self._answer_behind = ""
+        self._printing = True
+        try:
+            self._raw.run(line, self.lines, self._app.metering.free_bytes)
+            self._answer = self._raw.answer()
+        except MemoryError:
+            self._is_spent()
+            self._raw.give_up()
+        finally:
+            self._printing = False
 
     def _store(self) -> None:
         """One step of what a line stores."""
@@ -440,23 +508,28 @@ class Service:
             for _ in self._storing:
                 return
         except Exception as error:
-            self._answer = slices(self._in_words(error) + _END)
+            if self._in_raw:
+                self._raw.fail(error)
+            else:
+                self._answer = slices("! %s%s" % (self.lines.in_words(error), _END))
         self._storing = None
 
     def _start(self, kind: int, pieces, behind: str = "") -> None:
+        if kind in (_ANSWER, _MONITOR):
+            self._hide()
         self._pieces = pieces
         self._kind = kind
         self._written = 0
         self._behind = behind
 
-    def _put(self, piece: str) -> None:
+    def _put(self, piece) -> None:
         """Write a piece; of an answer at most ANSWER_MAX characters, and a note that it was cut."""
         if self._kind == _MONITOR:
             if not self._terminal.put(piece):
                 self._drop_monitor()
             return
         left = max(0, ANSWER_MAX - self._written)
-        if len(piece) > left and piece != _END:
+        if self._kind == _ANSWER and len(piece) > left and piece != _END:
             self._terminal.put(piece[:left])
             self._cut("longer than %d characters" % ANSWER_MAX)
             self._end()
@@ -472,15 +545,17 @@ class Service:
         """The making of a piece raised."""
         full = isinstance(error, MemoryError)
         if full:
-            self._starve()
+            self._spare.starve()
         if self._kind == _MONITOR:
             self._drop_monitor()
             if not full:
                 raise error
+        elif self._kind == _PROGRAM:
+            self._raw.give_up()
         elif self._written:
             self._cut("the heap is full" if full else type(error).__name__)
         else:
-            text = _NO_MEMORY if full else self._in_words(error)
+            text = _NO_MEMORY if full else "! " + self.lines.in_words(error)
             self._terminal.put(text[:PIECE_MAX] + _END)
 
     def _end(self) -> None:
@@ -488,8 +563,7 @@ class Service:
         self._terminal.finish()
         self._kind = _NOTHING
         self._pieces = None
-        if self._reserve is None:
-            self._keep_reserve()
+        self._spare.keep()
 
     # ---- the monitor ------------------------------------------------------------------------------------
 
@@ -504,65 +578,18 @@ class Service:
         now_ms = time.ticks_ms()
         late = time.ticks_diff(now_ms, self._monitor_at) > self._monitor_ms
         self._monitor_at = time.ticks_add(now_ms if late else self._monitor_at, self._monitor_ms)
-        if self._reserve is None and not self._keep_reserve():
+        if not self._spare.keep():
             self.dropped += 1
             if not self._monitor_rests:
                 self.write(_RESTS)
             self._monitor_rests = True
             return False
         self._monitor_rests = False
-        self._start(_MONITOR, self._monitor_line())
+        self._start(_MONITOR, monitor.line(self._app, self._notes_length))
         return True
-
-    def _monitor_line(self):
-        before = "{"
-        for key, value in monitor.state(self._app):
-            yield '%s"%s": %s' % (before, key, json.dumps(value))
-            before = ", "
-        yield ', "waiting": %d}\r\n' % self._notes_length
 
     def _drop_monitor(self) -> None:
         self._terminal.take_back()
         self._kind = _NOTHING
         self._pieces = None
         self.dropped += 1
-
-    # ---- a heap that is full ----------------------------------------------------------------------------
-
-    def _starve(self) -> None:
-        """There was no heap for something small: what is kept for a line is given up for it, the monitor rests."""
-        self._reserve = None
-        self._reserve_at = time.ticks_add(time.ticks_ms(), _RETRY_MS)
-        self.starved += 1
-
-    def _keep_reserve(self) -> bool:
-        """Have the reserve again, if the heap has it; to be tried once a second."""
-        if time.ticks_diff(time.ticks_ms(), self._reserve_at) < 0:
-            return False
-        try:
-            self._reserve = (bytearray(_RESERVE), bytearray(_RESERVE), bytearray(_RESERVE))
-        except MemoryError:
-            self._reserve_at = time.ticks_add(time.ticks_ms(), _RETRY_MS)
-            return False
-        return True
-
-
-def _kw(watts: int) -> str:
-    return "-" if watts == im.FREE else "%.1f" % (watts / 1000)
-
-
-def _scaled(value: int, parts: int, unit: str) -> str:
-    return "not measured" if value == im.NO_VALUE else "%.1f %s" % (value / parts, unit)
-
-
-def _names_of(thing, own: bool = True) -> set:
-    """As the built-in dir() says, which asks every property for its value: one may load a module, and all take 40 ms.
-
-    own: with what is this one's alone, beside what its class has.
-    """
-    names = set(getattr(thing, "__dict__", ()) if own else ())
-    kinds = [type(thing)]
-    for kind in kinds:
-        names.update(getattr(kind, "__dict__", ()))
-        kinds += kind.__bases__
-    return names

@@ -15,7 +15,7 @@ from modbus.server import HOLDING_REGISTERS
 from modbus.tcp_server import TcpServer
 
 OPTIONS = (("port", "int", 502, 1, 65535, "TCP port"),)
-HEAP_BYTES = 13000
+HEAP_BYTES = 14000
 NEEDS = ("calendar",)
 _ILLEGAL_ADDRESS = 2
 _ILLEGAL_VALUE = 3

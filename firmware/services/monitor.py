@@ -5,6 +5,7 @@ the line takes.  Counters that only grow are read when their turn comes.
 """
 
 import gc
+import json
 
 from micropython import const
 
@@ -14,6 +15,15 @@ from firmware.event_codes import Event
 from firmware.reports import brief, number, wh
 
 _REASON = const(160)  # characters of the reason: the line has to fit into the console's buffer
+
+
+def line(app, waiting: int):
+    """The line in pieces; waiting: characters of lines for people that are not yet written."""
+    before = "{"
+    for key, value in state(app):
+        yield '%s"%s": %s' % (before, key, json.dumps(value))
+        before = ", "
+    yield ', "waiting": %d}\r\n' % waiting
 
 
 def state(app):

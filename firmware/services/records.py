@@ -3,20 +3,32 @@
 import asyncio
 
 import machine
+import notice
+from micropython import const
 
+from firmware import faults, reasons
 from firmware import image as im
-from firmware import reasons
 from firmware.errors import ConfigError
 from firmware.event_codes import Event
 from firmware.events import Cursor
-from firmware.records import Records
+from firmware.records import ERROR, INFO, LEVELS, Records
 
-OPTIONS = (("place", "str", "data", 1, 64, "directory on the flash"),)
-HEAP_BYTES = 17500
+OPTIONS = (
+    ("place", "str", "data", 1, 64, "directory on the flash"),
+    ("level", ("error", "warning", "info", "debug"), "info", 0, 0, "the least that the log keeps"),
+)
+HEAP_BYTES = 20000
 NEEDS = ("calendar",)
-_TAKEN = "boot.py firmware lib main.py rom site.json"  # names of the board's own in its flash
+# names of the board's own in its flash
+_TAKEN = "a b boot.py firmware generations.mpy incoming.mpy keys lib main.py rom site.json switch switch.new"
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789_-."
 _URGENT = (Event.EMERGENCY, Event.FAULT_RAISED)
+_OF_EVENTS = "IDIIIWIIWEIWIWIIIIWI"  # the level of each event, in the order of their codes; FAULT_RAISED: of a mere warning
+# of what is said to people, which a device may do without end
+_SAID_MOST = const(12)  # lines in
+_SAID_S = const(600)
+_SAID_LONG = const(160)  # characters of each
+_PIECE = const(3000)  # characters of a log in one answer: the console cuts longer ones
 
 
 def check_options(where: str, options: dict, errors: list) -> None:
@@ -53,6 +65,12 @@ class Service:
         self.names = {"timeline": self}
         self._events = Cursor(pm.events.total)
         self._steps = 0  # of saves so far: each may erase flash
+        self._least = ("error", "warning", "info", "debug").index(options["level"])
+        self._mild = faults.mask(4, faults.WARNING) | faults.mask(4, faults.INFO)
+        self._site = app.site
+        self._said = self._said_since = 0
+        self.unsaid = 0  # lines for people that were too many for the log
+        notice.keep = self.keep
 
     def begin(self) -> None:
         """Log the boot, at once: the first write after it looks for free blocks, 0.2 s that control is spared."""
@@ -80,10 +98,62 @@ class Service:
         if not self._pm.events.next(cursor):
             return False
         name = Event.name(cursor.event)
+        level = _OF_EVENTS[cursor.event]
         if cursor.event in (Event.FAULT_RAISED, Event.FAULT_CLEARED):
             name += " " + str(reasons.event_data(cursor.event, cursor.data))
-        self.records.log(self._pm.clock, name, cursor.data, cursor.event in _URGENT)
+            if cursor.event == Event.FAULT_RAISED and not self._mild >> (cursor.data & 31) & 1:
+                level = ERROR
+        self._log(name, cursor.data, cursor.event in _URGENT, level)
         return True
+
+    def _log(self, name: str, data, urgent: bool, level: str) -> None:
+        if LEVELS.index(level) <= self._least:
+            self.records.log(self._pm.clock, name, data, urgent, level)
+
+    def keep(self, text: str, error: bool) -> None:
+        """Log a line that was said to people, without secrets and not without end; never raises."""
+        elapsed_s = self._pm.clock.elapsed_s
+        if not 0 <= elapsed_s - self._said_since < _SAID_S:
+            self._said_since = elapsed_s
+            self._said = 0
+        if self._said >= _SAID_MOST:
+            self.unsaid += 1
+            return
+        self._said += 1
+        try:
+            for secret in self._site.secrets:
+                text = text.replace(secret, "***")
+            self._log("SAID", text[:_SAID_LONG], False, ERROR if error else INFO)
+        except MemoryError:
+            self.unsaid += 1
+
+    def stop(self) -> None:
+        """Hear nothing more."""
+        notice.keep = None
+
+    # ---- for people and tools/logs ---------------------------------------------------------------------
+
+    def logs(self):
+        """A line for every file of the logs, the oldest of each log first: its bytes and its path, then "end"."""
+        for path, size in self._files():
+            yield "%d %s" % (size, path)
+        yield "end"
+
+    def _files(self) -> list:
+        found = []
+        for name in self.records.logs:
+            found += self.records.logs[name].files()
+        return found
+
+    def log(self, path: str, at: int = 0):
+        """The lines of one of these files from byte `at` on, each with its checksum as it is stored.
+
+        At most some 3,000 characters; the last line says how far it came, "next 3012" or "end 3012".  ValueError for another file.
+        """
+        paths = [name for name, _ in self._files()]
+        if path not in paths:
+            raise ValueError("path = %r: allowed are %s" % (path, ", ".join(paths)))
+        return _lines(path, at)
 
     def counters(self) -> dict:
         """Energy and faults over the system's life, the flash's wear, and what was wrong with what was stored."""
@@ -95,3 +165,20 @@ class Service:
         found = {} if self._calendar is None else self._calendar.counters()
         found.update(self.counters())
         return found
+
+
+def _lines(path: str, at: int):
+    with open(path, "rb") as file:
+        file.seek(at)
+        begun = at
+        while at - begun < _PIECE:
+            line = file.readline()
+            if not line:
+                yield "end %d" % at
+                return
+            at += len(line)
+            try:
+                yield line.decode().rstrip("\n")
+            except UnicodeError:
+                pass  # damaged: its checksum would be wrong too
+        yield "next %d" % at

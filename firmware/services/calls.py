@@ -1,0 +1,159 @@
+"""What a line at the console can call that shows something: status(), why(), limits(), devices() and their like.
+
+Generators make one line each; whoever prints them does so in pieces, and control goes on between them.
+"""
+
+import json
+
+from firmware import image as im
+from firmware import limits as limit_list
+from firmware import reasons
+from firmware.errors import ConfigError, in_range
+
+# of PowerManager: what the application and the services use
+_INTERNAL = "clock_was_set cycle going_on halt instant note_end plan planned restore_emergency run_schedule start_again"
+
+_HELP = """\
+`help` lists the commands.  Python: pm.start(), pm.set_constant_power(-20), save_site({...}) and so on;
+help(pm): what pm can do; docs/console.md: all.  Names for a line:"""
+
+
+class Calls:
+    """The application's state in people's words."""
+
+    def __init__(self, app, console) -> None:
+        """console: has names, store() and known_commands()."""
+        self._app = app
+        self._console = console
+
+    def status(self):
+        """What is, in a few lines: mode and reason, battery, limits, who asks, faults, the last trip and end."""
+        pm = self._app.pm
+        view = pm.instant()
+        now = view.now
+        yield reasons.why(view)
+        age = now[im.AGE + im.SEQ_BMS]
+        yield "battery%s: SoC %s, %s, %s, %s" % (
+            " %d s ago" % (age // 1000) if view.par[im.PAR_STALE_BMS] < age < im.AGE_NEVER else "",
+            _scaled(now[im.SOC], 100, "%"), _scaled(now[im.BMS_V], 10, "V"), _scaled(now[im.BMS_I], 10, "A"),
+            _scaled(now[im.BMS_TEMP], 10, "degC"),
+        )  # fmt: skip
+        for bank in view.banks:
+            yield "bank %s: SoC %s, %s" % (bank.name, _scaled(bank.now[im.SOC], 100, "%"), reasons.of_bank(bank))
+        for charge, way in enumerate(("discharge", "charge")):
+            row = limit_list.NAMES[now[im.WHY_DIS + charge]]
+            yield "%s: at most %s, by %s" % (way, reasons.kw(now[im.LIMIT_DIS + charge]), row)
+        if pm.is_local:
+            yield "control: local, no EMS has it"
+        yield from reasons.waiting(view)
+        for fault in pm.faults():
+            if fault["active"] or "latched" in fault:
+                yield "%s: %s%s" % (fault["severity"], fault["name"], ", " + fault["detail"] if "detail" in fault else "")
+        for title, text in (("last trip: ", reasons.last_trip(view)), ("", reasons.last_end(view))):
+            if text:
+                yield title + text
+
+    def why(self):
+        """Why the power is what it is: the reason, what waits and for what, and what silent devices say of themselves."""
+        view = self._app.pm.instant()
+        yield reasons.why(view)
+        yield from reasons.waiting(view)
+        trip = reasons.last_trip(view)
+        if trip:
+            yield "last trip: " + trip
+        site = self._app.site
+        for name in reasons.silent(view):
+            counts = site.devices[name].counters() if name in site.devices else {}
+            for key in ("last_error", "note"):
+                if counts.get(key):
+                    yield "%s: %s" % (name, counts[key])
+
+    def limits(self):
+        """Every limit, a line each: name, discharge kW, charge kW."""
+        for name, discharge, charge in limit_list.published(self._app.pm.image):
+            yield "%-16s %10s %10s" % (name, _kw(discharge), _kw(charge))
+
+    def devices(self) -> dict:
+        """The counters of every device and bus."""
+        site = self._app.site
+        return {name: box.counters() for group in (site.buses, site.devices) for name, box in group.items()}
+
+    def services(self):
+        """Every service, a line each: its counters, how often it was started again, why it was stopped."""
+        app = self._app
+        for name, service in app.services.items():
+            again = ", started again %d times" % app.restarts[name] if name in app.restarts else ""
+            yield "%s: %r%s" % (name, service.counters(), again)
+        for name, why in app.stopped.items():
+            yield "%s: %s" % (name, why)
+
+    def upcoming(self, n: int = 5):
+        """As pm.upcoming(n), made one by one: a line each."""
+        pm = self._app.pm
+        in_range("n", n, 1, 100, "", int)
+        if pm.planned is None or pm.clock is None:
+            return
+        starts = pm.planned.starts(pm.clock)
+        for _ in range(n):
+            with pm.plan_lock:
+                start = next(starts, None)
+            if start is None:
+                return
+            yield repr(start)
+
+    def save_site(self, content) -> None:
+        """Make a site, a dict or JSON text, the one of the next start.
+
+        ConfigError lists all that is wrong with it, and nothing was saved.
+        """
+        if isinstance(content, str):
+            try:
+                content = json.loads(content)
+            except ValueError as error:
+                raise ConfigError(["the text is no JSON: %s" % error])
+        self._console.store(self._app.saving(content))
+
+    def restore_site(self) -> None:
+        """Make the version of site.json before the present one that of the next start again."""
+        self._console.store(self._app.restoring())
+
+    def help(self, thing=None):
+        """What lines of Python look like, and the names that one can use; or the names of a thing."""
+        names = self._console.names
+        if thing is self._app.pm:
+            names = callable_of(thing)
+        elif thing is not None:
+            names = names_of(thing)
+        else:
+            yield _HELP
+        yield ", ".join(sorted([name for name in names if name[0] != "_"]))
+
+    def dir(self, *thing) -> list:
+        """The names of a thing, or those that a line can use: as the built-in, which asks every property for its value."""
+        return sorted(names_of(thing[0]) if thing else self._console.names)
+
+
+def _kw(watts: int) -> str:
+    return "-" if watts == im.FREE else "%.1f" % (watts / 1000)
+
+
+def _scaled(value: int, parts: int, unit: str) -> str:
+    return "not measured" if value == im.NO_VALUE else "%.1f %s" % (value / parts, unit)
+
+
+def callable_of(pm) -> set:
+    """What a person may call or ask pm for."""
+    return names_of(pm, False) - set(_INTERNAL.split(" "))
+
+
+def names_of(thing, own: bool = True) -> set:
+    """As the built-in dir() says, which asks every property for its value: one may load a module, and all take 40 ms.
+
+    own: with what is this one's alone, beside what its class has.
+    """
+    names = set(getattr(thing, "__dict__", ()) if own else ())
+    kinds = [type(thing)]
+    for kind in kinds:
+        names.update(getattr(kind, "__dict__", ()))
+        kinds += kind.__bases__
+    return names

@@ -1,0 +1,153 @@
+"""Evaluates what is typed at the console, for who may have it run, and says in words what was wrong with it.
+
+Everybody may everything until somebody sets a PIN (roles.py, which is loaded then).
+"""
+
+import startup
+from micropython import const
+
+from firmware import loading
+from firmware.event_codes import Event
+from firmware.services.answers import slices
+from firmware.services.calls import callable_of, names_of
+
+VIEW = const(0)
+OPERATE = const(1)
+SERVICE = const(2)
+NAMES = ("view", "operate", "service")
+
+LINE_MS = const(2000)  # what a line may take: control waits meanwhile
+NO_MEMORY = "MemoryError: the heap is full; emergency_shutdown() always works"
+INTERRUPTED = "Interrupted: the line ran for more than %d ms, and control has to go on" % LINE_MS
+_CALLABLES = (type(Event.name), type(names_of), type(len), type([].append), type(slices))  # what brackets are forgotten of
+# words that begin a command where no Python follows; a test compares them with commands.TABLE
+COMMANDS = (
+    " status why limits events faults claims devices services monitor scan start stop charge discharge pause resume limit schedule"
+    " history config clock emergency reset login logout pin reboot leave help "
+)
+_NO_PYTHON = "=.([,+*/<>&|^%:;)]!"  # what of Python may follow a name that is also a command's
+
+
+class Lines:
+    """Lines and programs with the console's names in scope, for who may have them run."""
+
+    def __init__(self, app, console) -> None:
+        """console: has names, limit (a TimeLimit, for each line) and known_commands()."""
+        self._app = app
+        self._console = console
+        self._roles = None
+        path = self._pins_path()
+        if loading.exists(path) or loading.exists(path + ".old"):  # that alone is left of a save that was cut
+            self.known().load(loading.sealed(path))
+        self.said = ""  # "= " or "! " where the last value is a text to be shown behind it as it is, without apostrophes
+
+    # ---- who is at the console --------------------------------------------------------------------------
+
+    def _pins_path(self) -> str:
+        """At the top of the flash, not in a generation's folder beside the site: a deploy must not forget who may do what."""
+        path = self._app.path
+        if path.startswith(startup.folder):
+            path = path[len(startup.folder) :]
+        return path[: path.rfind("/") + 1] + "pins.json"
+
+    def known(self):
+        """The Roles, loaded where there are none."""
+        if self._roles is None:
+            from firmware.services import roles  # a board without PINs does not load it
+
+            self._roles = roles.Roles(self._pins_path(), self._app)
+        return self._roles
+
+    @property
+    def role(self) -> int:
+        """VIEW, OPERATE or SERVICE."""
+        return SERVICE if self._roles is None else self._roles.role
+
+    @property
+    def name(self) -> str:
+        """The role's."""
+        return NAMES[self.role]
+
+    @property
+    def is_locked(self) -> bool:
+        """Roles are given by PINs."""
+        return self._roles is not None and bool(self._roles.pins or self._roles.problem)
+
+    def login(self, pin: str) -> str:
+        """Have the role of a PIN until nobody has typed for ten minutes.  PowerError for a wrong one, and for one too soon."""
+        if not isinstance(pin, str):
+            raise ValueError("a PIN is a text")
+        return self.known().login(pin) if self.is_locked else "no PIN is set: the role is service"
+
+    def fall_back(self) -> None:
+        """Whoever was there has gone."""
+        if self._roles is not None:
+            self._roles.fall_back()
+
+    # ---- lines and programs -----------------------------------------------------------------------------
+
+    def value(self, text: str):
+        """What a line gives: a command's words or lines, or the value of Python.  Raises what it raises."""
+        self.said = ""
+        technician = self.role == SERVICE
+        if not technician:
+            text = text.replace("()", "")  # who may run no Python means the command by limits()
+        word = command(text)
+        limit = self._console.limit
+        if word:
+            with limit:
+                value = self._console.known_commands().run(word, text[len(word) :])
+            if isinstance(value, str):
+                self.said = "= "
+            return value
+        if not technician:
+            value = self.known().login_by(text)
+            self.said = "= "
+            return value
+        names = self._console.names
+        with limit:
+            try:
+                code = compile(text, "<console>", "eval")
+            except SyntaxError:
+                exec(compile(text, "<console>", "exec"), names)
+                return None
+            value = eval(code, names)
+        if isinstance(value, _CALLABLES):
+            self.said = "! "
+            return "%s is a function, and was not called: %s() calls it" % (text, text)
+        return value
+
+    def run(self, code: bytes) -> None:
+        """Run a program.  Raises what it raises."""
+        text = code.decode()
+        if self.role < SERVICE:
+            self._console.print(self.known().login_by(text.strip()))
+            return
+        with self._console.limit:
+            exec(compile(text, "<stdin>", "exec"), self._console.names)
+
+    def is_over(self) -> bool:
+        """Whether the last one was interrupted."""
+        return self._console.limit.over
+
+    def in_words(self, error) -> str:
+        """What went wrong."""
+        if self._console.limit.over and isinstance(error, KeyboardInterrupt):
+            return INTERRUPTED
+        text = "%s: %s" % (type(error).__name__, error)
+        if isinstance(error, NameError):
+            name = (str(error) + "''").split("'")[1]
+            return text + (": pm.%s is meant, or see help" % name if name in callable_of(self._app.pm) else ": see help")
+        if isinstance(error, AttributeError) and "'PowerManager'" in text:
+            return text + ": help(pm) lists what there is"
+        return text
+
+
+def command(text: str) -> str:
+    """The word of a line that is a command, "" of any other."""
+    end = text.find(" ")
+    word = text if end < 0 else text[:end]
+    if not word.isalpha() or " %s " % word not in COMMANDS:
+        return ""
+    rest = "" if end < 0 else text[end:].strip()
+    return "" if rest and rest[0] in _NO_PYTHON else word

@@ -1,0 +1,289 @@
+"""A new generation of the firmware over the network, while control runs: signed with the site's key, resumable, never older.
+
+One connection at a time, lines of text (docs/deploy.md).  What arrives is written between two cycles, a piece at a time, into
+the folder that does not run; site file and tables are taken over.  The board starts it when all of it is there and whole.
+"""
+
+import asyncio
+import socket
+import time
+
+import keyedhash
+import machine
+import startup
+from ipv4 import dotted
+from ipv4 import number as address_number
+from micropython import const
+from notice import say
+
+from firmware.errors import ConfigError
+
+OPTIONS = (
+    ("port", "int", 8266, 1, 65535, "TCP port"),
+    ("host", "str", "0.0.0.0", 7, 15, "address to listen on"),
+    ("key", "str", "keys/update.key", 1, 64, "file on the flash with the site's key, 32 bytes (tools/update)"),
+    ("allow", "any", {}, 0, 0, "rights by address or network: those with service may update"),
+)
+HEAP_BYTES = 14000
+KEY_BYTES = const(32)
+_SERVICE = const(3)  # of allowing.RIGHTS
+_PIECE = const(512)  # bytes written between two cycles
+_LINE = const(200)  # characters
+_LARGEST = const(65536)  # bytes of a manifest
+_NAP_MS = const(10)
+_ACCEPT_MS = const(200)
+_SILENT_MS = const(20000)  # after which a connection is closed
+_AGAIN = (11, 35, 115, 116)  # EAGAIN and what else says: not yet
+
+
+class Refused(Exception):
+    """What a client asks for is not done; it is told why."""
+
+
+def check_options(where: str, options: dict, errors: list) -> None:
+    """Add to `errors` what is wrong with who may update."""
+    from firmware.ems import allowing  # it leaves with those that build a site
+
+    allowing.check(where, options, errors)
+
+
+class Service:
+    """Listens, and takes what is signed."""
+
+    def __init__(self, name: str, options: dict, pm, app) -> None:
+        from firmware.ems import allowing  # it leaves with those that build a site
+
+        self._name = name
+        self._options = options
+        self._app = app
+        self._rules = allowing.rules(options["allow"])
+        self._turn = app.metering.loop_time.turn
+        self._key = b""
+        self._incoming = None
+        self._listener = None
+        self._taking = None  # what arrives
+        self.stores = 0  # steps that may have erased flash
+        self.refused = 0
+        self.state = "nothing arrives"
+
+    def begin(self) -> None:
+        """Read the key, and what writes a generation.  ConfigError where there is no key."""
+        import incoming  # a board only: it writes the board's own flash
+
+        self._incoming = incoming
+        path = self._options["key"]
+        try:
+            with open(path, "rb") as file:
+                self._key = file.read(KEY_BYTES + 1)
+        except OSError:
+            pass  # said below
+        if len(self._key) != KEY_BYTES:
+            raise ConfigError(["%s: is not there, or has not %d bytes; python -m tools.update makes a key" % (path, KEY_BYTES)])
+        incoming.settle()
+
+    async def run(self) -> None:
+        """For ever: one client after the other."""
+        self._listen()
+        try:
+            while True:
+                try:
+                    sock, there = self._listener.accept()
+                except OSError as error:
+                    if error.errno not in _AGAIN:
+                        raise
+                    await asyncio.sleep_ms(_ACCEPT_MS)
+                    continue
+                await self._serve(_Link(sock), dotted(there))
+        finally:
+            self.stop()
+
+    def _listen(self) -> None:
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        options = self._options
+        listener.bind(socket.getaddrinfo(options["host"], options["port"], 0, socket.SOCK_STREAM)[0][-1])
+        listener.listen(1)
+        listener.setblocking(False)
+        self._listener = listener
+
+    def stop(self) -> None:
+        """Listen no more."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+
+    def counters(self) -> dict:
+        """What arrives, and how many were refused."""
+        return {"state": self.state, "refused": self.refused}
+
+    # ---- one client --------------------------------------------------------------------------------------
+
+    async def _serve(self, link, who: str) -> None:
+        try:
+            if self._may(who):
+                await self._answer(link, who)
+            else:
+                self._refuse(who, "it may not")
+        except (Refused, self._incoming.Refused) as error:
+            self._refuse(who, str(error))
+            await link.tell("NO %s" % error)
+        except OSError as error:  # it is gone, or said nothing for too long; or the flash is full
+            self.state = "broke off: %s" % error
+        except ValueError as error:  # numbers and names that are none
+            self._refuse(who, str(error))
+        finally:
+            link.close()
+            if self._taking is not None:
+                self._taking.end()  # a file that is collected later would be closed over the next one
+                self._taking = None
+
+    def _may(self, who: str) -> bool:
+        there = address_number(who)
+        for bits, network, rights in self._rules:
+            if there >> (32 - bits) == network:
+                return rights >= _SERVICE
+        return False
+
+    def _refuse(self, who: str, why: str) -> None:
+        self.refused += 1
+        self.state = "refused %s: %s" % (who, why)
+
+    async def _answer(self, link, who: str) -> None:
+        words = (await link.line()).split(" ")
+        generations = self._incoming.generations
+        generations.load()
+        record = generations.record
+        if record is None or not record["now"]["code"]:
+            raise Refused("this board has no generations of firmware in files: make deploy, over USB")
+        if words == ["STATE"]:
+            now = record["now"]
+            await link.tell("IS %s %d %d %s" % (now["stamp"], now["number"], record["trial"], record["news"]))
+            return
+        number, size, sha, restart = self._signed(words, record)
+        taking = self._taking = self._incoming.Incoming(startup.folder, True)
+        self.state = "%s sends number %d" % (who, number)
+        say("%s: %s" % (self._name, self.state))
+        await link.tell("GO")
+        await self._take(link, taking, self._incoming.MANIFEST, size)
+        if generations.digest(taking.place + "/" + self._incoming.MANIFEST, bytearray(_PIECE)) != sha:
+            raise Refused("the manifest did not arrive as it was sent")
+        if not taking.is_of(number):
+            raise Refused("the manifest has another number")
+        await self._steps(taking.work(), link)
+        for path, size, sha in taking.missing:
+            await link.tell("WANT %d %s" % (size, path))
+            await self._take(link, taking, path, size)
+            if generations.digest(taking.place + "/" + path, bytearray(_PIECE)) != sha:
+                raise Refused("%s: did not arrive as it was sent" % path)
+        await self._steps(taking.finish(), link)
+        self._done(who, number, restart)
+        await link.tell("DONE %d" % number)
+        if restart:
+            self._app.ending.ask("update to generation number %d" % number, machine.reset)
+
+    def _signed(self, words: list, record: dict) -> tuple:
+        """(number, bytes of the manifest, its SHA-256, whether to restart) of a first line, if who has the key wrote it."""
+        if len(words) != 6 or words[0] != "UPDATE":
+            raise Refused("UPDATE number bytes SHA-256 restart HMAC, or STATE, is what is understood here")
+        mac = keyedhash.digest(self._key, " ".join(words[:5]).encode())
+        if not keyedhash.equal(mac, words[5]):
+            raise Refused("it is not signed with this site's key")
+        number, size = int(words[1]), int(words[2])
+        if number <= record["highest"]:
+            raise Refused("number %d: number %d was here; only newer ones are taken" % (number, record["highest"]))
+        if not 0 < size <= _LARGEST:
+            raise Refused("a manifest of %d bytes: at most %d are taken" % (size, _LARGEST))
+        return number, size, words[3], words[4] == "1"
+
+    async def _take(self, link, taking, path: str, size: int) -> None:
+        """So many bytes from the client into a file, a piece between two cycles."""
+        await self._store(taking.write, path, b"")
+        left = size
+        while left:
+            piece = await link.piece(min(_PIECE, left))
+            await self._store(taking.write, path, piece)
+            left -= len(piece)
+        await self._store(taking.end)
+
+    async def _store(self, step, *given) -> None:
+        """One call of the file system, where nothing else is long before the next cycle."""
+        await self._turn()
+        self.stores += 1
+        step(*given)
+
+    async def _steps(self, steps, link) -> None:
+        told = time.ticks_ms()
+        for _ in steps:
+            self.stores += 1
+            await self._turn()
+            if time.ticks_diff(time.ticks_ms(), told) > 2000:
+                told = time.ticks_ms()
+                await link.tell(".")
+
+    def _done(self, who: str, number: int, restart: bool) -> None:
+        self.state = "number %d of %s is the next start" % (number, who)
+        say("%s: %s" % (self._name, self.state))
+        records = self._app.services.get("records")
+        if records is not None:
+            records.records.log(self._app.pm.clock, "GENERATION " + self.state, 0, True)
+
+
+class _Link:
+    """One client's connection; nothing of it waits but by sleeping.  OSError when it is gone or silent for too long."""
+
+    def __init__(self, sock) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._buffer = bytearray(_PIECE)
+        self._byte = bytearray(1)
+
+    async def _read(self, buffer) -> int:
+        since = time.ticks_ms()
+        while True:
+            try:
+                n = self._sock.readinto(buffer)
+            except OSError as error:
+                if error.errno not in _AGAIN:
+                    raise
+                n = None
+            if n:
+                return n
+            if n == 0:
+                raise OSError("the client is gone")
+            if time.ticks_diff(time.ticks_ms(), since) > _SILENT_MS:
+                raise OSError("the client is silent")
+            await asyncio.sleep_ms(_NAP_MS)
+
+    async def line(self) -> str:
+        """The first line."""
+        found = b""
+        while len(found) < _LINE:
+            await self._read(self._byte)
+            if self._byte == b"\n":
+                return found.decode()
+            found += self._byte
+        raise Refused("a line of more than %d characters" % _LINE)
+
+    async def piece(self, most: int):
+        """Some bytes, `most` at most."""
+        n = await self._read(memoryview(self._buffer)[:most])
+        return memoryview(self._buffer)[:n]
+
+    async def tell(self, text: str) -> None:
+        """A line for the client."""
+        data = text.encode() + b"\n"
+        since = time.ticks_ms()
+        while data:
+            try:
+                data = data[self._sock.write(data) or 0 :]
+            except OSError as error:
+                if error.errno not in _AGAIN:
+                    raise
+            if data:
+                if time.ticks_diff(time.ticks_ms(), since) > _SILENT_MS:
+                    raise OSError("the client reads nothing")
+                await asyncio.sleep_ms(_NAP_MS)
+
+    def close(self) -> None:
+        """It is over."""
+        self._sock.close()

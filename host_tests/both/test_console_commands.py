@@ -1,0 +1,342 @@
+"""Commands for people at the console, their numbers with units, and the roles that they take."""
+
+import os
+
+import startup
+
+from firmware import loading
+from firmware.event_codes import Event
+from firmware.modes import Mode
+from firmware.services import console, lines, roles, terminal
+from host_tests.both.desk import Desk
+from host_tests.both.plant import Plant
+from host_tests.both.virtual import Virtual
+
+PINS = "pins.json"
+
+
+class Store:
+    """What loading knows of files, in memory."""
+
+    def __init__(self):
+        self.files = {}
+        self.problem = None
+
+    def __enter__(self):
+        self.usual = (loading.exists, loading.sealed, loading.storing)
+        loading.exists = self.exists
+        loading.sealed = self.sealed
+        loading.storing = self.storing
+        return self
+
+    def __exit__(self, *_error):
+        loading.exists, loading.sealed, loading.storing = self.usual
+
+    def exists(self, path):
+        return path in self.files
+
+    def sealed(self, path):
+        return self
+
+    def load(self):
+        if self.problem:
+            raise ValueError(self.problem)
+        return self.files.get(PINS)
+
+    def storing(self, path, doc, kept):
+        yield
+        yield
+        self.files[path] = doc
+
+
+def desk_with(plant=None):
+    desk = Desk(plant or Plant().ready())
+    desk.app.kept = lambda: ""
+    return desk
+
+
+def kw(desk):
+    """What is asked for by a person, kW, and for how long, min."""
+    claims = [claim for claim in desk.plant.pm.claims() if claim["source"] == "manual"]
+    if not claims:
+        return None
+    left = claims[0]["seconds_left"]
+    return claims[0]["kw"], None if left is None else int((left + 59) // 60), claims[0]["goal"]
+
+
+REFUSED = """\
+charge 20;charge kW;charge -20kW;charge 20kW 30;charge 20kW 20kW;charge 20kW 80%;charge 30min;charge 80% 1h;charge 20kW 90s;
+charge 20kW 0min;charge 20kA;charge 2.0.0kW;charge 5000kW;charge 95%;charge now;discharge 0kW;discharge 30%;pause 20kW;
+pause 10 minutes;start now;stop 5min;monitor;monitor 5kW;monitor 50ms;limit;limit 5kW;limit charge;limit charge 5h;schedule add;
+schedule add 25:00 charge 1h;schedule add 01:00 heat 1h;schedule add 01:00 charge 40kW;schedule remove;schedule remove 3;events 0;
+events all;config nothing_of_that;reset;scan can0;scan rs9;login;pin service;pin service 123;pin view 1234;pin operate 1234;
+help nothing_of_that;clock"""
+
+
+def test_pins_stand_at_the_top_of_the_flash_whichever_generation_runs():
+    with Store() as store:
+        startup.folder = "a/"
+        try:
+            desk = desk_with()
+            desk.app.path = "a/site.json"
+            assert desk.ask("pin service 98765")[:8] == "= stored"
+        finally:
+            startup.folder = ""
+        assert list(store.files) == [PINS]
+
+
+# ---- commands -------------------------------------------------------------------------------------------
+
+
+def test_power_and_time_are_typed_as_people_write_them():
+    for line, wanted in (
+        ("charge 20kW 30min", (-20.0, 30, "power")),
+        ("charge 20 kW 30 min", (-20.0, 30, "power")),
+        ("charge 2,5kw", (-2.5, None, "power")),
+        ("charge 500W 1h", (-0.5, 60, "power")),
+        ("charge 1.5h 3kW", (-3.0, 90, "power")),
+        ("charge 7kW 120s", (-7.0, 2, "power")),
+        ("charge", (100.0, None, "charge")),
+        ("charge 80%", (100.0, None, "charge")),
+        ("charge 80 %", (100.0, None, "charge")),
+        ("discharge 20kW 30min", (20.0, 30, "discharge")),
+        ("discharge 15kW", (15.0, None, "discharge")),
+        ("discharge", (100.0, None, "discharge")),
+        ("pause", (0.0, None, "pause")),
+        ("pause 10min", (0.0, 10, "pause")),
+    ):
+        desk = desk_with()
+        answer = desk.ask(line)
+        assert answer[:10] == "= accepted", (line, answer)
+        assert kw(desk) == wanted, (line, kw(desk))
+
+
+def test_what_is_not_understood_is_refused_and_changes_nothing():
+    for line in REFUSED.replace("\n", "").split(";"):
+        desk = desk_with()
+        answer = desk.ask(line)
+        assert answer[:2] == "! " and "Error" in answer[:14], (line, answer)
+        assert kw(desk) is None and desk.plant.pm.mode == Mode.IDLE and desk.plant.pm.schedules() == [], line
+
+
+def test_errors_name_what_was_typed_and_what_is_meant():
+    desk = desk_with()
+    assert "20kA" in desk.ask("charge 20kA") and "kW" in desk.answers()[-1]
+    assert "100" in desk.ask("charge 5000kW")
+    assert "discharge POWER" in desk.ask("limit 5kW")
+
+
+def test_start_stop_resume_reset():
+    plant = Plant()
+    plant.run(2)
+    desk = desk_with(plant)
+    assert desk.ask("start")[:10] == "= accepted"
+    plant.ready()
+    assert desk.ask("discharge 20kW")[:10] == "= accepted"
+    plant.run(5)
+    assert plant.command() == 20000
+    assert desk.ask("pause")[:10] == "= accepted"
+    plant.run(40)
+    assert plant.command() == 0
+    assert desk.ask("resume") == "= None" and kw(desk) is None
+    assert desk.ask("emergency stop!") == "= False" and desk.plant.pm.is_emergency
+    assert desk.ask("reset") == "= False" and not desk.plant.pm.is_emergency, "nothing here stores it"
+    plant.ready()
+    assert desk.ask("stop") == "= None"
+    plant.run(100)
+    assert plant.pm.mode == Mode.STANDBY
+
+
+def test_what_shows_something_shows_it_line_by_line():
+    desk = desk_with()
+    with desk.plant.image.lock:
+        desk.plant.pm.events.post(Event.MODE_CHANGE, Mode.CHARGE, 7)
+    desk.turn(20)
+    for line, words in (
+        ("status", "battery: SoC"), ("why", "kW"), ("limits", "configuration"), ("events", "MODE_CHANGE  CHARGE"), ("faults", ""),
+        ("claims", ""), ("services", "console: "), ("config", "max_soc = "), ("config max_soc", "max_soc = 90.0  (%)"),
+        ("schedule", ""), ("scan", "can0: frames 7"), ("help", "charge"), ("help schedule", "remove ID"),
+    ):  # fmt: skip
+        before = len(desk.lines)
+        assert desk.ask(line) == "= None", line
+        assert words in "\n".join(desk.lines[before:]), (line, desk.lines[before:])
+    assert desk.ask("devices")[:3] == "= {"
+    assert len(desk.printed("max_soc = ")) == 2
+
+
+def test_the_schedule_is_listed_added_to_and_removed_from():
+    desk = desk_with()
+    assert desk.ask("schedule add 01:00 charge 40kW 4h mon tue") == "= entry 0"
+    assert desk.ask("schedule add 18:30 discharge 2h") == "= entry 1"
+    assert desk.ask("schedule add 12:00 idle 30min") == "= entry 2"
+    entries = dict(desk.plant.pm.schedules())
+    assert (entries[0].power_setpoint, entries[0].duration_minutes, entries[0].mask()) == (-40.0, 240, 0b0000110)
+    assert entries[1].wants_most() and entries[1].mode == Mode.DISCHARGE and entries[1].mask() == 127
+    desk.ask("schedule")
+    assert "0: 01:00 CHARGE -40.0 kW 240 min, mon tue" in desk.lines
+    assert "1: 18:30 DISCHARGE most kW 120 min, every day" in desk.lines
+    assert desk.ask("schedule remove 1") == "= removed" and sorted(dict(desk.plant.pm.schedules())) == [0, 2]
+
+
+def test_a_limit_of_the_console_binds_and_is_taken_away():
+    desk = desk_with()
+    assert desk.ask("limit charge 5kW discharge 10kW 1h") == "= bound for 3600 s"
+    desk.plant.run(2)
+    desk.ask("limits")
+    assert [line for line in desk.lines if line.split()[1:] == ["10.0", "5.0"]]
+    assert desk.ask("limit off")[:2] == "= "
+    desk.plant.run(2)
+    before = len(desk.lines)
+    desk.ask("limits")
+    assert not [line for line in desk.lines[before:] if line.split()[1:] == ["10.0", "5.0"]]
+
+
+def test_monitor_takes_a_time():
+    desk = desk_with()
+    assert desk.ask("monitor 100ms") == "= None"
+    desk.turn(200)
+    assert desk.printed('"soc"')
+    assert desk.ask("monitor off") == "= None" and desk.ask("monitor 1s") == "= None" and desk.ask("monitor 500") == "= None"
+
+
+def test_python_is_python_where_it_begins_like_a_command():
+    desk = desk_with()
+    for line, answer in (("status = 5", "= None"), ("charge=3", "= None"), ("charge", "= accepted"), ("limits.x", "! ")):
+        assert desk.ask(line)[: len(answer)] == answer, line
+    assert desk.console.names["charge"] == 3
+    assert desk.ask("events == 5")[:12] == "! NameError:"
+
+
+# ---- roles ----------------------------------------------------------------------------------------------
+
+
+def locked(store, **pins):
+    """A desk whose PINs were set by the one before it."""
+    desk = desk_with()
+    for name in ("service", "operate"):
+        if name in pins:
+            assert desk.ask("pin %s %s" % (name, pins[name]))[:8] == "= stored"
+    return desk_with()
+
+
+MOVES = "start;stop;charge 5kW;discharge 5kW;pause;resume;limit charge 5kW;schedule add 01:00 idle 1h;schedule remove 1".split(";")
+SEES = "status;why;limits;limits();events;faults;claims;devices;services;config;schedule;help;help()".split(";")
+RUNS = (
+    "pm.stop()", "1 + 1", "x = 5", "pin service 9999", "pin service off", "reboot", "leave", "login('1' + '234')",
+    "login('1234') or pm.stop()",
+)  # fmt: skip
+
+
+def test_without_a_pin_everybody_is_a_technician_and_it_is_said():
+    with Store() as store:
+        desk = desk_with()
+        assert "no PIN is set" in desk.ask("login 1234")
+        for line in ("1 + 1", "charge 5kW"):
+            assert desk.ask(line)[:2] == "= "
+        assert store.files == {}
+
+
+def test_view_sees_operate_moves_service_runs_python():
+    with Store() as store:
+        desk = locked(store, service="technician1", operate="4711")
+        for line in SEES:
+            assert desk.ask(line)[:2] == "= ", line
+        for line in MOVES + list(RUNS) + ["reset", "scan can0", "clock 2026-11-22 09:56:17"]:
+            answer = desk.ask(line)
+            assert answer[:2] == "! " and ("role" in answer or "clock" in line), (line, answer)
+        assert "operate" in desk.ask("login 4711")
+        for line in MOVES:
+            assert "role" not in desk.ask(line), line
+        for line in RUNS:
+            assert "role" in desk.ask(line), line
+        assert "service" in desk.ask("login('technician1')")
+        assert desk.ask("1 + 1") == "= 2" and desk.ask("pin operate off")[:8] == "= stored"
+        assert "view" in desk.ask("logout") and "role" in desk.ask("charge 5kW")
+        assert desk.ask("login 4711")[:2] == "! "
+
+
+def test_the_emergency_needs_no_pin_and_its_end_does():
+    with Store() as store:
+        desk = locked(store, service="1234")
+        assert desk.ask("emergency") == "= False" and desk.plant.pm.is_emergency
+        assert "role" in desk.ask("reset") and desk.plant.pm.is_emergency
+        desk.ask("login 1234")
+        assert desk.ask("reset") == "= False" and not desk.plant.pm.is_emergency
+
+
+def test_programs_need_a_technician_who_may_log_in_by_one():
+    with Store() as store:
+        desk = locked(store, service="1234")
+        desk.type(b"\r\x01")
+        for program, said in (
+            ("print(1)", b"role service"),
+            ("login('9999')", b"wrong PIN"),
+            ("login('1234')", b"the role is service"),
+            ("print(1)", b"1\r\n"),
+        ):
+            before = len(b"".join(desk.port.out))
+            desk.type(program + "\x04")
+            desk.turn(60)
+            assert said in b"".join(desk.port.out)[before:], program
+
+
+def test_a_pin_is_kept_as_a_hash_with_salt_and_never_said():
+    with Store() as store:
+        desk = locked(store, service="technician1", operate="technician1")
+        desk.ask("login technician1")
+        desk.type(b"login technician1\rpin operate technician2\r")
+        desk.turn(100)
+        desk.ask("login wrong-technician")
+        for line in ("technician", "technician1", "print('x')"):
+            desk.ask(line)
+        out = b"".join(desk.port.out).decode()
+        assert "technician2" not in out and "wrong-technician" not in out and "logi***" in out
+        kept = store.files[PINS]
+        assert "technician" not in repr(kept) and kept["service"] != kept["operate"], "the salt is its own"
+
+
+def test_wrong_pins_take_longer_and_longer():
+    with Virtual(console, terminal, roles) as life, Store() as store:
+        desk = locked(store, service="1234")
+        for _ in range(3):
+            assert "wrong PIN" in desk.ask("login 0000")
+        waits = []
+        for _ in range(9):
+            answer = desk.ask("login 1234")
+            assert "wait" in answer, "the right one waits too"
+            waits.append(int(answer.split("wait ")[1].split(" ")[0]))
+            life.skip(waits[-1] * 1000 + 10)
+            assert "wrong PIN" in desk.ask("login 0000")
+        assert waits[:3] == [5, 10, 20] and waits[-1] == 320 and sorted(waits) == waits
+        life.skip(321000)
+        assert "service" in desk.ask("login 1234")
+
+
+def test_a_role_ends_ten_minutes_behind_the_last_key():
+    with Virtual(console, terminal, roles) as life, Store() as store:
+        desk = locked(store, service="1234")
+        desk.ask("login 1234")
+        life.skip(599000)
+        assert desk.ask("1 + 1") == "= 2"
+        life.skip(601000)
+        desk.turn(3)
+        assert "role" in desk.ask("1 + 1")
+        desk.type(b"\r\x01")
+        desk.turn(20)
+        life.skip(601000)
+        desk.turn(20)
+        assert desk.ask("why")[:2] == "= ", "programs are not read for ever either"
+
+
+def test_pins_that_cannot_be_read_lock_and_do_not_open():
+    with Store() as store:
+        locked(store, service="1234")
+        store.problem = "its CRC is wrong"
+        desk = desk_with()
+        assert "role" in desk.ask("1 + 1") and "CRC" in desk.ask("login 1234")
+        assert desk.ask("status") == "= None" and desk.ask("emergency") == "= False"
+
+
+def test_the_roles_are_named_alike_everywhere():
+    assert [lines.NAMES[role] for role in (lines.VIEW, lines.OPERATE, lines.SERVICE)] == ["view", "operate", "service"]
+    assert hasattr(os, "urandom")
