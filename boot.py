@@ -1,29 +1,31 @@
-"""Power-on only: outputs safe, watchdog armed, reset cause noted.  Everything else is main.py's."""
+"""Power-on only: the generation chosen, outputs safe, watchdog armed, reset cause noted.  Everything else is main.py's."""
 
 import gc
 
 # Before anything is loaded: what boot strews over the heap stays in crumbs between what lives.  With PSRAM (that much is free
 # nowhere else) there is room for larger crumbs, and collections are slow: one every 8 KB was half of its boot.
-gc.threshold(8192 if gc.mem_free() < 300000 else 32768)
+_roomy = gc.mem_free() >= 300000
+gc.threshold(32768 if _roomy else 8192)
 
 import machine
-import watchdog
 
 WATCHDOG_MS = 8000  # longer than loading the firmware takes, shorter than a person's patience
 
-watchdog.arm(WATCHDOG_MS)
+machine.WDT(timeout=WATCHDOG_MS)
 
 import esp32
+import generations
 import vfs
 
 
 def _mount_with_larger_reads() -> None:
     """LittleFS reads a folder to its end for every name it looks up: in pieces of 2 KB that is a twelfth of the reads.
 
-    Where the firmware is in the image only a handful of files are looked up: 256 bytes, which leaves the heap 3.5 KB.
+    Where the firmware is in the image only a handful of files are looked up: without PSRAM 128 bytes, which leaves the heap
+    4 KB; with it records are renamed beside the rest, each in one call, and these were a thousand reads.
     It passes over everything in it to find free blocks: with a bit for every block once, and not at every 256th.
     """
-    readsize = 512 if watchdog.__file__.startswith("/lib") else 64
+    readsize = 512 if _roomy or generations.in_files() else 32
     found = esp32.Partition.find(esp32.Partition.TYPE_DATA, label="vfs")
     if found:
         vfs.umount("/")
@@ -38,17 +40,17 @@ try:
     _mount_with_larger_reads()
 except Exception as error:
     print("boot: the flash stays mounted as it was (%s: %s)" % (type(error).__name__, error))
-
-import startup
-
-startup.find_builtins()
+try:
+    generations.choose()
+except Exception as error:  # a flash that cannot be written: what is there starts
+    print("boot: generations: %s: %s" % (type(error).__name__, error))
 
 
 def _safe_outputs() -> None:
     """Contactors open, before anything else can want them closed; supplies and enables of the board's own parts."""
     import pinowners  # here: it goes again with what builds the site
 
-    outputs, doubtful, problems = pinowners.look(pinowners.load("site.json"))
+    outputs, doubtful, problems = pinowners.look(pinowners.load(generations.folder + "site.json"))
     for problem in problems:
         print("boot: %s; its pin stays an input" % problem)
     for pin in doubtful:
@@ -61,8 +63,18 @@ def _safe_outputs() -> None:
 
 
 try:
+    import startup
+    import watchdog
+
+    watchdog.arm(WATCHDOG_MS)
+    startup.folder = generations.folder
+    startup.find_builtins()
+except Exception as error:  # files that are damaged: main.py will find the same, and knows what to do
+    print("boot: %s: %s" % (type(error).__name__, error))
+try:
     _safe_outputs()
 except Exception as error:  # a file may hold anything, and be too long for the heap
     print("boot: site.json is not readable (%s: %s); outputs stay as the chip leaves them: inputs" % (type(error).__name__, error))
 del _safe_outputs, _mount_with_larger_reads  # what is named here stays in the heap for ever
+globals().pop("generations")  # main.py lets go of it
 print("boot: reset cause %d" % machine.reset_cause())

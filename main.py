@@ -2,6 +2,9 @@
 
 import sys
 
+import generations
+import machine
+
 _UNKNOWN = "unknown"
 
 
@@ -16,16 +19,14 @@ def _stamp(module: str) -> str:
     return "from sources" if stamp == "sources" else stamp
 
 
-def _hold(firmware: str, lib: str) -> None:
-    """Say what is mixed until Ctrl-C, and nothing else: mpremote comes in, the watchdog has no reason to bite."""
+def _hold(why: str) -> None:
+    """Say what is wrong until Ctrl-C, and nothing else: mpremote comes in, the watchdog has no reason to bite."""
     import time
-
-    import machine
 
     watchdog = machine.WDT(timeout=600000)  # boot.py's waits 8 s: too short for who comes to mend it
     try:
         while True:
-            print("generation: firmware/ is %s, lib/ is %s: only a part was copied" % (firmware, lib))
+            print("generation: " + why)
             print("generation: control does not run, contactors stay open.  `make deploy` mends it, Ctrl-C gives the prompt.")
             for _ in range(10):
                 watchdog.feed()
@@ -34,15 +35,40 @@ def _hold(firmware: str, lib: str) -> None:
         print("generation: stopped by Ctrl-C.  The watchdog starts the board again in ten minutes.")
 
 
+def _app(stamp: str):
+    """The application of the generation that boot.py has chosen; a reset where that one cannot be built, and another can."""
+    print("generation: " + generations.describe(stamp))
+    if generations.news:
+        print("generation: " + generations.news)
+    watched = generations.is_watched()  # before all that is built: what the stack still shows of a module keeps it in the heap
+    try:
+        from firmware.app import App
+
+        app = App(generations.folder + "site.json")
+        if watched:
+            from firmware.selftest import SelfTest
+
+            app.selftest = SelfTest(app)
+    except Exception as error:
+        if generations.failed(error):
+            print("generation: " + generations.news)
+            machine.reset()
+        raise
+    app.generation = stamp  # type: ignore[attr-defined]  # for people at the console; the application has no use for it
+    return app
+
+
 # by its path: as firmware.generation it would import the package, and half of that may be another build's
 firmware, lib = _stamp("firmware/generation"), _stamp("generation")
-if firmware == lib != _UNKNOWN:
-    print("generation: " + lib)
-    from firmware.app import App
-
-    app = App("site.json")
-    app.generation = lib  # type: ignore[attr-defined]  # for people at the console; the application has no use for it
-    del _stamp, _hold, firmware  # what is named here stays in the heap for ever
+if generations.problem:
+    _hold(generations.problem)
+elif firmware == lib != _UNKNOWN:
+    app = _app(lib)
+    if app.selftest is None:
+        del sys.modules["generations"]
+    del _app, _stamp, _hold, firmware, generations  # what is named here stays in the heap for ever
     app.run()
+elif generations.failed(ValueError("firmware/ is %s, lib/ is %s" % (firmware, lib))):
+    machine.reset()
 else:
-    _hold(firmware, lib)
+    _hold("firmware/ is %s, lib/ is %s: only a part was copied" % (firmware, lib))

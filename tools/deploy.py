@@ -1,131 +1,157 @@
-"""Puts the firmware on a board that runs MicroPython, with mpremote: `make deploy PORT=... BOARD=... SITE=site.json`.
+"""Puts firmware and site on a board that runs MicroPython, as a new generation: `make deploy PORT=... BOARD=... SITE=site.json`.
 
-Copies boot.py, main.py, cross-compiled firmware/ and lib/, and the site file with the board's pins and the Wi-Fi station
-(WIFI_SSID, WIFI_PASSWORD).  A site file that the firmware would refuse, or that does not fit the board's heap, is refused
-here, before anything is copied.  On an image of our own (--image own) the firmware is inside: only the site file
-and data files are copied.
+Copies, in pieces with their hashes, what the board has not yet: cross-compiled firmware/ and lib/, and the site file with the
+board's pins and the Wi-Fi station (WIFI_SSID, WIFI_PASSWORD).  One step then makes it the next start; it tests itself, and the
+generation before comes back where it does not pass (docs/deploy.md).  A site file that the firmware would refuse, or that does
+not fit the board's heap, is refused here, before anything is copied.  On an image of our own (--image own) the firmware is
+inside: the generation is the site with its tables, and the operator's page where the site serves it.
 """
 
 import argparse
 import hashlib
 import json
 import os
-import subprocess
 import sys
 import tempfile
-import time
+from base64 import b64encode
+from dataclasses import dataclass
 from pathlib import Path
 
-import serial
-from serial.tools import list_ports
-
 from tools import check_site
-from tools.build import boardfile, fits, frozen, stage
+from tools.build import boardfile, fits, frozen, generation, stage, web
+from tools.serial_line import LineError, RawPrompt, leave
 
-FOLDERS = Path(__file__).parent / "onboard" / "folders.py"
-TIDY = FOLDERS.with_name("tidy.py")
+ONBOARD = Path(__file__).parent / "onboard"
 MARCH = {"esp32": "xtensawin", "esp32s3": "xtensawin", "esp32c3": "rv32imc"}
-LEAVE_S = 35.0  # contactor_wait is at most 30 s
+PIECE = 1024  # bytes of a file in one line for the board
+LIVE_PIECE = 512  # while control runs
+SLICE_MS = 2000  # that the board works before it answers
+LIVE_SLICE_MS = 20
+VERDICT_S = 180.0  # a restart, and the self-test's longest time
 
 
 class DeployError(Exception):
     """It did not work; the text says why."""
 
 
-def mpremote(port: str, resume: bool, *arguments: str, timeout: float = 600) -> str:
-    """One mpremote run; its output.  Raises DeployError with what it said."""
-    command = [sys.executable, "-m", "mpremote", "connect", port, *(["resume"] if resume else []), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
-    if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines()
-        raise DeployError(f"mpremote {' '.join(arguments[:2])}: {said[-1] if said else 'failed'}")
-    return done.stdout
+@dataclass
+class Parcel:
+    """What goes on a board: a generation, and files at the top; all paths below `source`."""
+
+    source: Path
+    files: list[Path]
+    top: dict[str, Path]  # by their names on the board
+    number: int
+    stamp: str
+    code: bool
+
+    @property
+    def manifest(self) -> bytes:
+        """As lib/generations.py reads it."""
+        return generation.manifest(self.source, self.files, self.number, self.stamp, self.code)
 
 
-def leave(port: str, wait_s: float = LEAVE_S) -> None:
-    """Asks a firmware that runs to bring its site to 0 W, open the contactors and give way to the ordinary prompt.
-
-    A board that is at its prompt already says that it does not know the word, which is as good.  Raises DeployError where
-    nothing like a prompt comes.
-    """
-    try:
-        with serial.serial_for_url(port, 115200, timeout=0.2) as line:
-            line.write(b"\r\x02\rleave()\r\n")
-            heard, end = b"", time.monotonic() + wait_s
-            while time.monotonic() < end and b">>> " not in heard[-200:]:
-                heard += line.read(256)
-    except (OSError, serial.SerialException) as error:
-        there = ", ".join(sorted(found.device for found in list_ports.comports())) or "none"
-        raise DeployError(f"PORT={port}: {error}; serial ports here: {there}") from None
-    if b">>> " not in heard:
-        raise DeployError(f"PORT={port}: no prompt within {wait_s:g} s: is MicroPython on this board? (make flash)")
-
-
-def prepare(into: Path, site: dict, march: str, folder: Path = Path()) -> list[Path]:
-    """Fills a directory with what goes on the board; gives the paths.  folder: where the tables are that the site names."""
+def prepare(into: Path, site: dict, march: str, folder: Path = Path(), image: str = fits.STOCK) -> Parcel:
+    """Fills a directory with what goes on the board.  folder: where the tables are that the site names."""
     made = stage.stage(stage.ROOT, into, march)
+    stamp = stage.generation(into, made)
     own = [Path(table) for table in sorted(set(check_site.tables(site).values()))]
     for table in own:
         (into / table).parent.mkdir(parents=True, exist_ok=True)
         (into / table).write_text(check_site.table_for_board(table.as_posix(), folder))
     (into / "site.json").write_text(json.dumps(site, separators=(",", ":")))
-    return [*made, *own, Path("site.json")]
+    data = [*own, Path("site.json")]
+    inside = image == fits.OWN  # it has all modules
+    page = [path for path in made if path.parts[0] == stage.PAGE] if web.served_by(site) else []
+    files = generation.files_of([*page, *data] if inside else [*made, *data])
+    top = {path.as_posix(): path for path in frozen.data_files()} if inside else generation.LOADER
+    return Parcel(into, files, top, generation.number_now(), stamp, not inside)
 
 
-def order(files: list[Path]) -> tuple[list[Path], list[Path]]:
-    """What is copied before the folders, and what after them.
+class Copying:
+    """One deploy over a raw REPL."""
 
-    main.py comes first: it starts nothing while the stamps of firmware/ and lib/ differ.  So does that of firmware/, which is
-    removed before and copied last: a copy that breaks off anywhere leaves a board that says so.
-    """
-    of_site = [path for path in files if path.parts[0] not in (*stage.TREES, *stage.ENTRY_FILES)]
-    last = [Path("boot.py"), *of_site, stage.STAMPED[0].with_suffix(".mpy")]
-    return [path for path in [Path("main.py")] if path in files], [path for path in last if path in files]
+    def __init__(self, prompt: RawPrompt, parcel: Parcel, live: bool, quiet: bool = False) -> None:
+        self._prompt = prompt
+        self._parcel = parcel
+        self._live = live
+        self._quiet = quiet
+        self._piece = LIVE_PIECE if live else PIECE
+        self._sent = self._to_send = 0
+        self._shown = -1
+
+    def run(self) -> str:
+        """All of it, up to the switch; what was done, for people.  Raises DeployError, LineError."""
+        top = self._top()
+        self._prompt.run(f"LIVE = {self._live}\n" + (ONBOARD / "receive.py").read_text())
+        self._send(self._parcel.manifest, "taking.write(incoming.MANIFEST, %s)", "taking.end()")
+        self._steps("taking.work()")
+        place, kept, copied = self._prompt.run("print(taking.place, taking.kept, taking.copied)").split()
+        missing = [line.split(" ", 1) for line in self._prompt.run(
+            "for path, size, _ in taking.missing:\n print(size, path)"
+        ).splitlines()]  # fmt: skip
+        self._sent = 0
+        self._to_send = sum(int(size) for size, _ in missing)
+        if not self._quiet:
+            print(f"folder {place}: {kept} files are there, {copied} taken over, {len(missing)} ({self._to_send:,} bytes) to send")
+        for _, path in missing:
+            self._send((self._parcel.source / path).read_bytes(), f"taking.write({path!r}, %s)", "taking.end()")
+        self._steps("taking.finish()")
+        return f"{len(missing)} of {len(self._parcel.files)} files were sent{f', and {top} at the top' if top else ''}"
+
+    def _top(self) -> int:
+        """The files at the top that differ; how many."""
+        self._prompt.run(f"LIVE = {self._live}\n" + (ONBOARD / "top.py").read_text())
+        sent = 0
+        for name, path in self._parcel.top.items():
+            content = (self._parcel.source / path).read_bytes()
+            wanted = hashlib.sha256(content).hexdigest()
+            if self._prompt.run(f"print(digest({name!r}))").strip() == wanted:
+                continue
+            self._prompt.run(f"begin({name!r})")
+            self._send(content, "arriving.write(%s)", "")
+            if self._prompt.run(f"end({name!r}, {wanted!r})").strip() != "good":
+                raise DeployError(f"{name}: did not arrive as it was sent: deploy again")
+            sent += 1
+        return sent
+
+    def _send(self, content: bytes, write: str, end: str) -> None:
+        for at in range(0, max(1, len(content)), self._piece):
+            text = b64encode(content[at : at + self._piece]).decode()
+            self._prompt.run(write % f"a2b_base64(b'{text}')")
+            self._sent += len(content[at : at + self._piece])
+            self._progress()
+        if end:
+            self._prompt.run(end)
+
+    def _progress(self) -> None:
+        share = 100 * self._sent // self._to_send if self._to_send else -1
+        if sys.stdout.isatty() and share != self._shown:
+            print(f"\r  {min(share, 100)} %" if share >= 0 else "", end="\n" if share >= 100 else "", flush=True)
+        self._shown = share
+
+    def _steps(self, work: str) -> None:
+        self._prompt.run(f"steps = {work}")
+        while "more" in self._prompt.run(f"go({LIVE_SLICE_MS if self._live else SLICE_MS})"):
+            pass
 
 
-def copy(port: str, resume: bool, source: Path, files: list[Path]) -> None:
-    """Copies everything, removes what an earlier deploy left behind, and compares what the board has with what was sent.
-
-    Raises DeployError with the first file that is not there as it should be.
-    """
-    print(f"copying {len(files)} files (those already there and equal are skipped)", flush=True)
-    folders = sorted({path.parent for path in files if len(path.parts) > 1})
-    first, last = order(files)
-    # one mpremote run: make the folders, then one copy for each; its recursive copy goes astray on an empty root
-    steps = ["exec", f"FOLDERS = {[folder.as_posix() for folder in folders]!r}\n{FOLDERS.read_text()}"]
-    for path in first:
-        steps += ["+", "cp", str(source / path), f":{path.as_posix()}"]
-    for folder in folders:
-        inside = [str(source / path) for path in files if path.parent == folder and path not in last]
-        steps += ["+", "cp", *inside, f":{folder.as_posix()}/"] if inside else []
-    mpremote(port, resume, *steps)
-    compare(port, source, [path for path in files if path.parts[0] in stage.TREES and path not in last])
-    steps = [word for path in last for word in ("+", "cp", str(source / path), f":{path.as_posix()}")]
-    mpremote(port, True, *steps[1:])
+def verdict(prompt: RawPrompt, stamp: str, wait_s: float = VERDICT_S) -> str:
+    """Restarts the board and waits for what it says of its generation; "" when that has passed, else why not."""
+    prompt.begin("import machine\nmachine.reset()")
+    print("the board restarts, and tests itself; Ctrl-C ends the waiting, not the test", flush=True)
+    for line in prompt.lines(wait_s):
+        if line.startswith(("generation: ", "selftest: ")):
+            print(f"  {line}", flush=True)
+        if "has passed its self-test" in line and stamp in line:
+            return ""
+        if " was given up: " in line or " stays: " in line or "control does not run" in line:
+            return line.partition(": ")[2]
+    return f"nothing was heard of a self-test within {wait_s:g} s"
 
 
-def compare(port: str, source: Path, files: list[Path]) -> None:
-    """Removes from firmware/ and lib/ what is not among `files`, and compares the contents of those that are.
-
-    Raises DeployError with the first that differs.
-    """
-    wanted = {path.as_posix() for path in files}
-    said = mpremote(port, True, "exec", f"WANTED = {wanted!r}\n{TIDY.read_text()}")
-    there = {}
-    for line in said.splitlines():
-        kind, _, rest = line.strip().partition(" ")
-        if kind == "removed":
-            print(f"  {line.strip()}")
-        elif kind == "file":
-            name, _, digest = rest.rpartition(" ")
-            there[name] = digest
-    for path in files:
-        if there.get(path.as_posix()) != hashlib.sha256((source / path).read_bytes()).hexdigest():
-            raise DeployError(f"{path} is {'another' if path.as_posix() in there else 'not there'} on the board: deploy again")
-
-
-def main() -> int:
-    """0 when the board has everything and has been restarted."""
+def arguments_of() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", required=True)
     parser.add_argument("--board", default="generic_esp32", help="a name from boards/, or the path of a board file")
@@ -134,42 +160,60 @@ def main() -> int:
     parser.add_argument("--password", default=os.environ.get("WIFI_PASSWORD", ""))
     parser.add_argument("--image", choices=fits.IMAGES, default=fits.STOCK, help=fits.IMAGE_HELP)
     parser.add_argument("--march", help="machine code of viper functions (default: the board's chip)")
+    parser.add_argument("--live", action="store_true", help="control runs until the restart (boards with PSRAM)")
     parser.add_argument("--resume", action="store_true", help="do not soft-reset the board first")
     parser.add_argument("--no-reset", action="store_true", help="do not restart the board afterwards")
     parser.add_argument("--dry-run", type=Path, metavar="DIR", help="put the files there instead of on a board")
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def deploy(arguments: argparse.Namespace, board: dict, site: dict) -> int:
+    """0 when the board has everything and has passed its self-test.  Raises DeployError, LineError, stage.CompileError."""
+    with tempfile.TemporaryDirectory() as scratch:
+        target = arguments.dry_run or Path(scratch)
+        parcel = prepare(target, site, arguments.march or MARCH[board["chip"]], arguments.site.parent, arguments.image)
+        name = f"generation {parcel.stamp}: {len(parcel.files)} files for {board['title']}"
+        if arguments.dry_run:
+            print(f"{name} in {target}")
+            return 0
+        print(name, flush=True)
+        if not arguments.live:
+            leave(arguments.port)
+        with RawPrompt(arguments.port, soft_reset=not (arguments.resume or arguments.live)) as prompt:
+            try:
+                print(Copying(prompt, parcel, arguments.live).run())
+            except LineError as error:
+                raise DeployError(f"{error}\nThe board starts what it had before.  Deploy again.") from None
+            for table in sorted(set(check_site.tables(site).values())):
+                print(f"  {table}: a table that the site names")
+            if arguments.no_reset:
+                print(f"generation {parcel.stamp} is the next start")
+                return 0
+            why = verdict(prompt, parcel.stamp)
+    if why:
+        print(why, file=sys.stderr)
+        return 1
+    print(f"generation {parcel.stamp} runs; watch it: mpremote connect {arguments.port} resume repl")
+    return 0
+
+
+def main() -> int:
+    """0 when the new generation runs."""
+    arguments = arguments_of()
     if not arguments.port and not arguments.dry_run:
         print("PORT is missing: make deploy PORT=/dev/ttyUSB0", file=sys.stderr)
         return 2
     try:
         board = boardfile.load(arguments.board)
         site = check_site.for_board(arguments.site, board, arguments.image, arguments.ssid, arguments.password)
-        march = arguments.march or MARCH[board["chip"]]
-        with tempfile.TemporaryDirectory() as scratch:
-            target = arguments.dry_run or Path(scratch)
-            files = prepare(target, site, march, arguments.site.parent)
-            tables = [path for path in files if path.as_posix() in check_site.tables(site).values()]
-            stamp = stage.generation(target, files)
-            if arguments.image == fits.OWN:  # it has all modules inside
-                files = [*tables, Path("site.json"), *frozen.data_files()]
-            if arguments.dry_run:
-                print(f"generation {stamp}: {len(files)} files for {board['title']} in {target}")
-                return 0
-            leave(arguments.port)
-            copy(arguments.port, arguments.resume, target, files)
-        if not arguments.no_reset:
-            mpremote(arguments.port, True, "reset")
+        return deploy(arguments, board, site)
     except check_site.Refused as refused:
         print("refused, nothing was copied:\n" + "\n".join(f"  {error}" for error in refused.errors), file=sys.stderr)
-        return 1
-    except (boardfile.BoardError, stage.CompileError, DeployError, subprocess.TimeoutExpired) as error:
+    except (boardfile.BoardError, stage.CompileError, DeployError, LineError) as error:
         print(error, file=sys.stderr)
-        return 1
-    print(f"generation {stamp}: {len(files)} files are on the board ({board['title']})")
-    for table in tables:
-        print(f"  {table}: a table that the site names")
-    print(f"watch it: mpremote connect {arguments.port} resume repl")
-    return 0
+    except KeyboardInterrupt:
+        print("\nended by Ctrl-C: whatever the board has, it starts a whole generation", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

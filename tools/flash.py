@@ -1,18 +1,24 @@
-"""Writes a MicroPython image to a chip with esptool: `make flash PORT=/dev/ttyUSB0 BOARD=lilygo_t_2can FIRMWARE=file.bin`.
+"""Writes MicroPython, firmware and site to a chip in one go, with esptool: `make flash PORT=... BOARD=... FIRMWARE=file.bin`.
 
 The board file says which image is its own; one for another chip, or one that does not see the board's PSRAM, is refused.
-The image goes where that chip's boot loader looks.  Everything else on the flash is erased first unless --keep is given
-(then site file and logs stay).
+The image goes where that chip's boot loader looks; with --site a file system goes with it that has the firmware and the site as a
+generation (docs/deploy.md).  Everything else on the flash is erased, and that is said first; with --keep only MicroPython is
+written, and site file, records and keys stay.  --ota-table gives a stock image two slots, and says what that moves.  --into FILE
+writes one file for a factory's programmer instead of a chip.
 """
 
 import argparse
+import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
-from tools.build.boardfile import FLASH_OFFSET, BoardError, load
+from tools import check_site, deploy
+from tools.build import boardfile, fits, stage, whole_image
+from tools.build.boardfile import BoardError, load
 
 _MAGIC = 0xE9  # first byte of every ESP image
 _CHIP_AT = 12  # where its header names the chip, 16 bits, low byte first
@@ -26,6 +32,7 @@ IMAGES = {
     "Generic ESP32S3 module with Octal-SPIRAM": "ESP32_GENERIC_S3-SPIRAM_OCT",
     "ESP32C3 module": "ESP32_GENERIC_C3",
     "Battery power manager": "BESS_ESP32",
+    "Battery power manager S3": "BESS_ESP32_S3",
 }
 _ALSO = {"ESP32_GENERIC": ("ESP32_GENERIC-OTA",)}  # as good as the one named in a board file
 
@@ -84,9 +91,15 @@ def unsuited(path: Path, board: dict[str, Any]) -> str | None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", required=True)
+    parser.add_argument("--port", default="")
     parser.add_argument("--firmware", required=True)
     parser.add_argument("--board", default="generic_esp32")
+    parser.add_argument("--site", type=Path, help="write firmware and site too, as a generation")
+    parser.add_argument("--ssid", default=os.environ.get("WIFI_SSID", ""))
+    parser.add_argument("--password", default=os.environ.get("WIFI_PASSWORD", ""))
+    parser.add_argument("--into", type=Path, metavar="FILE", help="write one file, for all of the flash, instead of a chip")
+    parser.add_argument("--ota-table", action="store_true", help="give a stock image a partition table with two slots")
+    parser.add_argument("--march", help="machine code of viper functions (default: the board's chip)")
     parser.add_argument("--baud", type=int, default=460800)
     parser.add_argument("--keep", action="store_true", help="do not erase the rest of the flash")
     parser.add_argument("--no-stub", action="store_true", help="talk to the ROM boot loader itself (slower)")
@@ -94,37 +107,97 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def problem_of(path: Path, board: dict[str, Any], arguments: argparse.Namespace) -> str | None:
+    """Why nothing is written, or None."""
+    if arguments.keep and (arguments.site or arguments.ota_table):
+        return "--keep leaves the file system where and as it is: without --site and --ota-table, then make deploy"
+    problem = image_error(path, board)
+    if not problem and not arguments.any_image:
+        problem = unsuited(path, board)
+        if problem:
+            problem += "\n--any-image writes it all the same."
+    return problem
+
+
+def made(path: Path, board: dict[str, Any], arguments: argparse.Namespace) -> whole_image.Whole:
+    """Everything that is written.  Raises ImageError, check_site.Refused, stage.CompileError."""
+    if arguments.keep or not (arguments.site or arguments.ota_table or arguments.into):
+        return whole_image.plain(path, board)
+    whole = whole_image.micropython(path, board, arguments.ota_table)
+    if arguments.site:
+        image = fits.OWN if image_name(path) in boardfile.OWN_IMAGES else fits.STOCK
+        site = check_site.for_board(arguments.site, board, image, arguments.ssid, arguments.password)
+        with tempfile.TemporaryDirectory() as scratch:
+            march = arguments.march or deploy.MARCH[board["chip"]]
+            parcel = deploy.prepare(Path(scratch), site, march, arguments.site.parent, image)
+            place = whole_image.partitions.files_of(whole.table, board["flash_mb"] << 20)
+            whole.parts.append(whole_image.files(parcel, place))
+    return whole
+
+
+def write(whole: whole_image.Whole, arguments: argparse.Namespace, board: dict[str, Any]) -> int:
+    """esptool's status."""
+    chip = board["chip"]
+    with tempfile.TemporaryDirectory() as scratch:
+        pairs = [word for offset, file in whole_image.write(whole, Path(scratch)) for word in (hex(offset), str(file))]
+        if arguments.into:
+            merge = ["merge-bin", "--output", str(arguments.into), *pairs]
+            return subprocess.run([sys.executable, "-m", "esptool", "--chip", chip, *merge]).returncode
+        before = ["--no-stub"] if arguments.no_stub else []
+        erase = [] if arguments.keep else ["--erase-all"]
+        return subprocess.run(esptool(arguments.port, arguments.baud, chip, *before, "write-flash", *erase, *pairs)).returncode
+
+
+def say_what(whole: whole_image.Whole, arguments: argparse.Namespace, board: dict[str, Any]) -> None:
+    """Before anything is erased: what is written, and what is lost."""
+    print("\n".join(whole.described()))
+    if arguments.into:
+        return
+    if arguments.keep:
+        print("everything else on the flash stays: site file, records, keys")
+    else:
+        size = f"{board['flash_mb']} MB of flash"
+        print(f"everything else on the {size} is ERASED first: site files, records, keys, a latched emergency")
+
+
 def main() -> int:
-    """0 when the image is written and verified."""
+    """0 when everything is written and verified."""
     arguments = _arguments()
     try:
         board = load(arguments.board)
     except BoardError as error:
         print(error, file=sys.stderr)
         return 2
-    if not arguments.port or not arguments.firmware:
-        missing = "FIRMWARE" if arguments.port else "PORT"
+    if not (arguments.port or arguments.into) or not arguments.firmware:
+        missing = "FIRMWARE" if arguments.port or arguments.into else "PORT"
         print(f"{missing} is missing: make flash PORT=/dev/ttyUSB0 FIRMWARE=file.bin\n{source_of(board)}", file=sys.stderr)
         return 2
     path = Path(arguments.firmware)
-    problem = image_error(path, board)
-    if not problem and not arguments.any_image:
-        problem = unsuited(path, board)
-        if problem:
-            problem += "\n--any-image writes it all the same."
+    problem = problem_of(path, board, arguments)
     if problem:
         print(problem, file=sys.stderr)
         return 2
     name = image_name(path)
     print(f"{path.name}: {name}" if name else f"{path.name}: does not say which image it is. {source_of(board)}")
-    chip = board["chip"]
-    before = ["--no-stub"] if arguments.no_stub else []
-    write = ["write-flash", *([] if arguments.keep else ["--erase-all"]), hex(FLASH_OFFSET[chip]), str(path)]
-    status = subprocess.run(esptool(arguments.port, arguments.baud, chip, *before, *write)).returncode
+    try:
+        whole = made(path, board, arguments)
+    except check_site.Refused as refused:
+        print("refused, nothing was written:\n" + "\n".join(f"  {error}" for error in refused.errors), file=sys.stderr)
+        return 2
+    except (whole_image.ImageError, stage.CompileError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    say_what(whole, arguments, board)
+    status = write(whole, arguments, board)
     if status:
         print("esptool failed. Is the port right, is the board in its boot loader (hold BOOT, press RESET)?", file=sys.stderr)
         return status
-    print(f"written. Next: make deploy PORT={arguments.port} BOARD={arguments.board} SITE=site.json")
+    if arguments.into:
+        print(f"{arguments.into}: for the beginning of the flash, all of it")
+    elif arguments.site:
+        print("written. The board starts, and tests itself: mpremote connect " + arguments.port + " resume repl")
+    else:
+        print(f"written. Next: make deploy PORT={arguments.port} BOARD={arguments.board} SITE=site.json")
     return 0
 
 

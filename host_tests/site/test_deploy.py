@@ -2,23 +2,22 @@
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
-import select
+import shutil
 import subprocess
 import sys
-import threading
-import tty
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tools.build import frozen
-from tools.deploy import DeployError, compare, leave, order, prepare
+from tools.build import frozen, generation, stage, web
 from tools.interpreters import Interpreter
+from tools.serial_line import LineError, leave
 from tools.sim.board.board import Board
+from tools.sim.board.prompt import prompt as at_prompt
 
 ROOT = Path(__file__).resolve().parents[2]
 IO = {"type": "io_board", "estop_pin": 34}
@@ -30,37 +29,9 @@ def run(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180, **more)
 
 
-@contextlib.contextmanager
-def prompt(interpreter: Interpreter, flash_dir: Path) -> Iterator[str]:
-    """A MicroPython prompt in an (empty) flash directory, reached by a serial device of which this gives the path."""
-    flash_dir.mkdir(parents=True)
-    inside, console = os.openpty()  # the interpreter's terminal
-    outside, port = os.openpty()  # the "USB cable"
-    tty.setraw(console)
-    tty.setraw(port)
-    process = subprocess.Popen(
-        list(interpreter.command), stdin=console, stdout=console, stderr=console, cwd=flash_dir, start_new_session=True
-    )
-    ended = threading.Event()
-
-    def cable() -> None:
-        while not ended.is_set():
-            ready, _, _ = select.select([inside, outside], [], [], 0.1)
-            for end in ready:
-                with contextlib.suppress(OSError):
-                    os.write(outside if end == inside else inside, os.read(end, 4096))
-
-    thread = threading.Thread(target=cable, daemon=True)
-    thread.start()
-    try:
-        yield os.ttyname(port)
-    finally:
-        ended.set()
-        thread.join()
-        process.kill()
-        process.wait()
-        for end in (inside, console, outside, port):
-            os.close(end)
+def prompt(interpreter: Interpreter, flash: Path) -> contextlib.AbstractContextManager[str]:
+    """The ordinary prompt in an (empty) flash directory."""
+    return at_prompt(list(interpreter.command), flash)
 
 
 def deploy(port: str, site: Path, march: str, *more: str, board: str = "lilygo_t_2can") -> subprocess.CompletedProcess[str]:
@@ -69,35 +40,64 @@ def deploy(port: str, site: Path, march: str, *more: str, board: str = "lilygo_t
     return run("tools.deploy", *here, "--resume", "--no-reset", *more)
 
 
-def test_a_deployed_board_boots_into_the_firmware(mp64: Interpreter, tmp_path: Path) -> None:
-    site = tmp_path / "site.json"
+def manifest_of(flash: Path, place: str) -> dict[str, str]:
+    """{path: SHA-256} of a generation on the board."""
+    lines = (flash / place / "manifest").read_text().splitlines()[1:]
+    return {path: sha for sha, _, path in (line.split(" ", 2) for line in lines)}
+
+
+async def until(state: Path, mp: Interpreter, *words: str, ask: str = "", answer: str = "") -> list[str]:
+    """Boots what is in a state folder until these words have been said, and gives all lines."""
+    board = Board(ROOT, state_dir=state, site=None, interpreter=list(mp.command), staged=True)
+    await board.start()
+    try:
+        for word in words:
+            await board.wait_line(word, 30)
+        if ask:
+            await board.send(ask)
+            await board.wait_line(answer, 20)
+        return list(board.lines)
+    finally:
+        await board.stop()
+
+
+def stamp_of(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.split("generation ")[1].split(":")[0]
+
+
+def test_a_deployed_board_boots_into_the_firmware_and_the_next_deploy_sends_what_changed(
+    mp64: Interpreter, tmp_path: Path
+) -> None:
+    site, state = tmp_path / "site.json", tmp_path / "state"
+    flash = state / "flash"
     site.write_text(json.dumps(SITE))
-    flash_dir = tmp_path / "state" / "flash"
-    with prompt(mp64, flash_dir) as port:
-        (flash_dir / "firmware").mkdir()
-        (flash_dir / "firmware" / "manager.py").write_text("raise RuntimeError('left over from an older deploy')\n")
-        done = deploy(port, site, "x64", "--ssid", "plant", "--password", "a $ecret")
-        assert done.returncode == 0, done.stdout + done.stderr
-        stamp = done.stdout.split("generation ")[1].split(":")[0]
-        assert "removed firmware/manager.py" in done.stdout
+    with prompt(mp64, flash) as port:
+        (flash / "firmware").mkdir()
+        (flash / "firmware" / "manager.py").write_text("raise RuntimeError('left over from an older deploy')\n")
+        stamp = stamp_of(deploy(port, site, "x64", "--ssid", "plant", "--password", "a $ecret"))
+        assert {path.name for path in flash.iterdir()} == {
+            "a", "boot.py", "firmware", "generations.mpy", "incoming.mpy", "main.py", "switch",
+        }  # fmt: skip
+        first = manifest_of(flash, "a")
+        for path, sha in first.items():
+            assert hashlib.sha256((flash / "a" / path).read_bytes()).hexdigest() == sha
+        asyncio.run(until(state, mp64, f"generation: {stamp} in a", ask="pm.config.max_charge_power", answer="= 42.0"))
+        site.write_text(json.dumps({**SITE, "name": "another"}))
+        record = generation.unsealed((flash / "switch").read_bytes())
+        assert record["trial"] and record["starts"] == 1 and record["before"]["folder"] == ""
+        (flash / "switch").write_bytes(generation.sealed(generation.record(record["now"], trial=False)))  # as if it had passed
         again = deploy(port, site, "x64")
-        assert again.returncode == 0, again.stdout + again.stderr
-    on_board = json.loads((flash_dir / "site.json").read_text())
+        assert f"folder b: 0 files are there, {len(first) - 1} taken over, 1 (" in again.stdout
+        assert not (flash / "firmware").exists(), "what was there before generations were goes when nothing needs it"
+        assert stamp_of(again) == stamp
+    second = manifest_of(flash, "b")
+    assert {path for path in second if second[path] != first[path]} == {"site.json"}
+    for path, sha in second.items():
+        assert hashlib.sha256((flash / "b" / path).read_bytes()).hexdigest() == sha
+    on_board = json.loads((flash / "b" / "site.json").read_text())
     assert on_board["board"]["name"] == "lilygo_t_2can" and "wifi" not in on_board  # the second deploy named none
-    assert (flash_dir / "firmware" / "kernel" / "ramp.mpy").exists() and (flash_dir / "boot.py").exists()
-
-    async def boots() -> None:
-        board = Board(ROOT, state_dir=tmp_path / "state", site=None, interpreter=list(mp64.command), staged=True)
-        await board.start()
-        try:
-            await board.wait_line("boot: reset cause 1", 20)
-            await board.wait_line(f"generation: {stamp}", 20)
-            await board.send("pm.config.max_charge_power")
-            await board.wait_line("= 42.0", 20)
-        finally:
-            await board.stop()
-
-    asyncio.run(boots())
+    asyncio.run(until(state, mp64, f"generation: {stamp} in b", ask="app.site.name", answer="= 'another'"))
 
 
 def test_a_bad_site_file_is_refused_and_nothing_is_copied(mp64: Interpreter, tmp_path: Path) -> None:
@@ -110,59 +110,6 @@ def test_a_bad_site_file_is_refused_and_nothing_is_copied(mp64: Interpreter, tmp
     assert list((tmp_path / "flash").iterdir()) == []
 
 
-def test_a_deploy_that_breaks_off_leaves_a_board_that_says_so_and_the_next_one_mends_it(mp64: Interpreter, tmp_path: Path) -> None:
-    site = tmp_path / "site.json"
-    site.write_text(json.dumps(SITE))
-    flash_dir = tmp_path / "state" / "flash"
-    with prompt(mp64, flash_dir) as port:
-        assert deploy(port, site, "x64").returncode == 0
-        (flash_dir / "lib" / "rows.mpy").unlink()
-        (flash_dir / "lib" / "rows.mpy").mkdir()  # nothing can be copied here: as if the cable had been pulled
-        (flash_dir / "lib" / "rows.mpy" / "x").write_text("")
-        done = deploy(port, site, "x64")
-        assert done.returncode == 1
-        assert not (flash_dir / "firmware" / "generation.mpy").exists()
-
-        async def boots(words: str) -> None:
-            board = Board(ROOT, state_dir=tmp_path / "state", site=None, interpreter=list(mp64.command), staged=True)
-            await board.start()
-            try:
-                await board.wait_line(words, 20)
-            finally:
-                await board.stop()
-
-        asyncio.run(boots("firmware/ is unknown"))
-        (flash_dir / "lib" / "rows.mpy" / "x").unlink()
-        (flash_dir / "lib" / "rows.mpy").rmdir()
-        done = deploy(port, site, "x64")
-        assert done.returncode == 0, done.stdout + done.stderr
-        asyncio.run(boots("generation: " + done.stdout.split("generation ")[1].split(":")[0]))
-
-
-def test_a_file_that_arrived_spoilt_is_found_whatever_its_size(mp64: Interpreter, tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    files = [Path("firmware/a.mpy"), Path("lib/b.mpy")]
-    with prompt(mp64, tmp_path / "flash") as port:
-        for path in files:
-            for root in (source, tmp_path / "flash"):
-                (root / path).parent.mkdir(parents=True, exist_ok=True)
-                (root / path).write_text("good")
-        compare(port, source, files)
-        (tmp_path / "flash" / files[1]).write_text("bad!")
-        with pytest.raises(DeployError, match=r"lib/b\.mpy is another"):
-            compare(port, source, files)
-        (tmp_path / "flash" / files[1]).unlink()
-        with pytest.raises(DeployError, match=r"lib/b\.mpy is not there"):
-            compare(port, source, files)
-
-
-def test_the_stamp_of_firmware_is_the_last_file_and_main_the_first(tmp_path: Path) -> None:
-    site = json.loads(json.dumps(SITE))
-    first, last = order(prepare(tmp_path, site, "x64"))
-    assert first == [Path("main.py")]
-    assert last == [Path("boot.py"), Path("site.json"), Path("firmware/generation.mpy")]
-
-
 def test_a_site_too_big_for_the_board_is_refused_with_figures_and_nothing_is_copied(mp64: Interpreter, tmp_path: Path) -> None:
     with prompt(mp64, tmp_path / "flash") as port:
         done = deploy(port, ROOT / "docs" / "site.example.json", "x64", board="lilygo_t_can485")
@@ -172,19 +119,20 @@ def test_a_site_too_big_for_the_board_is_refused_with_figures_and_nothing_is_cop
     assert list((tmp_path / "flash").iterdir()) == []
 
 
-def test_an_image_of_our_own_gets_the_site_and_data_files_and_no_module(mp64: Interpreter, tmp_path: Path) -> None:
-    site = tmp_path / "site.json"
-    site.write_text(json.dumps(SITE))
-    flash_dir = tmp_path / "flash"
-    with prompt(mp64, flash_dir) as port:
-        (flash_dir / "firmware" / "devices").mkdir(parents=True)
-        (flash_dir / "firmware" / "devices" / "io_board.mpy").write_text("old")
-        (flash_dir / "data").mkdir()
-        done = deploy(port, site, "x64", "--image", "own", board="generic_esp32")
-    assert done.returncode == 0, done.stdout + done.stderr
-    there = {path.relative_to(flash_dir) for path in flash_dir.rglob("*") if path.is_file()}
-    assert there == {Path("site.json"), *frozen.data_files()} and (flash_dir / "data").is_dir()
-    assert not (flash_dir / "lib").exists() and not (flash_dir / "firmware" / "devices").exists()
+def test_an_image_of_our_own_gets_site_page_and_data_files_and_no_module(mp64: Interpreter, tmp_path: Path) -> None:
+    site, flash = tmp_path / "site.json", tmp_path / "flash"
+    site.write_text(json.dumps({**SITE, "services": {"page": {"type": "web"}}}))
+    with prompt(mp64, flash) as port:
+        (flash / "data").mkdir()
+        stage.stage(ROOT, tmp_path / "image", "x64")
+        for name in ("generations.mpy", "incoming.mpy"):  # on a board they are inside
+            shutil.copyfile(tmp_path / "image" / "lib" / name, flash / name)
+        stamp_of(deploy(port, site, "x64", "--image", "own", board="lilygo_t_2can"))
+    there = {path.relative_to(flash).as_posix() for path in flash.rglob("*") if path.is_file()}
+    inside = {path.as_posix() for path in frozen.data_files()}
+    page = {f"a/{web.FOLDER}/{name}.gz" for name in web.assets()}
+    assert there == {"generations.mpy", "incoming.mpy", "switch", "a/manifest", "a/site.json", *page, *inside}
+    assert (flash / "data").is_dir() and {f"a/{name}" for name in manifest_of(flash, "a")} == {"a/site.json", *page}
 
 
 def test_a_port_that_is_not_there_or_has_nobody_behind_it_is_one_line(tmp_path: Path) -> None:
@@ -196,7 +144,7 @@ def test_a_port_that_is_not_there_or_has_nobody_behind_it_is_one_line(tmp_path: 
     assert done.stderr.count("\n") == 1
     outside, port = os.openpty()
     try:
-        with pytest.raises(DeployError, match="no prompt within 1 s"):
+        with pytest.raises(LineError, match="no prompt within 1 s"):
             leave(os.ttyname(port), 1)
     finally:
         os.close(outside)
@@ -217,16 +165,6 @@ def test_a_table_that_the_site_names_is_deployed_and_listed(mp64: Interpreter, t
         done = deploy(port, site, "x64")
         assert done.returncode == 0, done.stdout + done.stderr
     assert "  makers/acme.json: a table that the site names" in done.stdout.splitlines()
-    assert json.loads((flash_dir / "makers" / "acme.json").read_text()) == table
-
-    async def boots() -> None:
-        board = Board(ROOT, state_dir=tmp_path / "state", site=None, interpreter=list(mp64.command), staged=True)
-        await board.start()
-        try:
-            await board.wait_line("control begins", 20)
-            await board.send("sorted(app.site.devices), app.site.errors")
-            assert await board.wait_line("= (['", 20) == "= (['io', 'pv'], [])"
-        finally:
-            await board.stop()
-
-    asyncio.run(boots())
+    assert json.loads((flash_dir / "a" / "makers" / "acme.json").read_text()) == table
+    answer = "= (['io', 'pv'], [])"
+    asyncio.run(until(tmp_path / "state", mp64, "control begins", ask="sorted(app.site.devices), app.site.errors", answer=answer))

@@ -1,18 +1,27 @@
-"""Writing MicroPython itself: esptool against a mock boot loader, and which image a board takes."""
+"""Writing MicroPython, firmware and site: esptool against a mock boot loader and on image files; which image a board takes."""
 
+import asyncio
 import contextlib
 import hashlib
+import json
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from esptool.bin_image import ESP32S3FirmwareImage, ImageSegment
 
 from tools import flash
-from tools.build import boardfile
+from tools.build import boardfile, partitions
+from tools.build.partitions import Partition
+from tools.interpreters import Interpreter
+from tools.sim.board.board import Board
+from tools.sim.board.profiles import named
+from tools.sim.generations import SITE
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -102,6 +111,15 @@ def test_flash_refuses_an_image_that_is_not_the_boards(
     assert "https://micropython.org/download/" in done.stderr
 
 
+def test_flash_takes_our_own_image_for_the_s3_and_not_the_other_chips(tmp_path: Path) -> None:
+    board = boardfile.load("lilygo_t_2can")
+    file = image(tmp_path, "esp32s3", "Battery power manager S3 with ESP32-S3")
+    assert flash.image_error(file, board) is None and flash.unsuited(file, board) is None
+    assert flash.image_name(file) == "BESS_ESP32_S3"
+    other = image(tmp_path, "esp32s3", "Battery power manager with ESP32-S3")
+    assert "is BESS_ESP32 " in (flash.unsuited(other, board) or "")
+
+
 @pytest.mark.parametrize("says", ["Generic ESP32 module with OTA with ESP32", "Battery power manager with ESP32"])
 def test_flash_takes_every_image_that_suits_a_board_without_psram(says: str, tmp_path: Path) -> None:
     board = boardfile.load("lilygo_t_can485")
@@ -132,3 +150,118 @@ def test_flash_refuses_what_is_no_image_before_touching_the_port(tmp_path: Path)
     assert done.returncode == 2 and "no such file" in done.stderr
     done = run("tools.flash", "--port", "", "--firmware", str(text))
     assert done.returncode == 2 and "PORT is missing" in done.stderr
+
+
+# ---- all in one go -------------------------------------------------------------------------------------------
+
+STOCK_TABLE = [
+    Partition("nvs", "data", "nvs", 0x9000, 0x6000),
+    Partition("phy_init", "data", "phy", 0xF000, 0x1000),
+    Partition("factory", "app", "factory", 0x10000, 0x1F0000),
+]
+FLASH = 16 << 20
+
+
+def stock(tmp_path: Path) -> Path:
+    """What a stock image for the reference boards is made of: a boot loader and an application that esptool reads, and a table."""
+    parts = []
+    for name, text in (("boot loader", b"boots"), ("application", b"\0" + OCTAL.encode() + b"\0")):
+        made = ESP32S3FirmwareImage()
+        segment = ImageSegment(0x3FC90000, (text + bytes(4096))[:4096])
+        segment.name = name
+        made.segments.append(segment)
+        made.entrypoint = 0x3FC90000
+        made.save(str(tmp_path / name))
+        parts.append((tmp_path / name).read_bytes())
+    loader, application = parts
+    content = loader + b"\xff" * (partitions.TABLE_OFFSET - len(loader)) + partitions.packed(STOCK_TABLE)
+    path = tmp_path / "stock.bin"
+    path.write_bytes(content + b"\xff" * (0x10000 - len(content)) + application)
+    return path
+
+
+def whole(tmp_path: Path, *more: str) -> tuple[subprocess.CompletedProcess[str], bytes]:
+    """One file for all of a flash, with a site; what was said."""
+    site, into = tmp_path / "site.json", tmp_path / "whole.bin"
+    site.write_text(json.dumps({**SITE, "name": "flashed"}))
+    firmware = stock(tmp_path)
+    given = ("--firmware", str(firmware), "--board", "lilygo_t_2can", "--site", str(site), "--into", str(into), "--march", "x86")
+    done = run("tools.flash", *given, *more)
+    return done, into.read_bytes() if into.exists() else b""
+
+
+def test_a_table_reads_as_it_was_packed_and_a_file_system_is_found_as_micropython_takes_it() -> None:
+    data = partitions.packed(STOCK_TABLE)
+    assert len(data) == partitions.TABLE_BYTES and partitions.unpacked(data) == STOCK_TABLE
+    assert data[96:112] == b"\xeb\xeb" + b"\xff" * 14 and data[112:128] == hashlib.md5(data[:96]).digest()
+    found = partitions.files_of(STOCK_TABLE, FLASH)
+    assert (found.offset, found.end) == (0x200000, FLASH)
+    with pytest.raises(ValueError, match="no partition table"):
+        partitions.unpacked(b"\xff" * 100)
+
+
+@pytest.mark.parametrize("megabytes", [4, 8, 16])
+def test_a_table_with_two_slots_is_one_that_a_boot_loader_takes(megabytes: int) -> None:
+    table = partitions.with_slots(1_600_000, megabytes << 20)
+    assert partitions.errors(table, megabytes << 20) == []
+    assert table[-1].end == megabytes << 20 and table[3].size >= 1_600_000
+    with pytest.raises(ValueError, match="two slots"):
+        partitions.with_slots(1_600_000, 2 << 20)
+
+
+def test_micropython_generation_and_site_are_one_file_that_boots(mp32: Interpreter, tmp_path: Path) -> None:
+    done, content = whole(tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0x0200000 to " in done.stdout and "file system with generation" in done.stdout
+    info = run("esptool", "--chip", "esp32s3", "image-info", str(tmp_path / "whole.bin"))
+    assert info.returncode == 0 and "invalid" not in info.stdout.lower(), info.stdout + info.stderr
+    state = tmp_path / "state"
+    (state / "flash").mkdir(parents=True)
+    files = content[0x200000:]
+    (state / "flash.img").write_bytes(files + b"\xff" * (FLASH - 0x200000 - len(files)))
+    profile = replace(named("esp32s3"), flash=FLASH - 0x200000)
+    board = Board(ROOT, state_dir=state, site=None, interpreter=list(mp32.command), staged=True, profile=profile)
+
+    async def boots() -> None:
+        await board.start()
+        try:
+            await board.wait_line("in a, number ", 30)
+            await board.wait_line("site flashed built", 20)
+        finally:
+            board.kill()
+            await board.stop()
+
+    asyncio.run(boots())
+
+
+def test_two_slots_in_a_stock_image_are_said_with_what_they_move(tmp_path: Path) -> None:
+    done, content = whole(tmp_path, "--ota-table")
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = partitions.unpacked(content[partitions.TABLE_OFFSET :])
+    assert [part.use for part in table if part.kind == "app"] == ["ota_0", "ota_1"]
+    place = partitions.files_of(table, FLASH)
+    assert f"the file system moves from 0x200000 (14,680,064 bytes) to 0x{place.offset:x}" in done.stdout
+    assert "all that is in it is lost" in done.stdout and "nvs goes from 24,576 to 16,384 bytes: it begins empty" in done.stdout
+    assert content[place.offset + 8 : place.offset + 16] == b"littlefs"
+    assert b"littlefs" not in content[0x200000:0x201000], "an old file system is not there"
+
+
+def test_what_is_erased_is_said_before_it_is(tmp_path: Path) -> None:
+    site = tmp_path / "site.json"
+    site.write_text(json.dumps(SITE))
+    given = ("--port", "/dev/does-not-exist", "--firmware", str(stock(tmp_path)), "--board", "lilygo_t_2can")
+    done = run("tools.flash", *given, "--site", str(site))
+    assert done.returncode != 0
+    assert "16 MB of flash is ERASED first: site files, records, keys, a latched emergency" in done.stdout
+    kept = run("tools.flash", *given, "--keep")
+    assert "everything else on the flash stays: site file, records, keys" in kept.stdout
+    both = run("tools.flash", *given, "--keep", "--site", str(site))
+    assert both.returncode == 2 and "--keep leaves the file system where and as it is" in both.stderr
+
+
+def test_a_site_that_is_refused_is_not_flashed(tmp_path: Path) -> None:
+    site = tmp_path / "site.json"
+    site.write_text(json.dumps({**SITE, "power": {"max_charge_power": 4200}}))
+    given = ("--port", "/dev/does-not-exist", "--firmware", str(stock(tmp_path)), "--board", "lilygo_t_2can")
+    done = run("tools.flash", *given, "--site", str(site))
+    assert done.returncode == 2 and "nothing was written" in done.stderr and "max_charge_power" in done.stderr

@@ -1,6 +1,7 @@
 """Board descriptions (boards/*.json): loading, checking, and merging one into a site file for `make deploy`."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,10 @@ UNUSABLE: dict[str, set[int]] = {
     "esp32c3": {*range(11, 18), *range(22, 49)},
 }
 # GPIOs that PSRAM takes besides, where the board has some: octal on an S3, quad on the first ESP32
-PSRAM_PINS: dict[str, set[int]] = {"ESP32_GENERIC_S3-SPIRAM_OCT": set(range(33, 38)), "ESP32_GENERIC-SPIRAM": {16, 17}}
+_OCTAL = "ESP32_GENERIC_S3-SPIRAM_OCT"
+PSRAM_PINS: dict[str, set[int]] = {_OCTAL: set(range(33, 38)), "ESP32_GENERIC-SPIRAM": {16, 17}}
+# our own images (folders here): the chip, and the least flash, that each is for, and whether it wants octal PSRAM
+OWN_IMAGES: dict[str, tuple[str, int, bool]] = {"BESS_ESP32": ("esp32", 4, False), "BESS_ESP32_S3": ("esp32s3", 16, True)}
 INPUT_ONLY: dict[str, set[int]] = {"esp32": set(range(34, 40)), "esp32s3": set(), "esp32c3": set()}
 # where a MicroPython image begins in flash (the second-stage bootloader's address)
 FLASH_OFFSET = {"esp32": 0x1000, "esp32s3": 0x0, "esp32c3": 0x0}
@@ -44,10 +48,15 @@ class Kind:
     network: bool
 
 
-PSRAM = Kind("psram", "stock", 512 * 1024, 350 * 1024, True)  # megabytes are there: a collection of more takes too long
+# megabytes are there, but 370 KB take 90 ms to be collected, of the 120 that control may wait, and 400 KB 97
+PSRAM = Kind("psram", "stock", 512 * 1024, 400 * 1024, True)
+# there all that lives is pointers, so that a KB takes longer: 150 KB some 63 ms, each 10 KB more 2 (docs/simulated-board.md)
+PSRAM_OWN = Kind("psram_own", "own", 512 * 1024, 280 * 1024, True)
 WIRED = Kind("wired", "own", 160_000, 130 * 1024, False)  # from files the drivers alone are more than that
-WIFI = Kind("wifi", "own", 112_000, 86 * 1024, True)  # beyond two areas the heap takes what Wi-Fi lives on; 20 KB for lines
-KINDS = {kind.name: kind for kind in (PSRAM, WIRED, WIFI)}
+# beyond two areas the heap takes what Wi-Fi lives on; of the 17 KB left a hundred lines of the console need 12 at most
+WIFI = Kind("wifi", "own", 112_000, 92 * 1024, True)
+_PLACES = re.compile(r'^ +\("(host|port)", "(?:str|int)", "?([^",]*)"?,', re.M)  # in a service's OPTIONS, with its default
+KINDS = {kind.name: kind for kind in (PSRAM, PSRAM_OWN, WIRED, WIFI)}
 
 
 def names() -> list[str]:
@@ -83,6 +92,7 @@ def check(board: dict[str, Any]) -> list[str]:
 def pins(board: dict[str, Any]) -> list[tuple[str, int, bool]]:
     """(where it is named, GPIO, is an output) for every pin."""
     found = [(f"levels[{i}]", pin, True) for i, (pin, _) in enumerate(board["levels"])]
+    found += [(f"inputs[{i}]", pin, False) for i, pin in enumerate(board.get("inputs", ()))]
     for section in (*((f"buses.{name}", bus) for name, bus in board["buses"].items()), ("io", board["io"])):
         where, values = section
         found += [(f"{where}.{key}", pin, key not in _INPUTS) for key, pin in values.items() if key.endswith("_pin")]
@@ -98,8 +108,12 @@ def _check_images(board: dict[str, Any]) -> list[str]:
         errors.append(f"images.stock = {stock}: is for the {chip}, the board has an {board['chip']}")
     elif bool(board["psram_mb"]) != ("SPIRAM" in stock) and not (stock == "ESP32_GENERIC_S3" and board["psram_mb"] == 2):
         errors.append(f"images.stock = {stock}: does not suit {board['psram_mb']} MB of PSRAM")
-    if "own" in board["images"] and (board["chip"] != "esp32" or board["flash_mb"] < 4):
-        errors.append(f"images.own = {board['images']['own']}: is for an esp32 with 4 MB of flash")
+    own = board["images"].get("own")
+    if own is not None:
+        for_chip, least_mb, octal = OWN_IMAGES[own]
+        if board["chip"] != for_chip or board["flash_mb"] < least_mb or octal != (stock == _OCTAL):
+            psram = " and octal PSRAM" if octal else ""
+            errors.append(f"images.own = {own}: is for an {for_chip} with {least_mb} MB of flash{psram}")
     return errors
 
 
@@ -127,13 +141,26 @@ def needs_network(site: dict[str, Any]) -> list[str]:
     wants += [f"devices.{name}.host" for name, device in site.get("devices", {}).items() if device.get("host")]
     clock = site.get("clock") or {}
     wants += [f"clock.{key}" for key in ("ntp", "ems_port") if clock.get(key)]
+    for name, service in (site.get("services") or {}).items():
+        wants += [f"services.{name}.host"] if isinstance(service, dict) and _speaks_tcp(service) else []
     return wants
 
 
-def kind_of(board: dict[str, Any], site: dict[str, Any]) -> Kind:
-    """How a board is used for a site.  BoardError for a site with a network where no image leaves the heap for it."""
+def _speaks_tcp(service: dict[str, Any]) -> bool:
+    """It connects to a host, or listens at a port: by its options, else as they are declared."""
+    file = ROOT / "firmware" / "services" / f"{service.get('type')}.py"
+    declared = dict(_PLACES.findall(file.read_text())) if file.exists() else {}
+    port = service.get("port", 1 if service.get("host") else int(declared.get("port", 1)))
+    return bool(service.get("host", declared.get("host", "")) and (port or service.get("tls_port")))
+
+
+def kind_of(board: dict[str, Any], site: dict[str, Any], image: str = PSRAM.image) -> Kind:
+    """How a board is used for a site.  Without PSRAM the site decides; with it the image ("stock", "own") that is on the board.
+
+    BoardError for a site with a network where no image leaves the heap for it.
+    """
     if board["psram_mb"]:
-        return PSRAM
+        return PSRAM_OWN if image == PSRAM_OWN.image else PSRAM
     wants = needs_network(site)
     if not wants:
         return WIRED
@@ -145,10 +172,22 @@ def kind_of(board: dict[str, Any], site: dict[str, Any]) -> Kind:
     return WIFI
 
 
+def _give_inputs(board: dict[str, Any], where: str, inputs: Any) -> list[str]:
+    """Give those inputs that are pins the board's, in their order; what is no input of a site is left for its check."""
+    entries = [one for one in inputs.values() if isinstance(one, dict)] if isinstance(inputs, dict) else []
+    wired = [one for one in entries if one.get("bit", -1) == -1]
+    pins = board.get("inputs", [])
+    if len(wired) > len(pins):
+        return [f"{where}: {len(wired)} pins, {board['name']} has {len(pins)} for inputs; an I/O module on Modbus has more"]
+    for one, pin in zip(wired, pins, strict=False):
+        one["input_pin"] = pin
+    return []
+
+
 def site_for(board: dict[str, Any], site: dict[str, Any], ssid: str = "", password: str = "") -> dict[str, Any]:
     """The site file as it goes on that board: its pins, and the Wi-Fi station when one is given.
 
-    Raises BoardError for a bus that the board has not.
+    Raises BoardError for a bus that the board has not, for more inputs than it has pins for, and for TLS without PSRAM.
     """
     merged = json.loads(json.dumps(site))
     errors = []
@@ -164,6 +203,13 @@ def site_for(board: dict[str, Any], site: dict[str, Any], ssid: str = "", passwo
             for key in [key for key in device if key.endswith("_pin")]:
                 del device[key]
             device.update(board["io"])
+    for name, service in (merged.get("services") or {}).items():
+        if isinstance(service, dict) and service.get("type") == "relays":
+            errors += _give_inputs(board, f"services.{name}.inputs", service.get("inputs"))
+        if isinstance(service, dict) and service.get("tls_port") and not board["psram_mb"]:
+            errors.append(f"services.{name}.tls_port: TLS needs a board with PSRAM, {board['name']} has none")
+        if isinstance(service, dict) and service.get("tls") is True and not board["psram_mb"]:
+            errors.append(f"services.{name}.tls: TLS needs a board with PSRAM, {board['name']} has none")
     if errors:
         raise BoardError("\n".join(errors))
     if ssid:

@@ -1,7 +1,7 @@
 """Whether a site fits a board: its parts' heap from tools/build/sizes.json, added up, against what the board has for it.
 
-How much may live is boardfile.py's to say (PSRAM, WIRED, WIFI).  On the stock image modules come from files and take heap;
-in an image of our own (BESS_ESP32) their code, names and constants are in flash, and only their other objects take heap.
+How much may live is boardfile.py's to say (its kinds).  On the stock image modules come from files and take heap; in an
+image of our own (BESS_ESP32, BESS_ESP32_S3) their code, names and constants are in flash, and only their other objects take heap.
 """
 
 import json
@@ -23,8 +23,9 @@ SHIPPED = (  # site of docs/, board, image: those that fit
     ("site.wifi.json", "generic_esp32", OWN),
     ("site.wifi.json", "lilygo_t_can485", OWN),
     ("site.example.json", "lilygo_t_2can", STOCK),
+    ("site.operator.json", "lilygo_t_2can", OWN),
 )
-# services that are in the parts of sizes.json: the others count as they declare
+# services that others of sizes.json bring: the rest is weighed by itself, or counts as it declares
 WEIGHED = ("console", "emergency_memory", "calendar", "records", "ems_clock")
 OWN_CALLBACKS = 1024  # bytes of seven registered callbacks: programs come and go, and the site file says nothing of them
 OWN_NAMES = 140  # that dotted names, the site file and people bring beside those that our own image has in flash
@@ -98,6 +99,7 @@ def parts_of(site: dict[str, Any], known: dict[str, Any]) -> list[tuple[str, str
             found.append(("clock.ntp", "clock.ntp"))
         if (clock or {}).get("ems_port") or "ems_clock" in kinds:
             found.append(("clock.ems_port", "clock.ems_port"))
+    found += [(f"services.{name}", part) for name, part in _parts_of_services(site).items() if part in known]
     for _, part in found:
         if part not in known:
             raise KeyError(f"{part}: was never weighed; make size ARGS=--write")
@@ -109,13 +111,23 @@ def services(site: dict[str, Any]) -> dict[str, Any]:
     return {name: entry for name, entry in (site.get("services") or {}).items() if isinstance(entry, dict) and "type" in entry}
 
 
-def declared_bytes(kind: str) -> int:
-    """HEAP_BYTES of a service: what its file says that it takes, from files.  Raises KeyError where it says nothing."""
+def _parts_of_services(site: dict[str, Any]) -> dict[str, str]:
+    """The part of sizes.json that each of the site's services is, if it was weighed."""
+    return {name: f"service {entry['type']}" for name, entry in services(site).items() if entry["type"] not in WEIGHED}
+
+
+def declared_bytes(kind: str, image: str = STOCK) -> int:
+    """What a service's file says that it takes: HEAP_BYTES from files, OWN_HEAP_BYTES in an image of our own, if it has one.
+
+    Raises KeyError where it says nothing.
+    """
     file = ROOT / "firmware" / "services" / f"{kind}.py"
-    found = re.search(r"^HEAP_BYTES = (\d+)$", file.read_text(), re.M) if file.exists() else None
-    if not found:
+    text = file.read_text() if file.exists() else ""
+    found: dict[str, str] = dict(re.findall(r"^((?:OWN_)?HEAP_BYTES) = (\d+)\b", text, re.M))
+    if "HEAP_BYTES" not in found:
         raise KeyError(f"service {kind}: firmware/services/{kind}.py declares no HEAP_BYTES")
-    return int(found[1])
+    own = found.get("OWN_HEAP_BYTES", found["HEAP_BYTES"])
+    return int(found["HEAP_BYTES"] if image == STOCK else own)
 
 
 @dataclass(frozen=True)
@@ -173,20 +185,21 @@ def weigh(board: dict[str, Any], site: dict[str, Any], image: str, figures: dict
             rows[-1] = (label, f"{rows[-1][1]}, {part}", rows[-1][2] + size)
         else:
             rows.append((label, part, size))
-    for label, entry in services(site).items():
-        if entry["type"] not in WEIGHED:
-            rows.append((f"services.{label}", f"service {entry['type']}, as it declares", declared_bytes(entry["type"])))
+    for label, part in _parts_of_services(site).items():
+        if part not in known:
+            kind = services(site)[label]["type"]
+            rows.append((f"services.{label}", f"{part}, as it declares", declared_bytes(kind, image)))
     if own:
         rows.append(("callbacks", "as programs register them", OWN_CALLBACKS))
     names = OWN_NAMES if own else names + len(words)
     rows.append((f"{names} names", "the pools they are kept in", pool_bytes(names)))
-    return Weight(board["name"], board["images"].get(image, image), tuple(rows), limit(board, site))
+    return Weight(board["name"], board["images"].get(image, image), tuple(rows), limit(board, site, image))
 
 
-def limit(board: dict[str, Any], site: dict[str, Any]) -> int:
-    """Bytes that may live for good on that board, with that site."""
+def limit(board: dict[str, Any], site: dict[str, Any], image: str) -> int:
+    """Bytes that may live for good on that board, with that site and image."""
     if board["psram_mb"]:
-        return boardfile.PSRAM.live_bytes
+        return boardfile.kind_of(board, site, image).live_bytes
     return (boardfile.WIFI if boardfile.needs_network(site) else boardfile.WIRED).live_bytes
 
 
@@ -218,5 +231,9 @@ def require(board: dict[str, Any], site: dict[str, Any], image: str, figures: di
         return weight
     wants = "" if board["psram_mb"] else ", ".join(boardfile.needs_network(site))
     radio = f"\n  (without PSRAM the radio wants the rest, for {wants})" if wants else ""
-    others = "\n".join(f"  {other.head()}" for other in where(site, figures)) or "  no board there is a file for"
+    fitting = where(site, figures)
+    others = "\n".join(f"  {other.head()}" for other in fitting) or "  no board there is a file for"
+    own = board["images"].get(OWN)
+    if any((other.board, other.image) == (board["name"], own) for other in fitting):
+        others += f"\n({own} is our own image, boards/{own}/README.md: --image own)"
     raise TooBig(f"{weight.as_text('the site')}{radio}\nit would fit:\n{others}")

@@ -3,8 +3,8 @@
 `const` in MicroPython reaches no further than its own file: from outside, `im.CMD_P` is two dictionary look-ups in the
 cycle, and every name costs RAM.  So for .mpy files the build does what the compiler does inside a file: a public
 `NAME = const(number)` is replaced by the number wherever another file uses it, and so is a code such as Mode.IDLE.
-`const` itself is not called when a compiled module runs, so it is not imported either: 8 bytes of every module.
-Nothing else is touched: every module keeps its names, every other import stays, every line keeps its number.
+`const` itself is not called when a compiled module runs, so it is not imported either, and neither is what a file used for
+its numbers alone: 8 bytes of every module for each.  Nothing else is touched: every line keeps its number.
 """
 
 from __future__ import annotations
@@ -93,6 +93,8 @@ def _numbers(source: str, root: Path) -> str:
     lines = source.splitlines(keepends=True)
     skip = {line for node in imports for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
     edits: list[tuple[int, int, int, str]] = []  # line, from column, to column, text
+    gone: set[str] = set()  # names of which a use has become a number,
+    used: set[str] = set()  # and those of which one is left
     tokens = [t for t in tokenize.generate_tokens(io.StringIO(source).readline) if t.type not in (tokenize.NL, tokenize.COMMENT)]
     for i, token in enumerate(tokens):
         if token.type != tokenize.NAME or token.start[0] in skip or (i and tokens[i - 1].string == "."):
@@ -100,12 +102,32 @@ def _numbers(source: str, root: Path) -> str:
         row, column = token.start
         if token.string in names:
             edits.append((row, column, token.end[1], _literal(names[token.string])))
+            gone.add(token.string)
         elif (token.string in modules or token.string in classes) and tokens[i + 1].string == ".":
             numbers = classes.get(token.string) or known[modules[token.string]]
             number = numbers.get(tokens[i + 2].string)
             if number is not None and tokens[i + 2].end[0] == row:
                 edits.append((row, column, tokens[i + 2].end[1], _literal(number)))
+                gone.add(token.string)
+            else:
+                used.add(token.string)
+        else:
+            used.add(token.string)
     for row, start, end, text in reversed(edits):
         line = lines[row - 1]
         lines[row - 1] = line[:start] + text + line[end:]
+    for node in imports:
+        if node.col_offset == 0:
+            _drop(node, gone - used, lines)
     return "".join(lines)
+
+
+def _drop(node: ast.Import | ast.ImportFrom, names: set[str], lines: list[str]) -> None:
+    """Takes names out of an import that stands at the top of a file."""
+    kept = [alias for alias in node.names if (alias.asname or alias.name) not in names]
+    if len(kept) == len(node.names):
+        return
+    said = ", ".join(f"{alias.name} as {alias.asname}" if alias.asname else alias.name for alias in kept)
+    before = f"from {node.module} import " if isinstance(node, ast.ImportFrom) else "import "
+    last = node.end_lineno or node.lineno
+    lines[node.lineno - 1 : last] = [f"{before}{said}\n" if said else "\n"] + ["\n"] * (last - node.lineno)

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import re
+import struct
 import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from typing import Any
 from pymodbus.server import ModbusSerialServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
+from host_tests.site.board_process import free_port
 from host_tests.site.serial_wire import wire
 from tools.build.stage import ROOT
 from tools.interpreters import find32
@@ -29,6 +31,7 @@ from tools.sim.site import Site
 BAUDRATE = 115200
 HEAP = 2 << 20
 SETTLE_S = 4.0  # devices connect, the first values have come
+CLIENTS = 4  # of a server among the services, each of which has asked for something
 SAMPLES = 4  # the least counts: a stale pointer on the stack keeps things alive now and then
 # what people type, so that its names and texts are there
 TYPED = ("monitor(1000)", "pm.stats()", "limits()", "devices()", "pm.start()", "pm.set_constant_power(5, 60)", "pm.nothing")
@@ -85,6 +88,9 @@ def simulated(content: dict[str, Any], site: Site) -> dict[str, Any]:
             device.update(own["devices"]["io"])
         elif device.get("host"):
             device["host"], device["port"] = "127.0.0.1", site.ports["meter" if device["type"].startswith("meter") else "pcs"]
+    for service in made.get("services", {}).values():
+        if service["type"] in ("sunspec_server", "web"):
+            service.update(port=free_port(), host="127.0.0.1")
     clock = made.get("clock") or {}
     if clock.get("ntp"):
         clock["ntp"] = "127.0.0.1"
@@ -104,25 +110,54 @@ async def _live(content: dict[str, Any], typed: tuple[str, ...], own: bool) -> L
             image: dict[str, Any] = {"heap": str(HEAP), "mpy": True}
             if own:
                 image = {"profile": replace(profiles.named("esp32", romfs=True), heap=HEAP, areas=0)}
+            made = simulated(content, site)
             board = Board(
-                ROOT, state_dir=Path(scratch), site=simulated(content, site), interpreter=list(interpreter.command),
+                ROOT, state_dir=Path(scratch), site=made, interpreter=list(interpreter.command),
                 env={**site.env(), "SIM_UART1": port}, **image,
             )  # fmt: skip
-            board.on_pin = site.board_pin
-            site.on_output = board.set_pin
-            for pin, level in site.inputs().items():
-                board.set_pin(pin, level)
+            site.wire(board)
             stack.push_async_callback(board.stop)
             await board.start()
             try:
+                await board.send("app.generation")
+                await board.wait_line("= '", 20)
+                for service in made.get("services", {}).values():
+                    if service["type"] == "sunspec_server":
+                        stack.callback((await _clients(service["port"])).clear)
+                    elif service["type"] == "web":
+                        stack.callback((await _browsers(service["port"])).clear)
                 return await _asked(board, typed, own)
             except (TimeoutError, ValueError, SyntaxError) as error:
                 raise NotMeasured(f"{error}; the console said {list(board.lines)[-8:]}") from None
 
 
+async def _clients(port: int) -> list[asyncio.StreamWriter]:
+    """CLIENTS of a Modbus server, which have read the beginning of its chain."""
+    found = []
+    for _ in range(CLIENTS):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(struct.pack(">HHHBBHH", 1, 0, 6, 1, 3, 40000, 100))
+        await asyncio.wait_for(reader.readexactly(209), 5)
+        found.append(writer)
+    return found
+
+
+async def _browsers(port: int) -> list[asyncio.StreamWriter]:
+    """CLIENTS open pages, which get their stream and have looked at the state, and as many that say nothing."""
+    found = []
+    for _ in range(CLIENTS):
+        for path in (b"/api/state", b"/api/live"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET %s HTTP/1.1\r\nHost: here\r\n\r\n" % path)
+            await asyncio.wait_for(reader.readuntil(b"event: state" if path == b"/api/live" else b"\r\n0\r\n\r\n"), 10)
+            if path == b"/api/live":
+                found.append(writer)
+            else:
+                writer.close()
+    return found + [(await asyncio.open_connection("127.0.0.1", port))[1] for _ in range(CLIENTS)]
+
+
 async def _asked(board: Board, typed: tuple[str, ...], own: bool) -> Live:
-    await board.send("app.generation")
-    await board.wait_line("= '", 20)
     await asyncio.sleep(SETTLE_S)
     for line in (*TYPED, *typed):
         await board.send(line)

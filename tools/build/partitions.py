@@ -1,5 +1,7 @@
-"""Partition tables of an ESP32 (boards/*/partitions.csv): reading one, and all that a boot loader would stumble over."""
+"""Partition tables of an ESP32, as text (boards/*/partitions.csv) and in flash, and all that a boot loader would stumble over."""
 
+import hashlib
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +9,7 @@ TABLE_END = 0x9000  # boot loader and table are below
 APP_ALIGN = 0x10000  # what the chip's memory map can show as code
 DATA_ALIGN = 0x1000  # one erase
 OTADATA_BYTES = 0x2000  # two sectors, written in turn
+_LEAST_FILES = 0x60000  # a site of its own, and what it records
 _KINDS = {
     "app": {"factory", *(f"ota_{number}" for number in range(16))},
     "data": {"nvs", "ota", "phy", "fat", "littlefs", "spiffs", "coredump"},
@@ -72,3 +75,74 @@ def errors(table: list[Partition], flash_bytes: int) -> list[str]:
     if slots and (len(slots) < 2 or len(set(slots)) > 1 or "ota" not in [part.use for part in table]):
         found.append("slots for updates: two of one size are needed, and a data ota partition that says which is started")
     return found
+
+
+# ---- as it stands in flash -----------------------------------------------------------------------------------
+
+TABLE_OFFSET = 0x8000
+TABLE_BYTES = 0xC00  # the most that a boot loader reads
+_ENTRY = struct.Struct("<2sBBII16sI")
+_MAGIC = b"\xaa\x50"
+_MD5 = b"\xeb\xeb" + b"\xff" * 14
+_TYPES = {"app": 0, "data": 1}
+_USES = {
+    "app": {"factory": 0x00, **{f"ota_{number}": 0x10 + number for number in range(16)}},
+    "data": {"ota": 0x00, "phy": 0x01, "nvs": 0x02, "coredump": 0x03, "fat": 0x81, "spiffs": 0x82, "littlefs": 0x83},
+}
+
+
+def unpacked(data: bytes) -> list[Partition]:
+    """The table in these bytes of flash.  ValueError where there is none."""
+    found: list[Partition] = []
+    for at in range(0, min(len(data), TABLE_BYTES), _ENTRY.size):
+        entry = data[at : at + _ENTRY.size]
+        if entry[:2] != _MAGIC:
+            break
+        _, kind, use, offset, size, name, _ = _ENTRY.unpack(entry)
+        kinds = {number: text for text, number in _TYPES.items()}
+        text = kinds.get(kind, str(kind))
+        uses = {number: text for text, number in _USES.get(text, {}).items()}
+        found.append(Partition(name.rstrip(b"\0").decode(errors="replace"), text, uses.get(use, str(use)), offset, size))
+    if not found:
+        raise ValueError(f"there is no partition table at 0x{TABLE_OFFSET:x}")
+    return found
+
+
+def packed(table: list[Partition]) -> bytes:
+    """A table as it stands in flash, with its check sum, as long as a boot loader reads."""
+    data = b"".join(
+        _ENTRY.pack(_MAGIC, _TYPES[part.kind], _USES[part.kind][part.use], part.offset, part.size, part.name.encode(), 0)
+        for part in table
+    )
+    data += _MD5 + hashlib.md5(data, usedforsecurity=False).digest()
+    return data + b"\xff" * (TABLE_BYTES - len(data))
+
+
+def files_of(table: list[Partition], flash_bytes: int) -> Partition:
+    """Where the file system is: the partition vfs, else what is behind all others, as MicroPython takes it."""
+    for part in table:
+        if part.name == "vfs":
+            return part
+    end = max(part.end for part in table)
+    return Partition("vfs", "data", "fat", end, flash_bytes - end)
+
+
+def with_slots(app_bytes: int, flash_bytes: int) -> list[Partition]:
+    """A table with two slots for the application, of its size and half a MB to grow, and the rest for files.
+
+    ValueError where the flash is too small for two.
+    """
+    slot = -(-(app_bytes + (512 << 10)) // APP_ALIGN) * APP_ALIGN
+    slot = min(slot, (flash_bytes - APP_ALIGN - _LEAST_FILES) // 2 // APP_ALIGN * APP_ALIGN)
+    if slot < app_bytes:
+        needed = 2 * app_bytes + _LEAST_FILES + APP_ALIGN
+        raise ValueError(f"two slots of {app_bytes:,} bytes and files take {needed:,} bytes, the flash has {flash_bytes:,}")
+    first = APP_ALIGN
+    table = [
+        Partition("nvs", "data", "nvs", TABLE_END, 0x4000),
+        Partition("otadata", "data", "ota", 0xD000, OTADATA_BYTES),
+        Partition("phy_init", "data", "phy", 0xF000, 0x1000),
+        Partition("ota_0", "app", "ota_0", first, slot),
+        Partition("ota_1", "app", "ota_1", first + slot, slot),
+    ]
+    return [*table, Partition("vfs", "data", "fat", first + 2 * slot, flash_bytes - first - 2 * slot)]

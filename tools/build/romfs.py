@@ -1,6 +1,6 @@
 """The firmware as a ROMFS image, whose modules run where they stand in flash: `make image`.
 
-The image holds firmware/ and lib/ of a staged tree.  MicroPython mounts it at /rom and looks for modules in /rom and
+The image holds firmware/, lib/ and www/ of a staged tree.  MicroPython mounts it at /rom and looks for modules in /rom and
 /rom/lib.  boot.py and main.py stay out: the chip starts them by name from its file system, where site.json is too.
 """
 
@@ -44,6 +44,8 @@ def build(tree: Path, into: Path, entries: str = "") -> Image:
         if not (tree / name).is_dir():
             raise ImageError(f"{tree}: has no {name}/, so it is no staged tree")
         _add_folder(writer, tree, Path(name), files)
+    if (tree / stage.PAGE).is_dir():
+        _add_folder(writer, tree, Path(stage.PAGE), files)
     for name in stage.ENTRY_FILES if entries else ():
         compiled = into.with_name(name).with_suffix(".mpy")
         stage.compile_file(stage.for_image(tree, Path(name)), name, entries, compiled)
@@ -73,7 +75,7 @@ def _add_folder(writer: VfsRomWriter, tree: Path, folder: Path, files: dict[str,
 def report(image: Image) -> str:
     """What `make image` says: the image and its parts."""
     lines = [f"{image.path}: {image.size:,} bytes, {len(image.files)} files"]
-    for tree in stage.TREES:
+    for tree in (*stage.TREES, stage.PAGE):
         sizes = [size for path, size in image.files.items() if path.startswith(tree + "/")]
         lines.append(f"  {tree:9} {sum(sizes):8,} bytes in {len(sizes)} files")
     modules = [size for path, size in image.files.items() if path.endswith(".mpy")]

@@ -25,6 +25,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from tools import bms_tables
 from tools.build import boardfile, fits, romfs, stage
 from tools.interpreters import chosen
 from tools.sim.board import chiprom, mpyfile
@@ -212,7 +213,7 @@ def weigh() -> dict:
 # ---- parts of a site --------------------------------------------------------------------------------------------------
 
 
-def _variants() -> dict[str, tuple[dict, str, tuple[str, ...]]]:
+def variants() -> dict[str, tuple[dict, str, tuple[str, ...]]]:
     """Part -> (site with it, the part of which everything else of that site is, console lines)."""
     can = {"buses": {"can0": {"type": "can"}}}
     radio = {"wifi": {"ssid": "simulated"}}
@@ -226,10 +227,6 @@ def _variants() -> dict[str, tuple[dict, str, tuple[str, ...]]]:
         "bus can": (can, "core", ()),
         "bus modbus_rtu": (rtu, "core", ()),
         "device bms_pylontech": ({**can, "devices": {"x": {"type": "bms_pylontech", "bus": "can0"}}}, "bus can", ()),
-        "device bms_growatt": ({**can, "devices": {"x": {"type": "bms_growatt", "bus": "can0"}}}, "bus can", ()),
-        "device bms_byd": (
-            {**can, "power": {"bms_period_ms": 10000}, "devices": {"x": {"type": "bms_byd", "bus": "can0"}}}, "bus can", ()
-        ),
         "device io_board": ({"devices": {"x": {"type": "io_board", "estop_pin": 34}}}, "core", ()),
         "wifi": (radio, "core", ()),
         "calendar": ({"clock": {"ntp": ""}, "storage": {"place": "data"}}, "core", ()),
@@ -237,6 +234,8 @@ def _variants() -> dict[str, tuple[dict, str, tuple[str, ...]]]:
         "clock.ntp": ({**radio, "clock": {"ntp": "host"}}, "calendar and wifi", ()),
         "clock.ems_port": ({"clock": {"ntp": "", "ems_port": 15020}}, "calendar", ()),
         "schedules": ({"clock": {"ntp": ""}}, "calendar", SCHEDULES),
+        "service sunspec_server": ({"services": {"x": {"type": "sunspec_server"}}}, "core", ()),
+        "service web": ({"services": {"x": {"type": "web", "public": "view"}}}, "core", ()),
     }
     # with all that is loaded for the tables that use it
     together = [{"from": "CMD_RUN", "address": 1}, {"from": "CMD_P", "address": 2, "type": "float32"}]
@@ -247,6 +246,11 @@ def _variants() -> dict[str, tuple[dict, str, tuple[str, ...]]]:
     )  # fmt: skip
     gateway = {**generic, "host": "here", "transport": "rtu_over_tcp"}
     made["transport rtu_over_tcp"] = ({"devices": {"x": gateway}}, "device generic_modbus, TCP", ())
+    for module in bms_tables.makers().values():
+        kind = module.__name__.rpartition(".")[2]
+        every_ms = max(1000, next((row[2] for row in module.OPTIONS if row[0] == "period_ms"), 0))
+        devices = {"x": {"type": kind, "bus": "can0"}}
+        made[f"device {kind}"] = ({**can, "power": {"bms_period_ms": every_ms}, "devices": devices}, "bus can", ())
     for kind, options in given.items():
         made[f"device {kind}"] = ({**rtu, "devices": {"x": {"type": kind, "bus": "rs485", **options}}}, "bus modbus_rtu", ())
         unit = {**options, "unit": 1}
@@ -270,17 +274,17 @@ def parts(modules: dict[str, dict], can: tuple[int, int]) -> dict[str, dict]:
     """
     from tools.build import live_heap
 
-    variants = _variants()
+    parts = variants()
     with concurrent.futures.ProcessPoolExecutor(2) as pool:
-        running = {part: pool.submit(live_heap.live, {"schema": 1, **site}, typed) for part, (site, _, typed) in variants.items()}
+        running = {part: pool.submit(live_heap.live, {"schema": 1, **site}, typed) for part, (site, _, typed) in parts.items()}
         in_image = {
             part: pool.submit(live_heap.live, {"schema": 1, **_beside(site, part)}, typed, True)
-            for part, (site, _, typed) in variants.items()
+            for part, (site, _, typed) in parts.items()
         }
         measured = {part: future.result() for part, future in running.items()}
         own = {part: future.result() for part, future in in_image.items()}
     found: dict[str, dict] = {}
-    for part, (_, base, _) in variants.items():
+    for part, (_, base, _) in parts.items():
         live = measured[part]
         below = measured[base] if base else None
         brings = sorted(name for name in live.modules - (below.modules if below else set()) if name in modules)

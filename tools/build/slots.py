@@ -2,7 +2,8 @@
 
 Numbers each point, writes them into firmware/image.py, and copies from there what the kernels use (firmware/kernel/), as
 viper can only inline constants of its own file (rows of the limit list in limits.py, of the fault table in faults.py);
-copies ranges into the drivers that ask for them between markers, what people see into reports.py, and writes docs/points.md.
+copies ranges into the drivers that ask for them between markers, what people see into reports.py, names and units of metrics
+into metrics.py, and writes docs/points.md.
 
     python -m tools.build.slots            write them all
     python -m tools.build.slots --check    fail if one is not current
@@ -22,6 +23,7 @@ BEGIN = "# slots: begin"
 END = "# slots: end"
 POINTS_BEGIN = "# points: begin"
 POINTS_END = "# points: end"
+_CELSIUS = r"\\u00b0C"  # as JSON writes it: what a board sends is ASCII
 SLOT = re.compile(r"^([A-Z][A-Z0-9_]*) = const\((-?\d+|0x[0-9A-Fa-f]+)\)", re.M)
 
 Cell = int | str | None
@@ -56,11 +58,13 @@ class Point:
 
 @dataclass(frozen=True)
 class Points:
-    """The whole table: points in order, groups as (block, name of the SEQ slot, kind, brings, words), units, N_* by name."""
+    """The whole table: points in order, groups as (block, name of the SEQ slot, kind, brings, words), units and their
+    dimensions, N_* by name."""
 
     points: list[Point]
     groups: list[tuple[str, str, str, Cell, str]]
     units: dict[str, tuple[int, str]]
+    dimensions: dict[str, str]
     sizes: dict[str, int]
 
     def of(self, table: str) -> list[Point]:
@@ -96,6 +100,7 @@ def read() -> Points:
     tables = _tables()
     groups = [(str(block), str(seq), str(kind), brings, str(words)) for block, seq, kind, brings, words in tables["GROUPS"]]
     units = {str(unit): (int(parts or 0), str(shown)) for unit, parts, shown, _ in tables["UNITS"]}
+    dimensions = {str(unit): str(dimension) for unit, _, _, dimension in tables["UNITS"]}
     first = {str(block): int(slot or 0) for block, slot in tables["BLOCKS"]}
     points: list[Point] = []
     errors: list[str] = []
@@ -130,7 +135,7 @@ def read() -> Points:
         points.append(_plain("PARAMETERS", block, name, at, unit, "", "", count, meaning))
         at += points[-1].count
     sizes["N_PAR"] = at
-    found = Points(points, groups, units, sizes)
+    found = Points(points, groups, units, dimensions, sizes)
     errors += _wrong(found)
     if errors:
         raise WrongTable("\n".join(errors))
@@ -246,6 +251,51 @@ def shown_block(table: Points) -> str:
         lines += [f'    im.{p.name}, {table.units[p.unit][0]}, "{p.key}", "{p.short}",\n' for p in own]
         lines.append(")  # fmt: skip\n")
     return "".join(lines)
+
+
+def told_block(table: Points) -> str:
+    """What stands in mqtt/discovery.py between the markers: every point that has a key in stats(), with class and unit."""
+    groups = [seq for _, seq, *_ in table.groups]
+    lines = ["# key in stats(), number of the group that brings it (-: made by the cycle), its dimension, its unit\n"]
+    lines.append('_POINTS = const("""\n')
+    for point in table.points:
+        if point.key:
+            parts = table.units[point.unit][0]
+            dimension = {0: "words", -1: "flag"}.get(parts, table.dimensions[point.unit] or "count")
+            group = str(groups.index(point.group)) if point.group else "-"
+            lines.append(f"{point.key} {group} {dimension} {table.units[point.unit][1].replace('degC', _CELSIUS) or '-'}\n")
+    return "".join(lines) + '""")\n'
+
+
+# ---- what Prometheus sees --------------------------------------------------------------------------------------------
+_BASE = {  # unit of a slot: its name in a metric, parts of it in one of that
+    "W": ("watts", 1), "0.1 V": ("volts", 10), "0.1 A": ("amperes", 10), "0.01 %": ("ratio", 10000),
+    "0.1 degC": ("celsius", 10), "mV": ("volts", 1000), "mHz": ("hertz", 1000), "s": ("seconds", 1), "0/1": ("", 1),
+    "count": ("total", 1), "ms": ("seconds", 1000),
+}  # fmt: skip
+_OF_BLOCK = {"battery": "battery_", "pcs": "inverter_"}
+_NO_METRIC = ("Wh", "code", "bits")  # energies are counted beside the points; words are told as such
+
+
+def metrics_block(table: Points) -> str:
+    """What stands in metrics.py between the markers: every point that people see as a number, and the groups."""
+    groups = [seq for _, seq, *_ in table.groups]
+    lines = ["# slot, block, number of the group that brings it (-: made by the cycle), parts of the unit, type, name, help\n"]
+    lines.append('_POINTS = const("""\n')
+    for point in table.points:
+        if not (point.key or point.short) or point.unit in _NO_METRIC:
+            continue
+        unit, parts = _BASE[point.unit]
+        words = _OF_BLOCK.get(point.block, "") + (point.key or point.short).removesuffix("_s")
+        name = "_".join(filter(None, (words, unit)))
+        group = str(groups.index(point.group)) if point.group else "-"
+        kind = "counter" if point.unit == "count" else "gauge"
+        block = point.block if point.table == "MEASURED" or point.block in _OF_BLOCK else "site"
+        text = point.meaning[0].upper() + point.meaning[1:]
+        lines.append(f"{point.number} {block} {group} {parts} {kind} {name} {text}\n")
+    lines.append('""")\n# number of the group, in words\n_GROUPS = const("""\n')
+    lines += [f"{number} {words}\n" for number, (*_, words) in enumerate(table.groups)]
+    return "".join(lines) + '""")\n'
 
 
 # ---- what makes a site ----------------------------------------------------------------------------------------------
@@ -367,6 +417,10 @@ def generated() -> dict[Path, str]:
             made[path] = _between(path.read_text(), POINTS_BEGIN, POINTS_END, ranges_block(path, table))
     reports = ROOT / "firmware" / "reports.py"
     made[reports] = _between(reports.read_text(), POINTS_BEGIN, POINTS_END, shown_block(table))
+    told = ROOT / "firmware" / "mqtt" / "discovery.py"
+    made[told] = _between(told.read_text(), POINTS_BEGIN, POINTS_END, told_block(table))
+    metrics = ROOT / "firmware" / "metrics.py"
+    made[metrics] = _between(metrics.read_text(), POINTS_BEGIN, POINTS_END, metrics_block(table))
     known = constants(made[image])
     for path in kernels():
         made[path] = kernel(path, known)

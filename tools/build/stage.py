@@ -1,30 +1,39 @@
-"""Lays out a board's root directory: boot.py, main.py, firmware/ and lib/, as source or cross-compiled.
+"""Lays out a board's root directory: boot.py, main.py, firmware/ and lib/, as source or cross-compiled, and www/, the page.
 
 Used by the simulated board, `make mpy`, `make size` and `make deploy`, so that all of them ship the same files.
-Compiled files are kept in .cache/mpy, by content, so staging again costs only copies.
+Compiled files are kept in .cache/mpy and whole trees in .cache/staged, by content, so staging again costs only copies.
 
 A compiled tree is one generation: a hash over all its files stands in firmware/ and in lib/, and main.py starts nothing
 where the two differ.  A tree of sources has no stamp.
 """
 
+import contextlib
 import hashlib
 import os
 import re
 import shutil
 import subprocess
+import tempfile
+import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from tools.build import inline, tables
+from tools.build import inline, tables, web
 
 ROOT = Path(__file__).resolve().parents[2]
 ENTRY_FILES = ("boot.py", "main.py")  # run by the ROM by name, so they stay source
 TREES = ("firmware", "lib")
+PAGE = web.FOLDER  # the operator's page, packed (tools/build/web.py)
 STAMPED = tuple(Path(tree, "generation.py") for tree in TREES)  # the line STAMP = ... of these is the build's
 STAMP_DIGITS = 8
 _STAMP = re.compile(r'^STAMP = "sources"$', re.M)
 _CACHE = ROOT / ".cache" / "mpy"
+_STAGED = ROOT / ".cache" / "staged"  # whole trees, by all that decides what is in them
+_MOST_STAGED = 24
+_IN_USE_S = 3600
+_KEY_DIGITS = 32
+_TREE, _MADE = "tree", "made"
 
 
 class CompileError(Exception):
@@ -84,8 +93,48 @@ def stage(root: Path, dest: Path, march: str | None, frozen: bool = False) -> li
 
     Gives the paths below dest.  frozen: as an image of our own has the modules, with their tables (tools/build/frozen.py).
 
-    Raises CompileError for the first file that does not compile.
+    Raises CompileError for the first file that does not compile, and for a page that cannot be packed.
     """
+    if not march:
+        return _laid_out(root, dest, None, frozen)
+    kept = _STAGED / _key(root, march, frozen)
+    if not (kept / _MADE).exists():
+        _STAGED.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=_STAGED) as scratch:
+            new = Path(scratch) / "new"
+            made = _laid_out(root, new / _TREE, march, frozen)
+            (new / _MADE).write_text("".join(f"{path.as_posix()}\n" for path in made))
+            with contextlib.suppress(OSError):  # another process was first
+                new.rename(kept)
+        _forget_old()
+    os.utime(kept)
+    shutil.copytree(kept / _TREE, dest, dirs_exist_ok=True)
+    return [Path(line) for line in (kept / _MADE).read_text().splitlines()]
+
+
+def _key(root: Path, march: str, frozen: bool) -> str:
+    """Of everything that decides what is laid out: the device files, how they are compiled, and what compiles them."""
+    total = hashlib.sha256(f"{_mpy_cross()[1]}|{march}|{frozen}|".encode())
+    for path in (*(Path(module.__file__ or "") for module in (inline, tables, web)), Path(__file__)):
+        total.update(path.read_bytes())
+    for relative in device_files(root):
+        total.update(f"|{relative.as_posix()}|".encode())
+        total.update((root / relative).read_bytes())
+    for path in web.sources(root):
+        total.update(f"|{path.relative_to(root).as_posix()}|".encode())
+        total.update(path.read_bytes())
+    return total.hexdigest()[:_KEY_DIGITS]
+
+
+def _forget_old() -> None:
+    """Of the kept trees only the last used stay, and those that somebody may be copying."""
+    trees = sorted((path.stat().st_mtime, path) for path in _STAGED.iterdir() if len(path.name) == _KEY_DIGITS)
+    for used, path in trees[:-_MOST_STAGED]:
+        if used < time.time() - _IN_USE_S:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _laid_out(root: Path, dest: Path, march: str | None, frozen: bool) -> list[Path]:
     made = []
     for relative in device_files(root):
         if march and relative.suffix == ".py" and relative.name not in ENTRY_FILES:
@@ -94,6 +143,10 @@ def stage(root: Path, dest: Path, march: str | None, frozen: bool = False) -> li
         (dest / relative).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(root / relative, dest / relative)
         made.append(relative)
+    try:
+        made += web.pack(root, dest)
+    except web.PageError as error:
+        raise CompileError(str(error)) from None
     if march:
         _write_stamp(root, dest, march, generation(dest, made))
     return made
@@ -103,7 +156,7 @@ def generation(dest: Path, files: list[Path]) -> str:
     """The stamp of a compiled tree: the same for the same paths and contents, whatever stamp it bears; others do not count."""
     stamped = {path.with_suffix(".mpy") for path in STAMPED}
     total = hashlib.sha256()
-    for path in sorted(path for path in files if path.parts[0] in (*TREES, *ENTRY_FILES) and path not in stamped):
+    for path in sorted(path for path in files if path.parts[0] in (*TREES, *ENTRY_FILES, PAGE) and path not in stamped):
         content = hashlib.sha256((dest / path).read_bytes()).hexdigest()
         total.update(f"{path.as_posix()} {content}\n".encode())
     return total.hexdigest()[:STAMP_DIGITS]

@@ -1,4 +1,4 @@
-"""Tables that boards keep in flash instead of RAM: declared here, by name; and modules that are tables of numbers.
+"""Tables that boards keep in flash instead of RAM: declared here, by name; and the names of numbers, which boards need not.
 
 When a module is staged for a board that has it from files, each of its tables named below becomes a file
 `lib/tables/<module>.<name>`, one row a line as JSON, and the module's variable holds that path; lib/rows.py goes through
@@ -22,9 +22,17 @@ DECLARED = {  # file of the tree: the tables in it
     "firmware/sitefile.py": ("_TOP_ROWS", "_WIFI_ROWS"),
     "firmware/buses.py": ("CAN_OPTIONS", "MODBUS_OPTIONS"),
     "firmware/timekeeper.py": ("OPTIONS",),
+    "firmware/ems/allowing.py": ("OPTIONS", "TLS_OPTIONS"),
     "firmware/services/calendar.py": ("_OWN_OPTIONS",),
+    "firmware/services/ems_can.py": ("OPTIONS",),
     "firmware/services/ems_clock.py": ("OPTIONS",),
+    "firmware/services/history.py": ("OPTIONS",),
+    "firmware/services/mqtt.py": ("OPTIONS",),
     "firmware/services/records.py": ("OPTIONS",),
+    "firmware/services/relays.py": ("_OWN_OPTIONS", "INPUT_OPTIONS"),
+    "firmware/services/sunspec_server.py": ("_OWN_OPTIONS",),
+    "firmware/services/update.py": ("OPTIONS",),
+    "firmware/services/web.py": ("OPTIONS",),
     "firmware/devices/connection.py": ("CONNECTION_OPTIONS",),
     "firmware/devices/io_board.py": ("OPTIONS",),
     "firmware/devices/bms_byd.py": ("OPTIONS",),
@@ -35,16 +43,15 @@ DECLARED = {  # file of the tree: the tables in it
     "firmware/devices/pcs_sunspec.py": ("_OWN_OPTIONS",),
 }
 HOME = Path("lib", "tables")
-# Modules whose public constants are a table: as every use of one is its number (tools/build/inline.py), a board needs no names.
-# Those that somebody looks up by name become a file as well; the module's own __getattr__ and number_of find them there.
-NUMBERS = ("firmware/devices/can_fields.py", "firmware/devices/sunspec_tables.py")
+# As every use of a module's public number is that number (tools/build/inline.py), a board needs no names for them, 8 bytes each.
+# Of those that somebody looks up by name they become a file; the module's own __getattr__ and number_of find them there.
 NAMED_NUMBERS = ("firmware/image.py",)
 _NAMES = "NAMES = ()"  # the line of such a module that becomes the name of the file
 _CONST = re.compile(r"^([A-Z][A-Z0-9_]*) = const\((-?\d+|-?0x[0-9A-Fa-f]+)\)", re.M)
 
 
 def _row(node: ast.expr, constants: dict[str, int]) -> list[object]:
-    """One row as JSON: texts, numbers, sums of numbers, the file's own constants and REQUIRED."""
+    """One row as JSON: texts, numbers, sums of numbers, the file's own constants."""
     if not isinstance(node, ast.Tuple):
         raise ValueError(f"line {node.lineno}: a row is a tuple")
     row: list[object] = []
@@ -52,11 +59,11 @@ def _row(node: ast.expr, constants: dict[str, int]) -> list[object]:
         try:
             row.append(ast.literal_eval(cell))
         except ValueError:
-            text = ast.unparse(cell).removeprefix("config.")
+            text = ast.unparse(cell)
             try:
-                row.append(eval(text, {"__builtins__": {}}, {"REQUIRED": "REQUIRED", **constants}))
+                row.append(eval(text, {"__builtins__": {}}, constants))
             except (NameError, TypeError):
-                raise ValueError(f"line {cell.lineno}: a row holds numbers, texts, constants and REQUIRED, not {text}") from None
+                raise ValueError(f"line {cell.lineno}: a row holds numbers, texts and constants, not {text}") from None
     return row
 
 
@@ -88,18 +95,18 @@ def take_tables(source: str, relative: Path) -> tuple[str, dict[Path, str]]:
 
 
 def take_numbers(source: str, relative: Path, frozen: bool = False) -> tuple[str, dict[Path, str]]:
-    """`source` of a declared module of numbers without its constants' names, and the file of those that are looked up.
+    """`source` without its public constants' names, and the file of those that are looked up.
 
     frozen: for an image that has constants in flash: they are looked up in a tuple, and there is no file.
 
-    Raises ValueError where the module has no constants, or no place for the file's name.
+    Raises ValueError where they are to be looked up and there are none, or no place for the file's name.
     """
     named = relative.as_posix() in NAMED_NUMBERS
-    if not named and relative.as_posix() not in NUMBERS:
-        return source, {}
     numbers = {name: int(value, 0) for name, value in _CONST.findall(source)}
-    if not numbers or (named and _NAMES not in source):
+    if named and (not numbers or _NAMES not in source):
         raise ValueError(f"{relative}: is declared as a table of numbers and has no constants, or no line {_NAMES!r}")
+    if not numbers:
+        return source, {}
     lines = source.splitlines(keepends=True)
     tokens = [t for t in tokenize.generate_tokens(io.StringIO(source).readline) if t.type not in (tokenize.NL, tokenize.COMMENT)]
     for i in reversed(range(len(tokens))):

@@ -72,7 +72,7 @@ if several > 1:
 now, par = pm.image.now, pm.image.par
 rows = debounce_rows()
 OTHERS = {
-    "freeze": (inp, now, 50), "debounce": (now, rows, array("i", [0] * len(rows)), len(rows) // 3), "bms_ends": (now, par),
+    "freeze": (inp, now, 50), "debounce": (now, rows, array("H", [0] * len(rows)), len(rows) // 3), "bms_ends": (now, par),
     "age_claims": (pm.arbiter.claims.table, 16, 50), "least": (pm.arbiter.curtailments.table, now, par, 8, 50),
 }  # fmt: skip
 MODULES = (

@@ -1,0 +1,188 @@
+"""An update over the network while control runs: signed, never older, goes on where it was cut off, site and tables kept."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import shutil
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from tools import update
+from tools.build import generation, stage
+from tools.deploy import Parcel
+from tools.interpreters import Interpreter
+from tools.sim.board.board import Board
+from tools.sim.generations import ROOT, SITE, lay, switch, switched
+
+LEFT = 6  # files that the board has not, of those in the update; some are those of the generation that runs
+CHANGED = ("udp", "watchdog", "writeback")
+TABLE = {"reads": [{"slot": "PV_P", "address": 3}]}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Plant:
+    """A board whose generation a has passed, and whose folder b holds most of the next one; and that next one."""
+
+    def __init__(self, mp: Interpreter, tmp_path: Path) -> None:
+        self.key = secrets.token_bytes(update.KEY_BYTES)
+        self.port, self.shut = free_port(), free_port()
+        state = tmp_path / "state"
+        flash = state / "flash"
+        (flash / "keys").mkdir(parents=True)
+        (flash / "keys" / "update.key").write_bytes(self.key)
+        services = {
+            "update": {"type": "update", "port": self.port, "allow": {"127.0.0.1": "service"}},
+            "shut": {"type": "update", "port": self.shut, "allow": {"127.0.0.1": "control"}},
+        }
+        site = {**SITE, "cycle_ms": 20, "services": services}
+        one = lay(flash, "a", ROOT, mp.march, 100, site)
+        switch(flash, generation.record(one, trial=False))
+        source = tmp_path / "source"
+        made = stage.stage(self._changed(tmp_path / "tree"), source, mp.march)
+        files = generation.files_of(made)
+        for path in files[:-LEFT]:
+            (flash / "b" / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / path, flash / "b" / path)
+        self.parcel = Parcel(source, files, {}, 200, stage.generation(source, made), True)
+        self.board = Board(ROOT, state_dir=state, site=None, interpreter=list(mp.command), staged=True)
+
+    def _changed(self, root: Path) -> Path:
+        for path in stage.device_files():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / path, root / path)
+        for name in CHANGED:
+            with (root / "lib" / f"{name}.py").open("a") as file:
+                file.write("_of_the_new_one = 1\n")
+        return root
+
+    async def send(self, *, key: bytes | None = None, number: int = 200, restart: bool = False) -> None:
+        self.parcel.number = number
+        await asyncio.to_thread(update.send, "127.0.0.1", self.port, key or self.key, self.parcel, restart)
+
+    async def refused(self, words: str, **more: object) -> None:
+        with pytest.raises(update.UpdateError, match=words):
+            await self.send(**more)  # type: ignore[arg-type]
+
+
+async def broken_off(plant: Plant, after: int) -> int:
+    """An update whose connection is cut after so many files; how many were wanted."""
+
+    def play() -> int:
+        with update.Line("127.0.0.1", plant.port) as line:
+            line.send(update.first_line(plant.key, plant.parcel.manifest, plant.parcel.number, False))
+            wanted = 0
+            while True:
+                word, _, rest = line.line().partition(" ")
+                if word == "GO":
+                    line.send(plant.parcel.manifest)
+                elif word == "WANT":
+                    wanted += 1
+                    content = (plant.parcel.source / rest.partition(" ")[2]).read_bytes()
+                    if wanted > after:
+                        line.send(content[:5])
+                        return wanted
+                    line.send(content)
+
+    return await asyncio.to_thread(play)
+
+
+async def spoilt(plant: Plant) -> str:
+    """What is said to a file that is another than the signed one."""
+
+    def play() -> str:
+        with update.Line("127.0.0.1", plant.port) as line:
+            line.send(update.first_line(plant.key, plant.parcel.manifest, plant.parcel.number, False))
+            while True:
+                word, _, rest = line.line().partition(" ")
+                if word == "GO":
+                    line.send(plant.parcel.manifest)
+                elif word == "WANT":
+                    line.send(bytes(int(rest.partition(" ")[0])))
+                elif word == "NO":
+                    return rest
+
+    return await asyncio.to_thread(play)
+
+
+def test_an_update_is_signed_newer_resumed_and_brings_the_board_to_the_new_generation(
+    mp64: Interpreter, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plant = Plant(mp64, tmp_path)
+    board = plant.board
+
+    async def run() -> None:
+        await board.start()
+        try:
+            await board.wait_line("control begins", 30)
+            running = await asyncio.to_thread(ask, plant)  # from now on it listens
+            assert running is not None and running[1:] == (100, False, "")
+            await plant.refused("not signed with this site's key", key=secrets.token_bytes(32))
+            for number in (100, 1):
+                await plant.refused(f"number {number}: number 100 was here; only newer ones are taken", number=number)
+            with pytest.raises(update.UpdateError):
+                await asyncio.to_thread(update.send, "127.0.0.1", plant.shut, plant.key, plant.parcel, False)
+            plant.parcel.number = 200
+            assert switched(board.flash)["now"]["number"] == 100 and not (board.flash / "b" / "manifest.new").exists()
+            assert await broken_off(plant, 2) == 3
+            assert "did not arrive as it was sent" in await spoilt(plant)
+            assert switched(board.flash)["now"]["number"] == 100
+            capsys.readouterr()
+            await plant.send()
+            assert f"{len(CHANGED) - 2} of {len(plant.parcel.files)} files were sent" in capsys.readouterr().out
+            await plant.refused("number 200: number 200 was here", number=200)
+            await board.restart("HARD_RESET")
+            await board.wait_line(f"generation: {plant.parcel.stamp} in b, number 200, on trial", 20)
+            found = await asyncio.to_thread(ask, plant)
+            assert found == (plant.parcel.stamp, 200, True, "")
+        finally:
+            await board.stop()
+
+    asyncio.run(run())
+    record = switched(board.flash)
+    assert (record["now"]["folder"], record["before"]["folder"], record["highest"]) == ("b", "a", 200)
+    assert json.loads((board.flash / "b" / "site.json").read_text()) == json.loads((board.flash / "a" / "site.json").read_text())
+
+
+def ask(plant: Plant) -> tuple[str, int, bool, str] | None:
+    for _ in range(50):
+        found = update.state("127.0.0.1", plant.port)
+        if found:
+            return found
+        time.sleep(0.2)
+    return None
+
+
+def test_a_key_is_made_once_for_its_owner_and_never_in_the_repository(tmp_path: Path) -> None:
+    file = tmp_path / "site.key"
+    update.make_key(file)
+    assert len(update.read_key(file)) == update.KEY_BYTES and file.stat().st_mode & 0o077 == 0
+    with pytest.raises(update.UpdateError, match="exists"):
+        update.make_key(file)
+    with pytest.raises(update.UpdateError, match="is in the repository"):
+        update.make_key(ROOT / "site.key")
+    assert not (ROOT / "site.key").exists()
+    file.write_bytes(b"short")
+    with pytest.raises(update.UpdateError, match="has 5 bytes, a key has 32"):
+        update.read_key(file)
+
+
+def test_the_board_s_hmac_is_everybody_s() -> None:
+    import hashlib
+    import hmac
+
+    import keyedhash
+
+    for size in (0, 1, 32, 63, 64, 65, 200):
+        key, message = secrets.token_bytes(size), secrets.token_bytes(size * 3)
+        assert keyedhash.digest(key, message) == hmac.new(key, message, hashlib.sha256).hexdigest()
+    assert keyedhash.equal("ab", "ab") and not keyedhash.equal("ab", "aa") and not keyedhash.equal("ab", "abc")

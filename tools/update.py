@@ -1,0 +1,224 @@
+"""Updates the firmware of a board over the network, signed: `python -m tools.update HOST --key FILE`.
+
+--make-key writes a new key; --put-key PORT puts it on the board, over USB, once.  The site file and its tables stay those of the
+board.  What was cut off goes on where it was: run it again.  What is said on the wire, docs/deploy.md.
+"""
+
+import argparse
+import hashlib
+import hmac
+import os
+import secrets
+import socket
+import sys
+import tempfile
+import time
+from base64 import b64encode
+from pathlib import Path
+
+from tools import deploy
+from tools.build import boardfile, generation, stage
+from tools.serial_line import LineError, RawPrompt, leave
+
+PORT = 8266
+KEY_BYTES = 32
+ON_BOARD = "keys/update.key"
+ANSWER_S = 60.0
+VERDICT_S = 240.0
+ASK_S = 3.0
+
+
+class UpdateError(Exception):
+    """It did not work; the text says why."""
+
+
+def make_key(file: Path) -> None:
+    """A new key, for its owner alone.  UpdateError where there is one, or where it would be in the repository."""
+    if file.resolve().is_relative_to(stage.ROOT):
+        raise UpdateError(f"{file}: is in the repository; a key belongs elsewhere")
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise UpdateError(f"{file}: {error.strerror}") from None
+    with os.fdopen(descriptor, "wb") as opened:
+        opened.write(secrets.token_bytes(KEY_BYTES))
+
+
+def read_key(file: Path) -> bytes:
+    """The key.  UpdateError where it is none."""
+    try:
+        key = file.read_bytes()
+    except OSError as error:
+        raise UpdateError(f"{file}: {error.strerror}; --make-key makes one") from None
+    if len(key) != KEY_BYTES:
+        raise UpdateError(f"{file}: has {len(key)} bytes, a key has {KEY_BYTES}")
+    return key
+
+
+def put_key(port: str, key: bytes, resume: bool = False) -> None:
+    """Puts it on a board.  UpdateError, LineError where it fails."""
+    leave(port)
+    with RawPrompt(port, soft_reset=not resume) as board:
+        board.run("LIVE = False\n" + (deploy.ONBOARD / "top.py").read_text())
+        board.run(f"begin({ON_BOARD!r})\narriving.write(a2b_base64(b'{b64encode(key).decode()}'))")
+        if board.run(f"end({ON_BOARD!r}, {hashlib.sha256(key).hexdigest()!r})").strip() != "good":
+            raise UpdateError(f"{ON_BOARD}: did not arrive as it was sent")
+
+
+class Line:
+    """A connection of text lines."""
+
+    def __init__(self, host: str, port: int, timeout_s: float = ANSWER_S) -> None:
+        try:
+            self._socket = socket.create_connection((host, port), timeout=timeout_s)
+        except OSError as error:
+            raise UpdateError(f"{host}:{port}: {error}; is the update service in its site file, with this address?") from None
+        self._heard = b""
+
+    def __enter__(self) -> "Line":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def send(self, data: bytes) -> None:
+        """Sends all of it."""
+        try:
+            self._socket.sendall(data)
+        except OSError as error:
+            raise UpdateError(f"the connection broke off ({error})") from None
+
+    def line(self) -> str:
+        """The next line, "" for none: the board has closed."""
+        while b"\n" not in self._heard:
+            try:
+                more = self._socket.recv(4096)
+            except OSError as error:
+                raise UpdateError(f"the connection broke off ({error})") from None
+            if not more:
+                return ""
+            self._heard += more
+        text, _, self._heard = self._heard.partition(b"\n")
+        return text.decode(errors="replace")
+
+
+def first_line(key: bytes, manifest: bytes, number: int, restart: bool) -> bytes:
+    """What asks for an update: signed, and with it the manifest and the hashes in it."""
+    text = f"UPDATE {number} {len(manifest)} {hashlib.sha256(manifest).hexdigest()} {int(restart)}"
+    return f"{text} {hmac.new(key, text.encode(), hashlib.sha256).hexdigest()}\n".encode()
+
+
+def send(host: str, port: int, key: bytes, parcel: deploy.Parcel, restart: bool) -> None:
+    """Sends a generation.  UpdateError with what the board says against it."""
+    with Line(host, port) as line:
+        line.send(first_line(key, parcel.manifest, parcel.number, restart))
+        sent = count = 0
+        while True:
+            text = line.line()
+            word, _, rest = text.partition(" ")
+            if word == "GO":
+                line.send(parcel.manifest)
+            elif word == "WANT":
+                path = rest.partition(" ")[2]
+                content = (parcel.source / path).read_bytes()
+                line.send(content)
+                count, sent = count + 1, sent + len(content)
+                print(f"  {path}: {len(content):,} bytes", flush=True)
+            elif word == "DONE":
+                print(f"{count} of {len(parcel.files)} files were sent ({sent:,} bytes)")
+                print(f"generation {parcel.stamp} is the next start")
+                return
+            elif word == "NO":
+                raise UpdateError(f"{host} refuses it: {rest}")
+            elif word != ".":
+                raise UpdateError("the connection broke off; run it again, and it goes on where it was")
+
+
+def state(host: str, port: int) -> tuple[str, int, bool, str] | None:
+    """(stamp, number, on trial, news) of what the board runs; None while it does not answer."""
+    try:
+        with Line(host, port, ASK_S) as line:
+            line.send(b"STATE\n")
+            words = line.line().split(" ", 4)
+    except UpdateError:
+        return None
+    return (words[1], int(words[2]), words[3] not in ("0", "False"), words[4]) if words[0] == "IS" and len(words) == 5 else None
+
+
+def verdict(host: str, port: int, number: int, wait_s: float = VERDICT_S) -> str:
+    """Waits for the self-test; "" when the generation of that number has passed, else why not."""
+    end = time.monotonic() + wait_s
+    while time.monotonic() < end:
+        found = state(host, port)
+        if found and found[1] == number and not found[2]:
+            return found[3]
+        if found and found[1] != number and found[3]:
+            return found[3]
+        time.sleep(ASK_S)
+    return f"nothing was heard of a self-test within {wait_s:g} s"
+
+
+def pack(into: Path, march: str) -> deploy.Parcel:
+    """The firmware as a generation, without a site: the board has its own."""
+    made = stage.stage(stage.ROOT, into, march)
+    files = generation.files_of(made)
+    return deploy.Parcel(into, files, {}, generation.number_now(), stage.generation(into, made), True)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("host", nargs="?", help="address of the board")
+    parser.add_argument("--key", type=Path, help="file of the site's key")
+    parser.add_argument("--make-key", type=Path, metavar="FILE", help="make a new key")
+    parser.add_argument("--put-key", metavar="PORT", help="put the key on the board at this serial port")
+    parser.add_argument("--port", type=int, default=PORT, help="TCP port of the board")
+    parser.add_argument("--board", default="lilygo_t_2can", help="a name from boards/, or the path of a board file")
+    parser.add_argument("--march", help="machine code of viper functions (default: the board's chip)")
+    parser.add_argument("--number", type=int, help="of the generation (default: made of the time)")
+    parser.add_argument("--no-restart", action="store_true", help="the board starts it at its next start")
+    parser.add_argument("--resume", action="store_true", help="with --put-key: do not soft-reset the board first")
+    return parser.parse_args()
+
+
+def _update(arguments: argparse.Namespace) -> int:
+    key = read_key(arguments.key)
+    march = arguments.march or deploy.MARCH[boardfile.load(arguments.board)["chip"]]
+    with tempfile.TemporaryDirectory() as scratch:
+        parcel = pack(Path(scratch), march)
+        if arguments.number:
+            parcel.number = arguments.number
+        print(f"generation {parcel.stamp}, number {parcel.number}: {len(parcel.files)} files", flush=True)
+        send(arguments.host, arguments.port, key, parcel, not arguments.no_restart)
+    if arguments.no_restart:
+        return 0
+    print("the board restarts, and tests itself", flush=True)
+    why = verdict(arguments.host, arguments.port, parcel.number)
+    if why:
+        raise UpdateError(why)
+    print(f"generation {parcel.stamp} runs, and has passed its self-test")
+    return 0
+
+
+def main() -> int:
+    """0 when it is done."""
+    arguments = _arguments()
+    try:
+        if arguments.make_key:
+            make_key(arguments.make_key)
+            print(f"{arguments.make_key}: a new key; keep it off the board's network, and out of every repository")
+            return 0
+        if not arguments.key or not (arguments.put_key or arguments.host):
+            print("python -m tools.update HOST --key FILE; see --help", file=sys.stderr)
+            return 2
+        if arguments.put_key:
+            put_key(arguments.put_key, read_key(arguments.key), arguments.resume)
+            print(f"{ON_BOARD}: is on the board")
+            return 0
+        return _update(arguments)
+    except (UpdateError, LineError, boardfile.BoardError, stage.CompileError) as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
