@@ -1,0 +1,147 @@
+"""Steps in which something is taken away: each device, the commands to the inverter, the grid."""
+
+import asyncio
+import time
+from typing import Any
+
+from tools.commission.bench import Bench
+from tools.commission.outcome import DoesNotApply, Failed, NotTested
+
+NOTICED_S = 0.5  # from the fault, or what is missing, to 0 W commanded
+BACK_S = 40.0
+GRID_S = 2.0
+GRID_BACK_S = 420.0  # an inverter may have to look at the grid for minutes before it connects again
+WATCHDOG_MARGIN_S = 3.0
+UNKNOWN_WATCHDOG_S = 10.0  # of an inverter whose own time nobody knows
+# which fault the loss of a device raises, and what the simulator's hand does to it
+_KINDS = (("bms", "bms_lost", "bms_silent"), ("pcs", "pcs_lost", "pcs_silent"), ("meter", "meter_lost", "meter_silent"))
+
+
+async def loss(bench: Bench) -> None:
+    """Each device falls silent under a small power: it is seen in time, 0 W, and it comes back by itself."""
+    unplugged = []
+    for kind, fault, act in _KINDS:
+        name, options = bench.device(kind)
+        if not name:
+            continue
+        try:
+            await _one(bench, name, options, fault, act)
+        except NotTested as error:
+            unplugged.append(str(error))
+    if unplugged:
+        raise NotTested("; ".join(unplugged))
+
+
+def _time_out(bench: Bench, kind: str) -> float:
+    """s after which it counts as lost."""
+    if kind == "bms_lost":
+        return 3 * bench.power("bms_period_ms", 1000) / 1000
+    return bench.power("pcs_timeout_ms" if kind == "pcs_lost" else "meter_timeout_ms", 1000) / 1000
+
+
+async def _one(bench: Bench, name: str, options: dict[str, Any], fault: str, act: str) -> None:
+    await bench.start()
+    await bench.hold(bench.pulse_kw, 0.5)
+    began = time.monotonic()
+    await bench.ask_for("unplug", name=name, where=bench.where(options), act=act)
+    seconds = _time_out(bench, fault) + 10
+    def is_lost(state: dict[str, Any]) -> bool:
+        return fault in (state.get("faults") or [])
+
+    def is_still(state: dict[str, Any]) -> bool:
+        return abs(state.get("cmd") or 0) < 0.01
+
+    await bench.until(is_lost, seconds, f"{name} is unplugged, and {fault} is to be raised")
+    await bench.until(is_still, NOTICED_S + 2, f"{name} is lost, and 0 W are to be commanded")
+    after = max(0.0, bench.first(began, is_still) - bench.first(began, is_lost))
+    bench.at_most(f"{name}: 0 W after {fault}", after, NOTICED_S, "s")
+    bench.plot(f"{name} is lost", began, {"cmd": "command", "p": "inverter", "i": "battery, A"})
+    if after > NOTICED_S:
+        raise Failed(f"{name} is lost, and 0 W are commanded only {after:.1f} s after it was noticed")
+    await bench.ask_for("plug", name=name, act=act)
+    plugged = time.monotonic()
+    back = await bench.until(
+        lambda s: fault not in (s.get("faults") or []), BACK_S, f"{name} is plugged in again, and {fault} is to end"
+    )
+    bench.note(f"{name}: back after", back.at - plugged, "s")
+    if fault != "meter_lost":
+        if not bench.power("auto_restart", 1):
+            await bench.console.ask("pm.start()")
+        again = await bench.mode("IDLE", "CHARGE", "DISCHARGE", seconds=BACK_S)
+        bench.note(f"{name}: in operation again after", again.at - plugged, "s")
+
+
+async def watchdog(bench: Bench) -> None:
+    """The inverter is told nothing for a while, as when the controller dies: it has to end its power by itself."""
+    name, options = bench.device("pcs")
+    await bench.start()
+    own_s = float(options.get("reversion_s", 5)) if options.get("type") == "pcs_sunspec" else UNKNOWN_WATCHDOG_S
+    if own_s == 0:
+        own_s = UNKNOWN_WATCHDOG_S
+    most = own_s + WATCHDOG_MARGIN_S
+    silent_s = min(55.0, most + 2)
+    await bench.hold(bench.pulse_kw, 1.0)
+    began = time.monotonic()
+    try:
+        await bench.console.ask(f"app.site.devices[{name!r}].keep_silent({round(silent_s * 1000)})")
+    except Exception as error:
+        raise NotTested(
+            f"the driver of {name} cannot be silenced ({error}); instead: take the board's supply away under power"
+        ) from None
+    small = 0.3 * bench.pulse_kw
+    ended = None
+    while time.monotonic() - began < silent_s - 0.5:
+        sample = await bench.console.next_sample()
+        if abs(sample.state.get("p") or 0.0) < small:
+            ended = sample.at - began
+            break
+    await bench.set_power(0.0)
+    await asyncio.sleep(max(0.0, silent_s + 1.5 - (time.monotonic() - began)))
+    bench.plot("nobody commands", began, {"cmd": "command", "p": "inverter"})
+    bench.note(
+        "power ended by itself after",
+        round(ended, 2) if ended is not None else "never",
+        "s",
+        f"at most {most:g}",
+        ended is not None,
+    )
+    await bench.until(lambda s: abs(s.get("p") or 0.0) < small, 5, "0 W once it is commanded again")
+    if ended is None:
+        raise Failed(
+            f"the inverter has no watchdog of its own that works: it goes on with {bench.pulse_kw:g} kW though nobody has "
+            f"commanded it for {most:g} s",
+            "its communication time-out (at most 10 s, to 0 W) in its own settings; of pcs_sunspec: reversion_s; "
+            "with generic_modbus: a row with heartbeat",
+        )  # fmt: skip
+
+
+async def grid(bench: Bench) -> None:
+    """The grid goes away under a small power, and comes back: what the site's kind does then."""
+    kind = str(bench.site.get("power", {}).get("grid_connection", "INTERACTIVE"))
+    if kind in ("ISOLATED", "0"):
+        raise DoesNotApply("an ISOLATED site has no grid")
+    await bench.start()
+    await bench.hold(bench.pulse_kw, 0.5)
+    began = time.monotonic()
+    await bench.ask_for("grid_off")
+
+    def is_gone(state: dict[str, Any]) -> bool:
+        return not state.get("hz") or state.get("why_dis") == "grid_connection" or state.get("mode") == "STANDBY"
+
+    def is_still(state: dict[str, Any]) -> bool:
+        return abs(state.get("p") or 0.0) < 0.3 * bench.pulse_kw
+
+    await bench.until(is_gone, 15, "the grid is switched off, and the board is to see it")
+    if kind in ("BACKUP", "1"):
+        bench.note("as an island", str((await bench.state()).get("flow")))
+    else:
+        await bench.until(is_still, GRID_S + 2, "without a grid 0 W are to flow")
+        after = max(0.0, bench.first(began, is_still) - bench.first(began, is_gone))
+        if not bench.at_most("0 W after it was seen", after, GRID_S, "s"):
+            raise Failed(f"power flows {after:.1f} s after the grid was lost", "the inverter's anti-islanding")
+    await bench.ask_for("grid_on")
+    switched = time.monotonic()
+    back = await bench.until(lambda s: (s.get("p") or 0.0) > 0.5 * bench.pulse_kw, GRID_BACK_S,
+                             "the grid is back, and the power is to go on")  # fmt: skip
+    bench.note("in operation again after", back.at - switched, "s")
+    bench.plot("the grid is lost", began, {"cmd": "command", "p": "inverter", "grid_p": "grid", "hz": "Hz"})

@@ -1,0 +1,219 @@
+"""The walk through the checklist: what may come next, a safe stop at a failure, and a file from which it goes on."""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tools.commission import mend, still
+from tools.commission.bench import SAMPLE_MS, Bench
+from tools.commission.outcome import FAIL, NOT_TESTED, PASS, DoesNotApply, Failed, Figure, NotTested, Outcome, Plot, Series
+from tools.commission.steps import STEPS, Step
+from tools.commission.wire import Refused, Silent
+
+SAFE_S = 15.0
+AGAIN_S = 15.0  # in which a board that was reset amid a step has started again
+
+
+def utc() -> str:
+    """Now, for files."""
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+class State:
+    """What has been measured so far, in a file: of one board, one firmware and one site file; anything else begins anew."""
+
+    def __init__(self, file: Path, subject: dict[str, Any]) -> None:
+        """subject: chip, firmware and site file by their hashes."""
+        self.file = file
+        self.subject = subject
+        self.began = utc()
+        self.outcomes: dict[str, Outcome] = {}
+        self.resumed = False
+        self.changed = False  # there were results, of something else
+        if file.exists():
+            self._load()
+
+    def _load(self) -> None:
+        try:
+            kept = json.loads(self.file.read_text())
+            same = kept["subject"] == self.subject
+            found = {key: outcome(value) for key, value in kept["outcomes"].items()}
+        except (ValueError, KeyError, TypeError):
+            self.changed = True
+            return
+        if not same:
+            self.changed = bool(found)
+            return
+        self.began, self.outcomes, self.resumed = kept["began"], found, bool(found)
+
+    def put(self, result: Outcome) -> None:
+        """Keep one: the file is whole at every moment."""
+        self.outcomes[result.id] = result
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        beside = self.file.with_suffix(".new")
+        content = {"subject": self.subject, "began": self.began, "outcomes": {k: asdict(v) for k, v in self.outcomes.items()}}
+        beside.write_text(json.dumps(content, indent=1))
+        beside.replace(self.file)
+
+    def passed(self, step: str) -> bool:
+        """Whether a step has been passed, or does not apply."""
+        return step in self.outcomes and self.outcomes[step].fine
+
+
+def outcome(content: dict[str, Any]) -> Outcome:
+    """An Outcome from its dictionary."""
+    plots = [Plot(p["title"], p["x"], p["y"], [Series(s["name"], [(x, y) for x, y in s["points"]], s["dots"]) for s in p["series"]])
+             for p in content["plots"]]  # fmt: skip
+    return Outcome(**{**content, "figures": [Figure(**f) for f in content["figures"]], "plots": plots})
+
+
+async def subject(bench: Bench, content: bytes) -> dict[str, Any]:
+    """Who is being commissioned."""
+    found = bench.software = await still.software(bench.console)
+    return {
+        "chip": await bench.console.ask("binascii.hexlify(machine.unique_id()).decode()"),
+        "firmware": found["sha256"],
+        "firmware_stamp": found["stamp"],
+        "site": bench.site.get("name"),
+        "site_sha256": hashlib.sha256(content).hexdigest(),
+        "files": found["each"],
+    }
+
+
+class Walk:
+    """One session at the cabinet."""
+
+    def __init__(self, bench: Bench, state: State, go_on: bool = False, steps: tuple[Step, ...] = STEPS) -> None:
+        """go_on: behind a failure with what does not need it; steps: those of the checklist."""
+        self.steps = steps
+        self.bench = bench
+        self.state = state
+        self.go_on = go_on
+
+    def due(self, only: list[str] | None = None) -> list[Step]:
+        """What is still to be done, in its order; `only`: these, passed or not."""
+        if only:
+            return [step for step in self.steps if step.id in only]
+        return [step for step in self.steps if not self.state.passed(step.id)]
+
+    async def run(self, only: list[str] | None = None) -> bool:
+        """Whether nothing has failed.  However it ends, the site is at 0 W in STANDBY."""
+        bench = self.bench
+        await bench.console.monitor(SAMPLE_MS)
+        await bench.tidy()  # what a session before, whose laptop was gone, had no time to end
+        sound = True
+        try:
+            for step in self.due(only):
+                result = await self.one(step, check=not only)
+                await asyncio.to_thread(self.state.put, result)  # a disk that is busy takes seconds, and control is not to wait
+                self._tell(result)
+                if result.verdict == FAIL:
+                    sound = False
+                    if not self.go_on:
+                        break
+                    await self.make_safe()
+        finally:
+            safe = await self.make_safe()
+            await self._hush()
+        if not sound and not self.go_on:
+            state = "0 W, STANDBY.  " if safe else ""
+            bench.hand.say(f"stopped here: {state}Mend it and begin again; it goes on with this step.")
+        return sound
+
+    async def one(self, step: Step, check: bool = True) -> Outcome:
+        """Do one step, whatever it comes to."""
+        bench = self.bench
+        result = bench.outcome = Outcome(step.id, step.title, began=utc())
+        bench.asked = step.hands
+        bench.hand.say(f"-- {step.title}")
+        began, starts = time.monotonic(), bench.console.starts
+        try:
+            missing = [need for need in step.needs if not self.state.passed(need)] if check else []
+            if missing:
+                raise NotTested(f"needs first: {', '.join(missing)}")
+            if step.standby:
+                await self._begin()
+            await step.work(bench)
+            result.verdict = PASS
+            doubtful = [figure.name for figure in result.figures if figure.ok is False]
+            if doubtful:
+                raise Failed(f"out of bounds: {', '.join(doubtful)}")
+        except Failed as error:
+            result.verdict, result.text, result.advice, result.patch = FAIL, str(error), error.advice, error.patch
+        except DoesNotApply as error:
+            result.verdict, result.applies, result.text = NOT_TESTED, False, f"does not apply: {error}"
+        except NotTested as error:
+            result.verdict, result.text = NOT_TESTED, str(error)
+        except (Refused, Silent) as error:
+            again = "; it has started again meanwhile" if bench.console.starts > starts else ""
+            result.verdict, result.text = FAIL, f"the board: {error}{again}"
+        result.seconds = round(time.monotonic() - began, 1)
+        if result.verdict == FAIL and (held := bench.hand.held_up()):
+            result.text += f" ({held})"
+        if result.verdict != FAIL and step.standby:
+            await self._end()
+        return result
+
+    async def _begin(self) -> None:
+        state = await self.bench.state()
+        if state.get("mode") == "EMERGENCY":
+            raise Failed(f"an emergency stands: {await self.bench.why()}", "find its cause, then pm.reset_emergency()")
+        if state.get("mode") != "STANDBY":
+            await self.bench.stop()
+
+    async def _end(self) -> None:
+        try:
+            await self.bench.tidy()
+            await self.bench.stop()
+        except (Failed, Refused, Silent) as error:
+            self.bench.hand.say(f"   the site does not come to STANDBY by itself: {error}")
+
+    def _tell(self, result: Outcome) -> None:
+        say = self.bench.hand.say
+        say(f"   {result.verdict.upper()} in {result.seconds:.1f} s{': ' + result.text if result.text else ''}")
+        for figure in result.figures:
+            mark = {True: "ok ", False: "BAD", None: "   "}[figure.ok]
+            bound = f" ({figure.bound})" if figure.bound else ""
+            value = f"{figure.value:g}" if isinstance(figure.value, float) else str(figure.value)
+            say(f"     {mark} {figure.name}: {value}{' ' + figure.unit if figure.unit else ''}{bound}")
+        if result.advice:
+            say(f"   what to do: {result.advice}")
+        for line in mend.entries(result.patch):
+            say(f"   {line}")
+
+    async def make_safe(self) -> bool:
+        """0 W, contactors open: whether it is so; else its emergency; a person is told where the console is silent."""
+        bench = self.bench
+        try:
+            try:
+                await self._stopped()
+            except Silent:  # a board that has started again keeps the monitor silent, and a console with a PIN locked
+                await bench.console.wait_up(AGAIN_S)
+                await self._stopped()
+            return True
+        except (Failed, Refused, Silent, TimeoutError) as error:
+            bench.hand.say(f"the site does not come to STANDBY: {error}")
+            try:
+                await bench.console.ask("emergency", 5.0)
+                bench.hand.say("EMERGENCY was commanded: 0 W, contactors open; pm.reset_emergency() ends it")
+            except (Refused, Silent):
+                bench.hand.say(
+                    "THE BOARD DOES NOT ANSWER: PRESS THE EMERGENCY STOP (what was commanded here ends by itself within a minute)"
+                )
+        return False
+
+    async def _stopped(self) -> None:
+        await self.bench.tidy()
+        async with asyncio.timeout(SAFE_S):
+            await self.bench.stop()
+
+    async def _hush(self) -> None:
+        """The monitor rests."""
+        with contextlib.suppress(Refused, Silent):
+            await self.bench.console.monitor(0)
