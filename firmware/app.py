@@ -39,6 +39,7 @@ class App:
         from firmware import sitefile  # here: it is let go again
 
         self.path = path
+        self.selftest = None  # of a generation on trial: main.py gives it
         self._without_services()
         startup.step("firmware loaded")
         try:
@@ -50,8 +51,9 @@ class App:
         startup.step("site %s built" % self.site.name)
 
     def _without_services(self) -> None:
-        self.names: dict = {"leave": self.leave}  # for people, at the console
+        self.names: dict = {}  # for people, at the console
         self.services: dict = {}
+        self.forget_names()
         self.stopped: dict = {}  # service -> why
         self.restarts: dict = {}
         self.heap_watch = None  # for a site with services that may be stopped
@@ -101,18 +103,30 @@ class App:
                 from firmware.heapwatch import HeapWatch  # a site whose services all stay does not load it
 
                 self.heap_watch = HeapWatch(self)
+        # what has been built needs neither its options nor its module from here
+        self.site.services = [(name, None, None, stays) for name, _, _, stays in self.site.services]
 
-    def _kept(self) -> str:
+    def forget_names(self) -> None:
+        """Only what the application and its services are called by is known from here; allocates behind what it lets go."""
+        self.names.clear()
+        self.names["leave"] = self.leave
+        self.names["factory_reset"] = self.factory_reset
+        for service in self.services.values():
+            names = getattr(service, "names", self.names)
+            if names is not self.names:  # the console's are these
+                self.names.update(names)
+
+    def kept(self) -> str:
         """The modules that services go on working with."""
         return " ".join([getattr(service, "keeps", "") for service in self.services.values()])
 
     def saving(self, content: dict):
         """Make a site the one of the next start: see loading.saving."""
-        return loading.saving(self.path, content, self._kept())
+        return loading.saving(self.path, content, self.kept())
 
     def restoring(self):
         """Make the site before the present one that of the next start again: see loading.restoring."""
-        return loading.restoring(self.path, self._kept())
+        return loading.restoring(self.path, self.kept())
 
     def _refusal(self) -> str:
         """Why the site is refused, "" if it is not: the first of its errors, and how many more there are."""
@@ -130,20 +144,35 @@ class App:
         """Bring the site to 0 W and open contactors, then leave for the ordinary prompt."""
         shutdown.leave(self)
 
-    async def _main(self) -> None:
+    def factory_reset(self, word: str = ""):
+        """Back to how the board came; without its word what that would do, line by line.  PowerError where it may not be."""
+        from firmware import factory  # here: hardly a board ever needs it
+
+        if not word:
+            return factory.told()
+        factory.check(self, word)
+        start("factory_reset", factory.run(self, word))
+        return "accepted: it is said when it is done, then the board starts again"
+
+    async def main(self) -> None:
         self.pm.events.start_task = self._hand_over
         for name, box in self.site.buses.items():
             self._start(name, box)
         for name, box in self.site.devices.items():
             self._start(name, box)
+            for part, what in getattr(box, "parts", {}).items():
+                self._start(part, what)
         for name, service in self.services.items():
             self._start_service(name, service)
-        self.collector.collect(time.ticks_ms())  # from here on at chosen moments
-        loading.let_builders_go(self._kept())
+        loading.let_builders_go(self.kept())
+        # from here on at chosen moments; behind the builders, so that what the devices keep fills the holes they leave
+        self.collector.collect(time.ticks_ms())
         loop = asyncio.get_event_loop()
         loop.create_task(self._loop_time.watched("house", shutdown.critical("house", self._house())))
         loop.create_task(shutdown.critical("control", self._control()))
         startup.step("control begins")
+        if self.selftest is not None:
+            self._start("selftest", self.selftest)
         await self._watch()
 
     def _start(self, name: str, box):
@@ -245,10 +274,13 @@ class App:
             except asyncio.CancelledError:  # it was stopped
                 return
             except Exception as error:
-                self.restarts[name] = self.restarts.get(name, 0) + 1
                 if not 0 <= time.ticks_diff(time.ticks_ms(), begun) < _AGAIN_MAX_MS or name not in self.services:
                     pause_ms = _AGAIN_MS  # it ran well until now; a device is wanted back at once
-                _report("%s: restarted after %s: %s" % (name, type(error).__name__, error), error)
+                try:
+                    self.restarts[name] = self.restarts.get(name, 0) + 1
+                    _report("%s: restarted after %s: %s" % (name, type(error).__name__, error), error)
+                except MemoryError:
+                    pass  # what cannot be said in a full heap must not be the end of it
                 if self.heap_watch is not None and isinstance(error, MemoryError):
                     self.heap_watch.wanted(name)
             await asyncio.sleep_ms(pause_ms)
@@ -269,7 +301,7 @@ class App:
 
 def _report(text: str, error: Exception) -> None:
     """Say what happened, and where, through the console's queue: printed at once, a traceback holds the loop 0.1 s."""
-    say(text)
+    say(text, True)
     trace = io.StringIO()
     sys.print_exception(error, trace)
     for line in trace.getvalue().rstrip().split("\n"):

@@ -15,7 +15,7 @@ from firmware.modes import Mode
 from firmware.units import parts
 
 _ENDED_MS = const(60000)  # a BMS that gives nothing near the end for so long has ended the operation
-_FORCE_CHARGE = "bms force charge"  # 5 % of the rating, inside every limit
+_FORCE_CHARGE = const("bms force charge")  # 5 % of the rating, inside every limit
 _FORCE_AGAIN = const(500)  # 0.01 %: it ends at the ceiling, whatever the BMS says, and begins so far below it
 
 
@@ -28,6 +28,8 @@ class Arbiter:
         self._capacity_ah = capacity_ah
         self.claims = rq.Claims()
         self.curtailments = rq.Curtailments()
+        self.restriction = None  # a restriction.Restriction, where an EMS may have one
+        self.orders = 0  # how often anybody has started, stopped or paused
         self.charge_params = ChargeParams()
         self.discharge_params = DischargeParams()
         self._charger = Charger(self.charge_params, capacity_ah)
@@ -105,10 +107,12 @@ class Arbiter:
 
     def pause(self, ms: int) -> None:
         """A person's 0 W, which nobody below may move."""
+        self.orders += 1
         self.claims.put(rq.MANUAL, 0, ms, rq.PAUSE, 0, "pause")
 
     def end_pause(self) -> None:
         """start() ends a manual pause."""
+        self.orders += 1
         if self.claims.table[rq.MANUAL * rq.PARTS + rq.GOAL] == rq.PAUSE:
             self.claims.drop(rq.MANUAL)
 
@@ -142,7 +146,9 @@ class Arbiter:
     # ---- every cycle ------------------------------------------------------------------------------------
 
     def curtail(self, dt: int) -> None:
-        """Let limits with owners run out, and take the smallest."""
+        """Let limits and a restriction run out, and take the smallest."""
+        if self.restriction is not None:
+            self.restriction.step(dt)
         requests.least(self.curtailments.table, self._image.now, self._image.par, rq.OWNERS, dt)
 
     def claim_for_the_plant(self) -> None:
@@ -228,17 +234,17 @@ class Arbiter:
         if source == rq.IDLE or not direction:
             return
         goal = self.claims.table[self._place * rq.PARTS + rq.GOAL]
-        how = self._done(source, goal, direction, self._goal_soc(self._place))
+        if goal == rq.POWER and source != rq.MANUAL:
+            return  # a program's bare setpoint has no end: its owner renews it, or not
+        how = self._done(goal, direction)
         if how:
             self.note_end(how)
             self.claims.drop(source)
             event = Event.CHARGE_COMPLETE if direction < 0 else Event.DISCHARGE_COMPLETE
             self._events.post(event, source, self._image.now[im.UPTIME_S])
 
-    def _done(self, source: int, goal: int, direction: int, target: int) -> int:
-        """How the operation has ended, 0: not yet.  A program's bare setpoint has no end: its owner renews it, or not."""
-        if goal == rq.POWER and source != rq.MANUAL:
-            return 0
+    def _done(self, goal: int, direction: int) -> int:
+        """How the operation has ended, 0: not yet."""
         now = self._image.now
         par = self._image.par
         if now[im.MODE] != (Mode.CHARGE if direction < 0 else Mode.DISCHARGE):
@@ -252,7 +258,7 @@ class Arbiter:
                 return 0  # recalibrated meanwhile: only the counter sees the end, and the BMS will be believed in minutes
         if direction > 0:
             return self._discharger.done(now, par)
-        return self._charger.done(now, par, target if goal == rq.CHARGE else par[im.PAR_SOC_MAX])
+        return self._charger.done(now, par, self._goal_soc(self._place) if goal == rq.CHARGE else par[im.PAR_SOC_MAX])
 
     def _parts(self) -> bool:
         """BMS and counter part by more than the bound."""
@@ -267,6 +273,11 @@ class Arbiter:
             now[im.ENDED_S] = now[im.UPTIME_S]
 
     def end_all(self, how: int) -> None:
-        """Drop every claim."""
+        """Drop every claim: the operation under way has ended so."""
         self.note_end(how)
+        self.let_go()
+
+    def let_go(self) -> None:
+        """The same, of what has not ended by that."""
+        self.orders += 1
         self.claims.drop_all()

@@ -4,7 +4,7 @@ from array import array
 
 
 class Bank:
-    """The arrays of a bank, its mode machine, and the state of its faults; batteries, inverters: Images where they are several."""
+    """The arrays of a bank, its mode machine, the state of its faults; batteries, inverters: banks.Parts where they are several."""
 
     def __init__(self, image, states, rows) -> None:
         self.image = image
@@ -12,8 +12,8 @@ class Bank:
         self.now = image.now
         self.par = image.par
         self.states = states
-        self.fault_state = array("i", [0] * len(rows))  # three numbers for each, the third the times it was raised
-        self.batteries = image.batteries if len(image.batteries) > 1 else []
-        self.inverters = image.inverters if len(image.inverters) > 1 else []
-        self.parts = bool(self.batteries or self.inverters)
-        self.rises = 0  # its command is on its way up, and not yet its portion
+        self.fault_state = array("H", [0] * len(rows))  # three numbers for each, the third the times it was raised
+        self.differ = False  # conditions and faults did in the cycle before
+        self.batteries = None
+        self.inverters = None
+        self.parts = False  # it has devices in parallel

@@ -3,13 +3,14 @@
 A table of words is one text, a line each: as a tuple each word would be an object of the heap.
 """
 
+from micropython import const
 from rows import each
 
 from firmware import image as im
 from firmware import protections
 
 # from image.BMS_SOC on, one slot after the other: parts of the unit in one of the slot's, the unit, the name
-_READINGS = """100 % state of charge
+_READINGS = const("""100 % state of charge
 100 % state of health
 10 V voltage
 10 A current
@@ -21,7 +22,7 @@ _READINGS = """100 % state of charge
 1 mV highest cell voltage
 1 mV lowest cell voltage
 10 degC highest cell temperature
-10 degC lowest cell temperature"""
+10 degC lowest cell temperature""")
 MISSING = """the inverter is not received
 the battery's measurements are not received
 the battery's limits are not received

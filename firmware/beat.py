@@ -6,7 +6,9 @@ dropped, or one that comes late, costs nothing as soon as anything else wakes th
 """
 
 import asyncio
+import io
 import time
+from asyncio import core  # type: ignore[attr-defined]  # the stubs have one file of it
 
 from micropython import const
 
@@ -14,14 +16,15 @@ _TIMER = const(0)  # 1 is the TWAI driver's; every chip of the family has these 
 _POLL = const(3)  # MP_STREAM_POLL of the stream protocol
 
 
-class Beat(asyncio.ThreadSafeFlag):
+class Beat(io.IOBase):
     """`await beat.next()` returns once a period, on an absolute grid; `late` begins a new one.
 
-    For one task of the loop.  A beat takes some 200 bytes of heap.
+    For one task of the loop.  A beat takes some 200 bytes of heap.  It is a stream that the loop's poll asks, as asyncio's
+    own ThreadSafeFlag, whose module a board would keep for nothing else: 600 bytes.
     """
 
     def __init__(self, period_ms: int) -> None:
-        super().__init__()
+        self._ticked = False  # since the beat is waited for
         self._period_us = period_ms * 1000
         self._number = 1
         self._due_us = time.ticks_us()  # of the beat that is waited for
@@ -29,15 +32,15 @@ class Beat(asyncio.ThreadSafeFlag):
         self._timer = _timer(period_ms, self._tick)
 
     def _tick(self, _timer) -> None:
-        self.set()
+        self._ticked = True
         if self.watch is not None:
             self.watch()
 
     def ioctl(self, request, argument):
-        """See ThreadSafeFlag: what the loop's poll asks."""
-        if request == _POLL and time.ticks_diff(time.ticks_us(), self._due_us) >= 0:
-            self.state = 1
-        return super().ioctl(request, argument)
+        """What the loop's poll asks: a stream that can be read has ticked, or its beat has come."""
+        if request != _POLL:
+            return -1
+        return argument if self._ticked or time.ticks_diff(time.ticks_us(), self._due_us) >= 0 else 0
 
     def due(self) -> int:
         """The number of the beat that has come and is not served yet; 0 when none has."""
@@ -55,9 +58,14 @@ class Beat(asyncio.ThreadSafeFlag):
         if left == 0 or self._timer is None:
             await asyncio.sleep_ms(left // 1000)
             return
-        self.state = 0  # a tick that came late belongs to the beat before
+        self._ticked = False  # a tick that came late belongs to the beat before
         while time.ticks_diff(self._due_us, time.ticks_us()) > 0:
-            await self.wait()
+            await self._readable()  # type: ignore[misc]  # MicroPython awaits a plain generator too
+            self._ticked = False
+
+    def _readable(self):
+        """Until the poll finds it readable."""
+        yield core._io_queue.queue_read(self)
 
     def stop(self) -> None:
         """The timer ends."""

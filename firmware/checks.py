@@ -2,16 +2,17 @@
 
 A row is (key, kind, default, low, high, meaning with its unit).  kind: "float", "int", "bool", "str" (low and high
 are then its length, 0 0 for any), "any" (the owner of the rows checks it) or a tuple of the words allowed.  default
-REQUIRED: the key must be given.
+"REQUIRED": the key must be given; as a text, so that a table of rows is a constant, in flash in an image of our own.
 """
 
+from micropython import const
 from rows import each
 
 from firmware.errors import ConfigError, PowerError, in_range
 
-REQUIRED = "REQUIRED"
-_LONGEST_KEY = 40  # characters of a key that may have been meant for another
-_UNKNOWN = 16  # keys of one section that are named: each is compared with the known ones, which takes milliseconds
+_REQUIRED = const("REQUIRED")
+_LONGEST_KEY = const(40)  # characters of a key that may have been meant for another
+_UNKNOWN = const(16)  # keys of one section that are named: each is compared with the known ones, which takes milliseconds
 
 
 def _distance(a: str, b: str) -> int:
@@ -66,7 +67,7 @@ def check(rows, given: dict, where: str, errors: list) -> dict:
                 result[key] = _value(row, given[key])
             except (PowerError, ValueError) as error:
                 errors.append("%s.%s" % (where, error))
-        elif row[2] == REQUIRED:
+        elif row[2] == _REQUIRED:
             errors.append("%s.%s: is missing (%s)" % (where, key, row[5]))
         else:
             result[key] = _default(row)
@@ -86,7 +87,10 @@ def _default(row):
 
 
 class Checked:
-    """A set of named values described by ROWS, checked as a whole when made; ConfigError lists all that is wrong."""
+    """A set of named values described by ROWS, checked as a whole when made; ConfigError lists all that is wrong.
+
+    What was not given is not stored: it stands in ROWS.  Looking it up there takes time and heap: nothing for the cycle.
+    """
 
     ROWS = ()
     WHERE = ""
@@ -97,12 +101,19 @@ class Checked:
             raise ValueError("%r: fields are given by name, as in %s(%s=...)" % ((unnamed[0],) + example))
         errors: list = []
         found = check(self.ROWS, given, self.WHERE, errors)
-        for key in found:
-            setattr(self, key, found[key])
+        for key in given:
+            if key in found:
+                setattr(self, key, found[key])
         if not errors:
             self._check_together(errors)
         if errors:
             raise ConfigError(errors)
+
+    def __getattr__(self, name: str):
+        for row in each(self.ROWS):
+            if row[0] == name:
+                return _default(row)
+        raise AttributeError(name)
 
     def _check_together(self, errors: list) -> None:
         """Rules that need two fields."""

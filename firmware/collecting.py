@@ -6,7 +6,8 @@ what is in use for a moment does not lie all over the heap, and a large piece st
 the nearer it is: who reckons ahead from the garbage of a quiet minute meets the end of the heap in one that is not, and
 then MicroPython collects by itself, in the middle of anything.  Its own threshold is off
 meanwhile: it counts what is allocated, and a call with many locals allocates its frame and gives it back, so that it would
-collect ten times as often, anywhere.
+collect ten times as often, anywhere.  But for the first seconds in a small heap, when nothing flows yet: finding the devices
+makes much garbage, and what they then build for good would lie all over what is free, above it.
 """
 
 import gc
@@ -20,17 +21,24 @@ _LOOK_MIN_MS = const(100)  # a look passes over the table of the whole heap: 2 m
 _LOOK_MAX_MS = const(300)  # a line typed makes 50 KB at once
 _QUIET_MS = const(20)  # a bus is quiet when its last frame is older than this,
 _SOON_MS = const(400)  # and younger than this: the next burst of a BMS that speaks each second is not due yet
+_SMALL = const(64000)  # bytes free, when control begins
+_FOUND_MS = const(3000)  # by then devices that are there have been found
 _OFF = const(-1)
 _UNSEEN = const(-1)
 
 
 class Collector:
-    """`buses`: objects with `last_ms`, ticks_ms of the last frame; `metering`: is told how long each collection took."""
+    """`buses`: objects with `last_ms`, ticks_ms of the last frame; `metering`: is told how long each collection took.
+
+    `small`: little is free when control begins.
+    """
 
     def __init__(self, metering, buses: list) -> None:
         self._metering = metering
         self._buses = buses
-        self._last_ms = self._look_ms = time.ticks_ms()
+        self._last_ms = self._look_ms = self._begun_ms = time.ticks_ms()
+        self.small = gc.mem_free() < _SMALL
+        self._begins = self.small  # devices are being found: boot.py's threshold stays
         self._free = 0  # bytes after the last collection; 0: there was none, _UNSEEN: not looked at yet
         self._due = True
         self._hurry = True  # whatever the buses do
@@ -71,12 +79,25 @@ class Collector:
                 return False
         return True
 
+    def before_a_line(self) -> None:
+        """Collect now, where the heap is small: what a person's line makes for good, as parameters or a callback, is to lie
+        low, and not above the garbage of the moment, in the middle of what is free."""
+        if self.small:
+            self.sweep()
+
+    def sweep(self) -> None:
+        """Collect now, and know at once what is free."""
+        self.collect(time.ticks_ms())
+        self._free = self._metering.free_bytes = gc.mem_free()
+
     def collect(self, now_ms: int) -> None:
         """Collect now."""
         begun = time.ticks_us()
         gc.collect()
         self._metering.collected(time.ticks_diff(time.ticks_us(), begun))
-        gc.threshold(_OFF)
+        self._begins = self._begins and 0 <= time.ticks_diff(now_ms, self._begun_ms) < _FOUND_MS
+        if not self._begins:
+            gc.threshold(_OFF)
         self._last_ms = now_ms
         self._free = _UNSEEN
         self._due = self._hurry = False

@@ -1,6 +1,5 @@
 """What is configured: PowerConfig and its fields.  The form of a row, and the checking, are in checks.py."""
 
-from firmware.checks import REQUIRED as REQUIRED
 from firmware.checks import Checked
 from firmware.checks import check as check
 from firmware.errors import ConfigError
@@ -87,7 +86,7 @@ class PowerConfig(Checked):
                 wrong = error
                 del given["grid_connection"]
         try:
-            super().__init__(*unnamed, **given)
+            Checked.__init__(self, *unnamed, **given)
         except ConfigError as error:
             if wrong is not None:
                 error.errors.insert(0, "power.grid_connection: %s" % wrong)

@@ -26,7 +26,6 @@ class Cycle:
         self._events = events
         self.several = several  # banks.Several; None of a site that is one bank
         self._fault_rows = debounce_rows()
-        self._n_faults = len(self._fault_rows) // 3
         self.banks = [Bank(image, states, self._fault_rows)] if several is None else several.banks
         for rows in (im.LIMIT_ROWS_DIS, im.LIMIT_ROWS_CHG):
             image.now[rows + _BANKS] = im.FREE  # whose banks are several says what they give, see banks.py
@@ -108,9 +107,13 @@ class Cycle:
         diagnosis.lost_devices(now, par)
         diagnosis.expect_power(now, par)
         diagnosis.plant_conditions(now, par)
-        changed = diagnosis.debounce(now, self._fault_rows, bank.fault_state, self._n_faults)
-        if changed:
-            self._act(self._states.bank_changed(bank, changed))
+        differ = now[im.CONDITIONS] != now[im.FAULTS]
+        if differ or bank.differ:  # else no condition is held or gone for a time that is counted
+            bank.differ = differ
+            rows = self._fault_rows
+            changed = diagnosis.debounce(now, rows, bank.fault_state, len(rows) // 3)
+            if changed:
+                self._act(self._states.bank_changed(bank, changed))
 
     def _bound(self, bank) -> None:
         """The rows of the limit list that are about battery and inverter."""

@@ -26,7 +26,7 @@ class Event(Names):
     CONFIG_CHANGED = 16  # 0
     CLOCK_SET = 17  # seconds it was moved by, bounded
     SCHEDULE_MISSED = 18  # entry id whose whole window the clock skipped; -1: there is a schedule and no clock
-    BANK_CHANGE = 19  # of several banks: the new Mode of one, + 32 x its number; so have faults their bank's number
+    BANK_CHANGE = 19  # of several banks: the new Mode of one, + 32 x its number, from 1, as a bank's faults have
     names = (
         "MODE_CHANGE",
         "FLOW_CHANGE",

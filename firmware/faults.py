@@ -63,8 +63,8 @@ def rows():
 
 
 def debounce_rows() -> array:
-    """The table's first three numbers, as kernel/diagnosis.py wants them."""
-    numbers = array("i")
+    """The table's first three numbers, as kernel/diagnosis.py wants them: of 16 bits, and less than 65535."""
+    numbers = array("H")
     for row in rows():
         for number in row[1:4]:
             numbers.append(number)

@@ -181,7 +181,8 @@ BMS_ENDS_MS = const(227)  #   ms        how long the BMS has given nothing in th
 FRESH = const(228)  #         bits      1 << group: it has arrived since the cycle before
 HELD_MS = const(229)  #       ms        how long the cycle before held this controller up; 0: it was not late
 OPEN_MS = const(230)  #       ms        how long the contactors have been wanted open while closed
-N_SLOTS = const(231)  #       count     length of Image.now
+REST_MS = const(231)  #       ms        how long 0 W has been commanded, up to 60 s
+N_SLOTS = const(232)  #       count     length of Image.now
 
 # ---- parameters of the cycle, in Image.par
 PAR_P_CHG = const(0)  #       W         configured charge power

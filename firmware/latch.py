@@ -6,6 +6,7 @@ arises in the cycle the house loop stores right after.  What cannot be stored is
 
 import _thread
 import gc
+import sys
 import time
 
 import esp32
@@ -22,7 +23,7 @@ _UNKNOWN = const(-1)  # it is not known what is stored
 _NOT_FOUND = const(-0x1102)  # ESP_ERR_NVS_NOT_FOUND: nothing was ever stored
 _RETRY_MS = const(1000)
 _RESERVE_MS = const(10000)  # until it is looked for again in a heap that had none: looking collects
-_RESERVE = const(1024)  # bytes in one piece: an emergency in a full heap must still be stored
+_RESERVE = const(512)  # bytes in one piece on a 32-bit chip: an emergency in a full heap must still be stored
 
 
 class Latch:
@@ -34,7 +35,8 @@ class Latch:
         self._lock = _thread.allocate_lock()  # never the manager's: flash takes up to 80 ms
         self._tried_ms = time.ticks_ms()
         self._failing = False
-        self._reserve = bytearray(_RESERVE)
+        self._reserve = None
+        self._keep_reserve()
         self.stores = 0  # times the flash was written
         self.failures = 0
         self._stored = self._read()
@@ -101,7 +103,7 @@ class Latch:
         if self._reserve is not None:
             return
         try:
-            self._reserve = bytearray(_RESERVE)
+            self._reserve = bytearray(_RESERVE << 1 if sys.maxsize >> 31 else _RESERVE)
         except MemoryError:
             pass
 

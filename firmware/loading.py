@@ -5,9 +5,11 @@ which check and build a site and have no part in running it, leave when control 
 from files.
 """
 
+import os
 import sys
 
 import startup
+from micropython import const
 
 # what site.json may name: in words, its folder, and what a module there must have
 DRIVER = ("driver", "firmware/devices", ("OPTIONS", "Device"))
@@ -16,7 +18,10 @@ BUILDERS = (
     "pinowners safestore firmware.groups firmware.sitefile firmware.buses firmware.devices.generic_table "
     "firmware.devices.generic_writes"
 )
-_OF_SEVERAL = "firmware.bankfile"  # only where a site with several banks was built or saved
+_OF_SOME = const(
+    "canbus.backends firmware.bankfile firmware.services.sunspec_server firmware.ems.allowing firmware.ems.beside "
+    "firmware.ems.filling"
+)
 
 
 def load(form: tuple, where: str, kind, errors: list):
@@ -51,12 +56,45 @@ def saving(path: str, content: dict, kept: str):
         let_builders_go(kept)
 
 
+def checking(content: dict, kept: str):
+    """Look at a site as saving() does, and store nothing: a generator that returns everything that is wrong with it."""
+    try:
+        yield from _load_builders()
+        return sys.modules["firmware.sitefile"].refused(content)
+    finally:
+        let_builders_go(kept)
+
+
 def restoring(path: str, kept: str):
     """Make the site before the present one that of the next start again, in steps too.  StoreError where there is none."""
     try:
         yield from _load_builders()
         store = sys.modules["firmware.sitefile"].store(path)
         yield from store.restore(store.previous())
+    finally:
+        let_builders_go(kept)
+
+
+def exists(path: str) -> bool:
+    """Whether there is such a file."""
+    try:
+        os.stat(path)
+    except OSError:
+        return False
+    return True
+
+
+def sealed(path: str):
+    """A document of the application's own as a safestore.Store: saved whole or not at all, with a CRC."""
+    __import__("safestore")
+    return sys.modules["safestore"].Store(path)
+
+
+def storing(path: str, doc: dict, kept: str):
+    """Store such a document: a generator that stops before each step, see Store.steps."""
+    try:
+        yield
+        yield from sealed(path).steps(doc)
     finally:
         let_builders_go(kept)
 
@@ -71,5 +109,6 @@ def _load_builders():
 
 def let_builders_go(kept: str) -> None:
     """They leave the heap, but for those in `kept` that a service works with: the one rule by which modules go, see startup."""
-    names = BUILDERS + " " + _OF_SEVERAL
+    # besides those that are only there where a site with CAN, with several banks or with an EMS was built or saved
+    names = BUILDERS + " " + _OF_SOME
     startup.let_go(" ".join([name for name in names.split(" ") if name not in kept.split(" ")]))

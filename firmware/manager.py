@@ -9,10 +9,9 @@ import _thread
 import time
 
 from micropython import const
-from notice import say
 
 from firmware import image as im
-from firmware import parameters, reasons
+from firmware import parameters, reasons, reports
 from firmware import requests as rq
 from firmware.arbiter import Arbiter
 from firmware.charging import ChargeParams
@@ -22,24 +21,24 @@ from firmware.discharging import DischargeParams
 from firmware.errors import PowerError, in_range
 from firmware.event_codes import Event
 from firmware.events import Events
-from firmware.faults import EMERGENCY, SEVERITIES, rows
 from firmware.flows import Grid
 from firmware.modes import Mode, refusal
-from firmware.reports import Instant, bank_figures
-from firmware.reports import stats as _stats
 from firmware.supervisor import Supervisor
 from firmware.units import parts
 
 _MINUTES_MAX = const(10080)  # a week
 _OWNER_MAX = const(64)  # characters of a claim's
 _PROGRAMS = rq.SOURCES[rq.REMOTE : rq.REMOTE + 1] + rq.SOURCES[rq.GRID_SERVICE : rq.IDLE]
-_NO_CAUSE = const(-2)
 _AHEAD_MS = const(0x20000000)  # half of the ticks' range
 
 
 def _check_owner(owner: str) -> None:
     if not isinstance(owner, str) or not 1 <= len(owner) <= _OWNER_MAX:
         raise ValueError("owner = %r: must be a text of 1 to %d characters" % (owner, _OWNER_MAX))
+
+
+def _check_kw(kw: float, par) -> None:
+    in_range("kw", kw, -par[im.PAR_P_CHG] / 1000, par[im.PAR_P_DIS] / 1000, "kW")
 
 
 class PowerManager:
@@ -53,15 +52,15 @@ class PowerManager:
             raise ValueError("config = %r: must be a PowerConfig" % (config,))
         self.config = config
         self.image = image or im.Image()
-        par = self.image.par
-        parameters.apply(config, par, has)
+        parameters.apply(config, self.image.par, has)
         self._lock = self.image.lock
         self.events = Events(self._lock)
         if self.image.divided:
-            from firmware import banks  # a site of one bank does not load it
+            from firmware import bank_reports, bank_supervisors, banks  # a site of one bank does not load them
 
+            self.bank_view = bank_reports.BankInstant
             several = banks.Several(self.image, has, self.events)
-            self.states = banks.SiteSupervisor(self.image, config, self.events, several)
+            self.states = bank_supervisors.SiteSupervisor(self.image, config, self.events, several.banks)
         else:
             several = None
             self.states = Supervisor(self.image, config, self.events)
@@ -69,6 +68,8 @@ class PowerManager:
         self._cycle = Cycle(self.image, self.arbiter, self.states, self.events, several)
         self._last_ms = -1
         self.lock_wait_us = 0  # the longest the cycle ever waited for the lock
+        self.is_local = False  # a person has the control, and no program outside: see remote.Remote
+        self._remote = None
         self._plan = None  # the Scheduler, loaded when there is something to schedule
         self._run_schedule = None  # scheduling.step, loaded with it
         self.plan_lock = _thread.allocate_lock()  # looking at a schedule takes milliseconds: never under the cycle's lock
@@ -146,7 +147,7 @@ class PowerManager:
                 moving = self.states.moving()
                 if moving:
                     raise PowerError(moving)
-                self.arbiter.claims.drop_all()
+                self.arbiter.let_go()
                 self.states.enter_maintenance()
         if mode == Mode.MAINTENANCE:
             self._keep()
@@ -184,14 +185,15 @@ class PowerManager:
         with self._lock:
             self.arbiter.take_discharge_params(params)
 
-    def start_charging(self, target_soc: float = 0.0) -> str:
-        """Charge by the ChargeParams to target_soc % (0: theirs, or max_soc).  PowerError if out of range or not now.
+    def start_charging(self, target_soc: float = 0.0, minutes: int = 0) -> str:
+        """Charge by the ChargeParams to target_soc % (0: theirs, or max_soc) for minutes (0: their timeout, or no end).
 
-        Returns, as every operation does, "accepted", and what has priority or limits it at present.
+        PowerError if out of range or not now.  Returns, as all operations, "accepted", and what has priority or limits it.
         """
         in_range("target_soc", target_soc, 0, self.image.par[im.PAR_SOC_MAX] / 100, "% (0: default; at most max_soc)")
+        in_range("minutes", minutes, 0, _MINUTES_MAX, "min", int)
         target = rq.BY_PARAMS if target_soc == 0 else parts(target_soc, 100)
-        return self._operate(-1, rq.CHARGE, self.image.par[im.PAR_P_CHG], 0, target)
+        return self._operate(-1, rq.CHARGE, self.image.par[im.PAR_P_CHG], minutes, target)
 
     def start_discharging(self, kw: float = 0.0, minutes: int = 0) -> str:
         """Discharge with kw at the AC terminals (0: the maximum) for minutes (0: the parameters' timeout, or no end).
@@ -206,14 +208,10 @@ class PowerManager:
 
     def set_constant_power(self, kw: float, minutes: int = 0) -> str:
         """Hold kw at the AC terminals (+ discharge, - charge) for minutes (0: no end), inside every limit."""
-        self._check_kw(kw)
+        _check_kw(kw, self.image.par)
         in_range("minutes", minutes, 0, _MINUTES_MAX, "min", int)
         watts = parts(abs(kw), 1000)
         return self._operate(-1 if kw < 0 else 1, rq.POWER, watts, minutes, 0)
-
-    def _check_kw(self, kw: float) -> None:
-        par = self.image.par
-        in_range("kw", kw, -par[im.PAR_P_CHG] / 1000, par[im.PAR_P_DIS] / 1000, "kW")
 
     def _operate(self, sign: int, goal: int, watts: int, minutes: int, target: int) -> str:
         with self._lock:
@@ -246,9 +244,10 @@ class PowerManager:
 
         Of several owners of one source the newest wins; when its claim ends, the one before takes over.
         """
-        if source not in _PROGRAMS:
-            raise PowerError("source = %r: allowed are %s" % (source, ", ".join(_PROGRAMS)))
-        self._check_kw(kw)
+        if source not in _PROGRAMS or (self.is_local and source == "remote"):
+            why = " while a person has the control (local)" if self.is_local else ""
+            raise PowerError("source = %r: allowed are %s%s" % (source, ", ".join(_PROGRAMS[self.is_local :]), why))
+        _check_kw(kw, self.image.par)
         in_range("seconds", seconds, 0.1, 86400, "s")
         _check_owner(owner)
         with self._lock:
@@ -269,16 +268,25 @@ class PowerManager:
     def claims(self) -> "list[dict]":
         """Every live claim, the one that wins first: source, owner, kw, seconds_left, goal."""
         with self._lock:
-            table = self.arbiter.claims.table[:]
-            owners = self.arbiter.claims.owners[:]
+            table, owners = self.arbiter.claims.table[:], self.arbiter.claims.owners[:]
         return rq.listed(table, owners)
+
+    @property
+    def remote(self):
+        """What programs outside use, and who of them controls: a remote.Remote, made when first asked for."""
+        if self._remote is None:
+            from firmware.remote import Remote  # a site that nobody commands from outside does not load it
+
+            self._remote = Remote(self)
+        return self._remote
 
     # ---- maintenance ------------------------------------------------------------------------------------
 
-    def service(self, contactor: bool = False, pcs: bool = False, kw: float = 0.0, seconds: float = 10.0) -> None:
+    def service(self, contactor: bool = False, pcs: bool = False, kw: float = 0.0, seconds: float = 10.0, bank=None) -> None:
         """MAINTENANCE only: close the contactors, let the PCS switch, and one small setpoint; all of it ends after `seconds`.
 
-        A fault that trips ends it at once.  PowerError in other modes, and while such a fault is active.
+        bank: the name of the one of several that is served, with the others off; None: all.  A fault that trips ends it at
+        once.  PowerError in other modes, while such a fault is active, and if there is no such bank.
         """
         cap = self.image.par[im.PAR_SERVICE_P] / 1000
         in_range("contactor", contactor, 0, 1, "", bool)
@@ -290,17 +298,17 @@ class PowerManager:
                 raise PowerError("service commands need MAINTENANCE, the mode is %s" % Mode.name(self.image.now[im.MODE]))
             if kw and not (contactor and pcs):
                 raise PowerError("kw = %s: needs contactor=True and pcs=True" % kw)
-            tripping = self.states.tripping()
+            tripping = self.states.tripping(bank)
             if tripping and (contactor or pcs):
                 raise PowerError("service() closes nothing during fault %s" % self.states.named(tripping))
             ms = int(seconds * 1000)
-            self.states.service(contactor, pcs, ms)
+            self.states.service(contactor, pcs, ms, bank)
             self.arbiter.claims.put(rq.MAINTENANCE, parts(kw, 1000), ms, rq.POWER, 0, "service")
 
     def halt(self) -> None:
         """The program ends: every claim dropped, 0 W at once without a ramp, the contactors open as soon as they may."""
         with self._lock:
-            self.arbiter.claims.drop_all()
+            self.arbiter.let_go()
             self.states.want_standby(im.ORDER_END)
             if self.image.now[im.MODE] not in (Mode.STANDBY, Mode.EMERGENCY):
                 self.states.enter(Mode.STANDBY)
@@ -316,10 +324,7 @@ class PowerManager:
         with self._lock:
             self.arbiter.end_all(rq.END_EMERGENCY)
             self.states.enter_emergency(-1)
-        return self._remember()
-
-    def _remember(self) -> bool:
-        """Outside the lock: flash takes longer than the cycle may wait."""
+        # outside the lock: flash takes longer than the cycle may wait
         return self.emergency_memory is not None and self.emergency_memory.settle()
 
     def restore_emergency(self, cause: int) -> None:
@@ -341,7 +346,7 @@ class PowerManager:
                 raise PowerError("the emergency cannot be reset while its cause stands: %s" % self.states.named(causes))
             self.states.want_standby(im.ORDER_RESET)
             self.states.enter(Mode.STANDBY)
-        return self._remember()
+        return self.emergency_memory is not None and self.emergency_memory.settle()
 
     @property
     def emergency_cause(self) -> int:
@@ -439,20 +444,10 @@ class PowerManager:
             raise ValueError("entry = %r: must be a ScheduleEntry" % (entry,))
         with self.plan_lock:
             entry_id = self.plan.add(entry)
-        self._say_wait(entry_id)
-        return entry_id
+        from firmware import scheduling  # which came with the plan
 
-    def _say_wait(self, entry_id: int) -> None:
-        """For people: an entry that was accepted, and what it waits for beside its time."""
-        if self.clock is None:
-            waits = 'this site has no clock ("clock" in its site file): it never starts without one'
-        elif not self.clock.is_set:
-            waits = 'waits for the clock to be set: clock.set_text("2026-11-22 09:56:17")'
-        elif not self.plan.enabled:
-            waits = "scheduling is off: pm.enable_scheduling(True)"
-        else:
-            return
-        say("schedule %d: accepted, but %s" % (entry_id, waits))
+        scheduling.say_wait(self, entry_id)
+        return entry_id
 
     def update_schedule(self, entry_id: int, entry) -> None:
         """Put an entry in this one's place.  PowerError when there is no such id."""
@@ -460,7 +455,9 @@ class PowerManager:
             raise ValueError("entry = %r: must be a ScheduleEntry" % (entry,))
         with self.plan_lock:
             self.plan.update(entry_id, entry)
-        self._say_wait(entry_id)
+        from firmware import scheduling  # which came with the plan
+
+        scheduling.say_wait(self, entry_id)
 
     def delete_schedule(self, entry_id: int) -> None:
         """Remove an entry; what it was running ends.  PowerError when there is no such id."""
@@ -519,7 +516,7 @@ class PowerManager:
 
     def stats(self) -> dict:
         """Everything at one instant; keys and units in reports.stats."""
-        return _stats(self.instant())
+        return reports.stats(self.instant())
 
     def _answer(self, words) -> str:
         """What a call that was accepted says; it is accepted in a heap without space for words too."""
@@ -528,10 +525,10 @@ class PowerManager:
         except MemoryError:
             return "accepted"
 
-    def instant(self) -> Instant:
+    def instant(self) -> reports.Instant:
         """Copies of what words and figures are made of."""
         with self._lock:
-            return Instant(self, self.image.now[: im.LIMIT_ROWS_DIS], self.image.par[:], self.arbiter)
+            return reports.Instant(self, self.image.now[: im.LIMIT_ROWS_DIS], self.image.par[:], self.arbiter)
 
     def faults(self) -> "list[dict]":
         """Every fault that is active or has ever been raised since boot: name, severity, active, times raised.
@@ -540,51 +537,17 @@ class PowerManager:
         and is told in "detail", also after a reset of the controller; commanded, it is named "commanded".
         """
         view = self.instant()
-        found: list = []
-        if view.now[im.MODE] == Mode.EMERGENCY and view.now[im.CAUSE] == -1:
-            found.append({"name": "commanded", "severity": SEVERITIES[EMERGENCY], "active": True, "count": 1, "latched": True})
-            found[-1]["detail"] = reasons.emergency(view)
-        for its, state in self._fault_states(view):
-            self._add_faults(found, its, state)
-        return found
-
-    def _fault_states(self, view) -> list:
-        """The instants that have faults, and their states: of each fault the times it was raised are the third number."""
-        states = [bank.fault_state[:] for bank in self._cycle.banks]
-        return list(zip(view.banks, states)) + [(view, self._cycle.several.fault_state[:])] if view.banks else [(view, states[0])]
-
-    def _add_faults(self, found: list, view, state) -> None:
-        now = view.now
-        latched = now[im.CAUSE] if now[im.MODE] == Mode.EMERGENCY else _NO_CAUSE
-        for i, row in enumerate(rows()):
-            if state[3 * i + 2] or (i == latched and not view.name and not any(bank.now[im.CAUSE] == i for bank in view.banks)):
-                active = bool(now[im.FAULTS] >> i & 1)
-                fault = {"name": row[0], "severity": SEVERITIES[row[4]], "active": active, "count": state[3 * i + 2]}
-                more = reasons.emergency(view) if i == latched else reasons.detail(view, row[0]) if active else ""
-                if i == latched:
-                    fault["latched"] = True
-                if more:
-                    fault["detail"] = more
-                if view.name:
-                    fault["bank"] = view.name
-                found.append(fault)
+        return reports.fault_list(view, self._cycle)
 
     def fault_counts(self) -> dict:
         """{fault: times raised since boot}, of those ever raised."""
-        counts: dict = {}
-        for _, state in self._fault_states(self.instant()):
-            for i, row in enumerate(rows()):
-                if state[3 * i + 2]:
-                    counts[row[0]] = counts.get(row[0], 0) + state[3 * i + 2]
-        return counts
+        return reports.fault_counts(self.instant(), self._cycle)
 
     def banks(self) -> "list[dict]":
         """Each of several banks in a few figures: name, mode, soc, power, command, limits with why, faults, reason; [] of one."""
-        return [bank_figures(bank) for bank in self.instant().banks]
+        return [bank.figures() for bank in self.instant().banks]
 
-    def limit(
-        self, owner: str, discharge_kw: "float | None" = None, charge_kw: "float | None" = None, seconds: float = 0.0
-    ) -> None:
+    def limit(self, owner: str, discharge_kw: "float | None" = None, charge_kw: "float | None" = None, seconds: float = 0) -> None:
         """Bound the power for an owner, on top of all others: the smallest binds, and its owner is the reason people read.
 
         None frees that direction; both None end it.  The limits hold for so many seconds (0: until the owner's next call); a
@@ -609,8 +572,7 @@ class PowerManager:
     def curtailments(self) -> "list[dict]":
         """Every live limit that has an owner: owner, discharge_kw, charge_kw (None: not bounded), seconds_left (None: no end)."""
         with self._lock:
-            table = self.arbiter.curtailments.table[:]
-            owners = self.arbiter.curtailments.owners[:]
+            table, owners = self.arbiter.curtailments.table[:], self.arbiter.curtailments.owners[:]
         return rq.limits_listed(table, owners)
 
     def register_callback(self, event: int, fn, user_data=None) -> None:

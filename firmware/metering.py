@@ -20,7 +20,7 @@ class Metering:
     def __init__(self, period_ms: int, loop_time) -> None:
         self.loop_time = loop_time
         self._late = Histogram(-12800, 200)
-        self._gap = Histogram(0, 2000)  # up to 256 ms
+        self._gap = Histogram(0, 4000, 64)  # up to 256 ms
         self._compute = Histogram(0, 32, 64)  # up to 2 ms
         self.expect(period_ms)
         self.cycles = 0

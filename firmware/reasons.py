@@ -16,12 +16,12 @@ from firmware.flows import Flow, Grid
 from firmware.limits import NAMES
 from firmware.modes import Mode
 
-_DEVICES = ["bms", "pcs", "meter", "pv", "io"]  # bit 1 << i of HAS_*, row i of the faults with _lost behind it
-_KINDS = ["battery", "inverter", "meter", "PV meter", "I/O board"]
+_DEVICES = const(("bms", "pcs", "meter", "pv", "io"))  # bit 1 << i of HAS_*, row i of the faults with _lost behind it
+_KINDS = const(("battery", "inverter", "meter", "PV meter", "I/O board"))
 _STALE = (im.PAR_STALE_BMS, im.PAR_STALE_PCS, im.PAR_STALE_METER, im.PAR_STALE_METER, im.PAR_STALE_IO)
-_MISSED = (0x3E, 1, 0x1000, 0, 0x40)  # the bits of image.MISSING that mean each of them
+_MISSED = const((0x3E, 1, 0x1000, 0, 0x40))  # the bits of image.MISSING that mean each of them
 _MISSED_VALUES = const(0xF80)
-_FAULTS = """
+_FAULTS = const("""
 emergency_stop the emergency stop is pressed or its wire is broken
 pcs_not_following the inverter does not follow its setpoint
 overpower more power flows than the limits allow
@@ -29,16 +29,16 @@ bms_frozen the battery's values do not change while power flows
 pcs_frozen the inverter's values do not change while power flows
 contactor their feedback is not what was commanded
 inverter_silent the others in parallel go on
-"""
-_ORDERS = """start() was not called since boot
+""")
+_ORDERS = const("""start() was not called since boot
 start() begins again
 stop() was called: start() begins again
 start() begins again
 the emergency was reset: start() begins again
 start() begins again
 maintenance has ended: start() begins again
-the program ends"""
-_ENDS = """
+the program ends""")
+_ENDS = const("""
 its target is reached
 full: the tail current is reached
 its stages are used up
@@ -48,21 +48,21 @@ the lowest voltage is reached
 its time was over or it was not renewed
 a fault used up the restarts
 by an emergency
-by stop()"""
-_BROKEN = (  # by the bits of kernel/invariants.py
+by stop()""")
+_BROKEN = const(  # by the bits of kernel/invariants.py
     "beyond a limit\nagainst its mode\nout of a battery at its floor\nfaster than its ramp\n"
     "while nothing may move\nwithout a measurement that it needs"
 )
-_PCS_STATES = "off\nstarting\nstanding by\nrunning\nstopped by a fault of its own\nin no known state"
-_ROWS = """
+_PCS_STATES = const("off\nstarting\nstanding by\nrunning\nstopped by a fault of its own\nin no known state")
+_ROWS = const("""
 cell_voltage %d mV, the cut-off is %d mV
 pack_voltage %.1f V, close to the cut-off
 bms_current the battery allows %.1f A
 soc state of charge %.1f %%, the %s is %.1f %%
 temperature %s, all of it from %.1f to %.1f degC
-"""
+""")
 _OF_A_BANK = NAMES[NAMES.index("bms_forbids") : NAMES.index("bms_current") + 1]
-_SLOWER = ("bms_period_ms", "pcs_timeout_ms")  # what bears a slower battery or inverter
+_SLOWER = const(("bms_period_ms", "pcs_timeout_ms"))  # what bears a slower battery or inverter
 _TRIP = ft.mask(5, ft.TRIP)
 _EMERGENCY = ft.mask(4, ft.EMERGENCY)
 _TOLD = const(2)  # faults at most in a sentence
@@ -98,8 +98,8 @@ def of_bank(view) -> str:
     if _is_out(view) or now[im.MODE] == Mode.MAINTENANCE:
         return why(view)
     charge = 1 if now[im.REQUEST_P] < 0 else 0
-    limited = ": " + _limited(view, now[im.WHY_DIS + charge], charge)
-    return kw(now[im.CMD_P]) + (limited if now[im.LIMIT_DIS + charge] <= abs(now[im.CMD_P]) else "")
+    text = ": " + limited(view, now[im.WHY_DIS + charge], charge)
+    return kw(now[im.CMD_P]) + (text if now[im.LIMIT_DIS + charge] <= abs(now[im.CMD_P]) else "")
 
 
 def started(view) -> str:
@@ -118,7 +118,7 @@ def accepted(view) -> str:
     _, watts, goal, _, _ = view.claim(rq.MANUAL)
     charge = 1 if watts < 0 or goal == rq.CHARGE else 0
     if watts and view.now[im.LIMIT_DIS + charge] < abs(watts):
-        return "accepted, but " + _limited(view, view.now[im.WHY_DIS + charge], charge)
+        return "accepted, but " + limited(view, view.now[im.WHY_DIS + charge], charge)
     return "accepted"
 
 
@@ -216,10 +216,10 @@ def event_data(event: int, data: int):
     elif event == Event.EMERGENCY or Event.FAULT_RAISED <= event <= Event.COMMS_RESTORED:
         if data == -1:
             return "commanded"
-        names = ft.names(1 << (data & 31)) if 0 <= data < 128 and data & 31 < 30 else ()
-        return (names[0] if data < 32 else "%s of bank %d" % (names[0], (data >> 5) + 1)) if names else data
-    elif event == Event.BANK_CHANGE and 0 <= data < 128 and data & 31 < len(Mode.names):
-        return "bank %d: %s" % ((data >> 5) + 1, Mode.name(data & 31))
+        names = ft.names(1 << (data & 31)) if 0 <= data < 160 and data & 31 < 30 else ()
+        return (names[0] if data < 32 else "%s of bank %d" % (names[0], data >> 5)) if names else data
+    elif event == Event.BANK_CHANGE and 32 <= data < 160 and data & 31 < len(Mode.names):
+        return "bank %d: %s" % (data >> 5, Mode.name(data & 31))
     return names[data] if 0 <= data < len(names) else data
 
 
@@ -446,7 +446,7 @@ def _connected(view) -> str:
         asked = "the rest between two pulses of the charge by " + who
     bound = now[im.BOUND]
     if bound:
-        return "%s of %s: %s" % (command, asked, _limited(view, (bound - 1) & 31, 1 if bound > 32 else 0, now[im.BOUND_S]))
+        return "%s of %s: %s" % (command, asked, limited(view, (bound - 1) & 31, 1 if bound > 32 else 0, now[im.BOUND_S]))
     if now[im.CMD_P] != now[im.REQUEST_P]:
         return command + ": ramping to " + asked
     return ("not limited: " if now[im.CMD_P] else "0 kW: ") + asked
@@ -462,14 +462,14 @@ def _idle(view, command: str) -> str:
         text += "; " + ended
     for charge in (0, 1):
         if now[im.LIMIT_DIS + charge] == 0:
-            text += "; " + _limited(view, now[im.WHY_DIS + charge], charge)
+            text += "; " + limited(view, now[im.WHY_DIS + charge], charge)
     return text
 
 
 # ---- the limits -----------------------------------------------------------------------------------------
 
 
-def _limited(view, row: int, charge: int, since_s: int = -1) -> str:
+def limited(view, row: int, charge: int, since_s: int = -1) -> str:
     """What a row of the limit list leaves of a direction, since when, and the measured value beside its bounds."""
     way = "charging" if charge else "discharging"
     text = "%s is limited to %.1f kW by %s" % (way, view.now[im.LIMIT_DIS + charge] / 1000, NAMES[row])
@@ -555,7 +555,7 @@ def _grid(view, charge: int) -> str:
         return "BACKUP: it discharges only while there is no grid"
     if kind in (Grid.ISOLATED, Grid.EXPORT):
         return Grid.name(kind) + ": only surplus charges"
-    return "charging from the grid is not allowed (allow_grid_charging): only surplus charges"
+    return "charging from the grid is not allowed (%s): only surplus charges" % (view.forbids_grid or "allow_grid_charging")
 
 
 def _forbidden(view, charge: int) -> str:

@@ -26,6 +26,12 @@ _URGENT_S = const(2)  # only that long
 _DIRECTORY = const(0x4000)  # of os.stat()'s mode
 _LOG_BYTES = const(16384)
 _LOG_FILES = const(2)
+# levels of what is logged
+ERROR = "E"
+WARNING = "W"
+INFO = "I"
+DEBUG = "D"
+LEVELS = (ERROR, WARNING, INFO, DEBUG)
 
 
 def _is_count(value, most: int) -> bool:
@@ -50,7 +56,8 @@ class Records:
     """
 
     def __init__(self, place: str, image, planner, capacity_wh: int, fault_counts=None, event_counts=None) -> None:
-        self._place = place
+        self.place = place
+        self.quiet = False  # True: nothing is saved any more
         self._now = image.now
         self._planner = planner
         self._capacity_wh = max(1, int(capacity_wh))
@@ -63,6 +70,7 @@ class Records:
         self._faults_saved = 0  # how many of this boot are in the file
         self._event_counts = event_counts
         self.events = Journal(place + "/events", _LOG_BYTES, _LOG_FILES, wear=self.wear)
+        self.logs = {"events": self.events}
         self._in_wh = self._out_wh = 0  # before this boot
         self._saved_wh = 0
         self._free_blocks = 1  # when it was loaded
@@ -79,16 +87,16 @@ class Records:
         """Reads everything; a list of what was wrong, one line each (empty: nothing).  What cannot be read starts anew."""
         problems = []
         try:
-            os.mkdir(self._place)
+            os.mkdir(self.place)
         except OSError:
             pass  # it is there
         try:
-            if not os.stat(self._place)[0] & _DIRECTORY:
-                problems.append("storage.place = %r: is a file; nothing can be kept there" % self._place)
+            if not os.stat(self.place)[0] & _DIRECTORY:
+                problems.append("storage.place = %r: is a file; nothing can be kept there" % self.place)
         except OSError as error:
-            problems.append("storage.place = %r: cannot be made: %s" % (self._place, error))
+            problems.append("storage.place = %r: cannot be made: %s" % (self.place, error))
         try:
-            self._free_blocks = os.statvfs(self._place)[3]  # passes over the whole file system: nothing for operation
+            self._free_blocks = os.statvfs(self.place)[3]  # passes over the whole file system: nothing for operation
         except (OSError, AttributeError):
             pass
         doc = self._read(self._energy, problems)
@@ -145,17 +153,37 @@ class Records:
 
     # ---- running --------------------------------------------------------------------------------------
 
-    def log(self, clock, name: str, data: int = 0, urgent: bool = False) -> None:
-        """Adds an event to the log: when (UTC; seconds since boot where the clock is not set), its name and data."""
+    def log(self, clock, name: str, data=0, urgent: bool = False, level: str = "") -> None:
+        """Adds an event to the log: when (UTC; seconds since boot where the clock is not set), its name and data, its level.
+
+        Without a level what was refused is a warning, the others are information.
+        """
+        if not level:
+            level = WARNING if "REFUSED" in name else INFO
         if clock.is_set:
-            row = [clock.day, clock.sec, name, data]
+            row = [clock.day, clock.sec, name, data, level]
         else:
-            row = [None, clock.elapsed_s, name, data]
+            row = [None, clock.elapsed_s, name, data, level]
         self.events.append(json.dumps(row))
         self._batch.mark("urgent events" if urgent else "events")
 
+    def save_beside(self, name: str, save) -> None:
+        """What a service keeps, saved in turn with everything else: save() gives its steps, see WriteBack.add; `changed_beside`."""
+        self._batch.add(name, save, 0, 0)
+
+    def changed_beside(self, name: str) -> None:
+        """That is to be saved next."""
+        self._batch.mark(name)
+
+    @property
+    def free_blocks(self) -> int:
+        """Blocks of the file system that were free at boot."""
+        return self._free_blocks
+
     def steps(self, elapsed_s: int):
         """Once a second: notes what has changed, and does the one save that is due; a generator that stops before each step."""
+        if self.quiet:
+            return
         self.wear.tick(elapsed_s)
         self._mark_schedules()
         if self._total_wh() - self._saved_wh >= _ENERGY_STEP_WH:
@@ -223,7 +251,7 @@ class Records:
         return counts
 
     def logged(self):
-        """Every event of the log, oldest first, as [day or None, second, name, data]; one is in RAM at a time."""
+        """Every event of the log, oldest first, as [day or None, second, name, data, level]; one is in RAM at a time."""
         for line in self.events.lines():
             try:
                 yield json.loads(line)

@@ -1,12 +1,15 @@
 """What people see: the image of one instant as kW, V, A, %, with names."""
 
-from firmware import faults, reasons
+from micropython import const
+
+from firmware import faults, flows, reasons
 from firmware import image as im
 from firmware import requests as rq
 from firmware.battery_words import missing
-from firmware.flows import PATHS, Flow
 from firmware.limits import NAMES
 from firmware.modes import Mode
+
+_NO_CAUSE = const(-2)
 
 # points: begin (what people see; copied from points.py by `make slots`)
 # slot, parts of its unit in one of the unit that people read (0: a word stands for it, -1: yes or no), key in stats(),
@@ -70,14 +73,15 @@ class Instant:
         self.curtailed = []  # (owner, ms left) of the smallest limit with an owner, for discharge and charge; None: there is none
         for place in (now[im.CURTAILED_BY], now[im.CURTAILED_BY + 1]):
             limited = place < len(curtailed.owners)
-            self.curtailed.append((curtailed.owners[place], curtailed.table[3 * place]) if limited else None)
+            self.curtailed.append(_curtailed(curtailed.owners[place], curtailed.table[3 * place]) if limited else None)
+        self.forbids_grid = "" if arbiter.restriction is None else arbiter.restriction.forbids_grid()
         self.places = pm.places
         self.refused = pm.refused
         self.clock = pm.clock
         self.stays = "" if pm.run_memory is None else pm.run_memory.stays
         self.name = ""
         self.parallel = []
-        self.banks = [BankInstant(self, bank) for bank in pm.image.banks] if pm.image.divided else []
+        self.banks = [pm.bank_view(self, bank) for bank in pm.image.banks] if pm.image.divided else []
 
     def claim(self, source: int) -> tuple:
         """A source's claim, of its newest owner: ms left (0: none), W, goal, target SoC, owner."""
@@ -86,23 +90,11 @@ class Instant:
         return left, watts, goal, target, self.owners[place]
 
 
-class BankInstant(Instant):
-    """The same of one of several banks: its own image, and who asks as the site has it."""
-
-    def __init__(self, site: Instant, bank) -> None:
-        self.now = bank.now[: im.LIMIT_ROWS_DIS]
-        self.par = bank.par[:]
-        self.places = bank.places
-        self.name = bank.name
-        self.claims = site.claims
-        self.owners = site.owners
-        self.curtailed = site.curtailed
-        self.refused = ""
-        self.stays = "the site stands by" if site.now[im.MODE] == Mode.STANDBY else ""
-        self.clock = site.clock
-        self.banks = self.batteries = self.inverters = []
-        parallel = bank.inverters if len(bank.inverters) > 1 else ()
-        self.parallel = [(each.name, each.now[im.AGE + im.SEQ_PCS], each.now[im.PCS_STATE]) for each in parallel]
+def _curtailed(owner: str, left: int) -> tuple:
+    """A limit's owner and the ms left; of an EMS's last word, which is renewed for ever, what ends it instead."""
+    if owner.endswith(rq.LAST_WORD):
+        return owner + " until it commands again, or local(True)", 0
+    return owner, left
 
 
 def stats(view) -> dict:
@@ -112,7 +104,7 @@ def stats(view) -> dict:
     None is "not measured".  `binding` names the limit that bounds the direction of the request; `reason` says in words what
     makes the power what it is, see reasons.why; grid_power is + import.  available_discharge / _charge are kWh at the AC
     terminals down to the floor and up to the ceiling, at this state of health.  `batteries` and `inverters`, where there are
-    several: a dict for each, with its own of these keys; `banks`: bank_figures of each.
+    several: a dict for each, with its own of these keys; `banks`: the figures of each, see bank_reports.py.
     """
     now, par = view.now, view.par
     figures = dict(brief(now, 2))
@@ -120,7 +112,7 @@ def stats(view) -> dict:
         figures["grid_frequency"] = number(now[im.PCS_HZ], 1000)
     if figures["grid_voltage"] is None:
         figures["grid_voltage"] = number(now[im.PCS_V], 10)
-    _add_energy(figures, now, par)
+    add_energy(figures, now, par)
     _add_reason(figures, view)
     if view.banks:
         bits = view.now[im.FAULTS]
@@ -131,7 +123,7 @@ def stats(view) -> dict:
         for bank in view.banks:
             bits |= bank.now[im.MISSING]
         figures["missing"] = missing(bits)
-        figures["banks"] = [bank_figures(bank) for bank in view.banks]
+        figures["banks"] = [bank.figures() for bank in view.banks]
     if view.batteries:
         figures["batteries"] = [dict(brief(each, 2, (_BATTERY,))) for each in view.batteries]
     if view.inverters:
@@ -139,22 +131,49 @@ def stats(view) -> dict:
     return figures
 
 
-def bank_figures(view) -> dict:
-    """One bank in a few figures, in the units of stats(): what it does, what it may do, and why."""
+def fault_list(view, cycle) -> "list[dict]":
+    """See PowerManager.faults."""
+    found: list = []
+    if view.now[im.MODE] == Mode.EMERGENCY and view.now[im.CAUSE] == -1:
+        severity = faults.SEVERITIES[faults.EMERGENCY]
+        found.append({"name": "commanded", "severity": severity, "active": True, "count": 1, "latched": True})
+        found[-1]["detail"] = reasons.emergency(view)
+    for its, state in _fault_states(view, cycle):
+        _add_faults(found, its, state)
+    return found
+
+
+def fault_counts(view, cycle) -> dict:
+    """See PowerManager.fault_counts."""
+    counts: dict = {}
+    for _, state in _fault_states(view, cycle):
+        for i, row in enumerate(faults.rows()):
+            if state[3 * i + 2]:
+                counts[row[0]] = counts.get(row[0], 0) + state[3 * i + 2]
+    return counts
+
+
+def _fault_states(view, cycle) -> list:
+    """The instants that have faults, and their states: of each fault the times it was raised are the third number."""
+    states = [bank.fault_state[:] for bank in cycle.banks]
+    return list(zip(view.banks, states)) + [(view, cycle.several.fault_state[:])] if view.banks else [(view, states[0])]
+
+
+def _add_faults(found: list, view, state) -> None:
     now = view.now
-    return {
-        "name": view.name,
-        "mode": Mode.name(now[im.MODE]),
-        "soc": number(now[im.SOC], 100),
-        "power": number(now[im.PCS_P], 1000),
-        "command": now[im.CMD_P] / 1000,
-        "limit_discharge": now[im.LIMIT_DIS] / 1000,
-        "limit_charge": now[im.LIMIT_CHG] / 1000,
-        "why_discharge": NAMES[now[im.WHY_DIS]],
-        "why_charge": NAMES[now[im.WHY_CHG]],
-        "faults": faults.names(now[im.FAULTS]),
-        "reason": reasons.of_bank(view),
-    }
+    latched = now[im.CAUSE] if now[im.MODE] == Mode.EMERGENCY else _NO_CAUSE
+    for i, row in enumerate(faults.rows()):
+        if state[3 * i + 2] or (i == latched and not view.name and not any(bank.now[im.CAUSE] == i for bank in view.banks)):
+            active = bool(now[im.FAULTS] >> i & 1)
+            fault = {"name": row[0], "severity": faults.SEVERITIES[row[4]], "active": active, "count": state[3 * i + 2]}
+            more = reasons.emergency(view) if i == latched else reasons.detail(view, row[0]) if active else ""
+            if i == latched:
+                fault["latched"] = True
+            if more:
+                fault["detail"] = more
+            if view.name:
+                fault["bank"] = view.name
+            found.append(fault)
 
 
 def brief(now, column: int, tables: tuple = (_BATTERY, _PCS, _SITE)):
@@ -178,9 +197,9 @@ def _word(slot: int, value: int):
     if slot == im.MODE:
         return Mode.name(value)
     if slot == im.FLOW:
-        return Flow.name(value)
+        return flows.Flow.name(value)
     if slot == im.FLOW_PATHS:
-        return [name for bit, name in PATHS if value & bit]
+        return [name for bit, name in flows.PATHS if value & bit]
     if slot == im.FAULTS:
         return faults.names(value)
     if slot == im.MISSING:
@@ -197,7 +216,7 @@ def wh(now, turns: int, slot: int, rest: int) -> float:
     return im.energy_wh(now, turns, slot) + now[rest] / 3600000
 
 
-def _add_energy(figures: dict, now, par) -> None:
+def add_energy(figures: dict, now, par) -> None:
     """What is made of several points: efficiency, energies, what the battery can give and take."""
     power = now[im.PCS_P]
     dc_power = now[im.PCS_DC_P]

@@ -14,7 +14,7 @@ from firmware import image as im
 from firmware.errors import PowerError
 
 # The one priority list, highest first.  A list, as the words of a constant tuple are objects of 32 bytes each, not names.
-SOURCES = [
+SOURCES = (
     "emergency",
     "island",  # serving an island's load: what it takes is taken, whoever asks for something else
     "protection",  # what the battery needs, such as the BMS's force-charge
@@ -25,7 +25,7 @@ SOURCES = [
     "schedule",
     "optimiser",
     "idle",
-]
+)
 ISLAND = const(1)
 PROTECTION = const(2)
 MAINTENANCE = const(3)
@@ -58,6 +58,7 @@ FOREVER = const(0x3FFFFFFF)
 BY_PARAMS = const(10001)  # a charge's target SoC: the one of the ChargeParams, whatever they are by then
 
 OWNERS = const(8)  # of limits, at most
+LAST_WORD = ", reversion value"  # behind an owner: its time is over, or it is silent, and it had said that this then stands
 
 # of a claim's numbers
 PARTS = const(6)

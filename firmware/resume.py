@@ -5,7 +5,8 @@ stop(), an emergency, used-up restarts or maintenance.  A pause stays one, a tim
 manual operation ran nothing starts, unless resume_manual says that it goes on, and it has no end of its own: how long
 power was away is not known.  Resets that follow each other end it too.
 
-Kept are three numbers in the chip's non-volatile storage.  That less is to go on is stored before the call answers.
+Kept are four numbers in the chip's non-volatile storage, the fourth whether a person has the control (local).  That less
+is to go on is stored before the call answers.
 """
 
 import _thread
@@ -26,9 +27,10 @@ _MANUAL = const(3)  # + goal << 3 + target SoC as PowerManager.start_again takes
 _TIMED = const(4)  # a manual operation with an end
 
 _MINUTES_MAX = const(10080)  # of a pause
-_KEY = "resume"
-_WATTS = "resume_w"
-_COUNT = "resumed"
+_KEY = const("resume")
+_WATTS = const("resume_w")
+_COUNT = const("resumed")
+_LOCAL = const("local")
 _NOT_FOUND = const(-0x1102)  # ESP_ERR_NVS_NOT_FOUND
 _SELDOM_MS = const(10000)  # between two stores that may wait
 _RETRY_MS = const(1000)
@@ -52,6 +54,10 @@ class Resume:
         self._count = self._read(_COUNT)
         self._stored = self._read(_KEY)
         self.stays = ""  # why what ran before it did not start again
+        self._local = self._read(_LOCAL) > 0
+        if self._local:
+            pm.remote.set_local(True)
+            say("resume: a person has the control, as before the reset: local(False) gives it back")
         if self._stored > _NOTHING:
             self.text = self._begin()
             if pm.image.now[im.ORDER] == im.ORDER_NONE:
@@ -114,7 +120,11 @@ class Resume:
             wait_ms = _RETRY_MS if self._failing else 0
             if wanted & 7 in (_RUNNING, _MANUAL, _TIMED):
                 wait_ms = _SELDOM_MS
-            if wanted != self._stored and waited_ms >= wait_ms:
+            if self._pm.is_local != self._local:
+                wait_ms = _RETRY_MS
+            elif wanted == self._stored:
+                return
+            if waited_ms >= wait_ms:
                 self._settle()
         finally:
             self._lock.release()
@@ -142,6 +152,12 @@ class Resume:
         return _MANUAL | goal << 3 | target << 6
 
     def _settle(self) -> None:
+        local = self._pm.is_local
+        if local != self._local:
+            self._tried_ms = time.ticks_ms()
+            if not self._set(_LOCAL, 1 if local else 0):
+                return
+            self._local = local
         wanted = self._wanted()
         if wanted == self._stored:
             return

@@ -5,6 +5,7 @@ stays ended for the rest of the window.  It outlives its window by a moment, so 
 """
 
 from micropython import const
+from notice import say
 
 from firmware import image as im
 from firmware import requests as rq
@@ -51,3 +52,16 @@ def _claim(pm, key: tuple, left_ms: int) -> tuple:
         most = par[im.PAR_P_DIS]
         return (most if wants_most else min(watts, most), left_ms, rq.DISCHARGE, 0, owner)
     return (0, left_ms, rq.PAUSE, 0, owner)
+
+
+def say_wait(pm, entry_id: int) -> None:
+    """For people: an entry that was accepted, and what it waits for beside its time."""
+    if pm.clock is None:
+        waits = 'this site has no clock ("clock" in its site file): it never starts without one'
+    elif not pm.clock.is_set:
+        waits = 'waits for the clock to be set: clock.set_text("2026-11-22 09:56:17")'
+    elif not pm.plan.enabled:
+        waits = "scheduling is off: pm.enable_scheduling(True)"
+    else:
+        return
+    say("schedule %d: accepted, but %s" % (entry_id, waits))

@@ -101,7 +101,7 @@ def run(app) -> None:
     micropython.kbd_intr(-1)
     error = None
     try:
-        asyncio.run(app._main())
+        asyncio.run(app.main())
         why = "the main task has ended"
     except KeyboardInterrupt:
         why = "interrupted"

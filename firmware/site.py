@@ -6,6 +6,8 @@ from firmware import image as im
 class Site:
     """What a site file describes, checked and built: see sitefile.build."""
 
+    secrets: tuple = ()  # texts that no log may hold; a service with a password in its options adds it
+
     def __init__(self) -> None:
         self.name = "site"
         self.errors: list = []

@@ -13,7 +13,7 @@ from firmware.groups import GROUPS
 from firmware.site import Site
 
 _TOP_ROWS = (
-    ("schema", "int", config.REQUIRED, 1, 1, "version of this file's form"),
+    ("schema", "int", "REQUIRED", 1, 1, "version of this file's form"),
     ("name", "str", "site", 1, 64, "of the site"),
     ("power", "any", {}, 0, 0, "PowerConfig"),
     ("cycle_ms", "any", None, 0, 0, "ms; the same as power.cycle_ms"),
@@ -27,7 +27,7 @@ _TOP_ROWS = (
     ("board", "any", None, 0, 0, "the board's description, kept for people"),
 )
 _WIFI_ROWS = (
-    ("ssid", "str", config.REQUIRED, 1, 32, "of the network"),
+    ("ssid", "str", "REQUIRED", 1, 32, "of the network"),
     ("password", "str", "", 0, 63, "of the network, empty: open"),
     ("country", "str", "XX", 2, 2, "two letters, for the channels"),
 )
@@ -144,6 +144,7 @@ def check(content: dict) -> Checked:
         power = top.get("power")
         found.banks = bankfile.check(top["banks"], _given(top) if isinstance(power, dict) else {}, found.fills, errors)
     _own_groups(found, divided)
+    _check_beside(found)
     for problem in pinowners.look(content)[2]:
         where = problem[: problem.find(" = ") + 3]
         if not where or not any(error.startswith(where) for error in errors):  # what a row has refused is said
@@ -275,6 +276,17 @@ def _check_together(found: Checked, top: dict) -> None:
         for kind in getattr(module, "NEEDS", ()):
             if kind not in found.kinds:
                 found.errors.append("services.%s: needs %s, which this site has not" % (name, kind))
+
+
+def _check_beside(found: Checked) -> None:
+    """What a service can be refused for only beside the buses, devices and other services of the site."""
+    for name, module, options, _ in found.services:
+        if hasattr(module, "check_beside"):
+            where = "services." + name
+            try:
+                module.check_beside(where, options, found)
+            except (TypeError, ValueError, KeyError, AttributeError) as error:  # a service that meets what it did not expect
+                found.errors.append("%s: %s: %s" % (where, type(error).__name__, error))
 
 
 def _check_device(found: Checked, name: str, given: dict) -> None:
@@ -409,6 +421,7 @@ def build(content: dict, site: Site) -> None:
 
         wifi.connect(found.wifi)  # now: it wants the chip's memory in large pieces
         site.name_server = wifi.name_server
+        site.secrets = (found.wifi["password"],) if found.wifi["password"] else ()
     if found.errors:
         return
     site.services = _loaded(found)

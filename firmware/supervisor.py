@@ -9,6 +9,7 @@ from micropython import const
 
 from firmware import faults as ft
 from firmware import image as im
+from firmware.errors import PowerError
 from firmware.event_codes import Event
 from firmware.modes import Mode
 
@@ -38,22 +39,19 @@ class Supervisor:
         self.stop_ms = -1  # how long a stop has been ramping down; -1: none is
         self._restart_ms = int(config.restart_delay * 1000)  # here: looking into it allocates
         self._restart_limit = config.restart_limit if config.auto_restart else 0
-        self._rest_ms = 0  # how long 0 W has been commanded
         self._restarts_s = array("i", [0] * max(1, self._restart_limit))  # uptime at which each was used up, in turn
         self._restart = 0  # place of the next one
         self._now[im.CAUSE] = -1
-        self._n_faults = 0
         self._trip_mask = 0
         self._comms_mask = 0
         self._overpower = -1  # its row
-        for row in ft.rows():
+        for i, row in enumerate(ft.rows()):
             if row[5] == ft.TRIP:
-                self._trip_mask |= 1 << self._n_faults
+                self._trip_mask |= 1 << i
             if row[0].endswith("_lost"):
-                self._comms_mask |= 1 << self._n_faults
+                self._comms_mask |= 1 << i
             if row[0] == "overpower":
-                self._overpower = self._n_faults
-            self._n_faults += 1
+                self._overpower = i
         self._no_charge_mask = ft.mask(5, ft.NO_CHARGE)
         self._no_discharge_mask = ft.mask(5, ft.NO_DISCHARGE)
         self._emergency_mask = ft.mask(4, ft.EMERGENCY)
@@ -86,8 +84,8 @@ class Supervisor:
         self._service_ms = 0
         self.enter(Mode.MAINTENANCE)
 
-    def service(self, contactor: bool, pcs: bool, ms: int) -> None:
-        """MAINTENANCE's low-level commands, for so long."""
+    def service(self, contactor: bool, pcs: bool, ms: int, bank=None) -> None:
+        """MAINTENANCE's low-level commands, for so long; bank: see tripping."""
         self._closed = contactor
         self._run = pcs
         self._service_ms = ms
@@ -103,8 +101,10 @@ class Supervisor:
         measured = "%d W measured" % now[im.PCS_P] if known else "none measured"
         return "MAINTENANCE needs 0 W: %d W commanded, %s; stop() or stop_operation(), then wait" % (now[im.CMD_P], measured)
 
-    def tripping(self) -> int:
-        """The active faults that trip."""
+    def tripping(self, bank=None) -> int:
+        """The active faults that trip; bank: those of the site and of the bank of that name, PowerError where there is none."""
+        if bank is not None:
+            raise PowerError("bank = %r: this site is one" % (bank,))
         return self._now[im.FAULTS] & self._trip_mask
 
     def emergency_causes(self) -> int:
@@ -161,18 +161,21 @@ class Supervisor:
         if active & changed & self._trip_mask and (self._closed or self._run):
             now[im.TRIPPED] = active & changed & self._trip_mask
             now[im.TRIP_S] = at_s
-        for i in range(self._n_faults):
-            bit = 1 << i
+        i = 0
+        bit = 1
+        while bit <= changed:
             if changed & bit:
                 raised = active & bit
                 self._events.post(Event.FAULT_RAISED if raised else Event.FAULT_CLEARED, i, at_s)
                 if bit & self._comms_mask:
                     self._events.post(Event.COMMS_LOST if raised else Event.COMMS_RESTORED, i, at_s)
                 if raised and i == self._overpower:
-                    self._events.post(Event.OVERPOWER, self._over_power(), at_s)
+                    self._events.post(Event.OVERPOWER, _over_power(now), at_s)
                 if raised and bit & self._emergency_mask and now[im.MODE] != Mode.EMERGENCY:
                     self.enter_emergency(i)
                     decided |= EMERGENCY
+            i += 1
+            bit <<= 1
         gate = now[im.GATE] & ~(im.GATE_NO_CHG | im.GATE_NO_DIS)
         if active & self._no_charge_mask:
             gate |= im.GATE_NO_CHG
@@ -186,10 +189,6 @@ class Supervisor:
     def bank_changed(self, bank, changed: int) -> int:
         """faults_changed of a bank: the only one is the site."""
         return self.faults_changed(changed)
-
-    def _over_power(self) -> int:
-        power = self._now[im.PCS_P]
-        return power - self._now[im.LIMIT_DIS] if power > 0 else -power - self._now[im.LIMIT_CHG]
 
     def _trip(self) -> int:
         """A fault takes the system to STANDBY; with auto_restart it comes back after a back-off, a capped number of times."""
@@ -215,7 +214,7 @@ class Supervisor:
         decided = NOTHING
         now = self._now
         mode = now[im.MODE]
-        self._rest_ms = 0 if now[im.CMD_P] else min(self._rest_ms + dt, _REST_MS)
+        now[im.REST_MS] = 0 if now[im.CMD_P] else min(now[im.REST_MS] + dt, _REST_MS)
         if 0 < now[im.TRIPS] <= self._restart_limit:  # each comes back an hour after it was used up
             first_s = self._restarts_s[(self._restart - now[im.TRIPS]) % self._restart_limit]
             if now[im.UPTIME_S] - first_s >= _HOUR_S:
@@ -232,6 +231,8 @@ class Supervisor:
             self.stop_ms += dt
             if now[im.CMD_P] == 0 and (self.current_broken() or self.stop_ms > self._par[im.PAR_BREAK_MS]):
                 self.enter(Mode.STANDBY)
+        elif now[im.CMD_RUN]:
+            return decided  # connected, and its outputs are so already
         self._drive(dt)
         return decided
 
@@ -288,7 +289,7 @@ class Supervisor:
         What was measured before the 0 W reached the inverter says nothing: it may have been on its way up.
         """
         now = self._now
-        since_ms = self._rest_ms - _TRAVEL_MS
+        since_ms = now[im.REST_MS] - _TRAVEL_MS
         par = self._par
         limit = par[im.PAR_BREAK_I]
         heard = False
@@ -316,3 +317,9 @@ class Supervisor:
                 if self.current_broken() or now[im.OPEN_MS] > self._par[im.PAR_BREAK_MS]:
                     now[im.CMD_CONTACTOR] = 0
         now[im.CMD_RUN] = 1 if self._run else 0
+
+
+def _over_power(now) -> int:
+    """W that flow beyond the limit."""
+    power = now[im.PCS_P]
+    return power - now[im.LIMIT_DIS] if power > 0 else -power - now[im.LIMIT_CHG]

@@ -12,13 +12,12 @@ import time
 
 from micropython import const
 
-from firmware import config
 from firmware import image as im
 from firmware.devices import can_fields as f
 from firmware.devices.can_tables import Battery
 
 OPTIONS = (
-    ("bus", "str", config.REQUIRED, 0, 0, "name of the CAN bus"),
+    ("bus", "str", "REQUIRED", 0, 0, "name of the CAN bus"),
     ("period_ms", "int", 10000, 100, 60000, "ms between the battery's own reports of voltage and state of charge"),
     ("limits_ms", "int", 2000, 100, 60000, "ms between the battery's own reports of its limits"),
     ("current_positive", ("charge", "discharge"), "charge", 0, 0, "which way a positive current flows on this bus"),

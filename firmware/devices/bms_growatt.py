@@ -7,13 +7,12 @@ discharge limit below zero is taken for what it is meant.  The controller sends 
 
 import sys
 
-from firmware import config
 from firmware import image as im
 from firmware.devices import can_fields as f
 from firmware.devices.can_tables import Battery
 
 OPTIONS = (
-    ("bus", "str", config.REQUIRED, 0, 0, "name of the CAN bus"),
+    ("bus", "str", "REQUIRED", 0, 0, "name of the CAN bus"),
     ("period_ms", "int", 1000, 100, 60000, "ms between the battery's own reports"),
     ("current_positive", ("charge", "discharge"), "charge", 0, 0, "which way a positive current flows on this bus"),
     ("current_max", "int", 1000, 1, 3000, "A; a current or limit beyond it cannot be true"),

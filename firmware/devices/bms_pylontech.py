@@ -5,12 +5,11 @@ editions (pylontech_lv.py); only that table is loaded.  Neither protocol has a c
 the BMS, whose own balancing shows in BMS_REQUESTS.
 """
 
-from firmware import config
 from firmware import image as im
 from firmware.devices.can_tables import Battery
 
 OPTIONS = (
-    ("bus", "str", config.REQUIRED, 0, 0, "name of the CAN bus"),
+    ("bus", "str", "REQUIRED", 0, 0, "name of the CAN bus"),
     ("variant", ("hv", "lv"), "hv", 0, 0, "hv: 29-bit ids, high voltage; lv: 11-bit ids, below 327 V"),
     ("address", "int", 0, 0, 15, "hv: the battery's address, x in 0x421x"),
     ("period_ms", "int", 1000, 100, 60000, "ms between polls; lv: between the battery's own reports"),
@@ -30,7 +29,7 @@ class Device(Battery):
 
     def __init__(self, name, options, image, buses):
         """Raises ValueError if there is no such bus."""
-        super().__init__(name, options, image, buses, _variant(options["variant"]))
+        Battery.__init__(self, name, options, image, buses, _variant(options["variant"]))
         self._wake = options["wake"]
 
     def poll(self, turn):

@@ -79,8 +79,7 @@ class Battery:
         self._address = options["address"] if protocol.ADDRESSED else 0
         self._offset = options["current_offset"] if protocol.ADDRESSED else 0
         self._period_ms = options["period_ms"]
-        self._order = options.get("byte_order") or protocol.BYTE_ORDER
-        self._swap = 1 if self._order == "big" else 0
+        self._swap = 1 if (options.get("byte_order") or protocol.BYTE_ORDER) == "big" else 0
         self.current_sign = -1 if options["current_positive"] == "charge" else 1  # of this bus, against ours
         self._limit_sign = {"either": 0, "positive": 1, "negative": -1}[options.get("discharge_limit_sign", "either")]
         self._current_max = options["current_max"] * 10
@@ -410,7 +409,7 @@ class Battery:
 
     def equipment(self):
         """What the battery says of itself (a dict, empty before it answered): maker, cells, voltage, Ah."""
-        return self.protocol.equipment(self.answers, self._order)
+        return self.protocol.equipment(self.answers, "big" if self._swap else "little")
 
     def last_error(self):
         """The last frame that was refused, or held a value that was, in words, or an empty text."""
@@ -426,7 +425,7 @@ class Battery:
 
     def alarms(self):
         """The protections and warnings that the battery reports now, in words."""
-        return can_words.alarms(self.image.inp, self.protocol.FRAMES, self._raw, self._order)
+        return can_words.alarms(self.image.inp, self.protocol.FRAMES, self._raw, "big" if self._swap else "little")
 
     def counters(self):
         """A new dict: frames, timeouts, rejected, send_errors, last_error, oddities, alarms."""

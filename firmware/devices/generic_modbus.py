@@ -10,11 +10,9 @@ import asyncio
 import time
 from array import array
 
-from looptime import start
 from micropython import const
 from notice import say
 
-from firmware import config
 from firmware import image as im
 from firmware.devices.connection import CONNECTION_OPTIONS, open_client, units
 from firmware.devices.connection import check_site as check_connection
@@ -24,7 +22,7 @@ from firmware.devices.sunspec_numbers import from_float
 from modbus import ModbusError, ModbusRefused
 
 _OWN_OPTIONS = (
-    ("table", "any", config.REQUIRED, 0, 0, "the device's table, or the name of the file that holds it"),
+    ("table", "any", "REQUIRED", 0, 0, "the device's table, or the name of the file that holds it"),
     ("period_ms", "int", 100, 20, 60000, "ms between readings of what names no period of its own"),
     ("refresh_ms", "int", 1000, 100, 30000, "ms after which everything is written again"),
     ("control_timeout_ms", "int", 1500, 200, 10000, "ms without a control cycle, then nothing is written any more"),
@@ -93,15 +91,15 @@ class Device:
                 self._units[each.unit].count = self.unit.count
         self._writes = len(table.writes)
         self._writer = None
+        self.parts: dict = {}
         if table.writes:
             from firmware.devices.generic_writer import Writer  # a table that only reads leaves it in flash
 
             self._writer = Writer(image, options, table.writes, self._units, table.swapped, self._once)
+            self.parts = {name + " writes": self._writer}
 
     async def run(self) -> None:
         """Work for ever; whatever happens on the wire is counted, and tried again."""
-        if self._writer:
-            start(self.name + " writes", self._writer.run())
         values = sum([len(block.points) for block in self._blocks])
         say("%s: %d values in %d requests, %d written" % (self.name, values, len(self._blocks), self._writes))
         while True:
@@ -117,6 +115,11 @@ class Device:
         counts = self.unit.count.as_dict()
         counts["note"] = self._once.text
         return counts
+
+    def keep_silent(self, ms: int) -> None:
+        """For commissioning: it is told nothing for so long (60 s at most), so that its own watchdog is seen to act."""
+        if self._writer is not None:
+            self._writer.keep_silent(ms)
 
     # ---- reading ---------------------------------------------------------------------------------------
     async def _read_due(self, now: int) -> None:

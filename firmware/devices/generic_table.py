@@ -5,6 +5,8 @@ Used when a site file is checked and when the driver is built.  See docs/generic
 
 import json
 
+import startup
+
 from firmware import image as im
 from firmware.devices.generic_points import LONGEST, TYPES, Block, Point
 from firmware.errors import ConfigError
@@ -98,7 +100,7 @@ def problems(where: str, given, site: Conditions, errors: list) -> None:
 def _load(given, errors: list) -> dict:
     if isinstance(given, str):
         try:
-            with open(given) as file:
+            with open(startup.folder + given) as file:
                 given = json.load(file)
         except (OSError, ValueError) as error:
             errors.append("table %s: cannot be read (%s)" % (given, error))

@@ -18,6 +18,7 @@ from modbus import ModbusError, ModbusRefused
 
 _LOOK_MS = const(10)
 _HOLD_MS = const(100)  # after a write that failed
+_SILENT_MAX_MS = const(60000)  # of keep_silent()
 _HEARTBEAT_MS = const(1000)
 _AGAIN_MS = const(60000)  # constants are written again for writes that fail at most so often
 _AGAIN_MOST_MS = const(43200000)  # while they go on failing, each time after twice as long, up to half a day
@@ -59,6 +60,7 @@ class Writer:
 
     async def run(self) -> None:
         """Write for ever while the control cycle counts; what fails is counted, and then everything is written again."""
+        self._forget()
         while True:
             await asyncio.sleep_ms(_LOOK_MS)
             now = time.ticks_ms()
@@ -87,6 +89,12 @@ class Writer:
         """A write has just failed.  What is over stays over: days later the moment would look like the future."""
         self._holds = self._holds and time.ticks_diff(now, self._hold_until) < 0
         return self._holds
+
+    def keep_silent(self, ms: int) -> None:
+        """See generic_modbus; everything but constants is written again afterwards."""
+        self._forget()
+        self._hold_until = time.ticks_add(time.ticks_ms(), min(ms, _SILENT_MAX_MS))
+        self._holds = True
 
     async def _round(self, refresh: bool) -> None:
         """Every row in turn, each with the command of the moment in which it goes out."""

@@ -11,11 +11,10 @@ import time
 from machine import Pin
 from micropython import const
 
-from firmware import config
 from firmware import image as im
 
 OPTIONS = (
-    ("estop_pin", "int", config.REQUIRED, -1, 48, "GPIO of the emergency stop; -1: none is wired to this board"),
+    ("estop_pin", "int", "REQUIRED", -1, 48, "GPIO of the emergency stop; -1: none is wired to this board"),
     ("estop_pressed_level", "int", 1, 0, 1, "level when pressed (and when the wire is broken)"),
     ("estop_pull", ("up", "down", "none"), "up", 0, 0, "pull resistor of the chip; none: on the board (pins 34 to 39)"),
     ("estop_debounce_ms", "int", 40, 0, 200, "ms a press must last to count"),

@@ -48,16 +48,16 @@ _RANGES = (
 
 
 class Device:
-    """One meter.  `sun`: the SunSpec side of it; `found`: what discovery said."""
+    """One meter.  `sun`: the SunSpec side of it."""
 
     def __init__(self, name: str, options: dict, image, buses: dict) -> None:
         self.name = name
-        self.found = ""
+        self._found = 0  # hash of what discovery has said: the text is 100 bytes
         self.model = 0
         client = open_client(name, options, buses, LONGEST_METER)
         longest, gap = reading(options, client)
-        self.sun = SunSpec(client, options["unit"], _RANGES, (im.METER_P,), LONGEST_METER, longest, gap, t.X_PHASE_V + 1)
-        self._options = options
+        self.sun = SunSpec(client, options["unit"], _RANGES, (im.METER_P,), LONGEST_METER, longest, gap, im.METER_HZ + 1)
+        self._options = {key: options[key] for key in ("which", "period_ms", "reversed")}  # the others have built it
         self._image = image
         self._block = None  # where its measurement is
         self._once = Once(name)
@@ -78,16 +78,17 @@ class Device:
 
     def counters(self) -> dict:
         """Counts of this device since boot; `note`: what a person has to know or do."""
-        counts = self.sun.count.as_dict()
+        counts = self.sun.unit.count.as_dict()
         counts["note"] = self._once.text
         return counts
 
     async def _discover(self) -> None:
         sun = self.sun
         await sun.discover()
-        if sun.found() != self.found:
-            self.found = sun.found()
-            say("%s: %s" % (self.name, self.found))
+        found = sun.found()
+        if hash(found) != self._found:
+            self._found = hash(found)
+            say("%s: %s" % (self.name, found))
         self.model = await sun.choose(_MODELS, self._options["which"])
         table = t.METER_FLOAT if self.model > _FLOATS else t.METER_INT
         self._block = sun.block(table, self.model) if self.model else None

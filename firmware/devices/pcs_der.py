@@ -54,7 +54,7 @@ class Der(Dialect):
 
     def forget(self) -> None:
         """Nothing is known of what the PCS was told: everything is written again."""
-        super().forget()
+        Dialect.forget(self)
         self._beat_ms = time.ticks_add(time.ticks_ms(), -_HEARTBEAT_MS)
         self._beat = 0
 
@@ -102,6 +102,7 @@ class Der(Dialect):
         now = time.ticks_ms()
         again = self.tries_again(refresh) or asleep
         if self.run() != self.sent_run or again or self.beating(now):
+            await self._keep_up()
             await self.read_before(self._control)
         run = self.run()
         if run != self.sent_run or again:
@@ -145,8 +146,9 @@ class Der(Dialect):
             where = self._set.place_of(im.PCS_SETPOINT)
             raise NeedsPerson("%s: WSet is not implemented, it can be measured, not commanded" % where)
         address = self._set.address
-        whole = refresh or self.sent is None or scale != self._scale
-        if whole and values[t.X_RVRT_S] != im.NO_VALUE:
+        first = self.sent is None or scale != self._scale
+        whole = refresh or first
+        if first and values[t.X_RVRT_S] != im.NO_VALUE:
             await self._write_timer(address)
         self._scale = scale
         self._setpoint()
@@ -155,9 +157,18 @@ class Der(Dialect):
         elif self._written != self.sent:
             await self.write_current(address + t.WSET, self._setpoint, False)
         self.sent = self._written
+        if whole and not first and values[t.X_RVRT_S] != im.NO_VALUE:  # the same as before: it keeps no setpoint waiting
+            await self._write_timer(address, True)
 
-    async def _write_timer(self, address: int) -> None:
+    async def _keep_up(self) -> None:
+        """A setpoint that has changed meanwhile waits neither for the rest of a refresh nor for the heartbeat."""
+        if self.sent is not None and truncate_to_scale(self.watts(), self._scale, _LARGEST) != self.sent:
+            await self._command_power(False)
+
+    async def _write_timer(self, address: int, again: bool = False) -> None:
         timer_s = self.options["reversion_s"]
         if timer_s:
             await self.write_timer(address + t.WSET_RVRT, 0, 0)
+            if again:
+                await self._keep_up()
             await self.write_timer(address + t.WSET_ENA_RVRT, 1, timer_s >> 16, timer_s)  # 1: stay enabled, at WSetRvrt

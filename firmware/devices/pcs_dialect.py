@@ -3,12 +3,16 @@
 import time
 from array import array
 
+from micropython import const
+
 from firmware import image as im
 from firmware.devices import sunspec_tables as t
 from firmware.devices.sunspec import questions_the_map
 from firmware.devices.sunspec_chain import NeedsPerson
 from modbus import ModbusError, ModbusRefused
 
+_TIMER = const("the reversion timer")
+OLDER = (103, 102, 101, 113, 112, 111)  # models that measure an inverter of the older dialect
 LONGEST_WRITE_BLOCK = 58  # registers of the longest block that is read before a write: 704
 
 
@@ -31,12 +35,12 @@ class Dialect:
         self.slow = []  # [block, period in ms, when due, what to do with it, it has been read]
         self.outdated = False  # what the setpoint was scaled by has changed since it was written
         self._before = array("H", bytes(2 * LONGEST_WRITE_BLOCK))  # what is read before a write
-        self._has_timer = True  # as far as is known
         self._refusals = []  # what was said of what it refuses beside the power
         self.refused = False  # something of that, to be tried again at the next refresh
         self._words = array("H", bytes(12))  # to be written
         self._current = None  # what brings them up to date, if anything
         self.reactive = None  # pcs_reactive, where the site gives reactive power
+        self.told_w = self.told_run = -1  # the command when it was asked for last
         self.check_control = None  # raises ModbusError if nobody decides any more
         self.forget()
 
@@ -93,19 +97,21 @@ class Dialect:
         """Make sure that the model is where it was, and have its values.  Raises ModbusError if it may not be written to."""
         try:
             if not await self.sun.read(block):
-                raise ModbusError(self.sun.count.last_error)
+                raise ModbusError(self.sun.unit.count.last_error)
         except ModbusRefused as error:
             if questions_the_map(error):
                 self.sun.lose(block, str(error))
             raise
 
     def run(self) -> int:
-        """1: it may switch, as commanded now."""
-        return self.image.now[im.CMD_RUN]
+        """1: it may switch, as commanded now; `told_run` has what was asked for last."""
+        self.told_run = self.image.now[im.CMD_RUN]
+        return self.told_run
 
     def watts(self) -> int:
-        """W as commanded now, 0 while it may not switch."""
-        return self.image.now[im.CMD_P] if self.image.now[im.CMD_RUN] else 0
+        """W as commanded now, 0 while it may not switch; `told_w` has what was asked for last, which is what goes out."""
+        self.told_w = self.image.now[im.CMD_P] if self.image.now[im.CMD_RUN] else 0
+        return self.told_w
 
     def copy(self, slots: tuple) -> None:
         """Values into the image, slot by slot."""
@@ -177,7 +183,7 @@ class Dialect:
 
     async def write_timer(self, address: int, *values) -> None:
         """The reversion timer.  A device that refuses it is commanded all the same, and that is said once."""
-        if not self._has_timer:
+        if _TIMER in self._refusals:
             return
         try:
             await self.write(address, *values)
@@ -185,9 +191,8 @@ class Dialect:
             if error.busy:
                 raise
             self.sun.note(error)
-            self._has_timer = False
-            text = "the reversion timer at register %d cannot be written (%s): it is left as it is"
-            self.once.say(text % (address, error))
+            self._refusals.append(_TIMER)
+            self.once.say("%s at register %d cannot be written (%s): it is left as it is" % (_TIMER, address, error))
 
     async def _write(self, address: int, values: tuple, divisible: bool) -> None:
         self._put(values)

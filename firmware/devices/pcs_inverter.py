@@ -12,12 +12,11 @@ from micropython import const
 
 from firmware import image as im
 from firmware.devices import sunspec_tables as t
-from firmware.devices.pcs_dialect import Dialect
+from firmware.devices.pcs_dialect import OLDER, Dialect
 from firmware.devices.sunspec_chain import NeedsPerson
 from firmware.devices.sunspec_numbers import truncate_to_scale
 from modbus import ModbusError, ModbusRefused
 
-OLDER = (103, 102, 101, 113, 112, 111)  # models that measure such an inverter
 _FLOATS = const(110)  # models above it
 _BOTH = const(3)  # 124 StorCtl_Mod: the charge limit and the discharge limit are in force
 _LARGEST = const(32767)
@@ -44,7 +43,7 @@ class Inverter(Dialect):
     """Models 1xx."""
 
     def __init__(self, sun, image, options: dict, once) -> None:
-        super().__init__(sun, image, options, once)
+        Dialect.__init__(self, sun, image, options, once)
         self._grid_ms = 0  # when ChaGriSet was written
         self._grid_after_ms = 0  # not again for so long; 0: it was not written yet
         self._full_w = 0  # what 100 % was when the setpoint was written
@@ -94,7 +93,7 @@ class Inverter(Dialect):
         rate = values[t.X_STOR_OUT]  # 0.01 %
         setpoint = im.NO_VALUE
         if values[t.X_STOR_MOD] == _BOTH and rate != im.NO_VALUE and values[t.X_STOR_IN] == -rate:
-            setpoint = _percent_of(values[t.X_STOR_MAX], rate)
+            setpoint = self._percent_of(values[t.X_STOR_MAX], rate)
         self.image.inp[im.PCS_SETPOINT] = setpoint
         self._take_capacity()
         full = values[t.X_STOR_MAX] if values[t.X_STOR_MAX] != im.NO_VALUE else values[t.X_W_RTG]
@@ -109,8 +108,9 @@ class Inverter(Dialect):
         values = self.sun.values
         reverts = values[t.X_STOR_RVRT_S] != im.NO_VALUE and self.options["reversion_s"] > 0
         address = self._storage.address
-        whole = refresh or self.sent is None
-        if whole and reverts:
+        first = self.sent is None
+        whole = refresh or first
+        if first and reverts:
             await self.write_timer(address + t.STOR_RVRT, self.options["reversion_s"])
         if self.watts() < 0 and values[t.X_STOR_GRID] == _FROM_PV:
             await self._allow_grid(address + t.STOR_GRID)
@@ -120,6 +120,8 @@ class Inverter(Dialect):
         if whole:
             await self.write(address + t.STOR_MOD, _BOTH)
         self.sent = self._written
+        if whole and not first and reverts:  # the same as before: it keeps no setpoint waiting
+            await self.write_timer(address + t.STOR_RVRT, self.options["reversion_s"])
         again = self.tries_again(refresh) or asleep
         if self._connect is not None and (self.run() != self.sent_run or again):
             await self.read_before(self._connect)
@@ -185,11 +187,10 @@ class Inverter(Dialect):
         size = truncate_to_scale(fine, self._scale + 4, _LARGEST)
         return size if watts >= 0 else -size
 
-
-def _percent_of(full: int, rate: int) -> int:
-    """`rate` (0.01 %) of `full` watts, without leaving 30 bits; there is none of more than inverters are built for."""
-    if not 0 <= full <= _MOST_W:
-        return im.NO_VALUE
-    size = abs(rate)
-    watts = full // 10000 * size + full % 10000 * size // 10000
-    return watts if rate >= 0 else -watts
+    def _percent_of(self, full: int, rate: int) -> int:
+        """`rate` (0.01 %) of `full` watts, without leaving 30 bits; there is none of more than inverters are built for."""
+        if not 0 <= full <= _MOST_W:
+            return im.NO_VALUE
+        size = abs(rate)
+        watts = full // 10000 * size + full % 10000 * size // 10000
+        return watts if rate >= 0 else -watts

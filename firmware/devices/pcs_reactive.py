@@ -32,6 +32,7 @@ class Reactive:
         self.own = None  # enable, mode and setpoint of before, while there is a setpoint of ours
         self._usable = self.block is not None
         self._refused = ""  # what was said
+        self._told = 0  # var as commanded when it was asked for last
         self.forget()
 
     def _is_there(self) -> bool:
@@ -66,7 +67,8 @@ class Reactive:
     def vars(self) -> int:
         """var as commanded now, 0 while it may not switch."""
         now = self.dialect.image.now
-        return now[im.CMD_Q] if now[im.CMD_RUN] else 0
+        self._told = now[im.CMD_Q] if now[im.CMD_RUN] else 0
+        return self._told
 
     def due(self) -> bool:
         """There is something to write.  Allocates nothing."""
@@ -91,6 +93,7 @@ class Reactive:
             wanted = self.vars()
             if wanted:
                 await self._set(refresh or self._vars == _UNKNOWN)
+                wanted = self._told or wanted  # as it went out; what was there before is not back by a 0
             else:
                 await self._restore()
                 self.own = None

@@ -4,13 +4,14 @@ Two tasks share the connection.  One measures: the main block every period, and 
 slower blocks that is due.  The other looks at the command every 10 ms and writes a changed setpoint at once;
 it repeats everything each refresh_ms.  When the control cycle stops counting (CMD_SEQ) it falls silent, and
 the PCS's own watchdog and reversion timer take the power to 0.  What is read and written is the affair of a
-dialect: pcs_der.py (models 7xx) or, where those cannot command, pcs_inverter.py (models 1xx).
+dialect: pcs_der.py (models 7xx) or, where those cannot command, pcs_inverter.py (models 1xx).  Both are loaded unless
+the site says which one its inverter speaks.
 """
 
 import asyncio
 import time
 
-from looptime import start
+from looptime import Part
 from micropython import const
 from notice import say
 
@@ -19,8 +20,7 @@ from firmware.devices import sunspec_tables as t
 from firmware.devices.connection import CONNECTION_OPTIONS, open_client, reading
 from firmware.devices.connection import check_site as check_site
 from firmware.devices.once import Once
-from firmware.devices.pcs_der import Der
-from firmware.devices.pcs_inverter import OLDER, Inverter
+from firmware.devices.pcs_dialect import OLDER
 from firmware.devices.sunspec import LONGEST_PCS, SunSpec, measure
 from firmware.devices.sunspec_chain import NeedsPerson, NotSunSpec
 from modbus import ModbusError
@@ -30,6 +30,7 @@ _OWN_OPTIONS = (
     ("refresh_ms", "int", 1000, 100, 30000, "ms after which an unchanged setpoint is written again"),
     ("reversion_s", "int", 5, 0, 3600, "s of silence after which the PCS goes to 0 W by itself; 0: leave it alone"),
     ("which", "str", "", 0, 64, "of several inverters in one chain: its number, or part of its name"),
+    ("dialect", ("any", "newer", "older"), "any", 0, 0, "its SunSpec models: newer (7xx), older (1xx); any: as it turns out"),
     ("set_grid_charging", "bool", False, 0, 0, "124: switch ChaGriSet to grid where charging is commanded and it says PV only"),
     ("reactive", "bool", False, 0, 0, "it is given reactive power too, while somebody asks for any"),
     ("control_timeout_ms", "int", 1500, 200, 10000, "ms without a control cycle, then nothing is written any more"),
@@ -38,9 +39,13 @@ OPTIONS = (CONNECTION_OPTIONS, _OWN_OPTIONS)
 
 _LOOK_MS = const(10)
 _HOLD_MS = const(100)  # after a write that failed
+_SILENT_MAX_MS = const(60000)  # of keep_silent()
 _RETRY_MS = const(200)  # after a discovery that failed
 _DECIDE_MS = const(5000)  # and after one that needs a person
-_NEWER = (701,)
+_NEWER = const((701,))
+
+# of the options, while it works: the others have built it
+_LOOKED_AT = const(("period_ms", "refresh_ms", "reversion_s", "which", "dialect", "set_grid_charging", "control_timeout_ms"))
 
 # points: begin (what can be true: slot, lowest, highest; copied from points.py by `make slots`)
 # im.PCS_P
@@ -69,35 +74,48 @@ _RANGES = (
 _ESSENTIAL = (im.PCS_P, im.PCS_V, im.PCS_HZ)  # without one of them the measurement is none
 
 
-def _reactive():
-    from firmware.devices import pcs_reactive  # a site that leaves reactive power alone leaves it in flash
+def _parts(options: dict) -> tuple:
+    """The classes of the newer and the older dialect and the module for reactive power; None for what this inverter does not
+    speak or is not given: it stays in flash."""
+    newer = older = reactive = None
+    if options["dialect"] != "older":
+        from firmware.devices import pcs_der
 
-    return pcs_reactive
+        newer = pcs_der.Der
+    if options["dialect"] != "newer":
+        from firmware.devices import pcs_inverter
+
+        older = pcs_inverter.Inverter
+    if options["reactive"]:
+        from firmware.devices import pcs_reactive
+
+        reactive = pcs_reactive
+    return newer, older, reactive
 
 
 class Device:
-    """One PCS.  `ready`: discovered and talking; `sun`: the SunSpec side of it; `found`: what discovery said."""
+    """One PCS.  `ready`: discovered and talking; `sun`: the SunSpec side of it."""
 
     def __init__(self, name: str, options: dict, image, buses: dict) -> None:
         self.name = name
         self.ready = False
-        self.found = ""
+        self._found = 0  # hash of what discovery has said: the text is 100 bytes
         client = open_client(name, options, buses, LONGEST_PCS)
         self.sun = SunSpec(client, options["unit"], _RANGES, _ESSENTIAL, LONGEST_PCS, *reading(options, client))
         self._client = client
         self._once = Once(name)
-        self._options = options
+        self._options = {key: options[key] for key in _LOOKED_AT}
         self._image = image
+        self._newer, self._older, self._reactive = _parts(options)
         self._dialect = None
-        self._reactive = _reactive() if options["reactive"] else None
         self._seq = -1
         self._seq_ms = 0
         self._alive = False  # the control cycle counts
         self._forget()
+        self.parts = {name + " commands": Part(self._command_for_ever)}
 
     async def run(self) -> None:
-        """Work for ever; whatever happens on the wire is counted, and tried again."""
-        start(self.name + " commands", self._command_for_ever())
+        """Measure for ever; whatever happens on the wire is counted, and tried again.  What is commanded goes out in `parts`."""
         while True:
             try:
                 await self._discover()
@@ -114,22 +132,34 @@ class Device:
 
     def counters(self) -> dict:
         """Counts of this device since boot; `note`: what a person has to know or do."""
-        counts = self.sun.count.as_dict()
+        counts = self.sun.unit.count.as_dict()
         counts["note"] = self._once.text
         return counts
+
+    def keep_silent(self, ms: int) -> None:
+        """For commissioning: it is told nothing for so long (60 s at most), so that its own watchdog is seen to act."""
+        self._hold_until = time.ticks_add(time.ticks_ms(), min(ms, _SILENT_MAX_MS))
+        self._holds = True
+        self._run = -1  # everything is written again afterwards
+        if self._dialect is not None:
+            self._dialect.forget()
 
     # ---- measuring -------------------------------------------------------------------------------------
     async def _discover(self) -> None:
         sun = self.sun
         await sun.discover()
-        if sun.found() != self.found:
-            self.found = sun.found()
-            say("%s: %s" % (self.name, self.found))
+        found = sun.found()
+        if hash(found) != self._found:
+            self._found = hash(found)
+            say("%s: %s" % (self.name, found))
         chain = sun.chain
-        older = chain.of_kind(OLDER) and chain.has(124)
-        newer = chain.has(701) and (chain.has(704) or not older)
+        older = self._older is not None and chain.of_kind(OLDER) and chain.has(124)
+        newer = self._newer is not None and chain.has(701) and (chain.has(704) or not older)
+        spoken = self._options["dialect"]
+        if (spoken == "newer" and not newer) or (spoken == "older" and not chain.of_kind(OLDER)):
+            raise NeedsPerson('it does not have the models of the option "dialect", which is "%s": "any" takes either' % spoken)
         await sun.choose(_NEWER if newer else OLDER, self._options["which"])
-        dialect = (Der if newer else Inverter)(sun, self._image, self._options, self._once)
+        dialect = (self._newer if newer else self._older)(sun, self._image, self._options, self._once)
         dialect.check_control = self._check_control
         await dialect.place()
         if self._reactive is not None:
@@ -163,6 +193,7 @@ class Device:
             self._dialect.forget()
 
     async def _command_for_ever(self) -> None:
+        self._forget()
         while True:
             await asyncio.sleep_ms(_LOOK_MS)
             now = time.ticks_ms()
@@ -219,15 +250,16 @@ class Device:
         return dialect.outdated or dialect.beating(now) or (dialect.reactive is not None and dialect.reactive.due())
 
     async def _command(self, now: int) -> None:
-        command = self._image.now
-        run = command[im.CMD_RUN]
-        watts = command[im.CMD_P] if run else 0
+        dialect = self._dialect
+        dialect.watts()
         refresh = time.ticks_diff(now, self._refreshed) >= self._options["refresh_ms"]
+        run = dialect.run()
         asleep = refresh and run and self._image.inp[im.PCS_STATE] == im.PCS_OFF
-        await self._dialect.command(refresh, asleep)
-        if self._dialect.reactive is not None:
-            await self._dialect.reactive.command(refresh)
-        self._watts = watts
-        self._run = run
+        await dialect.command(refresh, asleep)
+        if dialect.reactive is not None:
+            await dialect.reactive.command(refresh)
+        # as it went out: the command may have changed meanwhile, and back again since
+        self._watts = dialect.told_w
+        self._run = dialect.told_run
         if refresh:
             self._refreshed = time.ticks_ms()  # and not from before it was written: on a slow line that alone takes a second

@@ -20,7 +20,7 @@ from firmware.devices.sunspec_chain import END, MOST_MODELS, Chain, NeedsPerson,
 from firmware.devices.sunspec_numbers import point, scale_factor, size_of
 from modbus import ModbusError, ModbusRefused
 
-_BASES = (40000, 0, 50000)
+_BASES = const((40000, 0, 50000))
 _MARK_HIGH = const(0x5375)  # "Su"
 _MARK_LOW = const(0x6E53)  # "nS"
 _TRIES = const(4)  # of each request of the discovery
@@ -31,6 +31,7 @@ _ROW = const(5)  # bytes of a row of a block table
 _NO_SCALE = const(255)
 LONGEST_METER = const(44)  # registers that a meter's blocks and the discovery need at most
 LONGEST_PCS = const(123)  # and an inverter's
+_UNKNOWN = Chain()  # of a device that was not discovered, or whose blocks are placed
 _LOST_MS = const(10000)  # without a measurement, after which the device is discovered anew: it may be another one
 
 
@@ -46,32 +47,38 @@ class Block:
     last, counted from the model's id; blocks that one task reads one after the other share them.
     """
 
+    again: tuple = ()
+    _factors = None  # scale factors, raw, as they came last; what is read in one request has those that belong to it
+
     def __init__(self, table: tuple, entry: tuple, registers: array, longest: int, gap: int) -> None:
         self.model, self.address, self.length = entry
         self.rows = table[2]
         self.registers = registers
-        view = memoryview(registers)
         pieces = []
         again = []
         cuts = _pieces(self.rows, longest, gap)
         for first, end in cuts:
-            piece = (self.address + first, end - first, view[first:end])
+            piece = (self.address + first, end - first, memoryview(registers)[first:end] if first else registers)
             if len(cuts) > 1 and _holds_factor(self.rows, first, end):
                 again.append(piece)
             else:
                 pieces.append(piece)
-        self.again = tuple(again)
         self.pieces = tuple(again + pieces)
-        self._factors = array("H", bytes(2 * (len(self.rows) // _ROW)))  # scale factors, raw, as they came last
+        if again:
+            self.again = tuple(again)
+            self._factors = array("H", bytes(2 * (len(self.rows) // _ROW)))
 
     def is_steady(self) -> bool:
         """The scale factors are those that were read before: only what lies between two equal readings belongs to them."""
         steady = True
         rows = self.rows
-        for row in range(len(self._factors)):
+        factors = self._factors
+        if factors is None:
+            return True
+        for row in range(len(factors)):
             where = rows[row * _ROW + 2]
-            if where != _NO_SCALE and self._factors[row] != self.registers[where]:
-                self._factors[row] = self.registers[where]
+            if where != _NO_SCALE and factors[row] != self.registers[where]:
+                factors[row] = self.registers[where]
                 steady = False
         return steady
 
@@ -118,16 +125,10 @@ class SunSpec:
         self.registers = array("H", bytes(2 * span))  # of the task that measures
         self.values = array("i", [im.NO_VALUE] * values)
         self.base = -1
-        self.chain = Chain()
+        self.chain: Chain = _UNKNOWN
         self._lacks = 0  # a function (6 or 16) that this device does not know
-        self._word = array("H", (0,))
         self.moved = False  # the map is not the one that was discovered
         self.identity = ""
-
-    @property
-    def count(self):
-        """This device's own counters."""
-        return self.unit.count
 
     # ---- discovery -------------------------------------------------------------------------------------
     async def discover(self) -> None:
@@ -186,7 +187,7 @@ class SunSpec:
     def forget(self) -> None:
         """Let go of the map of models and of the name, which nobody needs once the blocks are placed."""
         self.identity = ""
-        self.chain = Chain()
+        self.chain = _UNKNOWN
 
     def found(self) -> str:
         """One line that says what was discovered."""
@@ -223,7 +224,7 @@ class SunSpec:
         if entry is None:
             return "unnamed"
         words = []
-        for offset, count in _NAMES_WHOLE if whole else _NAMES:
+        for offset, count in _NAMES[: None if whole else -1]:
             await self._read_surely(entry[1] + offset, count)
             text = "".join([chr(r >> 8) + chr(r & 0xFF) for r in self.registers[0:count]])
             words.append("".join([c for c in text if " " <= c <= "~"]).strip())
@@ -278,9 +279,10 @@ class SunSpec:
                     return await self.unit.write(address, words, 1, 6, fresh)
                 if fresh is not None:
                     fresh()
+                word = array("H", (0,))
                 for i in range(count):
-                    self._word[0] = words[i]
-                    await self.unit.write(address + i, self._word, 1, 6)
+                    word[0] = words[i]
+                    await self.unit.write(address + i, word, 1, 6)
                 return
             except ModbusRefused as error:
                 if error.code != 1 or self._lacks:
@@ -331,8 +333,10 @@ class SunSpec:
         return slot not in self._essential
 
 
-_NAMES = ((tables.COMMON_MN, 16), (tables.COMMON_MD, 16), (tables.COMMON_VR, 8), (tables.COMMON_SN, 16))
-_NAMES_WHOLE = _NAMES + ((tables.COMMON_OPT, 8),)
+# of the common model, and how long: maker, model, version, serial number; options last, which only a whole name has
+_NAMES = (
+    (tables.COMMON_MN, 16), (tables.COMMON_MD, 16), (tables.COMMON_VR, 8), (tables.COMMON_SN, 16), (tables.COMMON_OPT, 8),
+)  # fmt: skip
 
 
 async def measure(sun: SunSpec, read, period_ms: int) -> None:

@@ -122,6 +122,7 @@ _C_TWO_BATTERIES = const(16777216)
 _C_BREACH = const(33554432)
 _C_INVERTER_SILENT = const(67108864)
 # slots: end
+_MOST = const(65535)  # of 16 bits
 
 
 @micropython.viper
@@ -403,11 +404,11 @@ def detect_frozen(img: ptr32, par: ptr32):
 
 
 @micropython.viper
-def debounce(img: ptr32, rows: ptr32, state: ptr32, n: int) -> int:
+def debounce(img: ptr32, rows: ptr16, state: ptr16, n: int) -> int:
     """Turn CONDITIONS into FAULTS; returns the bits that changed.
 
     rows, 3 a fault: cycles the condition must hold, ms it must hold, ms it must be gone.  state, 3 a fault:
-    cycles held, ms held (or gone, while active), times raised.
+    cycles held, ms held (or gone, while active), times raised.  All of them stay at 65535 when they are there.
     """
     dt = img[_DT]
     conditions = img[_CONDITIONS]
@@ -421,16 +422,19 @@ def debounce(img: ptr32, rows: ptr32, state: ptr32, n: int) -> int:
             state[k] = 0
             state[k + 1] = 0
         else:
-            if state[k] < _RANGE:
+            if state[k] < _MOST:
                 state[k] += 1
-            if state[k + 1] < _AGE_MAX:
+            if dt < _MOST - state[k + 1]:
                 state[k + 1] += dt
+            else:
+                state[k + 1] = _MOST
             if on != 0:
                 if state[k + 1] > rows[k + 2]:
                     changed = changed | bit
             elif state[k] >= rows[k] and state[k + 1] > rows[k + 1]:
                 changed = changed | bit
-                state[k + 2] = (state[k + 2] + 1) & _RANGE
+                if state[k + 2] < _MOST:
+                    state[k + 2] += 1
             if (changed & bit) != 0:
                 state[k] = 0
                 state[k + 1] = 0
