@@ -182,7 +182,7 @@ def _of_tables(site: dict[str, Any], folder: Path) -> list[str]:
 def _placed(table: str) -> list[str]:
     """[the path] where a table may lie on a board; [] where it may not."""
     path = PurePosixPath(table)
-    taken = (*stage.TREES, *stage.ENTRY_FILES, "site.json", "board", "boot", "main")
+    taken = (*stage.TREES, stage.PAGE, *stage.ENTRY_FILES, "site.json", "board", "boot", "main", "manifest", "manifest.new")
     good = not path.is_absolute() and ".." not in path.parts and bool(path.parts) and path.parts[0] not in taken
     return [path.as_posix()] if good else []
 

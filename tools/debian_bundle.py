@@ -3,7 +3,8 @@
     python3 tools/debian_bundle.py micropython32 mbpoll
 
 apt-get downloads with state, cache and sources of its own; `dpkg-deb -x` unpacks; a wrapper starts the program through
-the unpacked loader, so neither its architecture nor its libraries need be on the machine.  Runs on a bare Python 3.11.
+the unpacked loader, so neither its architecture nor its libraries need be on the machine.  A program that starts itself again
+(chromium) has the machine's own loader and C library, which must be as new as the suite's.  Runs on a bare Python 3.11.
 """
 
 import os
@@ -34,11 +35,12 @@ class Bundle:
     architecture: str
     packages: dict[str, str]  # package: the version that was tested
     program: str  # below the unpacked root
-    loader: str
+    loader: str  # "": the machine's
     libraries: tuple[str, ...]
     probe: tuple[str, ...]  # arguments that must make the program answer
     answers: str
     exact: tuple[str, ...] = ()  # packages for which no other version will do
+    environment: tuple[str, ...] = ()  # NAME=value of the wrapper, $root in it
 
 
 BUNDLES = {
@@ -98,6 +100,60 @@ BUNDLES = {
         probe=("--version",),
         answers="chronyd (chrony) version",
     ),
+    "mosquitto": Bundle(
+        name="mosquitto",
+        suite="trixie",
+        architecture="amd64",
+        packages={
+            "mosquitto": "2.0.21-1",
+            "libc6": "2.41-12+deb13u5",
+            "libcap2": "1:2.75-10+deb13u1+b3",
+            "libcjson1": "1.7.18-3.1+deb13u1",
+            "libdlt2": "2.18.10-10+b1",
+            "libev4t64": "1:4.33-2.1+b1",
+            "libmosquitto1": "2.0.21-1",
+            "libssl3t64": "3.5.9-1~deb13u1",
+            "libsystemd0": "257.13-1~deb13u1",
+            "libuv1t64": "1.50.0-2",
+            "libwebsockets19t64": "4.3.5-1+deb13u3",
+            "libwrap0": "7.6.q-36",
+            "libzstd1": "1.5.7+dfsg-1",
+            "zlib1g": "1:1.3.dfsg+really1.3.1-1+deb13u1",
+        },
+        program="usr/sbin/mosquitto",
+        loader="usr/lib64/ld-linux-x86-64.so.2",
+        libraries=("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"),
+        probe=("-h",),
+        answers="mosquitto version 2",
+    ),
+    # a Python that Home Assistant runs on (tools/mqtt/ha.py fetches it with Home Assistant; `make setup` does not)
+    "python313": Bundle(
+        name="python313",
+        suite="trixie",
+        architecture="amd64",
+        packages={
+            "python3.13-minimal": "3.13.5-2+deb13u5",
+            "libpython3.13-minimal": "3.13.5-2+deb13u5",
+            "libpython3.13-stdlib": "3.13.5-2+deb13u5",
+            "libbz2-1.0": "1.0.8-6",
+            "libc6": "2.41-12+deb13u5",
+            "libexpat1": "2.9.0-1~deb13u1",
+            "libffi8": "3.4.8-2",
+            "libgcc-s1": "14.2.0-19",
+            "liblzma5": "5.8.1-1+deb13u2",
+            "libsqlite3-0": "3.46.1-7+deb13u2",
+            "libssl3t64": "3.5.9-1~deb13u1",
+            "libstdc++6": "14.2.0-19",
+            "libuuid1": "2.41.5-0+deb13u1",
+            "libzstd1": "1.5.7+dfsg-1",
+            "zlib1g": "1:1.3.dfsg+really1.3.1-1+deb13u1",
+        },
+        program="usr/bin/python3.13",
+        loader="usr/lib64/ld-linux-x86-64.so.2",
+        libraries=("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"),
+        probe=("-c", "import asyncio, sqlite3, ssl, sys; print('python', sys.version)"),
+        answers="python 3.13",
+    ),
     "qemu-user": Bundle(
         name="qemu-user",
         suite="bookworm",  # trixie's 10.0 is linked statically, so it loads no plugins
@@ -127,6 +183,91 @@ BUNDLES = {
         libraries=("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"),
         probe=("--version",),
         answers="qemu-i386 version 7.2",
+    ),
+    "chromium": Bundle(
+        name="chromium",
+        suite="bookworm",  # its programs need no newer C library than most machines have
+        architecture="amd64",
+        packages={
+            "chromium-headless-shell": "150.0.7871.100-1~deb12u1",
+            "chromium-common": "150.0.7871.100-1~deb12u1",
+            "fonts-dejavu-core": "2.37-6",
+            "fontconfig-config": "2.14.1-4",
+            "libasound2": "1.2.8-1+b1",
+            "libasyncns0": "0.8-6+b3",
+            "libatk1.0-0": "2.46.0-5",
+            "libatspi2.0-0": "2.46.0-5",
+            "libblkid1": "2.38.1-5+deb12u3",
+            "libbrotli1": "1.0.9-2+b6",
+            "libbsd0": "0.11.7-2",
+            "libcap2": "1:2.66-4+deb12u3+b1",
+            "libdav1d6": "1.0.0-2+deb12u1",
+            "libdbus-1-3": "1.14.10-1~deb12u1",
+            "libdouble-conversion3": "3.2.1-1",
+            "libdrm2": "2.4.114-1+b1",
+            "libexpat1": "2.5.0-1+deb12u2",
+            "libffi8": "3.4.4-1",
+            "libflac12": "1.4.2+ds-2",
+            "libfontconfig1": "2.14.1-4",
+            "libfreetype6": "2.12.1+dfsg-5+deb12u4",
+            "libgbm1": "22.3.6-1+deb12u2",
+            "libgcc-s1": "12.2.0-14+deb12u1",
+            "libgcrypt20": "1.10.1-3+deb12u1",
+            "libglib2.0-0": "2.74.6-2+deb12u9",
+            "libgpg-error0": "1.46-1",
+            "libgraphite2-3": "1.3.14-1+deb12u1",
+            "libharfbuzz-subset0": "6.0.0+dfsg-3",
+            "libharfbuzz0b": "6.0.0+dfsg-3",
+            "libjpeg62-turbo": "1:2.1.5-2",
+            "liblz4-1": "1.9.4-1",
+            "liblzma5": "5.4.1-1+deb12u1",
+            "libmd0": "1.0.4-2",
+            "libminizip1": "1.1-8+deb12u1",
+            "libmount1": "2.38.1-5+deb12u3",
+            "libmp3lame0": "3.100-6",
+            "libmpg123-0": "1.31.2-1+deb12u1",
+            "libnspr4": "2:4.35-1",
+            "libnss3": "2:3.87.1-1+deb12u2",
+            "libogg0": "1.3.5-3",
+            "libopenh264-7": "2.3.1+dfsg-3+deb12u2",
+            "libopus0": "1.3.1-3",
+            "libpcre2-8-0": "10.42-1",
+            "libpng16-16": "1.6.39-2+deb12u5",
+            "libpulse0": "16.1+dfsg1-2+b1",
+            "libselinux1": "3.4-1+b6",
+            "libsndfile1": "1.2.0-1+deb12u1",
+            "libsqlite3-0": "3.40.1-2+deb12u2",
+            "libstdc++6": "12.2.0-14+deb12u1",
+            "libsystemd0": "252.39-1~deb12u2",
+            "libudev1": "252.39-1~deb12u2",
+            "libvorbis0a": "1.3.7-1",
+            "libvorbisenc2": "1.3.7-1",
+            "libwayland-server0": "1.21.0-1",
+            "libx11-6": "2:1.8.4-2+deb12u2",
+            "libx11-data": "2:1.8.4-2+deb12u2",
+            "libx11-xcb1": "2:1.8.4-2+deb12u2",
+            "libxau6": "1:1.0.9-1",
+            "libxcb1": "1.15-1",
+            "libxcomposite1": "1:0.4.5-1",
+            "libxdamage1": "1:1.1.6-1",
+            "libxdmcp6": "1:1.1.2-3",
+            "libxext6": "2:1.3.4-1+b1",
+            "libxfixes3": "1:6.0.0-2",
+            "libxi6": "2:1.8-1+b1",
+            "libxkbcommon0": "1.5.0-1",
+            "libxnvctrl0": "525.85.05-3~deb12u1",
+            "libxrandr2": "2:1.5.2-2+b1",
+            "libxrender1": "1:0.9.10-1.1",
+            "libzstd1": "1.5.4+dfsg2-5",
+            "xkb-data": "2.35.1-1",
+            "zlib1g": "1:1.2.13.dfsg-1",
+        },
+        program="usr/lib/chromium/chromium-headless-shell",
+        loader="",
+        libraries=("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu/pulseaudio"),
+        probe=("--no-sandbox", "--disable-gpu", "--dump-dom", "data:text/html,<p>speaks</p>"),
+        answers="<p>speaks</p>",
+        environment=("FONTCONFIG_SYSROOT=$root",),
     ),
 }
 
@@ -264,11 +405,14 @@ def _run(command: list[str], doing: str) -> None:
 
 def _wrapper(bundle: Bundle, path: Path) -> None:
     libraries = ":".join(f"$root/{name}" for name in bundle.libraries)
+    whose = "its own loader and" if bundle.loader else "its own"
+    exports = "".join(f'export {name}="{value}"\n' for name, _, value in (pair.partition("=") for pair in bundle.environment))
+    start = f'"$root/{bundle.loader}" --library-path "{libraries}"' if bundle.loader else f'env LD_LIBRARY_PATH="{libraries}"'
     path.write_text(
         "#!/bin/sh\n"
-        f"# starts Debian's {bundle.program} ({bundle.architecture}) with its own loader and libraries\n"
+        f"# starts Debian's {bundle.program} ({bundle.architecture}) with {whose} libraries\n"
         'root="${0%/*}/root"\n'
-        f'exec "$root/{bundle.loader}" --library-path "{libraries}" "$root/{bundle.program}" "$@"\n'
+        f'{exports}exec {start} "$root/{bundle.program}" "$@"\n'
     )
     path.chmod(0o755)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tools import house_rules
 from tools.build import slots
+from tools.generate import gen_ems, gen_ems_can
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = ROOT / ".venv" / "bin"
@@ -55,6 +56,16 @@ def copied_slots() -> bool:
     return slots.main(["--check"]) == 0
 
 
+def ems_registers() -> bool:
+    """True when the EMS's register tables and their map are those of the models and of gen_ems_points.py."""
+    return gen_ems.main(["--check"]) == 0
+
+
+def ems_frames() -> bool:
+    """True when the frames for an EMS on CAN are what the table of points makes of them."""
+    return gen_ems_can.main(["--check"]) == 0
+
+
 def house() -> bool:
     """True when every rule of house_rules.py holds, but for what house_debts.py owns up to."""
     found = house_rules.beyond(house_rules.everything())
@@ -66,6 +77,8 @@ def house() -> bool:
 def main() -> int:
     """Runs them all, whatever the first says."""
     results = {"ruff": ruff(), "mypy (host)": mypy_host(), "mypy (board)": mypy_board(), "slots": copied_slots()}
+    results["EMS registers"] = ems_registers()
+    results["EMS frames"] = ems_frames()
     results["house rules"] = house()
     for name, clean in results.items():
         if not clean:

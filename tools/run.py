@@ -11,6 +11,8 @@ import contextlib
 import io
 import json
 import os
+import re
+import secrets
 import shutil
 import signal
 import sys
@@ -27,10 +29,11 @@ from tools.interpreters import chosen
 from tools.sim import layout, practice
 from tools.sim import scenario as scenarios
 from tools.sim.banks_site import BanksSite
-from tools.sim.board import chipboard, profiles
+from tools.sim.board import chipboard, profiles, ptyport
 from tools.sim.board.board import Board
 from tools.sim.board.chip.build import ChipError
 from tools.sim.board.profiles import Profile
+from tools.sim.board.ptyport import PtyPort
 from tools.sim.healthy import POWER
 from tools.sim.live import LiveSite
 from tools.sim.scenario import Scenario, ScenarioError
@@ -58,7 +61,13 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--headless", action="store_true", help="no live view")
     parser.add_argument("--json", action="store_true", help="end with one JSON object on the last line")
     parser.add_argument("--console", action="store_true", help="the board's own console here (a pipe too); !help: the site's")
+    parser.add_argument("--pty", metavar="PATH", type=Path, help="the board's serial port as a file, for mpremote")
     parser.add_argument("--site", metavar="FILE", type=Path, help="a site file to run (default: the simulated site's own)")
+    parser.add_argument("--ems", metavar="PORT", type=int, help="serve the EMS's registers on that port of 127.0.0.1")
+    parser.add_argument("--web", metavar="PORT", type=int, help="serve the operator's page on that port of 127.0.0.1")
+    parser.add_argument(
+        "--web-pins", metavar=("OPERATE", "SERVICE"), nargs=2, help="PINs to log in with there (default: new ones, which are said)"
+    )
     parser.add_argument("--scenario", metavar="FILE", help="a scenario file, or the name of one in tools/sim/scenarios")
     parser.add_argument("--seed", type=int, help="seed of everything random (default: the scenario's)")
     parser.add_argument("--micropython", metavar="WHICH", help="64, 32 or a path (default: $MICROPYTHON, else 64)")
@@ -67,6 +76,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--romfs", nargs="?", const="1", choices=("1", "wired"), help="our own image, as a wired board or not (default: $ROMFS)"
     )
+    parser.add_argument("--ems-can", metavar="PORT", type=int, help="an EMS may command on the CAN bus, by slcan at 127.0.0.1:PORT")
+    parser.add_argument("--mqtt", metavar="HOST:PORT", help="speak to that MQTT broker, where everybody may command")
     parser.add_argument("--state", metavar="DIR", help="keep the board's flash here from run to run")
     parser.add_argument("--list", action="store_true", help="list the scenarios that come with the project")
     parser.add_argument("--svg", metavar="FILE", help="write the last picture of the live view")
@@ -98,6 +109,43 @@ def site_of(profile: Profile | None, script: Scenario, file: Path | None = None,
     return ShippedSite(file, script.seed, own_battery, **script.site)
 
 
+def open_to_ems(args: argparse.Namespace, site: LiveSite) -> LiveSite:
+    """The site, open to an EMS that may command where the command line wants one: over Modbus TCP, on its CAN bus, over MQTT."""
+    if args.ems:
+        allow = {"127.0.0.0/8": "service"}
+        site.services = {**site.services, "ems": {"type": "sunspec_server", "port": args.ems, "host": "127.0.0.1", "allow": allow}}
+        where = f"127.0.0.1:{args.ems}, unit 1, from 40000"
+        text = f"the EMS's registers: Modbus TCP, {where}; control is allowed, service too (docs/ems.md)"
+        print(text, file=sys.stderr, flush=True)
+    if args.mqtt:
+        host, _, port = args.mqtt.rpartition(":")
+        own = {"type": "mqtt", "host": host, "port": int(port), "access": "control", "interval_s": 1}
+        site.services = {**site.services, "mqtt": own}
+        print(f"MQTT to {args.mqtt}: topics below bess/, commands on bess/.../command (docs/mqtt.md)", file=sys.stderr, flush=True)
+    if args.ems_can:
+        if not isinstance(site, Site):
+            raise ValueError(f"--ems-can {args.ems_can}: goes with a site of one battery and one inverter")
+        site.ems_port = args.ems_can
+        where = f"interface slcan, channel socket://127.0.0.1:{args.ems_can}"
+        print(f"an EMS may command on CAN, for python-can: {where} (docs/can.md)", file=sys.stderr, flush=True)
+    return site
+
+
+def open_to_browsers(args: argparse.Namespace, site: LiveSite) -> list[str]:
+    """The site with the operator's page where the command line wants one; what is typed first for it, as a technician does."""
+    if not args.web:
+        return []
+    site.services["web"] = {"type": "web", "port": args.web, "host": "127.0.0.1", "public": "view", "metrics": True}
+    now = time.strftime("%Y-%m-%d %H:%M:%S")
+    if type(site) is Site:  # a site file has its own
+        site.services["calendar"] = {"type": "calendar", "zone": "Europe/Berlin"}
+        site.services |= {"records": {"type": "records"}, "history": {"type": "history"}}
+    operate, service = args.web_pins or (f"{secrets.randbelow(10000):04}", f"{secrets.randbelow(1000000):06}")
+    text = f"the operator's page: http://127.0.0.1:{args.web}  PINs: operate {operate}, service {service} (docs/web.md)"
+    print(text, file=sys.stderr, flush=True)
+    return [f"login {service}", f"pin service {service}", f"pin operate {operate}", f"clock {now}"]
+
+
 def limits_of(args: argparse.Namespace) -> tuple[float, float]:
     """kW that the default scenario charges and discharges with: less where the site may less."""
     profile = profile_of(args)
@@ -125,15 +173,16 @@ def plan(args: argparse.Namespace, live: bool) -> tuple[Scenario, bool]:
 
 def build(args: argparse.Namespace, script: Scenario, state: Path, repeat: bool) -> Session:
     """Site, board and session for one run."""
-    site = site_of(profile_of(args), script, args.site)
-    return Session(site, board_of(args, site, state), script, repeat)
+    site = open_to_ems(args, site_of(profile_of(args), script, args.site))
+    typed = open_to_browsers(args, site)
+    return Session(site, board_of(args, site, state), script, repeat, typed)
 
 
 def board_of(args: argparse.Namespace, site: LiveSite, state: Path) -> Board:
     """The board of one run."""
     interpreter = list(chosen(args.micropython).command) if args.micropython else None
     profile = profile_of(args)
-    return Board(ROOT, state_dir=state, site=site.site_json(), interpreter=interpreter, heap=args.heap, profile=profile)
+    return Board(ROOT, state_dir=state, site=site.board_json(), interpreter=interpreter, heap=args.heap, profile=profile)
 
 
 class Progress:
@@ -210,19 +259,31 @@ def unreached(session: Session) -> list[str]:
 
 
 async def run_console(args: argparse.Namespace, state: Path) -> int:
-    """The board's console on this terminal until its input ends, or the seconds are over; the exit code."""
+    """The board's console on this terminal, or at a file, until its input ends, or the seconds are over; the exit code."""
     script = Scenario("console", 0.0, args.seed or 1, site={"load_kw": 20.0, "pv_kw": 8.0, "load_noise_kw": 0.5})
-    site = site_of(profile_of(args), script, args.site, own_battery=True)
-    desk = practice.Practice(site, board_of(args, site, state), lambda line: print(line, flush=True))
+    site = open_to_ems(args, site_of(profile_of(args), script, args.site, own_battery=True))
+    typed = open_to_browsers(args, site)
+    board = board_of(args, site, state)
+    desk = practice.Practice(site, board, lambda line: print(line, flush=True), at_port=args.pty is not None)
+    port = PtyPort(board, args.pty) if args.pty else None
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
 
     async def play() -> int:
+        if port is not None:
+            port.open()
         await desk.start()
-        if sys.stdin.isatty():
+        for line in typed:
+            await board.send(line)
+        if port is not None:
+            print(practice.AT_PORT.format(path=args.pty), flush=True)
+        elif sys.stdin.isatty():
             print(practice.WELCOME, flush=True)
-        return await desk.play(practice.typed())
+        code = await desk.play(practice.typed())
+        if port is not None and not sys.stdin.isatty():
+            await asyncio.Event().wait()  # the port stays there without anybody to type here
+        return code
 
     playing, waiting = asyncio.create_task(play()), asyncio.create_task(ended.wait())
     try:
@@ -237,11 +298,13 @@ async def run_console(args: argparse.Namespace, state: Path) -> int:
             with contextlib.suppress(asyncio.CancelledError, RuntimeError):
                 await task
         await desk.stop()
+        if port is not None:
+            await port.close()
 
 
 async def run(args: argparse.Namespace, state: Path) -> int:
     """One run; returns the exit code."""
-    if args.console:
+    if args.console or args.pty:
         return await run_console(args, state)
     live = not args.headless and not args.json and sys.stdout.isatty()
     script, repeat = plan(args, live)
@@ -306,9 +369,21 @@ def refused(args: argparse.Namespace) -> list[str]:
     errors = []
     if args.seconds is not None and not 1 <= args.seconds <= 86400:
         errors.append(f"--seconds {args.seconds:g}: allowed 1 to 86400")
-    if args.console:
+    if args.ems is not None and not 1 <= args.ems <= 65535:
+        errors.append(f"--ems {args.ems}: allowed 1 to 65535")
+    if args.ems_can is not None and not 1 <= args.ems_can <= 65535:
+        errors.append(f"--ems-can {args.ems_can}: allowed 1 to 65535")
+    if args.mqtt is not None and not re.fullmatch(r"[^:]+:\d{1,5}", args.mqtt):
+        errors.append(f"--mqtt {args.mqtt}: must be HOST:PORT, such as 127.0.0.1:1883")
+    if args.web is not None and not 1 <= args.web <= 65535:
+        errors.append(f"--web {args.web}: allowed 1 to 65535")
+    if args.web_pins and any(not 4 <= len(pin) <= 32 or " " in pin for pin in args.web_pins):
+        errors.append(f"--web-pins {' '.join(args.web_pins)}: a PIN has 4 to 32 characters without spaces")
+    if args.console or args.pty:
         others = [f"--{name}" for name in ("headless", "json", "svg", "scenario") if getattr(args, name)]
-        errors += [f"--console goes without {', '.join(others)}"] if others else []
+        errors += [f"--{'pty' if args.pty else 'console'} goes without {', '.join(others)}"] if others else []
+    if args.pty and (why := ptyport.refused(args.pty)):
+        errors.append(f"--pty {why}")
     if args.svg and not _writable(Path(args.svg)):
         errors.append(f"--svg {args.svg}: cannot be written")
     if args.site:

@@ -1,9 +1,9 @@
 """Runs parts of the test suite: `python -m tools.run_tests lint fast all [-- pytest arguments]`.
 
 fast: unit and both (CPython, and the staged tree under the 32-bit MicroPython) without the slow ones; all: every test.
-Those of host_tests/site mostly wait for real time: four at a time, then those that keep a pace, two files at a time.  The others
-compute: they use, at a low priority, what of the processors that leaves.  Lint runs beside tests too.  What runs beside is
-shown when it has ended.
+Those of host_tests/site mostly wait for real time: six at a time, then those that keep a pace, three files at a time.  The others
+compute: they use, at a low priority, what of the processors that leaves.  Each of these three runs reads the files of its own
+tests only: that takes seconds a process.  Lint runs beside tests too.  What runs beside is shown when it has ended.
 """
 
 import os
@@ -18,6 +18,8 @@ NO_TESTS = 5  # pytest's status when nothing was selected
 CORES = str(os.cpu_count() or 2)
 SHARING = "worksteal"
 GIVES_WAY = ("nice", "-n", "10")
+LIVE = "host_tests/site"  # all in it is marked live (host_tests/conftest.py)
+PACED = (LIVE, "host_tests/mp")  # where tests marked serial are; test_run_tests.py looks
 
 
 def _pytest(*arguments: str) -> list[str]:
@@ -59,11 +61,14 @@ def fast(extra: list[str]) -> int:
 
 
 def everything(extra: list[str]) -> int:
-    """All tiers."""
-    computing = _pytest("-n", CORES, "--dist", SHARING, "-m", "not serial and not live", *extra)
+    """All tiers; of those in the files that are named, where some are."""
+    named = any((ROOT / name.split("::")[0]).exists() for name in extra)
+    elsewhere, live, paced_ones = ((), (), ()) if named else ((f"--ignore={LIVE}",), (LIVE,), PACED)
+    computing = _pytest("-n", CORES, "--dist", SHARING, "-m", "not serial and not live", *elsewhere, *extra)
     beside = Beside([*GIVES_WAY, *computing])
-    waiting = pytest("-n", "4", "--dist", SHARING, "-m", "not serial and live", *extra)
-    paced = pytest("-n", "2", "--dist", "loadfile", "-m", "serial", *extra)
+    waiting = pytest("-n", "6", "--dist", SHARING, "-m", "not serial and live", *live, *extra)
+    # by the file: its tests share boards that take long to play
+    paced = pytest("-n", "3", "--dist", "loadfile", "-m", "serial", *paced_ones, *extra)
     return beside.end() or waiting or paced
 
 

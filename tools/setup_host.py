@@ -21,6 +21,7 @@ CACHE = ROOT / ".cache"
 STAMP = CACHE / "setup.stamp"
 LOCK = ROOT / "requirements.lock"
 STUBS = CACHE / "stubs"  # apart from .venv: they would shadow the host's own modules there
+_REQUIRED = (("micropython32", "REQUIRE_MICROPYTHON32"), ("chromium", "REQUIRE_CHROMIUM"))
 _STUB_MARK = "# stubs of board modules, kept apart in .cache/stubs"
 
 
@@ -126,7 +127,9 @@ def debian_programs() -> None:
         "micropython32": "the 32-bit MicroPython",
         "mbpoll": "mbpoll, a Modbus peer for tests",
         "chrony": "chrony, an NTP peer for tests",
+        "mosquitto": "mosquitto, an MQTT broker for tests",
         "qemu-user": "qemu-user, under which the simulated board runs at a chip's speed",
+        "chromium": "Chromium (105 MB), which opens the operator's page in tests",
     }
     for name, what in programs.items():
         bundle = debian_bundle.BUNDLES[name]
@@ -137,8 +140,21 @@ def debian_programs() -> None:
             debian_bundle.fetch(bundle)
         except debian_bundle.BundleError as error:
             say(f"WARNING: no {what}: {error}\n    Everything else works; the tests that need it are skipped.")
-            if name == "micropython32" and required("REQUIRE_MICROPYTHON32"):
-                fail("REQUIRE_MICROPYTHON32 is set, so this is an error")
+            for variable in [each for which, each in _REQUIRED if which == name and required(each)]:
+                fail(f"{variable} is set, so this is an error")
+
+
+def page_judge() -> None:
+    """axe-core, which judges the operator's page in tests; without npm those skip, so this only warns (unless required)."""
+    sys.path.insert(0, str(ROOT))
+    from tools.page import packages
+
+    try:
+        packages.axe()
+    except packages.PackageError as error:
+        say(f"WARNING: {error}\n    Everything else works; nobody judges the page's accessibility in tests.")
+        if required("REQUIRE_CHROMIUM"):
+            fail("REQUIRE_CHROMIUM is set, so this is an error")
 
 
 def required(variable: str) -> bool:
@@ -179,6 +195,7 @@ def main() -> None:
     CACHE.mkdir(exist_ok=True)
     install()
     debian_programs()
+    page_judge()
     chip_clock()
     STAMP.write_text(time.strftime("%Y-%m-%d %H:%M:%S\n"))
     say(f"ready after {time.monotonic() - start:.0f} s")

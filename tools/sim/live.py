@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from tools.sim.board.board import Board
 from tools.sim.devices.sunspec_server import SunSpecServer
 from tools.sim.faults import FAULTS, Switches
 from tools.sim.physics.grid import Profile
@@ -35,9 +36,12 @@ class LiveSite:
         self.ports: dict[str, int] = {}
         self.active: list[str] = []  # faults injected now: "fault", or "fault of device"
         self.on_output: Callable[[int, int], None] | None = None  # (pin, level): an input of the board changes
+        self.estop_wired = True  # False: its wires end before the board, at the level of one that is not pressed
+        self.feedback_inverted = False  # the auxiliary contact opens where it should close
         self._pressed = False
         self._feedback = -1
         self._task: asyncio.Task[None] | None = None
+        self.services: dict[str, Any] = {}  # of the board, beside those of the site file
 
     # ---- life -------------------------------------------------------------------------------------------
     async def start(self) -> None:
@@ -82,9 +86,24 @@ class LiveSite:
         """The board's site.json for this site."""
         raise NotImplementedError
 
+    def board_json(self) -> dict[str, Any]:
+        """The same with the further services."""
+        content = self.site_json()
+        if not self.services:
+            return content
+        return {**content, "services": {**content.get("services", {}), **self.services}}
+
     def env(self) -> dict[str, str]:
         """Where the simulated board finds the buses."""
         raise NotImplementedError
+
+    def wire(self, board: Board) -> None:
+        """Connect a simulated board that is not on yet: buses (the endpoints are open) and pins, both ways."""
+        board.env.update(self.env())
+        board.on_pin = self.board_pin
+        self.on_output = board.set_pin
+        for pin, level in self.inputs().items():
+            board.set_pin(pin, level)
 
     def board_pin(self, pin: int, level: int) -> None:
         """An output pin of the board has changed."""
@@ -97,7 +116,7 @@ class LiveSite:
 
     def inputs(self) -> dict[int, int]:
         """Levels of the board's input pins: emergency stop (1 = pressed), contactor feedback (1 = closed)."""
-        return {ESTOP_PIN: int(self._pressed), FEEDBACK_PIN: int(self.plant.contactor_closed)}
+        return {ESTOP_PIN: int(self._pressed and self.estop_wired), FEEDBACK_PIN: self._contact()}
 
     @property
     def pressed(self) -> bool:
@@ -107,10 +126,14 @@ class LiveSite:
     @pressed.setter
     def pressed(self, on: bool) -> None:
         self._pressed = on
-        self._output(ESTOP_PIN, int(on))
+        self._output(ESTOP_PIN, int(on and self.estop_wired))
+
+    def _contact(self) -> int:
+        """The level of the contactor's auxiliary contact."""
+        return int(self.plant.contactor_closed != self.feedback_inverted)
 
     def _tell_feedback(self) -> None:
-        closed = int(self.plant.contactor_closed)
+        closed = self._contact()
         if closed != self._feedback:
             self._feedback = closed
             self._output(FEEDBACK_PIN, closed)

@@ -4,6 +4,7 @@ A quantity is measured when it is asked for, so whoever asks in another order dr
 physics/bms.py, which protects its battery by it.
 """
 
+import math
 import random
 from typing import Protocol
 
@@ -129,12 +130,26 @@ class InverterSensors:
         return self._noise.of(self.dc.voltage_v, NOISE_DC_V) if self.pcs.dc_present else 0.0
 
 
+# Which phase's current transformer, and which way round, sits behind each phase's voltage: of L1, L2, L3.
+Wiring = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+WIRED = ((0, 1), (1, 1), (2, 1))
+TURNED = ((0, -1), (1, -1), (2, -1))  # all three face the other way
+ONE_TURNED = ((0, -1), (1, 1), (2, 1))
+SWAPPED = ((1, 1), (0, 1), (2, 1))  # L1 and L2 have each other's
+
+
 class MeterSensors:
     """What the meter at the point of connection measures; dead where the grid is gone."""
 
     def __init__(self, grid: Grid, noise: Gauss) -> None:
         self.grid = grid
+        self.wiring: Wiring = WIRED
         self._noise = noise
+
+    def shares(self) -> tuple[float, float, float]:
+        """Of a phase's power what each phase measures: 1, unless current transformers are not where they belong."""
+        first, second, third = (way * math.cos(math.tau / 3 * (at - phase)) for phase, (at, way) in enumerate(self.wiring))
+        return first, second, third
 
     def volts(self) -> float:
         """Between two phases."""
@@ -142,7 +157,8 @@ class MeterSensors:
 
     def watts(self) -> float:
         """Positive is import."""
-        return self._noise.live(self.grid.grid_w, NOISE_W) if self.grid.grid_present else 0.0
+        seen_w = self.grid.grid_w if self.wiring is WIRED else self.grid.grid_w * sum(self.shares()) / 3
+        return self._noise.live(seen_w, NOISE_W) if self.grid.grid_present else 0.0
 
     def hertz(self) -> float:
         """Of the grid."""

@@ -21,6 +21,10 @@ from tools.sim.scenario import RANGES
 READY_S = 30.0  # a board that has not begun to control by then has not booted
 ANSWER_S = 15.0
 WELCOME = "Lines go to the board's console (docs/console.md), those that begin with ! to the site (!help).  Ctrl-D ends."
+AT_PORT = """\
+The board's console is at {path}: mpremote connect {path} exec "print(pm.mode)", or mpremote connect {path} resume repl.
+Lines that begin with ! go to the site (!help).  Ctrl-C ends."""
+ELSEWHERE = "the board's console is at its port; here only lines that begin with ! are taken, for the site (!help)"
 LEFT = "the program has ended: on a board the ordinary prompt is here now, for mpremote and make deploy; !restart starts it again"
 HELP = """\
 !inject NAME           a fault begins: {faults}
@@ -39,8 +43,9 @@ class Refused(ValueError):
 class Practice:
     """One board and its site with a person at the console."""
 
-    def __init__(self, site: LiveSite, board: Board, say: Callable[[str], None]) -> None:
-        """say: prints a line for the person."""
+    def __init__(self, site: LiveSite, board: Board, say: Callable[[str], None], at_port: bool = False) -> None:
+        """say: prints a line for the person; at_port: the console is elsewhere, at a port of its own."""
+        self._at_port = at_port
         self.site = site
         self.board = board
         self.say = say
@@ -52,14 +57,10 @@ class Practice:
         """Site and board up, control running.  RuntimeError, with what its console said, where it does not come up."""
         site, board = self.site, self.board
         await site.start()
-        board.site = site.site_json()
-        board.env.update(site.env())
+        board.site = site.board_json()
         board.on_line = self._line
-        board.on_pin = site.board_pin
+        site.wire(board)
         board.on_reset = lambda cause: self.say(f"[the board starts again: {cause}]")
-        site.on_output = board.set_pin
-        for pin, level in site.inputs().items():
-            board.set_pin(pin, level)
         await board.start()
         await self._control_begins()
         self.say(f"[CAN: slcan at socket://127.0.0.1:{site.ports['can']}]")
@@ -89,6 +90,8 @@ class Practice:
     async def _hand_on(self, line: str) -> None:
         if line.startswith("!"):
             await self.to_site(line[1:].split())
+        elif line.strip() and self._at_port:
+            raise Refused(ELSEWHERE)
         elif line.strip():
             if self._left:
                 raise Refused(LEFT)
@@ -101,7 +104,8 @@ class Practice:
                     await asyncio.wait_for(self._answered.wait(), 0.25)
 
     def _line(self, line: str) -> None:
-        self.say(line)
+        if not self._at_port or line.startswith(("boot: ", "end: ")):
+            self.say(line)
         if line.startswith("end: the program ends (leave())"):
             self._left = True
         elif line.startswith("boot: "):

@@ -6,7 +6,7 @@ import contextlib
 import json
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tools.sim.board.board import Board
@@ -40,8 +40,11 @@ TROUBLE = ("Traceback", "MemoryError", "Task exception", " is refused; staying i
 class Session:
     """Plays `scenario`.  `state` is the board's newest monitor line, `log` what happened, newest last."""
 
-    def __init__(self, site: LiveSite, board: Board, scenario: Scenario, repeat: bool = False) -> None:
-        """`repeat`: begin the scenario again when it ends, until `end()` is called."""
+    def __init__(
+        self, site: LiveSite, board: Board, scenario: Scenario, repeat: bool = False, typed: Sequence[str] = ()
+    ) -> None:  # fmt: skip
+        """repeat: begin the scenario again when it ends, until `end()` is called; typed: lines at the console whenever it is up."""
+        self.typed = typed
         self.site = site
         self.board = board
         self.scenario = scenario
@@ -70,14 +73,10 @@ class Session:
         """Start everything, play the scenario to its end (or to `end()`), leave everything running."""
         site, board = self.site, self.board
         await site.start()
-        board.site = site.site_json()
-        board.env.update(site.env())
+        board.site = site.board_json()
         board.on_line = self._line
-        board.on_pin = site.board_pin
+        site.wire(board)
         board.on_reset = self._reset
-        site.on_output = board.set_pin
-        for pin, level in site.inputs().items():
-            board.set_pin(pin, level)
         await board.start()
         await self._greet()
         self.started = time.monotonic()
@@ -128,6 +127,8 @@ class Session:
             await self.board.send(f"monitor({MONITOR_MS})")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ready.wait(), 1.0)
+        for line in self.typed:
+            await self.board.send(line)
         await self._catch_up()
 
     async def _play_once(self) -> None:

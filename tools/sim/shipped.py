@@ -1,19 +1,24 @@
 """A site file, such as those that ship with the project, with the simulated site at its other ends.
 
-Its buses, devices, limits and services stay as they are; addresses and the CAN back end become the simulator's.
+Its buses, devices, limits and services stay as they are; addresses and the CAN back end become the simulator's.  A broker that
+a service names is a real mosquitto of this machine, where there is one.
 """
 
 import json
+import socket
 import struct
+import tempfile
 from pathlib import Path
 from typing import Any
 
+from tools.mqtt import broker as brokers
 from tools.sim.devices.rtu_line import RtuLine
 from tools.sim.devices.sunspec_server import SunSpecServer
 from tools.sim.physics.pack import ENERGY_WH, MODULES
 from tools.sim.physics.plant import PlantOptions
 from tools.sim.site import CONTACTOR_PIN, ESTOP_PIN, FEEDBACK_PIN, Site
 
+_ON_NETWORK = ("web", "mqtt", "sunspec_server")  # types of services that serve, or call somebody
 _PINS = {"estop_pin": ESTOP_PIN, "contactor_pin": CONTACTOR_PIN, "feedback_pin": FEEDBACK_PIN}  # of a file: those of a Site
 
 
@@ -43,6 +48,11 @@ class ShippedSite(Site):
                 self._uart = bus.setdefault("id", 1)
             else:
                 bus.update(backend="machine", id=0)
+        self._broker: brokers.Broker | None = None
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._served = {  # ports of this machine's own, by service
+            name: free_port() for name, service in self.content.get("services", {}).items() if service.get("type") in _ON_NETWORK
+        }
         for name, device in devices.items():
             if device.get("bus") and self.content["buses"][device["bus"]]["type"] == "modbus_rtu":
                 self._join(name, device)
@@ -91,12 +101,24 @@ class ShippedSite(Site):
         await super().start()
         if self.line is not None:
             await self.line.start()
+        port = next((self._served[name] for name in self._served if self._type(name) == "mqtt"), 0)
+        if port and brokers.program() is not None:
+            self._scratch = tempfile.TemporaryDirectory(prefix="broker-")
+            self._broker = brokers.Broker(Path(self._scratch.name), port)
+            await self._broker.start()
 
     async def stop(self) -> None:
         """Close them."""
         await super().stop()
         if self.line is not None:
             await self.line.stop()
+        if self._broker is not None and self._scratch is not None:
+            await self._broker.kill()
+            self._scratch.cleanup()
+            self._broker = self._scratch = None
+
+    def _type(self, service: str) -> str:
+        return str(self.content["services"][service]["type"])
 
     def site_json(self) -> dict[str, Any]:
         """The file with the simulator's addresses."""
@@ -106,9 +128,12 @@ class ShippedSite(Site):
             if "host" in device:
                 device.update(host="127.0.0.1", port=self._server(device).port, unit=1)
                 on_network = True
+        for name, port in self._served.items():
+            content["services"][name].update(host="127.0.0.1", port=port)
+            on_network = True
         if on_network:
             content["wifi"] = {"ssid": "simulated", "password": "simulated"}
-        return content
+        return self.with_ems(content)
 
     def env(self) -> dict[str, str]:
         """Where the simulated board finds its buses."""
@@ -127,6 +152,13 @@ class ShippedSite(Site):
     def _output(self, pin: int, level: int) -> None:
         if pin in self._pins:
             super()._output(self._pins[pin], level)
+
+
+def free_port() -> int:
+    """A TCP port of this machine that nobody has at present."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
 
 
 def _slots(device: dict[str, Any]) -> list[str]:

@@ -1,6 +1,8 @@
 """The simulated site with one battery and one inverter: its endpoints on loopback, its faults, its auditor."""
 
+import copy
 import random
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
@@ -46,7 +48,11 @@ class Site(LiveSite):
         share, slow = float(options.get("noise_share", 0.25)), float(options.get("slow_s", 0.4))
         self.pcs_wire = WireFaults(random.Random(rng.random()), share, slow)
         self.meter_wire = WireFaults(random.Random(rng.random()), share, slow)
+        self._spare = random.Random(seed * 7919 + 2)
+        self.mistaken: list[Callable[[dict[str, Any], Site], None]] = []  # what somebody got wrong in site.json (mistakes.py)
+        self.guests: list[BmsOnCan] = []  # further batteries on the bus
         self.hub = CanHub()
+        self.ems_port = 0  # of 127.0.0.1, where an EMS finds the CAN bus and may command; 0: there is none
         self.pcs = PcsDevice(self.plant, self.auditor.setpoint, random.Random(rng.random()))
         self.meter = MeterDevice(self.plant, int(options.get("meter_model", 203)), random.Random(rng.random()))
         self.pcs_server = SunSpecServer(self.pcs.chain, self.pcs_wire, self.pcs.refresh, self.pcs.written)
@@ -63,16 +69,29 @@ class Site(LiveSite):
         })}  # fmt: skip
 
     async def _open(self) -> None:
-        self.ports["can"] = await self.hub.start()
+        self.ports["can"] = await self.hub.start(self.ems_port)
         self.ports["pcs"] = await self.pcs_server.start()
         self.ports["meter"] = await self.meter_server.start()
-        self.bms.start(self.ports["can"])
+        for bms in (self.bms, *self.guests):
+            bms.start(self.ports["can"])
 
     async def _close(self) -> None:
-        self.bms.stop()
+        for bms in (self.bms, *self.guests):
+            bms.stop()
         await self.pcs_server.stop()
         await self.meter_server.stop()
         await self.hub.stop()
+
+    def random(self) -> random.Random:
+        """For whoever joins the site."""
+        return random.Random(self._spare.random())
+
+    def board_json(self) -> dict[str, Any]:
+        """The same with what somebody got wrong in it."""
+        content = copy.deepcopy(super().board_json())
+        for mistake in self.mistaken:
+            mistake(content, self)
+        return content
 
     def setpoints(self) -> int:
         """Written to the inverter since the site began."""
@@ -80,7 +99,7 @@ class Site(LiveSite):
 
     def site_json(self) -> dict[str, Any]:
         """The board's site.json for this site."""
-        return {
+        return self.with_ems({
             "schema": 1,
             "name": "simulated site",
             "power": dict(self.power),
@@ -99,7 +118,14 @@ class Site(LiveSite):
                 },
             },
             "wifi": {"ssid": "simulated", "password": "simulated"},
-        }
+        })
+
+    def with_ems(self, content: dict[str, Any]) -> dict[str, Any]:
+        """That site file with an EMS on the BMS's bus, where there is to be one."""
+        if self.ems_port:
+            bus = next(device["bus"] for device in content["devices"].values() if device["type"].startswith("bms"))
+            content["services"] = {**content.get("services", {}), "ems": {"type": "ems_can", "bus": bus, "control": True}}
+        return content
 
     def env(self) -> dict[str, str]:
         """Where the simulated board finds the buses."""

@@ -76,6 +76,7 @@ class Board:
         self.env = dict(env or {})
         self.staged = staged
         self.on_line: Callable[[str], None] | None = None
+        self.on_data: Callable[[bytes], None] | None = None  # what the console prints, as it comes
         self.on_pin: Callable[[int, int], None] | None = None
         self.on_reset: Callable[[str], None] | None = None
         self.lines: deque[str] = deque(maxlen=_LINES_KEPT)
@@ -266,14 +267,17 @@ class Board:
             found.update(self._clock())
         return found
 
-    def _clock(self) -> dict[str, Any]:
-        """What the chip's clock has counted; nothing at full speed."""
+    def chip_clock(self) -> Any:
+        """What the chip's clock has counted (chip.record.Record); None at full speed."""
         from tools.sim.board.chip import record  # here: a fast board has no clock
 
         try:
-            seen = record.read(self._process.pid) if self._process else None
+            return record.read(self._process.pid) if self._process else None
         except (OSError, ValueError):
-            seen = None
+            return None
+
+    def _clock(self) -> dict[str, Any]:
+        seen = self.chip_clock()
         if seen is None:
             return {}
         return {
@@ -287,7 +291,7 @@ class Board:
 
     def _stage(self, march: str | None) -> None:
         # what the firmware itself has written (logs, schedules) survives, as on a real re-deploy
-        for tree in stage.TREES:
+        for tree in (*stage.TREES, stage.PAGE):
             shutil.rmtree(self.flash / tree, ignore_errors=True)
         for name in stage.ENTRY_FILES:
             (self.flash / name).unlink(missing_ok=True)
@@ -386,12 +390,15 @@ class Board:
                     self._partial = b""
                 asyncio.get_running_loop().remove_reader(self._console)
                 return
+            if self.on_data is not None:
+                self.on_data(data)
             *whole, self._partial = (self._partial + data).split(b"\n")
             for line in whole:
                 self._line(line)
 
     def _line(self, raw: bytes) -> None:
-        line = raw.decode(errors="replace").rstrip("\r")
+        # as a terminal shows it: a line that a person types is drawn again and again, and wiped for one that is printed
+        line = raw.decode(errors="replace").rstrip("\r").rpartition("\r")[2].replace("\x1b[K", "")
         if self._printed is not None:
             rest = figures.take_printed(line, self._printed)
             if rest != line:  # what the map of the heap came into goes on after it

@@ -9,7 +9,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tools.build.stage import ENTRY_FILES, TREES
+from tools.build import web
+from tools.build.stage import ENTRY_FILES, PAGE, TREES
 from tools.interpreters import find32, find64
 
 COPY = Path(__file__).parent / "modules" / "copy_flash.py"
@@ -22,13 +23,19 @@ class FlashError(Exception):
 def deploy(tree: Path, image: Path, size: int, romfs: bool = False) -> None:
     """Puts a staged tree on the flash in deploy's order: folders, their files, what is no more goes, top files last.
 
-    A file that is there and equal is left alone, and so is everything outside firmware/ and lib/.  The image is made,
-    `size` bytes, when there is none.  `romfs`: firmware/, lib/, boot.py and main.py stay out.
+    A file that is there and equal is left alone, and so is everything outside firmware/, lib/ and www/.  The image is made,
+    `size` bytes, when there is none.  `romfs`: firmware/, lib/, boot.py and main.py stay out, and www/ where the site
+    does not serve it.
     """
     files = sorted(path.relative_to(tree).as_posix() for path in tree.rglob("*") if path.is_file())
-    inside = [] if romfs else [path for path in files if path.split("/")[0] in TREES]
+    built = (*TREES, PAGE)
+    kept: tuple[str, ...] = built
+    if romfs:
+        site = tree / "site.json"
+        kept = (PAGE,) if site.exists() and web.served_by(json.loads(site.read_text())) else ()
+    inside = [path for path in files if path.split("/")[0] in kept]
     tops = [name for name in (*(() if romfs else ENTRY_FILES), "site.json") if name in files]
-    others = [path for path in files if path not in (*ENTRY_FILES, "site.json") and path.split("/")[0] not in TREES]
+    others = [path for path in files if path not in (*ENTRY_FILES, "site.json") and path.split("/")[0] not in built]
     if not image.exists():
         image.parent.mkdir(parents=True, exist_ok=True)
         with image.open("wb") as file:
@@ -36,7 +43,7 @@ def deploy(tree: Path, image: Path, size: int, romfs: bool = False) -> None:
                 file.write(b"\xff" * 4096)
         _run(image, {"do": "format"})
     folders = sorted({path.rpartition("/")[0] for path in (*inside, *others) if "/" in path})
-    plan = {"folders": folders, "files": [*inside, *others], "tops": tops, "trees": list(TREES)}
+    plan = {"folders": folders, "files": [*inside, *others], "tops": tops, "trees": list(built)}
     _run(image, {"do": "deploy", "tree": str(tree.resolve()), **plan})
 
 

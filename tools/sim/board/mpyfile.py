@@ -15,6 +15,11 @@ _STR, _BYTES, _INT = 5, 6, 7
 BLOCK, _WORD = 16, 4  # of the heap on a 32-bit chip
 _DESCRIPTION = 12  # bytes of mp_raw_code_t
 _SMALL = 1 << 30  # integers from -_SMALL to _SMALL - 1 are no objects
+# of the texts in the firmware those that every MicroPython has as names: they are no objects
+BUILT_IN = frozenset(
+    "/ /lib any application/json bool count end format generator id int key keys little map read replace req start stop str type v"
+    " value".split()
+)
 _CLASS_BODY = b"\x11\x16\x10\x16"  # LOAD_NAME __name__, STORE_NAME __module__, LOAD_CONST_STRING its name, STORE_NAME __qualname__
 
 
@@ -33,7 +38,7 @@ class Module:
 
     def constant_bytes(self, names: set[str]) -> int:
         """What a frozen image has in flash of it, where these names are known."""
-        return self.constants + sum(BLOCK for text in self.texts if text not in names)
+        return self.constants + sum(BLOCK for text in self.texts if text not in names and text not in BUILT_IN)
 
 
 def read(path: Path) -> Module:

@@ -50,7 +50,9 @@ def named(chip: str, romfs: bool = False, heap: int | None = None, wired: bool =
     profile = PROFILES[chip]
     if romfs:
         profile = replace(profile, romfs=True)
-        if profile.areas and not wired:  # for the boards with Wi-Fi, which may not take the heap's third area
+        if not profile.areas:
+            profile = replace(profile, site="docs/site.operator.json")
+        elif not wired:  # for the boards with Wi-Fi, which may not take the heap's third area
             profile = replace(profile, heap=profile.areas, site="docs/site.wifi.json")
     return replace(profile, heap=heap) if heap else profile
 

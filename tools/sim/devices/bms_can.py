@@ -16,16 +16,15 @@ from types import ModuleType
 
 import can
 
-from host_tests import shims
+from tools import bms_tables  # first: it adds the path that firmware needs
 from tools.sim.physics import bms as physics
 from tools.sim.physics.banks import Battery
 from tools.sim.physics.bms import BmsReport
 from tools.sim.physics.plant import Plant
 
-shims.install()
-
-from firmware import image as im  # noqa: E402  (needs the path that shims adds)
-from firmware.devices import bms_byd, bms_growatt, can_fields, can_tables  # noqa: E402
+# isort: split
+from firmware import image as im
+from firmware.devices import can_fields, can_tables
 
 ASK = 0x4200
 CHARGE = 0x8210
@@ -102,9 +101,8 @@ def low_voltage_frames(r: BmsReport) -> list[tuple[int, bytes]]:
     ]
 
 
-MAKERS: dict[str, ModuleType] = {"growatt": bms_growatt, "byd": bms_byd}
+MAKERS = bms_tables.makers()
 _WHO, _SELF = 0x151, 0x250  # BYD: the inverter asks who it is; the battery says so
-_KEEPS_ALIVE = {"lv": ALIVE, "growatt": 0x301, "byd": _WHO}
 
 
 def _slots(r: BmsReport) -> dict[int, float]:
@@ -184,7 +182,7 @@ class BmsOnCan:
         self.variant = variant
         self.period_s = period_s
         self.override: dict[int, bytes | None] = {}  # identifier without address: bytes sent instead, None for silence
-        self.alive = 0  # keep-alives received
+        self.alive = 0  # keep-alives received; of MAKERS whatever the controller sends
         self.asked = variant != "byd"  # it may speak
         self.heard: dict[int, bytes] = {}  # what the controller sent last, by 11-bit identifier
         self._sender: asyncio.Task[None] | None = None
@@ -254,7 +252,7 @@ class BmsOnCan:
 
     def _note(self, message: can.Message) -> None:
         """What a battery that sends by itself is told."""
-        self.alive += message.arbitration_id == _KEEPS_ALIVE.get(self.variant, ALIVE)
+        self.alive += self.variant in MAKERS or message.arbitration_id == ALIVE
         self.heard[message.arbitration_id] = bytes(message.data)
         if self.variant == "byd" and message.arbitration_id == _WHO and message.data[0] & 1:
             self.asked = True

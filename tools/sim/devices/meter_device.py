@@ -28,7 +28,7 @@ class MeterDevice:
     """Puts the plant's grid power into the meter's registers."""
 
     def __init__(self, plant: Plant | BanksPlant, model: int = 203, rng: random.Random | None = None) -> None:
-        self._sensors = MeterSensors(plant, Gauss(rng or random.Random(1), plant.options.measurement_noise))
+        self.sensors = MeterSensors(plant, Gauss(rng or random.Random(1), plant.options.measurement_noise))
         self.plant = plant
         self.model = model
         self.chain = Chain(models(model))
@@ -37,7 +37,7 @@ class MeterDevice:
     def refresh(self) -> None:
         """Bring the registers up to date with the physics."""
         plant = self.plant
-        volts, watts, hz = self._sensors.volts(), self._sensors.watts(), self._sensors.hertz()
+        volts, watts, hz = self.sensors.volts(), self.sensors.watts(), self.sensors.hertz()
         current = amps(watts, volts)
         p = f"{self.model}."
         put = self.chain.put
@@ -49,9 +49,10 @@ class MeterDevice:
         put(p + "PhV", volts / _ROOT3)
         put(p + "PPV", volts)
         put(p + "Hz", hz)
-        for phase, pair in (("A", "AB"), ("B", "BC"), ("C", "CA")):
+        shares = self.sensors.shares()
+        for phase, pair, share in zip("ABC", ("AB", "BC", "CA"), shares, strict=True):
             put(p + "Aph" + phase, current)
-            put(p + "Wph" + phase, watts / 3)
+            put(p + "Wph" + phase, watts / 3 if sum(shares) > 2.999 else plant.grid_w * share / 3)
             put(p + "PhVph" + phase, volts / _ROOT3)
             put(p + ("PhVph" if self.model == 203 else "PPVph") + pair, volts)
         put(p + "TotWhImp", plant.import_wh)

@@ -20,8 +20,54 @@ logging.getLogger("pymodbus").propagate = False
 _SPARE = 400  # registers for a chain that grows while it is served
 
 
+def _frames(data: bytes) -> list[bytes]:
+    """What one receive has brought, a Modbus/TCP frame each; the last may be none, or a part of one."""
+    found, rest = [], data
+    while len(rest) > 6 and (end := 6 + int.from_bytes(rest[4:6], "big")) < len(rest):
+        found.append(rest[:end])
+        rest = rest[end:]
+    return [*found, rest]
+
+
 class _Handler(ServerRequestHandler):
-    """One connection; every answer passes through the faults of the wire."""
+    """One connection; every answer passes through the faults of the wire.
+
+    pymodbus answers the first request of what one receive brings and forgets the others.  Several come at once when this
+    computer was held up for longer than the board waits; as any device would, this one answers each.
+    """
+
+    def __init__(self, *given: Any) -> None:
+        self._behind: list[bytes] = []  # requests that came together with one that is being answered
+        self._taken = False  # the request that was handed on last is being answered
+        super().__init__(*given)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand on the first request, and keep those behind it."""
+        is_held = bool(self._behind)
+        self._behind += _frames(data)
+        if not is_held:
+            self._next()
+
+    def _next(self) -> None:
+        while self._behind:
+            self._taken = False
+            self.last_pdu = None  # so that what is no request is known by it
+            super().data_received(self._behind.pop(0))
+            if self._taken:
+                return
+
+    def callback_data(self, data: bytes, addr: tuple[Any, ...] | None = None) -> int:
+        """What has come: how much of it was used."""
+        used: int = super().callback_data(data, addr)
+        self._taken = bool(self.last_pdu)
+        return used
+
+    async def handle_request(self) -> None:
+        """Answer one request, then the next that is there already."""
+        try:
+            await super().handle_request()
+        finally:
+            self._next()
 
     def send(self, data: bytes, addr: tuple[Any, ...] | None = None) -> None:
         """Send one answer: now, late, spoilt or not at all."""

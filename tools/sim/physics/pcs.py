@@ -26,7 +26,7 @@ class Pcs:
         "rated_w", "charge_fraction", "discharge_fraction", "efficiency", "tau_s", "watchdog_s", "start_s", "island",
         "setpoint_w", "enabled", "run", "state", "power_w", "grid_present", "dc_present", "silence_s", "tripped",
         "watchdog_trips", "revert_after_s", "revert_left_s", "revert_to_w", "revert_enabled", "alarm",
-        "sink_c", "ambient_c", "wh_out", "wh_in", "_start_left_s", "_dt", "_gain",
+        "sink_c", "ambient_c", "wh_out", "wh_in", "guarded", "_start_left_s", "_dt", "_gain",
     )
 
     def __init__(
@@ -67,6 +67,7 @@ class Pcs:
         self.ambient_c = 25.0
         self.wh_out = 0.0
         self.wh_in = 0.0
+        self.guarded = True  # False: neither its watchdog nor its reversion timer does anything
         self._start_left_s = 0.0
         self._dt = -1.0
         self._gain = 0.0
@@ -132,6 +133,8 @@ class Pcs:
 
     def _timers(self, dt_s: float) -> None:
         self.silence_s += dt_s
+        if not self.guarded:
+            return
         if self.silence_s > self.watchdog_s and not self.tripped:
             self.tripped = True
             self.watchdog_trips += 1

@@ -58,6 +58,8 @@ class WiredSite(VirtualSite):
         buses = {"pcs": self.pcs_line}
         self.pcs_driver = pcs_sunspec.Device("pcs", _options(pcs_sunspec.OPTIONS, **given), image, buses)
         self.loop.start(self.pcs_driver.run())
+        for part in self.pcs_driver.parts.values():
+            self.loop.start(part.run())
         self.meter_line: Line | None = None
         if meter:
             device = MeterDevice(self.plant, 203, rng)

@@ -33,6 +33,7 @@ def _load(name: str):
     try:
         return _real_import(name)
     finally:
+        sim_pool.keep_constants(name)
         sys.path[:] = before
         _own = False
 
@@ -94,6 +95,7 @@ def _import(*arguments):
             found = _real_import(*arguments)
         finally:
             sim_pace.off()
+            sim_pool.keep_constants(name)
             _ended(0x49, sim_flash.IMPORTS, name, before, outer)
             sim_flash.importing -= 1
             sim_flash.begin(False)
@@ -118,6 +120,7 @@ def run(file: str) -> None:
     try:
         _real_import(name)
     finally:
+        sim_pool.keep_constants(name)
         sys.modules.pop(name, None)
 
 

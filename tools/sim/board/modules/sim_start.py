@@ -63,8 +63,6 @@ def start() -> None:
     import sim_wlan  # noqa: F401  (now: on a chip it is C, and asking for it is no work)
 
     sim_select.waits.append(sim_flash.boot_over)
-    if firmware is not None:
-        sim_select.waits.append(sim_pool.hold_again)
     if sim_pace.paced:  # else it would have to collect each time
         sim_select.waits.append(sim_pool.look)
     constants = sim_pool.hold_constants()
