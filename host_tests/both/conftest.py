@@ -14,20 +14,24 @@ from pathlib import Path
 import pytest
 
 from host_tests import needs
-from tools.build import stage
+from tools.build import inline, stage
 from tools.interpreters import find32
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNNER = Path(__file__).with_name("run_mp.py")
+TESTS = "tests"  # in the staged tree's folder
 TIMEOUT_S = 120
 
 
 @cache
 def staged() -> Path:
-    """The tree as a board has it, for this process."""
+    """The tree as a board has it, for this process, and the tests, which know its numbers as its own files do."""
     folder = Path(tempfile.mkdtemp(prefix="staged-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     stage.stage(ROOT, folder, "x86")
+    (folder / TESTS).mkdir()
+    for path in RUNNER.parent.glob("*.py"):
+        (folder / TESTS / path.name).write_text(inline.inline(path.read_text(), ROOT))
     return folder
 
 
@@ -60,7 +64,8 @@ class MicroPythonRun(pytest.Item):
 
     def runtest(self) -> None:
         interpreter = needs.interpreter(self.bits)
-        command = [*interpreter.command, str(RUNNER), str(ROOT), str(self.path), str(staged() if self.staged else ROOT)]
+        tree, path = (staged(), staged() / TESTS / self.path.name) if self.staged else (ROOT, self.path)
+        command = [*interpreter.command, str(RUNNER), str(ROOT), str(path), str(tree)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, cwd=ROOT)
         if done.returncode:
             raise FailedUnderMicroPython(f"{interpreter}: exit status {done.returncode}\n{done.stdout}{done.stderr}")

@@ -1,16 +1,30 @@
 """A person at the console: the console on a plant, with a port of lists instead of a serial one."""
 
 import gc
+import sys
 
 from looptime import LoopTime
 
 from firmware import sitefile
+from firmware.collecting import Collector
 from firmware.metering import Metering
 from firmware.services.console import Service
 from host_tests.both.plant import Plant
 
 if not hasattr(gc, "mem_alloc"):  # CPython
+    import traceback
+
     gc.mem_alloc = gc.mem_free = lambda: 0
+    gc.threshold = lambda *_bytes: -1
+    sys.print_exception = lambda error, file=None: traceback.print_exception(error, file=file)
+
+
+def _shown(line):
+    try:
+        text = line.decode()
+    except UnicodeError:
+        text = repr(line)
+    return text.rpartition("\r")[2].replace("\x1b[K", "") if "\r" in text else text
 
 
 class Port:
@@ -55,12 +69,16 @@ class App:
         self.path = "site.json"
         self.site = Site()
         self.metering = Metering(50, LoopTime())
+        self.collector = Collector(self.metering, [])
         self.names = {}
         self.services = {}
         self.stopped = {}
         self.restarts = {}
         for i in range(100):
             self.metering.add(50000 + 10 * i, 500)
+
+    def forget_names(self):
+        self.names.clear()
 
     def saving(self, content):
         yield from sitefile.saving(self.path, content)
@@ -69,11 +87,11 @@ class App:
 class Desk:
     """`ask` types a line and gives its answer; `lines` is all that has been printed."""
 
-    def __init__(self, plant=None):
+    def __init__(self, plant=None, port=None):
         self.plant = plant or Plant().ready()
         self.plant.run(2)
         self.app = App(self.plant.pm)
-        self.port = Port()
+        self.port = port or Port()
         self.console = self.app.services["console"] = Service("console", {}, self.app.pm, self.app, self.port)
 
     def type(self, text):
@@ -88,8 +106,8 @@ class Desk:
 
     @property
     def lines(self):
-        """The whole lines printed so far."""
-        return [line.decode() for line in b"".join(self.port.out).split(b"\r\n")[:-1]]
+        """The whole lines printed so far, as a terminal shows them: what was drawn before a carriage return is wiped."""
+        return [_shown(line) for line in b"".join(self.port.out).split(b"\r\n")[:-1]]
 
     def ask(self, line, turns=400):
         """The answer to a line; AssertionError when none comes in so many turns."""

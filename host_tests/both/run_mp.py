@@ -8,7 +8,7 @@ Prints one line a test and the traceback of each that fails; the exit status say
 import sys
 
 root, path, tree = sys.argv[1:4]
-sys.path[:] = [tree, tree + "/lib", root + "/host_tests/both", root, ".frozen"]
+sys.path[:] = [tree, tree + "/lib", path.rsplit("/", 1)[0], root, ".frozen"]
 
 scope = {"__name__": "tests"}
 with open(path) as file:

@@ -18,7 +18,7 @@ def test_every_function_and_name_of_the_product_is_there():
         assert callable(getattr(PowerManager, name)), name
     for name in ("mode", "is_emergency", "grid_connection", "scheduling_enabled"):
         assert hasattr(PowerManager(), name), name
-    names = "PowerManager PowerConfig ChargeParams DischargeParams ScheduleEntry Mode Flow Grid ChargeMethod Event PowerError"
+    names = "PowerManager PowerConfig ChargeParams DischargeParams Mode Flow Grid ChargeMethod Event PowerError"
     for name in names.split():
         assert getattr(firmware, name).__name__ == name
     assert issubclass(PowerError, Exception)

@@ -4,6 +4,7 @@ from firmware import image as im
 from firmware.errors import PowerError
 from firmware.event_codes import Event
 from firmware.modes import Mode
+from firmware.reasons import event_data
 from host_tests.both.bankplant import BankPlant
 from host_tests.both.plant import refusal
 
@@ -52,7 +53,7 @@ def test_a_silent_bms_costs_its_inverter_and_the_other_takes_over_inside_its_own
         assert "bms_lost" in plant.bank(0)["faults"] and plant.bank(0)["mode"] == "STANDBY" and not plant.bank(1)["faults"]
         reason = plant.pm.stats()["reason"]
         assert "bank a" in reason and "battery" in reason, reason
-        assert (Event.FAULT_RAISED, 0) in plant.told and "bms_lost" in plant.pm.stats()["faults"]
+        assert (Event.FAULT_RAISED, 32) in plant.told and "bms_lost" in plant.pm.stats()["faults"]
         plant.batteries[0].silent = False
         plant.run(15)
         assert near(plant.commands()[0], 45000 * sign), "it comes back by itself"
@@ -66,10 +67,27 @@ def test_a_lost_inverter_costs_itself_alone():
     plant.inverters[1].silent = True
     plant.run(3)
     assert plant.commands() == [100000, 0], plant.commands()
-    assert plant.bank(1)["faults"] == ["pcs_lost"] and (Event.FAULT_RAISED, 1 + 32) in plant.told
+    assert plant.bank(1)["faults"] == ["pcs_lost"] and (Event.FAULT_RAISED, 1 + 2 * 32) in plant.told
     plant.inverters[1].silent = False
     plant.run(15)
     assert sum(plant.commands()) == 150000 and near(plant.commands()[1], 75000)
+
+
+def test_an_event_says_whether_a_fault_is_the_site_s_or_which_bank_s():
+    plant = BankPlant(((1, 1),) * 4).ready()
+    plant.silent = (im.SEQ_IO,)
+    for number, name in ((0, "bms_lost"), (1, "pcs_lost"), (2, "bms_lost"), (3, "pcs_lost")):
+        (plant.inverters if name == "pcs_lost" else plant.batteries)[number].silent = True
+    plant.run(TRIP_S)
+    told = {event: [event_data(event, data) for code, data in plant.told if code == event] for event, _ in plant.told}
+    wanted = ["bms_lost of bank 1", "pcs_lost of bank 2", "bms_lost of bank 3", "pcs_lost of bank 4", "io_lost"]
+    for event in (Event.FAULT_RAISED, Event.COMMS_LOST):
+        assert sorted(told[event]) == sorted(wanted), told
+    assert sorted(told[Event.BANK_CHANGE]) == sorted(["bank %d: %s" % (k, to) for k in (1, 2, 3, 4) for to in ("IDLE", "STANDBY")])
+    for data in (31, 32 * 5, -2, 32 + 31):
+        assert event_data(Event.FAULT_RAISED, data) == data, "no fault of anybody"
+    for data in (0, 31, 32 * 5, -1, 32 + 6):
+        assert event_data(Event.BANK_CHANGE, data) == data, "no mode of a bank"
 
 
 def test_a_value_that_one_device_does_not_say_costs_its_bank_and_no_other():

@@ -5,7 +5,7 @@ from firmware.errors import PowerError
 from firmware.kernel import banks, ramp
 from firmware.modes import Mode
 from host_tests.both.bankplant import BankPlant
-from host_tests.both.plant import refusal
+from host_tests.both.plant import Plant, refusal
 
 NONE = im.NO_VALUE
 TRIP_S = 6
@@ -146,6 +146,79 @@ def test_a_fault_in_one_bank_ends_service_in_all_at_once():
     plant.run(1)
     for bank in plant.image.banks:
         assert bank.now[im.CMD_CONTACTOR] == 0 and bank.now[im.CMD_RUN] == 0 and bank.now[im.MODE] == Mode.MAINTENANCE
+
+
+def served():
+    """In maintenance, bank b's BMS is dead."""
+    plant = BankPlant().ready()
+    plant.batteries[1].silent = True
+    plant.run(TRIP_S)
+    plant.pm.set_mode(Mode.MAINTENANCE)
+    plant.run(1)
+    return plant
+
+
+def contactors(plant):
+    return [bank.now[im.CMD_CONTACTOR] for bank in plant.image.banks]
+
+
+def test_one_bank_is_served_while_another_has_a_dead_bms():
+    for kw in (3.0, -3.0):
+        plant = served()
+        assert "bms_lost of bank b" in refusal(PowerError, plant.pm.service, True)
+        assert "bms_lost of bank b" in refusal(PowerError, plant.pm.service, True, bank="b")
+        plant.pm.service(contactor=True, pcs=True, kw=kw, seconds=5, bank="a")
+        plant.run(3)
+        assert plant.commands() == [int(kw * 1000), 0] and contactors(plant) == [1, 0], plant.commands()
+        plant.run(4)
+        assert plant.commands() == [0, 0] and contactors(plant) == [0, 0], "its time is over"
+        assert plant.now[im.BREACHES] == 0
+
+
+def test_a_fault_of_the_bank_that_is_served_ends_it_and_one_of_another_does_not():
+    for number, ends in ((0, True), (1, False)):
+        plant = BankPlant().ready()
+        plant.pm.set_mode(Mode.MAINTENANCE)
+        plant.run(1)
+        plant.pm.service(contactor=True, pcs=True, kw=3.0, seconds=60, bank="a")
+        plant.run(3)
+        assert plant.commands() == [3000, 0]
+        plant.inverters[number].force[im.PCS_STATE] = im.PCS_FAULT
+        plant.run(3)
+        assert plant.commands() == ([0, 0] if ends else [3000, 0]), plant.commands()
+        assert bool([claim for claim in plant.pm.claims() if claim["source"] == "maintenance"]) != ends
+        plant.silent = (im.SEQ_IO,)  # the site's own
+        plant.run(3)
+        assert plant.commands() == [0, 0] and not plant.pm.claims()
+
+
+def test_service_passes_from_one_bank_to_another_and_to_all():
+    plant = BankPlant().ready()
+    plant.pm.set_mode(Mode.MAINTENANCE)
+    plant.run(1)
+    for bank, commands in (("a", [3000, 0]), ("b", [0, 3000]), (None, [1499, 1501]), ("a", [3000, 0])):
+        plant.pm.service(contactor=True, pcs=True, kw=3.0, seconds=60, bank=bank)
+        plant.run(4)
+        assert plant.commands() == commands, (bank, plant.commands())
+    plant.inverters[0].force[im.PCS_STATE] = im.PCS_FAULT
+    plant.run(2)
+    assert plant.commands() == [0, 0]
+    plant.pm.service(contactor=True, pcs=True, kw=3.0, seconds=60, bank="b")
+    plant.run(4)
+    assert plant.commands() == [0, 3000] and plant.now[im.BREACHES] == 0
+
+
+def test_service_names_the_banks_there_are():
+    plant = BankPlant().ready()
+    plant.pm.set_mode(Mode.MAINTENANCE)
+    for bank in ("c", "", 1):
+        text = refusal(PowerError, plant.pm.service, True, bank=bank)
+        assert "bank = %r" % (bank,) in text and "a, b" in text, text
+    plant.run(1)
+    assert contactors(plant) == [0, 0] and not plant.pm.claims()
+    one = Plant()
+    one.pm.set_mode(Mode.MAINTENANCE)
+    assert "bank = 'a'" in refusal(PowerError, one.pm.service, True, bank="a")
 
 
 def test_the_site_s_own_fault_ends_service_in_all_banks():
@@ -317,7 +390,8 @@ def broken(plant, module, name, spoil):
 
     def wrong(*given):
         right(*given)
-        spoil(given[0])
+        for now in given[1] if isinstance(given[1], list) else given[:1]:  # of all banks in one call, or of the site
+            spoil(now)
 
     setattr(module, name, wrong)
     try:
@@ -343,8 +417,8 @@ def other_sign(now):
 def test_a_kernel_that_breaks_a_rule_is_0_w_a_fault_of_its_own_and_told_as_the_firmware_s():
     cases = (
         (ramp, "ramp", too_fast, "faster than its ramp"),
-        (banks, "take_portion", too_fast, "faster than its ramp"),
-        (banks, "take_portion", other_sign, "against its mode"),
+        (banks, "take_portions", too_fast, "faster than its ramp"),
+        (banks, "take_portions", other_sign, "against its mode"),
     )
     for module, name, spoil, words in cases:
         plant = BankPlant().ready()

@@ -81,6 +81,24 @@ def test_micropythons_own_threshold_is_off_once_it_runs():
     assert set(heap.thresholds) == {-1}
 
 
+def test_in_a_small_heap_it_stays_until_the_devices_are_found():
+    heap, _ = play(24000, 30, 2)
+    assert heap.collections > 3 and heap.thresholds == []
+    heap, _ = play(24000, 30, 5)
+    assert set(heap.thresholds) == {-1}
+
+
+def test_before_a_line_a_small_heap_is_swept_and_a_large_one_left_alone():
+    for free, collections in ((24000, 1), (200000, 0)):
+        heap, real = Heap(free, 0), collecting.gc
+        collecting.gc = heap
+        try:
+            collecting.Collector(Metering(), []).before_a_line()
+        finally:
+            collecting.gc = real
+        assert heap.collections == collections
+
+
 def test_a_collection_keeps_out_of_the_bursts_where_there_is_time():
     _, at = play(200000, 20, 60, burst=150)
     inside = [ms for ms in at[1:] if ms % 1000 < 150]

@@ -35,7 +35,8 @@ def test_the_default_is_the_default_site():
 
 def test_the_defaults_of_every_set_fit_together():
     for kind in (PowerConfig, ChargeParams, DischargeParams):
-        kind(**kind().__dict__)
+        made = kind()
+        kind(**{row[0]: getattr(made, row[0]) for row in each(kind.ROWS)})
 
 
 def test_every_field_of_the_reference_is_there():

@@ -201,7 +201,7 @@ def test_an_emergency_survives_a_reboot_by_what_is_restored():
 
 
 def test_emergency_is_the_first_of_the_sources():
-    assert SOURCES[:4] == ["emergency", "island", "protection", "maintenance"]
+    assert SOURCES[:4] == ("emergency", "island", "protection", "maintenance")
 
 
 def test_without_any_voice_about_the_current_contactors_take_the_whole_wait():

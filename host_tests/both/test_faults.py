@@ -2,7 +2,7 @@
 
 from firmware import image as im
 from firmware.event_codes import Event
-from firmware.faults import EMERGENCY, FAULT, TABLE, TRIP, WARNING, rows
+from firmware.faults import EMERGENCY, FAULT, TABLE, TRIP, WARNING, debounce_rows, rows
 from firmware.modes import Mode
 from host_tests.both.plant import Plant
 
@@ -31,6 +31,11 @@ CONDITIONS = (
     (im.IO_CONTACTOR, 0, "contactor", 1.9, 2.2, FAULT, True),
     (im.PCS_DC_I, 900, "current_mismatch", 4.9, 5.2, FAULT, True),
 )
+
+
+def test_what_the_table_waits_for_is_told_apart_in_16_bits():
+    numbers = [number for row in rows() for number in row[1:4]]
+    assert list(debounce_rows()) == numbers and max(numbers) < 65535
 
 
 def loaded(kw=20, **config):

@@ -1,13 +1,10 @@
 """What a generic table writes is what is commanded when the request goes out, however long it waited before."""
 
-import asyncio
-import time
-
 from firmware import image as im
-from firmware.devices.generic_writer import Writer
+from firmware.devices import generic_writer
 from firmware.devices.generic_writes import made
 from firmware.devices.modbus_unit import ModbusUnit
-from modbus import ModbusError
+from host_tests.both.virtual import Virtual
 from modbus.client import PDU, Client, get16
 
 OPTIONS = {"refresh_ms": 1000, "control_timeout_ms": 1500}
@@ -55,17 +52,36 @@ class Wire(Client):
         return 5
 
 
-def writer(rows, **more):
-    image = im.Image()
-    wire = Wire()
-    options = dict(OPTIONS)
-    options.update(more)
-    one = Writer(image, options, made(list(rows)), {-1: ModbusUnit(wire, 1)}, False, None)
-    command(image, 5000)
-    one._look_alive(time.ticks_ms())
-    command(image, 5000)
-    one._look_alive(time.ticks_ms())
-    return one, wire, image
+class Site:
+    """A writer of these rows that has seen control count, and is told 5000 W; `wire`, `image`, `unit`: what it has to do with."""
+
+    def __init__(self, life, rows, **more):
+        self.life = life
+        self.image = im.Image()
+        self.wire = Wire()
+        self.unit = ModbusUnit(self.wire, 1)
+        options = dict(OPTIONS)
+        options.update(more)
+        self.writer = one = generic_writer.Writer(self.image, options, made(list(rows)), {-1: self.unit}, False, None)
+        life.start("writer", one.run())
+        command(self.image, 5000)
+        life.run(10)
+        command(self.image, 5000)
+        assert self.wire.written == []
+
+    def round(self, refresh=False):
+        """Let it look and write, after so long that it writes everything again or at once."""
+        if refresh:
+            self.life.skip(OPTIONS["refresh_ms"])
+        self.image.now[im.CMD_SEQ] += 1
+        self.life.run(60)
+
+
+def sites(*sets_of_rows, **more):
+    """A site for each of them, one after the other, in a time of its own."""
+    for rows in sets_of_rows:
+        with Virtual(generic_writer) as life:
+            yield Site(life, rows, **more)
 
 
 def command(image, watts, run=1):
@@ -83,61 +99,63 @@ def test_a_setpoint_is_the_one_of_the_moment_in_which_it_goes_out():
     for busy in (0, 1):
         for refresh in (False, True):
             for watts in (0, -3000, 7000):
-                one, wire, image = writer([POWER])
-                asyncio.run(one._round(False))
-                assert number(wire.written[-1][1]) == 5000
-                if not refresh:
-                    command(image, 6000)
-                wire.busy = busy
-                wire.at = busy
-                wire.meanwhile = lambda image=image, watts=watts: command(image, watts)
-                asyncio.run(one._round(refresh))
-                assert [number(words) for _, words in wire.written[1:]] == [watts], (busy, refresh)
-                asyncio.run(one._round(False))
-                assert len(wire.written) == 2  # it is known what the device holds
+                for site in sites([POWER]):
+                    wire, image = site.wire, site.image
+                    site.round()
+                    assert number(wire.written[-1][1]) == 5000
+                    if not refresh:
+                        command(image, 6000)
+                    wire.busy = busy
+                    wire.at = busy
+                    wire.meanwhile = lambda image=image, watts=watts: command(image, watts)
+                    site.round(refresh)
+                    assert [number(words) for _, words in wire.written[1:]] == [watts], (busy, refresh)
+                    site.round()
+                    assert len(wire.written) == 2  # it is known what the device holds
 
 
 def test_one_register_too():
-    one, wire, image = writer([{"from": "CMD_P", "address": 10, "function": 6}])
-    wire.meanwhile = lambda: command(image, 5000, 0)
-    asyncio.run(one._round(False))
-    assert wire.written == [(10, [0])]
+    for site in sites([{"from": "CMD_P", "address": 10, "function": 6}]):
+        site.wire.meanwhile = lambda site=site: command(site.image, 5000, 0)
+        site.round()
+        assert site.wire.written == [(10, [0])]
 
 
 def test_rows_of_one_request_are_of_one_instant():
     rows = [{"together": [{"from": "CMD_RUN", "address": 9}, POWER, {"from": "CMD_DIRECTION", "address": 12, "map": MAP}]}]
-    one, wire, image = writer(rows)
-    wire.meanwhile = lambda: command(image, -4000)
-    asyncio.run(one._round(False))
-    assert wire.written == [(9, [1, 0xFFFF, 0xF060, 2])]
-    command(image, 3000)
-    wire.at = 0
-    wire.meanwhile = lambda: command(image, 3000, 0)
-    asyncio.run(one._round(False))
-    assert wire.written[1:] == [(9, [0, 0, 0, 0])]
+    for site in sites(rows):
+        wire, image = site.wire, site.image
+        wire.meanwhile = lambda image=image: command(image, -4000)
+        site.round()
+        assert wire.written == [(9, [1, 0xFFFF, 0xF060, 2])]
+        command(image, 3000)
+        wire.at = 0
+        wire.meanwhile = lambda image=image: command(image, 3000, 0)
+        site.round()
+        assert wire.written[1:] == [(9, [0, 0, 0, 0])]
 
 
 def test_a_float_too():
-    one, wire, image = writer([{"from": "CMD_P", "address": 10, "type": "float32"}])
-    wire.meanwhile = lambda: command(image, -2)
-    asyncio.run(one._round(False))
-    assert wire.written == [(10, [0xC000, 0])]
+    for site in sites([{"from": "CMD_P", "address": 10, "type": "float32"}]):
+        site.wire.meanwhile = lambda site=site: command(site.image, -2)
+        site.round()
+        assert site.wire.written == [(10, [0xC000, 0])]
 
 
 def test_a_direction_that_changes_while_a_request_waits_never_meets_the_power_of_the_other():
-    for rows in HALF_KINDS:
-        for before in (0, 5000):
-            for first, second in ((5000, -3000), (-3000, 5000), (7000, 0), (0, -3000), (-3000, -100)):
-                for at in range(5):
-                    one, wire, image = writer(rows)
+    for before in (0, 5000):
+        for first, second in ((5000, -3000), (-3000, 5000), (7000, 0), (0, -3000), (-3000, -100)):
+            for at in range(5):
+                for site in sites(*HALF_KINDS):
+                    wire, image = site.wire, site.image
                     command(image, before)
-                    asyncio.run(one._round(False))
+                    site.round()
                     wire.after = []
                     command(image, first)
                     wire.at = at
                     wire.meanwhile = lambda image=image, second=second: command(image, second)
                     for _ in range(4):
-                        asyncio.run(one._round(True))
+                        site.round(True)
                     did = [power(held) for held in wire.after]
                     assert all(watts in (0, before, first, second) for watts in did), (before, first, second, at, did)
                     wanted = second if wire.meanwhile is None else first
@@ -151,56 +169,73 @@ def power(held):
 def test_who_may_not_run_any_more_is_not_started_after_a_turn():
     rows = HALF_KINDS[0] + ({"from": "CMD_RUN", "address": 60},)
     for at in range(3):
-        one, wire, image = writer(rows)
-        wire.at = at
-        wire.meanwhile = lambda image=image: command(image, 0, 0)
-        asyncio.run(one._round(False))
-        runs = [words[0] for address, words in wire.written[at:] if address == 60]
-        assert runs in ([], [0]), (at, wire.written)
+        for site in sites(rows):
+            wire = site.wire
+            wire.at = at
+            wire.meanwhile = lambda site=site: command(site.image, 0, 0)
+            site.round()
+            runs = [words[0] for address, words in wire.written[at:] if address == 60]
+            assert runs in ([], [0]), (at, wire.written)
 
 
 def test_what_nobody_renews_while_it_waits_does_not_go_out():
     for busy in (0, 1):
-        one, wire, image = writer([POWER], control_timeout_ms=20)
-        wire.busy = busy
-        wire.at = busy
-        wire.meanwhile = lambda: time.sleep_ms(50)
-        try:
-            asyncio.run(one._round(False))
-            raise AssertionError("nobody renewed it")
-        except ModbusError as error:
-            assert "control" in str(error)
-        assert wire.written == []
+        for site in sites([POWER], control_timeout_ms=30):
+            site.wire.busy = busy
+            site.wire.at = busy
+            site.wire.meanwhile = lambda site=site: site.life.skip(50)
+            site.round()
+            assert site.wire.meanwhile is None and site.wire.written == []
+            assert "the control cycle has not renewed the command for 30 ms" in site.unit.count.last_error
+            for _ in range(4):
+                site.round()
+            assert len(site.wire.written) == 1, "somebody decides again"
 
 
 VARS = {"from": "CMD_Q", "address": 20, "type": "int16", "scale": 10}
 
 
 def test_reactive_power_is_left_alone_until_somebody_asks_for_it():
-    one, wire, image = writer([POWER, VARS])
-    for refresh in (False, True, True):
-        asyncio.run(one._round(refresh))
-    assert [address for address, _ in wire.written] == [10, 10, 10], "P alone"
-    image.now[im.CMD_Q] = 2500
-    command(image, 5000)
-    asyncio.run(one._round(False))
-    image.now[im.CMD_Q] = -2509
-    asyncio.run(one._round(False))
-    assert wire.written[3:] == [(20, [250]), (20, [0x10000 - 250])], wire.written
-    command(image, 5000, run=0)
-    asyncio.run(one._round(False))
-    assert wire.written[-1] == (20, [0]), "none where it may not switch"
-    command(image, 5000)
-    image.now[im.CMD_Q] = 0
-    asyncio.run(one._round(False))
-    before = len(wire.written)
-    asyncio.run(one._round(True))
-    assert wire.written[before:] == [(10, [0, 5000]), (20, [0])], "from then on it is this controller's"
+    for site in sites([POWER, VARS]):
+        wire, image = site.wire, site.image
+        for refresh in (False, True, True):
+            site.round(refresh)
+        assert [address for address, _ in wire.written] == [10, 10, 10], "P alone"
+        image.now[im.CMD_Q] = 2500
+        command(image, 5000)
+        site.round()
+        image.now[im.CMD_Q] = -2509
+        site.round()
+        assert wire.written[3:] == [(20, [250]), (20, [0x10000 - 250])], wire.written
+        command(image, 5000, run=0)
+        site.round()
+        assert wire.written[-1] == (20, [0]), "none where it may not switch"
+        command(image, 5000)
+        image.now[im.CMD_Q] = 0
+        site.round()
+        before = len(wire.written)
+        site.round(True)
+        assert wire.written[before:] == [(10, [0, 5000]), (20, [0])], "from then on it is this controller's"
 
 
 def test_reactive_power_in_one_request_with_power_goes_with_it():
-    one, wire, image = writer([{"together": [POWER, {"from": "CMD_Q", "address": 12, "type": "int16"}]}])
-    asyncio.run(one._round(False))
-    image.now[im.CMD_Q] = -7
-    asyncio.run(one._round(False))
-    assert wire.written == [(10, [0, 5000, 0]), (10, [0, 5000, 0x10000 - 7])]
+    for site in sites([{"together": [POWER, {"from": "CMD_Q", "address": 12, "type": "int16"}]}]):
+        site.round()
+        site.image.now[im.CMD_Q] = -7
+        site.round()
+        assert site.wire.written == [(10, [0, 5000, 0]), (10, [0, 5000, 0x10000 - 7])]
+
+
+def test_who_is_to_be_silent_writes_nothing_for_so_long_and_then_what_is_commanded():
+    for asked_ms, refresh, quiet, more in ((480, False, 7, 3), (10**8, True, 56, 2)):  # rounds of 60 or 1060 ms; 60 s at most
+        for site in sites([POWER, {"heartbeat": True, "address": 30}]):
+            site.round()
+            before = len(site.wire.written)
+            site.writer.keep_silent(asked_ms)
+            command(site.image, -3000)
+            for _ in range(quiet):
+                site.round(refresh)
+            assert len(site.wire.written) == before, site.wire.written[before:]
+            for _ in range(more):
+                site.round(refresh)
+            assert number([words for address, words in site.wire.written[before:] if address == 10][-1]) == -3000

@@ -21,10 +21,9 @@ def test_a_full_bucket_halves_all_and_the_percentiles_stay():
     histogram = Histogram(0, 1, 4)
     histogram.counts[1] = 65535
     histogram.counts[3] = 800
-    histogram.total = 66335
     histogram.largest = 3
     assert (histogram.percentile(50), histogram.percentile(99)) == (1, 3)
     for value in (1, 1, 3):
         histogram.add(value)
-    assert list(histogram.counts) == [0, 32769, 0, 401] and histogram.total == 33170
+    assert list(histogram.counts) == [0, 32769, 0, 401]
     assert (histogram.percentile(50), histogram.percentile(99)) == (1, 3)

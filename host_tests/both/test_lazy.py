@@ -25,6 +25,22 @@ def test_the_first_entry_loads_it_and_it_stays():
     assert plant.pm.planned is not None and [number for number, _ in plant.pm.schedules()] == [entry]
 
 
+def test_of_the_two_dialects_of_an_inverter_only_the_one_that_the_site_names_is_loaded():
+    from firmware import devices
+    from firmware.checks import check
+    from firmware.devices import pcs_der, pcs_inverter, pcs_sunspec
+
+    modules = {"newer": "firmware.devices.pcs_der", "older": "firmware.devices.pcs_inverter"}
+    for spoken in ("newer", "older", "any"):
+        startup.let_go(" ".join(modules.values()))
+        options = check(pcs_sunspec.OPTIONS, {"host": "192.168.1.20", "dialect": spoken}, "pcs", [])
+        pcs_sunspec.Device("pcs", options, None, {})
+        there = [word for word in modules if modules[word] in sys.modules]
+        assert there == [word for word in modules if spoken in (word, "any")], spoken
+    sys.modules[modules["newer"]] = devices.pcs_der = pcs_der  # for the tests after this one
+    sys.modules[modules["older"]] = devices.pcs_inverter = pcs_inverter
+
+
 def test_no_clock_source_of_the_network_is_loaded_without_servers():
     from firmware.timekeeper import Timekeeper
 

@@ -96,7 +96,11 @@ def test_a_wait_that_is_given_up_leaves_the_turns_as_they_were():
         for task in [first] + later:
             await task
         await write(wire, 3)
-        assert wire._writes == 0 and wire._queue == []
+        again = [asyncio.create_task(read(wire, 10))]
+        await asyncio.sleep_ms(0)
+        again += [asyncio.create_task(read(wire, 11)), asyncio.create_task(write(wire, 12)), asyncio.create_task(read(wire, 13))]
+        for task in again:
+            await task
         return [address for _, address in wire.asked]
 
-    assert asyncio.run(main()) == [0, 2, 1, 3]
+    assert asyncio.run(main()) == [0, 2, 1, 3, 10, 12, 11, 13]

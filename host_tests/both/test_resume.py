@@ -1,22 +1,24 @@
 """resume: what ran before a reset starts again by a stated rule, and only then; what is kept is tiny and seldom written."""
 
-import time
-
 import notice
 from civil import day_number
 from posixtz import PosixTZ
 
-from firmware import Mode, ScheduleEntry
+from firmware import Mode
 from firmware import image as im
 from firmware.charging import ChargeParams
 from firmware.clock import CONSOLE, NTP, Clock
 from firmware.discharging import DischargeParams
+from firmware.schedule_entry import ScheduleEntry
 from host_tests.both.fakenvs import FakeNVS, loaded
 from host_tests.both.plant import Plant
+from host_tests.both.virtual import Virtual
 
-Latch = loaded("firmware.latch").Latch
+LATCH = loaded("firmware.latch")
+Latch = LATCH.Latch
 RESUME = loaded("firmware.resume")
 Resume = RESUME.Resume
+CLOCK = LATCH.time = RESUME.time = Virtual()
 DAY = day_number(2026, 11, 22)
 SAID = []
 
@@ -45,8 +47,9 @@ class Board:
             self.plant.cycles(2)
             self.house()
 
-    def house(self, ago_ms=11000):
-        self.resume._tried_ms = time.ticks_add(time.ticks_ms(), -ago_ms)  # virtual time is quicker than ticks_ms
+    def house(self, ms=11000):
+        """Its steps, so long after the ones before."""
+        CLOCK.skip(ms)
         self.latch.step()
         self.resume.step()
 
@@ -344,8 +347,7 @@ def test_resume_what_is_stored_is_written_seldom():
         else:
             board.pm.resume()
         board.plant.cycles(2)
-        board.latch.step()
-        board.resume.step()
+        board.house(100)
     assert FakeNVS.writes <= 2
     board.run(60)
     assert FakeNVS.writes <= 3
@@ -398,43 +400,19 @@ def test_resume_it_is_stored_outside_the_lock_while_the_cycle_goes_on():
     assert seen == [True]
 
 
-class Days:
-    """The time module of a board that runs for days: its ticks wrap at 2**30."""
-
-    now_ms = 0
-
-    @classmethod
-    def ticks_ms(cls):
-        return cls.now_ms
-
-    @staticmethod
-    def ticks_add(ticks, ms):
-        return (ticks + ms) & 0x3FFFFFFF
-
-    @staticmethod
-    def ticks_diff(later, earlier):
-        return ((later - earlier + 0x20000000) & 0x3FFFFFFF) - 0x20000000
-
-
 def test_resume_is_kept_however_long_nothing_has_changed():
-    RESUME.time = Days
-    try:
-        for days in (1, 6, 7, 9, 12, 13, 20):
-            board = Board(True)
-            board.pm.start()
-            board.plant.run(2)
-            board.resume._tried_ms = Days.now_ms  # Board itself lives by the real ones
-            Days.now_ms = Days.ticks_add(Days.now_ms, 20000)
-            board.resume.step()
-            assert FakeNVS.stored["resume"] & 7 == 1, "it runs"
-            for _ in range(days * 24):
-                Days.now_ms = Days.ticks_add(Days.now_ms, 3600000)
-                board.resume.step()
-            board.plant.now[im.ORDER] = im.ORDER_SPENT  # the restarts are used up
-            board.resume.step()
-            assert FakeNVS.stored["resume"] & 7 == 0, "after %d days" % days
-    finally:
-        RESUME.time = time
+    """Ticks wrap after 12.4 days, and what lies 6.2 days back looks like the future."""
+    for days in (1, 6, 7, 9, 12, 13, 20):
+        board = Board(True)
+        board.pm.start()
+        board.plant.run(2)
+        board.house(20000)
+        assert FakeNVS.stored["resume"] & 7 == 1, "it runs"
+        for _ in range(days * 24):
+            board.house(3600000)
+        board.plant.now[im.ORDER] = im.ORDER_SPENT  # the restarts are used up
+        board.house(0)
+        assert FakeNVS.stored["resume"] & 7 == 0, "after %d days" % days
 
 
 def test_resume_a_charge_goes_on_to_the_target_of_its_parameters_which_are_forgotten():
@@ -473,3 +451,27 @@ def test_resume_new_timeouts_reach_what_goes_on():
         set_params = board.pm.set_charge_params if params is ChargeParams else board.pm.set_discharge_params
         set_params(params(timeout_minutes=1))
         assert 0 < board.pm.claims()[0]["seconds_left"] <= 60
+
+
+def test_resume_keeps_that_a_person_has_the_control():
+    board = started()
+    writes = FakeNVS.writes
+    board.pm.remote.set_local(True)
+    assert FakeNVS.writes == writes + 1, "before the call answers"
+    board = board.reset()
+    assert board.pm.is_local and any("a person has the control" in line for line in SAID)
+    board.run(3)
+    assert board.runs(), "what ran goes on all the same"
+    board.pm.remote.set_local(False)
+    board = board.reset()
+    assert not board.pm.is_local
+
+
+def test_resume_tries_again_to_store_that_a_person_has_the_control():
+    board = started()
+    FakeNVS.fails = [OSError(28)]
+    board.pm.remote.set_local(True)
+    assert board.pm.is_local
+    FakeNVS.fails = None
+    board.run(2)
+    assert board.reset().pm.is_local

@@ -3,8 +3,9 @@
 from civil import day_number
 from posixtz import PosixTZ
 
-from firmware import ChargeParams, Event, Mode, PowerError, ScheduleEntry
+from firmware import ChargeParams, Event, Mode, PowerError
 from firmware.clock import CONSOLE, EMS, NTP, Clock
+from firmware.schedule_entry import ScheduleEntry
 from host_tests.both.plant import Plant, photo, refusal
 
 MIDNIGHT = day_number(2026, 11, 22)  # a Sunday

@@ -3,6 +3,7 @@
 import os
 import sys
 
+import safestore
 from safestore import Store
 
 from firmware import image as im
@@ -136,7 +137,7 @@ def test_a_schedule_with_wrong_values_is_told_value_by_value_and_the_version_bef
     records.flush()
     doc = scheduler.to_doc()
     doc["entries"][0]["hour"] = 77
-    records._schedules.save(doc)
+    Store(place + "/schedules.json", 1).save(doc)
     _, scheduler, _, problems = _again("values")
     assert "hour = 77: allowed are 0 to 23" in problems[0] and len(problems) == 2, problems
     assert scheduler.get(0).hour == 1
@@ -157,10 +158,10 @@ def test_events_are_logged_with_their_time_and_come_back():
     _, _, _, records = _boot("events")
     records.load()
     records.log(Clock(is_set=False), "CLOCK_SET", 5)
-    records.log(Clock(), "MODE_CHANGE", 2)
+    records.log(Clock(), "EMERGENCY", 2, level="E")
     records.flush()
     _, _, records, _ = _again("events")
-    assert list(records.logged()) == [[None, 12, "CLOCK_SET", 5], [9822, 35777, "MODE_CHANGE", 2]]
+    assert list(records.logged()) == [[None, 12, "CLOCK_SET", 5, "I"], [9822, 35777, "EMERGENCY", 2, "E"]]
 
 
 def test_ordinary_events_wait_and_urgent_ones_take_them_along():
@@ -179,14 +180,18 @@ def test_a_full_flash_is_counted_and_nothing_raised():
     _, image, _, records = _boot("full")
     records.load()
 
-    def full(doc):
+    def full(path, *_mode):
         raise OSError(28)
 
-    records._energy.steps = full
-    image.now[im.E_IN_WH] = 500
-    _run(records, 30)
-    assert records.report()["save_errors"] == 1 and "energy" in records.report()["last_error"]
-    assert not records.flush()
+    safestore.open = full
+    try:
+        image.now[im.E_IN_WH] = 500
+        _run(records, 30)
+        assert records.report()["save_errors"] == 1 and "energy" in records.report()["last_error"]
+        assert not records.flush()
+    finally:
+        del safestore.open
+    assert records.flush()
 
 
 def test_the_report_tells_of_the_flash():

@@ -7,6 +7,7 @@ random configurations that PowerConfig accepts, so every divisor and order the c
 import random
 import re
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -180,16 +181,16 @@ def make_inp(rng: random.Random, img: array) -> array:
 
 def make_fault_rows(rng: random.Random) -> array:
     """The fault table's debounce numbers."""
-    return array("i", faults.debounce_rows())
+    return array("H", faults.debounce_rows())
 
 
 def make_fault_state(rng: random.Random) -> array:
     """Any state of the debounce counters."""
-    state = array("i", [0] * (3 * len(faults.TABLE)))
+    state = array("H", [0] * (3 * len(faults.TABLE)))
     for at in range(0, len(state), 3):
-        state[at] = rng.choice((0, 1, 2, 3, 0x3FFFFFFF))
-        state[at + 1] = rng.choice((0, 50, 200, 1000, 5000, 900_000_000))
-        state[at + 2] = rng.randint(0, 0x3FFFFFFF)
+        state[at] = rng.choice((0, 1, 2, 3, 65534, 65535))
+        state[at + 1] = rng.choice((0, 50, 200, 1000, 5000, 60000, 65534, 65535))
+        state[at + 2] = rng.choice((rng.randint(0, 65535), 65534, 65535))
     return state
 
 
@@ -251,34 +252,50 @@ TABLE = (
     Hot("bms_ends", ("img", "par")),
     Hot("ramp", ("img", "par")),
     Hot("check_command", ("img", "par")),
-    Hot("join", ("img", "part", "rules", "n_rules", "classes", "classes")),
-    Hot("classes", ("part", "part_par")),
-    Hot("spread", ("img", "par", "part", "part_par")),
-    Hot("add_limits", ("img", "part", "part_par", "joined")),
-    Hot("close_limits", ("img",)),
-    Hot("ends", ("img", "par", "part", "part_par", "joined")),
-    Hot("portion", ("img", "part", "par", "how")),
-    Hot("take_portion", ("img", "par")),
+    Hot("classes", ("img", "parts", "pars", "which", "some")),
+    Hot("join", ("img", "parts", "which", "some", "rules", "rule_numbers")),
+    Hot("state_of_charge", ("img", "par", "parts", "pars", "which", "weights", "some")),
+    Hot("spread", ("img", "par", "parts", "pars", "some")),
+    Hot("rest", ("parts", "some", "order", "dt")),
+    Hot("add_limits", ("img", "parts", "pars", "some")),
+    Hot("portions", ("img", "parts", "pars", "some", "how", "served")),
+    Hot("take_portions", ("img", "parts", "pars", "some")),
     Hot("account", ("img", "par")),
     Hot("share_paths", ("img", "par")),
     Hot("name_flow", ("img", "par")),
 )
 
 
-def arguments(hot: Hot, rng: random.Random) -> list[array | int]:
+Argument = array | list[array] | int
+MOST = 3  # parts of a list: one less than there may be, as a case takes its time
+
+
+def make_parts(rng: random.Random, par: array) -> list[array]:
+    """Banks in any states; some are connected, with nothing to do."""
+    found = [make_img(rng, par) for _ in range(MOST)]
+    if rng.random() < 0.3:
+        for img in found:
+            img[image.MODE], img[image.CMD_RUN], img[image.TRIPS], img[image.ORDER] = rng.randint(1, 3), 1, 0, image.ORDER_START
+    return found
+
+
+def arguments(hot: Hot, rng: random.Random) -> list[Argument]:
     """One set of arguments for a call."""
     par = make_par(rng)
     img = make_img(rng, par)
-    kinds = {
+    kinds: dict[str, Callable[[], Argument]] = {
         "par": lambda: par,
         "img": lambda: img,
         "inp": lambda: make_inp(rng, img),
-        "part": lambda: make_img(rng, par),
-        "part_par": lambda: make_par(rng),
+        "parts": lambda: make_parts(rng, par),
+        "pars": lambda: [make_par(rng) for _ in range(MOST)],
+        "some": lambda: rng.randint(1, MOST),
+        "which": lambda: array("i", [rng.randint(0, 31) for _ in range(MOST)]),
+        "weights": lambda: array("i", [rng.randint(1, 9600) for _ in range(MOST)]),
         "rules": lambda: array("i", [n for slot in range(60) for n in (slot, 1 << rng.randint(0, 4), rng.randint(1, 8))]),
-        "n_rules": lambda: 60,
-        "classes": lambda: rng.randint(0, 31),
-        "joined": lambda: rng.randint(0, 3),
+        "rule_numbers": lambda: 180,
+        "served": lambda: rng.randint(0, 15),
+        "order": lambda: rng.randint(0, 7),
         "how": lambda: rng.randint(0, 3),
         "dt": lambda: rng.choice((10, 20, 50, 1000, rng.randint(1, 1000))),
         "fault_rows": lambda: make_fault_rows(rng),

@@ -17,7 +17,7 @@ DISCHARGE, EMERGENCY = 3, 4
 
 def story(mp: Interpreter, how: str) -> dict:
     """What the console said in each phase."""
-    heap = "480K" if mp.bits == 32 else "900K"
+    heap = "700K" if mp.bits == 32 else "900K"
     command = [*mp.command, "-X", f"heapsize={heap}", str(SCRIPT), str(ROOT), how]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -48,3 +48,13 @@ def test_with_the_heap_the_console_comes_back(mp: Interpreter, how: str) -> None
     assert "= 2" in after and any(line.startswith("= {") and "'mode': 'EMERGENCY'" in line for line in after)
     monitor = [json.loads(line) for line in after if '"soc": ' in line]
     assert monitor and all(line["mode"] == "EMERGENCY" for line in monitor)
+
+
+def test_a_full_heap_costs_no_emergency_amid_a_program_and_programs_come_back(mp: Interpreter) -> None:
+    said = story(mp, "raw")
+    before = "\n".join(said["before"])
+    assert "raw REPL; CTRL-B to exit" in before and "'mode': 'DISCHARGE'" in before, "programs were read"
+    assert "MemoryError" in "\n".join(said["line"]) and said["line"][-1].count("\x04") <= 2, "the host has the end of its answer"
+    assert said["modes"] == [DISCHARGE, EMERGENCY], "control went on, and the emergency came in one turn of the loop"
+    after = "\n".join(said["after"])
+    assert "'mode': 'EMERGENCY'" in after and said["after"][-1] == "= 2"

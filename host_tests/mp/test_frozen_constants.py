@@ -1,5 +1,7 @@
 """What a module's constants are counted at is what they take: of the heap from ROMFS, and none of it from a frozen image."""
 
+import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -34,6 +36,7 @@ print((used[2] - used[1], used[3] - used[2]))
 """
 FULL = {
     "texts": "'a text of module {} that is no name', 'and another of module {} than that'",
+    "texts that every MicroPython has as names": "('int', 'str', 'value', 'a text of {} beside them')",
     "a text that is a name": "'some_function', 'a text of module {} beside it'",
     "bytes": "b'some bytes of module {}', b'', b''",
     "numbers": "1.5, {}.25, 1 << 29, 1 << 30, -(1 << 31), 1 << 40 + {}, 123456789012345678901234567890",
@@ -94,3 +97,26 @@ def test_constants_are_counted_as_they_are_measured(mp32: Interpreter, tmp_path:
     total = sum(counted.values())
     assert total >= 16 * len(counted)
     assert abs(full - bare - total) <= 0.03 * total + 32, (full - bare, total)
+
+
+KNOWN = """
+import json, micropython
+for text in json.load(open("texts.json")):
+    micropython.qstr_info()
+    hasattr(micropython, text)  # makes it a name, if it is none
+micropython.qstr_info()
+"""
+
+
+def test_texts_that_are_names_everywhere_are_known_to_be(mp32: Interpreter, tmp_path: Path) -> None:
+    stage.stage(stage.ROOT, tmp_path / "tree", mp32.march, frozen=True)
+    modules = [mpyfile.read(file) for file in (tmp_path / "tree").rglob("*.mpy")]
+    names = set().union(*(module.names for module in modules))
+    texts = sorted({text for module in modules for text in module.texts if text not in names and len(text) < 255})
+    (tmp_path / "texts.json").write_text(json.dumps(texts))
+    (tmp_path / "known.py").write_text(KNOWN)
+    command = [*mp32.command, "-X", "heapsize=2M", "known.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+    counts = [int(count) for count in re.findall(r"n_qstr=(\d+)", done.stdout)]
+    known = {text for text, before, after in zip(texts, counts, counts[1:], strict=False) if before == after}
+    assert len(counts) == len(texts) + 1 and known == mpyfile.BUILT_IN

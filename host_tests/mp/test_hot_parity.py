@@ -11,11 +11,11 @@ import pytest
 
 from host_tests import hotcheck, kernels, needs
 from host_tests.mp import hot_inputs
-from host_tests.mp.hot_inputs import Hot
+from host_tests.mp.hot_inputs import Argument, Hot
 
 ROOT = Path(__file__).resolve().parents[2]
 CALLS = Path(__file__).parent / "on_board" / "hot_calls.py"
-CASES = int(os.environ.get("PARITY_CASES", "2000"))
+CASES = int(os.environ.get("PARITY_CASES", "1000"))
 SEED = int(os.environ.get("PARITY_SEED", "20261122"))
 
 
@@ -30,29 +30,47 @@ def test_the_table_names_every_kernel() -> None:
 def test_three_interpreters_agree(hot: Hot, tmp_path: Path) -> None:
     rng = random.Random(f"{SEED} {hot.name}")
     given, expected = tmp_path / "in", bytearray()
-    spec: list[int] = []
+    arguments: list[Argument] = []
     with given.open("wb") as file:
         for case in range(CASES):
             arguments = hot_inputs.arguments(hot, rng)
-            spec = [len(argument) if isinstance(argument, array) else 0 for argument in arguments]
             for argument in arguments:
-                file.write(argument if isinstance(argument, array) else array("i", [argument]))
+                for each in arrays(argument) or [array("i", [argument])]:
+                    file.write(array("i", each))
             try:
                 result = getattr(checked(), hot.name)(*arguments)
             except hotcheck.HotError as error:
                 pytest.fail(f"seed {SEED}, case {case}: {error}")
             for argument in arguments:
-                if isinstance(argument, array):
-                    expected += argument.tobytes()
+                for each in arrays(argument):
+                    expected += array("i", each).tobytes()
             expected += array("i", [result or 0]).tobytes()
+    texts = [shape(argument) for argument in arguments]
+    spec = [len(each) for argument in arguments for each in arrays(argument)]
     for bits in (64, 32):
         interpreter = needs.interpreter(bits)
         found = tmp_path / f"out{bits}"
-        command = [str(CALLS), str(ROOT), kernels.where()[hot.name], hot.name, str(given), str(found), *map(str, spec)]
+        command = [str(CALLS), str(ROOT), kernels.where()[hot.name], hot.name, str(given), str(found), *texts]
         done = subprocess.run([*interpreter.command, *command], capture_output=True, text=True, timeout=120)
         assert done.returncode == 0 and done.stdout.strip() == str(CASES), done.stdout + done.stderr
         difference = first_difference(bytes(expected), found.read_bytes(), spec)
         assert difference is None, f"{interpreter}, seed {SEED}: {hot.name} differs from CPython: {difference}"
+
+
+def arrays(argument: Argument) -> list[array]:
+    """The arrays of an argument; none of an int."""
+    if isinstance(argument, int):
+        return []
+    return argument if isinstance(argument, list) else [argument]
+
+
+def shape(argument: Argument) -> str:
+    """An argument as hot_calls.py wants its length."""
+    if isinstance(argument, list):
+        return f"{len(argument)}x{len(argument[0])}"
+    if isinstance(argument, int):
+        return "0"
+    return f"{len(argument)}{'H' if argument.typecode == 'H' else ''}"
 
 
 def first_difference(expected: bytes, found: bytes, spec: list[int]) -> str | None:

@@ -1,7 +1,7 @@
 """Storage on real LittleFS2 under MicroPython: no power cut loses anything, and flash outlives the battery.
 
-STORAGE_CUTS sets how many cuts are made (default 3000, and half as many on the 32-bit interpreter), WEAR_DAYS how
-many days of operation are simulated (default 40).
+STORAGE_CUTS sets how many cuts are made (default 3000, and half as many on the 32-bit interpreter), HISTORY_CUTS how many
+while a history is written (default 80), WEAR_DAYS how many days of operation are simulated (default 25).
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ import pytest
 from tools.interpreters import Interpreter
 
 _CUTS = int(os.environ.get("STORAGE_CUTS", "3000"))
-_WEAR_DAYS = int(os.environ.get("WEAR_DAYS", "40"))
+_WEAR_DAYS = int(os.environ.get("WEAR_DAYS", "25"))
+
+
+_HISTORY_CUTS = int(os.environ.get("HISTORY_CUTS", "80"))
 
 
 def _run(mp: Interpreter, root: Path, script: str, *arguments: object) -> dict[str, Any]:
@@ -51,7 +54,14 @@ def test_nor_does_one_on_the_32_bit_interpreter(mp32: Interpreter, root: Path) -
     _check_cuts(_run(mp32, root, "storage_power_cut.py", _CUTS // 2, 2), _CUTS // 2)
 
 
-@pytest.mark.parametrize("readsize", [32, 64, 512])  # MicroPython's own, and boot.py's with an image and with files
+def test_a_power_cut_costs_a_history_five_minutes_at_most_and_counts_nothing_twice(mp32: Interpreter, root: Path) -> None:
+    found = _run(mp32, root, "history_power_cut.py", _HISTORY_CUTS, 3)
+    assert found["cuts"] >= _HISTORY_CUTS and found["failures"] == []
+    assert 0 < found["lost_s_max"] <= 300 + found["step_s"], "five minutes, and until that is written"
+    assert found["days"] > 2 and found["stores"] > 20, "midnights, and hours of rows that went into one file"
+
+
+@pytest.mark.parametrize("readsize", [32, 64, 512])  # MicroPython's own, and boot.py's with an image and with files or PSRAM
 def test_no_step_of_a_save_erases_flash_twice(mp32: Interpreter, root: Path, readsize: int) -> None:
     found = _run(mp32, root, "storage_steps.py", 50, readsize)
     assert found["rotations"] > 2 and found["erases"] > 200
@@ -60,14 +70,16 @@ def test_no_step_of_a_save_erases_flash_twice(mp32: Interpreter, root: Path, rea
         assert most == 1, name
 
 
-@pytest.fixture(scope="module")
-def worn(mp64: Interpreter, root: Path) -> dict[str, Any]:
-    """What default operation does to the flash."""
-    return _run(mp64, root, "storage_wear.py", _WEAR_DAYS)
+@pytest.fixture(scope="module", params=["default", "history"])
+def worn(request: pytest.FixtureRequest, mp64: Interpreter, root: Path) -> dict[str, Any]:
+    """What default operation does to the flash, and what it does with the powers of the day kept besides."""
+    if request.param == "default":
+        return _run(mp64, root, "storage_wear.py", _WEAR_DAYS)
+    return _run(mp64, root, "storage_wear.py", _WEAR_DAYS // 3, "history")
 
 
 def test_default_operation_leaves_the_flash_more_than_twenty_years(worn: dict[str, Any]) -> None:
-    assert worn["errors"] == 0 and worn["saves"] > 100 * _WEAR_DAYS
+    assert worn["errors"] == 0 and worn["saves"] > 100 * (_WEAR_DAYS // 3)
     assert worn["years"] > 20
     assert worn["reckoned"]["years"] > 20
 

@@ -1,7 +1,8 @@
 """The eight recorded days: their sites, and what happens when.  All of it is data and a seed."""
 
-from firmware import ChargeParams, DischargeParams, Mode, ScheduleEntry
+from firmware import ChargeParams, DischargeParams, Mode
 from firmware import image as im
+from firmware.schedule_entry import ScheduleEntry
 from host_tests.replay.world import FAULTS
 
 ALL = im.HAS_BMS | im.HAS_PCS | im.HAS_METER | im.HAS_PV | im.HAS_IO

@@ -17,6 +17,24 @@ def play(interpreter: Interpreter, root: Path, tree: Path, *given: str) -> list[
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout.splitlines()
 
 
+def differs(interpreter: Interpreter, root: Path, name: str, *given: str) -> bool:
+    """Whether a day, played as `play` does, parts from what was recorded; it is played until then.
+
+    CalledProcessError where it cannot be played.
+    """
+    command = [*interpreter.command, str(_RUNNER), str(root), str(root), name, *given]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as player:
+        assert player.stdout is not None
+        for wanted in recorded(name):
+            line = player.stdout.readline()
+            if not line and player.wait():
+                raise subprocess.CalledProcessError(player.returncode, command)
+            if line.rstrip("\n") != wanted:
+                player.kill()
+                return True
+        return player.stdout.readline() != ""
+
+
 def names(interpreter: Interpreter) -> list[str]:
     """Every day there is."""
     return play(interpreter, ROOT, ROOT)

@@ -30,6 +30,8 @@ ROW = (im.MODE, im.CMD_P, im.CMD_RUN, im.CMD_CONTACTOR, im.LIMIT_DIS, im.LIMIT_C
 # a source's code in the record: that of the days when they were recorded, when an island was an owner of grid_service
 CODES = {"emergency": 0, "protection": 1, "maintenance": 2, "remote": 3, "manual": 4, "grid_service": 5, "island": 5,
          "schedule": 6, "optimiser": 7, "idle": 8}  # fmt: skip
+CODES_OF = [CODES[name] for name in SOURCES]
+BY = ROW.index(im.REQUEST_BY)
 OF_A_SOURCE = (Event.OPERATION_TIMEOUT, Event.CHARGE_COMPLETE, Event.DISCHARGE_COMPLETE)
 DECIDES = (im.MODE, im.REQUEST_BY, im.FAULTS, im.CMD_CONTACTOR)
 
@@ -119,7 +121,8 @@ class Day:
     def _look(self) -> None:
         now, row = self.now, self.row
         for i in range(len(ROW)):
-            row[i] = CODES[SOURCES[now[ROW[i]]]] if ROW[i] == im.REQUEST_BY else now[ROW[i]]
+            row[i] = now[ROW[i]]
+        row[BY] = CODES_OF[row[BY]]
         self.checksum = crc32(row, self.checksum)
         decides = [now[slot] for slot in DECIDES]
         if decides != self.decides:

@@ -4,6 +4,8 @@ It stands apart from the simulator, so that what is recorded stays comparable wh
 image as drivers do and reads the commands there.  The same numbers on every interpreter: whole numbers, and doubles.
 """
 
+import micropython  # native: a day is played in three quarters of the time
+
 from firmware import image as im
 
 EFFICIENCY = 0.95
@@ -63,11 +65,13 @@ class World:
         self._bms_ms = self._pcs_ms = 0
         self._bits = 0
 
+    @micropython.native
     def random(self, most: int) -> int:
         """A whole number from 0 to most - 1."""
         self._random = (self._random * 1103515245 + 12345) & 0x7FFFFFFF
         return (self._random >> 8) % most
 
+    @micropython.native
     def _noisy(self, value: float, sigma: int) -> int:
         if not sigma:
             return int(value)
@@ -87,16 +91,19 @@ class World:
     def pv_w(self) -> float:
         return between(self.pv_curve, self.second / 3600)
 
+    @micropython.native
     def amps(self) -> float:
         """Battery current, + discharge."""
         watts = self.power / EFFICIENCY if self.power > 0 else self.power * EFFICIENCY
         return watts / self.volts()
 
+    @micropython.native
     def volts(self) -> float:
         watts = self.power / EFFICIENCY if self.power > 0 else self.power * EFFICIENCY
         emf = 600.0 + self.soc * 0.5
         return emf - RESISTANCE * watts / emf
 
+    @micropython.native
     def step(self, dt_ms: int) -> None:
         """Take the commands, let `dt_ms` pass, report what is due."""
         self.second += dt_ms / 1000
@@ -113,6 +120,7 @@ class World:
             self._write_meter()
         self._write_io()
 
+    @micropython.native
     def _obey(self, dt_ms: int) -> None:
         now, active = self.image.now, self.active
         wanted = now[im.CMD_CONTACTOR] == 1
@@ -132,6 +140,7 @@ class World:
             self.setpoint, self.running = 0, False
         self._follow(dt_ms)
 
+    @micropython.native
     def _follow(self, dt_ms: int) -> None:
         """The inverter: a second to start, then its setpoint with 100 ms."""
         closed = self.closed and "separates" not in self.active
@@ -154,6 +163,7 @@ class World:
         if -1 < self.power < 1:
             self.power = 0.0
 
+    @micropython.native
     def _move(self, dt_ms: int) -> None:
         amps = self.amps()
         self.soc -= 100 * amps * dt_ms / (1000 * CAPACITY_AS)
@@ -170,6 +180,7 @@ class World:
         for seq in (im.SEQ_BMS, im.SEQ_BMS_LIMITS, im.SEQ_BMS_CELLS, im.SEQ_BMS_TEMPS, im.SEQ_BMS_FLAGS):
             self.image.heard(seq)
 
+    @micropython.native
     def _measure_bms(self) -> None:
         inp, active, volts = self.image.inp, self.active, self.volts()
         said = min(100.0, max(0.0, self.soc + self.soc_error))
@@ -225,6 +236,7 @@ class World:
                 inp[im.CELL_V_MAX] = 4900  # every other reading
         inp[im.BMS_ODD] = odd
 
+    @micropython.native
     def _write_pcs(self) -> None:
         active = self.active
         if "pcs_silent" in active:
@@ -252,6 +264,7 @@ class World:
     def _hertz(self) -> int:
         return 46500 if "grid_slow" in self.active else 50000
 
+    @micropython.native
     def _write_meter(self) -> None:
         inp, active = self.image.inp, self.active
         if self.has & im.HAS_METER and "meter_silent" not in active:

@@ -20,7 +20,7 @@ def board_of(mp: Interpreter, tmp_path: Path) -> Board:
     (root / "lib").mkdir(parents=True)
     (root / "firmware").mkdir()
     (root / "boot.py").write_text((ROOT / "boot.py").read_text())
-    for name in ("startup.py", "watchdog.py", "pinowners.py"):
+    for name in ("generations.py", "startup.py", "watchdog.py", "pinowners.py"):
         (root / "lib" / name).write_text((ROOT / "lib" / name).read_text())
     (root / "main.py").write_text("import gc, time\nprint('main', gc.threshold())\ntime.sleep(60)\n")
     return Board(root, state_dir=tmp_path / "state", site=None, interpreter=list(mp.command))

@@ -170,7 +170,10 @@ def test_a_bus_that_is_not_there_is_error_passive_and_comes_back(mp64: Interpret
         await asyncio.sleep(0.1)
         assert await rig.ask("bus.state() == CAN.STATE_PASSIVE, bus.send(1, b'')") == "(True, None)"
         await rig.hub.start(port)
-        await asyncio.sleep(0.7)
+        for _ in range(60):
+            if await rig.ask("bus.state() == CAN.STATE_ACTIVE") == "True":
+                break
+            await asyncio.sleep(0.1)
         assert await rig.ask("bus.state() == CAN.STATE_ACTIVE, bus.send(1, b'') is not None") == "(True, True)"
 
     on_a_bus(mp64, tmp_path, story)

@@ -59,11 +59,8 @@ def play(tmp_path: Path, story: Callable[[Rig], Awaitable[None]], **clock: Any) 
         content = site.site_json()
         content["clock"] = {"zone": "Europe/Berlin", "ntp": "", **clock}
         content["storage"] = {"place": "data"}
-        board = Board(ROOT, state_dir=tmp_path, site=content, env=site.env())
-        board.on_pin = site.board_pin
-        site.on_output = board.set_pin
-        for pin, level in site.inputs().items():
-            board.set_pin(pin, level)
+        board = Board(ROOT, state_dir=tmp_path, site=content)
+        site.wire(board)
         await board.start()
         rig = Rig(site, board)
         try:

@@ -349,8 +349,8 @@ def test_busy_now_and_then(mp64: Interpreter, code: ExcCodes, share: float) -> N
             for watts in range(1000, 16000, 500):
                 await one.command(watts)
                 before = one.seq(im.SEQ_PCS)
-                await one.until(lambda watts=watts: peer.setpoints[-1:] == [float(watts)], 1.5)  # type: ignore[misc]
-                await one.until(lambda before=before: one.seq(im.SEQ_PCS) > before, 1.0)  # type: ignore[misc]
+                await one.until(lambda watts=watts: peer.setpoints[-1:] == [float(watts)])  # type: ignore[misc]
+                await one.until(lambda before=before: one.seq(im.SEQ_PCS) > before)  # type: ignore[misc]
             assert len(one.printed) == 1, "found once"
             counters = await one.counters()
             assert counters["exceptions"] > 5

@@ -170,7 +170,7 @@ def test_pause_between_requests_over_tcp(mp64: Interpreter) -> None:
             async with rig(mp64.command, "meter_sunspec", options) as one:
                 await one.until(lambda: one.has(METER_P=880), 25)
             gate.ignored = 0
-            async with rig(mp64.command, "meter_sunspec", {**options, "pause_ms": 25}) as one:
+            async with rig(mp64.command, "meter_sunspec", {**options, "pause_ms": 25, "timeout_ms": 2000}) as one:
                 await one.until(lambda: one.seq(im.SEQ_METER) > 20, 25)
                 assert (await one.counters())["timeouts"] == 0
                 assert gate.ignored == 0

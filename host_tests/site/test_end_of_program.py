@@ -69,12 +69,10 @@ def under_load(mp: Interpreter, tmp_path: Path, story: Callable[[Run], Coroutine
     async def run() -> Run:
         site = Site(seed=1, soc=60, power={"ramp_up": 200})
         await site.start()
-        board = Board(root, state_dir=tmp_path / "state", site=site.site_json(), env=site.env(), interpreter=list(mp.command))
+        board = Board(root, state_dir=tmp_path / "state", site=site.site_json(), interpreter=list(mp.command))
         this = Run(site, board)
+        site.wire(board)
         board.on_pin = this.on_pin
-        site.on_output = board.set_pin
-        for pin, level in site.inputs().items():
-            board.set_pin(pin, level)
         await board.start()
         try:
             await this.under_load()

@@ -84,7 +84,10 @@ def test_latch_a_storage_that_fails_is_answered_and_resets_nothing(mp: Interpret
         assert await answer(board, "pm.emergency_shutdown()") == "= False"
         await board.wait_line("could NOT be stored", 5)
         assert await answer(board, "pm.is_emergency") == "= True"
-        await asyncio.sleep(2.5)
+        for _ in range(60):
+            if await answer(board, MEMORY + ".latch.failures > 1") == "= True":
+                break
+            await asyncio.sleep(0.25)
         assert await answer(board, MEMORY + ".latch.failures > 1, app.restarts") == "= (True, {})"
         assert board.resets == [], "neither the watchdog nor anybody else"
         blocked.rmdir()

@@ -36,10 +36,7 @@ async def _run(root: Path, scratch: Path, interpreter: Interpreter) -> tuple[dic
     )
     states: list[dict[str, Any]] = []
     board.on_line = lambda line: states.append(json.loads(line)) if '"lim_dis"' in line and line.endswith("}") else None
-    board.on_pin = site.board_pin
-    site.on_output = board.set_pin
-    for pin, level in site.inputs().items():
-        board.set_pin(pin, level)
+    site.wire(board)
     board.flash.mkdir(parents=True)
     shutil.copyfile(BRIDGE, board.flash / BRIDGE.name)
     try:

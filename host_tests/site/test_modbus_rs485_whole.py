@@ -56,10 +56,7 @@ async def run(root: Path, scratch: Path, interpreter: Interpreter) -> tuple[list
             env={**site.env(), "SIM_UART1": line.add()},
         )
         board.on_line = lambda text: states.append(json.loads(text)) if '"lim_dis"' in text else None
-        board.on_pin = site.board_pin
-        site.on_output = board.set_pin
-        for pin, level in site.inputs().items():
-            board.set_pin(pin, level)
+        site.wire(board)
         stack.push_async_callback(site.stop)
         stack.callback(serving.cancel)
         stack.push_async_callback(server.shutdown)

@@ -111,6 +111,7 @@ def test_a_reactive_setpoint_reaches_model_704_and_what_was_there_comes_back(mp:
             rest = {**AT_REST, **own}
             await one.until(lambda: chain.get("704.VarSet") == 10 * rest["VarSet"])
             await one.until(lambda: [chain.raw(f"704.{name}") for name in MODE] == [rest[name] for name in MODE])
+            await asyncio.sleep(0.5)  # what it writes last may be on its way
             seen = _watch(peer, 704, "VarSetEna", "VarSetRvrtTms")
             await asyncio.sleep(0.8)
             assert seen == [], "and is left alone again"

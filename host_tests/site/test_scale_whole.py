@@ -44,13 +44,10 @@ class Whole:
 async def play(root: Path, scratch: Path, interpreter: Interpreter, site: Site, kw: float, story: Any) -> Whole:
     """The board commands `kw`; then comes the story."""
     await site.start()
-    board = Board(root, state_dir=scratch, site=site.site_json(), interpreter=list(interpreter.command), env=site.env())
+    board = Board(root, state_dir=scratch, site=site.site_json(), interpreter=list(interpreter.command))
     whole = Whole(site, board)
     board.on_line = lambda text: whole.states.append(json.loads(text)) if '"lim_dis"' in text else None
-    board.on_pin = site.board_pin
-    site.on_output = board.set_pin
-    for pin, level in site.inputs().items():
-        board.set_pin(pin, level)
+    site.wire(board)
     await board.start()
     try:
         await asyncio.sleep(3.0)
@@ -125,7 +122,7 @@ def test_inverter_scale_changes_at_30_kw(root: Path, tmp_path: Path, mp64: Inter
 
 @pytest.mark.serial
 def test_busy_now_and_then_costs_no_energy(root: Path, tmp_path: Path, mp64: Interpreter) -> None:
-    """busy-now-and-then: 5 % of answers are exception 6 or 0x0B, 20 ms latency, 30 kW asked: within 2 % over 45 s."""
+    """busy-now-and-then: 5 % of answers are exception 6 or 0x0B, 20 ms latency, 30 kW asked: within 2 % over 30 s."""
     chance = random.Random(11)
     said: list[ExcCodes] = []
 
@@ -140,7 +137,7 @@ def test_busy_now_and_then_costs_no_energy(root: Path, tmp_path: Path, mp64: Int
         await whole.until(30)
         for server in (whole.site.pcs_server, whole.site.meter_server):
             server.intercept = busy
-        await whole.watch(45)
+        await whole.watch(30)
         powers = [1000 * truth["pcs_kw"] for truth in whole.truth]
         assert sum(powers) / len(powers) > 29400, (min(powers), max(powers))
         assert min(said.count(ExcCodes.DEVICE_BUSY), said.count(ExcCodes.GATEWAY_NO_RESPONSE)) > 5, said

@@ -1,9 +1,11 @@
 """`make run` as people use it: the JSON verdict, the live view, Ctrl-C, and clear errors."""
 
+import contextlib
 import json
 import os
 import pty
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from host_tests.site.board_process import free_port
 from tools.interpreters import Interpreter
 from tools.run import ROOT
 
@@ -113,6 +116,23 @@ def test_killed_firmware_leaves_the_pcs_to_its_own_watchdog(tmp_path: Path) -> N
     done = run("--scenario", str(file), "--headless", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["pcs_watchdog_trips"] == 1
+
+
+def test_the_ems_s_registers_are_served_where_they_were_wanted(tmp_path: Path) -> None:
+    port = free_port()
+    command = [*COMMAND, "--ems", str(port), "--headless", "--seconds", "12", "--state", str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        found = b""
+        give_up = time.monotonic() + 30
+        while not found:
+            assert time.monotonic() < give_up and process.poll() is None, "nobody serves them"
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as client:
+                client.sendall(bytes.fromhex("00010000000601039c400002"))
+                found = client.recv(64)[9:]
+            time.sleep(0.2)
+        _, errors = process.communicate(timeout=60)
+    assert found == b"SunS" and process.returncode == 0, errors
+    assert f"the EMS's registers: Modbus TCP, 127.0.0.1:{port}" in errors
 
 
 def test_unfulfilled_expectation_and_refused_line_make_the_run_unsound(tmp_path: Path) -> None:
@@ -247,6 +267,7 @@ def test_shipped_scenarios_are_listed() -> None:
         (["--micropython", "/no/such"], "no such program"),
         (["--svg", "/nonexist/x.svg"], "--svg /nonexist/x.svg: cannot be written"),
         (["--svg", "/tmp"], "--svg /tmp: cannot be written"),
+        (["--ems", "0"], "--ems 0: allowed 1 to 65535"),
         (["--site", "no_such.json"], "no_such.json: cannot be read"),
         (["--console"], "--console goes without --headless"),
     ],

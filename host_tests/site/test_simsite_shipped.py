@@ -13,6 +13,7 @@ import pytest
 
 from tools import check_site
 from tools.interpreters import Interpreter
+from tools.mqtt import broker as brokers
 from tools.run import site_of
 from tools.sim import scenario
 from tools.sim.board.board import Board
@@ -21,11 +22,19 @@ from tools.sim.devices.rtu_line import RtuLine, crc
 from tools.sim.shipped import ShippedSite
 from tools.sim.site import ESTOP_PIN, FEEDBACK_PIN
 
-FILES = sorted({profile.site for profile in PROFILES.values()})
+FILES = sorted({"docs/site.operator.json", *(profile.site for profile in PROFILES.values())})
 
 
 def run(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(story())
+
+
+async def broker_answers(port: int) -> None:
+    """A broker takes a CONNECT of MQTT 3.1.1 there."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x05\x00\x01x")
+    assert await asyncio.wait_for(reader.readexactly(4), 5) == b"\x20\x02\x00\x00"
+    writer.close()
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -40,6 +49,12 @@ def test_a_shipped_site_stays_what_it_is_with_the_simulators_addresses(root: Pat
             assert content["buses"]["can0"]["backend"] == "machine"
             assert ("wifi" in content) is any("host" in device for device in content["devices"].values())
             assert {device.get("host", "127.0.0.1") for device in content["devices"].values()} == {"127.0.0.1"}
+            services = content.get("services", {})
+            assert list(services) == list(before.get("services", {}))
+            ports = [service["port"] for service in services.values() if "port" in service]
+            assert len(set(ports)) == len(ports) and all(port > 1023 for port in ports), "ports that anybody may have"
+            if "mqtt" in services and brokers.program() is not None:
+                await broker_answers(services["mqtt"]["port"])
             assert os.path.exists(site.env()["SIM_UART1"])
         finally:
             await site.stop()
@@ -141,11 +156,8 @@ def test_the_wired_site_runs_on_the_line(root: Path, mp64: Interpreter, tmp_path
     async def story() -> None:
         site = ShippedSite(root / "docs/site.t_can485.json")
         await site.start()
-        board = Board(root, state_dir=tmp_path, site=site.site_json(), interpreter=list(mp64.command), env=site.env())
-        board.on_pin = site.board_pin
-        site.on_output = board.set_pin
-        for pin, level in site.inputs().items():
-            board.set_pin(pin, level)
+        board = Board(root, state_dir=tmp_path, site=site.site_json(), interpreter=list(mp64.command))
+        site.wire(board)
         await board.start()
         try:
             await board.wait_line("GRID_CONNECTED", 20)

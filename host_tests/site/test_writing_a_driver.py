@@ -60,7 +60,13 @@ def test_each_frame_is_understood_and_what_cannot_be_true_is_not(driver: Any) ->
     fake = FakeCAN()
     bus = canbus.Bus(fake)
     device = driver.Device("bms", {"bus": "can0", "current_max": 400}, image, {"can0": bus})
-    bus._set_filters()
+
+    async def listen() -> None:  # to what has been subscribed
+        task = asyncio.create_task(bus.run())
+        await asyncio.sleep(0)
+        task.cancel()
+
+    asyncio.run(listen())
 
     def arrive(can_id: int, data: bytes) -> None:
         fake.arrive(can_id, data, extended=False)

@@ -203,7 +203,11 @@ def an_islands_load_does_not_decide() -> None:
 def a_bank_is_given_more_than_its_limit() -> None:
     from firmware import image as im
 
-    _around("portion", after=lambda img, part, par, how: part.__setitem__(im.REQUEST_P, 2 * part[im.REQUEST_P]))
+    def twice(img: Any, parts: Any, *given: Any) -> None:
+        for part in parts:
+            part[im.REQUEST_P] *= 2
+
+    _around("portions", after=twice)
 
 
 @breaks(r"bank \w: bms_\w\d's group \d has not been received for \d+ ms, its command is", "--banks")
@@ -227,29 +231,23 @@ def a_lost_battery_is_not_missed() -> None:
 def packs_in_parallel_forget_a_protection() -> None:
     from firmware import image as im
 
-    slots = (im.BMS_PROTECT, im.BMS_REQUESTS)
-    first: list[int] = []
+    def forget(img: Any, parts: Any, *given: Any) -> None:
+        for slot in (im.BMS_PROTECT, im.BMS_REQUESTS):
+            img[slot] = parts[0][slot]
 
-    def look(img: Any, part: Any, rules: Any, n: int, which: int, joined: int) -> None:
-        first[:] = [img[slot] for slot in slots] if joined else []
-
-    def forget(img: Any, *given: Any) -> None:
-        for slot, value in zip(slots, first, strict=False):
-            img[slot] = value
-
-    _around("join", look, forget)
+    _around("join", after=forget)
 
 
 @breaks(r"the site falls from -?\d+ W to -?\d+ W, nothing asks it", "--banks")
 def a_bank_that_comes_back_costs_the_power_of_all() -> None:
     from firmware.banks import Several
 
-    Several.share_rest = lambda self, size, total, how: None
+    Several.share_rest = lambda self, how, rising: None
 
 
 @breaks(r"not everybody is in EMERGENCY", "--banks")
 def an_emergency_stays_in_its_bank() -> None:
-    from firmware.banks import SiteSupervisor
+    from firmware.bank_supervisors import SiteSupervisor
     from firmware.supervisor import Supervisor
 
     SiteSupervisor.enter_emergency = Supervisor.enter_emergency
@@ -268,7 +266,7 @@ def a_bank_in_trouble_strands_the_others() -> None:
     def broken(self: Any) -> None:
         honest(self)
         if any(bank.now[im.MODE] == Mode.STANDBY for bank in self.banks):
-            self._image.now[row] = self._image.now[row + im.LIMIT_ROWS_CHG - im.LIMIT_ROWS_DIS] = 0
+            self._now[row] = self._now[row + im.LIMIT_ROWS_CHG - im.LIMIT_ROWS_DIS] = 0
 
     Several.limit = broken
 

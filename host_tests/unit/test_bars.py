@@ -83,12 +83,13 @@ def test_runs_follow_from_the_command_line() -> None:
         runs = chip_bars.wanted(chip_bars.arguments().parse_args(words))
         return [(run.judged.name, run.story, run.seconds, run.paced) for run in runs]
 
-    assert len(titles()) == 11
+    assert len(titles()) == 13
+    assert [story for name, story, _, _ in titles() if name == "esp32s3-own"] == ["load", "trouble"]
     assert [story for name, story, _, _ in titles() if name == "wired"] == ["load", "trouble", "follow", "slow"]
     assert titles()[-1] == ("esp32s3", "counts", 600.0, False)
     assert titles("--story", "counts", "--hour", "--profile", "wired") == [("wired", "counts", 3600.0, False)]
     assert titles("--profile", "wired", "--story", "load", "--seconds", "20") == [("wired", "load", 20.0, True)]
-    with pytest.raises(ValueError, match="allowed are esp32s3, own-image, wired"):
+    with pytest.raises(ValueError, match="allowed are esp32s3, esp32s3-own, own-image, wired"):
         titles("--profile", "esp8266")
 
 

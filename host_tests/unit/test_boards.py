@@ -56,10 +56,48 @@ def test_a_pin_of_the_simulation_does_not_survive_on_a_board_without_one() -> No
     assert "led_pin" not in merged["devices"]["io"]
 
 
+def relays(*inputs: dict[str, Any], **given: Any) -> dict[str, Any]:
+    named = {f"step {i}": {**one, "export_percent": 30 * i} for i, one in enumerate(inputs)}
+    return {**SITE, "services": {"operator": {"type": "relays", "inputs": named, **given}}}
+
+
+def test_the_operator_s_contacts_get_the_board_s_pins_in_their_order() -> None:
+    board = boardfile.load("generic_esp32")
+    merged = boardfile.site_for(board, relays({"input_pin": 1}, {"bit": 3}, {}, host="192.168.1.9"))
+    made = merged["services"]["operator"]["inputs"]
+    assert [one.get("input_pin") for one in made.values()] == [board["inputs"][0], None, board["inputs"][1]]
+    assert check_site.errors_in(merged) == []
+
+
+def test_more_contacts_than_the_board_has_pins_for_are_refused() -> None:
+    with pytest.raises(boardfile.BoardError, match=r"operator\.inputs: 1 pins, lilygo_t_2can has 0 for inputs; an I/O module"):
+        boardfile.site_for(boardfile.load("lilygo_t_2can"), relays({}))
+    module = relays({"bit": 1}, host="192.168.1.9")
+    assert boardfile.site_for(boardfile.load("lilygo_t_2can"), module)["services"] == module["services"]
+
+
+def test_tls_needs_a_board_with_psram() -> None:
+    site = {**SITE, "services": {"ems": {"type": "sunspec_server", "tls_port": 802}}}
+    with pytest.raises(boardfile.BoardError, match=r"ems\.tls_port: TLS needs a board with PSRAM, lilygo_t_can485 has none"):
+        boardfile.site_for(boardfile.load("lilygo_t_can485"), site)
+    assert boardfile.site_for(boardfile.load("lilygo_t_2can"), site)["services"] == site["services"]
+    site["services"]["ems"]["tls_port"] = 0
+    assert boardfile.site_for(boardfile.load("lilygo_t_can485"), site)["services"] == site["services"]
+
+
+def test_an_io_module_s_address_wants_the_network() -> None:
+    assert "services.operator.host" in boardfile.needs_network(relays({"bit": 1}, host="192.168.1.9"))
+
+
 def test_a_bus_the_board_has_not_is_refused_with_those_it_has() -> None:
     site = {**SITE, "buses": {"can7": {"type": "can"}}}
     with pytest.raises(boardfile.BoardError, match=r"buses\.can7.*lilygo_t_can485 has can0 \(can\), rs485 \(modbus_rtu\)"):
         boardfile.site_for(boardfile.load("lilygo_t_can485"), site)
+
+
+def test_a_board_s_inputs_are_pins_of_their_own_that_its_chip_has() -> None:
+    assert any("34" in error and "already used" in error for error in boardfile.check(changed("inputs", [34])))
+    assert any("inputs[1] = 6" in error for error in boardfile.check(changed("inputs", [33, 6])))
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
@@ -133,6 +171,25 @@ def test_board_and_site_say_which_image_and_how_much_heap_there_is(board: str, s
     assert found.network or not boardfile.needs_network(site)
 
 
+def test_with_psram_the_image_decides_how_much_may_live() -> None:
+    board = boardfile.load("lilygo_t_2can")
+    assert boardfile.kind_of(board, SITE, "own") is boardfile.PSRAM_OWN
+    assert boardfile.kind_of(boardfile.load("generic_esp32"), SITE, "own") is boardfile.WIFI
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("lilygo_t_2can", {"flash_mb": 8}),
+        ("lilygo_t_2can", {"psram_mb": 2, "images": {"stock": "ESP32_GENERIC_S3", "own": "BESS_ESP32_S3"}}),
+        ("generic_esp32", {"images": {"stock": "ESP32_GENERIC", "own": "BESS_ESP32_S3"}}),
+    ],
+)
+def test_our_image_for_the_s3_is_refused_where_chip_flash_or_memory_are_others(name: str, changes: dict[str, Any]) -> None:
+    errors = boardfile.check({**copy.deepcopy(boardfile.load(name)), **changes})
+    assert errors == ["images.own = BESS_ESP32_S3: is for an esp32s3 with 16 MB of flash and octal PSRAM"]
+
+
 def test_a_network_on_a_board_that_no_image_makes_fit_is_refused_by_name() -> None:
     board = copy.deepcopy(boardfile.load("lilygo_t_can485"))
     del board["images"]["own"]
@@ -154,3 +211,23 @@ def test_a_site_is_checked_with_the_firmwares_own_words(tmp_path: Any) -> None:
     (tmp_path / "site.json").write_text(json.dumps(SITE)[:-5])
     _, errors = check_site.load(tmp_path / "site.json")
     assert len(errors) == 1 and "is not JSON" in errors[0]
+
+
+def test_mqtt_over_tls_needs_one_too_and_mqtt_wants_the_network() -> None:
+    site = {**SITE, "services": {"broker": {"type": "mqtt", "host": "192.168.1.5", "tls": True}}}
+    with pytest.raises(boardfile.BoardError, match=r"broker\.tls: TLS needs a board with PSRAM, lilygo_t_can485 has none"):
+        boardfile.site_for(boardfile.load("lilygo_t_can485"), site)
+    assert boardfile.site_for(boardfile.load("lilygo_t_2can"), site)["services"] == site["services"]
+    assert "services.broker.host" in boardfile.needs_network(site)
+
+
+@pytest.mark.parametrize(
+    ("service", "speaks"),
+    [
+        ({"type": "web"}, True), ({"type": "sunspec_server"}, True), ({"type": "sunspec_server", "port": 0, "uart": 1}, False),
+        ({"type": "sunspec_server", "port": 0, "tls_port": 802}, True), ({"type": "history"}, False), ({"type": "update"}, True),
+        ({"type": "no_such"}, False),
+    ],
+)  # fmt: skip
+def test_a_service_that_listens_wants_the_network(service: dict[str, Any], speaks: bool) -> None:
+    assert boardfile.needs_network({"services": {"it": service}}) == (["services.it.host"] if speaks else [])

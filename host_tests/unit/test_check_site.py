@@ -99,6 +99,14 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (wired("x", **generic({"slot": "NO_SUCH"})), "devices.x.table.reads[0].slot = 'NO_SUCH': no such input"),
     (wired("x", **generic({"slot": "PV_P", "type": "int17"})), "devices.x.table.reads[0].type = 'int17': allowed are"),
     (site(clock={"zone": "Mars/Base"}), "Mars/Base"),
+    (
+        site(services={"ems": {"type": "sunspec_server", "uart": 1}}),
+        "services.ems.uart = 1: buses.rs485 has this UART, and a line of the EMS needs one of its own; free of 1 and 2: 2",
+    ),
+    (
+        site(services={"ems": {"type": "sunspec_server", "port": 802, "tls_port": 802}}),
+        "services.ems.tls_port = 802: is its port too",
+    ),
     (site(wifi={"ssid": "plant", "password": "secret"}), "wifi.password: has 6 characters; allowed are 8 to 63, or none: open"),
     # one-group-two-writers: one owner for each group of values, and for the command
     (wired("pcs2", type="pcs_sunspec", host="10.0.0.2"), "devices.pcs2: inverter is what devices.pcs has already"),
@@ -118,6 +126,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 def test_what_a_board_would_refuse_is_refused_here_in_its_words(content: dict[str, Any], said: str) -> None:
     errors = check_site.errors_in(content)
     assert any(said in error for error in errors), errors
+
+
+def test_a_line_of_the_ems_has_a_uart_of_its_own() -> None:
+    assert check_site.errors_in(site(services={"ems": {"type": "sunspec_server", "uart": 2}})) == []
 
 
 def test_two_meters_are_refused_and_a_meter_with_a_pv_device_is_not() -> None:
@@ -297,7 +309,7 @@ def test_wifi_that_comes_with_the_deploy_counts(tmp_path: Path, monkeypatch: pyt
     core["own_bytes"] = 100 * 1024 - fits.weigh(board, content, fits.OWN, light).total
     monkeypatch.setattr(fits, "sizes", lambda: {**figures, "parts": {**figures["parts"], "core": core}})
     check_site.for_board(path, board, fits.OWN)  # 100 KB: what fits a wired board
-    with pytest.raises(check_site.Refused, match=r"86\.0 KB may live there"):
+    with pytest.raises(check_site.Refused, match=r"92\.0 KB may live there"):
         check_site.for_board(path, board, fits.OWN, "plant", "a secret")
 
 
@@ -312,9 +324,9 @@ def test_the_command_says_what_fits_and_refuses_with_the_figures() -> None:
     bad = run("docs/site.example.json", "--board", "lilygo_t_can485")
     assert bad.returncode == 1 and "KB may live there" in bad.stderr and "it would fit:" in bad.stderr
     small = run("docs/site.example.json", "--board", "generic_esp32", "--image", "own")
-    assert small.returncode == 1 and "KB of heap, 86.0 KB may live there" in small.stderr and "4 schedules" in small.stderr
+    assert small.returncode == 1 and "KB of heap, 92.0 KB may live there" in small.stderr and "4 schedules" in small.stderr
     fitting = run("docs/site.wifi.json", "--board", "generic_esp32", "--image", "own")
-    assert fitting.returncode == 0 and "86.0 KB may live there" in fitting.stdout, fitting.stderr
+    assert fitting.returncode == 0 and "92.0 KB may live there" in fitting.stdout, fitting.stderr
     none = run("docs/site.example.json", "--board", "no_such_board")
     assert none.returncode == 1 and "no such board" in none.stderr
     assert run("docs/site.example.json").returncode == 0
@@ -346,6 +358,13 @@ def test_services_that_a_site_has_by_itself_can_be_named_or_switched_off() -> No
         ({"c": {"type": "calendar", "zone": "Nowhere/Else"}}, "clock.zone: time zone"),
         ({"c": {"type": "calendar"}, "l": {"type": "records", "place": "lib"}}, "services.l.place = 'lib': lib is the board's own"),
         ({"c": {"type": "calendar", "zome": "UTC0"}}, "services.c.zome: no such key; did you mean zone?"),
+        ({"r": {"type": "relays"}}, "services.r.inputs: is missing"),
+        ({"r": {"type": "relays", "inputs": {"a": {"import_kw": 4}}}}, "services.r.inputs.a: input_pin = -1, bit = -1"),
+        ({"r": {"type": "relays", "inputs": {"a": {"bit": 1, "import_kw": 4}}, "bus": "x"}}, "services.r: r: bus is 'x'"),
+        (
+            {"r": {"type": "relays", "inputs": {"a": {"input_pin": 5, "import_kw": 4}, "b": {"input_pin": 5, "export_kw": 4}}}},
+            "pin 5 has two owners: services.r.inputs.a.input_pin, services.r.inputs.b.input_pin",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_service_is_said_by_name(given: dict[str, Any], said: str) -> None:

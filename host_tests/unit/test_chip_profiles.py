@@ -24,6 +24,8 @@ def test_a_chip_its_image_and_another_heap_are_chosen_by_name() -> None:
     assert on_wire is not None and (on_wire.heap, on_wire.romfs, on_wire.site) == (160_000, True, "docs/site.t_can485.json")
     reference = profiles.chosen({"CHIP": "esp32s3"})
     assert reference is not None and (reference.heap, reference.areas) == (512 * 1024, 0)
+    on_ours = profiles.chosen({"CHIP": "esp32s3", "ROMFS": "1"})
+    assert on_ours is not None and (on_ours.heap, on_ours.romfs, on_ours.site) == (512 * 1024, True, "docs/site.operator.json")
     small = profiles.chosen({"CHIP": "esp32s3", "HEAP": "200K"})
     assert small is not None and small.heap == 200 * 1024
     named = profiles.chosen({"CHIP": "esp32", "ROMFS": "1", "HEAP": "200K"}, heap="99000")
@@ -43,9 +45,10 @@ def test_what_there_is_not_is_refused_by_name(env: dict[str, str], said: str) ->
         profiles.chosen(env)
 
 
+@pytest.mark.parametrize("romfs", [False, True])
 @pytest.mark.parametrize("name", profiles.PROFILES)
-def test_the_site_that_ships_for_a_chip_is_there(name: str, root: Path) -> None:
-    assert (root / profiles.PROFILES[name].site).exists()
+def test_the_site_that_ships_for_a_chip_is_there(name: str, romfs: bool, root: Path) -> None:
+    assert (root / profiles.named(name, romfs).site).exists()
 
 
 SOURCE = """

@@ -5,6 +5,8 @@ apt-get and dpkg-deb are stood in for by scripts that behave as the real ones do
 """
 
 import os
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,6 +79,16 @@ def test_the_pinned_versions_are_fetched_unpacked_and_tried(log: Path) -> None:
     assert not (wrapper.parent / "debs").exists()
 
 
+def test_a_program_with_the_machines_loader_has_its_own_libraries_and_environment(log: Path) -> None:
+    tells = "printf '#!/bin/sh\\necho $LD_LIBRARY_PATH $FONTS \"$@\"\\n' > \"$3/usr/bin/program\"\n"
+    tool = Path(os.environ["PATH"].split(":")[0]) / "dpkg-deb"
+    tool.write_text(DPKG + tells)
+    wrapper = debian_bundle.fetch(replace(BUNDLE, loader="", environment=("FONTS=$root/fonts",), answers="/usr/lib "))
+    root = wrapper.parent / "root"
+    said = subprocess.run([str(wrapper), "a b"], capture_output=True, text=True).stdout
+    assert said == f"{root}/usr/lib {root}/fonts a b\n"
+
+
 def test_what_is_there_is_not_fetched_again(log: Path) -> None:
     debian_bundle.fetch(BUNDLE)
     calls = log.read_text()
@@ -108,8 +120,6 @@ def test_without_a_network_it_tries_three_times_and_says_what_to_do(log: Path, m
 
 
 def test_a_program_that_does_not_answer_is_not_kept(log: Path) -> None:
-    from dataclasses import replace
-
     with pytest.raises(BundleError, match=r"does not run.*32-bit programs"):
         debian_bundle.fetch(replace(BUNDLE, answers="word 16"))
     assert not (debian_bundle.CACHE / "thing").exists()

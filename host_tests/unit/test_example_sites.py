@@ -7,11 +7,12 @@ import pytest
 
 from firmware.devices.generic_table import Table
 from tools import check_site
-from tools.build import boardfile, stage
+from tools.build import boardfile, fits, stage
 
 DOCS = stage.ROOT / "docs"
 EXAMPLES = {  # site: the boards it is for, and how they are used
     "site.example.json": ("psram", ("lilygo_t_2can", "waveshare_esp32_s3_rs485_can")),
+    "site.operator.json": ("psram_own", ("lilygo_t_2can", "waveshare_esp32_s3_rs485_can")),
     "site.t_can485.json": ("wired", ("lilygo_t_can485", "generic_esp32")),
     "site.two.json": ("psram", ("lilygo_t_2can",)),
     "site.wifi.json": ("wifi", ("lilygo_t_can485", "generic_esp32")),
@@ -36,7 +37,9 @@ def test_an_example_is_good_as_it_stands(name: str) -> None:
 def test_an_example_is_good_on_every_board_it_is_for(name: str, kind: str, board: str) -> None:
     described = boardfile.load(board)
     assert check_site.errors_in(boardfile.site_for(described, content(name))) == []
-    assert boardfile.kind_of(described, content(name)).name == kind
+    image = boardfile.KINDS[kind].image
+    assert boardfile.kind_of(described, content(name), image).name == kind
+    assert fits.require(described, boardfile.site_for(described, content(name)), image).fits
 
 
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
@@ -62,6 +65,13 @@ def test_the_reference_example_uses_all_there_is() -> None:
     assert kinds == {path.stem for path in drivers} - others
     assert {bus["type"] for bus in site["buses"].values()} == {"can", "modbus_rtu"}
     assert "clock" in site and "storage" in site
+
+
+def test_the_operators_example_is_the_full_one_with_the_services_that_only_our_own_image_carries() -> None:
+    site, full = content("site.operator.json"), content("site.example.json")
+    services = site.pop("services")
+    assert site == full, "from files it is the same site without them"
+    assert {service["type"] for service in services.values()} == {"history", "web", "mqtt", "sunspec_server"}
 
 
 def test_the_wired_example_has_neither_network_nor_calendar() -> None:

@@ -23,14 +23,13 @@ def tokens(text: str) -> list[tokenize.TokenInfo]:
     return [token for token in tokenize.generate_tokens(io.StringIO(text).readline) if token.type not in skip]
 
 
-def declared_lines(path: Path, text: str) -> set[int]:
-    """The lines of a file's declared tables, its numbers among them where it is declared as a table of numbers."""
-    wanted = tables.DECLARED.get(path.as_posix(), ())
-    if path.as_posix() in tables.NUMBERS + tables.NAMED_NUMBERS:
-        wanted = (*wanted, "NAMES", *(name for name, lines in CONSTANTS.items() if lines))
+def free_lines(path: Path, text: str) -> set[int]:
+    """The lines of a file where the build may change more: its imports, its declared tables, its public numbers."""
+    wanted = (*tables.DECLARED.get(path.as_posix(), ()), "NAMES", *(name for name, lines in CONSTANTS.items() if lines))
     found: set[int] = set()
     for node in ast.parse(text).body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id in wanted:
+        named = isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id in wanted
+        if named or isinstance(node, ast.Import | ast.ImportFrom):
             found |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
     return found
 
@@ -69,10 +68,10 @@ def read(path: Path) -> str:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=str)
-def test_every_token_is_as_written_but_constants_and_declared_tables(path: Path) -> None:
+def test_every_token_is_as_written_but_constants_imports_and_declared_tables(path: Path) -> None:
     text = read(path)
     made, _ = stage.for_board(ROOT, path)
-    kept = declared_lines(path, text)
+    kept = free_lines(path, text)
     before = [token.string for token in tokens(text) if token.start[0] not in kept]
     after = [token.string for token in tokens(made) if token.start[0] not in kept]
     i = j = 0
@@ -95,13 +94,53 @@ def test_every_line_keeps_its_number(path: Path) -> None:
     text = read(path)
     made, _ = stage.for_board(ROOT, path)
     assert len(made.splitlines()) == len(text.splitlines())
-    kept = declared_lines(path, text)
+    kept = free_lines(path, text)
 
     def statements(source: str) -> list[tuple[int, str]]:
         nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.stmt) and node.lineno not in kept]
         return sorted((node.lineno, type(node).__name__) for node in nodes)
 
     assert statements(made) == statements(text)
+
+
+def imported(source: str) -> dict[str, str]:
+    """What the imports at the top of a file call things, and what these are."""
+    found: dict[str, str] = {}
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.ImportFrom):
+            found.update({alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names})
+        elif isinstance(node, ast.Import):
+            found.update({alias.asname or alias.name: alias.name for alias in node.names})
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=str)
+def test_only_what_was_there_for_its_numbers_is_not_imported(path: Path) -> None:
+    text = read(path)
+    made, _ = stage.for_board(ROOT, path)
+    before, after = imported(text), imported(made)
+    assert {name: before[name] for name in after} == after
+    was_used, used = ({token.string for token in tokens(source)} for source in (text, made))
+    used, was_used = ({token.string for token in tokens(source)} for source in (made, text))
+    for name in before.keys() - after.keys():
+        assert name in was_used and name not in used, f"{name} is imported for more than its numbers"
+
+
+def test_what_a_compiled_file_imports_from_another_is_there() -> None:
+    trees = {path: ast.parse(stage.for_board(ROOT, path)[0]) for path in SOURCES}
+    defined: dict[str, set[str]] = {}
+    for path, tree in trees.items():
+        parts = path.with_suffix("").parts
+        module = ".".join(part for part in parts if part not in ("lib", "__init__"))
+        names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
+        names |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+        defined[module] = names | set(imported(ast.unparse(tree)))
+    for path, tree in trees.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module in defined:
+                for alias in node.names:
+                    there = alias.name in defined[node.module] or f"{node.module}.{alias.name}" in defined
+                    assert there, f"{path}: imports {alias.name} from {node.module}, where a board has none"
 
 
 def test_a_constant_of_another_module_becomes_its_number(tmp_path: Path) -> None:
@@ -112,12 +151,25 @@ def test_a_constant_of_another_module_becomes_its_number(tmp_path: Path) -> None
     source = "from firmware import image as im\nfrom firmware.image import A, free\n"
     source += "x = im.A + A - im.B\ny = im.free, free, 'im.A'\n"
     made = inline.inline(source, tmp_path)
-    assert made.splitlines()[2:] == ["x = 7 + 7 - (-3)", "y = im.free, free, 'im.A'"]
+    assert made.splitlines() == [
+        "from firmware import image as im", "from firmware.image import free", "x = 7 + 7 - (-3)", "y = im.free, free, 'im.A'",
+    ]  # fmt: skip
+
+
+def test_what_is_imported_for_its_numbers_is_not_imported_on_a_board(tmp_path: Path) -> None:
+    firmware = tmp_path / "firmware"
+    firmware.mkdir()
+    (tmp_path / "lib").mkdir()
+    (firmware / "image.py").write_text("from micropython import const\nA = const(7)\nB = const(-3)\n")
+    source = "from firmware import image as im\nfrom firmware.image import (\n    A,\n    B,\n)\nx = im.A + A\n"
+    assert inline.inline(source, tmp_path).splitlines() == ["", "from firmware.image import B", "", "", "", "x = 7 + 7"]
+    public = "from firmware.image import A\n"  # nobody uses it here: for those who import this file
+    assert inline.inline(public, tmp_path) == public
 
 
 def test_a_declared_table_becomes_a_file_of_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(tables.DECLARED, "firmware/x.py", ("ROWS",))
-    source = "A = const(4)\nROWS = (\n    (1, 'a', REQUIRED),\n    (A, 1 + 2, None),\n)\nOTHER = ((1, 2),)\n"
+    source = "A = const(4)\nROWS = (\n    (1, 'a', 'REQUIRED'),\n    (A, 1 + 2, None),\n)\nOTHER = ((1, 2),)\n"
     text, files = tables.take_tables(source, Path("firmware/x.py"))
     assert text.splitlines() == ["A = const(4)", 'ROWS = "x.ROWS"', "", "", "", "OTHER = ((1, 2),)"]
     assert [json.loads(line) for line in files[Path("lib/tables/x.ROWS")].splitlines()] == [[1, "a", "REQUIRED"], [4, 3, None]]
@@ -150,11 +202,11 @@ def test_the_names_of_a_table_of_numbers_are_in_its_file_and_its_own_uses_are_nu
     text, files = tables.take_numbers(source, Path("firmware/x.py"))
     assert text.splitlines() == ['NAMES = "x.NAMES"', "", "", "", "", "def f(x):", "    return x.A + 4 * (-1)"]
     assert [json.loads(line) for line in files[Path("lib/tables/x.NAMES")].splitlines()] == [["A", 4], ["B", -1]]
-    monkeypatch.setattr(tables, "NAMED_NUMBERS", ())
-    monkeypatch.setattr(tables, "NUMBERS", ("firmware/x.py",))
-    assert tables.take_numbers("print(1)\nA = const(4)\n", Path("firmware/x.py")) == ("print(1)\n\n", {})
     with pytest.raises(ValueError, match="has no constants"):
         tables.take_numbers("print(1)\n", Path("firmware/x.py"))
+    monkeypatch.setattr(tables, "NAMED_NUMBERS", ())
+    assert tables.take_numbers("print(1)\nA = const(4)\n", Path("firmware/x.py")) == ("print(1)\n\n", {})
+    assert tables.take_numbers("print(1)\n", Path("firmware/x.py")) == ("print(1)\n", {})
 
 
 def test_a_declared_table_that_is_missing_fails_the_build_by_name(tmp_path: Path) -> None:

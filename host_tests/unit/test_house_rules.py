@@ -57,6 +57,25 @@ def test_a_test_bounds_no_time_of_this_machine_from_above(body: str, wrong: bool
     assert found(rules.times_in_tests({"host_tests/t.py": tree(text)})) == (["test"] if wrong else [])
 
 
+WRITES = [
+    ("self._image.par[im.PAR_RAMP_UP] = 3", True),
+    ("par = self._chain.image.par\npar[im.PAR_GRID_CHG] = 1 if self.x else 0", True),
+    ("self._p = pm.image.par\nself._p[3] += 1", True),
+    ("a, pm.image.now[im.CMD_P] = 1, 2", True),
+    ("pm.image.inp[0] = 1", True),
+    ("par = self._image.par\nself.most = par[im.PAR_P_DIS]", False),
+    ("own[t.O_LOCAL] = now[im.MODE]", False),
+    ("registers[t.RAMP] = par[im.PAR_RAMP_UP]", False),
+]
+
+
+@pytest.mark.parametrize(("text", "wrong"), WRITES)
+def test_a_service_writes_nothing_into_the_image(text: str, wrong: bool) -> None:
+    for path in ("firmware/services/a.py", "firmware/ems/a.py"):
+        assert len(rules.image_written({path: tree(text)})) == wrong
+    assert rules.image_written({"firmware/devices/a.py": tree(text)}) == []
+
+
 def test_a_function_is_at_most_eighty_lines() -> None:
     def lines(count: int) -> rules.Trees:
         return {"tools/a.py": tree("async def f():\n" + "    x = 1\n" * (count - 1))}

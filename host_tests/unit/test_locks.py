@@ -17,9 +17,9 @@ from firmware import (
     PowerConfig,
     PowerError,
     PowerManager,
-    ScheduleEntry,
 )
 from firmware import image as im
+from firmware.schedule_entry import ScheduleEntry
 
 
 class WatchedLock:

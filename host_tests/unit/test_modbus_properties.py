@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import struct
@@ -17,13 +16,15 @@ from pymodbus.pdu import DecodePDU
 
 from firmware import config
 from firmware import image as im
-from firmware.devices import generic_modbus
+from firmware.devices import generic_modbus, generic_writer
 from firmware.devices.float_words import float_bits, nearest_bits
 from firmware.devices.generic_points import ratio
 from firmware.devices.generic_table import Table
-from firmware.devices.generic_writer import Writer
 from firmware.devices.generic_writes import made as writes_of
+from firmware.devices.modbus_unit import ModbusUnit
+from firmware.devices.once import Once
 from firmware.points import plausible
+from host_tests.both.virtual import Virtual
 from modbus import hot
 from modbus.bank import Bank
 from modbus.server import Server
@@ -90,6 +91,10 @@ class Registers:
     def __init__(self) -> None:
         self.held: dict[int, int] = {}
 
+    async def read_registers(self, unit: int, address: int, count: int, out: Any, function: int = 3) -> None:
+        for i in range(count):
+            out[i] = self.held.get(address + i, 0)
+
     async def write_registers(
         self, unit: int, address: int, values: Any, count: int, function: int = 16, fresh: Any = None
     ) -> None:
@@ -104,15 +109,19 @@ class Registers:
         return struct.unpack(">" + CODES[kind], struct.pack(f">{len(words)}H", *(words[::-1] if swapped else words)))[0]
 
 
-def device(table: dict[str, Any], registers: Registers) -> Any:
-    """The driver with this table, on these registers."""
+def measured(table: dict[str, Any], registers: Registers) -> Any:
+    """The image of a device with this table, once it has looked at these registers."""
     options = config.check(generic_modbus.OPTIONS, {"host": "here", "table": {**table}}, "x", [])
+    image = im.Image()
     usual = generic_modbus.open_client
     generic_modbus.open_client = lambda name, options, buses, registers_of=registers: registers_of
     try:
-        return generic_modbus.Device("x", options, im.Image(), {})
+        with Virtual(generic_modbus) as life:
+            life.live(generic_modbus.Device("x", options, image, {}))
+            life.run(50)
     finally:
         generic_modbus.open_client = usual
+    return image
 
 
 def quotient(value: int, scale: float) -> Fraction:
@@ -129,17 +138,17 @@ def test_power_is_written_whole_or_less_and_never_of_another_sign(
 ) -> None:
     """Whatever was checked: a site may command what no table was made for."""
     rows = [{"from": source, "address": 10, "type": kind, "scale": scale}, {"from": "CMD_DIRECTION", "address": 20}]
-    registers = Registers()
-    made = device({"reads": [{"slot": "METER_P", "address": 1}], "word_order": "little" if swapped else "big"}, registers)
+    registers: Any = Registers()
+    image = im.Image()
     options = {"refresh_ms": 1000, "control_timeout_ms": 1500}
-    writer = Writer(made._image, options, writes_of(rows), made._units, swapped, made._once)
-    made._image.now[im.CMD_P] = watts
-    made._image.now[im.CMD_RUN] = int(may_run)
-    for seq in (1, 2):  # control is seen to count
-        made._image.now[im.CMD_SEQ] = seq
-        writer._look_alive(0)
-    writer._seq_ms = generic_modbus.time.ticks_ms()
-    asyncio.run(writer._round(False))
+    image.now[im.CMD_P] = watts
+    image.now[im.CMD_RUN] = int(may_run)
+    units = {-1: ModbusUnit(registers, 1)}
+    with Virtual(generic_writer) as life:
+        life.start("x", generic_writer.Writer(image, options, writes_of(rows), units, swapped, Once("x")).run())
+        for _ in range(3):  # control is seen to count
+            image.now[im.CMD_SEQ] += 1
+            life.run(10)
     power = watts if may_run else 0
     said = {"CMD_P": power, "CMD_CHARGE": max(0, -power), "CMD_DISCHARGE": max(0, power), "CMD_MAGNITUDE": abs(power)}[source]
     exact = quotient(said, scale)
@@ -160,12 +169,13 @@ def test_difference_is_exact_or_none(data: st.DataObject, kind: str, scale: floa
     more, less = (struct.unpack(code, data.draw(st.binary(min_size=size, max_size=size)))[0] for _ in range(2))
     addresses = (100, 100 + apart) if first else (100 + apart, 100)
     row = {"slot": "METER_P", "address": addresses[0], "minus": addresses[1], "type": kind, "scale": scale}
-    made = device({"reads": [row], "word_order": "little" if swapped else "big"}, Registers())
+    registers = Registers()
     for at, number in zip(addresses, (more, less), strict=True):
         words = struct.unpack(f">{size // 2}H", struct.pack(code, number))
-        made._registers[at - 100 : at - 100 + size // 2] = type(made._registers)("H", words[::-1] if swapped else words)
-    good = made._decode(made._blocks[0])
-    value = made._values[im.METER_P]
+        registers.held.update(zip(range(at, at + size // 2), words[::-1] if swapped else words, strict=True))
+    image = measured({"reads": [row], "word_order": "little" if swapped else "big"}, registers)
+    good = image.inp[im.SEQ_METER] > 0
+    value = image.inp[im.METER_P]
     multiplier, divisor = ratio(scale)
     whole = [number == number and abs(number) != float("inf") for number in (more, less)]
     if not all(whole):

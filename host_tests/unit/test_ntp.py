@@ -13,10 +13,12 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest import mock
 
 import dns
 import ntp
 import pytest
+import udp
 from civil import DAY_S
 from dnslib import RR  # type: ignore[import-untyped]
 from dnslib.server import BaseResolver, DNSRecord, DNSServer  # type: ignore[import-untyped]
@@ -257,7 +259,7 @@ def test_a_big_jump_of_all_servers_needs_a_second_round(serve: Callable[..., int
     shift[0] = 7200
     assert _round(clock, keeper) == HELD
     assert _round(clock, keeper) == STEPPED
-    assert clock.step_s in (7199, 7200)
+    assert 7199 <= clock.step_s <= 7202  # the second turns between two looks at it
 
 
 @pytest.mark.parametrize("names", ["127.0.0.1", "127.0.0.1 127.0.0.1 127.0.0.1", "127.0.0.1 127.0.0.9"])
@@ -323,12 +325,20 @@ def test_names_that_do_not_exist_or_have_no_address_are_refused(name_server: int
 
 @given(data=st.binary(max_size=80))
 def test_no_reply_makes_the_reader_fail_otherwise_than_it_says(data: bytes) -> None:
-    query = dns._query("time.test", b"ab")
-    try:
-        found = dns._answer(b"ab\x81\x80" + data, query, "time.test")
-    except ValueError:
-        return
-    assert found is None or dns.is_address(found)
+    async def ask(_server: str, _port: int, query: bytes, read: Callable[[bytes, object], object], _timeout_ms: int) -> object:
+        understood.append(read(query[:2] + b"\x81\x80" + data, None))
+        return understood[-1]
+
+    understood: list[object] = []
+    with mock.patch.object(udp, "ask", ask):
+        try:
+            found = _resolve("time.test", 53)
+        except ValueError:
+            return
+        except OSError:
+            assert understood == [None, None], "no answer to either question"
+            return
+    assert dns.is_address(found)
 
 
 # ---- against chronyd, and on MicroPython -----------------------------------------------------------------

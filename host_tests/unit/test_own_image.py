@@ -1,6 +1,7 @@
-"""boards/BESS_ESP32, as far as it can be checked without ESP-IDF: what is frozen, the partition table, the configuration."""
+"""Our own images, as far as they can be checked without ESP-IDF: what is frozen, the partition table, the configuration."""
 
 import ast
+import json
 import re
 import shutil
 from pathlib import Path
@@ -11,12 +12,14 @@ import pytest
 from tools import flash
 from tools.build import boardfile, frozen, partitions, stage
 
-BOARD = boardfile.BOARDS / "BESS_ESP32"
+BOARD = boardfile.BOARDS / "BESS_ESP32"  # where what all of them share is
 TABLE = BOARD / "partitions.csv"
 FLASH_BYTES = 4 * 1024 * 1024
+IMAGES = sorted(boardfile.OWN_IMAGES)
+OF_EVERY_IMAGE = pytest.mark.parametrize("image", IMAGES)
 # modules that MicroPython's ESP32 port has in C
 BUILT_IN = set(
-    "_thread array binascii cmath collections deflate errno esp esp32 gc hashlib io json machine math micropython network "
+    "_thread array binascii builtins cmath collections deflate errno esp esp32 gc hashlib io json machine math micropython network "
     "os platform random re select socket ssl struct sys time tls uctypes vfs".split()
 )
 FROZEN_BY_OTHERS = {"asyncio", "flashbdev"}  # named in the manifest, from MicroPython's own tree
@@ -51,13 +54,39 @@ class Manifest:
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
-    """The manifest read as the image's build reads it, with the firmware laid out."""
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The boards, and the firmware laid out as `make image` does it."""
     place = tmp_path_factory.mktemp("tree")
-    board = place / "boards" / BOARD.name
-    shutil.copytree(BOARD, board)
-    frozen.build(place / frozen.TARGET.relative_to(stage.ROOT))  # what `make image` lays out
-    return Manifest(board / "manifest.py", {"BOARD_DIR": board})
+    for name in IMAGES:
+        shutil.copytree(boardfile.BOARDS / name, place / "boards" / name)
+    frozen.build(place / frozen.TARGET.relative_to(stage.ROOT))
+    return place
+
+
+@pytest.fixture(scope="module")
+def manifest(tree: Path) -> Manifest:
+    """The manifest read as the image's build reads it."""
+    return Manifest(tree / "boards" / BOARD.name / "manifest.py", {"BOARD_DIR": tree / "boards" / BOARD.name})
+
+
+def cmake_files(image: str) -> dict[str, Path]:
+    """By the names that a board's mpconfigboard.cmake, and what it includes of ours, has for them: files of ours."""
+    found: dict[str, Path] = {}
+    texts = [(boardfile.BOARDS / image / "mpconfigboard.cmake")]
+    for path in texts:
+        variables = {"MICROPY_BOARD_DIR": boardfile.BOARDS / image, "CMAKE_CURRENT_LIST_DIR": path.parent}
+        for name, rest in re.findall(r"\$\{(MICROPY_BOARD_DIR|CMAKE_CURRENT_LIST_DIR)\}/([\w./]+)", path.read_text()):
+            file = (variables[name] / rest).resolve()
+            found[rest.rpartition("/")[2]] = file
+            if file.suffix == ".cmake" and file not in texts:
+                texts.append(file)
+    return found
+
+
+def settings(image: str) -> list[str]:
+    """Every line of the sdkconfig files that are ours, in the order in which the build reads them."""
+    files = cmake_files(image)
+    return [line for name in ("sdkconfig.own", "sdkconfig.board") for line in files[name].read_text().splitlines()]
 
 
 def test_every_module_is_frozen_once_and_the_entry_files_with_them(manifest: Manifest) -> None:
@@ -109,12 +138,21 @@ def test_data_files_are_where_frozen_modules_look(tmp_path: Path) -> None:
     assert all((stage.ROOT / path).exists() or (stage.ROOT / "lib" / path).exists() for path in frozen.data_files())
 
 
-def test_the_partition_table_is_sound_and_has_two_slots_and_a_file_system() -> None:
-    table = partitions.read(TABLE)
-    assert partitions.errors(table, FLASH_BYTES) == []
+@OF_EVERY_IMAGE
+def test_another_image_freezes_what_the_first_does(image: str, tree: Path, manifest: Manifest) -> None:
+    path = cmake_files(image)["manifest.py"]
+    read = Manifest(tree / path.relative_to(boardfile.BOARDS.parent), {"BOARD_DIR": tree / "boards" / image})
+    assert (read.files, read.outside) == (manifest.files, manifest.outside)
+
+
+@OF_EVERY_IMAGE
+def test_the_partition_table_is_sound_and_has_two_slots_and_a_file_system(image: str) -> None:
+    table = partitions.read(boardfile.BOARDS / image / "partitions.csv")
+    flash_bytes = boardfile.OWN_IMAGES[image][1] << 20
+    assert partitions.errors(table, flash_bytes) == []
     by_name = {part.name: part for part in table}
     assert [part.use for part in table if part.kind == "app"] == ["ota_0", "ota_1"]
-    assert by_name["vfs"].end == FLASH_BYTES and by_name["vfs"].size >= 512 * 1024
+    assert by_name["vfs"].end == flash_bytes and by_name["vfs"].size >= flash_bytes // 8
     assert by_name["nvs"].size >= 3 * 4096  # the least that NVS works with
 
 
@@ -149,27 +187,49 @@ def test_a_line_that_is_no_partition_is_named(tmp_path: Path) -> None:
         partitions.read(tmp_path / "table.csv")
 
 
-def test_the_configuration_is_keys_with_values_each_once() -> None:
+@OF_EVERY_IMAGE
+def test_the_configuration_is_keys_with_values_each_once(image: str) -> None:
     keys = []
-    for line in (BOARD / "sdkconfig.board").read_text().splitlines():
+    for line in settings(image):
         if line and not line.startswith("#"):
             found = re.fullmatch(r'(CONFIG_[A-Z0-9_]+)=(y|n|\d+|0x[0-9a-f]+|"[^"]*")', line)
             assert found, line
             keys.append(found[1])
     assert len(set(keys)) == len(keys)
     assert {"CONFIG_BOOTLOADER_APP_ROLLBACK_ENABLE", "CONFIG_PARTITION_TABLE_CUSTOM"} <= set(keys)
+    assert f"CONFIG_ESPTOOLPY_FLASHSIZE_{boardfile.OWN_IMAGES[image][1]}MB" in keys
 
 
-def test_the_build_finds_every_file_of_the_board() -> None:
-    """What mpconfigboard.cmake names below the board's folder is there."""
-    named = re.findall(r"\$\{MICROPY_BOARD_DIR\}/([\w.]+)", (BOARD / "mpconfigboard.cmake").read_text())
-    assert set(named) == {"partitions.csv", "sdkconfig.board", "manifest.py"}
-    assert all((BOARD / name).is_file() for name in named)
+@OF_EVERY_IMAGE
+def test_the_build_finds_every_file_of_the_board(image: str) -> None:
+    """What mpconfigboard.cmake and its neighbour's own.cmake name below their folders is there, and so is what headers include."""
+    files = cmake_files(image)
+    assert set(files) == {"own.cmake", "sdkconfig.own", "sdkconfig.board", "partitions.csv", "manifest.py"}
+    assert all(file.is_file() for file in files.values())
+    board = boardfile.BOARDS / image
+    included = re.findall(r'^#include "(.+)"', (board / "mpconfigboard.h").read_text(), re.M)
+    assert included and all((board / name).is_file() for name in included)
 
 
-def test_the_image_is_known_by_its_name_where_boards_are_flashed() -> None:
-    header = (BOARD / "mpconfigboard.h").read_text()
+@OF_EVERY_IMAGE
+def test_an_image_is_for_the_chip_and_memory_of_its_boards(image: str) -> None:
+    chip, _, octal = boardfile.OWN_IMAGES[image]
+    text = (boardfile.BOARDS / image / "mpconfigboard.cmake").read_text()
+    assert f"include(boards/mpconfigboard_{chip}_common.cmake)" in text
+    assert ("boards/sdkconfig.spiram_oct" in text) is octal
+    about = json.loads((boardfile.BOARDS / image / "board.json").read_text())
+    assert (about["mcu"], int(about["deploy_options"]["flash_offset"], 0)) == (chip, boardfile.FLASH_OFFSET[chip])
+
+
+@pytest.mark.parametrize(
+    ("image", "boards"),
+    [
+        ("BESS_ESP32", {"lilygo_t_can485", "generic_esp32"}),
+        ("BESS_ESP32_S3", {"lilygo_t_2can", "waveshare_esp32_s3_rs485_can"}),
+    ],
+)
+def test_an_image_is_known_by_its_name_where_boards_are_flashed(image: str, boards: set[str]) -> None:
+    header = (boardfile.BOARDS / image / "mpconfigboard.h").read_text()
     name = re.search(r'#define MICROPY_HW_BOARD_NAME +"(.+)"', header)
-    assert name and flash.IMAGES[name[1]] == BOARD.name
-    owners = [board for board in boardfile.names() if boardfile.load(board)["images"].get("own") == BOARD.name]
-    assert {"lilygo_t_can485", "generic_esp32"} == set(owners)
+    assert name and flash.IMAGES[name[1]] == image
+    assert {board for board in boardfile.names() if boardfile.load(board)["images"].get("own") == image} == boards

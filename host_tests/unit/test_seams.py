@@ -1,5 +1,6 @@
 """A newcomer's test: on a copy of the tree a value, a limit and a fault are added, each in the files that docs/architecture.md
 (Seams) names, `make slots` is run, and on the real interpreter the limit binds, all three show, and what was raised clears.
+Then a battery: one table file, and its DBC, its simulated pack and its place in `make size` are there.
 """
 
 import shutil
@@ -51,6 +52,79 @@ assert plant.events("FAULT_CLEARED")[-1] == row
 print("all three")
 '''
 
+BATTERY = '''"""Acme's battery on CAN: one frame of state and one of limits, every half second."""
+
+import sys
+
+from firmware import image as im
+from firmware.devices import can_fields as f
+from firmware.devices.can_tables import Battery
+
+OPTIONS = (
+    ("bus", "str", "REQUIRED", 0, 0, "name of the CAN bus"),
+    ("period_ms", "int", 500, 100, 60000, "ms between its reports"),
+    ("current_positive", ("charge", "discharge"), "charge", 0, 0, "which way a positive current flows on this bus"),
+    ("current_max", "int", 500, 1, 3000, "A; a current or limit beyond it cannot be true"),
+    ("voltage_max", "int", 1500, 10, 1500, "V; a battery voltage beyond it cannot be true"),
+)
+EXTENDED = ADDRESSED = FLAG_WORDS = False
+SUBSCRIBE = ((0x2A0, 0x7FE),)
+SILENT_REPORTS = 3
+BEAT_MS = 500
+BYTE_ORDER = "little"
+FRAMES = (
+    (0x2A0, 8 | im.SEQ_BMS << 4 | 1 << 8 | 1 << 16, (
+        im.BMS_V << 12 | 0 << 8 | f.U16 | f.VOLTS, im.BMS_I << 12 | 2 << 8 | f.S16 | f.AMPS | f.CURRENT,
+        im.BMS_SOC << 12 | 4 << 8 | f.U8 | f.PERCENT, im.BMS_TEMP << 12 | 6 << 8 | f.S16 | f.DEGREES), ()),
+    (0x2A1, 8 | im.SEQ_BMS_LIMITS << 4 | 1 << 8 | 1 << 16, (
+        im.BMS_V_MAX << 12 | 0 << 8 | f.U16 | f.VOLTS, im.BMS_V_MIN << 12 | 2 << 8 | f.U16 | f.VOLTS,
+        im.BMS_I_CHG << 12 | 4 << 8 | f.U16 | f.AMPS | f.CHARGE_LIMIT,
+        im.BMS_I_DIS << 12 | 6 << 8 | f.U16 | f.AMPS | f.DISCHARGE_LIMIT), ()),
+)
+PAIRS = EQUIPMENT = ()
+
+
+class Device(Battery):
+    """One such battery."""
+
+    def __init__(self, name, options, image, buses):
+        super().__init__(name, options, image, buses, sys.modules[__name__])
+
+    def poll(self, _turn):
+        """It wants nothing."""
+        return True
+
+
+def equipment(_known, _order):
+    """It says nothing of itself."""
+    return {}
+'''
+BATTERY_TRIAL = '''
+from tools import bms_tables
+import canbus
+from firmware import image as im
+from host_tests.both.fakecan import FakeCAN
+from tools.build import size
+from tools.generate import gen_dbc
+from tools.sim.devices import bms_can
+from tools.sim.physics.plant import Plant
+
+assert "BO_ 672 BMS_2A0: 8 BMS" in gen_dbc.dbc("acme"), gen_dbc.dbc("acme")
+assert size.variants()["device bms_acme"][0]["devices"]["x"]["type"] == "bms_acme"
+table = bms_tables.makers()["acme"]
+report = Plant().bms.report()
+fake = FakeCAN(depth=100)
+fake.set_filters(None)
+bus, image = canbus.Bus(fake), im.Image()
+table.Device("bms", {**{row[0]: row[2] for row in table.OPTIONS}, "bus": "can0"}, image, {"can0": bus})
+for can_id, data in bms_can.table_frames(report, table):
+    fake.arrive(can_id, data, False)
+    bus.drain()
+seen = [image.inp[slot] for slot in (im.BMS_V, im.BMS_SOC, im.BMS_I_DIS, im.SEQ_BMS, im.SEQ_BMS_LIMITS)]
+assert seen == [round(report.voltage_v * 10), report.soc_pct * 100, round(report.discharge_limit_a * 10), 1, 1], seen
+print("a battery")
+'''
+
 
 def edit(file: Path, old: str, new: str) -> None:
     text = file.read_text()
@@ -60,7 +134,7 @@ def edit(file: Path, old: str, new: str) -> None:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    for folder in ("firmware", "lib", "tools", "host_tests/both", "docs"):
+    for folder in ("firmware", "lib", "tools", "host_tests/both", "host_tests/shims", "docs"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path
 
@@ -89,3 +163,11 @@ def test_a_value_a_limit_and_a_fault_are_added_by_the_seams(tree: Path, mp: Inte
     assert done.returncode == 0 and "all three" in done.stdout, done.stdout + done.stderr
     text = (tree / "docs" / "points.md").read_text()
     assert "PCS_FAN" in text
+
+
+def test_a_battery_is_one_file(tree: Path) -> None:
+    (tree / "firmware" / "devices" / "bms_acme.py").write_text(BATTERY)
+    (tree / "trial.py").write_text(BATTERY_TRIAL)
+    command = [sys.executable, "-c", "import sys; sys.path.insert(0, ''); exec(open('trial.py').read())"]
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "a battery" in done.stdout, done.stdout + done.stderr

@@ -39,7 +39,8 @@ def test_requests_of_a_block_hold_every_point_whole_and_are_short_enough(
     block: gen_sunspec.Block, longest: int, gap: int
 ) -> None:
     table = getattr(sunspec_tables, block.name)
-    pieces = sunspec._pieces(table[2], longest, gap)
+    placed = sunspec.Block(table, (block.model, 0, table[1]), array("H", bytes(2 * table[1])), longest, gap)
+    pieces = sorted((first, first + count) for first, count, _ in placed.pieces)
     assert all(0 < end - first <= longest for first, end in pieces)
     assert all(before[1] <= after[0] for before, after in zip(pieces, pieces[1:], strict=False))
     assert pieces[0][0] == 0 and pieces[-1][1] == table[1]

@@ -1,5 +1,6 @@
 """What has lasted more than 6.2 days, when a moment of back then looks like the future: ticks wrap at 2**30 ms."""
 
+from array import array
 from typing import Any
 
 import pytest
@@ -8,75 +9,87 @@ from firmware import collecting
 from firmware import image as im
 from firmware.charging import ChargeParams
 from firmware.modes import Mode
+from host_tests.both.fakenet import Net
 from host_tests.both.plant import Plant
-from modbus import ModbusUnreachable, rtu_client, tcp_server
-from modbus.rtu_client import RtuClient
-from modbus.tcp_server import TcpServer
+from host_tests.both.test_collecting import Bus, Heap, Metering
+from host_tests.both.test_modbus_line import Uart
+from host_tests.both.virtual import Virtual
+from modbus import ModbusTimeout, ModbusUnreachable, hot, rtu_client, rtu_line, tcp_server
 
 DAY = 86400000
+DAYS = pytest.mark.parametrize("days", [1, 6, 7, 9, 12])
 
 
-class Ticks:
-    """In the place of a module's `time`."""
-
-    ms = 0
-
-    def ticks_ms(self) -> int:
-        return self.ms & 0x3FFFFFFF
-
-    def ticks_us(self) -> int:
-        return self.ms * 1000 & 0x3FFFFFFF
-
-    def ticks_add(self, a: int, b: int) -> int:
-        return (a + b) & 0x3FFFFFFF
-
-    def ticks_diff(self, a: int, b: int) -> int:
-        return ((a - b + 0x20000000) & 0x3FFFFFFF) - 0x20000000
-
-
-def clocked(monkeypatch: pytest.MonkeyPatch, module: Any) -> Ticks:
-    clock = Ticks()
-    monkeypatch.setattr(module, "time", clock)
-    return clock
-
-
-@pytest.mark.parametrize("days", [1, 6, 7, 9, 12])
+@DAYS
 def test_a_bus_that_is_silent_for_days_is_quiet(monkeypatch: pytest.MonkeyPatch, days: int) -> None:
-    clock = clocked(monkeypatch, collecting)
+    """Garbage is collected as often as without a bus."""
 
-    class Bus:
-        last_ms = 0
+    def collections(*buses: Any) -> int:
+        with Virtual(collecting) as life:
+            for bus in buses:
+                bus.last_ms = life.ticks_ms()
+            life.skip(days * DAY)
+            heap = Heap(100000, 0)
+            monkeypatch.setattr(collecting, "gc", heap)
+            collector = collecting.Collector(Metering(), list(buses))
+            for _ in range(400):
+                life.skip(50)
+                heap.used += 500
+                collector.step(life.ticks_ms())
+        return heap.collections
 
-    collector = collecting.Collector(None, [Bus()])
-    clock.ms = days * DAY
-    assert collector._quiet(clock.ticks_ms())
-
-
-@pytest.mark.parametrize("days", [1, 6, 7, 9, 12])
-def test_a_unit_that_was_left_in_peace_days_ago_is_asked_again(monkeypatch: pytest.MonkeyPatch, days: int) -> None:
-    clock = clocked(monkeypatch, rtu_client)
-    client = RtuClient.__new__(RtuClient)
-    client.echoes = None
-    client._quiet = {3: [5, 10000, 10000]}
-    clock.ms = 5000
-    with pytest.raises(ModbusUnreachable, match="asking again soon"):
-        client._check_quiet(3)
-    clock.ms = days * DAY
-    client._check_quiet(3)
+    assert collections(Bus()) == collections() >= 4
 
 
-@pytest.mark.parametrize("days", [1, 6, 7, 9, 12])
+class Slave(Uart):
+    """A unit on a line, while it is there: its register 0 is 7."""
+
+    there = False
+
+    def write(self, buffer: Any, start: int, size: int) -> int:
+        if self.there:
+            answer = bytes((buffer[start], 3, 2, 0, 7))
+            self.incoming += answer + hot.crc16(answer, 0, 5).to_bytes(2, "little")
+        return super().write(buffer, start, size)
+
+
+@DAYS
+def test_a_unit_that_was_left_in_peace_days_ago_is_asked_again(days: int) -> None:
+    uart = Slave()
+    out = array("H", (0,))
+    with Virtual(rtu_client, rtu_line) as life:
+        client = rtu_client.RtuClient(uart, 115200, retries=0)
+        asked = 0
+        while asked < 8:  # until it is left in peace for as long as ever
+            with pytest.raises((ModbusTimeout, ModbusUnreachable)):
+                life.go(client.read_registers(3, 0, 1, out))
+            asked = client.count.timeouts
+            life.run(500)
+        with pytest.raises(ModbusUnreachable, match="asking again soon"):
+            life.go(client.read_registers(3, 0, 1, out))
+        uart.there = True
+        life.skip(days * DAY)
+        life.go(client.read_registers(3, 0, 1, out))
+    assert out[0] == 7
+
+
+@DAYS
 def test_a_connection_that_is_dead_for_days_makes_room(monkeypatch: pytest.MonkeyPatch, days: int) -> None:
-    clock = clocked(monkeypatch, tcp_server)
-    server = TcpServer([], max_clients=2, idle_ms=0)
-    closed: list[Any] = []
-    monkeypatch.setattr(server, "_close", closed.append)
-    dead, alive = server._clients
-    dead.sock = alive.sock = object()
-    clock.ms = days * DAY
-    dead.heard_ms, alive.heard_ms = 0, clock.ticks_ms()
-    server._make_room(clock.ticks_ms())
-    assert closed == [dead]
+    net = Net()
+    monkeypatch.setattr(tcp_server, "socket", net)
+    monkeypatch.setattr(tcp_server, "select", net)
+    with Virtual(tcp_server) as life:
+        server = tcp_server.TcpServer({}, max_clients=2, idle_ms=0)
+        life.start("server", server.run())
+        dead = net.call()
+        life.run(100)
+        life.skip(days * DAY)
+        alive = net.call()
+        life.run(100)
+        assert server.count.clients == 2
+        new = net.call()
+        life.run(100)
+        assert (dead.closed, alive.closed, new.closed) == (True, False, False)
 
 
 @pytest.mark.parametrize("before_ms", [500, 2000, 59000])

@@ -7,10 +7,11 @@ import pytest
 from civil import day_number
 from posixtz import PosixTZ
 
-from firmware import ChargeParams, DischargeParams, Mode, PowerConfig, PowerManager, ScheduleEntry
+from firmware import ChargeParams, DischargeParams, Mode, PowerConfig, PowerManager
 from firmware import image as im
 from firmware.clock import CONSOLE, Clock
 from firmware.flows import Grid
+from firmware.schedule_entry import ScheduleEntry
 from host_tests.both.desk import Desk
 from host_tests.both.plant import Plant
 
@@ -131,7 +132,7 @@ def test_a_name_that_is_not_there_is_told_with_what_to_type(line: str) -> None:
     if name.startswith("pm."):
         assert answer.startswith("! AttributeError") and answer.endswith("help(pm) lists what there is"), answer
     else:
-        assert answer.startswith("! NameError") and answer.endswith(f"pm.{name} is meant, or see help()"), answer
+        assert answer.startswith("! NameError") and answer.endswith(f"pm.{name} is meant, or see help"), answer
 
 
 def test_help_lists_what_a_person_may_call_and_nothing_else() -> None:

@@ -2,7 +2,7 @@
 
     micropython -X heapsize=... console_full.py ROOT HOW
 
-HOW: "crumbs" leaves no piece of more than a few bytes, "all" none at all.
+HOW: "crumbs" leaves no piece of more than a few bytes, "all" none at all, "raw" none either, while programs are read.
 """
 
 import gc
@@ -82,18 +82,20 @@ def wait(ms):
 
 LINE = b"pm.stats()\n"
 EMERGENCY = b"pm.emergency_shutdown()\n"
+if how == "raw":
+    LINE, EMERGENCY = b"print(pm.stats())\x04", b"x = [\n" + b"1234567890,\n" * 30 + b"pm.emergency_shutdown()\n"
 SIMPLE = b"1 + 1\n"
 
 plant = Plant().ready()
-desk = Desk(plant)
+desk = Desk(plant, Port())
 plant.pm.set_constant_power(20)
 plant.run(3)
 console = desk.console
 loop_time = desk.app.metering.loop_time
-port = console._terminal._port = Port()
+port = desk.port
 story = {}
 console.monitor(100)
-port.typed = LINE
+port.typed = b"\r\x01" + LINE if how == "raw" else LINE
 port.at = 0
 turns(300)
 story["before"] = port.take()
@@ -127,9 +129,9 @@ story["line"] = whole[: at[0]].split("\r\n")[:-1]
 story["monitor"] = whole[at[0] : at[1]].split("\r\n")[:-1]
 story["emergency"] = whole[at[1] : at[2]].split("\r\n")[:-1]
 story["modes"] = modes
-story["starved"] = console.starved
+story["starved"] = console.counters()["starved"]
 wait(1500)
-port.typed, port.at = LINE + SIMPLE, 0
+port.typed, port.at = (b"\r\x03\r\x01" + LINE + b"\x02" if how == "raw" else LINE) + SIMPLE, 0
 turns(500)
 story["after"] = port.take()
 print(json.dumps(story))

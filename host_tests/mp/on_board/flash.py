@@ -65,6 +65,11 @@ class Flash:
             return 0
         return 0
 
+    @property
+    def is_dead(self):
+        """Power is gone."""
+        return self._dead
+
     def _power(self, size):
         """How much of an operation of this size is done; power may go in it."""
         self.operations += 1

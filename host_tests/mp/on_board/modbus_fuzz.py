@@ -4,14 +4,14 @@ After every burst of bad frames a good one must work.  Ends with one JSON line: 
 heap has grown since the first tenth of them; an exception that escapes ends it with a traceback.
 """
 
-import asyncio
 import gc
 import json
 import sys
-import time
 from array import array
 
-from modbus import ModbusError, hot, rarer
+from host_tests.both.fakenet import Net, Socket
+from host_tests.both.virtual import Virtual
+from modbus import ModbusError, hot, rarer, rtu_client, rtu_line, rtu_over_tcp, tcp_client, tcp_server
 from modbus.bank import Bank
 from modbus.rtu_client import RtuClient
 from modbus.rtu_over_tcp import RtuOverTcpClient
@@ -34,50 +34,15 @@ def rand(n):
     return (seed >> 4) % n
 
 
-class FakeSocket:
-    """What a socket is to TcpServer and TcpClient: bytes put in by the test, bytes taken out."""
+class Pieces(Socket):
+    """What is sent over it comes in pieces."""
 
-    def __init__(self):
-        self.incoming = b""
-        self.outgoing = b""
-        self.closed = False
-
-    def readinto(self, buffer, size=-1):
-        size = len(buffer) if size < 0 else size
-        if not self.incoming:
-            return None
-        got = min(size, len(self.incoming), 1 + rand(300))
-        buffer[:got] = self.incoming[:got]
-        self.incoming = self.incoming[got:]
-        return got
-
-    def write(self, buffer, size=-1):
-        size = len(buffer) if size < 0 else size
-        self.outgoing = bytes(buffer[:size])
-        return size
-
-    def close(self):
-        self.closed = True
-
-
-class FakePoller:
-    def __init__(self):
-        self.ready = ()
-
-    def ipoll(self, timeout):
-        return self.ready
-
-    def register(self, sock, events):
-        pass
-
-    modify = register
-
-    def unregister(self, sock):
-        self.ready = ()
+    def piece(self, most):
+        return min(most, 1 + rand(300))
 
 
 class FakeUart:
-    """A UART whose other end the test holds."""
+    """A UART whose other end the test holds, which `answer`s at once, in pieces of any size."""
 
     def __init__(self):
         self.incoming = b""
@@ -85,7 +50,7 @@ class FakeUart:
         self.answer = None
 
     def any(self):
-        return len(self.incoming)
+        return 1 + rand(len(self.incoming)) if self.incoming else 0
 
     def readinto(self, buffer, size=-1):
         got = min(len(buffer) if size < 0 else size, len(self.incoming))
@@ -148,61 +113,57 @@ def mbap(pdu, transaction=7):
 
 
 bank = Bank(holding=100, inputs=100, coils=200, discretes=200)
-server = TcpServer(bank, 0)
-server._poller = FakePoller()
-server._swept_ms = time.ticks_ms()
+net = tcp_server.socket = tcp_server.select = Net()
+life = Virtual(tcp_server, tcp_client, rtu_client, rtu_line, rtu_over_tcp)
+life.__enter__()  # to the program's end
+server = TcpServer(bank, 0, max_clients=1, idle_ms=0)
+life.start("TCP server", server.run())
 
 
 def fuzz_tcp_server(times):
     """Bad frames on a connection; whatever becomes of it, a new one is served."""
-    client = server._clients[0]
     sock = None
     for _ in range(times):
-        if client.sock is None:
-            sock = client.sock = FakeSocket()
-            client.have = client.left = 0
-            server.count.clients += 1
+        if sock is None or sock.closed:
+            sock = net.call(Pieces())
+            life.run(10)
         good = REQUESTS[rand(len(REQUESTS))]
         sock.incoming = mutated(mbap(good)) if rand(2) else mbap(mutated(good)[:253])
-        while client.sock is not None and sock.incoming:
-            server._poller.ready = ((sock, 1),)
-            server.look(time.ticks_ms())
-    if client.sock is not None:
-        server._close(client)
-    sock = client.sock = FakeSocket()
-    client.have = client.left = 0
-    server.count.clients += 1
+        while sock.incoming and not sock.closed:
+            life.run(1)
+    sock.hang_up()
+    life.run(20)
+    sock = net.call(Pieces())
+    life.run(10)
     sock.incoming = mbap(b"\x04\x00\x05\x00\x01", 9)
-    while sock.incoming:
-        server._poller.ready = ((sock, 1),)
-        server.look(time.ticks_ms())
+    life.run(400)
     assert sock.outgoing == mbap(b"\x04\x02\x00\x00", 9), sock.outgoing
-    server._close(client)
+    sock.hang_up()
+    life.run(20)
+    assert server.count.clients == 0
 
 
 uart = FakeUart()
 slave = RtuServer({1: bank, 2: bank}, uart, 115200)
+life.start("RTU server", slave.run())
 
 
 def feed(data):
-    """Bytes to the RTU server in pieces, then silence; its answer's size."""
-    size = 0
-    while data:
-        piece = 1 + rand(len(data))
-        uart.incoming = data[:piece]
-        data = data[piece:]
-        while uart.incoming:
-            slave._have = slave.line.receive(slave._rx, slave._have)
-        size = slave._take(False) or size
-    return slave._take(True) or size
+    """Bytes to the RTU server in pieces, then silence; its answer."""
+    uart.outgoing = b""
+    uart.incoming = data
+    while uart.incoming:
+        life.run(1)
+    life.run(10)
+    return uart.outgoing
 
 
 def fuzz_rtu_server(times):
     for _ in range(times):
         good = bytes((rand(3),)) + REQUESTS[rand(len(REQUESTS))]
         feed(mutated(with_crc(good)) if rand(2) else with_crc(mutated(good)))
-    size = feed(with_crc(b"\x01\x04\x00\x05\x00\x01"))
-    assert bytes(slave._reply[:size]) == with_crc(b"\x01\x04\x02\x00\x00"), size
+    answer = feed(with_crc(b"\x01\x04\x00\x05\x00\x01"))
+    assert answer == with_crc(b"\x01\x04\x02\x00\x00"), answer
 
 
 async def ask(client, out):
@@ -224,122 +185,103 @@ async def ask(client, out):
         pass
 
 
-master_uart = FakeUart()
-master = RtuClient(master_uart, 5000000, timeout_ms=1, gap_ms=0, retries=0)
-master.line.silence_us = master._gap_us = 0  # nobody else is on this line: no time need pass
-
-
-async def fuzz_rtu_client(times, out):
-    def bad(request):
-        answer = bytearray([rand(256) for _ in range(rand(250))])
-        slave._have = 0
-        size = feed(request)
-        return mutated(bytes(slave._reply[:size])) if rand(3) else with_crc(bytes(request[:2]) + bytes(answer))
-
-    def good(request):
-        slave._have = 0
-        return bytes(slave._reply[: feed(request)])
-
-    master_uart.answer = bad
+def fuzz_client(client, times, out):
+    """Answers that are bad for some time; whatever becomes of it, a good one is taken."""
+    peer.bad = True
     for _ in range(times):
-        master._quiet.clear()
-        await ask(master, out)
-    master_uart.answer = good
-    master_uart.incoming = b""
-    master._quiet.clear()
-    master.timeout_ms = 1000
-    await master.read_registers(1, 7, 1, out, 4)
-    master.timeout_ms = 1
+        life.skip(10000)  # a device is left in peace for so long at most
+        life.go(ask(client, out))
+    peer.bad = False
+    life.skip(10000)
+    if client is not CLIENTS[0]:
+        client.close()  # half a frame may have come
+    life.go(client.read_registers(1, 7, 1, out, 4))
     assert out[0] == 0
 
 
-tcp = TcpClient("", 0, timeout_ms=0)
-gateway = RtuOverTcpClient("", 0, timeout_ms=0)
+class Peer:
+    """What the clients ask, by RTU and by TCP: it answers what our servers do, or, while it is `bad`, something like it."""
+
+    bad = False
+
+    def rtu(self, request):
+        pdu = bytearray(260)
+        answer = with_crc(request[:1] + bytes(pdu[: slave.serve(1, request, 1, len(request) - 3, pdu, 0)]))
+        if not self.bad:
+            return answer
+        return mutated(answer) if rand(3) else with_crc(request[:2] + bytes([rand(256) for _ in range(rand(250))]))
+
+    def tcp(self, request):
+        pdu = bytearray(260)
+        length = server.serve(1, request, 7, len(request) - 7, pdu, 0)
+        answer = mbap(bytes(pdu[:length]), request[0] << 8 | request[1])
+        if not self.bad:
+            return answer
+        return mutated(answer) if rand(2) else answer[:7] + mutated(answer[7:])
 
 
-async def fuzz_gateway(times, out):
-    class Peer(FakeSocket):
-        def write(self, buffer, start, size):
-            slave._have = 0
-            request = bytes(buffer[start : start + size])
-            answer = bytes(slave._reply[: feed(request)])
-            if self.bad:
-                answer = mutated(answer) if rand(3) else with_crc(request[:2] + bytes([rand(256) for _ in range(rand(250))]))
-            self.incoming = self.incoming + answer
-            return size
+class Connection(Pieces):
+    """One to the peer."""
 
-    for turn in range(times + 1):
-        if gateway._sock is None or turn == times:
-            gateway._have = 0
-            gateway._sock = Peer()
-        gateway._sock.bad = turn < times
-        gateway._silent = 0
-        if turn < times:
-            await ask(gateway, out)
-    gateway.timeout_ms = 1000
-    await gateway.read_registers(1, 7, 1, out, 4)
-    gateway.timeout_ms = 0
-    assert out[0] == 0
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+
+    def write(self, buffer, *place):
+        size = super().write(buffer, *place)
+        self.incoming = self.incoming + self.answer(self.outgoing)
+        return size
 
 
-async def fuzz_tcp_client(times, out):
-    class Peer(FakeSocket):
-        def write(self, buffer, start, size):
-            request = bytes(buffer[start : start + size])
-            pdu = bytearray(260)
-            length = server.serve(1, request, 7, len(request) - 7, pdu, 0)
-            answer = mbap(bytes(pdu[:length]), request[0] << 8 | request[1])
-            if self.bad:
-                answer = mutated(answer) if rand(2) else answer[:7] + mutated(answer[7:])
-            self.incoming = self.incoming + answer
-            return size
-
-    for turn in range(times + 1):
-        if tcp._sock is None or turn == times:
-            tcp._have = 0
-            tcp._sock = Peer()
-        tcp._sock.bad = turn < times
-        tcp._silent = 0
-        if turn < times:
-            await ask(tcp, out)
-    tcp.timeout_ms = 1000
-    await tcp.read_registers(1, 7, 1, out, 4)
-    tcp.timeout_ms = 0
-    assert out[0] == 0
+peer = Peer()
 
 
-async def round_of_100(out):
+async def connect(host, _port, _deadline):
+    """In place of tcp_connect's: the host's name says how the peer speaks."""
+    return Connection(getattr(peer, host))
+
+
+tcp_client.connect = connect
+master_uart = FakeUart()
+master_uart.answer = peer.rtu
+CLIENTS = (
+    RtuClient(master_uart, 115200, timeout_ms=50, retries=0),
+    TcpClient("tcp", 0, timeout_ms=50),
+    RtuOverTcpClient("rtu", 0, timeout_ms=50),
+)
+
+
+def round_of_100(out):
     fuzz_tcp_server(30)
     fuzz_rtu_server(40)
-    await fuzz_rtu_client(10, out)
-    await fuzz_tcp_client(10, out)
-    await fuzz_gateway(10, out)
+    for client in CLIENTS:
+        fuzz_client(client, 10, out)
 
 
-async def least_heap(out):
+def least_heap(out):
     """What the heap holds; the least of five looks, as an old pointer on the stack may keep some rubbish for a while."""
     least = None
     for _ in range(5):
-        await round_of_100(out)
+        round_of_100(out)
         gc.collect()
         now = gc.mem_alloc()
         least = now if least is None or now < least else least
     return least
 
 
-async def main():
+def main():
     out = array("H", bytes(250))
     done = 0
     start = None
     while done < frames:
-        await round_of_100(out)
+        round_of_100(out)
         done += 100
         if start is None and done >= frames // 10:
-            start = await least_heap(out)
+            start = least_heap(out)
             done += 500
-    grown = await least_heap(out) - start
+    grown = least_heap(out) - start
     report = {"frames": done, "grown": grown, "tcp": server.count.as_dict(), "rtu": slave.count.as_dict()}
     print(json.dumps(report))
 
 
-asyncio.run(main())
+main()

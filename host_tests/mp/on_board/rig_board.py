@@ -46,7 +46,8 @@ def obey(line):
 
 async def main():
     for each in devices:
-        asyncio.create_task(each.run())
+        for box in [each] + list(getattr(each, "parts", {}).values()):
+            asyncio.create_task(box.run())
     poller = select.poll()
     poller.register(sys.stdin, select.POLLIN)
     while True:

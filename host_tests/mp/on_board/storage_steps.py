@@ -15,6 +15,7 @@ sys.path[:] = [root, root + "/lib", root + "/host_tests/mp/on_board", ".frozen"]
 
 from flash import BLOCK, Flash  # noqa: E402  (needs the path above)
 from journal import Journal  # noqa: E402
+from rowlog import RowLog  # noqa: E402
 from safestore import Store  # noqa: E402
 from vfs import VfsLfs2, mount  # noqa: E402
 
@@ -45,9 +46,13 @@ def main(saves, readsize):
             file.write(bytes(10000))
     stores = {name: Store("/flash/data/%s.json" % name) for name in _SIZES}
     stores["site"] = Store("/flash/site.json", by_hand=True)
-    sizes = dict(_SIZES, site=(2000, 6000))
+    stores["books"] = Store("/flash/data/history/books.json")
+    sizes = dict(_SIZES, site=(2000, 6000), books=(400, 800))
     log = Journal("/flash/data/events", limit=16384, files=2)
-    seen = {name: [0, 0, 0] for name in list(stores) + ["log"]}
+    os.mkdir("/flash/data/history")
+    rows = RowLog("/flash/data/history", "five", 78, 48, 3, 12)
+    rows.begin()
+    seen = {name: [0, 0, 0] for name in list(stores) + ["log", "rows"]}
     rotations = 0
     for _ in range(saves):
         for name in sorted(stores):
@@ -56,15 +61,21 @@ def main(saves, readsize):
             while _step(flash, steps, seen[name]):
                 pass
             assert stores[name].load()["text"] == doc["text"]
-        for n in range(random.randrange(1, 64)):
-            log.append("[9822,35777,%d,%d]" % (n, random.randrange(1 << 30)))
-        waiting = list(log._waiting)
+        waiting = ["[9822,35777,%d,%d]" % (n, random.randrange(1 << 30)) for n in range(random.randrange(1, 64))]
+        for line in waiting:
+            log.append(line)
         size = os.stat("/flash/data/events")[6] if log.path[12:] in os.listdir("/flash/data") else 0
         steps = log.steps()
         while _step(flash, steps, seen["log"]):
             kept = list(log.lines())
             assert kept[-len(waiting) :] == waiting, "whatever is done so far, each line is there once"
         rotations += os.stat("/flash/data/events")[6] < size
+        for n in range(random.randrange(1, 9)):
+            assert rows.append(bytes([n]) * 78)
+        steps = rows.steps()
+        while _step(flash, steps, seen["rows"]):
+            pass
+    assert rows.first > 0 and rows.next - rows.first > 96 and not rows.lost
     print(json.dumps({"seen": seen, "rotations": rotations, "erases": sum(flash.erases)}))
 
 

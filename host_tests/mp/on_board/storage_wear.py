@@ -1,7 +1,8 @@
 """A year of default operation on LittleFS2 in a simulated 2 MB flash: counts erases and compares the wear estimate.
 
-    micropython storage_wear.py ROOT DAYS
+    micropython storage_wear.py ROOT DAYS [history]
 
+history: with the rows of five minutes and the books besides, as services/history keeps them for a month.
 Prints one JSON object: what was counted, and what flashwear reckoned.
 """
 
@@ -11,11 +12,13 @@ import random
 import sys
 
 root, days = sys.argv[1], int(sys.argv[2])
+with_history = sys.argv[3:] == ["history"]
 sys.path[:] = [root, root + "/lib", root + "/host_tests/mp/on_board", ".frozen"]
 
 from flash import BLOCK, Flash  # noqa: E402  (needs the path above)
 from flashwear import ENDURANCE, Wear  # noqa: E402
 from journal import Journal  # noqa: E402
+from rowlog import RowLog  # noqa: E402
 from safestore import Store  # noqa: E402
 from vfs import VfsLfs2, mount  # noqa: E402
 from writeback import WriteBack  # noqa: E402
@@ -45,10 +48,25 @@ def _board(wear):
     for name in stores:
         batch.add(name, lambda name=name: stores[name].save(docs[name]), 900 if name == "energy" else 30, 60)
     batch.add("log", log.flush, 600, 600)
-    return batch, docs, log
+    power = None
+    if with_history:
+        power = RowLog("/flash/history", "five", 78, 288, 31, 12, wear)
+        os.mkdir("/flash/history")
+        power.begin()
+        books = Store("/flash/history/books.json", wear=wear)
+        batch.add("power", lambda: _history(power, books), 0, 0)
+    return batch, docs, log, power
 
 
-def _minute(minute, batch, docs, log):
+def _history(power, books):
+    """What services/history saves: a row, and with every hour of them the books."""
+    is_due = power.is_full
+    yield from power.steps()
+    if is_due:
+        yield from books.steps({"rows": power.next, "books": [[123456789] * 11 for _ in range(6)]})
+
+
+def _minute(minute, batch, docs, log, power):
     """One minute of operation: energy always, two schedule entries and 40 events a day, a fault a week."""
     docs["energy"]["in_wh"] += 700
     batch.mark("energy")
@@ -57,6 +75,9 @@ def _minute(minute, batch, docs, log):
     if random.random() < 40 / 1440:
         log.append("[9822,%d,%d,%d]" % (minute % 1440 * 60, random.randrange(30), random.randrange(9)))
         batch.mark("log")
+    if power and minute % 5 == 0:
+        power.append(bytes([minute & 0xFF]) * 78)
+        batch.mark("power")
     if minute % 10080 == 5000:
         batch.mark("faults")
     while batch.tick(minute * 60):
@@ -74,11 +95,11 @@ def main():
     for n in range(_BLOCKS):
         erases[n] = 0
     wear = Wear()
-    batch, docs, log = _board(wear)
+    batch, docs, log, power = _board(wear)
     reckoned = {}
     for minute in range(days * 1440):
         wear.tick(minute * 60)
-        _minute(minute, batch, docs, log)
+        _minute(minute, batch, docs, log, power)
         if minute and minute % 1440 == 0:
             reckoned = wear.report(free)
     result = {

@@ -16,10 +16,11 @@ sys.path[:] = [root, root + "/lib", ".frozen"]
 
 from posixtz import PosixTZ  # noqa: E402
 
-from firmware import ChargeParams, DischargeParams, Event, PowerConfig, PowerError, PowerManager, ScheduleEntry  # noqa: E402
+from firmware import ChargeParams, DischargeParams, Event, PowerConfig, PowerError, PowerManager  # noqa: E402
 from firmware import image as im  # noqa: E402
 from firmware.callbacks import Worker  # noqa: E402
 from firmware.clock import CONSOLE, Clock  # noqa: E402
+from firmware.schedule_entry import ScheduleEntry  # noqa: E402
 from host_tests.mp.on_board import thread_calls as calls  # noqa: E402
 
 THREADS = 4

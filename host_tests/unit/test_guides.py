@@ -1,0 +1,75 @@
+"""The guides say what is so: lines to type are taken, boards and pins are those of the board files, links lead somewhere."""
+
+import re
+
+import pytest
+
+from firmware import Mode, PowerConfig, PowerManager, ScheduleEntry
+from firmware.errors import PowerError
+from tools.build import boardfile
+from tools.build.stage import ROOT
+
+PINS = (("emergency stop", "estop_pin"), ("contactor", "contactor_pin"), ("its feedback", "feedback_pin"), ("LED", "led_pin"))
+GUIDES = ("docs/getting-started.md", "docs/operators-guide.md")
+
+
+def typed(name: str) -> list[str]:
+    """Everything between backticks that is a call of the manager."""
+    return [text for text in re.findall(r"`([^`\n]+)`", (ROOT / name).read_text()) if text.startswith("pm.")]
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_every_line_of_a_guide_is_one_that_the_manager_takes(name: str) -> None:
+    lines = typed(name)
+    assert len(lines) > 3
+    names = {"pm": PowerManager(PowerConfig()), "ScheduleEntry": ScheduleEntry, "Mode": Mode}
+    for line in lines:
+        try:
+            eval(line, names)
+        except PowerError:
+            pass  # not now: it is not running
+    assert names["pm"].schedules() or name != GUIDES[1], "the entry of the guide is there"
+
+
+def rows(name: str, first: str) -> list[list[str]]:
+    """The cells of the table whose head begins with this."""
+    text = (ROOT / name).read_text()
+    table = text[text.index(f"| {first} |") :].split("\n\n")[0].splitlines()
+    return [[cell.strip() for cell in line.strip("| ").split("|")] for line in [table[0], *table[2:]]]
+
+
+def test_the_table_of_boards_names_every_board_with_its_memory_and_its_image() -> None:
+    _, *found = rows("boards/README.md", "board | chip")
+    assert [row[0].strip("`") for row in found] == boardfile.names()
+    for row in found:
+        board = boardfile.load(row[0].strip("`"))
+        memory = f"{board['flash_mb']} MB, " + (f"{board['psram_mb']} MB" if board["psram_mb"] else "no")
+        images = [f"`{image}`" for image in board["images"].values()]  # without PSRAM the stock one carries no site
+        assert row[1:4] == [board["chip"], memory, " or ".join(images if board["psram_mb"] else images[-1:])]
+        assert all((ROOT / site).exists() for site in re.findall(r"`([^`]+)`", row[4]))
+
+
+def test_the_table_of_pins_is_that_of_the_board_files() -> None:
+    head, *found = rows("docs/wiring.md", "signal")
+    assert head[1:] == boardfile.names()
+    cells = {row[0]: row[1:] for row in found}
+    for at, name in enumerate(boardfile.names()):
+        board = boardfile.load(name)
+        for title, key in PINS:
+            assert cells[title][at] == str(board["io"].get(key, "-")), (name, title)
+        assert cells["grid operator's contacts"][at] == (", ".join(map(str, board.get("inputs", ()))) or "-")
+        for title, bus in (("CAN `can0`: TX, RX", "can0"), ("CAN `can1`: TX, RX", "can1"), ("RS485: TX, RX, direction", "rs485")):
+            there = board["buses"].get(bus)
+            pins = [there[key] for key in ("tx_pin", "rx_pin", "de_pin") if key in there] if there else []
+            wanted = "-" if not there else ", ".join(map(str, pins)) or "MCP2515"
+            assert cells[title][at] == wanted, (name, title)
+
+
+def test_every_link_between_the_documents_leads_to_a_file() -> None:
+    broken = []
+    for page in [ROOT / "README.md", ROOT / "SECURITY.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "boards").rglob("*.md")]:
+        for link in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text()):
+            target = (page.parent / link).resolve()
+            if not target.exists():
+                broken.append(f"{page.relative_to(ROOT)}: {link}")
+    assert broken == []

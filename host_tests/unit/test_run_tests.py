@@ -1,0 +1,13 @@
+"""The three runs that `make test` divides the suite into leave no test out."""
+
+from pathlib import Path
+
+from tools.run_tests import PACED, ROOT
+
+MARK = "mark." + "serial"
+
+
+def test_every_test_that_keeps_a_pace_is_where_the_paced_run_looks() -> None:
+    marked = [path.relative_to(ROOT) for path in (ROOT / "host_tests").rglob("test_*.py") if MARK in path.read_text()]
+    assert Path("host_tests/site/test_chip_slices.py") in marked
+    assert [path for path in marked if not any(path.is_relative_to(folder) for folder in PACED)] == []
