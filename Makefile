@@ -8,6 +8,8 @@ STAMP := .cache/setup.stamp
 ARGS ?=
 BOARD ?= generic_esp32
 SITE ?= site.json
+# of make flash: the site file, where there is one; --keep leaves the board's own
+WITH_SITE = $(if $(findstring --keep,$(ARGS)),,$(if $(wildcard $(SITE)),--site "$(SITE)"))
 # Compiled host code stays out of the tree, which is the board's, and is compiled once: every worker and tool is a process of its own.
 export PYTHONPYCACHEPREFIX ?= $(CURDIR)/.cache/pycache
 # As they were typed: make would take a $ in them for a name of its own.
@@ -18,10 +20,10 @@ export WIFI_SSID WIFI_PASSWORD
 # Board code, checked against the ESP32 stubs.
 BOARD_CODE := $(wildcard boot.py main.py) firmware lib
 
-.PHONY: help setup lock run test check lint slots format size bench chip mpy image flash deploy soak clean
+.PHONY: help setup lock run test check lint slots format size bench chip hands mpy image flash deploy commission logs sbom soak kills mqtt page clean
 
 help: ## this list
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 $(STAMP): pyproject.toml requirements.lock tools/setup_host.py tools/debian_bundle.py tools/sim/board/chip/pace.c
 	@python3 tools/setup_host.py
@@ -45,6 +47,7 @@ lint: $(STAMP) ## ruff and mypy, board code against the ESP32 stubs
 
 slots: ## copy the slot numbers of image.py that the kernels use into them
 	@python3 -m tools.build.slots
+	@python3 -m tools.generate.gen_ems_can
 
 format: $(STAMP) ## sort imports and fix what ruff can fix
 	@.venv/bin/ruff check --fix .
@@ -58,21 +61,47 @@ bench: $(STAMP) ## speed, one JSON object a line: metric, value, unit (ARGS="nam
 chip: $(STAMP) ## the bars at the chip's speed, 20 minutes (ARGS="--profile esp32s3 --seconds 60"; see --help)
 	@$(PY) -m tools.bench.chip_bars $(ARGS)
 
+hands: $(STAMP) ## real mpremote at a board at the chip's speed, 500 calls and copies (ARGS="--profile own-image")
+	@$(PY) -m tools.bench.chip_bars --story hands --profile esp32s3 $(ARGS)
+
 mpy: $(STAMP) ## cross-compile every device file for the ESP32 into build/
 	@$(PY) -m tools.build.mpy $(ARGS)
 
-image: $(STAMP) ## the firmware as a ROMFS image and laid out for freezing, in build/image/
+image: $(STAMP) ## the firmware as a ROMFS image and laid out for freezing, in build/image/; with FIRMWARE=file.bin one file for all of a flash
+ifeq ($(FIRMWARE),)
 	@$(PY) -m tools.build.romfs $(ARGS)
 	@$(PY) -m tools.build.frozen
+else
+	@mkdir -p build/image
+	@$(PY) -m tools.flash --into build/image/$(notdir $(BOARD)).bin --firmware "$(FIRMWARE)" --board "$(BOARD)" $(WITH_SITE) $(ARGS)
+endif
 
-flash: $(STAMP) ## write the board's MicroPython image: PORT=/dev/ttyUSB0 BOARD=... FIRMWARE=file.bin
-	@$(PY) -m tools.flash --port "$(PORT)" --firmware "$(FIRMWARE)" --board "$(BOARD)" $(ARGS)
+flash: $(STAMP) ## write MicroPython, firmware and site: PORT=/dev/ttyUSB0 BOARD=... FIRMWARE=file.bin SITE=site.json
+	@$(PY) -m tools.flash --port "$(PORT)" --firmware "$(FIRMWARE)" --board "$(BOARD)" $(WITH_SITE) $(ARGS)
 
 deploy: $(STAMP) ## put the firmware on a board: PORT=... BOARD=generic_esp32 SITE=site.json WIFI_SSID=... WIFI_PASSWORD=...
 	@$(PY) -m tools.deploy --port "$(PORT)" --board "$(BOARD)" --site "$(SITE)" $(ARGS)
 
+logs: $(STAMP) ## pull a board's logs and draw a day of them: PORT=... or SIM=1, into build/logs
+	@$(PY) -m tools.logs --port "$(PORT)" $(if $(SIM),--sim) $(ARGS)
+
+sbom: $(STAMP) ## the bill of materials (CycloneDX) in build/sbom.cdx.json; IMAGE=file.bin: with what is flashed
+	@$(PY) -m tools.sbom $(if $(IMAGE),--image "$(IMAGE)") $(ARGS)
+
+commission: $(STAMP) ## walk the checklist on the live system and sign it off: PORT=/dev/ttyUSB0, or SIM=1 (docs/commissioning.md)
+	@$(PY) -m tools.commission $(if $(SIM),--sim) $(if $(PORT),--port "$(PORT)") $(ARGS)
+
 soak: $(STAMP) ## random faults in virtual time: SEED=... CYCLES=...; the bar: SEEDS=5 CYCLES=1000000
 	@$(PY) -m tools.soak $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(CYCLES),--cycles $(CYCLES)) $(ARGS)
+
+kills: $(STAMP) ## deploys killed at random points, 300 (ARGS="--kills 300 --firmware --seed 1")
+	@$(PY) -m tools.soak.deploys $(ARGS)
+
+mqtt: $(STAMP) ## MQTT's bars: a real Home Assistant (fetched, 500 MB), and a broker killed 50 times (ARGS="--kills 10 --without-ha")
+	@$(PY) -m tools.mqtt.bar $(ARGS)
+
+page: $(STAMP) ## the operator's page in a real Chromium against make run, 2 minutes (ARGS=--docs renews the pictures of docs/page)
+	@$(PY) -m tools.page $(ARGS)
 
 clean: ## remove what was built; `make clean ARGS=--all` also the environment and the caches
 	@rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis .cache/pycache
