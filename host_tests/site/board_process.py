@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import os
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,6 @@ from tools.interpreters import Interpreter
 
 ROOT = Path(__file__).resolve().parents[2]
 BOARD_SIDE = ROOT / "host_tests" / "mp" / "on_board"
-
-
-def free_port() -> int:
-    """A TCP port that is free now."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 class BoardProcess:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pymodbus.client import ModbusTcpClient
 
+from tools.ports import free_port
 from tools.sim.board.board import Board
 from tools.sim.site import Site
 
@@ -154,11 +155,7 @@ def test_a_person_outranks_the_schedule_and_hands_back_to_it(tmp_path: Path) -> 
 
 
 def test_an_ems_sets_the_clock_over_modbus_and_nonsense_is_refused(tmp_path: Path) -> None:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
 
     async def story(rig: Rig) -> None:
         def talk() -> None:

@@ -11,8 +11,9 @@ from typing import Any
 
 from pymodbus.client import AsyncModbusTcpClient
 
-from host_tests.site.board_process import BoardProcess, board_process, free_port
+from host_tests.site.board_process import BoardProcess, board_process
 from tools.interpreters import Interpreter
+from tools.ports import free_port
 
 ALLOW = {"127.0.0.2": "control", "127.0.0.3": "control", "127.0.0.9": "off", "127.0.0.0/8": "read-only"}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import socket
 import sys
 import time
 from collections.abc import Callable, Coroutine
@@ -19,6 +18,7 @@ from cantools.database.can import Database
 from crccheck.crc import Crc8Base
 
 from tools.interpreters import Interpreter
+from tools.ports import free_port
 from tools.sim.board.board import Board
 from tools.sim.site import Site
 
@@ -214,9 +214,7 @@ def test_an_emergency_is_not_the_ems_s_to_leave(mp64: Interpreter, tmp_path: Pat
 
 @pytest.mark.mp64
 def test_make_run_opens_the_simulated_site_to_an_ems() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
 
     async def run() -> None:
         command = (sys.executable, "-m", "tools.run", "--headless", "--seconds", "60", "--ems-can", str(port))

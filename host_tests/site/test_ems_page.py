@@ -11,8 +11,8 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # its stubs are not installed
 from pymodbus.client import AsyncModbusTcpClient
 
-from host_tests.site.board_process import free_port
 from tools import check_site
+from tools.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "ems.md").read_text()

@@ -17,10 +17,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from pymodbus.client import AsyncModbusTcpClient
 
-from host_tests.site.board_process import BoardProcess, board_process, free_port
+from host_tests.site.board_process import BoardProcess, board_process
 from host_tests.site.test_deploy import prompt
 from tools import pki
 from tools.interpreters import Interpreter
+from tools.ports import free_port
 
 THEIRS = Path(sunspec2.__file__).parent / "tests" / "tls_data"
 ROLES = ("readonly", "gridservice", "networkadministrator", "superadministrator")

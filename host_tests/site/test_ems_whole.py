@@ -8,8 +8,8 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from host_tests.site.board_process import free_port
 from tools.interpreters import Interpreter
+from tools.ports import free_port
 from tools.sim.board.board import Board
 from tools.sim.site import Site
 

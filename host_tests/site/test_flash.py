@@ -5,7 +5,6 @@ import contextlib
 import hashlib
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from tools import flash
 from tools.build import boardfile, partitions
 from tools.build.partitions import Partition
 from tools.interpreters import Interpreter
+from tools.ports import free_port
 from tools.sim.board.board import Board
 from tools.sim.board.profiles import named
 from tools.sim.generations import SITE
@@ -44,9 +44,7 @@ def image(tmp_path: Path, chip: str, says: str = "") -> Path:
 @contextlib.contextmanager
 def chip_in_boot_mode(chip: str) -> Iterator[str]:
     """A chip that waits in its ROM boot loader; gives the port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        number = probe.getsockname()[1]
+    number = free_port()
     mock = Path(sys.executable).with_name("esp32-mock-bootloader")
     command = [str(mock), "run", "--chip", chip, "--port", str(number)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})

@@ -18,9 +18,10 @@ from typing import Any
 
 import pytest
 
-from host_tests.site.board_process import BoardProcess, board_process, free_port
+from host_tests.site.board_process import BoardProcess, board_process
 from tools import pki
 from tools.interpreters import Interpreter
+from tools.ports import free_port
 
 PAGE = b"<!doctype html><title>a page</title>" + b"x" * 3000
 

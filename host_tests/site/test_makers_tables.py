@@ -20,10 +20,10 @@ from firmware import PowerManager, battery_words
 from firmware import image as im
 from firmware.config import PowerConfig
 from firmware.devices.generic_table import Table
-from host_tests.site.board_process import free_port
 from host_tests.site.rig import rig
 from tools import check_site
 from tools.interpreters import Interpreter
+from tools.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 WARNING = "From public documents, never tried on the box."

@@ -13,9 +13,10 @@ from pymodbus import ModbusDeviceIdentification
 from pymodbus.server import ModbusSerialServer, ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
-from host_tests.site.board_process import BoardProcess, board_process, free_port
+from host_tests.site.board_process import BoardProcess, board_process
 from host_tests.site.serial_wire import Wire, wire
 from tools.interpreters import Interpreter
+from tools.ports import free_port
 
 IDENTITY = ModbusDeviceIdentification(
     info_name={"VendorName": "Other", "ProductCode": "P1", "MajorMinorRevision": "3.4", "ModelName": "Peer"}

@@ -18,9 +18,10 @@ from typing import Any
 import pytest
 
 from host_tests.site import test_pcs_inverter as older_inverter
-from host_tests.site.board_process import BOARD_SIDE, ROOT, board_process, free_port
+from host_tests.site.board_process import BOARD_SIDE, ROOT, board_process
 from host_tests.site.test_modbus_generic import TABLE
 from tools.interpreters import Interpreter
+from tools.ports import free_port
 from tools.sim.devices.meter_device import MeterDevice
 from tools.sim.devices.pcs_device import PcsDevice
 from tools.sim.physics.plant import Plant

@@ -16,9 +16,9 @@ from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from firmware import image as im
-from host_tests.site.board_process import free_port
 from host_tests.site.rig import Rig, rig
 from tools.interpreters import Interpreter
+from tools.ports import free_port
 
 TABLE: dict[str, Any] = {
     "name": "Acme PCS and meter",

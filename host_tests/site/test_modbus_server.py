@@ -15,9 +15,10 @@ from pymodbus.client.base import ModbusBaseClient
 from pymodbus.framer import FramerType
 
 from host_tests import needs
-from host_tests.site.board_process import ROOT, BoardProcess, board_process, free_port
+from host_tests.site.board_process import ROOT, BoardProcess, board_process
 from host_tests.site.serial_wire import Wire, wire
 from tools.interpreters import Interpreter
+from tools.ports import free_port
 
 MBPOLL = ROOT / ".cache" / "mbpoll" / "mbpoll"
 

@@ -13,9 +13,10 @@ from pymodbus import FramerType
 from pymodbus.framer.rtu import FramerRTU
 from pymodbus.server import ModbusTcpServer
 
-from host_tests.site.board_process import BoardProcess, board_process, free_port
+from host_tests.site.board_process import BoardProcess, board_process
 from host_tests.site.test_modbus_client import IDENTITY, device, exercise_every_function
 from tools.interpreters import Interpreter
+from tools.ports import free_port
 
 READ = ["read_registers", 1, 0, 1, 3]
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from host_tests.site.board_process import free_port
 from tools.interpreters import Interpreter
+from tools.ports import free_port
 from tools.run import ROOT
 
 pytestmark = [pytest.mark.serial, pytest.mark.mp64]

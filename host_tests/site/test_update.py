@@ -6,7 +6,6 @@ import asyncio
 import json
 import secrets
 import shutil
-import socket
 import time
 from pathlib import Path
 
@@ -16,18 +15,13 @@ from tools import update
 from tools.build import generation, stage
 from tools.deploy import Parcel
 from tools.interpreters import Interpreter
+from tools.ports import free_port
 from tools.sim.board.board import Board
 from tools.sim.generations import ROOT, SITE, lay, switch, switched
 
 LEFT = 6  # files that the board has not, of those in the update; some are those of the generation that runs
 CHANGED = ("udp", "watchdog", "writeback")
 TABLE = {"reads": [{"slot": "PV_P", "address": 3}]}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Plant:

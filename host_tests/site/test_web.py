@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from host_tests import needs
-from host_tests.site.board_process import free_port
+from tools.ports import free_port
 from tools.sim.board.board import Board
 from tools.sim.site import Site
 

@@ -29,6 +29,7 @@ from posixtz import PosixTZ
 from firmware.clock import HELD, NTP, REFUSED, STEPPED, SYNCED, Clock
 from firmware.timekeeper import OPTIONS, Timekeeper
 from tools.interpreters import Interpreter
+from tools.ports import free_port
 
 _NTP_1900 = 2208988800  # seconds from 1900 to 1970
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
@@ -402,9 +403,7 @@ def chronyd(tmp_path: Path) -> Iterator[int]:
     program = str(bundled) if bundled.exists() else shutil.which("chronyd") or shutil.which("chronyd", path="/usr/sbin")
     if program is None:
         pytest.skip("chronyd is NOT there, so no NTP server of another make was asked: run `make setup`")
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     config = tmp_path / "chrony.conf"
     config.write_text(
         f"port {port}\nbindaddress 127.0.0.1\ncmdport 0\nlocal stratum 3\nallow 127.0.0.1\npidfile {tmp_path}/pid\n"

@@ -19,10 +19,10 @@ from typing import Any
 from pymodbus.server import ModbusSerialServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
-from host_tests.site.board_process import free_port
 from host_tests.site.serial_wire import wire
 from tools.build.stage import ROOT
 from tools.interpreters import find32
+from tools.ports import free_port
 from tools.sim.board import profiles
 from tools.sim.board.board import Board
 from tools.sim.devices.sunspec_server import SunSpecServer

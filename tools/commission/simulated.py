@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 import tempfile
 import time
 from collections import deque
@@ -10,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tools.ports import free_port
 from tools.sim import mistakes
 from tools.sim.board.board import Board
 from tools.sim.shipped import ShippedSite
@@ -169,9 +169,3 @@ class Cabinet:
             found["ems_can"] = f"slcan:socket://127.0.0.1:{self.site.ports['can']}"
         return found
 
-
-def free_port() -> int:
-    """A TCP port that is free now."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])

@@ -15,10 +15,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from host_tests.site.board_process import free_port
 from tools.interpreters import chosen
 from tools.mqtt import ha
 from tools.mqtt.rig import Rig, until
+from tools.ports import free_port
 
 # what must be there, with its class, unit and state class: of a site with a battery, an inverter and a meter
 ENTITIES = {

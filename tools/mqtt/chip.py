@@ -15,13 +15,13 @@ from typing import Any
 
 import paho.mqtt.client as paho
 
-from host_tests.site.board_process import free_port
 from tools.bench.bars import profiles
 from tools.bench.bars.prepared import prepare
 from tools.bench.bars.profiles import Judged
 from tools.bench.bars.story import SITE, JudgedSession, load
 from tools.interpreters import chosen
 from tools.mqtt.broker import Broker
+from tools.ports import free_port
 from tools.run import ROOT
 from tools.sim.board.board import Board
 from tools.sim.shipped import ShippedSite

@@ -10,8 +10,8 @@ from typing import Any
 
 import paho.mqtt.client as paho
 
-from host_tests.site.board_process import free_port
 from tools.mqtt.broker import Broker
+from tools.ports import free_port
 from tools.run import ROOT
 from tools.sim.board.board import Board
 from tools.sim.site import Site

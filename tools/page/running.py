@@ -1,7 +1,6 @@
 """`make run` with the operator's page, for the browser's stories: the real firmware around a simulated site, and its console."""
 
 import json
-import socket
 import subprocess
 import sys
 import threading
@@ -9,6 +8,8 @@ import time
 import urllib.request
 from pathlib import Path
 from typing import Any
+
+from tools.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 OPERATE, SERVICE = "4711", "0815x"
@@ -18,13 +19,6 @@ SERVICE_LOGIN = "service"  # the role whose PIN is typed first
 
 class RunError(Exception):
     """The run did not come up, or did not do what was typed; the text says what it said."""
-
-
-def free_port() -> int:
-    """A TCP port of this machine that nobody has now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Running:

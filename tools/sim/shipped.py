@@ -5,13 +5,13 @@ a service names is a real mosquitto of this machine, where there is one.
 """
 
 import json
-import socket
 import struct
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from tools.mqtt import broker as brokers
+from tools.ports import free_port
 from tools.sim.devices.rtu_line import RtuLine
 from tools.sim.devices.sunspec_server import SunSpecServer
 from tools.sim.physics.pack import ENERGY_WH, MODULES
@@ -152,13 +152,6 @@ class ShippedSite(Site):
     def _output(self, pin: int, level: int) -> None:
         if pin in self._pins:
             super()._output(self._pins[pin], level)
-
-
-def free_port() -> int:
-    """A TCP port of this machine that nobody has at present."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def _slots(device: dict[str, Any]) -> list[str]:

@@ -13,10 +13,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from host_tests.site.board_process import BOARD_SIDE, ROOT, free_port
+from host_tests.site.board_process import BOARD_SIDE, ROOT
 from tools.bench import load
 from tools.bench.benches.modbus import THEIRS
 from tools.interpreters import chosen
+from tools.ports import free_port
 from tools.sim.board import chipboard, profiles
 from tools.sim.board.board import Board
 from tools.sim.site import Site

@@ -13,8 +13,9 @@ import time
 import tty
 from collections.abc import Iterator
 
-from host_tests.site.board_process import BOARD_SIDE, ROOT, board_process, free_port
+from host_tests.site.board_process import BOARD_SIDE, ROOT, board_process
 from tools.interpreters import Interpreter, chosen
+from tools.ports import free_port
 
 _SECONDS = 1.0
 _ROUNDS = 3

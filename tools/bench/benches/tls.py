@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tools import pki
 from tools.build import stage
+from tools.ports import free_port
 from tools.sim.board.chip.start import command
 
 SCRIPT = Path(__file__).parents[2] / "onboard" / "tls_steps.py"
@@ -18,13 +19,6 @@ MODULES = stage.ROOT / "tools" / "sim" / "board" / "modules"
 CHIP = "esp32s3"  # TLS is for boards with PSRAM
 REQUESTS = 9
 REQUEST = struct.pack(">HHHBBHH", 1, 0, 6, 1, 3, 0, 50)
-
-
-def _ports() -> list[str]:
-    with socket.socket() as one, socket.socket() as two:
-        for listener in (one, two):
-            listener.bind(("127.0.0.1", 0))
-        return [str(listener.getsockname()[1]) for listener in (one, two)]
 
 
 def _ask(sock: socket.socket) -> None:
@@ -37,7 +31,7 @@ def _ask(sock: socket.socket) -> None:
 
 def _looks(keys: Path, version: ssl.TLSVersion) -> tuple[int, list[tuple[str, str, int]]]:
     """Bytes of heap of the server, and each look that found something: server, what it was, us of the chip."""
-    secure, plain = _ports()
+    secure, plain = (str(free_port()), str(free_port()))
     whole = [*command(CHIP), "-X", "heapsize=1M", str(SCRIPT), str(stage.ROOT), str(MODULES), str(keys / pki.BOARD), secure, plain]
     process = subprocess.Popen(whole, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin and process.stdout
