@@ -21,6 +21,7 @@ from tools.sim.practice import Practice
 from tools.sim.shipped import ShippedSite
 
 ROOT = Path(__file__).resolve().parents[2]
+RUNS_WITHIN_S = 30
 DRIVER, BATTERY = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "writing-a-driver.md").read_text(), re.S)
 SITE = """{"schema": 1, "name": "acme", "buses": {"can0": {"type": "can"}}, "devices": {
     "bms": {"type": "bms_acme", "bus": "can0", "current_max": 400},
@@ -112,8 +113,13 @@ def test_a_whole_site_runs_on_it_with_a_battery_that_python_can_plays(mp: Interp
             battery = await asyncio.create_subprocess_exec(sys.executable, str(tmp_path / "battery.py"), where)
 
             async def typed() -> Any:
-                for line in ("pm.start()", "!wait 5", "Mode.name(pm.mode), pm.stats()['soc']", "devices()['bms']['rejected']"):
-                    yield line
+                yield "pm.start()"
+                for _ in range(RUNS_WITHIN_S):  # the battery's Python takes its time to start on a busy machine
+                    yield "!wait 1"
+                    yield "Mode.name(pm.mode), pm.stats()['soc']"
+                    if "'IDLE'" in said[-1]:
+                        break
+                yield "devices()['bms']['rejected']"
 
             assert await desk.play(typed()) == 0
         finally:
@@ -124,4 +130,4 @@ def test_a_whole_site_runs_on_it_with_a_battery_that_python_can_plays(mp: Interp
 
     asyncio.run(run())
     answers = [line for line in said if line.startswith(("= ", "! "))]
-    assert answers[0].startswith("= 'accepted") and answers[1:] == ["= ('IDLE', 55.0)", "= 0"], said
+    assert answers[0].startswith("= 'accepted") and answers[-2:] == ["= ('IDLE', 55.0)", "= 0"], said
