@@ -214,7 +214,7 @@ class App:
             started = time.ticks_us()
             now_ms = time.ticks_ms()
             gc.disable()  # a call with many locals takes its frame from the heap: never let that collect inside the cycle
-            pm.cycle(now_ms)
+            commanded_w = pm.cycle(now_ms)
             gc.enable()
             if not first:
                 timing.stores = self._stores()
@@ -222,7 +222,7 @@ class App:
             first = False
             before = started
             self._seen["control"] = 0
-            if collector.step(now_ms):
+            if collector.step(now_ms, commanded_w):
                 self._loop_time.take_turn()
             await beat.next()
 

@@ -21,6 +21,7 @@ _LOOK_MIN_MS = const(100)  # a look passes over the table of the whole heap: 2 m
 _LOOK_MAX_MS = const(300)  # a line typed makes 50 KB at once
 _QUIET_MS = const(20)  # a bus is quiet when its last frame is older than this,
 _SOON_MS = const(400)  # and younger than this: the next burst of a BMS that speaks each second is not due yet
+_MOST_PUT_OFF = const(2)  # cycles in a row: what a ramp commands moves in each of them
 _SMALL = const(64000)  # bytes free, when control begins
 _FOUND_MS = const(3000)  # by then devices that are there have been found
 _OFF = const(-1)
@@ -42,12 +43,21 @@ class Collector:
         self._free = 0  # bytes after the last collection; 0: there was none, _UNSEEN: not looked at yet
         self._due = True
         self._hurry = True  # whatever the buses do
+        self._commanded_w = 0
+        self._put_off = 0
 
-    def step(self, now_ms: int) -> bool:
+    def step(self, now_ms: int, commanded_w: int = 0) -> bool:
         """Call right after a cycle: collects when it is time, somewhat later where a bus is not quiet; whether it has.
 
-        Not in the period of a look: that takes its time too.
+        Not in the period of a look: that takes its time too.  Neither where the cycle commands other watts than the one before:
+        those go out to the inverter first.
         """
+        if commanded_w != self._commanded_w:
+            self._commanded_w = commanded_w
+            if self._put_off < _MOST_PUT_OFF:
+                self._put_off += 1
+                return False
+        self._put_off = 0
         if self._free == _UNSEEN:
             self._free = self._metering.free_bytes = gc.mem_free()
             self._look_ms = time.ticks_add(now_ms, _LOOK_MIN_MS)

@@ -585,8 +585,11 @@ class PowerManager:
 
     # ---- the cycle --------------------------------------------------------------------------------------
 
-    def cycle(self, now_ms: int) -> None:
-        """One control cycle at time.ticks_ms() now_ms: from frozen inputs to the command slot, allocating nothing."""
+    def cycle(self, now_ms: int) -> int:
+        """One control cycle at time.ticks_ms() now_ms: from frozen inputs to the command slot, allocating nothing.
+
+        Gives the watts it commands.
+        """
         asked = time.ticks_us()
         with self._lock:
             waited = time.ticks_diff(time.ticks_us(), asked)
@@ -597,3 +600,4 @@ class PowerManager:
                 dt = 0
             self._last_ms = now_ms
             self._cycle.run(dt)
+            return self.image.now[im.CMD_P]

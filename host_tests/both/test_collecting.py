@@ -40,10 +40,10 @@ class Heap:
         self.thresholds.append(value)
 
 
-def play(free, made, seconds, burst=None):
+def play(free, made, seconds, burst=None, commanded=lambda ms: 0):
     """The collector in a site whose bus has a burst of `burst` ms each second; (heap, ms of the collections).
 
-    made: bytes of garbage in a ms, or a function that gives them.
+    made: bytes of garbage in a ms, or a function that gives them; commanded: the watts of the cycle at a ms.
     """
     heap, bus = Heap(free, made), Bus()
     real = collecting.gc
@@ -59,7 +59,7 @@ def play(free, made, seconds, burst=None):
             if burst and ms % 1000 < burst:
                 bus.last_ms = now
             before = heap.collections
-            collector.step(now)
+            collector.step(now, commanded(ms))
             if heap.collections > before:
                 at.append(ms)
     finally:
@@ -110,6 +110,19 @@ def test_a_quiet_minute_says_nothing_of_the_next_one():
         for begins in range(20000, 32000, 1750):
             heap, _ = play(185000, lambda ms, rate=rate, begins=begins: rate if ms >= begins else 1, 40)
             assert heap.collections > (40000 - begins) * rate // 185000
+
+
+def test_other_watts_go_out_before_anything_is_collected():
+    for period in (350, 1000, 1650):
+        _, at = play(24000, 30, 60, commanded=lambda ms, period=period: ms // period * 1000)
+        late = [ms for ms in at if ms >= period and ms % period < 50]
+        assert len(at) > 60 and not late, (period, late)
+
+
+def test_watts_that_move_in_every_cycle_put_nothing_off_for_long():
+    still, _ = play(20000, 30, 60)
+    moving, _ = play(20000, 30, 60, commanded=lambda ms: ms)
+    assert 2 * moving.collections > still.collections
 
 
 def test_where_there_is_no_time_it_collects_all_the_same():
