@@ -34,7 +34,7 @@ class Running(Generic[S]):
         """What is really so."""
         return self.call(self.site.truth)
 
-    def until(self, condition: Callable[[dict[str, Any]], bool], timeout_s: float = 5.0) -> dict[str, Any]:
+    def until(self, condition: Callable[[dict[str, Any]], bool], timeout_s: float = 20.0) -> dict[str, Any]:
         """Wait until the truth satisfies `condition`; fails with the truth that does not."""
         end = time.monotonic() + timeout_s
         while True:

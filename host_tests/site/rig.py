@@ -60,7 +60,7 @@ class Rig:
         assert self._counters is not None
         return self._counters
 
-    async def until(self, true: Callable[[], bool], seconds: float = 8.0) -> float:
+    async def until(self, true: Callable[[], bool], seconds: float = 30.0) -> float:
         """Wait until it is true, and say how long that took; fails after `seconds`."""
         begun = time.monotonic()
         while not true():

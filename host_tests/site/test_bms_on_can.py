@@ -31,7 +31,7 @@ class Board:
         self.told: Told = {}
         self.other: list[str] = []
 
-    async def until(self, true: Callable[[Told], bool], seconds: float = 8.0) -> Told:
+    async def until(self, true: Callable[[Told], bool], seconds: float = 30.0) -> Told:
         """Read what the board prints until it is true."""
         assert self.process.stdout
         async with asyncio.timeout(seconds):

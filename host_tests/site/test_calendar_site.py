@@ -38,7 +38,7 @@ class Rig:
             await asyncio.sleep(0.01)
         raise AssertionError(f"no answer to {line}; the console said {list(self.board.lines)[seen:]}")
 
-    async def until(self, line: str, holds: Callable[[Any], bool], seconds: float = 12) -> Any:
+    async def until(self, line: str, holds: Callable[[Any], bool], seconds: float = 40) -> Any:
         answer = None
         for _ in range(int(seconds / 0.25)):
             answer = await self.ask(line)

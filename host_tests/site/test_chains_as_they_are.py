@@ -32,7 +32,7 @@ METER_MODELS = (201, 202, 203, 204)
 
 
 def run(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(story(), 60))
+    asyncio.run(asyncio.wait_for(story(), 150))
 
 
 def common(name: str, serial: str, option: str = "") -> tuple[int, dict[str, Any]]:

@@ -31,7 +31,7 @@ from tools.sim.devices.sunspec_chain import Chain
 
 
 def run(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(story(), 60))
+    asyncio.run(asyncio.wait_for(story(), 150))
 
 
 class Gate:

@@ -29,7 +29,7 @@ def without_9(line: Wire) -> None:
 
 
 def run(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(story(), 60))
+    asyncio.run(asyncio.wait_for(story(), 150))
 
 
 @pytest.mark.parametrize("write", WRITES, ids=["function 6", "function 16", "function 16, one register"])

@@ -67,7 +67,7 @@ class Ems:
         data[0] = E2E.calc(row.frame_id.to_bytes(2, "little") + data[1:])
         self.bus.send(can.Message(arbitration_id=row.frame_id, data=data, is_extended_id=False))
 
-    async def until(self, true: Callable[[], bool], repeat: Callable[[], None] | None = None, seconds: float = 15) -> None:
+    async def until(self, true: Callable[[], bool], repeat: Callable[[], None] | None = None, seconds: float = 40) -> None:
         """Read until it is true; `repeat` is called five times a second."""
         for turn in range(round(seconds / 0.02)):
             if repeat is not None and turn % 10 == 0:

@@ -58,7 +58,7 @@ def run(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """A story in which any warning is an error."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        asyncio.run(asyncio.wait_for(story(), 60))
+        asyncio.run(asyncio.wait_for(story(), 150))
 
 
 def value(device: Any, name: str) -> Any:

@@ -15,7 +15,7 @@ from tools.sim.site import Site
 
 ROOT = Path(__file__).resolve().parents[2]
 NEAR_KW = 1.0
-TIME_S = 15.0
+TIME_S = 40.0
 
 
 class Ems:
@@ -28,7 +28,7 @@ class Ems:
     async def ask(self, pdu: bytes) -> bytes:
         """The answer's PDU."""
         self._writer.write(struct.pack(">HHHB", 1, 0, 1 + len(pdu), 1) + pdu)
-        head = await asyncio.wait_for(self._reader.readexactly(7), 5)
+        head = await asyncio.wait_for(self._reader.readexactly(7), 20)
         return await self._reader.readexactly(struct.unpack(">HHHB", head)[2] - 1)
 
     async def read(self, address: int, count: int) -> list[int]:
@@ -85,7 +85,7 @@ def play(folder: Path, mp: Interpreter, story: Story, **options: Any) -> None:
             await board.stop()
             await site.stop()
 
-    asyncio.run(asyncio.wait_for(whole(), 120))
+    asyncio.run(asyncio.wait_for(whole(), 240))
 
 
 async def moves(site: Site, kw: float) -> None:

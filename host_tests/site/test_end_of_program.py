@@ -30,7 +30,7 @@ class Run:
             self.openings.append((abs(self.site.plant.pack.current_a), self.site.plant.pcs.setpoint_w / 1000))
         self.site.board_pin(pin, level)
 
-    async def until(self, condition: Callable[[], bool], seconds: float = 15) -> None:
+    async def until(self, condition: Callable[[], bool], seconds: float = 40) -> None:
         end = asyncio.get_running_loop().time() + seconds
         while not condition():
             assert asyncio.get_running_loop().time() < end, (list(self.board.lines)[-20:], self.site.truth())

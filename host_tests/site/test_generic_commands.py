@@ -28,7 +28,7 @@ DIRECTION = {"from": "CMD_DIRECTION", "type": "uint16", "map": {"-1": 2, "0": 0,
 
 
 def run(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(story(), 60))
+    asyncio.run(asyncio.wait_for(story(), 150))
 
 
 def table(*writes: dict[str, Any], reads: list[dict[str, Any]] = READS, **more: Any) -> dict[str, Any]:

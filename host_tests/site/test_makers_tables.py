@@ -241,7 +241,7 @@ def test_box_as_documented(mp64: Interpreter, name: str) -> None:
         finally:
             await server.shutdown()
 
-    asyncio.run(asyncio.wait_for(story(), 60))
+    asyncio.run(asyncio.wait_for(story(), 150))
 
 
 def site(name: str, kw: float, folder: Path) -> list[str]:

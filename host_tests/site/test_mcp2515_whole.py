@@ -45,7 +45,7 @@ async def _run(root: Path, scratch: Path, interpreter: Interpreter) -> tuple[dic
         for line in ("monitor(200)", "pm.start()", "pm.set_constant_power(30, 0)"):
             await board.send(line)
             await asyncio.sleep(1.0)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not (states and states[-1]["p"] is not None and states[-1]["p"] > 20):
                 assert board.running, list(board.lines)[-20:]
                 await asyncio.sleep(0.1)

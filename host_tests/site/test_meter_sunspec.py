@@ -41,7 +41,7 @@ def chain_of(model: int, **points: float) -> Chain:
 
 
 def run(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(story(), 40))
+    asyncio.run(asyncio.wait_for(story(), 150))
 
 
 @pytest.mark.parametrize("model", [201, 202, 203, 204, 211, 212, 213, 214])

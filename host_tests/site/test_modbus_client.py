@@ -30,7 +30,7 @@ def device(unit: int) -> SimDevice:
 
 
 def run(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(story(), 60))
+    asyncio.run(asyncio.wait_for(story(), 150))
 
 
 @contextlib.asynccontextmanager

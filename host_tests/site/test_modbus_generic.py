@@ -106,7 +106,7 @@ async def driver(mp: Interpreter, box: Box, table: Any = TABLE, **options: Any) 
 
 
 def run(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(story(), 40))
+    asyncio.run(asyncio.wait_for(story(), 150))
 
 
 def test_table_fills_the_image(mp: Interpreter) -> None:

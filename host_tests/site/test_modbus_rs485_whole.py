@@ -68,7 +68,7 @@ async def run(root: Path, scratch: Path, interpreter: Interpreter) -> tuple[list
         await asyncio.sleep(1.5)
         await board.send("pm.set_constant_power(-25, 0)")
         try:
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(60):
                 while not (states and states[-1]["p"] is not None and states[-1]["p"] < -20):
                     assert board.running, list(board.lines)[-20:]
                     await asyncio.sleep(0.1)

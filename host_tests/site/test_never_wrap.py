@@ -29,7 +29,7 @@ SITE: dict[str, Any] = {
 
 
 def run(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(story(), 60))
+    asyncio.run(asyncio.wait_for(story(), 150))
 
 
 def table(*writes: dict[str, Any]) -> dict[str, Any]:

@@ -61,7 +61,7 @@ async def driver(mp: Interpreter, peer: Peer, **options: Any) -> AsyncIterator[R
 
 
 def run(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(story(), 40))
+    asyncio.run(asyncio.wait_for(story(), 150))
 
 
 def test_older_inverter_is_measured_in_the_image_s_units(mp: Interpreter) -> None:

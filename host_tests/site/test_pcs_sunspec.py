@@ -63,7 +63,7 @@ async def driver(mp: Interpreter, peer: Peer, **options: Any) -> AsyncIterator[R
 
 
 def run(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(story(), 40))
+    asyncio.run(asyncio.wait_for(story(), 150))
 
 
 def test_measurements_reach_the_image_in_its_units_and_signs(mp: Interpreter) -> None:

@@ -22,7 +22,7 @@ READ = ["read_registers", 1, 0, 1, 3]
 
 
 def run(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(story(), 60))
+    asyncio.run(asyncio.wait_for(story(), 150))
 
 
 def client(mp: Interpreter, port: int, **options: Any) -> contextlib.AbstractAsyncContextManager[BoardProcess]:

@@ -25,7 +25,7 @@ from tools.sim.physics.plant import Plant
 
 
 def run(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(story(), 60))
+    asyncio.run(asyncio.wait_for(story(), 150))
 
 
 class Watch:

@@ -31,7 +31,7 @@ class Whole:
             self.truth.append(self.site.truth())
             await asyncio.sleep(0.05)
 
-    async def until(self, kw: float, seconds: float = 15) -> None:
+    async def until(self, kw: float, seconds: float = 40) -> None:
         """Wait until the inverter gives `kw`."""
         for _ in range(round(seconds / 0.1)):
             if abs(self.site.plant.pcs.power_w / 1000 - kw) < 0.5:

@@ -32,4 +32,4 @@ def test_requests_that_come_together_are_each_answered_in_their_order() -> None:
             writer.close()
             await site.stop()
 
-    asyncio.run(asyncio.wait_for(story(), 20))
+    asyncio.run(asyncio.wait_for(story(), 90))

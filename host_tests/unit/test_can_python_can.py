@@ -80,7 +80,7 @@ class Site:
             self.battery.answer()
             await asyncio.sleep(0.001)
 
-    async def until(self, true: Callable[[], bool], seconds: float = 5.0) -> None:
+    async def until(self, true: Callable[[], bool], seconds: float = 30.0) -> None:
         """Wait for it."""
         async with asyncio.timeout(seconds):
             while not true():
