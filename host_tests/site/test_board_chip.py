@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from host_tests import needs
 from tools.sim.board.board import Board
 from tools.sim.board.chip import record, start
+from tools.sim.board.chipboard import ChipBoard
+from tools.sim.board.profiles import named
 
 MAIN = """
 import machine, sim_pace, sys
@@ -26,6 +29,19 @@ if sys.stdin.readline().strip() == "hang":
         pass
 machine.soft_reset()
 """
+
+
+def test_collections_take_what_the_chips_heap_takes_and_not_what_the_simulation_adds(tmp_path: Path) -> None:
+    needs.chip("esp32")
+
+    def percent(own: bool, added: int) -> int:
+        board = ChipBoard(named("esp32", romfs=own), tmp_path, tmp_path)
+        board.constant_bytes = added
+        words = " ".join(board.paced().command)
+        return int(re.findall(r"gc_percent=(\d+)", words)[0])
+
+    assert percent(True, 0) == percent(False, 0) == 100
+    assert 46 <= percent(True, 124_000) <= 48, "112,000 of 236,000 bytes, and the collector's tables"
 
 
 @pytest.mark.serial

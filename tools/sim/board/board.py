@@ -315,7 +315,7 @@ class Board:
             env.update(self.chip.environment())
         env.update(self.env)
         env["SIM_BOARD"] = self._supervisor.address
-        command = list(self.interpreter.command)
+        command = list(self.chip.paced().command if self.paced and self.chip is not None else self.interpreter.command)
         if self.chip is not None:
             command += ["-X", f"heapsize={self.chip.heap}"]
         elif self.heap:

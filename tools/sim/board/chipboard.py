@@ -5,6 +5,7 @@ Used by board.py where CHIP (or a test) asks for a profile.
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 from tools.build import fits, romfs, stage
@@ -51,6 +52,16 @@ class ChipBoard:
         """Bytes of heap to start with: the profile's, and what the board has that a chip has not."""
         more = self.instrument_bytes + self.constant_bytes + self.names_bytes
         return self.profile.heap + more + more * 3 // 125  # of all of it the collector has 3 bytes of 128 for its own tables
+
+    def paced(self) -> Interpreter:
+        """The interpreter at the chip's speed, whose collections pass over no more than the chip's heap.
+
+        They mark what lives and pass over the table of all blocks; what the board has that a chip has not makes both longer.
+        """
+        from tools.sim.board.chip import profiles, start  # here: see interpreter()
+
+        chip = profiles.profile(self.profile.name)
+        return start.interpreter(replace(chip, gc_percent=max(1, chip.gc_percent * self.profile.heap // self.heap)))
 
     def deploy(self, tree: Path) -> None:
         """Builds the ROM and puts a staged tree on the flash.  Raises CompileError, FlashError, OSError."""
