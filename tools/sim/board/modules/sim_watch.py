@@ -81,13 +81,13 @@ class Watch:
         app.metering.add = self.add
         app.pm.emergency_shutdown = self.emergency_shutdown
 
-    def cycle(self, now_ms: int) -> None:
+    def cycle(self, now_ms: int) -> int:
         """As PowerManager.cycle."""
         sim_pace.off()
         before = collections()
         begun = work()
         sim_pace.on()
-        self._cycle(now_ms)
+        commanded_w = self._cycle(now_ms)
         sim_pace.off()
         took = time.ticks_diff(work(), begun)
         if took > self.cycle_instructions:
@@ -101,6 +101,7 @@ class Watch:
                 self.emergency_cycles = self._since
                 self._since = _NONE
         sim_pace.on()
+        return commanded_w
 
     def add(self, period_us: int, compute_us: int) -> None:
         """As Metering.add."""
