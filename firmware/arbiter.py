@@ -149,7 +149,8 @@ class Arbiter:
         """Let limits and a restriction run out, and take the smallest."""
         if self.restriction is not None:
             self.restriction.step(dt)
-        requests.least(self.curtailments.table, self._image.now, self._image.par, rq.OWNERS, dt)
+        image = self._image
+        requests.least(self.curtailments.table, image.now, image.par, rq.OWNERS, dt)
 
     def claim_for_the_plant(self) -> None:
         """The manager's own claims: serving an island's load, and the charge that a BMS needs for its cells' sake."""
@@ -182,7 +183,9 @@ class Arbiter:
 
     def request(self, dt: int, stopping: bool) -> int:
         """Let claims run out and the winner ask: REQUEST_P, REQUEST_BY; returns the direction that the mode is to follow."""
-        now = self._image.now
+        image = self._image
+        now = image.now
+        par = image.par
         table = self.claims.table
         answer = requests.age_claims(table, rq.PLACES, dt)
         place = answer & 0xFF
@@ -195,7 +198,7 @@ class Arbiter:
             self._expired(answer >> 8, source)
         now[im.REQUEST_BY] = source
         now[im.CMD_BALANCE] = 0
-        self._charger.rest(self._image.par)  # what a charge sets ends with it
+        self._charger.rest(par)  # what a charge sets ends with it
         if source == rq.IDLE:
             self._active = rq.IDLE
             now[im.REQUEST_P] = 0
@@ -210,7 +213,7 @@ class Arbiter:
         direction = watts
         if table[place * rq.PARTS + rq.GOAL] == rq.CHARGE:
             direction = -1
-            watts = self._charger.step(now, self._image.par, watts, self._goal_soc(place))
+            watts = self._charger.step(now, par, watts, self._goal_soc(place))
         now[im.REQUEST_P] = watts
         return direction
 
@@ -245,8 +248,9 @@ class Arbiter:
 
     def _done(self, goal: int, direction: int) -> int:
         """How the operation has ended, 0: not yet."""
-        now = self._image.now
-        par = self._image.par
+        image = self._image
+        now = image.now
+        par = image.par
         if now[im.MODE] != (Mode.CHARGE if direction < 0 else Mode.DISCHARGE):
             return 0
         if now[im.BMS_ENDS_MS] >= _ENDED_MS:
@@ -262,8 +266,9 @@ class Arbiter:
 
     def _parts(self) -> bool:
         """BMS and counter part by more than the bound."""
-        bound = self._image.par[im.PAR_SOC_BOUND]
-        return not -bound <= self._image.now[im.SOC_DRIFT] <= bound
+        image = self._image
+        bound = image.par[im.PAR_SOC_BOUND]
+        return not -bound <= image.now[im.SOC_DRIFT] <= bound
 
     def note_end(self, how: int) -> None:
         """Keep how the operation under way has ended, a requests.END_*.  Nothing runs: nothing ends."""
