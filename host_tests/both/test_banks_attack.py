@@ -1,6 +1,6 @@
 """Several batteries and inverters: what one bank's odd trouble may not do to the others, and what people read of it."""
 
-from firmware import cycle as control
+from firmware import cycle
 from firmware import image as im
 from firmware.errors import PowerError
 from firmware.kernel import banks
@@ -417,7 +417,7 @@ def other_sign(now):
 
 def test_a_kernel_that_breaks_a_rule_is_0_w_a_fault_of_its_own_and_told_as_the_firmware_s():
     cases = (
-        (control, "ramp", too_fast, "faster than its ramp"),
+        (cycle, "ramp", too_fast, "faster than its ramp"),
         (banks, "take_portions", too_fast, "faster than its ramp"),
         (banks, "take_portions", other_sign, "against its mode"),
     )
@@ -425,7 +425,7 @@ def test_a_kernel_that_breaks_a_rule_is_0_w_a_fault_of_its_own_and_told_as_the_f
         plant = BankPlant().ready()
         plant.pm.set_constant_power(60.0)
         plant.run(10)
-        site = module is control
+        site = module is cycle
         commands = broken(plant, module, name, spoil)
         if spoil is other_sign:
             assert commands == [0, 0], (name, commands)
@@ -448,7 +448,7 @@ def test_a_command_while_nothing_may_move_or_beyond_a_limit_is_none():
     def moves(now):
         now[im.CMD_P] = 700
 
-    assert broken(plant, control, "ramp", moves) == [0, 0]
+    assert broken(plant, ramp, "ramp", moves) == [0, 0]
     plant.cycle()
     assert all(bank.now[im.CMD_P] == 0 for bank in plant.image.banks) and plant.now[im.CMD_P] == 0
 
