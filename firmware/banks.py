@@ -15,11 +15,7 @@ from firmware import requests as rq
 from firmware.bank import Bank
 from firmware.bank_supervisors import BankEvents, ParallelSupervisor
 from firmware.faults import debounce_rows
-from firmware.kernel import banks
-from firmware.kernel.diagnosis import debounce, find_missing, lost_devices
-from firmware.kernel.inputs import freeze
-from firmware.kernel.invariants import check_command
-from firmware.kernel.site_limits import binding
+from firmware.kernel import banks, diagnosis, inputs, invariants, site_limits
 from firmware.supervisor import Supervisor
 
 MOST = const(4)  # banks, batteries, inverters
@@ -198,7 +194,7 @@ class Several:
 
     def _freeze(self, now, parts: Parts, dt: int) -> None:
         for each in parts.images:
-            freeze(each.inp, each.now, dt)
+            inputs.freeze(each.inp, each.now, dt)
             each.now[im.HELD_MS] = now[im.HELD_MS]
 
     def _join_batteries(self, now, parts: Parts, dt: int) -> None:
@@ -286,7 +282,7 @@ class Several:
         par = self._par
         its = self._all
         which = its.which
-        freeze(self._inp, now, dt)
+        inputs.freeze(self._inp, now, dt)
         now[im.HELD_MS] = dt if dt > par[im.PAR_STALL_MS] else 0
         joined = banks.classes(now, its.nows, its.pars, which, its.n)  # an inverter that is not seen counts as a part of the load
         banks.join(now, its.nows, which, its.n, self._site, len(self._site))
@@ -303,19 +299,19 @@ class Several:
         """The site's own faults: meter, inputs, emergency stop; the bits that changed."""
         now = self._now
         par = self._par
-        find_missing(now, par)
+        diagnosis.find_missing(now, par)
         now[im.MISSING] &= im.MISS_IO  # what a bank misses makes its own limits 0
-        lost_devices(now, par)
+        diagnosis.lost_devices(now, par)
         differ = now[im.CONDITIONS] != now[im.FAULTS]
         if not differ and not self._differ:
             return 0
         self._differ = differ
-        return debounce(now, self._rows, self.fault_state, len(self._rows) // 3)
+        return diagnosis.debounce(now, self._rows, self.fault_state, len(self._rows) // 3)
 
     def limit(self) -> None:
         """What each bank may give, and all of them together: after each one's rows."""
         for bank in self.banks:
-            binding(bank.now, bank.par)
+            site_limits.binding(bank.now, bank.par)
         its = self._all
         banks.add_limits(self._now, its.nows, its.pars, its.n)
 
@@ -332,7 +328,7 @@ class Several:
         banks.take_portions(now, its.nows, its.pars, its.n)
         broken = 0
         for bank in self.banks:
-            broken |= check_command(bank.now, bank.par)
+            broken |= invariants.check_command(bank.now, bank.par)
         if broken:
             now[im.CMD_P] = 0
             for bank in self.banks:

@@ -8,23 +8,7 @@ from firmware import supervisor as sv
 from firmware.bank import Bank
 from firmware.event_codes import Event
 from firmware.faults import debounce_rows
-from firmware.kernel.battery_limits import bms_ends, current_rows, headroom, soc_row, temperature_row
-from firmware.kernel.diagnosis import (
-    battery_conditions,
-    debounce,
-    detect_frozen,
-    expect_power,
-    find_missing,
-    lost_devices,
-    plant_conditions,
-)
-from firmware.kernel.flow import account, name_flow, share_paths
-from firmware.kernel.inputs import confirm_trips, doubt_zero_soc, freeze
-from firmware.kernel.invariants import check_command
-from firmware.kernel.ramp import ramp
-from firmware.kernel.site_limits import binding, device_rows, gate_rows, grid_rows
-from firmware.kernel.site_power import grid_there, net_power
-from firmware.kernel.soc import count_soc, settle_soc
+from firmware.kernel import battery_limits, diagnosis, flow, inputs, invariants, ramp, site_limits, site_power, soc
 from firmware.limits import NAMES
 
 _BANKS = NAMES.index("banks")
@@ -62,8 +46,8 @@ class Cycle:
             self._measure(bank, dt)
         if several is not None:
             several.gather(dt)
-        grid_there(now, par)
-        net_power(now, par)
+        site_power.grid_there(now, par)
+        site_power.net_power(now, par)
         if several is not None:
             several.spread()
         for bank in banks:
@@ -84,50 +68,50 @@ class Cycle:
             self._bound(bank)
         if several is not None:
             several.limit()
-            gate_rows(now, par)
-        grid_rows(now, par)
-        binding(now, par)
+            site_limits.gate_rows(now, par)
+        site_limits.grid_rows(now, par)
+        site_limits.binding(now, par)
         for bank in banks:
-            bms_ends(bank.now, bank.par)
-        ramp(now, par)
+            battery_limits.bms_ends(bank.now, bank.par)
+        ramp.ramp(now, par)
         if several is not None:
             several.share()
-        breach = check_command(now, par)
+        breach = invariants.check_command(now, par)
         if several is not None:
             several.command(breach)
-        account(now, par)
-        share_paths(now, par)
-        name_flow(now, par)
+        flow.account(now, par)
+        flow.share_paths(now, par)
+        flow.name_flow(now, par)
         self._announce()
 
     def _measure(self, bank, dt: int) -> None:
         """What the devices have written, and what of it counts."""
         now = bank.now
         par = bank.par
-        freeze(bank.inp, now, dt)
+        inputs.freeze(bank.inp, now, dt)
         now[im.HELD_MS] = dt if dt > par[im.PAR_STALL_MS] else 0
         if bank.parts:
             self.several.join_devices(bank, dt)
-        doubt_zero_soc(now, par)
-        confirm_trips(now, par)
-        count_soc(now, par)
-        settle_soc(now, par)
+        inputs.doubt_zero_soc(now, par)
+        inputs.confirm_trips(now, par)
+        soc.count_soc(now, par)
+        soc.settle_soc(now, par)
 
     def _diagnose(self, bank) -> None:
         """What is missing, what is wrong, and what the supervisor makes of it."""
         now = bank.now
         par = bank.par
-        find_missing(now, par)
-        battery_conditions(now, par)
-        detect_frozen(now, par)
-        lost_devices(now, par)
-        expect_power(now, par)
-        plant_conditions(now, par)
+        diagnosis.find_missing(now, par)
+        diagnosis.battery_conditions(now, par)
+        diagnosis.detect_frozen(now, par)
+        diagnosis.lost_devices(now, par)
+        diagnosis.expect_power(now, par)
+        diagnosis.plant_conditions(now, par)
         differ = now[im.CONDITIONS] != now[im.FAULTS]
         if differ or bank.differ:  # else no condition is held or gone for a time that is counted
             bank.differ = differ
             rows = self._fault_rows
-            changed = debounce(now, rows, bank.fault_state, len(rows) // 3)
+            changed = diagnosis.debounce(now, rows, bank.fault_state, len(rows) // 3)
             if changed:
                 self._act(self._states.bank_changed(bank, changed))
 
@@ -135,12 +119,12 @@ class Cycle:
         """The rows of the limit list that are about battery and inverter."""
         now = bank.now
         par = bank.par
-        soc_row(now, par)
-        temperature_row(now, par)
-        headroom(now, par)
-        current_rows(now, par)
-        gate_rows(now, par)
-        device_rows(now, par)
+        battery_limits.soc_row(now, par)
+        battery_limits.temperature_row(now, par)
+        battery_limits.headroom(now, par)
+        battery_limits.current_rows(now, par)
+        site_limits.gate_rows(now, par)
+        site_limits.device_rows(now, par)
 
     def _act(self, decided: int) -> None:
         """What the supervisor has decided ends claims."""

@@ -1,9 +1,8 @@
 """Several batteries and inverters: what one bank's odd trouble may not do to the others, and what people read of it."""
 
-from firmware import cycle
 from firmware import image as im
 from firmware.errors import PowerError
-from firmware.kernel import banks
+from firmware.kernel import banks, ramp
 from firmware.modes import Mode
 from host_tests.both.bankplant import BankPlant
 from host_tests.both.plant import Plant, refusal
@@ -417,7 +416,7 @@ def other_sign(now):
 
 def test_a_kernel_that_breaks_a_rule_is_0_w_a_fault_of_its_own_and_told_as_the_firmware_s():
     cases = (
-        (cycle, "ramp", too_fast, "faster than its ramp"),
+        (ramp, "ramp", too_fast, "faster than its ramp"),
         (banks, "take_portions", too_fast, "faster than its ramp"),
         (banks, "take_portions", other_sign, "against its mode"),
     )
@@ -425,7 +424,7 @@ def test_a_kernel_that_breaks_a_rule_is_0_w_a_fault_of_its_own_and_told_as_the_f
         plant = BankPlant().ready()
         plant.pm.set_constant_power(60.0)
         plant.run(10)
-        site = module is cycle
+        site = module is ramp
         commands = broken(plant, module, name, spoil)
         if spoil is other_sign:
             assert commands == [0, 0], (name, commands)
