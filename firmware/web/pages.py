@@ -44,6 +44,7 @@ _TABLE = (
 )
 _ANY_BODY = const(1024)
 _JOURNAL_MOST = const(500)
+_DEEPEST = const(12)  # lists and objects within one another in a body
 
 
 class Pages:
@@ -94,9 +95,11 @@ class Pages:
     # ---- the handler ----------------------------------------------------------------------------------------
 
     def longest(self, request) -> int:
-        """Bytes of a body."""
+        """Bytes of a body.  Refused where it is a long one of who may not: nobody else has the heap keep it."""
         for row in _TABLE:
             if row[0] == request.method and row[1] == request.path:
+                if row[3] > _ANY_BODY:
+                    self._admit(request, row)
                 return row[3]
         return _ANY_BODY  # it is told then that the path or the method is wrong
 
@@ -114,7 +117,15 @@ class Pages:
             found = self._files.answer(request)
             found.more += _OF_PAGES
             return found
-        _, path, role, _, sealed, what = row
+        session = self._admit(request, row)
+        found = getattr(self, row[5])(request, session)
+        if session is not None and isinstance(found, Answer):
+            found.known = True
+        return found
+
+    def _admit(self, request, row):
+        """Whose request that is, None: nobody's who has logged in.  Refused where he may not."""
+        method, path, role, _, sealed, _ = row
         session = self.logins.of(request, time.ticks_ms())
         has = session.role if session is not None else VIEW if self._public else NONE
         if method == "POST":
@@ -125,10 +136,7 @@ class Pages:
             raise Refused(403, "%s needs the role %s, yours is %s" % (path, NAMES[role], NAMES[has]))
         if sealed and session is not None and request.headers.get("x-csrf") != session.csrf:
             raise Refused(403, "the header X-CSRF is missing, or not that of this login")
-        found = getattr(self, what)(request, session)
-        if session is not None and isinstance(found, Answer):
-            found.known = True
-        return found
+        return session
 
     def _row(self, method: str, path: str):
         """The table's; None: the path may be a file's."""
@@ -309,11 +317,25 @@ def _many(error) -> Refused:
 
 
 def _body(request):
-    """What the body says.  Refused where it is no JSON."""
+    """What the body says.  Refused where it is no JSON, or so deep that looking at it would take the whole stack."""
     try:
-        return json.loads(request.body.decode())
+        found = json.loads(request.body.decode())
     except (ValueError, UnicodeError, RuntimeError):  # RuntimeError: too deep
         raise Refused(400, "the body is no JSON")
+    if _is_deeper(found, _DEEPEST):
+        raise Refused(400, "the body has more than %d lists and objects within one another" % _DEEPEST)
+    return found
+
+
+def _is_deeper(value, most: int) -> bool:
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list):
+        return False
+    for each in value:
+        if not most or _is_deeper(each, most - 1):
+            return True
+    return False
 
 
 def _number(query: dict, name: str, default: int, low: int, high: int) -> int:

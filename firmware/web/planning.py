@@ -86,7 +86,7 @@ class Planning:
             raise Refused(400, "entries: must be a list of at most 16")
         rows = []
         errors: list = []
-        taken = {row.get("id") for row in body["entries"] if isinstance(row, dict)}
+        taken = [row.get("id") for row in body["entries"] if isinstance(row, dict)]
         free = (number for number in range(16) if number not in taken)
         for n, row in enumerate(body["entries"]):
             try:

@@ -20,8 +20,11 @@ class Siting:
         self.errors: list = []  # of the last one
 
     def shown(self):
-        """A generator of text: the site file as it is for the next start, and the fields of its power section."""
-        site = _hidden(self._read(), self._app.site.secrets)
+        """A generator of text: the site file as it is for the next start, and the fields of its power section.  Refused, at once,
+        where it cannot be read."""
+        return self._telling(_hidden(self._read(), self._app.site.secrets))
+
+    def _telling(self, site):
         yield '{"site": {'
         before = ""
         for key in site:

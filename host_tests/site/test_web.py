@@ -202,6 +202,17 @@ def test_who_changes_something_must_be_the_page_itself(house: House, pages: dict
     assert fresh.ask("/api/state")[0] == 401
 
 
+def test_who_may_not_is_told_so_before_his_body_is_kept(house: House, pages: dict[str, Page]) -> None:
+    head = "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\nCookie: %s\r\nX-CSRF: %s\r\n\r\n"
+    for role, path, size, status in (
+        ("none", "/api/config", 16384, 401), ("operate", "/api/config/check", 16384, 403), ("none", "/api/schedules", 6144, 401),
+        ("none", "/api/schedules/preview", 6144, 401), ("view", "/api/schedules", 6144, 403), ("service", "/api/config", 16385, 413),
+    ):  # fmt: skip
+        with socket.create_connection(("127.0.0.1", house.port), timeout=3) as sock:
+            sock.sendall((head % (path, size, pages[role].cookie, pages[role].csrf)).encode())
+            assert sock.recv(100).startswith(b"HTTP/1.1 %d" % status), (role, path)
+
+
 def test_bodies_that_make_no_sense_are_explained(pages: dict[str, Page]) -> None:
     page = pages["service"]
     for body in (b"{", b"", b"\xff\xfe", b"[" * 900, b"nan", b'{"do": "start"', b"[1]", b'"start"', b"null", b"{}"):
@@ -226,6 +237,15 @@ def test_bodies_that_make_no_sense_are_explained(pages: dict[str, Page]) -> None
         status, answer = page.ask("/api/command", {"confirm": True, **given})
         assert status == 400, (given, answer)
         assert said in answer["error"], (given, answer)
+    deep = b"[" * 900 + b"]" * 900
+    for path, body in (
+        ("/api/command", b'{"do": "scheduling", "confirm": true, "on": %s}' % deep[450:-450]),
+        ("/api/schedules/preview", b'{"entries": [{"mode": %s}]}' % (b"[" * 3000 + b"]" * 3000)),
+        ("/api/schedules/preview", b'{"entries": [{"id": [], "mode": "IDLE"}]}'),
+        ("/api/schedules/preview", b'{"entries": [{"id": {"a": 1}, "mode": "IDLE"}]}'),
+        ("/api/config/check", b'{"site": {"power": %s}}' % (b"[" * 8000 + b"]" * 8000)),
+    ):
+        assert page.ask(path, body)[0] == 400, (path, body[:60])
     for path, status in (("/api/nothing", 404), ("/api/events?count=0", 400), ("/api/events?count=x", 400), ("/nothing.html", 404)):
         assert page.ask(path)[0] == status, path
     assert page.ask("/api/state", {})[0] == 405
@@ -263,6 +283,18 @@ def test_a_command_moves_the_battery_and_what_is_commanded_ends(house: House, pa
     for what in ("start", "power", "limit", "give_back", "charge", "pause"):
         assert f"WEB operate 127.0.0.1 {what}" in lines
     assert pages["view"].do("power", kw=5, minutes=1)[0] == 403
+
+
+def test_a_command_that_is_refused_keeps_nobody_from_controlling(pages: dict[str, Page]) -> None:
+    page = pages["operate"]
+    assert page.do("give_back")[0] == 200
+    for what, given in (("power", {"kw": 1e6}), ("charge", {"soc": 200}), ("discharge", {"kw": -5}), ("limit", {"charge_kw": "x"})):
+        assert page.do(what, minutes=1440, **given)[0] == 400
+        assert page.state()["seat"]["by"] == "", what
+    assert page.do("pause", minutes=1)[0] == 200
+    assert page.do("power", kw=1e6, minutes=1440)[0] == 400
+    assert page.state()["seat"]["by"] == "web: operate 127.0.0.1", "what stood before stands"
+    assert page.do("give_back")[0] == 200
 
 
 def test_local_control_is_one_persons(house: House, pages: dict[str, Page]) -> None:
