@@ -226,7 +226,9 @@ class Pages:
         records = self._app.services.get("records")
         if records is None:
             raise Refused(404, "this site keeps no records")
-        return self._told(iter((("lines", _last_lines(records.records, count)),)))
+        from firmware.web import journal  # see __init__
+
+        return self._told(iter((("lines", journal.last(records.records, count)),)))
 
     def schedules(self, _request, _session) -> Answer:
         """The schedule."""
@@ -345,16 +347,3 @@ def _number(query: dict, name: str, default: int, low: int, high: int) -> int:
     if not text.isdigit() or len(text) > 6 or not low <= int(text) <= high:
         raise Refused(400, "%s = %.20s: allowed are %d to %d" % (name, text, low, high))
     return int(text)
-
-
-def _last_lines(records, count: int):
-    """Of the log: read twice, so that only a line at a time is in RAM."""
-    total = 0
-    for _ in records.events.lines():
-        total += 1
-    skipped = 0
-    for row in records.logged():
-        skipped += 1
-        if skipped > total - count:
-            day, sec = row[0], row[1]
-            yield [None if day is None else state.unix(day, sec)] + row[1:]

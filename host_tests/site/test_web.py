@@ -327,6 +327,16 @@ def test_the_emergency_is_latched_from_the_page_and_ended_there(pages: dict[str,
     assert page.state()["mode"] == "STANDBY"
 
 
+def test_the_journal_says_in_words_what_happened(pages: dict[str, Page]) -> None:
+    page, end = pages["operate"], time.monotonic() + 10
+    assert page.do("emergency")[0] == 200
+    assert page.do("reset")[0] == 200
+    wanted = [["BOOT", "power on", "information"], ["EMERGENCY", "commanded", "error"], ["MODE_CHANGE", "EMERGENCY", "information"]]
+    while missing := [row for row in wanted if row not in (lines := [line[2:] for line in page.ask("/api/journal?count=500")[1]["lines"]])]:
+        assert time.monotonic() < end, (missing, lines)
+        time.sleep(0.3)
+
+
 def test_a_schedule_is_taken_whole_or_not_at_all(pages: dict[str, Page]) -> None:
     page = pages["operate"]
     before = page.ask("/api/schedules")[1]
