@@ -13,6 +13,7 @@ OPTIONS = (
     ("port", "int", 80, 1, 65535, "TCP port"),
     ("host", "str", "0.0.0.0", 7, 15, "address to listen on"),
     ("public", ("none", "view"), "none", 0, 0, "what is shown without a login"),
+    ("names", "str", "", 0, 128, "domain names of the board, with spaces between; addresses and local names need none"),
     ("clients", "int", 10, 4, 16, "connections at a time"),
     ("streams", "int", 4, 1, 8, "of them live streams, one for each open page"),
     ("session_min", "int", 30, 1, 720, "min without a request after which a login is over"),

@@ -44,6 +44,7 @@ _TABLE = (
 )
 _ANY_BODY = const(1024)
 _JOURNAL_MOST = const(500)
+_LOCAL = const(" local lan home internal arpa localdomain ")  # last parts of names that nobody can register
 _DEEPEST = const(12)  # lists and objects within one another in a body
 
 
@@ -59,6 +60,7 @@ class Pages:
         self._streams = options["streams"]
         self._metrics = options["metrics"]
         self._secure = "; Secure" if options["tls"] else ""
+        self._names = options["names"].lower().split()
         self.server = None
         self.commanding = Commanding(app, options["commands_per_min"])
         self.logins = Logins(app.services["console"].lines, options["session_min"], self._note_login)
@@ -126,6 +128,7 @@ class Pages:
     def _admit(self, request, row):
         """Whose request that is, None: nobody's who has logged in.  Refused where he may not."""
         method, path, role, _, sealed, _ = row
+        self._look_at_host(request)
         session = self.logins.of(request, time.ticks_ms())
         has = session.role if session is not None else VIEW if self._public else NONE
         if method == "POST":
@@ -150,6 +153,16 @@ class Pages:
         if path[:5] == "/api/":
             raise Refused(404, "there is no such path")
         return None
+
+    def _look_at_host(self, request) -> None:
+        """Who has a name of his own say our address has a browser take his page for ours; a certificate has other names only."""
+        host = request.headers.get("host", "").lower()
+        name = host.split(":")[0]
+        last = name[name.rfind(".") + 1 :]
+        if self._secure or last == name or last.isdigit() or " %s " % last in _LOCAL or name in self._names:
+            return
+        words = "Host = %.60s: is no name of this board; ask by its address, or give the name to the option names of the service web"
+        raise Refused(403, words % host)
 
     def _look_at_origin(self, request) -> None:
         """A page of somebody else must not have a browser do anything here."""

@@ -89,7 +89,7 @@ class House:
         threading.Thread(target=self.loop.run_forever, daemon=True).start()
         self.site = Site(1, load_kw=20.0, pv_kw=0.0)
         self.site.services = {
-            "web": {"type": "web", "port": self.port, "host": "127.0.0.1", "commands_per_min": 200, "metrics": True},
+            "web": {"type": "web", "port": self.port, "host": "127.0.0.1", "commands_per_min": 200, "metrics": True, "names": "bess.example.com"},
             "calendar": {"type": "calendar", "zone": "Europe/Berlin"}, "records": {"type": "records"},
             "history": {"type": "history"},
         }  # fmt: skip
@@ -200,6 +200,15 @@ def test_who_changes_something_must_be_the_page_itself(house: House, pages: dict
     assert {"HttpOnly", "SameSite=Strict"} <= set(fresh.headers["Set-Cookie"].split("; "))
     assert fresh.ask("/api/logout", {})[1]["role"] == "none"
     assert fresh.ask("/api/state")[0] == 401
+
+
+def test_a_page_of_another_name_that_says_our_address_is_not_ours(house: House, pages: dict[str, Page]) -> None:
+    page = pages["operate"]
+    for host in ("evil.example", "rebind.evil.example:8080", "192.168.1.20.evil.example", "bess.example.com.evil.example", "a.local.example"):
+        assert page.ask("/api/session", Host=host)[0] == 403, host
+        assert page.ask("/api/login", {"role": "operate", "pin": "0"}, Host=host, Origin="http://" + host)[0] == 403, host
+    for host in ("192.168.1.20", "127.0.0.1:8080", "bess", "localhost:80", "bess.local", "BESS.lan:80", "[fe80::1]:80", "bess.example.com:80"):
+        assert page.ask("/api/session", Host=host)[0] == 200, host
 
 
 def test_who_may_not_is_told_so_before_his_body_is_kept(house: House, pages: dict[str, Page]) -> None:
