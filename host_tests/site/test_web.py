@@ -377,11 +377,26 @@ def test_a_site_file_is_explained_stored_and_keeps_its_secrets(house: House, pag
     assert answer["errors"][0] == "power.max_soc = 300: allowed are 0 to 100 %"
     assert "bms_nobody" in answer["errors"][1]
     del content["devices"]["x"]
+    content["services"]["mqtt"] = {"type": "mqtt", "host": "10.0.0.1", "user": "me", "password": "****"}
+    status, answer = page.ask("/api/config", {"site": content})
+    assert (status, 'site.services.mqtt.password = "****"' in answer["error"]) == (400, True), "the broker would be told stars"
+    del content["services"]["mqtt"]
     content["power"]["max_soc"] = 85
     assert page.ask("/api/config", {"site": content})[0] == 200
     stored = json.loads((house.folder / "flash" / "site.json").read_text())
     assert (stored["power"]["max_soc"], stored["wifi"]) == (85, house.site.board_json()["wifi"])
     assert page.ask("/api/config")[1]["site"]["power"]["max_soc"] == 85
+
+
+def test_a_site_file_that_cannot_be_read_is_said(house: House, pages: dict[str, Page]) -> None:
+    path = house.folder / "flash" / "site.json"
+    kept = path.read_text()
+    try:
+        path.write_text("x")
+        status, answer = pages["service"].ask("/api/config")
+        assert (status, "cannot be read" in answer["error"]) == (409, True)
+    finally:
+        path.write_text(kept)
 
 
 def test_streams_say_what_happens_and_end_with_their_login(house: House, pages: dict[str, Page]) -> None:
