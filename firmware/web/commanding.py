@@ -155,8 +155,8 @@ class Commanding:
         session.commands += 1
 
     def _value(self, body) -> int:
-        """For the journal: W, 0.01 %, or minutes."""
-        for key, scale in (("kw", 1000), ("soc", 100), ("minutes", 1)):
+        """For the journal: W (a bound on charging with -, as charging has it), 0.01 %, or minutes."""
+        for key, scale in (("kw", 1000), ("soc", 100), ("discharge_kw", 1000), ("charge_kw", -1000), ("minutes", 1)):
             if key in body and isinstance(body[key], (int, float)) and -1e5 < body[key] < 1e5:
                 return int(body[key] * scale)
         return int(body.get("on") is True)

@@ -288,7 +288,9 @@ def test_a_command_moves_the_battery_and_what_is_commanded_ends(house: House, pa
     assert page.state()["claims"][0]["left_s"] <= 600
     assert page.do("pause", minutes=1)[0] == 200
     page.until("battery_w", -500, 500)
-    lines = [line[2] for line in page.ask("/api/journal?count=100")[1]["lines"]]
+    found = page.ask("/api/journal?count=100")[1]["lines"]
+    assert ["WEB operate 127.0.0.1 limit", -5000, "information"] in [line[2:] for line in found]
+    lines = [line[2] for line in found]
     for what in ("start", "power", "limit", "give_back", "charge", "pause"):
         assert f"WEB operate 127.0.0.1 {what}" in lines
     assert pages["view"].do("power", kw=5, minutes=1)[0] == 403
@@ -346,7 +348,7 @@ def test_the_journal_says_in_words_what_happened(pages: dict[str, Page]) -> None
         time.sleep(0.3)
 
 
-def test_a_schedule_is_taken_whole_or_not_at_all(pages: dict[str, Page]) -> None:
+def test_a_schedule_is_taken_whole_or_not_at_all(house: House, pages: dict[str, Page]) -> None:
     page = pages["operate"]
     before = page.ask("/api/schedules")[1]
     assert [(one["hour"], one["mode"], one["kw"], one["minutes"]) for one in before["entries"]] == [(1, "CHARGE", -40.0, 240)]
@@ -363,6 +365,11 @@ def test_a_schedule_is_taken_whole_or_not_at_all(pages: dict[str, Page]) -> None
     assert [one["start"] for one in seen["next"]] == ["2026-11-29 02:30 CET", "2026-12-06 02:30 CET"]
     assert page.ask("/api/schedules")[1]["entries"] == after["entries"], "only looked at"
     assert page.ask("/api/schedules", {"entries": after["entries"][1:]})[1]["entries"] == after["entries"][1:]
+    seen = page.ask("/api/schedules")[1]
+    house.call(house.type("pm.add_schedule(ScheduleEntry(hour=5, mode=Mode.IDLE))", "= "))
+    assert page.ask("/api/schedules", {"entries": [], "rev": seen["rev"]})[0] == 409, "somebody at the console has changed it"
+    seen = page.ask("/api/schedules")[1]
+    assert page.ask("/api/schedules", {"entries": seen["entries"][:1], "rev": seen["rev"]})[0] == 200
 
 
 def test_a_site_file_is_explained_stored_and_keeps_its_secrets(house: House, pages: dict[str, Page]) -> None:
