@@ -161,7 +161,7 @@ class Pages:
         last = name[name.rfind(".") + 1 :]
         if self._secure or last == name or last.isdigit() or " %s " % last in _LOCAL or name in self._names:
             return
-        words = "Host = %.60s: is no name of this board; ask by its address, or give the name to the option names of the service web"
+        words = "Host = %.60s: is no name of this board; ask by its address, or put the name into the option names of web"
         raise Refused(403, words % host)
 
     def _look_at_origin(self, request) -> None:

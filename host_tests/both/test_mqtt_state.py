@@ -59,6 +59,9 @@ def test_several_batteries_are_shown_one_by_one_and_names_may_be_any():
     message = told(banks=["nord", 's\u00fcd "2"'], name="H\u00f6f\\")
     assert message["dev"]["name"] == "H\u00f6f\\"
     assert message["cmps"]["bank1_soc"]["name"] == 's\u00fcd "2" state of charge'
+    par = Plant().image.par
+    made = b"".join(list(discovery.pieces(TOPICS, "\U0001f50b", par, ALL, True, ())))
+    assert b'"name":"\\ud83d\\udd0b"' in made, "MicroPython's own json does not put the halves together"
     assert "banks[1].soc" in message["cmps"]["bank1_soc"]["val_tpl"]
 
 

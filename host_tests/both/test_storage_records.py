@@ -171,7 +171,8 @@ def test_the_page_is_told_them_in_words():
     records.load()
     for name, data, level in (
         ("BOOT", 3, ""), ("BOOT", 77, ""), ("EMERGENCY", -1, "E"), ("EMERGENCY", 0, "E"), ("MODE_CHANGE", 3, ""),
-        ("LIMIT_CHANGE", 32, "W"), ("FAULT_RAISED as it was called then", 2, "E"), ("FAULT_CLEARED", 999, ""), ("CLOCK_SET", 5, "D"),
+        ("LIMIT_CHANGE", 32, "W"), ("FAULT_RAISED as it was called then", 2, "E"), ("FAULT_CLEARED", 999, ""),
+        ("CLOCK_SET", 5, "D"),
         ("WEB operate 10.0.0.1 power", -20000, ""), ("EMS REFUSED 10.0.0.1 WSet", 1, ""), ("SAID", "a <b> line", ""),
     ):  # fmt: skip
         records.log(Clock(), name, data, level=level)

@@ -165,6 +165,9 @@ HOSTILE = [
     (b"GET /echo HTTP/1.1\r\nHost: a\r\n folded: x\r\n\r\n", 400),
     (b"GET /echo HTTP/1.1\r\nHost : a\r\n\r\n", 400),
     (b"GET /echo HTTP/1.1\r\nnothing\r\n\r\n", 400),
+    (b"POST /echo HTTP/1.1\r\nHost: a\nContent-Length: 5\r\n\r\nhello", 400),  # others end a line there
+    (b"POST /echo HTTP/1.1\r\nHost: a\r\nX-Any: b\rContent-Length: 5\r\n\r\nhello", 400),
+    (b"GET /echo HTTP/1.1\r\nHost: a\0b\r\n\r\n", 400),
     (b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", 400),
     (b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5x\r\n\r\nhello", 400),
     (b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", 400),

@@ -196,7 +196,7 @@ class Connection:
         if rest:
             self._fill(rest, now)
 
-    def _fill(self, data: bytes, now: int) -> None:
+    def _fill(self, data, now: int) -> None:
         body = self._body
         size = min(len(data), len(body) - self._got)
         body[self._got : self._got + size] = data[:size]

@@ -35,10 +35,11 @@ class Server:
     """Serves on `port`; what came of it is in the counters.
 
     places: connections at a time.  For one more, the one whose peer has had us wait for longest makes room, a second at
-    least, else one of an address that has more than half of them; there is none such: it is told 503 and closed.  headers: lines that go with every answer.  requests: that one address
-    may make at once, and a third of that in each second; all addresses together twice as many; what is more waits.  tls: an
-    SSLContext, or None.  after_step: called after what may have been a step of a handshake.  failed(error): told what a handler
-    has raised that it should not.  space(server): whether more may be made, with `made` as it is; else requests wait.
+    least, else one of an address that has more than half of them; there is none such: it is told 503 and closed.  headers:
+    lines that go with every answer.  requests: that one address may make at once, and a third of that in each second; all
+    addresses together twice as many; what is more waits.  tls: an SSLContext, or None.  after_step: called after what may have
+    been a step of a handshake.  failed(error): told what a handler has raised that it should not.  space(server): whether more
+    may be made, with `made` as it is; else requests wait.
     """
 
     def __init__(
