@@ -68,6 +68,8 @@ class RowLog:
             self.next += 1
         if self.next < least:  # files were removed, or are damaged
             self._stored = self.next = -(-least // self._per_file) * self._per_file
+            if not numbers:
+                self.first = self.next
         self._kept = self.next
 
     def _read_tiny(self, number: int) -> bool:

@@ -232,7 +232,13 @@ def _entry(table: str, key: str) -> str:
 
 def _ascii(text: str) -> str:
     """As JSON, whatever characters it has."""
-    return "".join([c if " " <= c <= "~" else "\\u%04x" % (ord(c) & 0xFFFF) for c in json.dumps(text)])
+    return "".join([c if " " <= c <= "~" else _escaped(ord(c)) for c in json.dumps(text)])
+
+
+def _escaped(code: int) -> str:
+    if code < 0x10000:
+        return "\\u%04x" % code
+    return "\\u%04x\\u%04x" % (0xD7C0 + (code >> 10), 0xDC00 + (code & 0x3FF))  # JSON has two halves of it
 
 
 def _lines(text: str):

@@ -59,7 +59,7 @@ class Orders:
             self._second = now
             self._in_it = 0
         self._in_it += 1
-        if self._in_it > _A_SECOND:
+        if self._in_it > _A_SECOND and b'"emergency"' not in payload:  # a flood keeps nobody from that one
             self._refuse("", "%d commands a second are too many" % self._in_it, now)
             return None if self._in_it > _A_SECOND + 1 else _answer({}, False, "more than %d commands a second" % _A_SECOND)
         order: dict = {}
@@ -72,7 +72,7 @@ class Orders:
             if order.get("by") == "ha":
                 self._who = _HOME_ASSISTANT
             says = self._obey(order, retained, now)
-        except (PowerError, ValueError, TypeError) as error:
+        except (PowerError, ValueError, TypeError, RuntimeError) as error:  # RuntimeError: too deep for the stack
             says = str(error) or "a command is a JSON object"
             self._refuse(order.get("do", ""), says, now)
             return _answer(order, False, says)

@@ -40,8 +40,8 @@ OPTIONS = (
     ("tls", "bool", False, 0, 0, "over TLS, on a board with PSRAM"),
     ("tls_folder", "str", "keys", 1, 64, "directory on the flash with mqtt_authority.der, who signs the broker's certificate"),
 )
-HEAP_BYTES = 38000
-OWN_HEAP_BYTES = 9300
+HEAP_BYTES = 38300
+OWN_HEAP_BYTES = 9500
 _NAP_MS = const(50)
 _CONNECT_MS = const(5000)
 _FIRST_MS = const(1000)  # after a connection that was lost or not made, and twice as long after each that follows
@@ -51,6 +51,7 @@ _FLAPS_MS = const(8000)  # at most between two that did not
 _MINUTE_MS = const(60000)
 _LINES = const(4)  # said in it
 _SOON_MS = const(300)  # a command, or a change of the mode, is in the state after so long
+_GAP_MS = const(1000)  # and that is so far from the state before
 _TELL_MS = const(5000)  # between two announcements, however often Home Assistant says that it is there
 _WAITING = const(4)  # events in the queue: it has places left for answers
 _LARGEST = const(320)  # bytes of a packet: commands are shorter
@@ -101,6 +102,7 @@ class Service:
         self.tries = 0  # in vain, since the last connection
         self.states = 0  # published
         self._state_ms = 0  # ticks at which the next state is due
+        self._stated_ms = time.ticks_ms()  # and of the last one
         self._second_ms = time.ticks_ms()
         self._announced = False  # discovery is out
         self._told_ms = 0  # from when on it may be told again
@@ -199,6 +201,7 @@ class Service:
                 self._state_ms = now
             elif time.ticks_diff(now, self._state_ms) >= 0:
                 self._state_ms = time.ticks_add(now, self._interval_ms)
+                self._stated_ms = now
                 await self._publish_state(now)
             await asyncio.sleep_ms(_NAP_MS)
 
@@ -233,7 +236,13 @@ class Service:
             self._soon(now)
 
     def _soon(self, now: int) -> None:
-        self._state_ms = time.ticks_add(now, _SOON_MS)
+        """The next state comes earlier, never later: whoever commands all the time keeps nobody from seeing it."""
+        early = time.ticks_add(now, _SOON_MS)
+        gap = time.ticks_add(self._stated_ms, _GAP_MS)
+        if time.ticks_diff(gap, early) > 0:
+            early = gap
+        if time.ticks_diff(self._state_ms, early) > 0:
+            self._state_ms = early
 
     # ---- what comes ---------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ _ROUNDS = const(256)
 _TRIES = const(3)  # wrong ones in a row that cost nothing
 _WAIT_MS = const(5000)  # after one more, and twice as long after each that follows
 _DOUBLED = const(6)
+_FORGET_MS = const(3600000)
 _LOG_IN = "lines of Python and programs need the role service, yours is %s: login PIN first (mpremote: exec \"login('PIN')\")"
 
 
@@ -63,10 +64,14 @@ class Roles:
         for role in (SERVICE, OPERATE):
             if NAMES[role] in self.pins and _whole(self.is_pin(NAMES[role], pin)):
                 self.role = role
-                self._wrong = self._wait_ms = 0
+                if role == SERVICE:  # the operator's buys no tries at the technician's
+                    self._wrong = self._wait_ms = 0
                 return "the role is %s" % NAMES[role]
+        now = time.ticks_ms()
+        if not 0 <= time.ticks_diff(now, self._tried_ms) <= _FORGET_MS:
+            self._wrong = self._wait_ms = 0
         self._wrong += 1
-        self._tried_ms = time.ticks_ms()
+        self._tried_ms = now
         if self._wrong >= _TRIES:
             self._wait_ms = _WAIT_MS << min(self._wrong - _TRIES, _DOUBLED)
         raise PowerError("wrong PIN")

@@ -13,6 +13,7 @@ OPTIONS = (
     ("port", "int", 80, 1, 65535, "TCP port"),
     ("host", "str", "0.0.0.0", 7, 15, "address to listen on"),
     ("public", ("none", "view"), "none", 0, 0, "what is shown without a login"),
+    ("names", "str", "", 0, 128, "domain names of the board, with spaces between; addresses and local names need none"),
     ("clients", "int", 10, 4, 16, "connections at a time"),
     ("streams", "int", 4, 1, 8, "of them live streams, one for each open page"),
     ("session_min", "int", 30, 1, 720, "min without a request after which a login is over"),
@@ -21,8 +22,8 @@ OPTIONS = (
     ("tls", "bool", False, 0, 0, "HTTPS"),
     ("tls_folder", "str", "keys", 1, 64, "directory on the flash with server.der and server_key.der (tools/pki)"),
 )
-HEAP_BYTES = 62500  # with four pages and four connections that say nothing
-OWN_HEAP_BYTES = 17600  # the same in an image of our own
+HEAP_BYTES = 64300  # with four pages and four connections that say nothing
+OWN_HEAP_BYTES = 18200  # the same in an image of our own
 _REQUESTS = 24  # of one address at once
 _SECOND_MS = 1000
 

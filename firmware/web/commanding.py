@@ -104,8 +104,10 @@ class Commanding:
         value = self._value(body)
         try:
             if takes:
-                self._take(session, body, now)
+                self._check_seat(now)
             says = self._call(what, body, session)
+            if takes:  # what was refused keeps nobody else from controlling
+                self._take(session, body, now)
         except Refused:
             self.note(session.who, False, what, value)
             raise
@@ -153,24 +155,27 @@ class Commanding:
         session.commands += 1
 
     def _value(self, body) -> int:
-        """For the journal: W, 0.01 %, or minutes."""
-        for key, scale in (("kw", 1000), ("soc", 100), ("minutes", 1)):
+        """For the journal: W (a bound on charging with -, as charging has it), 0.01 %, or minutes."""
+        for key, scale in (("kw", 1000), ("soc", 100), ("discharge_kw", 1000), ("charge_kw", -1000), ("minutes", 1)):
             if key in body and isinstance(body[key], (int, float)) and -1e5 < body[key] < 1e5:
                 return int(body[key] * scale)
         return int(body.get("on") is True)
 
+    def _check_seat(self, now: int) -> None:
+        """Refused while somebody else controls."""
+        if self._pm.is_local:
+            if not self._is_local_here():
+                raise Refused(409, _AT_CONSOLE)
+        elif not self.is_free(now):
+            raise Refused(409, "%s controls: take it, or wait until it is silent" % (self.seat.controller or "another"))
+
     def _take(self, session, body, now: int) -> None:
         """Have the seat for as long as what is commanded stands."""
         if self._pm.is_local:
-            if self._is_local_here():
-                return
-            raise Refused(409, _AT_CONSOLE)
+            return
         minutes = body.get("minutes", 0)
-        before = self._who
         self._who = session.who
-        if not self.seat.take(self, 0, now, _SEAT_MS):
-            self._who = before
-            raise Refused(409, "%s controls: take it, or wait until it is silent" % (self.seat.controller or "another"))
+        self.seat.take(self, 0, now, _SEAT_MS)
         if minutes:
             until = time.ticks_add(now, minutes * _MINUTE_MS)
             if not self._holds or time.ticks_diff(until, self._holds_until) > 0:

@@ -21,9 +21,12 @@ def members(pairs):
 
 
 def items(values):
-    """A list of what a generator gives."""
+    """A list of what a generator gives; None: the next is not found yet."""
     before = "["
     for value in values:
+        if value is None:
+            yield ""
+            continue
         yield before + json.dumps(value)
         before = ", "
     yield "]" if before != "[" else "[]"

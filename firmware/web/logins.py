@@ -11,10 +11,12 @@ from binascii import hexlify
 from httpd.answer import Refused
 from micropython import const
 
-from firmware.services.lines import NAMES
+from firmware.services.lines import NAMES, VIEW
 
 NONE = const(-1)  # a role below `view`
 _MOST = const(8)  # logins at a time
+_FAMILIAR = const(4)  # addresses from which somebody who may command has logged in: no stranger's tries have these wait
+_NAMED = const(4)  # addresses whose wrong PINs the journal names
 _LONGEST_MS = const(43200000)  # 12 h
 _ADDRESSES = const(16)  # whose wrong PINs are kept
 _TRIES = const(3)  # wrong ones in a row that cost nothing
@@ -53,8 +55,10 @@ class Logins:
         self._idle_ms = idle_min * 60000
         self._note = note
         self._sessions: list = []
-        self._wrong: dict = {}  # address -> [wrong ones in a row, ms to wait, when the last was tried]
+        self._familiar: list = []
+        self._wrong: dict = {}  # address -> [wrong ones in a row, ms to wait, when the last was tried, the highest role]
         self._wrong_ones = 0  # from wherever
+        self._wrong_role = VIEW  # the highest of these
         self._tried_ms = 0
         self._trying = False
 
@@ -64,13 +68,12 @@ class Logins:
 
     def of(self, request, now: int) -> "Session | None":
         """Whose request that is; it goes on being logged in by it."""
-        cookie = request.headers.get("cookie", "")
-        at = cookie.find(_COOKIE)
-        if at < 0:
+        cookies = request.headers.get("cookie", "")
+        if _COOKIE not in cookies:
             return None
-        token = cookie[at + len(_COOKIE) :].split(";")[0].strip()
+        cookies = [cookie.strip() for cookie in cookies.split(";")]  # another server of this host may have one of that name
         for session in self._sessions:
-            if session.token == token:
+            if _COOKIE + session.token in cookies:
                 if not self.lives(session, now):
                     return None
                 session.asked_ms = now
@@ -113,7 +116,7 @@ class Logins:
         """Until this address may try a PIN; 0: now."""
         wrong = self._wrong.get(address)
         left = 0 if wrong is None else _left(wrong[1], wrong[2], now)
-        if self._wrong_ones >= _MANY and not any(session.address == address for session in self._sessions):
+        if self._wrong_ones >= _MANY and address not in self._familiar:
             left = max(left, _left(_SLOW_MS, self._tried_ms, now))
         return (left + 999) // 1000
 
@@ -131,37 +134,60 @@ class Logins:
         if name not in self._roles.pins:
             raise Refused(409, "the role %s has no PIN; at the console: pin %s ..." % (name, name))
         self._trying = True
+        role = NAMES.index(name)
+        found = False
         try:
             found = yield from self._roles.is_pin(name, pin)
-        finally:
+        finally:  # who goes away meanwhile has tried too
             self._trying = False
+            if not found:
+                self._fail(address, role, now)
         if not found:
-            self._fail(address, now)
             raise Refused(401, "wrong PIN")
-        self._wrong.pop(address, None)
-        self._wrong_ones = 0
-        session = Session(NAMES.index(name), self._roles.pins[name], address, now)
-        if len(self._sessions) >= _MOST:
-            self.end(max(self._sessions, key=lambda one: time.ticks_diff(now, one.asked_ms)))
+        session = Session(role, self._roles.pins[name], address, now)
+        self._make_room(role, now)
+        self._succeed(address, role)
         self._sessions.append(session)
         self._note(session.who, True)
         return session
 
-    def _fail(self, address: str, now: int) -> None:
+    def _make_room(self, role: int, now: int) -> None:
+        """The login that is idle for longest goes, but none of a higher role."""
+        if len(self._sessions) < _MOST:
+            return
+        others = [one for one in self._sessions if one.role <= role]
+        if not others:
+            raise Refused(503, "all %d logins are in use, by higher roles" % _MOST, "Retry-After: 60\r\n")
+        self.end(max(others, key=lambda one: time.ticks_diff(now, one.asked_ms)))
+
+    def _succeed(self, address: str, role: int) -> None:
+        """What was tried for a higher role stays wrong: a viewer's PIN buys no tries at the technician's."""
+        wrong = self._wrong.get(address)
+        if wrong is not None and wrong[3] <= role:
+            self._wrong.pop(address)
+        if self._wrong_role <= role:
+            self._wrong_ones = 0
+        if role > VIEW and address not in self._familiar:
+            self._familiar = self._familiar[1 - _FAMILIAR :] + [address]
+
+    def _fail(self, address: str, role: int, now: int) -> None:
         if self._wrong_ones and time.ticks_diff(now, self._tried_ms) > _FORGET_MS:
             self._wrong_ones = 0
+        self._wrong_role = max(role, self._wrong_role) if self._wrong_ones else role
         self._wrong_ones += 1
         self._tried_ms = now
         wrong = self._wrong.get(address)
-        if wrong is None:
-            if len(self._wrong) >= _ADDRESSES:
+        if wrong is None or not 0 <= time.ticks_diff(now, wrong[2]) <= _FORGET_MS:
+            if wrong is None and len(self._wrong) >= _ADDRESSES:
                 self._wrong.pop(min(self._wrong, key=lambda one: self._wrong[one][0]))
-            wrong = self._wrong[address] = [0, 0, now]
+            wrong = self._wrong[address] = [0, 0, now, role]
         wrong[0] += 1
         wrong[2] = now
+        wrong[3] = max(role, wrong[3])
         if wrong[0] >= _TRIES:
             wrong[1] = _WAIT_MS << min(wrong[0] - _TRIES, _DOUBLED)
-            self._note("web: %s" % address, False)
+            many = sum([each[0] >= _TRIES for each in self._wrong.values()]) > _NAMED
+            self._note("web: " + ("more addresses" if many else address), False)
 
 
 def _left(wait_ms: int, since_ms: int, now: int) -> int:

@@ -44,6 +44,8 @@ _TABLE = (
 )
 _ANY_BODY = const(1024)
 _JOURNAL_MOST = const(500)
+_LOCAL = const(" local lan home internal arpa localdomain ")  # last parts of names that nobody can register
+_DEEPEST = const(12)  # lists and objects within one another in a body
 
 
 class Pages:
@@ -58,6 +60,7 @@ class Pages:
         self._streams = options["streams"]
         self._metrics = options["metrics"]
         self._secure = "; Secure" if options["tls"] else ""
+        self._names = options["names"].lower().split()
         self.server = None
         self.commanding = Commanding(app, options["commands_per_min"])
         self.logins = Logins(app.services["console"].lines, options["session_min"], self._note_login)
@@ -94,9 +97,11 @@ class Pages:
     # ---- the handler ----------------------------------------------------------------------------------------
 
     def longest(self, request) -> int:
-        """Bytes of a body."""
+        """Bytes of a body.  Refused where it is a long one of who may not: nobody else has the heap keep it."""
         for row in _TABLE:
             if row[0] == request.method and row[1] == request.path:
+                if row[3] > _ANY_BODY:
+                    self._admit(request, row)
                 return row[3]
         return _ANY_BODY  # it is told then that the path or the method is wrong
 
@@ -114,7 +119,16 @@ class Pages:
             found = self._files.answer(request)
             found.more += _OF_PAGES
             return found
-        _, path, role, _, sealed, what = row
+        session = self._admit(request, row)
+        found = getattr(self, row[5])(request, session)
+        if session is not None and isinstance(found, Answer):
+            found.known = True
+        return found
+
+    def _admit(self, request, row):
+        """Whose request that is, None: nobody's who has logged in.  Refused where he may not."""
+        method, path, role, _, sealed, _ = row
+        self._look_at_host(request)
         session = self.logins.of(request, time.ticks_ms())
         has = session.role if session is not None else VIEW if self._public else NONE
         if method == "POST":
@@ -125,10 +139,7 @@ class Pages:
             raise Refused(403, "%s needs the role %s, yours is %s" % (path, NAMES[role], NAMES[has]))
         if sealed and session is not None and request.headers.get("x-csrf") != session.csrf:
             raise Refused(403, "the header X-CSRF is missing, or not that of this login")
-        found = getattr(self, what)(request, session)
-        if session is not None and isinstance(found, Answer):
-            found.known = True
-        return found
+        return session
 
     def _row(self, method: str, path: str):
         """The table's; None: the path may be a file's."""
@@ -142,6 +153,16 @@ class Pages:
         if path[:5] == "/api/":
             raise Refused(404, "there is no such path")
         return None
+
+    def _look_at_host(self, request) -> None:
+        """Who has a name of his own say our address has a browser take his page for ours; a certificate has other names only."""
+        host = request.headers.get("host", "").lower()
+        name = host.split(":")[0]
+        last = name[name.rfind(".") + 1 :]
+        if self._secure or last == name or last.isdigit() or " %s " % last in _LOCAL or name in self._names:
+            return
+        words = "Host = %.60s: is no name of this board; ask by its address, or put the name into the option names of web"
+        raise Refused(403, words % host)
 
     def _look_at_origin(self, request) -> None:
         """A page of somebody else must not have a browser do anything here."""
@@ -218,7 +239,9 @@ class Pages:
         records = self._app.services.get("records")
         if records is None:
             raise Refused(404, "this site keeps no records")
-        return self._told(iter((("lines", _last_lines(records.records, count)),)))
+        from firmware.web import journal  # see __init__
+
+        return self._told(iter((("lines", journal.last(records.records, count)),)))
 
     def schedules(self, _request, _session) -> Answer:
         """The schedule."""
@@ -309,11 +332,25 @@ def _many(error) -> Refused:
 
 
 def _body(request):
-    """What the body says.  Refused where it is no JSON."""
+    """What the body says.  Refused where it is no JSON, or so deep that looking at it would take the whole stack."""
     try:
-        return json.loads(request.body.decode())
+        found = json.loads(request.body.decode())
     except (ValueError, UnicodeError, RuntimeError):  # RuntimeError: too deep
         raise Refused(400, "the body is no JSON")
+    if _is_deeper(found, _DEEPEST):
+        raise Refused(400, "the body has more than %d lists and objects within one another" % _DEEPEST)
+    return found
+
+
+def _is_deeper(value, most: int) -> bool:
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list):
+        return False
+    for each in value:
+        if not most or _is_deeper(each, most - 1):
+            return True
+    return False
 
 
 def _number(query: dict, name: str, default: int, low: int, high: int) -> int:
@@ -323,16 +360,3 @@ def _number(query: dict, name: str, default: int, low: int, high: int) -> int:
     if not text.isdigit() or len(text) > 6 or not low <= int(text) <= high:
         raise Refused(400, "%s = %.20s: allowed are %d to %d" % (name, text, low, high))
     return int(text)
-
-
-def _last_lines(records, count: int):
-    """Of the log: read twice, so that only a line at a time is in RAM."""
-    total = 0
-    for _ in records.events.lines():
-        total += 1
-    skipped = 0
-    for row in records.logged():
-        skipped += 1
-        if skipped > total - count:
-            day, sec = row[0], row[1]
-            yield [None if day is None else state.unix(day, sec)] + row[1:]

@@ -1,5 +1,8 @@
 """Schedules for the page: shown, put in place as a whole, and what they would start, looked at ahead."""
 
+import json
+from binascii import crc32
+
 from httpd.answer import Refused
 
 from firmware.errors import ConfigError, PowerError
@@ -13,17 +16,23 @@ _MOST_NEXT = 20
 
 
 class Planning:
-    """The schedule of a manager; `rev` counts how often it was changed here."""
+    """The schedule of a manager."""
 
     def __init__(self, pm) -> None:
         self._pm = pm
-        self.rev = 0
+
+    def _rev(self) -> int:
+        """Another number where it is another schedule, whoever has changed it, from here or at the console."""
+        number = int(self._pm.scheduling_enabled)
+        for entry_id, entry in self._pm.schedules():
+            number = crc32(json.dumps([entry_id, entry.to_dict()]).encode(), number)
+        return number
 
     def shown(self):
         """Key and value of what the page gets."""
         pm = self._pm
         yield "enabled", pm.scheduling_enabled
-        yield "rev", self.rev
+        yield "rev", self._rev()
         yield "active", -1 if pm.planned is None else pm.planned.active
         yield "entries", (_shown(number, entry) for number, entry in pm.schedules())
         yield "next", self._next(pm.planned, _NEXT)
@@ -48,7 +57,7 @@ class Planning:
     def replace(self, body) -> None:
         """Put a whole schedule in place.  ConfigError with everything that is wrong with it; Refused where it has changed."""
         pm = self._pm
-        if isinstance(body, dict) and body.get("rev", self.rev) != self.rev:
+        if isinstance(body, dict) and "rev" in body and body["rev"] != self._rev():
             raise Refused(409, "somebody else has changed the schedule: look at it again")
         doc = self._document(body, pm.scheduling_enabled)
         before = dict(pm.schedules())
@@ -66,7 +75,6 @@ class Planning:
                 pm.update_schedule(entry_id, entries[entry_id])
         if doc["enabled"] != pm.scheduling_enabled:
             pm.enable_scheduling(doc["enabled"])
-        self.rev += 1
 
     def preview(self, body):
         """A generator of what a schedule would start.  ConfigError."""
@@ -86,7 +94,7 @@ class Planning:
             raise Refused(400, "entries: must be a list of at most 16")
         rows = []
         errors: list = []
-        taken = {row.get("id") for row in body["entries"] if isinstance(row, dict)}
+        taken = [row.get("id") for row in body["entries"] if isinstance(row, dict)]
         free = (number for number in range(16) if number not in taken)
         for n, row in enumerate(body["entries"]):
             try:

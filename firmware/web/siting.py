@@ -20,8 +20,11 @@ class Siting:
         self.errors: list = []  # of the last one
 
     def shown(self):
-        """A generator of text: the site file as it is for the next start, and the fields of its power section."""
-        site = _hidden(self._read(), self._app.site.secrets)
+        """A generator of text: the site file as it is for the next start, and the fields of its power section.  Refused, at once,
+        where it cannot be read."""
+        return self._telling(_hidden(self._read(), self._app.site.secrets))
+
+    def _telling(self, site):
         yield '{"site": {'
         before = ""
         for key in site:
@@ -50,7 +53,7 @@ class Siting:
             raise Refused(400, "site: must be an object")
         if self.job is not None:
             raise Refused(409, "another one is being looked at", "Retry-After: 2\r\n")
-        content = _revealed(body["site"], self._read())
+        content = _revealed(body["site"], self._read(), "site")
         content.pop("crc", None)
         job = self.job = self._saving(content) if store else self._checking(content)
         while self.job is job:
@@ -94,12 +97,14 @@ def _is_secret(key: str, value) -> bool:
     return isinstance(value, str) and value != "" and ("password" in key or "token" in key or "secret" in key)
 
 
-def _revealed(value, before):
-    """The same, with what stood there before where there are stars."""
+def _revealed(value, before, where: str):
+    """The same, with what stood there before where there are stars.  Refused where nothing did: they are no password."""
     if isinstance(value, dict):
         there = before if isinstance(before, dict) else {}
-        return {key: _revealed(value[key], there.get(key)) for key in value}
+        return {key: _revealed(value[key], there.get(key), "%s.%s" % (where, key)) for key in value}
     if isinstance(value, list):
         there = before if isinstance(before, list) else []
-        return [_revealed(one, there[i] if i < len(there) else None) for i, one in enumerate(value)]
-    return before if value == _HIDDEN and isinstance(before, str) else value
+        return [_revealed(one, there[i] if i < len(there) else None, where) for i, one in enumerate(value)]
+    if value == _HIDDEN and not isinstance(before, str):
+        raise Refused(400, '%s = "****": nothing stood there before; write it out' % where)
+    return before if value == _HIDDEN else value

@@ -312,6 +312,20 @@ def test_wrong_pins_take_longer_and_longer():
         assert "service" in desk.ask("login 1234")
 
 
+def test_the_operators_pin_buys_no_tries_at_the_technicians():
+    with Virtual(console, terminal, roles) as life, Store() as store:
+        desk = locked(store, service="1234", operate="5678")
+        tried = 0
+        for _ in range(4):
+            tried += "wait" not in desk.ask("login 0000")
+            desk.ask("login 5678")
+        assert tried == 3 and "wait" in desk.ask("login 5678")
+        life.skip(3601000)
+        for _ in range(2):
+            assert "wrong PIN" in desk.ask("login 0000"), "an hour later nobody counts them"
+        assert "operate" in desk.ask("login 5678")
+
+
 def test_a_role_ends_ten_minutes_behind_the_last_key():
     with Virtual(console, terminal, roles) as life, Store() as store:
         desk = locked(store, service="1234")

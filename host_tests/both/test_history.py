@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 
 from firmware import image as im
 from firmware.history.seconds import Seconds, coded, decoded
@@ -154,6 +155,21 @@ def test_rows_are_bounded_and_the_oldest_go():
     assert 288 <= counters["rows"] <= 2 * 288 and counters["waiting"] <= 1 and counters["lost"] == 0
     assert rig.count("five") == counters["rows"]
     assert [row["time"] for row in rig.each("five", "-299")] == [(9825, NOON[1])]
+
+
+def test_rows_whose_files_somebody_has_removed_are_no_rows():
+    rig = Rig("removed", *NOON).run(3 * 86400, 300)
+    known = rig.history.totals()
+    place = rig.place + "/history"
+    for folder in (place, place + "/tail"):
+        for name in os.listdir(folder):
+            if name[:5] == "five.":
+                os.remove(folder + "/" + name)
+    again = Rig("removed", 9826, 0)
+    assert again.rows("five") == [] and again.history.counters()["rows"] == again.history.counters()["damaged"] == 0
+    assert again.history.totals() == known
+    again.run(900, 300)
+    assert 2 <= len(again.rows("five")) == again.history.counters()["rows"]
 
 
 def test_a_span_gives_what_ended_in_it():

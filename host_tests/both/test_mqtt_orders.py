@@ -245,3 +245,21 @@ def test_when_the_service_ends_so_does_what_it_asked_for():
     with rig:
         rig.orders.end()
     assert rig.pm.claims() == [] and rig.pm.curtailments() == []
+
+
+def test_the_emergency_is_taken_in_the_middle_of_a_flood():
+    rig = Rig()
+    for _ in range(20):
+        rig.raw(b'{"do": "lifetime", "minutes": 5}')
+    assert rig.raw(b'{"do": "emergency"}')["ok"] and rig.pm.is_emergency
+    assert rig.raw(b'{"do": "lifetime", "minutes": 5}') is None
+
+
+def test_a_command_nested_without_end_is_refused_like_any_other():
+    rig = Rig()
+    for body in (b"[" * 3900 + b"]" * 3900, b'{"do": ' + b"[" * 3900 + b"]" * 3900 + b"}"):
+        rig.run(2)
+        found = rig.raw(body)
+        assert not found["ok"] and found["says"], body[:10]
+    rig.run(2)
+    assert rig.order("power", kw=5)["ok"]

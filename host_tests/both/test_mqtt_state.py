@@ -10,6 +10,7 @@ from firmware import image as im
 from firmware.mqtt import discovery
 from firmware.mqtt.energy import Energy
 from firmware.services import mqtt
+from host_tests.both.mqttbroker import Socket, message
 from host_tests.both.plant import Plant
 
 TOPICS = discovery.Topics("bess/home", "homeassistant", "bess_77")
@@ -58,6 +59,9 @@ def test_several_batteries_are_shown_one_by_one_and_names_may_be_any():
     message = told(banks=["nord", 's\u00fcd "2"'], name="H\u00f6f\\")
     assert message["dev"]["name"] == "H\u00f6f\\"
     assert message["cmps"]["bank1_soc"]["name"] == 's\u00fcd "2" state of charge'
+    par = Plant().image.par
+    made = b"".join(list(discovery.pieces(TOPICS, "\U0001f50b", par, ALL, True, ())))
+    assert b'"name":"\\ud83d\\udd0b"' in made, "MicroPython's own json does not put the halves together"
     assert "banks[1].soc" in message["cmps"]["bank1_soc"]["val_tpl"]
 
 
@@ -125,6 +129,7 @@ class Away(list):
         self._reasons = reasons
         self.tries = []  # ms
         self.ms = 1000
+        self.until = 601000
         self.ticks_diff = time.ticks_diff
         self.ticks_add = time.ticks_add
 
@@ -141,7 +146,7 @@ class Away(list):
 
     async def sleep_ms(self, ms):
         self.ms += ms
-        if self.ms > 601000:
+        if self.ms > self.until:
             raise Over()
 
     async def _refuse(self, host, port, deadline):
@@ -159,6 +164,25 @@ class Away(list):
 
 class Over(Exception):
     pass
+
+
+class There(Away):
+    """A broker, and somebody who commands five times a second, for ten seconds."""
+
+    def __init__(self):
+        super().__init__()
+        self.until = 11000
+        self.socket = Socket()
+        self._next = 0
+
+    async def _refuse(self, host, port, deadline):
+        return self.socket
+
+    async def sleep_ms(self, ms):
+        await super().sleep_ms(ms)
+        if self.ms >= self._next and self.socket.outgoing:
+            self._next = self.ms + 200
+            self.socket.incoming += message("bess/my_home/command", b'{"do": "lifetime", "minutes": 5}', 1)
 
 
 class LoopTime:
@@ -219,3 +243,11 @@ def test_a_service_that_is_off_does_nothing_and_a_password_is_a_secret():
     away.play(one)
     assert away == away.tries == []
     assert app.secrets == ("wifi", "hidden")
+
+
+def test_the_state_is_published_however_often_somebody_commands():
+    one = service(Plant().ready(), App(), access="control", interval_s=2)
+    one.begin()
+    There().play(one)
+    assert one.counters()["accepted"] > 30
+    assert 5 <= one.counters()["states"] <= 12, "no less often than without, nor for each command"

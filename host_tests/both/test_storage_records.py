@@ -6,11 +6,13 @@ import sys
 import safestore
 from safestore import Store
 
+from firmware import faults
 from firmware import image as im
 from firmware.modes import Mode
 from firmware.records import Records
 from firmware.schedule_entry import ScheduleEntry
 from firmware.scheduler import Scheduler
+from firmware.web import journal
 
 _ROOT = "/tmp/records-%s-%d" % (sys.implementation.name, id(object()) & 0xFFFFFF)
 
@@ -162,6 +164,41 @@ def test_events_are_logged_with_their_time_and_come_back():
     records.flush()
     _, _, records, _ = _again("events")
     assert list(records.logged()) == [[None, 12, "CLOCK_SET", 5, "I"], [9822, 35777, "EMERGENCY", 2, "E"]]
+
+
+def test_the_page_is_told_them_in_words():
+    _, _, _, records = _boot("words")
+    records.load()
+    for name, data, level in (
+        ("BOOT", 3, ""), ("BOOT", 77, ""), ("EMERGENCY", -1, "E"), ("EMERGENCY", 0, "E"), ("MODE_CHANGE", 3, ""),
+        ("LIMIT_CHANGE", 32, "W"), ("FAULT_RAISED as it was called then", 2, "E"), ("FAULT_CLEARED", 999, ""),
+        ("CLOCK_SET", 5, "D"),
+        ("WEB operate 10.0.0.1 power", -20000, ""), ("EMS REFUSED 10.0.0.1 WSet", 1, ""), ("SAID", "a <b> line", ""),
+    ):  # fmt: skip
+        records.log(Clock(), name, data, level=level)
+    for line in ("[1, 2]", "{}", "7", '[1, 2, 3, 4, "I"]'):
+        records.events.append(line)  # an older firmware's
+    found = [row for row in journal.last(records, 500) if row is not None]
+    assert found[0] == [(9822 + 10957) * 86400 + 35777, 35777, "BOOT", "watchdog", "information"]
+    assert [row[2:] for row in found[1:]] == [
+        ["BOOT", 77, "information"], ["EMERGENCY", "commanded", "error"], ["EMERGENCY", faults.names(1)[0], "error"],
+        ["MODE_CHANGE", "DISCHARGE", "information"], ["LIMIT_CHANGE", "charge by mode", "warning"],
+        ["FAULT_RAISED", "as it was called then", "error"], ["FAULT_CLEARED", 999, "information"], ["CLOCK_SET", 5, "debug"],
+        ["WEB operate 10.0.0.1 power", -20000, "information"], ["EMS REFUSED 10.0.0.1 WSet", 1, "warning"],
+        ["SAID", "a <b> line", "information"],
+    ]  # fmt: skip
+
+
+def test_a_long_log_is_read_for_the_page_a_few_lines_at_a_time():
+    _, _, _, records = _boot("long")
+    records.load()
+    for number in range(300):
+        records.log(Clock(), "SAID", "line %d" % number)
+        if number % 50 == 0:
+            records.flush()
+    steps = list(journal.last(records, 3))
+    assert [row[3] for row in steps if row is not None] == ["line 297", "line 298", "line 299"]
+    assert len(steps) > 50
 
 
 def test_ordinary_events_wait_and_urgent_ones_take_them_along():

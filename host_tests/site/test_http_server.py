@@ -166,6 +166,9 @@ HOSTILE = [
     (b"GET /echo HTTP/1.1\r\nHost: a\r\n folded: x\r\n\r\n", 400),
     (b"GET /echo HTTP/1.1\r\nHost : a\r\n\r\n", 400),
     (b"GET /echo HTTP/1.1\r\nnothing\r\n\r\n", 400),
+    (b"POST /echo HTTP/1.1\r\nHost: a\nContent-Length: 5\r\n\r\nhello", 400),  # others end a line there
+    (b"POST /echo HTTP/1.1\r\nHost: a\r\nX-Any: b\rContent-Length: 5\r\n\r\nhello", 400),
+    (b"GET /echo HTTP/1.1\r\nHost: a\0b\r\n\r\n", 400),
     (b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", 400),
     (b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5x\r\n\r\nhello", 400),
     (b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", 400),
@@ -281,6 +284,52 @@ def test_who_asks_too_often_waits(mp64: Interpreter) -> None:
             client.request("GET", "/echo")
             assert client.getresponse().read()
         assert time.monotonic() - begun > 1.0, "six at once, then two a second"
+
+
+def test_who_asks_and_goes_has_nobody_else_wait(mp64: Interpreter) -> None:
+    with serving(mp64, options={"requests": 6}) as served:
+        for _ in range(100):
+            with socket.create_connection(("127.0.0.1", served.port), source_address=("127.0.0.2", 0)) as sock:
+                sock.sendall(b"GET /echo HTTP/1.1\r\nHost: a\r\n\r\n")
+        client = http.client.HTTPConnection("127.0.0.1", served.port, timeout=3)
+        client.request("GET", "/echo")
+        assert client.getresponse().status == 200
+
+
+def test_what_is_said_byte_by_byte_makes_no_garbage(mp32: Interpreter) -> None:
+    with serving(mp32, options={"requests": 100000}) as served, socket.create_connection(("127.0.0.1", served.port)) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.sendall(b"GET /echo HTTP/1.1\r\nHost: a\r\nX-Long: " + b"x" * 3500)
+        time.sleep(0.1)
+        served.ask("keep")
+        for _ in range(120):
+            sock.sendall(b"x")
+            time.sleep(0.005)
+        assert int(served.ask("used")) < 200_000, "each byte had all before it copied"
+        sock.sendall(b"\r\n\r\n")
+        assert sock.recv(100).startswith(b"HTTP/1.1 200")
+
+
+def test_one_address_cannot_keep_all_others_out(mp64: Interpreter) -> None:
+    half = b"GET /echo HTTP/1.1\r\nHost: a\r\n"
+    for said, again_s in ((b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\n", 0.0), (half, 1.2), (b"\r\n", 0.0)):
+        with serving(mp64, options={"places": 6}) as served, contextlib.ExitStack() as crowd:
+            for _ in range(6):
+                sock = socket.create_connection(("127.0.0.1", served.port), source_address=("127.0.0.2", 0))
+                crowd.enter_context(sock)
+                sock.sendall(said)
+            time.sleep(0.1 + again_s)
+            assert served.get("/echo")[0] == 200, said
+
+
+def test_empty_lines_keep_no_place(server: Served) -> None:
+    before = server.ask("counters")["cut"]
+    with socket.create_connection(("127.0.0.1", server.port)) as sock:
+        for _ in range(16):
+            with contextlib.suppress(OSError):
+                sock.sendall(b"\r\n")
+            time.sleep(0.4)
+    assert server.ask("counters")["cut"] == before + 1
 
 
 def test_it_keeps_nothing_of_those_who_are_gone(mp32: Interpreter) -> None:

@@ -89,7 +89,10 @@ class House:
         threading.Thread(target=self.loop.run_forever, daemon=True).start()
         self.site = Site(1, load_kw=20.0, pv_kw=0.0)
         self.site.services = {
-            "web": {"type": "web", "port": self.port, "host": "127.0.0.1", "commands_per_min": 200, "metrics": True},
+            "web": {
+                "type": "web", "port": self.port, "host": "127.0.0.1", "commands_per_min": 200, "metrics": True,
+                "names": "bess.example.com",
+            },
             "calendar": {"type": "calendar", "zone": "Europe/Berlin"}, "records": {"type": "records"},
             "history": {"type": "history"},
         }  # fmt: skip
@@ -202,6 +205,28 @@ def test_who_changes_something_must_be_the_page_itself(house: House, pages: dict
     assert fresh.ask("/api/state")[0] == 401
 
 
+def test_a_page_of_another_name_that_says_our_address_is_not_ours(house: House, pages: dict[str, Page]) -> None:
+    page = pages["operate"]
+    for host in ("evil.example", "a.evil.example:8080", "192.168.1.20.evil.example", "bess.example.com.evil.example", "a.local.b"):
+        assert page.ask("/api/session", Host=host)[0] == 403, host
+        assert page.ask("/api/login", {"role": "operate", "pin": "0"}, Host=host, Origin="http://" + host)[0] == 403, host
+    for host in ("192.168.1.20", "127.0.0.1:80", "bess", "localhost:8", "bess.local", "BESS.lan", "[fe80::1]", "bess.example.com"):
+        assert page.ask("/api/session", Host=host)[0] == 200, host
+
+
+def test_who_may_not_is_told_so_before_his_body_is_kept(house: House, pages: dict[str, Page]) -> None:
+    head = "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
+    head += "Cookie: %s\r\nX-CSRF: %s\r\n\r\n"
+    for role, path, size, status in (
+        ("none", "/api/config", 16384, 401), ("operate", "/api/config/check", 16384, 403), ("none", "/api/schedules", 6144, 401),
+        ("none", "/api/schedules/preview", 6144, 401), ("view", "/api/schedules", 6144, 403),
+        ("service", "/api/config", 16385, 413),
+    ):  # fmt: skip
+        with socket.create_connection(("127.0.0.1", house.port), timeout=3) as sock:
+            sock.sendall((head % (path, size, pages[role].cookie, pages[role].csrf)).encode())
+            assert sock.recv(100).startswith(b"HTTP/1.1 %d" % status), (role, path)
+
+
 def test_bodies_that_make_no_sense_are_explained(pages: dict[str, Page]) -> None:
     page = pages["service"]
     for body in (b"{", b"", b"\xff\xfe", b"[" * 900, b"nan", b'{"do": "start"', b"[1]", b'"start"', b"null", b"{}"):
@@ -226,6 +251,15 @@ def test_bodies_that_make_no_sense_are_explained(pages: dict[str, Page]) -> None
         status, answer = page.ask("/api/command", {"confirm": True, **given})
         assert status == 400, (given, answer)
         assert said in answer["error"], (given, answer)
+    deep = b"[" * 900 + b"]" * 900
+    for path, body in (
+        ("/api/command", b'{"do": "scheduling", "confirm": true, "on": %s}' % deep[450:-450]),
+        ("/api/schedules/preview", b'{"entries": [{"mode": %s}]}' % (b"[" * 3000 + b"]" * 3000)),
+        ("/api/schedules/preview", b'{"entries": [{"id": [], "mode": "IDLE"}]}'),
+        ("/api/schedules/preview", b'{"entries": [{"id": {"a": 1}, "mode": "IDLE"}]}'),
+        ("/api/config/check", b'{"site": {"power": %s}}' % (b"[" * 8000 + b"]" * 8000)),
+    ):
+        assert page.ask(path, body)[0] == 400, (path, body[:60])
     for path, status in (("/api/nothing", 404), ("/api/events?count=0", 400), ("/api/events?count=x", 400), ("/nothing.html", 404)):
         assert page.ask(path)[0] == status, path
     assert page.ask("/api/state", {})[0] == 405
@@ -259,10 +293,24 @@ def test_a_command_moves_the_battery_and_what_is_commanded_ends(house: House, pa
     assert page.state()["claims"][0]["left_s"] <= 600
     assert page.do("pause", minutes=1)[0] == 200
     page.until("battery_w", -500, 500)
-    lines = [line[2] for line in page.ask("/api/journal?count=100")[1]["lines"]]
+    found = page.ask("/api/journal?count=100")[1]["lines"]
+    assert ["WEB operate 127.0.0.1 limit", -5000, "information"] in [line[2:] for line in found]
+    lines = [line[2] for line in found]
     for what in ("start", "power", "limit", "give_back", "charge", "pause"):
         assert f"WEB operate 127.0.0.1 {what}" in lines
     assert pages["view"].do("power", kw=5, minutes=1)[0] == 403
+
+
+def test_a_command_that_is_refused_keeps_nobody_from_controlling(pages: dict[str, Page]) -> None:
+    page = pages["operate"]
+    assert page.do("give_back")[0] == 200
+    for what, given in (("power", {"kw": 1e6}), ("charge", {"soc": 200}), ("discharge", {"kw": -5}), ("limit", {"charge_kw": "x"})):
+        assert page.do(what, minutes=1440, **given)[0] == 400
+        assert page.state()["seat"]["by"] == "", what
+    assert page.do("pause", minutes=1)[0] == 200
+    assert page.do("power", kw=1e6, minutes=1440)[0] == 400
+    assert page.state()["seat"]["by"] == "web: operate 127.0.0.1", "what stood before stands"
+    assert page.do("give_back")[0] == 200
 
 
 def test_local_control_is_one_persons(house: House, pages: dict[str, Page]) -> None:
@@ -295,7 +343,21 @@ def test_the_emergency_is_latched_from_the_page_and_ended_there(pages: dict[str,
     assert page.state()["mode"] == "STANDBY"
 
 
-def test_a_schedule_is_taken_whole_or_not_at_all(pages: dict[str, Page]) -> None:
+def test_the_journal_says_in_words_what_happened(pages: dict[str, Page]) -> None:
+    page, end = pages["operate"], time.monotonic() + 10
+    assert page.do("emergency")[0] == 200
+    assert page.do("reset")[0] == 200
+    wanted = [["BOOT", "power on", "information"], ["EMERGENCY", "commanded", "error"], ["MODE_CHANGE", "EMERGENCY", "information"]]
+    while True:
+        lines = [line[2:] for line in page.ask("/api/journal?count=500")[1]["lines"]]
+        missing = [row for row in wanted if row not in lines]
+        if not missing:
+            return
+        assert time.monotonic() < end, (missing, lines)
+        time.sleep(0.3)
+
+
+def test_a_schedule_is_taken_whole_or_not_at_all(house: House, pages: dict[str, Page]) -> None:
     page = pages["operate"]
     before = page.ask("/api/schedules")[1]
     assert [(one["hour"], one["mode"], one["kw"], one["minutes"]) for one in before["entries"]] == [(1, "CHARGE", -40.0, 240)]
@@ -312,6 +374,11 @@ def test_a_schedule_is_taken_whole_or_not_at_all(pages: dict[str, Page]) -> None
     assert [one["start"] for one in seen["next"]] == ["2026-11-29 02:30 CET", "2026-12-06 02:30 CET"]
     assert page.ask("/api/schedules")[1]["entries"] == after["entries"], "only looked at"
     assert page.ask("/api/schedules", {"entries": after["entries"][1:]})[1]["entries"] == after["entries"][1:]
+    seen = page.ask("/api/schedules")[1]
+    house.call(house.type("pm.add_schedule(ScheduleEntry(hour=5, mode=Mode.IDLE))", "= "))
+    assert page.ask("/api/schedules", {"entries": [], "rev": seen["rev"]})[0] == 409, "somebody at the console has changed it"
+    seen = page.ask("/api/schedules")[1]
+    assert page.ask("/api/schedules", {"entries": seen["entries"][:1], "rev": seen["rev"]})[0] == 200
 
 
 def test_a_site_file_is_explained_stored_and_keeps_its_secrets(house: House, pages: dict[str, Page]) -> None:
@@ -326,11 +393,26 @@ def test_a_site_file_is_explained_stored_and_keeps_its_secrets(house: House, pag
     assert answer["errors"][0] == "power.max_soc = 300: allowed are 0 to 100 %"
     assert "bms_nobody" in answer["errors"][1]
     del content["devices"]["x"]
+    content["services"]["mqtt"] = {"type": "mqtt", "host": "10.0.0.1", "user": "me", "password": "****"}
+    status, answer = page.ask("/api/config", {"site": content})
+    assert (status, 'site.services.mqtt.password = "****"' in answer["error"]) == (400, True), "the broker would be told stars"
+    del content["services"]["mqtt"]
     content["power"]["max_soc"] = 85
     assert page.ask("/api/config", {"site": content})[0] == 200
     stored = json.loads((house.folder / "flash" / "site.json").read_text())
     assert (stored["power"]["max_soc"], stored["wifi"]) == (85, house.site.board_json()["wifi"])
     assert page.ask("/api/config")[1]["site"]["power"]["max_soc"] == 85
+
+
+def test_a_site_file_that_cannot_be_read_is_said(house: House, pages: dict[str, Page]) -> None:
+    path = house.folder / "flash" / "site.json"
+    kept = path.read_text()
+    try:
+        path.write_text("x")
+        status, answer = pages["service"].ask("/api/config")
+        assert (status, "cannot be read" in answer["error"]) == (409, True)
+    finally:
+        path.write_text(kept)
 
 
 def test_streams_say_what_happens_and_end_with_their_login(house: House, pages: dict[str, Page]) -> None:

@@ -52,7 +52,7 @@ class Connection:
         self.since_ms = now  # the state's first moment; in HEAD of the first byte, or of nothing yet
         self._server = server
         self._fresh = True  # nothing was ever asked
-        self._have = b""  # of a head, or what came behind a request ...
+        self._have = bytearray()  # of a head, or what came behind a request ...
         self._unseen = False  # ... and was not looked at yet
         self._body = bytearray()
         self._got = 0
@@ -66,9 +66,12 @@ class Connection:
         self._due_ms = now  # not looked at again before
         self._keeps = False
 
-    def is_idle(self) -> bool:
-        """Nothing was asked that is not answered."""
-        return (self.state == HEAD and not self._have) or self.state == DRAINS
+    def waits_ms(self, now: int) -> int:
+        """For how long it has been its peer's turn: to ask, to say the rest, to take what it is sent; -1: it is ours."""
+        state = self.state
+        if state == WAITS or state == WORKS or (state == SENDS and not self.blocked):
+            return -1
+        return time.ticks_diff(now, self._moved_ms if state == SENDS else self.since_ms)
 
     def is_over(self, now: int) -> bool:
         """It has taken too long over whatever it does."""
@@ -88,6 +91,8 @@ class Connection:
         for made in (self._work, self._pieces):
             if made is not None:
                 made.close()
+        if self.state == WAITS:
+            self._server.forget_request(self)
         self._work = self._pieces = self._request = None
 
     def step(self, now: int) -> bool:
@@ -126,7 +131,7 @@ class Connection:
         if state == BODY:
             self._fill(bytes(chunk[:got]), now)
         else:
-            self._feed(bytes(chunk[:got]), now)
+            self._feed(memoryview(chunk)[:got], now)
         return True
 
     def _look_behind(self) -> None:
@@ -139,19 +144,20 @@ class Connection:
         if not got or len(self._have) + got > HEAD_MAX:
             raise EOFError
         if not self.stream:
-            self._have += bytes(chunk[:got])
+            self._have.extend(memoryview(chunk)[:got])
 
     # ---- a request ------------------------------------------------------------------------------------------
 
-    def _feed(self, data: bytes, now: int) -> None:
-        """More of a head, or the last of it."""
+    def _feed(self, data, now: int) -> None:
+        """More of a head, or the last of it.  What is there grows in place: who says it byte by byte makes no garbage."""
         have = self._have
-        if not have:
-            self.since_ms = now
-        have = have + data if data else have
-        while have[:2] == b"\r\n":  # some send an empty line behind a body
+        begun = len(have) > 0
+        have.extend(data)
+        while have[:2] == b"\r\n":  # some send an empty line behind a body: it begins nothing
             have = have[2:]
         self._have = have
+        if have and not begun:
+            self.since_ms = now
         end = have.find(b"\r\n\r\n")
         if end < 0 or end > HEAD_MAX:
             if len(have) > HEAD_MAX:
@@ -163,7 +169,7 @@ class Connection:
             return
         self._have = have[end + 4 :]
         try:
-            request = self._request = Request(have[:end])
+            request = self._request = Request(bytes(have[:end]))
             request.address = self.address
             if request.length:
                 most = self._server.handler.longest(request)
@@ -186,11 +192,11 @@ class Connection:
         if request.headers.get("expect") and not self._have:
             self.sock.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         rest = self._have
-        self._have = b""
+        self._have = bytearray()
         if rest:
             self._fill(rest, now)
 
-    def _fill(self, data: bytes, now: int) -> None:
+    def _fill(self, data, now: int) -> None:
         body = self._body
         size = min(len(data), len(body) - self._got)
         body[self._got : self._got + size] = data[:size]
@@ -198,7 +204,7 @@ class Connection:
         if self._got == len(body):
             self._request.body = bytes(body)
             self._body = bytearray()
-            self._have = data[size:]
+            self._have = bytearray(data[size:])
             self._come(now)
 
     def _come(self, now: int) -> None:
@@ -364,4 +370,4 @@ class Connection:
             self._unseen = len(self._have) > 0
         else:
             self.state = DRAINS
-            self._have = b""
+            self._have = bytearray()

@@ -44,6 +44,8 @@ class Request:
         at = line.find(b":")
         if at < 1 or b" " in line[:at] or b"\t" in line[:at]:
             raise Refused(400, "a header line has a name, a colon and a value")
+        if b"\n" in line or b"\r" in line or b"\0" in line:  # a proxy before us may see another line there
+            raise Refused(400, "a header line ends with CR and LF, and has neither in it")
         if not _LONGEST >= at >= _SHORTEST:
             return
         try:

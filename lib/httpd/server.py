@@ -24,7 +24,7 @@ _SWEEP_MS = const(200)
 _NAP_MS = const(20)  # between two looks when there is nothing to do
 _SOON_MS = const(4)  # while somebody is being served
 _ACTIVE_MS = const(300)
-_ROOM_MS = const(1000)  # a connection that has asked nothing for so long makes room
+_ROOM_MS = const(1000)  # a connection whose peer has had us wait for so long makes room
 _KNOWN_ROOM_MS = const(5000)  # of somebody who has shown who he is
 _ADDRESSES = const(16)  # whose requests are counted
 _SPARE = const(2)  # places that are to be free: with fewer of them nobody keeps a connection
@@ -34,11 +34,12 @@ _HANDSHAKE_MS = const(1000)  # between two of TLS: control lies between
 class Server:
     """Serves on `port`; what came of it is in the counters.
 
-    places: connections at a time.  For one more, the one that has asked nothing for longest makes room, a second at
-    least; there is none such: it is told 503 and closed.  headers: lines that go with every answer.  requests: that one address
-    may make at once, and a third of that in each second; all addresses together twice as many; what is more waits.  tls: an
-    SSLContext, or None.  after_step: called after what may have been a step of a handshake.  failed(error): told what a handler
-    has raised that it should not.  space(server): whether more may be made, with `made` as it is; else requests wait.
+    places: connections at a time.  For one more, the one whose peer has had us wait for longest makes room, a second at
+    least, else one of an address that has more than half of them; there is none such: it is told 503 and closed.  headers:
+    lines that go with every answer.  requests: that one address may make at once, and a third of that in each second; all
+    addresses together twice as many; what is more waits.  tls: an SSLContext, or None.  after_step: called after what may have
+    been a step of a handshake.  failed(error): told what a handler has raised that it should not.  space(server): whether more
+    may be made, with `made` as it is; else requests wait.
     """
 
     def __init__(
@@ -93,6 +94,13 @@ class Server:
             self._asked = {"": self._asked[""]} if "" in self._asked else {}
         own_ms = self._count(one.address, self._each_s, now)
         return own_ms if one.known else max(own_ms, self._count("", 2 * self._each_s, now))
+
+    def forget_request(self, one: Connection) -> None:
+        """It has gone before its turn came: nobody waits for it."""
+        for whose in (one.address,) if one.known else (one.address, ""):
+            counted = self._asked.get(whose)
+            if counted is not None and counted[0] > 0:
+                counted[0] -= 1
 
     def _count(self, whose: str, most: int, now: int) -> int:
         """One more of these; the ms that it waits.  A third of what may be asked at once is forgotten each second."""
@@ -214,7 +222,7 @@ class Server:
             sock, peer = self._listener.accept()
         except OSError:
             return  # it has already gone again
-        if len(self._open) >= self._places and not self._make_room(now):
+        if len(self._open) >= self._places and not self._make_room(now, dotted(peer)):
             self._turn_away(sock)
             return
         sock.setblocking(False)
@@ -242,15 +250,21 @@ class Server:
             pass
         sock.close()
 
-    def _make_room(self, now: int) -> bool:
-        """Of those who ask nothing, the one that has been silent for longest goes."""
+    def _make_room(self, now: int, address: str) -> bool:
+        """Who has had us wait for longest goes; where nobody has for long, one of another address that has most of the places."""
         best = None
         longest = -1
         for one in self._open:
-            idle = time.ticks_diff(now, one.since_ms)
-            if one.is_idle() and idle > longest and idle >= (_KNOWN_ROOM_MS if one.known else _ROOM_MS):
-                longest = idle
+            waits = one.waits_ms(now)
+            if waits > longest and waits >= (_KNOWN_ROOM_MS if one.known else _ROOM_MS):
+                longest = waits
                 best = one
+        if best is None:
+            strangers = [one for one in self._open if not one.known and one.address != address]
+            for one in strangers:
+                if 2 * len([each for each in strangers if each.address == one.address]) > self._places:
+                    best = one  # the oldest of them
+                    break
         if best is not None:
             self._close(best)
         return best is not None

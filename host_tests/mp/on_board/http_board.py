@@ -1,7 +1,7 @@
 """An HTTP server with a few paths, run under MicroPython as the peer of other people's clients.
 
 argv: JSON {"port": n, "options": {...}, "www": folder}.  A line on stdin is answered with the counters as JSON; "heap" with what
-lives after a collection.
+lives after a collection; "keep" too, and no more are made: "used" then says what has been taken since, garbage and all.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from httpd.server import Server
 
 setup = json.loads(sys.argv[1])
 faults = []
+kept = 0
 
 
 def numbers(count):
@@ -90,6 +91,7 @@ def context():
 
 
 async def main():
+    global kept
     server = Server(Handler(), setup["port"], "127.0.0.1", failed=faults.append, tls=context(), **setup.get("options", {}))
     task = asyncio.create_task(server.run())
     await asyncio.sleep_ms(20)
@@ -98,9 +100,16 @@ async def main():
     poller.register(sys.stdin, select.POLLIN)
     while not task.done():
         for _ in poller.ipoll(0):
-            if sys.stdin.readline().strip() == "heap":
+            line = sys.stdin.readline().strip()
+            if line in ("heap", "keep"):
                 gc.collect()
-                print(json.dumps(gc.mem_alloc()))
+                kept = gc.mem_alloc()
+                if line == "keep":
+                    gc.disable()
+                print(json.dumps(kept))
+            elif line == "used":
+                print(json.dumps(gc.mem_alloc() - kept))
+                gc.enable()
             else:
                 counters = server.counters()
                 counters["faults"] = len(faults)

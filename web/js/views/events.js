@@ -6,7 +6,7 @@ import { noted, store } from "../store.js";
 import { capital } from "../words.js";
 
 const BAD = /EMERGENCY|FAULT_RAISED|COMMS_LOST|OVERPOWER|GRID_DISCONNECTED|REFUSED/;
-const LEVELS = { e: ["bad", "Error: "], w: ["warn", "Warning: "] };
+const LEVELS = { error: ["bad", "Error: "], warning: ["warn", "Warning: "] };
 const WARN = /MISSED|TIMEOUT|LIMIT_CHANGE/;
 
 /** The view: {element, update(what), end()}. */
@@ -36,7 +36,7 @@ export function eventsView() {
       if (ended) return;
       put(lines, answer.lines.slice().reverse().map(([unix, s, name, data, level]) => h("li", null,
         h("time", null, unix ? new Date(unix * 1000).toLocaleString([], { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" }) : `${s} s`),
-        h("span", { class: (LEVELS[level[0].toLowerCase()] || [])[0] || "" }, (LEVELS[level[0].toLowerCase()] || [])[1] || "", name, data ? ` ${data}` : ""))));
+        h("span", { class: (LEVELS[level] || [""])[0] }, (LEVELS[level] || ["", ""])[1], line(name, data)))));
       put(words, answer.lines.length ? `${answer.lines.length} lines, the last first, in your time.` : "The journal is empty.");
     } catch (error) {
       noted(error);
@@ -62,4 +62,11 @@ function tone(name) {
 function readable(event) {
   const data = event.data ? `: ${event.data}` : ""; // a bare 0 says nothing
   return `${capital(event.name.toLowerCase().replaceAll("_", " "))}${data}`;
+}
+
+/** A line of the journal: an event as above, what people were told as they were told it, a command as it was logged. */
+function line(name, data) {
+  if (name === "SAID") return String(data);
+  if (/^[A-Z_]+$/.test(name)) return readable({ name, data });
+  return data ? `${name} ${data}` : name;
 }
