@@ -11,7 +11,7 @@ from tools.sim.board.chip import calibrate
 from tools.sim.board.chip.profiles import PROFILES
 from tools.sim.board.chip.start import interpreter
 
-CYCLES = 1000
+CYCLES = 400
 MEASURED_US = {  # a stock 1.25 image on an emulated ESP32, 2026-11
     "loop_turn": 3.9,
     "call_3_arguments": 11.7,
@@ -22,17 +22,17 @@ MEASURED_US = {  # a stock 1.25 image on an emulated ESP32, 2026-11
 }
 
 
-def _cycle_us(name: str, banks: int = 1) -> list[int]:
-    """Microseconds of each cycle of pm.cycle(), sorted."""
+def _cycle_us(name: str, banks: int = 1) -> list[float]:
+    """Microseconds of each cycle of pm.cycle(), sorted: its instructions at the chip's speed, whatever else this machine does."""
     chip = interpreter(name)
     with tempfile.TemporaryDirectory() as scratch:
         stage.stage(stage.ROOT, Path(scratch), chip.march)
-        command = [*chip.command, str(SCRIPT), str(CYCLES), str(banks)]
+        command = [*chip.command, str(SCRIPT), str(CYCLES), str(banks), str(calibrate.MODULES)]
         done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, timeout=300)
     if done.returncode:
         raise RuntimeError(done.stdout[-400:] + done.stderr[-400:])
     words = next(line for line in done.stdout.splitlines() if line.startswith("cycle_us")).split()
-    return sorted(int(word) for word in words[1:])
+    return sorted(int(word) / PROFILES[name].mips for word in words[1:])
 
 
 def bench_chip() -> Iterator[tuple[str, float, str]]:
