@@ -44,7 +44,8 @@ def _app(stamp: str):
     for text in (own.describe(), own.news) if own else ():
         if text:
             print("image: " + text)
-    watched = generations.is_watched() or (own and own.is_trial())  # before all that is built: what the stack still shows of a module keeps it in the heap
+    # before all that is built: what the stack still shows of a module keeps it in the heap
+    watched = generations.is_watched() or (own and own.is_trial())
     try:
         from firmware.app import App
 

@@ -41,6 +41,14 @@ def state() -> tuple:
     return ownimage.state()
 
 
+def news() -> str:
+    """Why the last image was given up, or that it is not known; "" for nothing."""
+    try:
+        return ready()["news"]
+    except Refused as error:
+        return str(error)
+
+
 def check(record: dict, generation) -> None:
     """Refused while anything that runs is on trial: it may have to go back.  generation: the record of generations, or None."""
     coming = record["next"]

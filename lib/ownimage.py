@@ -1,8 +1,8 @@
 """Which image of our own starts, where the firmware is in the image: the trial of a new one, and why one was given up.
 
 Two slots hold an image each.  The chip's boot loader starts a new one once: one that has not said by its next start that it is
-good goes, and the one before comes back.  The file `image` says what the boot loader cannot: which image is where, which numbers were
-here, and how a trial has ended.  It has a check sum, and changes by one rename.
+good goes, and the one before comes back.  The file `image` says what the boot loader cannot: which image is where, which numbers
+were here, and how a trial has ended.  It has a check sum, and changes by one rename.
 
 A new image waits in its slot until the next start, whose boot.py has it take its turn before anything moves.
 """
@@ -32,7 +32,11 @@ def _first() -> dict:
 
 def slot() -> str:
     """Name of the slot that runs.  OSError on a chip without slots."""
-    return esp32.Partition(esp32.Partition.RUNNING).info()[4]
+    return _running().info()[4]
+
+
+def _running() -> esp32.Partition:
+    return esp32.Partition(esp32.Partition.RUNNING)  # type: ignore[arg-type]  # the stubs want a label
 
 
 def load() -> None:
@@ -73,8 +77,12 @@ def choose() -> None:
         else:
             _try(coming)
     elif coming["starts"] and machine.reset_cause() != machine.SOFT_RESET:
-        # the boot loader starts it a second time only if it was good, and power went before that was written here; or it has no other
-        for _ in passed():
+        # started a second time: it was good, and power went before that was written here; or the other one does not start
+        try:
+            esp32.Partition.mark_app_valid_cancel_rollback()
+        except OSError:
+            pass  # the boot loader knows of none that is good: it stays as it is
+        for _ in _noted():
             pass
     else:
         _on_trial = True
@@ -84,11 +92,12 @@ def choose() -> None:
 
 
 def _was_flashed(here: str) -> None:
-    """By wire, past all this: the numbers that were here stay."""
+    """Another one runs than was known: it came by wire, or the boot loader found the other one damaged.  The numbers stay."""
     global news
+    was = name(record["now"])
     record["now"] = {"number": 0, "slot": here, "sha": ""}
     record["next"] = None
-    record["news"] = news = ""
+    record["news"] = news = "not %s runs, but what is in %s: flashed over USB, or the other one is damaged" % (was, here)
     _save()
 
 
@@ -97,7 +106,7 @@ def _try(coming: dict) -> None:
     coming["tried"] = True  # first: what fails on the way is not tried for ever
     _save()
     try:
-        esp32.Partition(esp32.Partition.RUNNING).get_next_update().set_boot()
+        _running().get_next_update().set_boot()
     except OSError as error:
         _give_up("the chip does not take it (%s)" % error)
         return
@@ -161,10 +170,14 @@ def coming() -> dict:
 
 def passed():
     """It is good: a generator that stops before each step, of which none erases flash twice."""
-    global _on_trial
     yield
     esp32.Partition.mark_app_valid_cancel_rollback()
     yield
+    yield from _noted()
+
+
+def _noted():
+    global _on_trial
     one = record["next"]
     record["now"] = {"number": one["number"], "slot": one["slot"], "sha": one["sha"]}
     record["next"] = None

@@ -28,7 +28,7 @@ class SlotWriter:
 
     def __init__(self, piece: bytearray) -> None:
         """piece: a buffer, a part of a block that divides it.  Refused on a chip without slots."""
-        running = esp32.Partition(esp32.Partition.RUNNING)
+        running = esp32.Partition(esp32.Partition.RUNNING)  # type: ignore[arg-type]  # the stubs want a label
         try:
             self._slot = running.get_next_update()
         except OSError as error:
@@ -55,7 +55,7 @@ class SlotWriter:
         if bytes(head[_DESCRIPTION:HEAD_BYTES]) != _DESCRIBED:
             raise Refused("it is no application: a boot loader, or a whole flash, does not go into a slot")
 
-    def read_head(self) -> bytes:
+    def read_head(self) -> bytearray:
         """How what stands in the slot begins."""
         head = bytearray(HEAD_BYTES)
         self._slot.readblocks(0, head, 0)
@@ -87,7 +87,7 @@ class SlotWriter:
         at = 0
         while at < size:
             piece = memoryview(self._piece)[: min(len(self._piece), size - at)]
-            self._slot.readblocks(block, piece, at)
+            self._slot.readblocks(block, piece, at)  # type: ignore[call-overload]  # any buffer
             total.update(piece)
             at += len(piece)
 

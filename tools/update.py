@@ -145,7 +145,8 @@ def image(file: Path) -> bytes:
         raise UpdateError(f"{file}: {error.strerror}") from None
     name = flash.image_name(file)
     if name not in boardfile.OWN_IMAGES:
-        raise UpdateError(f"{file}: is {name or 'no image that is known here'}: only {', '.join(boardfile.OWN_IMAGES)} test themselves")
+        ours = ", ".join(boardfile.OWN_IMAGES)
+        raise UpdateError(f"{file}: is {name or 'no image that is known here'}; those that test themselves are {ours}")
     first = boardfile.FLASH_OFFSET[boardfile.OWN_IMAGES[name][0]]
     try:
         at = partitions.TABLE_OFFSET - first

@@ -97,6 +97,8 @@ class Service:
     async def run(self) -> None:
         """For ever: one client after the other."""
         self._listen()
+        if self._newimage is not None:
+            self._log(self._newimage.news())
         try:
             while True:
                 try:
@@ -212,10 +214,12 @@ class Service:
         await self._done(link, who, number, restart)
 
     def _signed(self, words: list, what: str, highest: int) -> tuple:
-        """(number, bytes, SHA-256, whether to restart) of a first line, if who has the key wrote it and it is newer than `highest`."""
+        """(number, bytes, SHA-256, whether to restart) of a first line, if who has the key wrote it; never as old as `highest`."""
+        if words[0] == _IMAGE and what == _MANIFEST:
+            raise Refused("this board has its firmware in files: python -m tools.update without --image")
+        if words[0] == _MANIFEST and what == _IMAGE:
+            raise Refused("this board has its firmware in its image: python -m tools.update --image FILE")
         if len(words) != 6 or words[0] != what:
-            if words[0] in (_MANIFEST, _IMAGE) and words[0] != what:
-                raise Refused("this board has its firmware in %s" % ("files: without --image" if what == _MANIFEST else "an image: --image"))
             raise Refused("%s number bytes SHA-256 restart HMAC, or STATE, is what is understood here" % what)
         mac = keyedhash.digest(self._key, " ".join(words[:5]).encode())
         if not keyedhash.equal(mac, words[5]):
@@ -258,12 +262,15 @@ class Service:
     async def _done(self, link, who: str, number: int, restart: bool) -> None:
         self.state = "number %d of %s is the next start" % (number, who)
         say("%s: %s" % (self._name, self.state))
-        records = self._app.services.get("records")
-        if records is not None:
-            records.records.log(self._app.pm.clock, "GENERATION " + self.state, 0, True)
+        self._log(self.state)
         await link.tell("DONE %d" % number)
         if restart:
             self._app.ending.ask("update to number %d" % number, machine.reset)
+
+    def _log(self, text: str) -> None:
+        records = self._app.services.get("records")
+        if text and records is not None:
+            records.records.log(self._app.pm.clock, "GENERATION " + text, 0, True)
 
 
 class _Link:

@@ -313,7 +313,7 @@ class Board:
         env = {"PATH": os.environ.get("PATH", ""), "HOME": str(self.state_dir), "SIM_NVS": str(nvs)}
         if self.chip is not None:
             if cause != "SOFT_RESET":  # that one is the interpreter's alone
-                await asyncio.to_thread(self.chip.boot)
+                self.chip.boot()
             env.update(self.chip.environment())
         env.update(self.env)
         env["SIM_BOARD"] = self._supervisor.address
