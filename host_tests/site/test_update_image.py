@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import random
 import re
@@ -119,8 +120,8 @@ class Plant:
 
     async def tool(self, monkeypatch: pytest.MonkeyPatch, number: int) -> int:
         """What a person types; its status."""
-        words = ["127.0.0.1", "--port", str(self.port), "--key", str(self.key_file), "--image", str(self.file), "--number", str(number)]
-        monkeypatch.setattr(sys, "argv", ["update", *words])
+        words = f"update 127.0.0.1 --port {self.port} --key {self.key_file} --image {self.file} --number {number}"
+        monkeypatch.setattr(sys, "argv", words.split())
         monkeypatch.setattr(update, "ASK_S", 0.3)
         return await asyncio.to_thread(update.main)
 
@@ -209,6 +210,33 @@ def test_one_that_does_not_pass_its_self_test_goes_and_the_one_before_says_why(
     asyncio.run(run())
 
 
+def test_power_that_goes_while_an_image_arrives_leaves_the_old_one_and_it_goes_on(mp32: Interpreter, tmp_path: Path) -> None:
+    new = image(images.tree(tmp_path / "tree", SHORT, NEW), CHIP)
+    plant = Plant(mp32, tmp_path, new)
+    cuts = random.Random(13).sample(range(3, 2 * SPOILT), 6)
+
+    async def run() -> None:
+        async with plant.on() as board:
+            running = plant.slots.file(0).read_bytes()
+            for cut in cuts:
+                plant.lay(new)
+                board.env["SIM_CUT"] = str(cut)
+                await board.restart()
+                await plant.state()
+                with contextlib.suppress(update.UpdateError):
+                    await plant.send()
+                del board.env["SIM_CUT"]
+                await board.restart()
+                found = await plant.state()
+                assert plant.slots.file(0).read_bytes() == running, "the slot that runs was written"
+                assert found == ("flashed", 0, False, "") and plant.slots.states() == [None, None]
+            assert 0 < await plant.send() < SPOILT, "it did not go on where it was"
+            await board.restart()
+            await board.wait_line("selftest: image " + short_name(new), 20)
+
+    asyncio.run(run())
+
+
 def talk(port: int, text: str) -> str:
     """What is answered to a line."""
     for _ in range(100):
@@ -270,3 +298,69 @@ def test_one_that_does_not_come_to_its_self_test_goes(mp32: Interpreter, tmp_pat
             await plant.board.stop()
 
     asyncio.run(run())
+
+
+async def settled(board: Board) -> str:
+    """Starts until it is clear what runs; that."""
+    board.lines.clear()
+    await board.restart()
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        lines = list(board.lines)
+        known = any("number 9" in line and "on trial" not in line for line in lines)
+        if "image has passed" in lines or (known and "runs new with tiny" in lines):
+            return "new"
+        if any("was given up" in line for line in lines) and "runs old with tiny" in lines:
+            return "old"
+        await asyncio.sleep(0.01)
+    raise AssertionError("\n".join(board.lines))
+
+
+def test_power_that_goes_anywhere_in_a_trial_leaves_a_board_that_starts_and_says_what(mp32: Interpreter, tmp_path: Path) -> None:
+    """At every program and erase: of the old image that has the new one take its turn, and of the new one until it has passed."""
+    plant = Tiny(mp32, tmp_path)
+    board = plant.board
+    became: dict[tuple[str, str], int] = {}
+
+    async def cut(start: str, operation: int) -> bool:
+        """Power goes there; False where it is over before."""
+        board.env.pop("SIM_CUT", None)
+        board.on_reset = None
+        if start == "old":
+            board.env["SIM_CUT"] = str(operation)
+        else:
+            board.on_reset = lambda _: board.env.update(SIM_CUT=str(operation))
+        board.lines.clear()
+        await board.restart()
+        while board.returncode != 0:  # of power that went; a reset kills
+            if "image has passed" in board.lines or (start == "old" and board.resets[-1:] == ["HARD_RESET"]):
+                return False
+            await asyncio.sleep(0.01)
+        return True
+
+    async def run() -> None:
+        board.env["SIM_CUT"] = "1"
+        await plant.start()
+        while board.running:
+            await asyncio.sleep(0.01)
+        kept = {path: path.read_bytes() for path in (plant.state / "flash.img", *sorted((plant.state / "nvs").iterdir()))}
+        try:
+            for start in ("old", "new"):
+                operation = 0
+                while True:
+                    operation += 1
+                    board.kill()
+                    for path, content in kept.items():
+                        path.write_bytes(content)
+                    if not await cut(start, operation):
+                        break
+                    board.env.pop("SIM_CUT", None)
+                    board.on_reset = None
+                    found = await settled(board)
+                    assert await settled(board) == found, "it did not stay"
+                    became[start, found] = became.get((start, found), 0) + 1
+        finally:
+            await board.stop()
+
+    asyncio.run(run())
+    assert sum(became.values()) > 12 and len(became) == 4, became
