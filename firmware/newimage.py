@@ -59,21 +59,23 @@ def check(record: dict, generation) -> None:
 class Taking:
     """One image on its way."""
 
-    def __init__(self, link, turn, size: int) -> None:
-        """link: the client's; turn: waits until nothing else is long before the next cycle.  Refused where it does not fit."""
+    def __init__(self, link, store, steps, size: int) -> None:
+        """Refused where it does not fit.
+
+        link: the client's.  store(function, ...), steps(generator, link): coroutines of the service that do it, or each of its
+        steps, where nothing else is long before the next cycle.
+        """
         self._link = link
-        self._turn = turn
+        self._store = store
+        self._steps = steps
         self._size = size
         self._writer = slotwriter.SlotWriter(link.buffer)
         self._writer.check_size(size)
         self.name = self._writer.name
-        self.stores = 0  # steps that may have erased flash
 
     async def blocks(self) -> None:
         """All of it, but for what stands there.  Refused where it begins as no image for this board does."""
-        for _ in ownimage.withdrawn():
-            self.stores += 1
-            await self._turn()
+        await self._steps(ownimage.withdrawn(), self._link)
         for block in range((self._size + BLOCK - 1) // BLOCK):
             size = min(BLOCK, self._size - block * BLOCK)
             await self._link.tell("HAS %d %s" % (block, self._writer.digest(block, size)))
@@ -94,11 +96,6 @@ class Taking:
             await self._store(self._writer.write, block, at, piece)
             at += len(piece)
 
-    async def _store(self, step, *given) -> None:
-        await self._turn()
-        self.stores += 1
-        step(*given)
-
     async def finish(self, number: int, sha: str, app) -> None:
         """Reads it back, and makes it the next start.  Refused where it is not what was signed."""
         self._writer.check_head(self._writer.read_head())
@@ -113,6 +110,4 @@ class Taking:
             raise Refused("the image did not arrive as it was sent")
         silent = reasons.silent(app.pm.instant())
         seen = [name for name in app.site.devices if name not in silent]
-        for _ in ownimage.arrived(number, self.name, sha, seen):
-            self.stores += 1
-            await self._turn()
+        await self._steps(ownimage.arrived(number, self.name, sha, seen), self._link)

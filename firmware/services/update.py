@@ -25,7 +25,8 @@ OPTIONS = (
     ("key", "str", "keys/update.key", 1, 64, "file on the flash with the site's key, 32 bytes (tools/update)"),
     ("allow", "any", {}, 0, 0, "rights by address or network: those with service may update"),
 )
-HEAP_BYTES = 14000
+HEAP_BYTES = 15300
+OWN_HEAP_BYTES = 13000  # the same in an image of our own, a connection with it
 KEY_BYTES = const(32)
 _SERVICE = const(3)  # of allowing.RIGHTS
 _PIECE = const(512)  # bytes written between two cycles
@@ -204,13 +205,10 @@ class Service:
             return
         number, size, sha, restart = self._signed(words, _IMAGE, record["highest"])
         self._newimage.check(record, self._generations.record)
-        taking = self._newimage.Taking(link, self._turn, size)
+        taking = self._newimage.Taking(link, self._store, self._steps, size)
         await self._begin(link, who, number)
-        try:
-            await taking.blocks()
-            await taking.finish(number, sha, self._app)
-        finally:
-            self.stores += taking.stores
+        await taking.blocks()
+        await taking.finish(number, sha, self._app)
         await self._done(link, who, number, restart)
 
     def _signed(self, words: list, what: str, highest: int) -> tuple:
