@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tools import update
-from tools.build import generation
+from tools.build import boardfile, generation, partitions
 from tools.interpreters import Interpreter
 from tools.ports import free_port
 from tools.sim import images
@@ -298,6 +298,59 @@ def test_one_that_does_not_come_to_its_self_test_goes(mp32: Interpreter, tmp_pat
             await plant.board.stop()
 
     asyncio.run(run())
+
+
+def test_one_that_is_damaged_after_it_has_passed_gives_way_to_the_other_and_that_is_said(mp32: Interpreter, tmp_path: Path) -> None:
+    plant = Tiny(mp32, tmp_path)
+
+    async def run() -> None:
+        await plant.start()
+        try:
+            await plant.board.wait_line("image has passed", 20)
+            plant.board.kill()
+            content = bytearray(plant.slots.file(1).read_bytes())
+            content[1000] ^= 1
+            plant.slots.file(1).write_bytes(content)
+            plant.board.lines.clear()
+            await plant.board.restart()
+            await plant.board.wait_line("runs old with tiny", 20)
+            what = f"not {short_name(plant.new)} (ota_1) runs, but what is in ota_0: flashed over USB, or the other one is damaged"
+            assert f"image: {what}" in plant.board.lines
+        finally:
+            await plant.board.stop()
+
+    asyncio.run(run())
+
+
+def test_one_that_the_chip_does_not_take_is_given_up(mp32: Interpreter, tmp_path: Path) -> None:
+    plant = Tiny(mp32, tmp_path)
+    plant.new = plant.new[:1000] + b"!" + plant.new[1001:]
+
+    async def run() -> None:
+        await plant.start()
+        try:
+            line = await plant.board.wait_line("was given up: the chip does not take it", 20)
+            assert "ESP_ERR_OTA_VALIDATE_FAILED" in line and line.endswith("as it was flashed (ota_0) runs again")
+            assert plant.slots.states() == [None, None] and not plant.board.resets
+        finally:
+            await plant.board.stop()
+
+    asyncio.run(run())
+
+
+def test_the_tool_takes_the_application_out_of_a_file_for_all_of_the_flash(tmp_path: Path) -> None:
+    application = appimage.make(b"x" * 5000, CHIP)
+    table = partitions.packed(partitions.read(boardfile.BOARDS / "BESS_ESP32" / "partitions.csv"))
+    whole = (b"\xe9" + bytes(0x6FFF) + table).ljust(0xF000, b"\xff") + application  # without the first 0x1000 bytes
+    file = tmp_path / "x.bin"
+    for content in (whole, application):
+        file.write_bytes(content)
+        assert update.image(file) == application
+    file.write_bytes(application.replace(b"Battery power manager", b"Generic ESP32 module "))
+    with pytest.raises(update.UpdateError, match="those that test themselves are BESS_ESP32, BESS_ESP32_S3"):
+        update.image(file)
+    with pytest.raises(update.UpdateError, match="No such file"):
+        update.image(tmp_path / "none.bin")
 
 
 async def settled(board: Board) -> str:

@@ -12,6 +12,7 @@ import os
 import sys
 import types
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -126,3 +127,21 @@ def test_between_two_turns_there_is_one_erase_at_most(running: Slot, piece: int,
     assert young.erased == list(range(there, -(-len(content) // BLOCK))), "what stood there was erased, or something is missing"
     assert young.data[: len(content)] == content and running.data == before and not running.erased
     assert len(erases) == 1 + len(young.erased) + young.writes, "something was written past the loop's turns"
+
+
+def test_nothing_is_taken_while_what_runs_is_on_trial(running: Slot) -> None:
+    newimage = importlib.import_module("firmware.newimage")
+    for record, generation in (({"next": {"tried": True}}, None), ({"next": None}, {"trial": True})):
+        with pytest.raises(newimage.Refused, match="what runs is on trial: wait for the end of its self-test"):
+            newimage.check(record, generation)
+    newimage.check({"next": {"tried": False}}, {"trial": False})
+    newimage.check({"next": None}, None)
+
+
+def test_where_the_record_is_damaged_nothing_is_taken(running: Slot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    newimage = importlib.import_module("firmware.newimage")
+    monkeypatch.chdir(tmp_path)
+    assert newimage.ready()["highest"] == 0 and newimage.state() == ("flashed", 0, False, "")
+    Path("image").write_bytes(b'{"highest": 0}00000000\n')
+    with pytest.raises(newimage.Refused, match="image: is damaged, so it is not known which numbers were here: remove it over USB"):
+        newimage.ready()
