@@ -42,12 +42,15 @@ except Exception as error:
     print("boot: the flash stays mounted as it was (%s: %s)" % (type(error).__name__, error))
 try:
     generations.choose()
+except Exception as error:  # a flash that cannot be written: what is there starts
+    print("boot: generations: %s: %s" % (type(error).__name__, error))
+try:
     if not generations.in_files():
         import ownimage
 
         ownimage.choose()
-except Exception as error:  # a flash that cannot be written: what is there starts
-    print("boot: generations: %s: %s" % (type(error).__name__, error))
+except Exception as error:
+    print("boot: image: %s: %s" % (type(error).__name__, error))
 
 
 def _safe_outputs() -> None:
