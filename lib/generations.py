@@ -48,7 +48,7 @@ def read(path: str = _SWITCH):
     """The record; None where there is none.  ValueError for one that is damaged."""
     try:
         with open(path, "rb") as file:
-            data = file.read(_LONGEST)
+            data = file.read(min(_LONGEST, uos.stat(path)[6]))  # it makes room for as much as it is told
     except OSError as error:
         if error.errno == _NOT_THERE:
             return None
