@@ -7,6 +7,7 @@ import binascii
 import gc
 import hashlib
 import importlib
+import io
 import json
 import os
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tools.build.generation import images, sealed
 from tools.sim.board import appimage
 
 BLOCK = 4096
@@ -145,3 +147,20 @@ def test_where_the_record_is_damaged_nothing_is_taken(running: Slot, tmp_path: P
     Path("image").write_bytes(b'{"highest": 0}00000000\n')
     with pytest.raises(newimage.Refused, match="image: is damaged, so it is not known which numbers were here: remove it over USB"):
         newimage.ready()
+
+
+def test_a_record_is_read_with_as_much_room_as_it_has(running: Slot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A board makes room for all that it is told to read: 4 KB in one piece are not there on an ESP32 without PSRAM."""
+    generations = importlib.import_module("generations")
+    monkeypatch.chdir(tmp_path)
+    Path("image").write_bytes(sealed(images(77)))
+    asked: list[int] = []
+
+    class Opened(io.FileIO):
+        def read(self, size: int = -1) -> bytes:
+            asked.append(size)
+            return super().read(size)
+
+    monkeypatch.setattr(generations, "open", Opened, raising=False)
+    assert generations.read("image")["highest"] == 77
+    assert asked == [Path("image").stat().st_size]
