@@ -157,7 +157,8 @@ def test_a_record_is_read_with_as_much_room_as_it_has(running: Slot, tmp_path: P
     asked: list[int] = []
 
     class Opened(io.FileIO):
-        def read(self, size: int = -1) -> bytes:
+        def read(self, size: int | None = -1, /) -> bytes:
+            assert size is not None
             asked.append(size)
             return super().read(size)
 
