@@ -45,6 +45,13 @@ try:
     generations.choose()
 except Exception as error:  # a flash that cannot be written: what is there starts
     print("boot: generations: %s: %s" % (type(error).__name__, error))
+try:
+    if not generations.in_files():
+        import ownimage
+
+        ownimage.choose()
+except Exception as error:
+    print("boot: image: %s: %s" % (type(error).__name__, error))
 
 
 def _safe_outputs() -> None:
@@ -78,4 +85,5 @@ except Exception as error:  # a file may hold anything, and be too long for the 
     print("boot: site.json is not readable (%s: %s); outputs stay as the chip leaves them: inputs" % (type(error).__name__, error))
 del _safe_outputs, _mount_with_larger_reads  # what is named here stays in the heap for ever
 globals().pop("generations")  # main.py lets go of it
+globals().pop("ownimage", None)
 print("boot: reset cause %d" % machine.reset_cause())

@@ -40,7 +40,12 @@ def _app(stamp: str):
     print("generation: " + generations.describe(stamp))
     if generations.news:
         print("generation: " + generations.news)
-    watched = generations.is_watched()  # before all that is built: what the stack still shows of a module keeps it in the heap
+    own = sys.modules.get("ownimage")  # on an image of our own
+    for text in (own.describe(), own.news) if own else ():
+        if text:
+            print("image: " + text)
+    # before all that is built: what the stack still shows of a module keeps it in the heap
+    watched = generations.is_watched() or (own and own.is_trial())
     try:
         from firmware.app import App
 
@@ -50,6 +55,8 @@ def _app(stamp: str):
 
             app.selftest = SelfTest(app)
     except Exception as error:
+        if own and own.fails("%s: %s" % (type(error).__name__, error)):
+            machine.reset()
         if generations.failed(error):
             print("generation: " + generations.news)
             machine.reset()
@@ -66,6 +73,7 @@ elif firmware == lib != _UNKNOWN:
     app = _app(lib)
     if app.selftest is None:
         del sys.modules["generations"]
+        sys.modules.pop("ownimage", None)
     del _app, _stamp, _hold, firmware, generations  # what is named here stays in the heap for ever
     app.run()
 elif generations.failed(ValueError("firmware/ is %s, lib/ is %s" % (firmware, lib))):

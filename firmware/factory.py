@@ -17,7 +17,7 @@ from firmware.modes import Mode
 SETTINGS = "ERASE"
 EVERYTHING = "ERASE ALL"
 # at the top of the flash; in a generation's folder what its manifest names, since what lacks a part of that does not start
-_KEPT = "boot.py main.py firmware lib www rom generations.mpy incoming.mpy switch"
+_KEPT = "boot.py main.py firmware lib www rom generations.mpy incoming.mpy switch image"
 _GENERATIONS = "a b"
 _MANIFEST = "manifest"
 _SITE = "site.json"

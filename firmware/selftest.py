@@ -1,9 +1,11 @@
-"""The self-test of a new generation: control on time, the devices seen that were seen before, heap to spare; else the one before.
+"""The self-test of what is new: control on time, the devices seen that were seen before, heap to spare; else the one before.
 
-Loaded only while a generation is on trial, or after the watchdog had to end one.  It watches; it commands nothing.
+Loaded only while a generation or an image of our own is on trial, or after the watchdog had to end a generation.  It watches; it
+commands nothing.
 """
 
 import asyncio
+import sys
 import time
 
 import generations
@@ -27,15 +29,23 @@ class SelfTest:
         self.verdict = ""
         self._app = app
         self._cycles = self._late = self._at_ms = 0
+        own = sys.modules.get("ownimage")  # on an image of our own
+        self._image = own if own is not None and own.is_trial() else None
+        wanted = self._seen_before()
+        self._wanted = [name for name in wanted if name in app.site.devices]
+
+    def _seen_before(self) -> list:
+        if self._image is not None:
+            return self._image.coming()["seen"]
         record = generations.record
         before = record["before"]
-        wanted = before["seen"] if record["trial"] and before is not None else record["now"]["seen"]
-        self._wanted = [name for name in wanted if name in app.site.devices]
+        return before["seen"] if record["trial"] and before is not None else record["now"]["seen"]
 
     async def run(self) -> None:
         """Watch until everything was good for some time, or for too long was not."""
-        if generations.news:
-            self._log(generations.news)
+        for news in (generations.news, self._image.news if self._image is not None else ""):
+            if news:
+                self._log(news)
         began = time.ticks_ms()
         good_s = 0
         wrong = ""
@@ -85,25 +95,33 @@ class SelfTest:
         app = self._app
         silent = reasons.silent(app.pm.instant())
         seen = [name for name in app.site.devices if name not in silent]
-        name = generations.name(generations.record["now"])
-        await self._save(generations.passed(seen))
-        self._tell("generation %s has passed its self-test; seen: %s" % (name, ", ".join(seen) or "no device"))
+        name = self._name()
+        if self._image is not None:
+            await self._save(self._image.passed())
+        if generations.record is not None:
+            await self._save(generations.saving(generations.passed(seen)))
+        self._tell("%s has passed its self-test; seen: %s" % (name, ", ".join(seen) or "no device"))
 
-    async def _save(self, record: dict) -> None:
-        for _ in generations.saving(record):
+    def _name(self) -> str:
+        if self._image is not None:
+            return "image " + self._image.name(self._image.coming())
+        return "generation " + generations.name(generations.record["now"])
+
+    async def _save(self, steps) -> None:
+        for _ in steps:
             await self._app.metering.loop_time.turn()
 
     async def _fail(self, why: str) -> None:
         """The way back is checked and taken when the program has ended, at 0 W and with open contactors."""
         record = generations.record
-        text = "generation %s has not passed its self-test: %s" % (generations.name(record["now"]), why)
+        text = "%s has not passed its self-test: %s" % (self._name(), why)
         self._tell(text)
-        if not record["trial"]:
+        if self._image is None and not record["trial"]:
             return
-        if record["before"] is not None:
-            self._app.ending.ask(text, lambda: self._back(why))
+        if self._image is not None or record["before"] is not None:
+            self._app.ending.ask(text, lambda: self._back("its self-test: " + why))
         else:
-            await self._save(generations.stays(why + "; there is none to go back to"))
+            await self._save(generations.saving(generations.stays(why + "; there is none to go back to")))
 
     def _tell(self, text: str) -> None:
         self.verdict = text
@@ -116,9 +134,12 @@ class SelfTest:
             records.records.log(self._app.pm.clock, "GENERATION " + text, 0, True)
 
     def _back(self, why: str) -> None:
-        generations.give_up("its self-test: " + why)
-        print("end: " + generations.news)
-        self._log(generations.news)
+        if self._image is not None:
+            self._image.fails(why)
+        else:
+            generations.give_up(why)
+            print("end: " + generations.news)
+            self._log(generations.news)
         records = self._app.services.get("records")
         if records is not None:
             records.records.flush()

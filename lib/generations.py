@@ -44,26 +44,26 @@ def _record(now: dict, before, trial: bool, highest: int, text: str) -> dict:
 # ---- the record --------------------------------------------------------------------------------------------
 
 
-def read():
+def read(path: str = _SWITCH):
     """The record; None where there is none.  ValueError for one that is damaged."""
     try:
-        with open(_SWITCH, "rb") as file:
-            data = file.read(_LONGEST)
+        with open(path, "rb") as file:
+            data = file.read(min(_LONGEST, uos.stat(path)[6]))  # it makes room for as much as it is told
     except OSError as error:
         if error.errno == _NOT_THERE:
             return None
-        raise ValueError("switch: cannot be read (%s)" % error)
+        raise ValueError("%s: cannot be read (%s)" % (path, error))
     body = data[:-9]
     if data[-9:] != b"%08x\n" % ubinascii.crc32(body):
-        raise ValueError("switch: is damaged")
+        raise ValueError(path + ": is damaged")
     return ujson.loads(body)
 
 
-def saving(content: dict):
+def saving(content: dict, path: str = _SWITCH):
     """Make this the record: a generator that stops before each step, of which none erases flash twice."""
     body = ujson.dumps(content).encode()
     yield
-    file = open(_SWITCH + ".new", "wb")
+    file = open(path + ".new", "wb")
     try:
         file.write(body)
         file.write(b"%08x\n" % ubinascii.crc32(body))
@@ -71,7 +71,7 @@ def saving(content: dict):
     finally:
         file.close()
     yield
-    uos.rename(_SWITCH + ".new", _SWITCH)  # the switch
+    uos.rename(path + ".new", path)  # the switch
 
 
 def _save(content: dict) -> None:

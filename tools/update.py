@@ -1,7 +1,8 @@
 """Updates the firmware of a board over the network, signed: `python -m tools.update HOST --key FILE`.
 
---make-key writes a new key; --put-key PORT puts it on the board, over USB, once.  The site file and its tables stay those of the
-board.  What was cut off goes on where it was: run it again.  What is said on the wire, docs/deploy.md.
+--make-key writes a new key; --put-key PORT puts it on the board, over USB, once.  --image FILE sends an image of our own
+(boards/BESS_ESP32*), for boards that have one.  The site file and its tables stay those of the board.  What was cut off goes on
+where it was: run it again.  What is said on the wire, docs/deploy.md.
 """
 
 import argparse
@@ -16,8 +17,8 @@ import time
 from base64 import b64encode
 from pathlib import Path
 
-from tools import deploy
-from tools.build import boardfile, generation, stage
+from tools import deploy, flash
+from tools.build import boardfile, generation, partitions, stage
 from tools.serial_line import LineError, RawPrompt, leave
 
 PORT = 8266
@@ -26,6 +27,8 @@ ON_BOARD = "keys/update.key"
 ANSWER_S = 60.0
 VERDICT_S = 240.0
 ASK_S = 3.0
+BLOCK = 4096  # of flash
+BLOCK_DIGITS = 16  # of its hash, that the board tells
 
 
 class UpdateError(Exception):
@@ -102,9 +105,9 @@ class Line:
         return text.decode(errors="replace")
 
 
-def first_line(key: bytes, manifest: bytes, number: int, restart: bool) -> bytes:
-    """What asks for an update: signed, and with it the manifest and the hashes in it."""
-    text = f"UPDATE {number} {len(manifest)} {hashlib.sha256(manifest).hexdigest()} {int(restart)}"
+def first_line(key: bytes, content: bytes, number: int, restart: bool, what: str = "UPDATE") -> bytes:
+    """What asks for an update: signed, and with it the manifest and the hashes in it, or (IMAGE) an image."""
+    text = f"{what} {number} {len(content)} {hashlib.sha256(content).hexdigest()} {int(restart)}"
     return f"{text} {hmac.new(key, text.encode(), hashlib.sha256).hexdigest()}\n".encode()
 
 
@@ -131,6 +134,52 @@ def send(host: str, port: int, key: bytes, parcel: deploy.Parcel, restart: bool)
             elif word == "NO":
                 raise UpdateError(f"{host} refuses it: {rest}")
             elif word != ".":
+                raise UpdateError("the connection broke off; run it again, and it goes on where it was")
+
+
+def image(file: Path) -> bytes:
+    """The application in the file of an image of our own, be it one for the whole flash.  UpdateError where it is none."""
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise UpdateError(f"{file}: {error.strerror}") from None
+    name = flash.image_name(file)
+    if name not in boardfile.OWN_IMAGES:
+        ours = ", ".join(boardfile.OWN_IMAGES)
+        raise UpdateError(f"{file}: is {name or 'no image that is known here'}; those that test themselves are {ours}")
+    first = boardfile.FLASH_OFFSET[boardfile.OWN_IMAGES[name][0]]
+    try:
+        at = partitions.TABLE_OFFSET - first
+        table = partitions.unpacked(content[at : at + partitions.TABLE_BYTES])
+    except ValueError:
+        return content  # the application alone
+    return content[next(part.offset for part in table if part.kind == "app") - first :]
+
+
+def send_image(host: str, port: int, key: bytes, content: bytes, number: int, restart: bool) -> int:
+    """Sends an image; gives how many of its blocks the board had not.  UpdateError with what the board says against it."""
+    blocks = -(-len(content) // BLOCK)
+    sent = told = 0
+    with Line(host, port) as line:
+        line.send(first_line(key, content, number, restart, "IMAGE"))
+        while True:
+            text = line.line()
+            word, _, rest = text.partition(" ")
+            if word == "HAS":
+                block = int(rest.split()[0])
+                part = content[block * BLOCK : (block + 1) * BLOCK]
+                same = rest.split()[1] == hashlib.sha256(part).hexdigest()[:BLOCK_DIGITS]
+                line.send(b"SAME\n" if same else b"BLOCK\n" + part)
+                sent += not same
+                if 10 * (block + 1) // blocks > told:
+                    told = 10 * (block + 1) // blocks
+                    print(f"  {10 * told} %: {block + 1} of {blocks} blocks, {sent} of them sent", flush=True)
+            elif word == "DONE":
+                print(f"image {hashlib.sha256(content).hexdigest()[:8]} is the next start")
+                return sent
+            elif word == "NO":
+                raise UpdateError(f"{host} refuses it: {rest}")
+            elif word not in ("GO", "."):
                 raise UpdateError("the connection broke off; run it again, and it goes on where it was")
 
 
@@ -172,12 +221,23 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--make-key", type=Path, metavar="FILE", help="make a new key")
     parser.add_argument("--put-key", metavar="PORT", help="put the key on the board at this serial port")
     parser.add_argument("--port", type=int, default=PORT, help="TCP port of the board")
+    parser.add_argument("--image", type=Path, metavar="FILE", help="send this image of our own, for a board that runs one")
     parser.add_argument("--board", default="lilygo_t_2can", help="a name from boards/, or the path of a board file")
     parser.add_argument("--march", help="machine code of viper functions (default: the board's chip)")
     parser.add_argument("--number", type=int, help="of the generation (default: made of the time)")
     parser.add_argument("--no-restart", action="store_true", help="the board starts it at its next start")
     parser.add_argument("--resume", action="store_true", help="with --put-key: do not soft-reset the board first")
     return parser.parse_args()
+
+
+def _update_image(arguments: argparse.Namespace) -> int:
+    key = read_key(arguments.key)
+    content = image(arguments.image)
+    number = arguments.number or generation.number_now()
+    name = hashlib.sha256(content).hexdigest()[:8]
+    print(f"image {name}, number {number}: {len(content):,} bytes", flush=True)
+    send_image(arguments.host, arguments.port, key, content, number, not arguments.no_restart)
+    return _end(arguments, number, f"image {name}")
 
 
 def _update(arguments: argparse.Namespace) -> int:
@@ -189,13 +249,17 @@ def _update(arguments: argparse.Namespace) -> int:
             parcel.number = arguments.number
         print(f"generation {parcel.stamp}, number {parcel.number}: {len(parcel.files)} files", flush=True)
         send(arguments.host, arguments.port, key, parcel, not arguments.no_restart)
+    return _end(arguments, parcel.number, f"generation {parcel.stamp}")
+
+
+def _end(arguments: argparse.Namespace, number: int, what: str) -> int:
     if arguments.no_restart:
         return 0
     print("the board restarts, and tests itself", flush=True)
-    why = verdict(arguments.host, arguments.port, parcel.number)
+    why = verdict(arguments.host, arguments.port, number)
     if why:
         raise UpdateError(why)
-    print(f"generation {parcel.stamp} runs, and has passed its self-test")
+    print(f"{what} runs, and has passed its self-test")
     return 0
 
 
@@ -214,7 +278,7 @@ def main() -> int:
             put_key(arguments.put_key, read_key(arguments.key), arguments.resume)
             print(f"{ON_BOARD}: is on the board")
             return 0
-        return _update(arguments)
+        return _update_image(arguments) if arguments.image else _update(arguments)
     except (UpdateError, LineError, boardfile.BoardError, stage.CompileError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -20,7 +20,7 @@ OPTIONS = (
 HEAP_BYTES = 20000
 NEEDS = ("calendar",)
 # names of the board's own in its flash
-_TAKEN = "a b boot.py firmware generations.mpy incoming.mpy keys lib main.py rom site.json switch switch.new"
+_TAKEN = "a b boot.py firmware generations.mpy image image.new incoming.mpy keys lib main.py rom site.json switch switch.new"
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789_-."
 _URGENT = (Event.EMERGENCY, Event.FAULT_RAISED)
 _OF_EVENTS = "IDIIIWIIWEIWIWIIIIWI"  # the level of each event, in the order of their codes; FAULT_RAISED: of a mere warning

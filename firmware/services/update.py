@@ -2,6 +2,7 @@
 
 One connection at a time, lines of text (docs/deploy.md).  What arrives is written between two cycles, a piece at a time, into
 the folder that does not run; site file and tables are taken over.  The board starts it when all of it is there and whole.
+On an image of our own it is another image, for the slot that does not run (firmware/newimage.py).
 """
 
 import asyncio
@@ -24,12 +25,15 @@ OPTIONS = (
     ("key", "str", "keys/update.key", 1, 64, "file on the flash with the site's key, 32 bytes (tools/update)"),
     ("allow", "any", {}, 0, 0, "rights by address or network: those with service may update"),
 )
-HEAP_BYTES = 14000
+HEAP_BYTES = 15300
+OWN_HEAP_BYTES = 13000  # the same in an image of our own, a connection with it
 KEY_BYTES = const(32)
 _SERVICE = const(3)  # of allowing.RIGHTS
 _PIECE = const(512)  # bytes written between two cycles
 _LINE = const(200)  # characters
 _LARGEST = const(65536)  # bytes of a manifest
+_MANIFEST = "UPDATE"  # the first words of what is signed
+_IMAGE = "IMAGE"
 _NAP_MS = const(10)
 _ACCEPT_MS = const(200)
 _SILENT_MS = const(20000)  # after which a connection is closed
@@ -59,7 +63,9 @@ class Service:
         self._rules = allowing.rules(options["allow"])
         self._turn = app.metering.loop_time.turn
         self._key = b""
-        self._incoming = None
+        self._generations = self._writes = None
+        self._incoming = None  # what takes a generation of files, or
+        self._newimage = None  # an image of our own
         self._listener = None
         self._taking = None  # what arrives
         self.stores = 0  # steps that may have erased flash
@@ -67,10 +73,10 @@ class Service:
         self.state = "nothing arrives"
 
     def begin(self) -> None:
-        """Read the key, and what writes a generation.  ConfigError where there is no key."""
-        import incoming  # a board only: it writes the board's own flash
+        """Read the key, and what writes what arrives.  ConfigError where there is no key."""
+        import generations  # a board only: it is about the board's own flash
 
-        self._incoming = incoming
+        self._generations = generations
         path = self._options["key"]
         try:
             with open(path, "rb") as file:
@@ -79,11 +85,21 @@ class Service:
             pass  # said below
         if len(self._key) != KEY_BYTES:
             raise ConfigError(["%s: is not there, or has not %d bytes; python -m tools.update makes a key" % (path, KEY_BYTES)])
-        incoming.settle()
+        if generations.in_files():
+            import incoming
+
+            self._incoming = self._writes = incoming
+            incoming.settle()
+        else:
+            from firmware import newimage
+
+            self._newimage = self._writes = newimage
 
     async def run(self) -> None:
         """For ever: one client after the other."""
         self._listen()
+        if self._newimage is not None:
+            self._log(self._newimage.news())
         try:
             while True:
                 try:
@@ -93,7 +109,8 @@ class Service:
                         raise
                     await asyncio.sleep_ms(_ACCEPT_MS)
                     continue
-                await self._serve(_Link(sock), dotted(there))
+                most = _PIECE if self._newimage is None else self._newimage.piece_bytes()
+                await self._serve(_Link(sock, most), dotted(there))
         finally:
             self.stop()
 
@@ -124,7 +141,7 @@ class Service:
                 await self._answer(link, who)
             else:
                 self._refuse(who, "it may not")
-        except (Refused, self._incoming.Refused) as error:
+        except (Refused, self._writes.Refused) as error:
             self._refuse(who, str(error))
             await link.tell("NO %s" % error)
         except OSError as error:  # it is gone, or said nothing for too long; or the flash is full
@@ -150,22 +167,25 @@ class Service:
 
     async def _answer(self, link, who: str) -> None:
         words = (await link.line()).split(" ")
-        generations = self._incoming.generations
-        generations.load()
-        record = generations.record
+        self._generations.load()
+        if self._newimage is not None:
+            await self._answer_image(link, who, words)
+            return
+        record = self._generations.record
         if record is None or not record["now"]["code"]:
             raise Refused("this board has no generations of firmware in files: make deploy, over USB")
         if words == ["STATE"]:
             now = record["now"]
             await link.tell("IS %s %d %d %s" % (now["stamp"], now["number"], record["trial"], record["news"]))
             return
-        number, size, sha, restart = self._signed(words, record)
+        number, size, sha, restart = self._signed(words, _MANIFEST, record["highest"])
+        if not 0 < size <= _LARGEST:
+            raise Refused("a manifest of %d bytes: at most %d are taken" % (size, _LARGEST))
         taking = self._taking = self._incoming.Incoming(startup.folder, True)
-        self.state = "%s sends number %d" % (who, number)
-        say("%s: %s" % (self._name, self.state))
-        await link.tell("GO")
+        await self._begin(link, who, number)
         await self._take(link, taking, self._incoming.MANIFEST, size)
-        if generations.digest(taking.place + "/" + self._incoming.MANIFEST, bytearray(_PIECE)) != sha:
+        digest = self._generations.digest
+        if digest(taking.place + "/" + self._incoming.MANIFEST, bytearray(_PIECE)) != sha:
             raise Refused("the manifest did not arrive as it was sent")
         if not taking.is_of(number):
             raise Refused("the manifest has another number")
@@ -173,27 +193,44 @@ class Service:
         for path, size, sha in taking.missing:
             await link.tell("WANT %d %s" % (size, path))
             await self._take(link, taking, path, size)
-            if generations.digest(taking.place + "/" + path, bytearray(_PIECE)) != sha:
+            if digest(taking.place + "/" + path, bytearray(_PIECE)) != sha:
                 raise Refused("%s: did not arrive as it was sent" % path)
         await self._steps(taking.finish(), link)
-        self._done(who, number, restart)
-        await link.tell("DONE %d" % number)
-        if restart:
-            self._app.ending.ask("update to generation number %d" % number, machine.reset)
+        await self._done(link, who, number, restart)
 
-    def _signed(self, words: list, record: dict) -> tuple:
-        """(number, bytes of the manifest, its SHA-256, whether to restart) of a first line, if who has the key wrote it."""
-        if len(words) != 6 or words[0] != "UPDATE":
-            raise Refused("UPDATE number bytes SHA-256 restart HMAC, or STATE, is what is understood here")
+    async def _answer_image(self, link, who: str, words: list) -> None:
+        record = self._newimage.ready()
+        if words == ["STATE"]:
+            await link.tell("IS %s %d %d %s" % self._newimage.state())
+            return
+        number, size, sha, restart = self._signed(words, _IMAGE, record["highest"])
+        self._newimage.check(record, self._generations.record)
+        taking = self._newimage.Taking(link, self._store, self._steps, size)
+        await self._begin(link, who, number)
+        await taking.blocks()
+        await taking.finish(number, sha, self._app)
+        await self._done(link, who, number, restart)
+
+    def _signed(self, words: list, what: str, highest: int) -> tuple:
+        """(number, bytes, SHA-256, whether to restart) of a first line, if who has the key wrote it; never as old as `highest`."""
+        if words[0] == _IMAGE and what == _MANIFEST:
+            raise Refused("this board has its firmware in files: python -m tools.update without --image")
+        if words[0] == _MANIFEST and what == _IMAGE:
+            raise Refused("this board has its firmware in its image: python -m tools.update --image FILE")
+        if len(words) != 6 or words[0] != what:
+            raise Refused("%s number bytes SHA-256 restart HMAC, or STATE, is what is understood here" % what)
         mac = keyedhash.digest(self._key, " ".join(words[:5]).encode())
         if not keyedhash.equal(mac, words[5]):
             raise Refused("it is not signed with this site's key")
-        number, size = int(words[1]), int(words[2])
-        if number <= record["highest"]:
-            raise Refused("number %d: number %d was here; only newer ones are taken" % (number, record["highest"]))
-        if not 0 < size <= _LARGEST:
-            raise Refused("a manifest of %d bytes: at most %d are taken" % (size, _LARGEST))
-        return number, size, words[3], words[4] == "1"
+        number = int(words[1])
+        if number <= highest:
+            raise Refused("number %d: number %d was here; only newer ones are taken" % (number, highest))
+        return number, int(words[2]), words[3], words[4] == "1"
+
+    async def _begin(self, link, who: str, number: int) -> None:
+        self.state = "%s sends number %d" % (who, number)
+        say("%s: %s" % (self._name, self.state))
+        await link.tell("GO")
 
     async def _take(self, link, taking, path: str, size: int) -> None:
         """So many bytes from the client into a file, a piece between two cycles."""
@@ -220,21 +257,27 @@ class Service:
                 told = time.ticks_ms()
                 await link.tell(".")
 
-    def _done(self, who: str, number: int, restart: bool) -> None:
+    async def _done(self, link, who: str, number: int, restart: bool) -> None:
         self.state = "number %d of %s is the next start" % (number, who)
         say("%s: %s" % (self._name, self.state))
+        self._log(self.state)
+        await link.tell("DONE %d" % number)
+        if restart:
+            self._app.ending.ask("update to number %d" % number, machine.reset)
+
+    def _log(self, text: str) -> None:
         records = self._app.services.get("records")
-        if records is not None:
-            records.records.log(self._app.pm.clock, "GENERATION " + self.state, 0, True)
+        if text and records is not None:
+            records.records.log(self._app.pm.clock, "GENERATION " + text, 0, True)
 
 
 class _Link:
     """One client's connection; nothing of it waits but by sleeping.  OSError when it is gone or silent for too long."""
 
-    def __init__(self, sock) -> None:
+    def __init__(self, sock, most: int) -> None:
         sock.setblocking(False)
         self._sock = sock
-        self._buffer = bytearray(_PIECE)
+        self.buffer = bytearray(most)  # of pieces
         self._byte = bytearray(1)
 
     async def _read(self, buffer) -> int:
@@ -255,7 +298,7 @@ class _Link:
             await asyncio.sleep_ms(_NAP_MS)
 
     async def line(self) -> str:
-        """The first line."""
+        """A line."""
         found = b""
         while len(found) < _LINE:
             await self._read(self._byte)
@@ -266,8 +309,16 @@ class _Link:
 
     async def piece(self, most: int):
         """Some bytes, `most` at most."""
-        n = await self._read(memoryview(self._buffer)[:most])
-        return memoryview(self._buffer)[:n]
+        n = await self._read(memoryview(self.buffer)[:most])
+        return memoryview(self.buffer)[:n]
+
+    async def fill(self, size: int):
+        """So many bytes, which the buffer holds."""
+        whole = memoryview(self.buffer)[:size]
+        n = 0
+        while n < size:
+            n += await self._read(whole[n:])
+        return whole
 
     async def tell(self, text: str) -> None:
         """A line for the client."""

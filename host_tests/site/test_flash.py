@@ -15,10 +15,12 @@ import pytest
 from esptool.bin_image import ESP32S3FirmwareImage, ImageSegment
 
 from tools import flash
-from tools.build import boardfile, partitions
+from tools.build import boardfile, generation, partitions, whole_image
 from tools.build.partitions import Partition
+from tools.deploy import Parcel
 from tools.interpreters import Interpreter
 from tools.ports import free_port
+from tools.sim.board import flash_image
 from tools.sim.board.board import Board
 from tools.sim.board.profiles import named
 from tools.sim.generations import SITE
@@ -263,3 +265,18 @@ def test_a_site_that_is_refused_is_not_flashed(tmp_path: Path) -> None:
     given = ("--port", "/dev/does-not-exist", "--firmware", str(stock(tmp_path)), "--board", "lilygo_t_2can")
     done = run("tools.flash", *given, "--site", str(site))
     assert done.returncode == 2 and "nothing was written" in done.stderr and "max_charge_power" in done.stderr
+
+
+def test_a_board_flashed_with_an_image_of_our_own_refuses_older_ones_from_then_on(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "site.json").write_text("{}")
+    place = Partition("vfs", "data", "fat", 0x350000, 0xB0000)
+    for code in (False, True):
+        part = whole_image.files(Parcel(source, [Path("site.json")], {}, 77, "0badcafe", code), place)
+        image = tmp_path / "files.img"
+        image.write_bytes(part.content.ljust(place.size, b"\xff"))
+        flash_image.unpack(image, tmp_path / str(code))
+    record = generation.unsealed((tmp_path / "False" / "image").read_bytes())
+    assert (record["highest"], record["now"], record["next"]) == (77, {"number": 77, "slot": "ota_0", "sha": ""}, None)
+    assert not (tmp_path / "True" / "image").exists()

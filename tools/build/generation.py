@@ -46,6 +46,14 @@ def record(one: dict, before: dict | None = None, *, trial: bool = True) -> dict
     return {"now": one, "before": before, "trial": trial, "starts": 0, "highest": one["number"], "news": ""}
 
 
+def images(number: int) -> dict:
+    """What the file `image` says on a board that was flashed with an image of our own: older ones are refused from then on.
+
+    See lib/ownimage.py.
+    """
+    return {"now": {"number": number, "slot": "ota_0", "sha": ""}, "next": None, "highest": number, "news": ""}
+
+
 def described(place: str, content: bytes, seen: tuple[str, ...] = ()) -> dict:
     """A generation by its manifest, as a record names it."""
     head = json.loads(content.splitlines()[0])

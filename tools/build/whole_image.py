@@ -113,6 +113,8 @@ def files(parcel: deploy.Parcel, place: Partition) -> Part:
         manifest = parcel.manifest
         (tree / "a" / generation.MANIFEST).write_bytes(manifest)
         (tree / "switch").write_bytes(generation.sealed(generation.record(generation.described("a", manifest))))
+        if not parcel.code:  # an image of our own
+            (tree / "image").write_bytes(generation.sealed(generation.images(parcel.number)))
         try:
             flash_image.deploy(tree, image, place.size // _BLOCK * _BLOCK)
         except flash_image.FlashError as error:

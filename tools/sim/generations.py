@@ -11,7 +11,7 @@ from tools.build import generation, stage
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = {"schema": 1, "name": "tiny", "devices": {"io": {"type": "io_board", "estop_pin": 34, "contactor_pin": 25}}}
-LIBRARY = ("generation", "generations", "incoming", "pinowners", "startup", "watchdog")
+LIBRARY = ("generation", "generations", "incoming", "ownimage", "pinowners", "startup", "watchdog")
 APP = '''
 import generations
 class App:
@@ -24,6 +24,11 @@ class App:
         {run}
 '''
 PASS = "for _ in generations.saving(generations.passed([])): pass"
+PASS_IMAGE = """own = __import__("sys").modules.get("ownimage")
+        if own and own.is_trial():
+            for _ in own.passed():
+                pass
+            print("image has passed")"""
 SELFTEST = "class SelfTest:\n    def __init__(self, app): pass\n"
 
 

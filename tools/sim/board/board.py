@@ -312,6 +312,8 @@ class Board:
         nvs.mkdir(parents=True, exist_ok=True)
         env = {"PATH": os.environ.get("PATH", ""), "HOME": str(self.state_dir), "SIM_NVS": str(nvs)}
         if self.chip is not None:
+            if cause != "SOFT_RESET":  # that one is the interpreter's alone
+                self.chip.boot()
             env.update(self.chip.environment())
         env.update(self.env)
         env["SIM_BOARD"] = self._supervisor.address

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from tools.build import fits, romfs, stage
 from tools.interpreters import Interpreter, chosen
-from tools.sim.board import chiprom, flash_image, mpyfile
+from tools.sim.board import appimage, chiprom, flash_image, mpyfile
 from tools.sim.board.profiles import Profile
+from tools.sim.board.slots import Slots
 
 
 def interpreter(profile: Profile) -> Interpreter:
@@ -38,7 +39,10 @@ class ChipBoard:
         self.rom = state / "rom"
         self.nvs = state / "nvs"
         self._chip = state / "chip.img"
-        self._romfs = state / "romfs.img"
+        self._romfs = state / "romfs.img"  # built of the tree
+        self._running = state / "running.img"  # of the slot that the boot loader has started
+        self._slot = 0
+        self.slots = Slots(self.nvs, profile.name) if profile.romfs else None
         self.instrument_bytes = 0  # of heap that what measures takes, and that the heap is larger by
         self.constant_bytes = 0  # of heap held for the firmware's constants: each module gives its own back when it is loaded
         self.names_frozen = 0  # names that our own image would have in flash
@@ -73,6 +77,7 @@ class ChipBoard:
         names: set[str] = set()
         if self.profile.romfs:
             romfs.build(tree, self._romfs, march)
+            shutil.copyfile(self._romfs, self._running)
             names, constants = self._take_apart(tree)
         else:
             code = chiprom.code_sizes(self.root)
@@ -80,6 +85,8 @@ class ChipBoard:
         parts = chiprom.read(self.rom)
         chiprom.build_image(parts, self._chip, march, code, constants, names)
         self.nvs.mkdir(parents=True, exist_ok=True)
+        if self.slots is not None:
+            self.slots.flash(appimage.make(self._romfs.read_bytes(), self.profile.name))
         flash_image.deploy(tree, self.image, self.profile.flash, self.profile.romfs)
         self.names_frozen = len(names)
         self._weigh()
@@ -88,6 +95,12 @@ class ChipBoard:
             names |= {f"filler {number}" for number in range(room + 1)}
             chiprom.build_image(parts, self._chip, march, code, constants, names)
             self._weigh()
+
+    def boot(self) -> None:
+        """The boot loader's turn, where there are slots.  Raises slots.NoApplication."""
+        if self.slots is not None:
+            self._slot, content = self.slots.boot()
+            self._running.write_bytes(content)
 
     def environment(self) -> dict[str, str]:
         """What the chip's modules are told."""
@@ -103,7 +116,8 @@ class ChipBoard:
             "SIM_AREAS": str(profile.areas + extra if profile.areas else 0),
         }
         if profile.romfs:
-            env["SIM_ROMFS"] = str(self._romfs)
+            env["SIM_ROMFS"] = str(self._running)
+            env["SIM_SLOT"] = f"ota_{self._slot}"
         return env
 
     def instrument_pools(self, names: int) -> int:
