@@ -94,7 +94,7 @@ def test_70000_requests_on_one_connection_by_our_client(mp32: Interpreter) -> No
 
 @pytest.mark.parametrize("kind", ["fixed seed", "fresh seed"])
 def test_mutated_frames_crash_nothing_and_leave_the_heap_as_it_was(mp: Interpreter, kind: str) -> None:
-    frames = int(os.environ.get("FUZZ_FRAMES", "10000"))
+    frames = int(os.environ.get("FUZZ_FRAMES", "4000"))
     seed = 20261122 if kind == "fixed seed" else int(os.environ.get("FUZZ_SEED", random.randrange(1, 2**31 - 1)))
     command = [*mp.command, str(BOARD_SIDE / "modbus_fuzz.py"), str(seed), str(frames)]
     env = {**os.environ, "MICROPYPATH": f"{ROOT}:{ROOT / 'lib'}:.frozen"}
@@ -115,7 +115,7 @@ def chains() -> list[tuple[int, list[int]]]:
 
 @pytest.mark.parametrize("kind", ["fixed seed", "fresh seed"])
 def test_devices_that_answer_nonsense_confuse_no_driver(mp: Interpreter, kind: str) -> None:
-    answers = int(os.environ.get("FUZZ_FRAMES", "10000"))
+    answers = int(os.environ.get("FUZZ_FRAMES", "4000"))
     seed = 20261122 if kind == "fixed seed" else int(os.environ.get("FUZZ_SEED", random.randrange(1, 2**31 - 1)))
     command = [*mp.command, str(BOARD_SIDE / "driver_fuzz.py"), str(seed), str(answers)]
     env = {**os.environ, "MICROPYPATH": f"{ROOT}:{ROOT / 'lib'}:{ROOT / 'tools' / 'sim' / 'board' / 'modules'}:.frozen"}
