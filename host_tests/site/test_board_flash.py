@@ -17,6 +17,7 @@ from tools.interpreters import Interpreter
 from tools.sim.board import chiprom, flash_image
 from tools.sim.board.board import Board
 from tools.sim.board.chip import record
+from tools.sim.board.chip.profiles import profile
 from tools.sim.board.profiles import Profile, named
 
 # Answers console lines from within an event loop, as the firmware does, and feeds a watchdog.
@@ -409,7 +410,8 @@ def test_at_the_chips_speed_reads_take_the_flashs_time_and_the_surroundings_none
         figures = await board.figures(heap=False)
         seen = record.read(board._process.pid)
         operations = figures["boot_flash_ops"] + figures["flash_reads"]
-        assert seen.padded_us >= 85 * operations and seen.given_up_us == 0
+        shorter_us = seen.gc_counted / profile("esp32").mips - seen.gc_us  # collections pass over the chip's heap only
+        assert seen.padded_us + shorter_us + 1 >= 85 * operations and seen.given_up_us == 0
         assert figures["collections"] == seen.collections
         start = "a = sim_pace.count()\nfor _ in range(200): pin.value(1)\nb = sim_pace.count()"
         await done(board, f"exec({start!r}, globals())")

@@ -20,6 +20,7 @@ from pymodbus.server import ModbusSerialServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from host_tests.site.serial_wire import wire
+from tools.build import fits
 from tools.build.stage import ROOT
 from tools.interpreters import find32
 from tools.ports import free_port
@@ -40,6 +41,7 @@ ASKED = (
     "__import__('micropython').qstr_info(1)",
 )  # fmt: skip
 _NAME = re.compile(r"Q\((.*)\)$")
+_COUNT = re.compile(r"n_qstr=(\d+)")
 
 
 class NotMeasured(Exception):
@@ -48,11 +50,16 @@ class NotMeasured(Exception):
 
 @dataclass(frozen=True)
 class Live:
-    """A running board: bytes that live, names the interpreter keeps (none in our own image), modules that are loaded."""
+    """A running board: bytes that live, names the interpreter keeps (none in our own image), modules that are loaded.
+
+    pool_bytes: of heap_bytes, what the pools of names take.  Near a pool's end the next one, 18 KB, hangs on a single name, and a
+    name of odd characters is not among those read from the console: the interpreter's own count says which pools there are.
+    """
 
     heap_bytes: int
     names: frozenset[str]
     modules: frozenset[str]
+    pool_bytes: int = 0
 
 
 @contextlib.asynccontextmanager
@@ -174,9 +181,10 @@ async def _asked(board: Board, typed: tuple[str, ...], own: bool) -> Live:
     modules = ast.literal_eval(await _answer(board, ASKED[1]))
     await _answer(board, ASKED[2])
     names = frozenset(match[1] for line in board.lines if (match := _NAME.match(line)))
-    if board.resets or not names:
+    counts = [int(match[1]) for line in board.lines if (match := _COUNT.search(line))]
+    if board.resets or not names or not counts:
         raise NotMeasured(f"the board was reset: {board.resets}; it said {list(board.lines)[-8:]}")
-    return Live(min(heaps), names, frozenset(modules))
+    return Live(min(heaps), names, frozenset(modules), fits.pool_bytes(counts[-1]))
 
 
 async def _answer(board: Board, line: str) -> str:

@@ -288,11 +288,11 @@ def parts(modules: dict[str, dict], can: tuple[int, int]) -> dict[str, dict]:
         live = measured[part]
         below = measured[base] if base else None
         brings = sorted(name for name in live.modules - (below.modules if below else set()) if name in modules)
-        objects = live.heap_bytes - fits.pool_bytes(len(live.names)) - sum(fits.file_bytes(modules[name]) for name in brings)
+        objects = live.heap_bytes - live.pool_bytes - sum(fits.file_bytes(modules[name]) for name in brings)
         names = len(live.names) - sum(modules[name]["names"] for name in brings)
         words = " ".join(sorted(name.replace(" ", "_") for name in live.names - measured["core"].names))
         if below:
-            objects -= below.heap_bytes - fits.pool_bytes(len(below.names))
+            objects -= below.heap_bytes - below.pool_bytes
             names -= len(below.names)
         under = own[part.replace("pcs_sunspec", "meter_sunspec") if "pcs_sunspec" in part else base] if base else None
         frozen = sum(
