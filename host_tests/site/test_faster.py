@@ -12,7 +12,7 @@ import pytest
 
 from tools.bench import chip_bars
 from tools.bench.bars import profiles, typed
-from tools.bench.bars.story import SITE, JudgedSession
+from tools.bench.bars.story import SITE, JudgedSession, ready
 from tools.interpreters import chosen
 from tools.sim.board import faster
 from tools.sim.board.board import Board
@@ -26,6 +26,7 @@ async def _story(run: JudgedSession) -> None:
     begun = time.monotonic()
     await run.type("pm.start()")
     await run.type(typed.CLOCK)
+    await ready(run)
     await run.type("pm.set_constant_power(-20)")
     for line in dict.fromkeys((*typed.ASKED, *typed.ASKED_OF_A_CALENDAR)):
         if "get_schedule" not in line.text:  # without an entry it would load the scheduler: a person's command

@@ -19,6 +19,7 @@ LINES = 100
 COMMAND_SLOT = slots.constants()["CMD_P"]
 FLOWS_S = 30.0  # a board whose power does not flow by then is not judged with power flowing
 FLOWS_KW = 5.0
+READY_S = 15.0  # start() has closed the contactors long before
 SIX = ("over_temperature", "cell_over_voltage", "grid_lost", "contactor_stuck", "pcs_fault", "bms_silent")
 SITE: dict[str, Any] = {"load_kw": 20.0, "pv_kw": 8.0, "load_noise_kw": 0.5}
 _KW = (-40.0, 30.0)  # in turn
@@ -168,6 +169,13 @@ class JudgedSession(Session):
 Story = Callable[[JudgedSession], Awaitable[None]]
 
 
+async def ready(run: JudgedSession) -> None:
+    """start() has closed the contactors, as the monitor says; READY_S at most."""
+    end = time.monotonic() + READY_S
+    while run.state.get("mode") != "IDLE" and time.monotonic() < end:
+        await run.rest(0.2)
+
+
 async def begin(run: JudgedSession) -> None:
     """Callbacks registered, the clock set, power flowing."""
     if run.state.get("mode") == "EMERGENCY":
@@ -178,6 +186,7 @@ async def begin(run: JudgedSession) -> None:
         await run.type(typed.CLOCK)
     await run.type("pm.start()")
     await run.rest(2)
+    await ready(run)
     await run.type(f"pm.set_constant_power({_KW[0]})")
     await run.flowing()
 
