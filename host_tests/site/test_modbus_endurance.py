@@ -1,6 +1,7 @@
 """Modbus for long and under fire: 70,000 requests on one connection, mutated frames, and the heap stays as it is.
 
-FUZZ_FRAMES and FUZZ_SEED (environment) make the fuzz longer or another one; a failure prints the seed.
+FUZZ_FRAMES and FUZZ_SEED (environment) make the fuzz longer or another one; a failure prints the seed.  Of itself the
+second seed comes from the board's sources: a change meets numbers of its own, and every run of it the same ones.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ import asyncio
 import contextlib
 import json
 import os
-import random
 import socket
 import struct
 import subprocess
 import threading
+import zlib
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -29,6 +30,13 @@ from tools.sim.devices.pcs_device import PcsDevice
 from tools.sim.physics.plant import Plant
 
 REQUESTS = 70_000  # more than there are transaction ids
+
+
+def seeds() -> dict[str, int]:
+    """A seed that stays, and one that every change of the board's sources replaces."""
+    sources = sorted(path for room in ("firmware", "lib") for path in (ROOT / room).rglob("*.py"))
+    digest = zlib.crc32(b"".join(path.read_bytes() for path in sources))
+    return {"fixed seed": 20261122, "the change's seed": int(os.environ.get("FUZZ_SEED", digest % (2**31 - 2) + 1))}
 
 
 def run(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -92,10 +100,9 @@ def test_70000_requests_on_one_connection_by_our_client(mp32: Interpreter) -> No
         run(lambda: story(listener.getsockname()[1]))
 
 
-@pytest.mark.parametrize("kind", ["fixed seed", "fresh seed"])
-def test_mutated_frames_crash_nothing_and_leave_the_heap_as_it_was(mp: Interpreter, kind: str) -> None:
+@pytest.mark.parametrize("seed", seeds().values(), ids=seeds())
+def test_mutated_frames_crash_nothing_and_leave_the_heap_as_it_was(mp: Interpreter, seed: int) -> None:
     frames = int(os.environ.get("FUZZ_FRAMES", "4000"))
-    seed = 20261122 if kind == "fixed seed" else int(os.environ.get("FUZZ_SEED", random.randrange(1, 2**31 - 1)))
     command = [*mp.command, str(BOARD_SIDE / "modbus_fuzz.py"), str(seed), str(frames)]
     env = {**os.environ, "MICROPYPATH": f"{ROOT}:{ROOT / 'lib'}:.frozen"}
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60 + frames / 200)
@@ -113,10 +120,9 @@ def chains() -> list[tuple[int, list[int]]]:
     return [(chain.base, list(chain.registers)) for chain in chosen]
 
 
-@pytest.mark.parametrize("kind", ["fixed seed", "fresh seed"])
-def test_devices_that_answer_nonsense_confuse_no_driver(mp: Interpreter, kind: str) -> None:
+@pytest.mark.parametrize("seed", seeds().values(), ids=seeds())
+def test_devices_that_answer_nonsense_confuse_no_driver(mp: Interpreter, seed: int) -> None:
     answers = int(os.environ.get("FUZZ_FRAMES", "4000"))
-    seed = 20261122 if kind == "fixed seed" else int(os.environ.get("FUZZ_SEED", random.randrange(1, 2**31 - 1)))
     command = [*mp.command, str(BOARD_SIDE / "driver_fuzz.py"), str(seed), str(answers)]
     env = {**os.environ, "MICROPYPATH": f"{ROOT}:{ROOT / 'lib'}:{ROOT / 'tools' / 'sim' / 'board' / 'modules'}:.frozen"}
     told = json.dumps({"chains": chains(), "table": TABLE}) + "\n"
@@ -126,4 +132,5 @@ def test_devices_that_answer_nonsense_confuse_no_driver(mp: Interpreter, kind: s
     report = json.loads(done.stdout.splitlines()[-1])
     assert report["answers"] >= answers
     assert report["heard"] > answers / 200, "some of it did make sense"
+    # both times it stands at the same sane device; of 200 seeds one kept 1,472 bytes (old words on the stack), most 224
     assert report["grown"] <= 4096, f"seed {seed}: the heap has grown by {report['grown']} bytes"
