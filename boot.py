@@ -22,11 +22,12 @@ import vfs
 def _mount_with_larger_reads() -> None:
     """LittleFS reads a folder to its end for every name it looks up: in pieces of 2 KB that is a twelfth of the reads.
 
-    Where the firmware is in the image only a handful of files are looked up: without PSRAM 128 bytes, which leaves the heap
-    4 KB; with it records are renamed beside the rest, each in one call, and these were a thousand reads.
+    Where the firmware is in the image only a handful of files are looked up: without PSRAM 512 bytes, which leaves the heap
+    3 KB; with it records are renamed beside the rest, each in one call, and these were a thousand reads.  Never less: LittleFS
+    keeps files of up to 512 bytes beside their names, and some of them it cannot read through a smaller cache ("corrupt").
     It passes over everything in it to find free blocks: with a bit for every block once, and not at every 256th.
     """
-    readsize = 512 if _roomy or generations.in_files() else 32
+    readsize = 512 if _roomy or generations.in_files() else 128
     found = esp32.Partition.find(esp32.Partition.TYPE_DATA, label="vfs")
     if found:
         vfs.umount("/")

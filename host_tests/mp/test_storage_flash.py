@@ -61,7 +61,7 @@ def test_a_power_cut_costs_a_history_five_minutes_at_most_and_counts_nothing_twi
     assert found["days"] > 2 and found["stores"] > 20, "midnights, and hours of rows that went into one file"
 
 
-@pytest.mark.parametrize("readsize", [32, 64, 512])  # MicroPython's own, and boot.py's with an image and with files or PSRAM
+@pytest.mark.parametrize("readsize", [32, 128, 512])  # MicroPython's own, and boot.py's with an image and with files or PSRAM
 def test_no_step_of_a_save_erases_flash_twice(mp32: Interpreter, root: Path, readsize: int) -> None:
     found = _run(mp32, root, "storage_steps.py", 50, readsize)
     assert found["rotations"] > 2 and found["erases"] > 200

@@ -26,7 +26,7 @@ def wiped(mp32: Interpreter, root: Path, word: str, readsize: int) -> dict[str, 
 
 
 @pytest.mark.parametrize(("word", "kept"), [("ERASE", FIRMWARE | GENERATIONS | RECORDS), ("ERASE ALL", FIRMWARE | GENERATIONS)])
-@pytest.mark.parametrize("readsize", [64, 512])  # as boot.py mounts it
+@pytest.mark.parametrize("readsize", [128, 512])  # as boot.py mounts it
 def test_what_is_not_on_the_list_is_gone_with_every_byte_of_its_secrets(
     mp32: Interpreter, root: Path, word: str, kept: set[str], readsize: int
 ) -> None:

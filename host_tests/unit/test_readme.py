@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -20,15 +21,15 @@ def program() -> str:
     return found[0]
 
 
-def runs(command: list[str], text: str, tmp_path: Path) -> list[str]:
+def runs(command: list[str], text: str) -> list[str]:
     """What it prints, run from the repository's root by a fresh interpreter that was told nothing more."""
-    file = ROOT / f"example-{tmp_path.name}.py"  # where the README says: beside it, for that is where `tools` is found
-    file.write_text(text)
-    try:
+    # where the README says: beside it, for that is where `tools` is found; a name of its own, for others try theirs meanwhile
+    with tempfile.NamedTemporaryFile("w", dir=ROOT, prefix="example-", suffix=".py") as file:
+        file.write(text)
+        file.flush()
         env = {"PATH": "/usr/bin"}
-        done = subprocess.run([*command, file.name], cwd=ROOT, capture_output=True, text=True, timeout=120, env=env)
-    finally:
-        file.unlink()
+        command = [*command, Path(file.name).name]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, env=env)
     assert done.returncode == 0 and done.stderr == "", done.stdout + done.stderr
     return done.stdout.splitlines()
 
@@ -44,8 +45,8 @@ WHICH = pytest.mark.parametrize(
 
 
 @WHICH
-def test_the_program_charges_to_its_target_and_its_callback_is_called(which: str, tmp_path: Path) -> None:
-    lines = runs(interpreter(which), program(), tmp_path)
+def test_the_program_charges_to_its_target_and_its_callback_is_called(which: str) -> None:
+    lines = runs(interpreter(which), program())
     told = [line.split(" s ")[1] for line in lines[:-1]]
     assert told[0] == "MODE_CHANGE 1" and "MODE_CHANGE 2" in told and "FLOW_CHANGE 1" in told, lines
     assert [line for line in told if line.startswith("CHARGE_COMPLETE")], lines
@@ -54,20 +55,20 @@ def test_the_program_charges_to_its_target_and_its_callback_is_called(which: str
 
 
 @WHICH
-def test_a_star_import_gives_every_public_name(which: str, tmp_path: Path) -> None:
+def test_a_star_import_gives_every_public_name(which: str) -> None:
     text = "import tools.plant\nfrom firmware import *\nprint(*sorted([name for name in globals() if name[0].isupper()]))\n"
-    names = runs(interpreter(which), text, tmp_path)[0].split()
+    names = runs(interpreter(which), text)[0].split()
     assert set(names) >= {
         "PowerManager", "PowerConfig", "ChargeParams", "DischargeParams", "Mode", "Flow", "Grid", "ChargeMethod",
         "Event", "PowerError", "ConfigError",
     }  # fmt: skip
 
 
-def test_the_plant_can_be_made_to_fail(tmp_path: Path) -> None:
+def test_the_plant_can_be_made_to_fail() -> None:
     text = program() + (
         "from firmware import image as im\n"
         "pm.set_constant_power(-20)\nrun(20)\nprint(plant.power_kw)\n"
         "plant.silent.add(im.SEQ_BMS)\nrun(20)\nprint(plant.power_kw, pm.stats()['faults'])\n"
     )
-    lines = runs([sys.executable], text, tmp_path)
+    lines = runs([sys.executable], text)
     assert "-20.0" in lines and lines[-1] == "0.0 ['bms_lost']", lines[-5:]

@@ -10,6 +10,7 @@ import sys
 import vfs
 from sim_flash import Flash
 
+_READSIZE = 128  # with less LittleFS cannot read all that boot.py's mount has written (host_tests/mp/test_small_files.py)
 _CHUNK = 256  # bytes that mpremote writes at a time: where LittleFS puts them follows from it
 
 
@@ -92,7 +93,7 @@ def _main() -> None:
     if task["do"] == "format":
         vfs.VfsLfs2.mkfs(flash)
         return
-    vfs.mount(flash, "/flash")
+    vfs.mount(vfs.VfsLfs2(flash, readsize=_READSIZE), "/flash")
     if task["do"] == "deploy":
         _deploy(task)
     else:
