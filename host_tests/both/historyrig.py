@@ -1,9 +1,8 @@
 """A site with records and history in virtual time: its measured values are set, its clock is the firmware's own."""
 
-import os
 import sys
-from binascii import hexlify
 
+from host_tests.both import scratch
 from host_tests.both.test_io_board import FakeMachine
 
 _real = sys.modules.get("machine")
@@ -23,7 +22,7 @@ else:
     sys.modules["machine"] = _real
 
 _BY_A_PERSON = 3
-ROOT = "/tmp/history-%s" % hexlify(os.urandom(6)).decode()
+ROOT = scratch.place("history")
 BERLIN = "CET-1CEST,M3.5.0,M10.5.0/3"
 NOON = (9822, 39600)  # 2026-11-22 in Berlin
 MEASURED = {im.PCS_P: 0, im.METER_P: 20000, im.LOAD_P: 20000, im.PV_P: 0, im.SOC: 5000, im.MODE: 1}

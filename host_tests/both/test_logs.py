@@ -3,6 +3,7 @@
 import os
 import sys
 
+from host_tests.both import scratch
 from host_tests.both.test_io_board import FakeMachine
 
 _real = sys.modules.get("machine")
@@ -19,7 +20,7 @@ if _real is None:
 else:
     sys.modules["machine"] = _real
 
-_ROOT = "/tmp/logs-%s-%d" % (sys.implementation.name, id(object()) & 0xFFFFFF)
+_ROOT = scratch.place("logs")
 FAULTS = [row[0] for row in rows()]
 
 

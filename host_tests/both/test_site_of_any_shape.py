@@ -9,8 +9,9 @@ from firmware import loading, sitefile
 from firmware.errors import ConfigError
 from firmware.manager import PowerManager
 from firmware.modes import Mode
+from host_tests.both import scratch
 
-_PATH = "/tmp/any-shape-%s-%d.json" % (sys.implementation.name, id(object()) & 0xFFFFFF)
+_PATH = scratch.place("any-shape") + ".json"
 _DIRECTORY = object()
 _GOOD = {"schema": 1, "buses": {}, "devices": {}}
 

@@ -2,14 +2,15 @@
 
 import json
 import os
-import sys
 
 from flashwear import Wear
 from journal import Journal
 from safestore import Store, StoreError
 from writeback import WriteBack
 
-_ROOT = "/tmp/storage-%s-%d" % (sys.implementation.name, id(object()) & 0xFFFFFF)
+from host_tests.both import scratch
+
+_ROOT = scratch.place("storage")
 
 
 def _place(name):

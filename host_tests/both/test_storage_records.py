@@ -1,7 +1,6 @@
 """What survives a power cut: the schedule, lifetime energy and the event log; saved late, loaded with every problem told."""
 
 import os
-import sys
 
 import safestore
 from safestore import Store
@@ -13,8 +12,9 @@ from firmware.records import Records
 from firmware.schedule_entry import ScheduleEntry
 from firmware.scheduler import Scheduler
 from firmware.web import journal
+from host_tests.both import scratch
 
-_ROOT = "/tmp/records-%s-%d" % (sys.implementation.name, id(object()) & 0xFFFFFF)
+_ROOT = scratch.place("records")
 
 
 class Clock:

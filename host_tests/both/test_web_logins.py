@@ -1,7 +1,6 @@
 """Logins of the web server: roles by PINs, wrong ones cost time, and every login ends."""
 
 import os
-import sys
 
 from httpd.answer import Refused
 
@@ -9,9 +8,10 @@ from firmware import loading
 from firmware.services.lines import OPERATE, SERVICE, VIEW
 from firmware.services.roles import Roles
 from firmware.web.logins import Logins
+from host_tests.both import scratch
 
 MINUTE = 60000
-_PATH = "/tmp/pins-%s-%d.json" % (sys.implementation.name, id(object()) & 0xFFFFFF)
+_PATH = scratch.place("pins") + ".json"
 
 
 class Request:
