@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import hmac
 import os
+import re
 import secrets
 import socket
 import sys
@@ -29,6 +30,7 @@ VERDICT_S = 240.0
 ASK_S = 3.0
 BLOCK = 4096  # of flash
 BLOCK_DIGITS = 16  # of its hash, that the board tells
+_STATE = re.compile(r"IS (.*?) (\d+) (\S+) (.*)")  # a stamp may be words: "as it was"
 
 
 class UpdateError(Exception):
@@ -188,10 +190,10 @@ def state(host: str, port: int) -> tuple[str, int, bool, str] | None:
     try:
         with Line(host, port, ASK_S) as line:
             line.send(b"STATE\n")
-            words = line.line().split(" ", 4)
+            said = _STATE.fullmatch(line.line())
     except UpdateError:
         return None
-    return (words[1], int(words[2]), words[3] not in ("0", "False"), words[4]) if words[0] == "IS" and len(words) == 5 else None
+    return (said[1], int(said[2]), said[3] not in ("0", "False"), said[4]) if said else None
 
 
 def verdict(host: str, port: int, number: int, wait_s: float = VERDICT_S) -> str:

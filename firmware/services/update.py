@@ -34,6 +34,7 @@ _LINE = const(200)  # characters
 _LARGEST = const(65536)  # bytes of a manifest
 _MANIFEST = "UPDATE"  # the first words of what is signed
 _IMAGE = "IMAGE"
+_NO_GENERATION = "this board has no generations of firmware in files: make deploy, over USB"
 _NAP_MS = const(10)
 _ACCEPT_MS = const(200)
 _SILENT_MS = const(20000)  # after which a connection is closed
@@ -173,11 +174,13 @@ class Service:
             return
         record = self._generations.record
         if record is None or not record["now"]["code"]:
-            raise Refused("this board has no generations of firmware in files: make deploy, over USB")
+            raise Refused(_NO_GENERATION)
         if words == ["STATE"]:
             now = record["now"]
             await link.tell("IS %s %d %d %s" % (now["stamp"], now["number"], record["trial"], record["news"]))
             return
+        if not record["now"]["folder"]:
+            raise Refused(_NO_GENERATION)  # at the top there is no list of what the site has besides modules
         number, size, sha, restart = self._signed(words, _MANIFEST, record["highest"])
         if not 0 < size <= _LARGEST:
             raise Refused("a manifest of %d bytes: at most %d are taken" % (size, _LARGEST))

@@ -147,6 +147,29 @@ def test_an_update_is_signed_newer_resumed_and_brings_the_board_to_the_new_gener
     assert json.loads((board.flash / "b" / "site.json").read_text()) == json.loads((board.flash / "a" / "site.json").read_text())
 
 
+def test_a_board_whose_firmware_stands_at_the_top_says_so_and_takes_nothing(mp64: Interpreter, tmp_path: Path) -> None:
+    plant = Plant(mp64, tmp_path)
+    flash = plant.board.flash
+    shutil.copytree(flash / "a", flash, dirs_exist_ok=True)
+    shutil.rmtree(flash / "a")
+    shutil.rmtree(flash / "b")
+    (flash / "manifest").unlink()
+    before = {"folder": "", "number": 0, "stamp": "as it was", "manifest": "", "code": True, "seen": []}
+    switch(flash, {**generation.record(before, trial=False), "news": "generation 1234 was given up: it had no site"})
+
+    async def run() -> None:
+        await plant.board.start()
+        try:
+            await plant.board.wait_line("control begins", 30)
+            assert await asyncio.to_thread(ask, plant) == ("as it was", 0, False, "generation 1234 was given up: it had no site")
+            await plant.refused("no generations of firmware in files: make deploy, over USB")
+        finally:
+            await plant.board.stop()
+
+    asyncio.run(run())
+    assert not (flash / "a" / "manifest.new").exists() and (flash / "site.json").exists()
+
+
 def ask(plant: Plant) -> tuple[str, int, bool, str] | None:
     for _ in range(50):
         found = update.state("127.0.0.1", plant.port)
