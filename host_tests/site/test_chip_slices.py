@@ -29,7 +29,7 @@ LINE = 6 * MILLION  # 48 ms of an ESP32, about one period
 LONG_LINES = {"pm.upcoming(100)": 11 * MILLION}
 STEP = 4 * MILLION  # of any other task, in operation
 SAVE = 10 * MILLION  # of what writes to flash, where an erase takes longer
-RECONNECT = 5 * MILLION // 2  # 1.2 million, and where the heap is full just then a collection in it, 0.8 million more
+RECONNECT = 2 * MILLION
 BOOT_FLASH_OPS = 15_000
 BUILDERS = ("pinowners", "firmware.sitefile", "firmware.buses", "firmware.devices.generic_table")
 

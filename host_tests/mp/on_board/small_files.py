@@ -7,35 +7,11 @@ how many files were read, and which could not be or read as something else.
 import json
 import sys
 
+from flash import BLOCK, Flash
 from vfs import VfsLfs2
 
-BLOCK = 4096
 BLOCKS = 32
 FILES = 240
-
-
-class Flash:
-    """A block device in memory."""
-
-    def __init__(self):
-        self._bytes = bytearray(b"\xff" * (BLOCK * BLOCKS))
-
-    def readblocks(self, block, buffer, offset=0):
-        start = block * BLOCK + offset
-        buffer[:] = self._bytes[start : start + len(buffer)]
-
-    def writeblocks(self, block, buffer, offset=0):
-        start = block * BLOCK + offset
-        self._bytes[start : start + len(buffer)] = buffer
-
-    def ioctl(self, request, argument):
-        if request == 4:
-            return BLOCKS
-        if request == 5:
-            return BLOCK
-        if request == 6:
-            self._bytes[argument * BLOCK : (argument + 1) * BLOCK] = b"\xff" * BLOCK
-        return 0
 
 
 def text(size):
@@ -54,7 +30,7 @@ def wrong(fs, name):
     return "" if found == text(int(name.split("/")[1])) else name + " reads as something else"
 
 
-flash = Flash()
+flash = Flash(bytearray(b"\xff" * (BLOCK * BLOCKS)))
 VfsLfs2.mkfs(flash)
 writer = VfsLfs2(flash, readsize=int(sys.argv[1]))
 writer.mkdir("a")
