@@ -1,15 +1,18 @@
 """A new generation as it arrives: what is there already is taken over, the rest is written, then one step makes it the next start.
 
 `make deploy` and the update service do so in this order: write() and end() for the manifest, as MANIFEST; work() until it is
-through; write() and end() for each file that it has found `missing`; finish().  work() and finish() are generators that stop
-between calls of the file system: from one stop to the next no more than one block of flash is erased.  A power cut anywhere
-leaves the generation that runs as it is; begun again, what has arrived stays.
+through; write() and end() for each file of lacking(); finish().  All three are generators that stop between calls of the file
+system: from one stop to the next no more than one block of flash is erased.  A power cut anywhere leaves the generation that
+runs as it is; begun again, what has arrived stays.  Of hundreds of files the heap holds numbers, never paths: it has to do
+beside a site that runs.
 """
 
 import json
 import os
+from array import array
 
 import generations
+import ubinascii
 
 MANIFEST = "manifest.new"
 _TREES = ("firmware", "lib")
@@ -17,6 +20,7 @@ _PIECE = 1024  # bytes copied in one step
 _LINES = 8  # of a manifest read in one step
 _SPARE = 8  # blocks that must stay free
 _DIRECTORY = 0x4000  # of a mode
+_MANIFEST_MOST = 0xFFFF  # bytes that an array of "H" can point into
 
 
 class Refused(Exception):
@@ -33,7 +37,7 @@ class Incoming:
     def __init__(self, running=None, keep: bool = False) -> None:
         generations.load()
         self.place = generations.target()
-        self.missing: list = []  # [path, bytes, SHA-256] of what must be sent
+        self._missing = array("H")  # of what must be sent: where its line of the manifest begins
         self.kept = 0  # files that were there
         self.copied = 0  # files taken from the generation that runs
         self._piece = bytearray(_PIECE)
@@ -62,85 +66,102 @@ class Incoming:
     # ---- what is there -----------------------------------------------------------------------------------
 
     def work(self):
-        """Take over what is there: a generator; then `missing` says what must be written.  Refused where it has no space."""
-        self.missing = []
+        """Take over what is there: a generator; then lacking() says what must be written.  Refused where it has no space."""
+        self._missing = array("H")
         self.kept = self.copied = 0
-        theirs: dict = {}
-        yield from self._read_theirs(theirs)
+        theirs: set = set()
+        others: list = []
+        yield from self._read_theirs(theirs, others)
         if self._keep:
-            yield from self._take_over(theirs)
+            yield from self._take_over(theirs, others)
         yield from _clear_old()
         place = self.place
         _remove(place + "/manifest")  # from now on it is not whole
         yield
-        wanted = set()
-        for _, _, path in self._lines():
-            wanted.add(path)
-            if len(wanted) % _LINES == 0:
-                yield
-        yield from self._tidy(place, wanted)
-        folders = sorted({path[: path.rfind("/")] for path in wanted if "/" in path})
-        for folder in folders:
-            made = place
-            for part in folder.split("/"):
-                made += "/" + part
-                if _mkdir(made):
-                    yield
-            yield
+        yield from self._tidy_all()
         lacking = 0
-        for sha, size, path in self._lines():
+        for at, sha, size, path in self._lines():
             yield
             if generations.digest(place + "/" + path, self._piece) == sha:
                 self.kept += 1
                 continue
-            if theirs.get(path) == sha[:16]:
+            if _mark(path, sha) in theirs:
                 yield from self._copy(path)
                 if generations.digest(place + "/" + path, self._piece) == sha:
                     self.copied += 1
                     continue
-            self.missing.append([path, size, sha])
+            self._missing.append(at)
             lacking += (size + 4095) // 4096
         # in operation nobody asks: it passes over everything; where there is no space, writing says so
         free = _free_blocks() if self._stands else None
         if free is not None and lacking + _SPARE > free:
             raise Refused("%d KB are needed on the flash, %d KB are free" % (4 * (lacking + _SPARE), 4 * free))
 
-    def _lines(self):
-        """[SHA-256, bytes, path] of every file of the manifest."""
-        with open(self.place + "/" + MANIFEST) as file:
-            file.readline()
-            for line in file:
-                sha, size, path = line.rstrip().split(" ", 2)
-                if path[0] == "/" or ".." in path:
-                    raise Refused("%s: is no path of a generation" % path)
-                yield sha, int(size), path
+    def lacking(self):
+        """(path, bytes, SHA-256) of what must be sent."""
+        for at in self._missing:
+            with open(self.place + "/" + MANIFEST, "rb") as file:
+                file.seek(at)
+                sha, size, path = _entry(file.readline())
+            yield path, size, sha
 
-    def _read_theirs(self, found: dict):
-        """Into found: {path: the beginning of its SHA-256} of the generation that is kept."""
+    def _lines(self):
+        """(where it begins, SHA-256, bytes, path) of every file of the manifest."""
+        with open(self.place + "/" + MANIFEST, "rb") as file:
+            at = len(file.readline())
+            for line in file:
+                sha, size, path = _entry(line)
+                yield at, sha, size, path
+                at += len(line)
+                if at > _MANIFEST_MOST:
+                    raise Refused("a manifest of more than %d bytes" % _MANIFEST_MOST)
+
+    def _tidy_all(self):
+        """Remove what does not belong here, and make the folders that are not there."""
+        place = self.place
+        wanted: set = set()
+        folders: set = set()
+        for _, _, _, path in self._lines():
+            wanted.add(_mark(path))
+            if "/" in path:
+                folders.add(path[: path.rfind("/")])
+            if len(wanted) % _LINES == 0:
+                yield
+        yield from self._tidy(place, wanted)
+        for folder in sorted(folders):
+            made = place
+            for part in folder.split("/"):
+                made += "/" + part
+                if _mkdir(made):
+                    yield
+            yield
+
+    def _read_theirs(self, found: set, others: list):
+        """Of the generation that is kept: marks of its files into found, the paths that are no modules into others."""
         record = generations.record
         self._from = ""
         if record is None:
             return
         self._from = generations.FOLDERS[0] if self.place != generations.FOLDERS[0] else generations.FOLDERS[1]
         try:
-            with open(self._from + "/manifest") as file:
+            with open(self._from + "/manifest", "rb") as file:
                 file.readline()
                 for line in file:
-                    sha, _, path = line.rstrip().split(" ", 2)
-                    found[path] = sha[:16]
+                    sha, _, path = _entry(line)
+                    found.add(_mark(path, sha))
+                    if path.split("/")[0] not in _TREES:
+                        others.append(path)
                     if len(found) % _LINES == 0:
                         yield
         except OSError:
             pass  # it is at the top
 
-    def _take_over(self, theirs: dict):
+    def _take_over(self, theirs: set, others: list):
         """Into the manifest what the generation that runs has besides modules, as it is now: people may have changed its site."""
-        for path in sorted(theirs):
-            if path.split("/")[0] in _TREES:
-                continue
+        for path in sorted(others):
             source = "%s/%s" % (self._from, path)
             sha = generations.digest(source, self._piece)
-            theirs[path] = sha[:16]
+            theirs.add(_mark(path, sha))
             yield
             size = os.stat(source)[6]
             file = open(self.place + "/" + MANIFEST, "ab")
@@ -183,7 +204,7 @@ class Incoming:
             path = folder + "/" + entry[0]
             if entry[1] & _DIRECTORY:
                 folders.append(path)
-            elif path[len(self.place) + 1 :] not in wanted and path != self.place + "/" + MANIFEST:
+            elif _mark(path[len(self.place) + 1 :]) not in wanted and path != self.place + "/" + MANIFEST:
                 leftover.append(path)
             if number % _LINES == 0:
                 yield
@@ -202,13 +223,27 @@ class Incoming:
         """Check what was missing, and make this generation the next start: a generator.  Refused where a file is damaged."""
         self.end()
         place = self.place
-        for path, _, sha in self.missing:
+        for path, _, sha in self.lacking():
             if generations.digest(place + "/" + path, self._piece) != sha:
                 raise Refused("%s: did not arrive as it was sent" % path)
             yield
         os.rename(place + "/" + MANIFEST, place + "/manifest")
         yield
         yield from generations.saving(generations.switched(place))
+
+
+def _mark(path: str, sha: str = "") -> int:
+    """A number for a path, and for what is in it, that no heap is needed for.  Two with the same one, once in a thousand million
+    pairs, cost a file's copying, which its SHA-256 then finds to be another's, or leave one that nobody needs."""
+    return ubinascii.crc32((path + sha).encode()) & 0x3FFFFFFF
+
+
+def _entry(line: bytes) -> tuple:
+    """(SHA-256, bytes, path) of a manifest's line.  Refused for a path that would leave the generation's folder."""
+    sha, size, path = line.decode().rstrip().split(" ", 2)
+    if path[0] == "/" or ".." in path:
+        raise Refused("%s: is no path of a generation" % path)
+    return sha, int(size), path
 
 
 def settle() -> None:

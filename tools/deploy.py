@@ -87,9 +87,7 @@ class Copying:
         self._send(self._parcel.manifest, "taking.write(incoming.MANIFEST, %s)", "taking.end()")
         self._steps("taking.work()")
         place, kept, copied = self._prompt.run("print(taking.place, taking.kept, taking.copied)").split()
-        missing = [line.split(" ", 1) for line in self._prompt.run(
-            "for path, size, _ in taking.missing:\n print(size, path)"
-        ).splitlines()]  # fmt: skip
+        missing = [line.split(" ", 1) for line in self._steps("((size, path) for path, size, _ in taking.lacking())")]
         self._sent = 0
         self._to_send = sum(int(size) for size, _ in missing)
         if not self._quiet:
@@ -130,10 +128,15 @@ class Copying:
             print(f"\r  {min(share, 100)} %" if share >= 0 else "", end="\n" if share >= 100 else "", flush=True)
         self._shown = share
 
-    def _steps(self, work: str) -> None:
+    def _steps(self, work: str) -> list[str]:
+        """Has the board do it, in slices; what it says of it."""
+        said: list[str] = []
         self._prompt.run(f"steps = {work}")
-        while "more" in self._prompt.run(f"go({LIVE_SLICE_MS if self._live else SLICE_MS})"):
-            pass
+        while True:
+            *lines, whether = self._prompt.run(f"go({LIVE_SLICE_MS if self._live else SLICE_MS})").splitlines()
+            said += lines
+            if whether == "over":
+                return said
 
 
 def verdict(prompt: RawPrompt, stamp: str, wait_s: float = VERDICT_S) -> str:

@@ -193,7 +193,7 @@ class Service:
         if not taking.is_of(number):
             raise Refused("the manifest has another number")
         await self._steps(taking.work(), link)
-        for path, size, sha in taking.missing:
+        for path, size, sha in taking.lacking():
             await link.tell("WANT %d %s" % (size, path))
             await self._take(link, taking, path, size)
             if digest(taking.place + "/" + path, bytearray(_PIECE)) != sha:

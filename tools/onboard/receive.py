@@ -20,10 +20,13 @@ steps = None
 
 
 def go(ms):
-    """Some steps of what is under way; tells when it is over."""
+    """Some steps of what is under way: prints what they give, and whether it is over."""
     began = time.ticks_ms()
     while time.ticks_diff(time.ticks_ms(), began) < ms:
-        if next(steps, 1) == 1:
+        step = next(steps, 1)
+        if step == 1:
             print("over")
             return
+        if step:
+            print(*step)
     print("more")

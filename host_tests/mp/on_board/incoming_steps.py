@@ -3,6 +3,7 @@
 micropython incoming_steps.py ROOT: prints one JSON object last.
 """
 
+import gc
 import json
 import os
 import sys
@@ -74,9 +75,13 @@ def write(path, content):
         file.write(content)
 
 
-def steps(generator, found):
+def steps(generator, found, heap=None):
+    """heap: into it what lives at some of the steps."""
     over = False
     while not over:
+        if heap is not None and (len(heap) < 100 or sum(erases) % 16 == 0):
+            gc.collect()
+            heap.append(gc.mem_alloc())
         before, reads, operations = sum(erases), Counting.reads, flash.operations
         over = next(generator, 1) == 1
         if found is not None:
@@ -94,12 +99,13 @@ def pieces(taking, path, content):
     yield
 
 
-def arrive(number, version, found):
+def arrive(number, version, found, heap=None):
     taking = incoming.Incoming()
     steps(pieces(taking, incoming.MANIFEST, b"".join(manifest(number, version))), found)
-    steps(taking.work(), found)
-    sent = len(taking.missing)
-    for path, _, _ in taking.missing:
+    steps(taking.work(), found, heap)
+    sent = 0
+    for path, _, _ in taking.lacking():
+        sent += 1
         i = int(path.split("_")[1].split(".")[0])
         steps(pieces(taking, path, text(i, version if i % 9 == 0 else 0)), found)
     steps(taking.finish(), found)
@@ -108,7 +114,10 @@ def arrive(number, version, found):
     return taking.place, sent, taking.kept, taking.copied
 
 
-said = [arrive(1, 1, None), arrive(2, 2, None)]
+said = [arrive(1, 1, None)]
+gc.collect()
+before, heap = gc.mem_alloc(), []
+said.append(arrive(2, 2, None, heap))
 found = []
 for turn in range(3, 11):
     said.append(arrive(turn, turn, found))
@@ -119,5 +128,6 @@ counts = {
     "most_erases": max(row[0] for row in found),
     "most_reads": max(row[1] for row in found),
     "said": said,
+    "heap_most": max(heap) - before,
 }
 print(json.dumps(counts))
