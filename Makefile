@@ -68,7 +68,9 @@ mpy: $(STAMP) ## cross-compile every device file for the ESP32 into build/
 	@$(PY) -m tools.build.mpy $(ARGS)
 
 image: $(STAMP) ## the firmware as a ROMFS image and laid out for freezing, in build/image/; with FIRMWARE=file.bin one file for all of a flash
-ifeq ($(FIRMWARE),)
+ifneq ($(SIM),)
+	@$(PY) -m tools.sim.board.appimage $(if $(CHIP),--chip "$(CHIP)") $(ARGS)
+else ifeq ($(FIRMWARE),)
 	@$(PY) -m tools.build.romfs $(ARGS)
 	@$(PY) -m tools.build.frozen
 else

@@ -19,9 +19,10 @@ from pathlib import Path
 
 from tools import check_site
 from tools.build import boardfile, fits, frozen, generation, stage, web
-from tools.serial_line import LineError, RawPrompt, leave
+from tools.serial_line import LineError, RawPrompt, leave, machine_code
 
 ONBOARD = Path(__file__).parent / "onboard"
+LAPTOP = ("x64", "x86")  # whose machine code runs on a simulated board
 MARCH = {"esp32": "xtensawin", "esp32s3": "xtensawin", "esp32c3": "rv32imc"}
 PIECE = 1024  # bytes of a file in one line for the board
 LIVE_PIECE = 512  # while control runs
@@ -162,7 +163,7 @@ def arguments_of() -> argparse.Namespace:
     parser.add_argument("--ssid", default=os.environ.get("WIFI_SSID", ""))
     parser.add_argument("--password", default=os.environ.get("WIFI_PASSWORD", ""))
     parser.add_argument("--image", choices=fits.IMAGES, default=fits.STOCK, help=fits.IMAGE_HELP)
-    parser.add_argument("--march", help="machine code of viper functions (default: the board's chip)")
+    parser.add_argument("--march", help="machine code of viper functions (default: the board is asked)")
     parser.add_argument("--live", action="store_true", help="control runs until the restart (boards with PSRAM)")
     parser.add_argument("--resume", action="store_true", help="do not soft-reset the board first")
     parser.add_argument("--no-reset", action="store_true", help="do not restart the board afterwards")
@@ -170,12 +171,35 @@ def arguments_of() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def deploy(arguments: argparse.Namespace, board: dict, site: dict) -> int:
+def march_of(arguments: argparse.Namespace, board: dict) -> str:
+    """The machine code for this deploy: of the board at the port, where there is one.  Raises DeployError for another chip's."""
+    wanted = MARCH[board["chip"]]
+    if arguments.march or arguments.dry_run:
+        return arguments.march or wanted
+    found = machine_code(arguments.port)
+    if found != wanted and found not in LAPTOP:
+        raise DeployError(f"BOARD={arguments.board}: has an {board['chip']} ({wanted}); the board at {arguments.port} runs {found}")
+    return found
+
+
+def site_of(arguments: argparse.Namespace, board: dict, march: str) -> dict:
+    """The site as it goes there.  Raises check_site.Refused."""
+    if arguments.march or march not in LAPTOP:
+        return check_site.for_board(arguments.site, board, arguments.image, arguments.ssid, arguments.password)
+    print("a simulated board: pins, buses and heap are not checked, they are as the site file has them")
+    site, errors = check_site.load(arguments.site)
+    if errors:
+        raise check_site.Refused(errors)
+    return site
+
+
+def deploy(arguments: argparse.Namespace, board: dict, site: dict, march: str) -> int:
     """0 when the board has everything and has passed its self-test.  Raises DeployError, LineError, stage.CompileError."""
     with tempfile.TemporaryDirectory() as scratch:
         target = arguments.dry_run or Path(scratch)
-        parcel = prepare(target, site, arguments.march or MARCH[board["chip"]], arguments.site.parent, arguments.image)
-        name = f"generation {parcel.stamp}: {len(parcel.files)} files for {board['title']}"
+        parcel = prepare(target, site, march, arguments.site.parent, arguments.image)
+        title = "a simulated board" if march in LAPTOP else board["title"]
+        name = f"generation {parcel.stamp}: {len(parcel.files)} files for {title}"
         if arguments.dry_run:
             print(f"{name} in {target}")
             return 0
@@ -208,8 +232,8 @@ def main() -> int:
         return 2
     try:
         board = boardfile.load(arguments.board)
-        site = check_site.for_board(arguments.site, board, arguments.image, arguments.ssid, arguments.password)
-        return deploy(arguments, board, site)
+        march = march_of(arguments, board)
+        return deploy(arguments, board, site_of(arguments, board, march), march)
     except check_site.Refused as refused:
         print("refused, nothing was copied:\n" + "\n".join(f"  {error}" for error in refused.errors), file=sys.stderr)
     except (boardfile.BoardError, stage.CompileError, DeployError, LineError) as error:

@@ -10,6 +10,7 @@ from mpremote.transport import TransportError, TransportExecError
 from mpremote.transport_serial import SerialTransport
 from serial.tools import list_ports
 
+MACHINES = {1: "x86", 2: "x64", 10: "xtensawin", 11: "rv32imc"}  # in sys.implementation._mpy >> 10, as mpy-cross calls them
 LEAVE_S = 35.0  # contactor_wait is at most 30 s
 _BAUD = 115200
 _ANSWER_S = 5  # for the bytes that must come at once
@@ -40,6 +41,16 @@ def leave(port: str, wait_s: float = LEAVE_S) -> None:
         raise _no_port(port, error) from None
     if b">>> " not in heard:
         raise LineError(f"PORT={port}: no prompt within {wait_s:g} s: is MicroPython on this board? (make flash)")
+
+
+def machine_code(port: str) -> str:
+    """For what machine a board runs .mpy files, by the name that mpy-cross has for it; control goes on.  Raises LineError."""
+    with RawPrompt(port, soft_reset=False) as prompt:
+        said = prompt.run("import sys\nprint(sys.implementation._mpy >> 10)").split()
+    number = int(said[-1]) if said and said[-1].isdigit() else -1
+    if number not in MACHINES:
+        raise LineError(f"PORT={port}: machine code {' '.join(said)}: known are {', '.join(MACHINES.values())}")
+    return MACHINES[number]
 
 
 def mpremote(port: str, resume: bool, *arguments: str, timeout: float = 600) -> str:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tools import deploy, flash
 from tools.build import boardfile, generation, partitions, stage
-from tools.serial_line import LineError, RawPrompt, leave
+from tools.serial_line import LineError, RawPrompt
 
 PORT = 8266
 KEY_BYTES = 32
@@ -28,6 +28,7 @@ ON_BOARD = "keys/update.key"
 ANSWER_S = 60.0
 VERDICT_S = 240.0
 ASK_S = 3.0
+PATIENCE_S = 10.0  # without a word while the board compares
 BLOCK = 4096  # of flash
 BLOCK_DIGITS = 16  # of its hash, that the board tells
 _STATE = re.compile(r"IS (.*?) (\d+) (\S+) (.*)")  # a stamp may be words: "as it was"
@@ -60,11 +61,10 @@ def read_key(file: Path) -> bytes:
     return key
 
 
-def put_key(port: str, key: bytes, resume: bool = False) -> None:
-    """Puts it on a board.  UpdateError, LineError where it fails."""
-    leave(port)
-    with RawPrompt(port, soft_reset=not resume) as board:
-        board.run("LIVE = False\n" + (deploy.ONBOARD / "top.py").read_text())
+def put_key(port: str, key: bytes) -> None:
+    """Puts it on a board; control goes on.  UpdateError, LineError where it fails."""
+    with RawPrompt(port, soft_reset=False) as board:
+        board.run("LIVE = True\n" + (deploy.ONBOARD / "top.py").read_text())
         board.run(f"begin({ON_BOARD!r})\narriving.write(a2b_base64(b'{b64encode(key).decode()}'))")
         if board.run(f"end({ON_BOARD!r}, {hashlib.sha256(key).hexdigest()!r})").strip() != "good":
             raise UpdateError(f"{ON_BOARD}: did not arrive as it was sent")
@@ -118,11 +118,18 @@ def send(host: str, port: int, key: bytes, parcel: deploy.Parcel, restart: bool)
     with Line(host, port) as line:
         line.send(first_line(key, parcel.manifest, parcel.number, restart))
         sent = count = 0
+        told = time.monotonic()
         while True:
             text = line.line()
             word, _, rest = text.partition(" ")
             if word == "GO":
                 line.send(parcel.manifest)
+                print("  it is signed; the board compares what it has, a minute or more: control goes on", flush=True)
+                told = time.monotonic()
+            elif word == ".":
+                if time.monotonic() - told > PATIENCE_S:
+                    told = time.monotonic()
+                    print("  the board is at it", flush=True)
             elif word == "WANT":
                 path = rest.partition(" ")[2]
                 content = (parcel.source / path).read_bytes()
@@ -135,7 +142,7 @@ def send(host: str, port: int, key: bytes, parcel: deploy.Parcel, restart: bool)
                 return
             elif word == "NO":
                 raise UpdateError(f"{host} refuses it: {rest}")
-            elif word != ".":
+            else:
                 raise UpdateError("the connection broke off; run it again, and it goes on where it was")
 
 
@@ -228,7 +235,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--march", help="machine code of viper functions (default: the board's chip)")
     parser.add_argument("--number", type=int, help="of the generation (default: made of the time)")
     parser.add_argument("--no-restart", action="store_true", help="the board starts it at its next start")
-    parser.add_argument("--resume", action="store_true", help="with --put-key: do not soft-reset the board first")
     return parser.parse_args()
 
 
@@ -277,7 +283,7 @@ def main() -> int:
             print("python -m tools.update HOST --key FILE; see --help", file=sys.stderr)
             return 2
         if arguments.put_key:
-            put_key(arguments.put_key, read_key(arguments.key), arguments.resume)
+            put_key(arguments.put_key, read_key(arguments.key))
             print(f"{ON_BOARD}: is on the board")
             return 0
         return _update_image(arguments) if arguments.image else _update(arguments)

@@ -17,8 +17,6 @@ from ipv4 import number as address_number
 from micropython import const
 from notice import say
 
-from firmware.errors import ConfigError
-
 OPTIONS = (
     ("port", "int", 8266, 1, 65535, "TCP port"),
     ("host", "str", "0.0.0.0", 7, 15, "address to listen on"),
@@ -34,6 +32,7 @@ _LINE = const(200)  # characters
 _LARGEST = const(65536)  # bytes of a manifest
 _MANIFEST = "UPDATE"  # the first words of what is signed
 _IMAGE = "IMAGE"
+_NO_KEY = "%s: is not there, or has not 32 bytes, so nobody can update: python -m tools.update --put-key brings one"
 _NO_GENERATION = "this board has no generations of firmware in files: make deploy, over USB"
 _NAP_MS = const(10)
 _ACCEPT_MS = const(200)
@@ -74,18 +73,13 @@ class Service:
         self.state = "nothing arrives"
 
     def begin(self) -> None:
-        """Read the key, and what writes what arrives.  ConfigError where there is no key."""
+        """Read the key, and what writes what arrives."""
         import generations  # a board only: it is about the board's own flash
 
         self._generations = generations
-        path = self._options["key"]
-        try:
-            with open(path, "rb") as file:
-                self._key = file.read(KEY_BYTES + 1)
-        except OSError:
-            pass  # said below
-        if len(self._key) != KEY_BYTES:
-            raise ConfigError(["%s: is not there, or has not %d bytes; python -m tools.update makes a key" % (path, KEY_BYTES)])
+        if not self._has_key():
+            self.state = _NO_KEY % self._options["key"]
+            say("%s: %s" % (self._name, self.state))
         if generations.in_files():
             import incoming
 
@@ -95,6 +89,18 @@ class Service:
             from firmware import newimage
 
             self._newimage = self._writes = newimage
+
+    def _has_key(self) -> bool:
+        """There is one, or it has been brought since."""
+        if not self._key:
+            try:
+                with open(self._options["key"], "rb") as file:
+                    key = file.read(KEY_BYTES + 1)
+            except OSError:
+                key = b""
+            if len(key) == KEY_BYTES:
+                self._key = key
+        return bool(self._key)
 
     async def run(self) -> None:
         """For ever: one client after the other."""
@@ -222,6 +228,8 @@ class Service:
             raise Refused("this board has its firmware in its image: python -m tools.update --image FILE")
         if len(words) != 6 or words[0] != what:
             raise Refused("%s number bytes SHA-256 restart HMAC, or STATE, is what is understood here" % what)
+        if not self._has_key():
+            raise Refused(_NO_KEY % self._options["key"])
         mac = keyedhash.digest(self._key, " ".join(words[:5]).encode())
         if not keyedhash.equal(mac, words[5]):
             raise Refused("it is not signed with this site's key")

@@ -17,6 +17,7 @@ from tools.deploy import Parcel
 from tools.interpreters import Interpreter
 from tools.ports import free_port
 from tools.sim.board.board import Board
+from tools.sim.board.ptyport import PtyPort
 from tools.sim.generations import ROOT, SITE, lay, switch, switched
 
 LEFT = 6  # files that the board has not, of those in the update; some are those of the generation that runs
@@ -168,6 +169,30 @@ def test_a_board_whose_firmware_stands_at_the_top_says_so_and_takes_nothing(mp64
 
     asyncio.run(run())
     assert not (flash / "a" / "manifest.new").exists() and (flash / "site.json").exists()
+
+
+def test_a_board_without_a_key_says_so_and_takes_the_one_that_is_put_on_it(mp64: Interpreter, tmp_path: Path) -> None:
+    plant = Plant(mp64, tmp_path)
+    (plant.board.flash / "keys" / "update.key").unlink()
+    port = PtyPort(plant.board, tmp_path / "port")
+
+    async def run() -> None:
+        port.open()
+        await plant.board.start()
+        try:
+            await plant.board.wait_line("update: keys/update.key: is not there, or has not 32 bytes, so nobody can update", 30)
+            await plant.board.wait_line("control begins", 30)
+            await asyncio.to_thread(ask, plant)  # from now on it listens
+            await plant.refused("keys/update.key: is not there")
+            await asyncio.to_thread(update.put_key, str(port.path), plant.key)
+            await plant.refused("number 100 was here; only newer ones are taken", number=100)
+            await plant.refused("not signed with this site's key", key=secrets.token_bytes(32))
+            assert not any(line.startswith("end: ") for line in plant.board.lines), "control went on"
+        finally:
+            await plant.board.stop()
+            await port.close()
+
+    asyncio.run(run())
 
 
 def ask(plant: Plant) -> tuple[str, int, bool, str] | None:

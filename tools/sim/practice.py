@@ -26,6 +26,7 @@ The board's console is at {path}: mpremote connect {path} exec "print(pm.mode)",
 Lines that begin with ! go to the site (!help).  Ctrl-C ends."""
 ELSEWHERE = "the board's console is at its port; here only lines that begin with ! are taken, for the site (!help)"
 LEFT = "the program has ended: on a board the ordinary prompt is here now, for mpremote and make deploy; !restart starts it again"
+AT_PROMPT = "the program has ended: the port has the ordinary prompt, for mpremote and make deploy; !restart starts it again"
 HELP = """\
 !inject NAME           a fault begins: {faults}
 !clear NAME            it ends
@@ -108,6 +109,8 @@ class Practice:
             self.say(line)
         if line.startswith("end: the program ends (leave())"):
             self._left = True
+            if self._at_port:
+                self.say(f"[{AT_PROMPT}]")
         elif line.startswith("boot: "):
             self._left = False  # it has started again, whatever it was that did it
         if line.startswith(("= ", "! ")) or line == "=":

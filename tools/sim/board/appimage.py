@@ -1,19 +1,25 @@
 """An application as it stands in a chip's slot: ESP-IDF's image format around what the simulated chip runs instead of machine code.
 
 Header, two segments (the description that every ESP-IDF application begins with; the ROMFS image of the firmware), check byte
-and SHA-256 are as esptool and the boot loader have them; nothing of it could run on a chip.
+and SHA-256 are as esptool and the boot loader have them; nothing of it could run on a chip.  `make image SIM=1` makes one.
 """
 
+import argparse
 import hashlib
 import struct
+import sys
+import tempfile
 from functools import reduce
 from operator import xor
+from pathlib import Path
 
+from tools.build import romfs, stage
 from tools.flash import IMAGES
 
 MAGIC = 0xE9
 CHIP_IDS = {"esp32": 0, "esp32s3": 9}
 NAMES = {"esp32": "BESS_ESP32", "esp32s3": "BESS_ESP32_S3"}  # which image of ours a chip runs
+MARCH = "x86"  # machine code of the simulated chips
 _HEADER = struct.Struct("<BBBBIB3sHBHH4sB")
 _SEGMENT = struct.Struct("<II")
 _DESCRIBED = struct.Struct("<II8s32s32s16s16s32s32s80x")
@@ -53,3 +59,32 @@ def content_of(data: bytes, chip: str) -> bytes:
     if end + _HASH_BYTES > len(data) or hashlib.sha256(data[:end]).digest() != data[end : end + _HASH_BYTES]:
         raise ValueError("image hash failed")
     return content
+
+
+def build(into: Path, chip: str) -> None:
+    """Writes the application of this tree for that simulated chip.  Raises stage.CompileError, OSError."""
+    with tempfile.TemporaryDirectory() as scratch:
+        tree, image = Path(scratch) / "tree", Path(scratch) / "romfs.img"
+        stage.stage(stage.ROOT, tree, MARCH, frozen=True)
+        romfs.build(tree, image, MARCH)
+        into.parent.mkdir(parents=True, exist_ok=True)
+        into.write_bytes(make(image.read_bytes(), chip))
+
+
+def main() -> int:
+    """1 where it cannot be made."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--chip", choices=sorted(CHIP_IDS), default="esp32", help="which simulated chip (default: esp32)")
+    chip = parser.parse_args().chip
+    into = stage.ROOT / "build" / "image" / f"simulated_{chip}.bin"
+    try:
+        build(into, chip)
+    except (OSError, stage.CompileError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{into.relative_to(stage.ROOT)}: {into.stat().st_size:,} bytes, for `CHIP={chip} ROMFS=1 make run`; no chip can run it")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

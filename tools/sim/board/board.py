@@ -75,6 +75,7 @@ class Board:
         self.mpy = mpy if mpy is not None else bool(self.heap) or self.interpreter.bits == 32
         self.env = dict(env or {})
         self.staged = staged
+        self.prompt = False  # the ordinary prompt comes when the program is over; else the interpreter ends
         self.on_line: Callable[[str], None] | None = None
         self.on_data: Callable[[bytes], None] | None = None  # what the console prints, as it comes
         self.on_pin: Callable[[int, int], None] | None = None
@@ -307,6 +308,7 @@ class Board:
         return os.path.relpath(rom, self.flash)  # short: every path that is imported from stays in the heap
 
     async def _power_on(self, cause: str) -> None:
+        raw = cause == "SOFT_RESET" and self._supervisor.into_raw
         self._supervisor.power_on(cause)
         nvs = self.state_dir / "nvs"
         nvs.mkdir(parents=True, exist_ok=True)
@@ -317,6 +319,8 @@ class Board:
             env.update(self.chip.environment())
         env.update(self.env)
         env["SIM_BOARD"] = self._supervisor.address
+        if self.prompt:
+            env["SIM_PROMPT"] = "raw" if raw else "1"
         command = list(self.chip.paced().command if self.paced and self.chip is not None else self.interpreter.command)
         if self.chip is not None:
             command += ["-X", f"heapsize={self.chip.heap}"]

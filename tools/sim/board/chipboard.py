@@ -69,7 +69,7 @@ class ChipBoard:
 
     def deploy(self, tree: Path) -> None:
         """Builds the ROM and puts a staged tree on the flash.  Raises CompileError, FlashError, OSError."""
-        march = "x86"
+        march = appimage.MARCH
         chiprom.build(self.rom, march, lines=False)
         # our own image has all machine code in flash, which ROMFS has not
         code: dict[str, int] = {}

@@ -45,6 +45,7 @@ class PtyPort:
         asyncio.get_running_loop().add_reader(self._master, self._readable)
         self._typing = asyncio.create_task(self._type())
         self.board.on_data = self._said
+        self.board.prompt = True  # who is at a port finds it there when the program is over
 
     async def close(self) -> None:
         """Remove both."""

@@ -33,6 +33,7 @@ class Supervisor:
         self.feeds = 0  # watchdog feeds since power-on
         self.interrupt = b"\x03"  # the character on the wire that interrupts the program; b"": none
         self.longest_unfed_s = 0.0  # the longest time between two feeds since it was armed
+        self.into_raw = False  # a soft reset comes that is to end at the raw prompt
         self.accesses: deque[tuple[str, str, int]] = deque(maxlen=_ACCESSES_KEPT)  # (import, open or store; name; reads)
         self.address = ""
         self._on_pin = on_pin
@@ -77,6 +78,7 @@ class Supervisor:
     def power_on(self, cause: str) -> None:
         """The chip starts now, with that cause; a soft reset leaves the watchdog running."""
         self._cause = cause
+        self.into_raw = False
         self.interrupt = b"\x03"
         self.accesses.clear()
         if cause != "SOFT_RESET":
@@ -148,6 +150,8 @@ class Supervisor:
             self._deadline = time.monotonic() + self._timeout_s
         elif op == b"K":
             self.interrupt = b"" if arg == 255 else bytes((arg,))
+        elif op == b"P":
+            self.into_raw = arg == 1
         elif op == b"S":
             if self._figures is not None and not self._figures.done():
                 self._figures.set_result(json.loads(payload))

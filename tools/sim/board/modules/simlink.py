@@ -6,7 +6,7 @@ really is cut off.  Messages in both directions: op, arg, payload length (2 byte
 To the supervisor: F feed; S the board's figures (JSON); T what read flash (arg I import, O file opened, S for a store;
 payload: reads as 4 bytes, name); W arm the watchdog (payload: ms); H/L output pin high/low; I/O pin is now an input or an
 output; K the character that interrupts the program (255: none); R reset (arg 0 hard, 1 soft, 2 deep sleep); M RTC memory;
-D RTC offset; C interrupt the program.
+D RTC offset; C interrupt the program; P after the next soft reset the prompt (arg 1: the raw one, without main.py).
 From the supervisor: B boot facts, first and once; H/L/Z input pin driven high, low, or no longer driven;
 X the power goes in a moment; Q send the figures (arg 1: with the heap's).
 
