@@ -25,7 +25,6 @@ ONBOARD = Path(__file__).parent / "onboard"
 LAPTOP = ("x64", "x86")  # whose machine code runs on a simulated board
 MARCH = {"esp32": "xtensawin", "esp32s3": "xtensawin", "esp32c3": "rv32imc"}
 PIECE = 1024  # bytes of a file in one line for the board
-LIVE_PIECE = 512  # while control runs
 SLICE_MS = 2000  # that the board works before it answers
 LIVE_SLICE_MS = 20
 VERDICT_S = 180.0  # a restart, and the self-test's longest time
@@ -77,7 +76,6 @@ class Copying:
         self._parcel = parcel
         self._live = live
         self._quiet = quiet
-        self._piece = LIVE_PIECE if live else PIECE
         self._sent = self._to_send = 0
         self._shown = -1
 
@@ -115,18 +113,23 @@ class Copying:
         return sent
 
     def _send(self, content: bytes, write: str, end: str) -> None:
-        for at in range(0, max(1, len(content)), self._piece):
-            text = b64encode(content[at : at + self._piece]).decode()
+        for at in range(0, max(1, len(content)), PIECE):
+            text = b64encode(content[at : at + PIECE]).decode()
             self._prompt.run(write % f"a2b_base64(b'{text}')")
-            self._sent += len(content[at : at + self._piece])
+            self._sent += len(content[at : at + PIECE])
             self._progress()
         if end:
             self._prompt.run(end)
 
     def _progress(self) -> None:
-        share = 100 * self._sent // self._to_send if self._to_send else -1
-        if sys.stdout.isatty() and share != self._shown:
-            print(f"\r  {min(share, 100)} %" if share >= 0 else "", end="\n" if share >= 100 else "", flush=True)
+        """At a terminal in one place, else a line now and then."""
+        share = min(100 * self._sent // self._to_send, 100) if self._to_send else -1
+        if self._quiet or share < 0 or share == self._shown:
+            return
+        if sys.stdout.isatty():
+            print(f"\r  {share} %", end="\n" if share == 100 else "", flush=True)
+        elif share // 10 > self._shown // 10:
+            print(f"  {share} %", flush=True)
         self._shown = share
 
     def _steps(self, work: str) -> list[str]:

@@ -16,6 +16,7 @@ _PROGRAM = const(2048)  # bytes that are kept for the next program: a piece of a
 _OUT = const(2048)  # bytes of output that may wait: more than any line of the monitor
 _REFUSED_MAX = const(200)  # turns of the loop: 2 to 4 s
 _READ_US = const(5000)  # reading for longer than this goes on in the next turn
+_AT_ONCE = const(16)  # letters between two looks at the clock
 _QUIET_MS = const(20)  # without a key for so long: what is there is not the first half of a program's line
 _EMERGENCY = (b"pm.emergency_shutdown()", b"emergency_shutdown()", b"emergency()", b"emergency")
 _EDITS = const(0x08A14A76)  # bit n: control character n edits: A B D E F I (Tab) K N P U W and escape
@@ -73,18 +74,23 @@ class Terminal:
         count = found = 0
         plain = self._is_plain()
         while not found:
+            length = self.length
+            if plain and length < len(self.line):  # most bytes are letters, and are only to be added
+                end = min(length + _AT_ONCE, len(self.line))
+                last = port.letters(self.line, length, end)
+                self.length = self.cursor = last
+                count += last - length
+                if last == end and last > length:
+                    if time.ticks_diff(time.ticks_us(), started) > _READ_US:
+                        break
+                    continue
             code = port.read()
             if code < 0:
                 break
             count += 1
-            length = self.length
-            if plain and 32 <= code < 127 and length < len(self.line):  # most bytes: no more calls for them
-                self.line[length] = code
-                self.length = self.cursor = length + 1
-            else:
-                found = self._press(code) if self.raw is None else self.raw.press(code)
-                plain = self._is_plain()
-            if not count & 15 and time.ticks_diff(time.ticks_us(), started) > _READ_US:
+            found = self._press(code) if self.raw is None else self.raw.press(code)
+            plain = self._is_plain()
+            if time.ticks_diff(time.ticks_us(), started) > _READ_US:
                 break
         if count:
             self.touched_ms = time.ticks_ms()

@@ -36,6 +36,13 @@ class Port:
         self.out = []
         self.takes = True
 
+    def letters(self, line, at, end):
+        while at < end and self.at < len(self.typed) and 32 <= self.typed[self.at] < 127:
+            line[at] = self.typed[self.at]
+            at += 1
+            self.at += 1
+        return at
+
     def read(self):
         if self.at >= len(self.typed):
             return -1

@@ -341,12 +341,21 @@ class Locking(Port):
 
     locked = False
 
-    def read(self):
-        code = super().read()
-        if code >= 0 and not self.locked:
+    def lock(self):
+        if not self.locked:
             self.locked = True
             micropython.heap_lock()
-        elif code < 0:
+
+    def letters(self, line, at, end):
+        if self.at < len(self.typed):
+            self.lock()
+        return super().letters(line, at, end)
+
+    def read(self):
+        code = super().read()
+        if code >= 0:
+            self.lock()
+        else:
             self.unlock()
         return code
 
