@@ -37,7 +37,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--plant", metavar="NAME", action="append", default=[], help="a mistake in the simulated cabinet (--list)")
     parser.add_argument("--site", type=Path, metavar="FILE", help="the site file of the simulated cabinet (default: its own)")
     parser.add_argument(
-        "--all-mistakes", action="store_true", help="every mistake in a simulated cabinet of its own, and one without: 8 minutes"
+        "--all-mistakes", action="store_true", help="every mistake in a simulated cabinet of its own, and one without: 10 minutes"
     )
     parser.add_argument("--seed", type=int, default=1, help="of the simulated cabinet")
     parser.add_argument("--export-kw", type=float, help=Agreed.KEYS["export_kw"])

@@ -136,7 +136,7 @@ def verify(file: Path) -> tuple[str, bool]:
     if wanted != is_so:
         return f"{file}: CHANGED since it was written: it says {wanted}, its content has {is_so}", False
     if file.suffix == ".html" and page_of(content) != file.read_text():
-        told = "CHANGED, or written by another version of this program: its data are as they were, what the page shows is not"
-        return f"{file}: {told} what this version makes of them (report.json holds by itself)", False
+        told = "its data are as they were written, but the page does not show what this version of the program makes of them"
+        return f"{file}: {told}: it was CHANGED, or another version wrote it.  The .json of the same name holds by itself", False
     of = "  It is of a SIMULATED CABINET." if content.get("simulated") else ""
     return f"{file}: as it was written, {content['verdict']}, SHA-256 {is_so}.{of}", True
