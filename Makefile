@@ -90,8 +90,8 @@ logs: $(STAMP) ## pull a board's logs and draw a day of them: PORT=... or SIM=1,
 sbom: $(STAMP) ## the bill of materials (CycloneDX) in build/sbom.cdx.json; IMAGE=file.bin: with what is flashed
 	@$(PY) -m tools.sbom $(if $(IMAGE),--image "$(IMAGE)") $(ARGS)
 
-commission: $(STAMP) ## walk the checklist on the live system and sign it off: PORT=/dev/ttyUSB0, or SIM=1 (docs/commissioning.md)
-	@$(PY) -m tools.commission $(if $(SIM),--sim) $(if $(PORT),--port "$(PORT)") $(ARGS)
+commission: $(STAMP) ## walk the checklist on the live system and sign it off: PORT=/dev/ttyUSB0, or SIM=1; VERIFY=report.html (docs/commissioning.md)
+	@$(PY) -m tools.commission $(if $(SIM),--sim) $(if $(PORT),--port "$(PORT)") $(if $(VERIFY),--verify "$(VERIFY)") $(ARGS)
 
 soak: $(STAMP) ## random faults in virtual time: SEED=... CYCLES=...; the bar: SEEDS=5 CYCLES=1000000
 	@$(PY) -m tools.soak $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(CYCLES),--cycles $(CYCLES)) $(ARGS)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.commission import mend
+from tools.commission import mend, place, report
 from tools.commission.__main__ import prepare
 from tools.commission.bench import Agreed, Bench
 from tools.commission.outcome import FAIL, PASS
@@ -68,6 +68,8 @@ def test_it_stops_at_a_mistake_goes_on_behind_it_and_what_it_proposes_mends_it(m
         assert await Walk(bench, state).run(["direction"]) is False
         turned = state.outcomes["direction"]
         assert turned.verdict == FAIL and named("meter_turned", turned.text), turned
+        for figure in turned.figures:
+            assert not figure.bound or figure.unit in figure.bound, figure
         assert turned.patch == {"devices.meter.reversed": True}
         assert await console.ask("pm.mode") == 0 and abs(cabinet.site.plant.pcs.power_w) < 1, "a failure leaves 0 W and STANDBY"
         await mend.save(console, bench.site, turned.patch)
@@ -93,6 +95,9 @@ def test_ctrl_c_leaves_the_site_at_rest_and_a_report(mp64: Interpreter, tmp_path
                 break
         rest = process.stdout.read()
         assert process.wait(60) == 130, before + [rest]
-    assert "STANDBY" in rest and "goes on from here" in rest and "DOES NOT ANSWER" not in rest and "Traceback" not in rest, rest
+    assert "STANDBY" in rest and "begins anew" in rest and "report, which no later" in rest, rest
+    assert "DOES NOT ANSWER" not in rest and "Traceback" not in rest, rest
     verdicts = {step["id"]: step["verdict"] for step in json.loads((tmp_path / "report.json").read_text())["steps"]}
+    assert "SIMULATED CABINET" in "".join(before), "said before anything else"
+    assert report.verify(next((tmp_path / place.REPORTS).glob("*.html")))[1]
     assert verdicts["clock"] == "pass" and verdicts["polls"] == "not tested"

@@ -23,7 +23,8 @@ async def _walk(name: str, out: Path, turn: asyncio.Semaphore) -> tuple[str, flo
         process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
         output, _ = await process.communicate()
         file = folder / "report.json"
-        content = json.loads(file.read_text()) if file.exists() else {"verdict": output.decode()[-300:], "steps": []}
+        fresh = process.returncode in (0, 1)  # else it has not begun, and a report there is an older one
+        content = json.loads(file.read_text()) if fresh else {"verdict": output.decode()[-300:], "steps": []}
         print(judged(name, time.monotonic() - began, content)[0], flush=True)
         return name, time.monotonic() - began, content
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 
+from tools.commission import figures
 from tools.commission.outcome import Failed, Figure, NotTested, Outcome, Plot, Series
 from tools.commission.wire import Console, Refused, Sample, Silent
 
@@ -33,6 +34,9 @@ class Hand(Protocol):
 
     def say(self, text: str) -> None:
         """Tell the person."""
+
+    def absent(self) -> str:
+        """Why nobody has answered what was asked last; "" where somebody has, with no."""
 
     def held_up(self) -> str:
         """What has happened in this session that is no fault of the site, and may be why it failed; "" where nothing has."""
@@ -117,16 +121,14 @@ class Bench:
 
     def at_most(self, name: str, value: float, most: float, unit: str) -> bool:
         """The same with an upper bound; whether it holds."""
-        self.note(name, value, unit, f"at most {most:g}", value <= most)
+        self.note(name, value, unit, figures.at_most(most, unit), value <= most)
         return value <= most
 
     def plot(self, title: str, since: float, keys: dict[str, str], y: str = "kW") -> None:
-        """A plot of what the monitor has said since then; keys: of the monitor, and the names of their lines."""
+        """A plot of what the monitor has said since then; keys: of the monitor (kw_dc: v x i), and the names of their lines."""
         samples = self.console.since(since)
         lines = [
-            Series(
-                name, [(round(s.at - since, 3), float(s.state[key])) for s in samples if isinstance(s.state.get(key), int | float)]
-            )
+            Series(name, [(round(s.at - since, 3), value) for s in samples if (value := _shown(s.state, key)) is not None])
             for key, name in keys.items()
         ]
         self.outcome.plots.append(Plot(title, "s", y, [line for line in lines if line.points]))
@@ -137,7 +139,7 @@ class Bench:
         text, acts = self.asked[what]
         filled = tuple(tuple(word.format(**words) for word in act) for act in acts)
         if not await self.hand.do(text.format(**words), filled):
-            raise NotTested(f"not done here: {text.format(**words)}")
+            raise NotTested(f"{self.hand.absent() or 'not done here'}: {text.format(**words)}")
 
     # ---- the state ---------------------------------------------------------------------------------------
     async def raw(self, *slots: str) -> list[int]:
@@ -181,8 +183,8 @@ class Bench:
 
     @contextlib.asynccontextmanager
     async def watching(self, *slots: str) -> AsyncIterator[list[tuple[float, list[int]]]]:
-        """Look at slots as often as the console answers, while something else goes on: (when, values)."""
-        seen: list[tuple[float, list[int]]] = []
+        """Look at slots as often as the console answers, before and while something else goes on: (when, values)."""
+        seen = [(time.monotonic(), await self.raw(*slots))]  # how it was before
         ended = asyncio.Event()
 
         async def look() -> None:
@@ -296,6 +298,15 @@ class Bench:
                 continue  # there was none
 
 
+def _shown(state: dict[str, Any], key: str) -> float | None:
+    """What a monitor's line has of it."""
+    if key == "kw_dc":
+        volts, amps = state.get("v"), state.get("i")
+        return volts * amps / 1000 if isinstance(volts, int | float) and isinstance(amps, int | float) else None
+    value = state.get(key)
+    return float(value) if isinstance(value, int | float) else None
+
+
 def mean(states: list[dict[str, Any]]) -> dict[str, float]:
     """Of every number in them."""
     found: dict[str, float] = {}
@@ -306,3 +317,8 @@ def mean(states: list[dict[str, Any]]) -> dict[str, float]:
     if "v" in found and "i" in found:
         found["kw_dc"] = found["v"] * found["i"] / 1000
     return found
+
+
+def mean_of(first: dict[str, float], second: dict[str, float]) -> dict[str, float]:
+    """Half way between two."""
+    return {key: (first[key] + second[key]) / 2 for key in first if key in second}

@@ -2,6 +2,7 @@
 
 import time
 
+from tools.commission import figures
 from tools.commission.bench import LIFETIME_MIN, NO_VALUE, OWNER, Bench
 from tools.commission.outcome import DoesNotApply, Failed, NotTested
 from tools.commission.wire import Refused
@@ -27,9 +28,8 @@ async def limits(bench: Bench) -> None:
                                    f"{name} from {high:g} to a limit of {low:g} kW", moving=True)  # fmt: skip
         bench.at_most(f"{name}: the power is inside a limit that fell after", sample.at - at, FOLLOW_S, "s")
         held = await bench.hold(way * high, 1.0)
-        bench.note(
-            f"{name}: held at a limit of {low:g} kW", held["p"], "kW", f"within {band:.1f}", abs(abs(held["p"]) - low) <= band
-        )
+        bench.note(f"{name}: held at a limit of {low:g} kW", held["p"], "kW", figures.within(band, way * low, "kW", way=True),
+                   abs(abs(held["p"]) - low) <= band)  # fmt: skip
         if abs(abs(held["p"]) - low) > band:
             raise Failed(f"{name} stays at {held['p']:.1f} kW under a limit of {low:g} kW", "the inverter's setpoint and its scale")
         await bench.console.ask(f"pm.limit({OWNER!r})")
@@ -40,7 +40,7 @@ async def limits(bench: Bench) -> None:
         try:
             await bench.console.ask(f"pm.set_constant_power({kw:g}, {LIFETIME_MIN})")
         except Refused as error:
-            bench.note(f"{kw:+g} kW", "refused", "", "refused", "allowed" in str(error))
+            bench.note(f"{kw:+g} kW commanded", "refused", "", "refused", "allowed" in str(error))
         else:
             await bench.console.ask("pm.set_constant_power(0)")
             raise Failed(f"{kw:+g} kW is accepted, the configuration allows {beyond - 1:g} kW")
@@ -50,13 +50,13 @@ async def export(bench: Bench) -> None:
     """What is exported stays within what the grid operator allows, with the configured limit and no other."""
     agreed = bench.agreed.get("export_kw")
     if agreed is None:
-        raise NotTested("nobody has said what export the grid operator allows (--export-kw)")
+        raise NotTested("nobody has said what export the grid operator allows: ARGS=\"--export-kw KW\"")
     agreed = float(agreed)
     power = bench.site.get("power", {})
     allowed = bench.power("allow_grid_export", 1) != 0 and power.get("grid_connection", 2) in (2, 3, "INTERACTIVE", "EXPORT")
     configured = bench.power("max_grid_export_power", 100.0) if allowed else 0.0
-    bench.note("agreed", agreed, "kW")
-    bench.note("configured", configured, "kW", f"at most {agreed:g}", configured <= agreed)
+    bench.note("agreed", figures.told(agreed), "kW")
+    bench.note("configured", figures.told(configured), "kW", figures.at_most(agreed, "kW"), configured <= agreed)
     if configured > agreed:
         said = "is missing in site.json" if "max_grid_export_power" not in power else "in site.json is too high"
         raise Failed(f"the export limit {said}: {configured:g} kW would be exported, {agreed:g} kW are agreed",
@@ -83,7 +83,7 @@ async def export(bench: Bench) -> None:
     bench.plot("export", began, {"cmd": "command", "grid_p": "grid, + import", "lim_dis": "limit of discharge"})
     band = max(0.5, 0.01 * most)
     bench.note("what bounds the discharge", why, "", "export", why in ("export", "grid_connection"))
-    bench.note("exported", -held["grid_p"], "kW", f"within {band:g} of {configured:g}", abs(-held["grid_p"] - configured) <= band)
+    bench.note("exported", -held["grid_p"], "kW", figures.within(band, configured, "kW"), abs(-held["grid_p"] - configured) <= band)
     bench.at_most("exported at most", worst, configured + 2 * band, "kW")
     if -held["grid_p"] > agreed + band or worst > configured + 2 * band:
         raise Failed(

@@ -107,7 +107,7 @@ async def _bounded(bench: Bench, name: str, contact: str, way: str, allowed: flo
     if abs(held["p"]) > limits[0] + band:
         raise Failed(f"{name}: {contact} leaves {limits[0]:.1f} kW, and {abs(held['p']):.1f} kW flow", "the inverter's setpoint")
     told = f"{owner}: {'charge' if sign < 0 else 'discharge'}"
-    bench.note(told, abs(held["p"]), "kW", f"at most {limits[0]:.1f}, and {band:.1f} for what the site moves", True)
+    bench.note(told, abs(held["p"]), "kW", f"at most {limits[0]:.1f} kW, and {band:.1f} kW for what the site moves", True)
     if limits[0] >= wanted - 0.1 or why != "remote":
         bench.note(f"{name}: {contact} does not bind now", f"{limit:.1f} kW by {why}")
     if sign > 0 and bench.device("meter")[0]:

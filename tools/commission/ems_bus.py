@@ -77,7 +77,7 @@ async def ems_can(bench: Bench) -> None:
         raise DoesNotApply("the site file names no EMS on CAN (services: ems_can)")
     adapter = str(bench.agreed.get("ems_can") or "")
     if not adapter:
-        raise NotTested("nobody has said which CAN adapter of this computer is on the EMS's bus (--ems-can socketcan:can0)")
+        raise NotTested("nobody has said which CAN adapter of this computer is on the EMS's bus: ARGS=\"--ems-can socketcan:can0\"")
     interface, _, channel = adapter.partition(":")
     for name, options in found.items():
         bitrate = int(bench.site["buses"][options["bus"]].get("bitrate", 500000))
@@ -119,9 +119,9 @@ async def _one(bench: Bench, name: str, options: dict[str, Any], master: Master)
             raise Failed(f"{name}: {kw:g} kW over CAN move nothing: {result}; {await bench.why()}", "docs/can.md, docs/access.md")
         bench.at_most(f"{name}: the power is there after", after, FOLLOW_S, "s")
         by = str((await bench.state()).get("by"))
-        bench.note(f"{name}: who asks", by, "", "remote", by == "remote")
+        bench.note(f"{name}: who asks for the power", by, "", "remote", by == "remote")
         told = master.says("POWER", "PCS_P")
-        bench.note(f"{name}: the power that it is told", told, "kW", f"about {kw:g}", _near(told, kw, bench.pulse_kw))
+        bench.note(f"{name}: the power that it is told", told, "kW", f"about {kw:g} kW", _near(told, kw, bench.pulse_kw))
         await _silent(bench, name, options, master)
     finally:
         await asyncio.to_thread(master.send, 0.0, 0)  # given back, whatever became of it

@@ -39,7 +39,7 @@ async def remote(bench: Bench) -> None:
 async def _sunspec(bench: Bench, name: str, options: dict[str, Any]) -> None:
     host, _, port = str(bench.agreed.get("ems") or "").partition(":")
     if not host:
-        raise NotTested(f"nobody has said at which address the board is reached in the network (--ems HOST), for {name}")
+        raise NotTested(f"nobody has said at which address the board is reached in the network, for {name}: ARGS=\"--ems HOST\"")
     unit = int(options.get("unit", 1))
     client = AsyncModbusTcpClient(host, port=int(port or options.get("port", 502)), timeout=3)
     try:
@@ -102,7 +102,7 @@ async def _commanded(bench: Bench, client: AsyncModbusTcpClient, unit: int, at: 
         sample = await bench.until(lambda s: abs((s.get("p") or 0) - kw) < 0.3 * bench.pulse_kw, FOLLOW_S + 2,
                                    f"{name} commands {kw:g} kW over Modbus")  # fmt: skip
         bench.at_most(f"{name}: the power is there after", sample.at - began, FOLLOW_S, "s")
-        bench.note(f"{name}: who asks", str(sample.state.get("by")), "", "remote", sample.state.get("by") == "remote")
+        bench.note(f"{name}: who asks for the power", str(sample.state.get("by")), "", "remote", sample.state.get("by") == "remote")
     finally:
         await _write(client, unit, at + _SET_ENA, [0])
     await bench.until(lambda s: abs(s.get("p") or 0) < 0.3 * bench.pulse_kw, FOLLOW_S + 2, f"{name} has ended its setpoint")
@@ -122,7 +122,7 @@ async def power_cut(bench: Bench) -> None:
     zero = abs(state.get("cmd") or 0.0) < 0.01
     resumes = bool(bench.power("resume_manual", 0))
     bench.note("mode afterwards", str(state.get("mode")))
-    bench.note("commanded afterwards", float(state.get("cmd") or 0.0), "kW", "0" if not resumes else "", zero or resumes)
+    bench.note("commanded afterwards", float(state.get("cmd") or 0.0), "kW", "0 kW" if not resumes else "", zero or resumes)
     if not zero and not resumes:
         raise Failed(f"after the power cut {state['cmd']:g} kW are commanded: {await bench.why()}", "resume_manual in site.json")
 

@@ -4,15 +4,13 @@ import statistics
 import time
 from typing import Any
 
-from tools.commission import judge, phases
-from tools.commission.bench import NO_VALUE, SAMPLE_MS, Bench, mean
+from tools.commission import figures, judge, phases
+from tools.commission.bench import NO_VALUE, SAMPLE_MS, Bench, mean, mean_of
 from tools.commission.outcome import Failed, Figure, NotTested, Plot, Series
 
-LEVELS = (5, 25, 50, 100)  # % of the rating
 REACHED = 0.9  # of a level: less is another level
 STEP_SHARE = 0.3
 DEAD_S, RISE_S, SETTLING_S = 0.6, 1.0, 2.0
-SCALE = 0.03  # of the rating, or of the value where that is more
 _PULSES = (1, -1)
 QUIET = 0.12  # of a pulse: what the load may move in one before it is done again
 UNSURE = 0.25  # what the meter's shares may part by from one pulse to the next; of the share where that is more than 1
@@ -115,20 +113,21 @@ async def _held(bench: Bench, kw: float, meter: str) -> dict[str, float]:
 
 
 def _figure(name: str, value: float, about: str) -> Figure:
-    return Figure(f"{name}: {about}", round(value, 2), "", f"{judge.RIGHT[0]:g} to {judge.RIGHT[1]:g}", not judge.share(value).text)
+    bound = figures.between(100 * judge.RIGHT[0], 100 * judge.RIGHT[1], "%")
+    return Figure(f"{name}: {about}", round(100 * value, 1), "%", bound, not judge.share(value).text)
 
 
 def _judged(bench: Bench, found: dict[str, float]) -> list[Failed]:
     """Who is wrong, where three say how the power went: the one that the other two contradict."""
     inverter, battery, meter = found.get("inverter", 0.0), found.get("battery", 0.0), found.get("meter")
-    figures = bench.outcome.figures
-    figures.append(_figure("inverter", inverter, "its own power for each kW commanded"))
-    figures.append(_figure("battery", battery, "voltage x current for each kW it should carry"))
+    shown = bench.outcome.figures
+    shown.append(_figure("inverter", inverter, "its own power, of what is commanded"))
+    shown.append(_figure("battery", battery, "voltage x current, of what it should carry"))
     if meter is not None:
-        figures.append(_figure("meter", meter, "less import for each kW commanded"))
+        shown.append(_figure("meter", meter, "less import, of what is commanded"))
     shares = [found[name] for name in phases.NAMES if name in found]
     for name, value in zip(phases.NAMES, shares, strict=False):
-        bench.note(f"meter, {name}: less import for a third of each kW", value)
+        bench.note(f"meter, {name}: less import, of a third of what is commanded", round(100 * value, 1), "%")
     wrong: list[Failed] = []
     witnesses = [value for value in (battery, meter) if value is not None]
     scaled = judge.decade(sum(witnesses) / len(witnesses))
@@ -147,7 +146,7 @@ def _judged(bench: Bench, found: dict[str, float]) -> list[Failed]:
     for slot, name in _OTHERS:
         if slot in found:
             ok = abs(found[slot]) <= 0.2
-            figures.append(Figure(f"{name}: moves with the battery by", round(found[slot], 2), "", "within 0.2 of 0", ok))
+            shown.append(Figure(f"{name}: moves with the battery by", round(100 * found[slot], 1), "%", "within 20 % of 0 %", ok))
             if not ok:
                 wrong.append(Failed(f"the {name} moves with the battery ({found[slot]:+.2f}): it sees the battery's power too",
                                     "its transformers belong in the line of what it is named after"))  # fmt: skip
@@ -244,75 +243,3 @@ async def _one_response(bench: Bench, kw: float) -> str:
         if not bench.at_most(f"{name}, {kw:+g} kW", value, most, "s"):
             slow.append(f"{name} {value:.1f} s at {kw:+g} kW, allowed {most:g} s")
     return ", ".join(slow)
-
-
-# ---- how much ----------------------------------------------------------------------------------------------
-async def scale(bench: Bench) -> None:
-    """At 5, 25, 50 and 100 % both ways: what is commanded, what the inverter shows, what the meter and the battery see of it."""
-    await bench.start()
-    rows: list[tuple[float, dict[str, float], dict[str, float]]] = []
-    short: list[str] = []
-    for way in _PULSES:
-        before = await bench.hold(0.0)
-        sweep = []
-        for level in LEVELS:
-            kw = way * bench.rated_kw * level / 100
-            limit, why = bench.limit(await bench.state(), kw)
-            if limit < abs(kw) * REACHED:
-                short.append(f"{level} % {'discharge' if way > 0 else 'charge'}: {why} allows {limit:.1f} kW")
-                continue
-            sweep.append(await bench.hold(way * min(abs(kw), limit), 1.2))
-        after = await bench.hold(0.0)
-        rests = mean_of(before, after)
-        rows += [(means["cmd"], means, rests) for means in sweep]
-        drift = abs(after.get("grid_p", 0.0) - before.get("grid_p", 0.0))
-        bench.note(f"the load moved meanwhile ({'discharge' if way > 0 else 'charge'})", drift, "kW")
-    wrong = [text for row in rows for text in _level(bench, *row)]
-    _plot(bench, rows)
-    if wrong:
-        raise Failed("; ".join(wrong), "the scale of inverter, meter (ratio of its transformers) or BMS; losses of the inverter")
-    if short:
-        raise NotTested("; ".join(short) + ("" if rows else ": no level was reached"))
-
-
-def mean_of(first: dict[str, float], second: dict[str, float]) -> dict[str, float]:
-    """Half way between two."""
-    return {key: (first[key] + second[key]) / 2 for key in first if key in second}
-
-
-def _level(bench: Bench, command: float, means: dict[str, float], rests: dict[str, float]) -> list[str]:
-    """What is wrong at one level."""
-    wrong = []
-    most = max(SCALE * bench.rated_kw, SCALE * abs(command))
-    power = means["p"]
-    measured = [("inverter", power, command)]
-    if "grid_p" in means and "grid_p" in rests:
-        measured.append(("meter", rests["grid_p"] - means["grid_p"], power))
-    for name, value, wanted in measured:
-        ok = abs(value - wanted) <= most
-        bench.note(f"{command:+.1f} kW commanded: {name}", value, "kW", f"within {most:.1f} of {wanted:+.1f}", ok)
-        if not ok:
-            wrong.append(f"at {command:+.1f} kW the {name} shows {value:+.1f} kW")
-    dc = means["kw_dc"] - rests.get("kw_dc", 0.0)
-    if abs(power) >= 0.2 * bench.rated_kw:  # below it the inverter's own consumption is no small part
-        efficiency = power / dc if power > 0 else dc / power
-        ok = 0.82 <= efficiency <= 1.01
-        bench.note(f"{command:+.1f} kW commanded: efficiency to the battery", 100 * efficiency, "%", "82 to 101", ok)
-        if not ok:
-            wrong.append(f"at {command:+.1f} kW the battery carries {dc:+.1f} kW")
-    return wrong
-
-
-def _plot(bench: Bench, rows: list[tuple[float, dict[str, float], dict[str, float]]]) -> None:
-    """How far what is shown is from what was commanded."""
-    if not rows:
-        return
-    ordered = sorted(rows, key=lambda row: row[0])
-    lines = [Series("inverter", [(command, means["p"] - command) for command, means, _ in ordered], True)]
-    if all("grid_p" in means and "grid_p" in rests for _, means, rests in ordered):
-        seen = [(command, rests["grid_p"] - means["grid_p"] - command) for command, means, rests in ordered]
-        lines.append(Series("meter", seen, True))
-    most = SCALE * bench.rated_kw
-    ends = (ordered[0][0], ordered[-1][0])
-    lines += [Series("allowed", [(x, way * max(most, SCALE * abs(x))) for x in ends]) for way in _PULSES]
-    bench.outcome.plots.append(Plot("what is shown beyond what is commanded, over the command", "kW", "kW", lines))

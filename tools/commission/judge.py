@@ -31,7 +31,7 @@ _WIRING = (
     (2 / 3, "has one phase that measures nothing", 1.0),
 )  # fmt: skip
 _NEAR = 0.13
-RIGHT = (0.84, 1.25)  # which way it turns and which phases it has: how exact it is, larger powers tell (flows.scale)
+RIGHT = (0.84, 1.25)  # which way it turns and which phases it has: how exact it is, larger powers tell (scales.py)
 
 
 def share(value: float) -> Reading:
@@ -74,6 +74,25 @@ def decade(value: float) -> float | None:
 
 def _times(size: float) -> str:
     return f"{size:g} times" if size > 1 else f"1/{round(1 / size)} of"
+
+
+# ---- what may be parted by, kW: a meter of class 1 is right within 1 % of what it is made for, transformers and inverters within
+# 3 % of what flows; the smallest power that is tried is 5 % of the rating, and twice or half of it must be seen there
+SCALE = 0.03  # of the power
+SCALE_RATED = 0.01  # of the rated power, where that is more
+RESOLUTION_KW = 0.05
+TELLS = 0.4  # of a power: who allows more does not tell half of it from the whole
+
+
+def band(rated_kw: float, kw: float) -> float:
+    """By how much what is shown may part from a power."""
+    return max(SCALE * abs(kw), SCALE_RATED * rated_kw, RESOLUTION_KW)
+
+
+def meter_band(rated_kw: float, kw: float, drift_kw: float) -> float | None:
+    """The same of a meter that sees the load too, which moved by so much; None where that is too much to tell anything."""
+    found = band(rated_kw, kw) + drift_kw
+    return found if found <= TELLS * abs(kw) else None
 
 
 class Response(NamedTuple):

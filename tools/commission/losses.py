@@ -2,30 +2,50 @@
 
 import asyncio
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
-from tools.commission.bench import Bench
+from tools.commission import figures
+from tools.commission.bench import SAMPLE_MS, Bench
 from tools.commission.outcome import DoesNotApply, Failed, NotTested
 
+AGE_MAX_MS = 900_000_000  # of a group: from here on it was never heard
 NOTICED_S = 0.5  # from the fault, or what is missing, to 0 W commanded
 BACK_S = 40.0
 GRID_S = 2.0
 GRID_BACK_S = 420.0  # an inverter may have to look at the grid for minutes before it connects again
 WATCHDOG_MARGIN_S = 3.0
 UNKNOWN_WATCHDOG_S = 10.0  # of an inverter whose own time nobody knows
-# which fault the loss of a device raises, and what the simulator's hand does to it
-_KINDS = (("bms", "bms_lost", "bms_silent"), ("pcs", "pcs_lost", "pcs_silent"), ("meter", "meter_lost", "meter_silent"))
+RAISED_S = 0.5  # beyond the time that a device may be silent: the cycle, and how often the console is asked
+_LOOK_ON_S = 0.3  # until the fault that the monitor has told is seen by who looks too
+
+
+class Kind(NamedTuple):
+    """A device that can be lost: the fault that it raises, and the groups of data that come from it."""
+
+    kind: str
+    fault: str
+    bit: int  # of the fault in FAULTS (docs/can.md)
+    act: str  # what the simulator's hand does to it
+    groups: tuple[str, ...]
+
+
+_KINDS = (
+    Kind("bms", "bms_lost", 1, "bms_silent", ("SEQ_BMS", "SEQ_BMS_LIMITS", "SEQ_BMS_CELLS", "SEQ_BMS_TEMPS", "SEQ_BMS_FLAGS")),
+    Kind("pcs", "pcs_lost", 2, "pcs_silent", ("SEQ_PCS",)),
+    Kind("meter", "meter_lost", 4, "meter_silent", ("SEQ_METER",)),
+)
+Look = tuple[float, list[int]]  # when; active faults as bits, how long the board was not held up itself, ages of the groups, ms
 
 
 async def loss(bench: Bench) -> None:
     """Each device falls silent under a small power: it is seen in time, 0 W, and it comes back by itself."""
     unplugged = []
-    for kind, fault, act in _KINDS:
-        name, options = bench.device(kind)
+    for kind in _KINDS:
+        name, options = bench.device(kind.kind)
         if not name:
             continue
         try:
-            await _one(bench, name, options, fault, act)
+            await _one(bench, name, options, kind)
         except NotTested as error:
             unplugged.append(str(error))
     if unplugged:
@@ -39,23 +59,28 @@ def _time_out(bench: Bench, kind: str) -> float:
     return bench.power("pcs_timeout_ms" if kind == "pcs_lost" else "meter_timeout_ms", 1000) / 1000
 
 
-async def _one(bench: Bench, name: str, options: dict[str, Any], fault: str, act: str) -> None:
+async def _one(bench: Bench, name: str, options: dict[str, Any], kind: Kind) -> None:
+    fault, act = kind.fault, kind.act
     await bench.start()
     await bench.hold(bench.pulse_kw, 0.5)
     began = time.monotonic()
-    await bench.ask_for("unplug", name=name, where=bench.where(options), act=act)
-    seconds = _time_out(bench, fault) + 10
+    allowed = _time_out(bench, fault)
+
     def is_lost(state: dict[str, Any]) -> bool:
         return fault in (state.get("faults") or [])
 
     def is_still(state: dict[str, Any]) -> bool:
         return abs(state.get("cmd") or 0) < 0.01
 
-    await bench.until(is_lost, seconds, f"{name} is unplugged, and {fault} is to be raised")
+    async with bench.watching("FAULTS", "LOOP_MS", *(f"AGE + im.{group}" for group in kind.groups)) as seen:
+        await bench.ask_for("unplug", name=name, where=bench.where(options), act=act)
+        await bench.until(is_lost, allowed + 10, f"{name} is unplugged, and {fault} is to be raised")
+        await asyncio.sleep(_LOOK_ON_S)
+    _raised(bench, name, fault, silence_s(seen, kind.bit), allowed)
     await bench.until(is_still, NOTICED_S + 2, f"{name} is lost, and 0 W are to be commanded")
     after = max(0.0, bench.first(began, is_still) - bench.first(began, is_lost))
-    bench.at_most(f"{name}: 0 W after {fault}", after, NOTICED_S, "s")
-    bench.plot(f"{name} is lost", began, {"cmd": "command", "p": "inverter", "i": "battery, A"})
+    bench.at_most(f"{name}: 0 W after {fault} (looked at every {SAMPLE_MS / 1000:g} s)", after, NOTICED_S, "s")
+    bench.plot(f"{name} is lost", began, {"cmd": "command", "p": "inverter", "kw_dc": "battery"})
     if after > NOTICED_S:
         raise Failed(f"{name} is lost, and 0 W are commanded only {after:.1f} s after it was noticed")
     await bench.ask_for("plug", name=name, act=act)
@@ -69,6 +94,31 @@ async def _one(bench: Bench, name: str, options: dict[str, Any], fault: str, act
             await bench.console.ask("pm.start()")
         again = await bench.mode("IDLE", "CHARGE", "DISCHARGE", seconds=BACK_S)
         bench.note(f"{name}: in operation again after", again.at - plugged, "s")
+
+
+def silence_s(seen: list[Look], bit: int) -> float | None:
+    """How long a device had been silent, by the board's own clock, when its fault was first seen; None where it was not seen.
+
+    Whenever the plug was pulled: the board knows how old what it heard last is.  What it was held up itself does not count.
+    """
+    for _, (faults, listening_ms, *ages_ms) in seen:
+        if faults & bit:
+            heard = [age for age in ages_ms if age < AGE_MAX_MS]
+            return min(max(heard), listening_ms) / 1000 if heard else None
+    return None
+
+
+def _raised(bench: Bench, name: str, fault: str, silent_s: float | None, allowed: float) -> None:
+    """The time from the last that was heard to the fault, beside what the site file allows."""
+    figure = f"{name}: {fault} appears after it has been silent for"
+    if silent_s is None:
+        bench.note(figure, "not seen: it was gone again too soon")
+        return
+    most = allowed + RAISED_S
+    bench.note(figure, silent_s, "s", f"{figures.at_most(most, 's')}: {figures.given(allowed)} s by site.json", silent_s <= most)
+    if silent_s > most:
+        raise Failed(f"{name} is lost, and {fault} appears only after {silent_s:.1f} s, {most:g} s are allowed",
+                     "pcs_timeout_ms, meter_timeout_ms, bms_period_ms in site.json")  # fmt: skip
 
 
 async def watchdog(bench: Bench) -> None:
@@ -100,9 +150,9 @@ async def watchdog(bench: Bench) -> None:
     bench.plot("nobody commands", began, {"cmd": "command", "p": "inverter"})
     bench.note(
         "power ended by itself after",
-        round(ended, 2) if ended is not None else "never",
-        "s",
-        f"at most {most:g}",
+        ended if ended is not None else "never",
+        "s" if ended is not None else "",
+        figures.at_most(most, "s"),
         ended is not None,
     )
     await bench.until(lambda s: abs(s.get("p") or 0.0) < small, 5, "0 W once it is commanded again")
@@ -144,4 +194,5 @@ async def grid(bench: Bench) -> None:
     back = await bench.until(lambda s: (s.get("p") or 0.0) > 0.5 * bench.pulse_kw, GRID_BACK_S,
                              "the grid is back, and the power is to go on")  # fmt: skip
     bench.note("in operation again after", back.at - switched, "s")
-    bench.plot("the grid is lost", began, {"cmd": "command", "p": "inverter", "grid_p": "grid", "hz": "Hz"})
+    bench.plot("the grid is lost", began, {"cmd": "command", "p": "inverter", "grid_p": "grid"})
+    bench.plot("its frequency meanwhile", began, {"hz": "frequency"}, "Hz")

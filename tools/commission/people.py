@@ -7,12 +7,16 @@ import threading
 
 from tools.commission.bench import Agreed
 
+ABSENT = "the standard input is no terminal, or was closed"
+
 
 class Terminal:
     """Asks, and waits for Enter.  Read in a thread that nobody waits for: Ctrl-C must not have to wait for a line."""
 
     def __init__(self) -> None:
         self._lines: asyncio.Queue[str] | None = None
+        self._ended = False  # there are no lines any more
+        self.unanswered: list[str] = []  # what was asked when nobody was there any more
 
     async def line(self) -> str:
         """The next line that is typed; "" at the end of the input."""
@@ -31,12 +35,27 @@ class Terminal:
             threading.Thread(target=read, daemon=True).start()
         line = await self._lines.get()
         if not line:
-            self._lines.put_nowait("")  # it stays ended
+            self._ended = True
+            self._lines.put_nowait("")  # it stays so
         return line
 
     async def do(self, text: str, acts: tuple[tuple[str, ...], ...]) -> bool:
-        """False where the person says no, or nobody is there."""
-        return await self.confirmed(f"   >>> {text}\n       Enter when it is done, n if it cannot be done: ")
+        """False where the person says no, or nobody is there (`absent` says so then)."""
+        done = await self.confirmed(f"   >>> {text}\n       Enter when it is done, n if it cannot be done: ")
+        if not done and self._ended:
+            print(flush=True)
+            self.say(f"   NOBODY ANSWERS: {ABSENT}")
+            self.unanswered.append(text)
+        return done
+
+    def absent(self) -> str:
+        """Why nobody has answered; "" where somebody has."""
+        return f"nobody answered ({ABSENT})" if self._ended else ""
+
+    @staticmethod
+    def is_there() -> bool:
+        """Whether a person can type here; without one there may be lines on a pipe."""
+        return sys.stdin.isatty()
 
     async def confirmed(self, question: str) -> bool:
         """Ask; Enter is yes."""

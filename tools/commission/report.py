@@ -5,24 +5,26 @@ import json
 import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from tools.commission import place
 from tools.commission.outcome import FAIL, PASS, Outcome
-from tools.commission.page import page_of
+from tools.commission.page import name_of, page_of
 from tools.commission.steps import STEPS
 from tools.commission.walk import State, utc
 
+SIMULATED = "SIMULATED CABINET: no real battery, inverter or meter was tried, and this report signs nothing off."
 PASSED, FAILED, INCOMPLETE = "passed", "failed", "not complete"
 _EMBEDDED = re.compile(r'<script type="application/json" id="report">(.*?)</script>', re.DOTALL)
 
 
 def canonical(content: dict[str, Any]) -> bytes:
-    """The bytes that are hashed: keys in order, no spaces, everything but the signature."""
+    """The bytes that are hashed: keys in order, no spaces, everything but the hash itself."""
     bare = {key: value for key, value in content.items() if key != "sha256"}
     return json.dumps(bare, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
 
 
-def sign(content: dict[str, Any]) -> str:
+def fingerprint(content: dict[str, Any]) -> str:
     """SHA-256 over that."""
     return hashlib.sha256(canonical(content)).hexdigest()
 
@@ -42,28 +44,53 @@ def summary(state: State) -> str:
     idle = sum(not one.applies for one in done)
     rest = len(STEPS) - sum(counts.values()) - idle
     told = f"{counts[PASS]} passed, {counts[FAIL]} failed, {rest} not tested" + (f", {idle} do not apply" if idle else "")
-    return f"commissioning: {verdict(state).upper()}: {told}"
+    of = " (SIMULATED CABINET)" if state.subject.get("simulated") else ""
+    return f"commissioning: {verdict(state).upper()}{of}: {told}"
 
 
-def content_of(state: State, site: dict[str, Any], agreed: dict[str, Any], by: str) -> dict[str, Any]:
+class Facts(NamedTuple):
+    """What a report says beside what was measured: told by people, by the devices, and by how the session was."""
+
+    agreed: dict[str, Any] = {}
+    by: str = ""
+    company: str = ""
+    devices: list[dict[str, str]] = []  # plates.read()
+
+
+def content_of(state: State, site: dict[str, Any], facts: Facts) -> dict[str, Any]:
     """Everything, with its hash."""
     steps = []
     for step in STEPS:
         found = state.outcomes.get(step.id) or Outcome(step.id, step.title, text="not reached yet")
         steps.append(asdict(found))
+    simulated = bool(state.subject.get("simulated"))
     content = {
-        "format": 1,
+        "format": 2,
+        "simulated": simulated,
+        "notice": SIMULATED if simulated else "",
         "verdict": verdict(state),
         "began": state.began,
         "written": utc(),
         "subject": state.subject,
+        "devices": facts.devices,
         "site": without_secrets(site),
-        "agreed": agreed,
-        "by": by,
+        "agreed": facts.agreed,
+        "by": facts.by,
+        "company": facts.company,
         "steps": steps,
     }
-    content["sha256"] = sign(content)
+    content = rounded(content)
+    content["sha256"] = fingerprint(content)
     return content
+
+
+def rounded(value: Any) -> Any:
+    """The same without the noise of floats: a ten-thousandth is finer than anything that is measured here."""
+    if isinstance(value, dict):
+        return {key: rounded(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(one) for one in value]
+    return round(value, 4) + 0.0 if isinstance(value, float) else value
 
 
 def without_secrets(site: dict[str, Any]) -> dict[str, Any]:
@@ -78,18 +105,23 @@ def without_secrets(site: dict[str, Any]) -> dict[str, Any]:
     return shown
 
 
-def write(folder: Path, state: State, site: dict[str, Any], agreed: dict[str, Any], by: str = "") -> tuple[Path, Path]:
-    """report.html and report.json in that folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    content = content_of(state, site, agreed, by)
-    page, data = folder / "report.html", folder / "report.json"
-    data.write_text(json.dumps(content, indent=1, sort_keys=True, ensure_ascii=True))
-    page.write_text(page_of(content))
-    return page, data
+class Written(NamedTuple):
+    """Where a report is: for good, its copy as the newest, and what had to be moved for that."""
+
+    kept: list[Path]
+    copies: list[Path]
+    moved: list[Path]
+
+
+def write(folder: Path, content: dict[str, Any]) -> Written:
+    """The page and the data, under a name of their own that nothing overwrites, and as report.html and report.json."""
+    data = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=True)
+    kept = place.keep(folder, name_of(content), {".html": page_of(content), ".json": data})
+    return Written(kept, *place.newest(folder, kept))
 
 
 def verify(file: Path) -> tuple[str, bool]:
-    """What can be said of a report's signature, and whether it holds."""
+    """Whether a report is as it was written, by its hash, in words and as such."""
     try:
         text = file.read_text()
         if file.suffix == ".html":
@@ -98,12 +130,13 @@ def verify(file: Path) -> tuple[str, bool]:
                 return f"{file}: holds no report", False
             text = found.group(1).replace("<\\/", "</")
         content = json.loads(text)
-        wanted, is_so = content["sha256"], sign(content)
+        wanted, is_so = content["sha256"], fingerprint(content)
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"{file}: no report ({type(error).__name__}: {error})", False
     if wanted != is_so:
         return f"{file}: CHANGED since it was written: it says {wanted}, its content has {is_so}", False
     if file.suffix == ".html" and page_of(content) != file.read_text():
-        told = "CHANGED, or written by another version of this program: the data are as signed, what the page shows is not"
-        return f"{file}: {told} what this version makes of them (report.json holds by itself)", False
-    return f"{file}: as it was written, {content['verdict']}, sha256 {is_so}", True
+        told = "its data are as they were written, but the page does not show what this version of the program makes of them"
+        return f"{file}: {told}: it was CHANGED, or another version wrote it.  The .json of the same name holds by itself", False
+    of = "  It is of a SIMULATED CABINET." if content.get("simulated") else ""
+    return f"{file}: as it was written, {content['verdict']}, SHA-256 {is_so}.{of}", True

@@ -123,6 +123,10 @@ class Cabinet:
                 self._lates.append((now, now - due))
             due = now + _LOOK_S
 
+    def absent(self) -> str:
+        """The simulator's hand is always there."""
+        return ""
+
     def held_up(self) -> str:
         """How long this computer let the simulated devices wait."""
         if not self._lates:

@@ -6,7 +6,7 @@ The order is the safe one: what stops the site is tried before power moves, litt
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from tools.commission import bounds, contacts, ems_bus, faces, flows, inputs, losses, still
+from tools.commission import bounds, contacts, ems_bus, faces, flows, inputs, losses, scales, still
 from tools.commission.bench import Bench
 
 Acts = tuple[tuple[str, ...], ...]
@@ -65,8 +65,9 @@ STEPS = (
     Step("contactor", "Contactor and its feedback", inputs.contactor, ("rest", "estop")),
     Step("direction", "Direction and phase of every meter and the inverter", flows.direction, _SAFE),
     Step("break_current", "The current that the contactors break", inputs.break_current, _RIGHT),
+    Step("estop_power", "Emergency stop under power", inputs.estop_power, _RIGHT, hands=_PRESS),
     Step("response", "Step response", flows.response, _RIGHT),
-    Step("scale", "Scale at 5, 25, 50 and 100 %", flows.scale, _RIGHT),
+    Step("scale", "Scale at 5, 25, 50 and 100 %", scales.scale, _RIGHT),
     Step("limits", "Limits that move", bounds.limits, _RIGHT),
     Step("export", "Export limit", bounds.export, _RIGHT, hands=_LOAD),
     Step("thousand", "1,000 answers of every bus", still.thousand, ("polls",)),

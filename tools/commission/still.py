@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tools.commission import judge
+from tools.commission import figures, judge
 from tools.commission.bench import Bench, mean
 from tools.commission.outcome import DoesNotApply, Failed, Figure
 from tools.commission.wire import Console, Refused
@@ -39,6 +39,11 @@ async def helpers(console: Console) -> None:
     """Define at the console what the steps ask with."""
     for line in _HELPERS:
         await console.ask(line)
+
+
+async def simulated(console: Console) -> bool:
+    """Whether what answers is the firmware on a computer, by its own words: no chip calls itself so."""
+    return str(await console.ask("sys.platform")) != "esp32"
 
 
 async def text_of(console: Console, path: str) -> bytes:
@@ -109,12 +114,14 @@ async def identity(bench: Bench) -> None:
     console = bench.console
     found = bench.software or await software(console)
     note = bench.note
-    note("chip", (await console.ask("binascii.hexlify(machine.unique_id()).decode()")))
-    note("MicroPython", str(await console.ask("sys.version")))
-    note("firmware", str(found["stamp"]))
+    note("chip's own number", (await console.ask("binascii.hexlify(machine.unique_id()).decode()")))
+    name, version, machine = await console.ask("[sys.implementation[0], sys.implementation[1][:3], sys.implementation[2]]")
+    note("interpreter", f"{'MicroPython' if name == 'micropython' else name} {'.'.join(str(part) for part in version)}")
+    note("runs on", "a computer: SIMULATED, no board" if await simulated(console) else str(machine))
+    note("firmware", "as the sources are, not a numbered build" if found["stamp"] == "sources" else str(found["stamp"]))
     note("program files", found["files"] or "in the image")
     if found["files"]:
-        note("their SHA-256", found["sha256"])
+        note("SHA-256 over all of them", found["sha256"])
     content = await site_file(console)
     running = str(await console.ask("app.site.name"))
     note("site", running)
@@ -178,9 +185,9 @@ async def clock(bench: Bench) -> None:
     now_s = (before + time.time()) / 2
     board_s = datetime.strptime(str(report["utc"]), "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC).timestamp() + 0.5
     off = board_s - now_s
-    bench.note("zone", str(report.get("zone")))
+    bench.note("time zone", str(report.get("zone")))
     bench.note("source", str(report.get("source")))
-    bench.note("off by", off, "s", f"within {CLOCK_S:g}", abs(off) <= CLOCK_S)
+    bench.note("off by", off, "s", f"within {CLOCK_S:g} s of UTC", abs(off) <= CLOCK_S)
     if abs(off) > CLOCK_S:
         now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
         raise Failed(
@@ -268,7 +275,7 @@ async def thousand(bench: Bench) -> None:
         count, bad, of = _growth(bench.counts, now, name)
         lost = bad / max(1, count + bad)
         bench.outcome.figures.append(
-            Figure(name, f"{count} answers, {bad} errors", "", f"at most {LOST_SHARE:.1%}", lost <= LOST_SHARE)
+            Figure(name, f"{count} answers, {bad} errors", "", f"at most {LOST_SHARE:.1%} errors", lost <= LOST_SHARE)
         )
         if lost > LOST_SHARE:
             worst.append(f"{name}: {bad} of {count + bad} are bad ({lost:.1%}): {of.get('last_error') or of.get('note') or ''}")
@@ -339,7 +346,7 @@ def _battery(bench: Bench, means: dict[str, float], stats: dict[str, Any]) -> Wr
         if cell is None:
             continue
         off = cell * cells - volts
-        bench.note(f"{name} x {cells:g}", cell * cells, "V", f"within 3 % of {volts:.1f}", abs(off) <= 0.03 * volts)
+        bench.note(f"{name} x {cells:g}", cell * cells, "V", f"within 3 % of {volts:.1f} V", abs(off) <= 0.03 * volts)
         if abs(off) > 0.03 * volts:
             wrong.append((f"{name} {cell:.3f} V x {cells:g} cells is {cell * cells:.0f} V, the battery reports {volts:.0f} V",
                           "module_count and cells_per_module in site.json", {}))  # fmt: skip
@@ -349,7 +356,7 @@ def _battery(bench: Bench, means: dict[str, float], stats: dict[str, Any]) -> Wr
     low, high = bench.power("min_soc", 20), bench.power("max_soc", 90)
     soc = means.get("soc", 0.0)
     fits = low + 5 <= soc <= high - 5
-    bench.note("state of charge", soc, "%", f"{low + 5:g} to {high - 5:g} to move both ways", fits)
+    bench.note("state of charge", soc, "%", f"{figures.between(low + 5, high - 5, '%')}, to move both ways", fits)
     if not fits:
         wrong.append((f"the state of charge is {soc:.1f} %", "charge or discharge it first: pm.start(), pm.start_charging(50)", {}))
     return wrong
@@ -364,10 +371,10 @@ def _grid(bench: Bench, means: dict[str, float], stats: dict[str, Any]) -> Wrong
         value = stats.get(key)
         if value is None:
             continue
-        bench.note(name, value, unit, f"within {share:.0%} of {wanted:g}", abs(value - wanted) <= share * wanted)
+        bench.note(name, value, unit, f"within {share * 100:g} % of {wanted:g} {unit}", abs(value - wanted) <= share * wanted)
         if abs(value - wanted) > share * wanted:
             advice = "the scale of the meter's row, or grid_voltage in site.json (line to line)"
-            wrong.append((f"the {name} reads {value:g} {unit}, nominal is {wanted:g}", advice, {}))
+            wrong.append((f"the {name} reads {value:g} {unit}, nominal is {wanted:g} {unit}", advice, {}))
     if "grid_p" in means:
-        bench.note("grid", means["grid_p"], "kW, + import")
+        bench.note("grid (+ is import)", means["grid_p"], "kW")
     return wrong

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tools.commission import mend, still
+from tools.commission import figures, mend, still
 from tools.commission.bench import SAMPLE_MS, Bench
 from tools.commission.outcome import FAIL, NOT_TESTED, PASS, DoesNotApply, Failed, Figure, NotTested, Outcome, Plot, Series
 from tools.commission.steps import STEPS, Step
@@ -34,6 +34,7 @@ class State:
         self.subject = subject
         self.began = utc()
         self.outcomes: dict[str, Outcome] = {}
+        self.told: dict[str, Any] = {}  # by people, for the report: it need not be said again when it goes on
         self.resumed = False
         self.changed = False  # there were results, of something else
         if file.exists():
@@ -51,13 +52,15 @@ class State:
             self.changed = bool(found)
             return
         self.began, self.outcomes, self.resumed = kept["began"], found, bool(found)
+        self.told = kept.get("told", {})
 
     def put(self, result: Outcome) -> None:
         """Keep one: the file is whole at every moment."""
         self.outcomes[result.id] = result
         self.file.parent.mkdir(parents=True, exist_ok=True)
         beside = self.file.with_suffix(".new")
-        content = {"subject": self.subject, "began": self.began, "outcomes": {k: asdict(v) for k, v in self.outcomes.items()}}
+        outcomes = {key: asdict(value) for key, value in self.outcomes.items()}
+        content = {"subject": self.subject, "began": self.began, "told": self.told, "outcomes": outcomes}
         beside.write_text(json.dumps(content, indent=1))
         beside.replace(self.file)
 
@@ -83,6 +86,7 @@ async def subject(bench: Bench, content: bytes) -> dict[str, Any]:
         "site": bench.site.get("name"),
         "site_sha256": hashlib.sha256(content).hexdigest(),
         "files": found["each"],
+        "simulated": await still.simulated(bench.console),
     }
 
 
@@ -122,8 +126,8 @@ class Walk:
             safe = await self.make_safe()
             await self._hush()
         if not sound and not self.go_on:
-            state = "0 W, STANDBY.  " if safe else ""
-            bench.hand.say(f"stopped here: {state}Mend it and begin again; it goes on with this step.")
+            state = "0 W, STANDBY." if safe else ""
+            bench.hand.say(f"stopped here: {state}")
         return sound
 
     async def one(self, step: Step, check: bool = True) -> Outcome:
@@ -180,8 +184,7 @@ class Walk:
         for figure in result.figures:
             mark = {True: "ok ", False: "BAD", None: "   "}[figure.ok]
             bound = f" ({figure.bound})" if figure.bound else ""
-            value = f"{figure.value:g}" if isinstance(figure.value, float) else str(figure.value)
-            say(f"     {mark} {figure.name}: {value}{' ' + figure.unit if figure.unit else ''}{bound}")
+            say(f"     {mark} {figure.name}: {figures.measured(figure.value, figure.unit)}{bound}")
         if result.advice:
             say(f"   what to do: {result.advice}")
         for line in mend.entries(result.patch):
