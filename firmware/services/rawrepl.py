@@ -10,7 +10,7 @@ import sys
 from micropython import const
 
 from firmware.services import terminal as te
-from firmware.services.answers import slices
+from firmware.services.answers import answer, slices
 
 _CODE_MAX = const(16384)  # bytes of a program
 _NOWHERE = const(0x3FFFFFFF)
@@ -41,6 +41,7 @@ class RawRepl:
         self.most = 0  # bytes that the program under way may print
         self._printed: list = []
         self._error = ""
+        self._shown = None  # what a program of one line shows behind what it has printed
         self._ends = 0  # of the two texts of an answer, how many have been ended
 
     def press(self, code: int) -> int:
@@ -122,17 +123,19 @@ class RawRepl:
         """Run a program, lines.run says how; or say what is known already.  free: bytes of heap."""
         self._printed = []
         self._error = ""
+        self._shown = None
         self._ends = 0
         self.most = max(_LEAST_OUTPUT, free // _SHARE)
         try:
-            if isinstance(line, str):
-                self._say(line)
+            shown = line if isinstance(line, str) else lines.run(line)
+            if isinstance(shown, str):
+                self._say(shown)
             else:
-                lines.run(line)
+                self._shown = shown
         except SystemExit:
             pass
         except BaseException as error:
-            self.fail(error, lines.in_words(error) if lines.is_over() else "")
+            self.fail(error, lines.in_words(error) if lines.is_over() or isinstance(error, NameError) else "")
 
     def fail(self, error, last: str = "") -> None:
         """The program raised; last: a line behind its trace."""
@@ -158,11 +161,22 @@ class RawRepl:
         for i in range(len(printed)):
             yield from slices(printed[i])
             printed[i] = None
+        if self._shown is not None:
+            yield from self._show()
         self._ends = 1
         yield _END_OF_TEXT
         yield from slices(self._error)
         self._ends = 2
         yield "\x04>"
+
+    def _show(self):
+        """What a line gives for people, made while it is sent, as at the prompt."""
+        try:
+            yield from answer(self._shown, True, "")
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self.fail(error)
 
     def give_up(self) -> None:
         """The answer cannot be made: the host gets its end at least.  Allocates nothing."""

@@ -170,7 +170,7 @@ def test_the_console_works_with_a_pipe_and_the_site_plays_along() -> None:
     lines = done.stdout.splitlines()
     answers = [line for line in lines if line.startswith(("= ", "! "))]
     assert answers[0].startswith("= 'accepted"), answers  # so early it may still wait for the devices
-    assert answers[1:3] == ["= 'IDLE'", "= 'accepted'"] and answers[3].startswith("! NameError"), answers
+    assert answers[1:3] == ["= 'IDLE'", "= 'accepted'"] and answers[3].startswith("! nonsense: not a command"), answers
     assert answers[4:] == ["= ['bms_lost']", "= 42"]
     truth = next(json.loads(line[1:-1]) for line in lines if line.startswith("[{") and "pcs_kw" in line)
     assert -21 < truth["pcs_kw"] < -19
