@@ -6,6 +6,7 @@ Loaded with the first such line.
 from firmware.services.calls import callable_of
 from firmware.services.lines import COMMANDS, NO_PYTHON, command
 
+
 def no_command(text: str, error, pm) -> str:
     """What is said of a line whose first word is what is wrong with it; "" of one that is Python, with what it raised."""
     word, _, rest = text.partition(" ")

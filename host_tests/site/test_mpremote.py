@@ -34,7 +34,10 @@ def test_what_mpremote_does_works_while_power_flows(tmp_path: Path, mp32: Interp
             said = await ask("resume", "eval", "[x, 'a' * 300]", "+", "exec", "print(len(b'x' * 200000))", "+", "sleep", "0.1")
             assert said == f"[14, '{'a' * 300}']\n200000\n"
             said = await ask("cp", str(sent), ":sent", "+", "cp", ":sent", str(got), "+", "ls", ":", "+", "sha256sum", ":sent")
-            assert got.read_bytes() == data and hashlib.sha256(data).hexdigest() in said and " sent\n" in said
+            assert got.read_bytes() == data and hashlib.sha256(data).hexdigest() in said
+            assert "         700 sent\n" in said and "           0 lib/\n" in said, "sizes, as a board's own file system has them"
+            sizes = [int(line.split()[0]) for line in (await ask("ls", ":lib")).splitlines()[1:] if "/" not in line]
+            assert len(sizes) > 5 and min(sizes) > 0
             assert await ask("resume", "cat", ":site.json", "+", "rm", ":sent") == desk.site_text() + "rm :sent\n"
             assert "No such file" in await ask("cat", ":sent")
             assert "ZeroDivisionError" in await ask("exec", "1 / 0")
