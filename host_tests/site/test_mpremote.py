@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import random
 from pathlib import Path
 
+import pytest
+
 from host_tests.site.test_console_board import Desk, play
+from tools import claims
 from tools.bench.bars.hands import mpremote
 from tools.interpreters import Interpreter
 from tools.sim.board import ptyport
@@ -22,6 +26,12 @@ def test_what_mpremote_does_works_while_power_flows(tmp_path: Path, mp32: Interp
     async def story(desk: Desk) -> None:
         port = PtyPort(desk.board, tmp_path / "port")
         port.open()
+
+        why = ptyport.refused(tmp_path / ".." / tmp_path.name / "port")
+        assert f"process {os.getpid()} (" in why and "has its board there" in why
+        with pytest.raises(claims.Taken):
+            PtyPort(desk.board, tmp_path / "port").open()
+        assert port.path.is_symlink()
 
         async def ask(*words: str) -> str:
             return (await mpremote(port.path, *words, timeout=60)).replace("\r\n", "\n")
@@ -51,7 +61,7 @@ def test_what_mpremote_does_works_while_power_flows(tmp_path: Path, mp32: Interp
             assert await desk.ask("1 + 1") == "= 2"
         finally:
             await port.close()
-        assert not port.path.is_symlink()
+        assert not port.path.is_symlink() and ptyport.refused(port.path) == ""
 
     play(mp32, tmp_path / "board", story)
 
