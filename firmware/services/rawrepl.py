@@ -23,6 +23,7 @@ _HEADER = b"R\x01\x80\x00\x01"  # the window, and a second one from the beginnin
 _BREAK = b"\x04\x04KeyboardInterrupt: \r\n\x04>"
 _LEAST_OUTPUT = const(4096)
 _SHARE = const(4)  # of what is free: what a program may print
+_IN_A_FILE = '  File "'
 _THEIRS = '  File "<stdin>"'  # where a trace comes to what the program has
 _SPENT = "MemoryError: the heap is full\r\n"
 _END_OF_TEXT = "\x04"
@@ -143,8 +144,12 @@ class RawRepl:
             trace = io.StringIO()
             sys.print_exception(error, trace)
             text = trace.getvalue()
-            begins = text.find("\n") + 1
-            self._error = (text[:begins] + text[max(begins, text.find(_THEIRS)) :] + last).replace("\n", "\r\n")
+            theirs = text.find(_THEIRS)
+            if theirs < 0:  # a command, or what a line has stored: where in the firmware tells nobody anything
+                text = text[text.find("\n", text.rfind(_IN_A_FILE)) + 1 :]
+            else:
+                text = text[: text.find("\n") + 1] + text[theirs:]
+            self._error = (text + last).replace("\n", "\r\n")
         except MemoryError:
             self._error = _SPENT
 

@@ -140,7 +140,9 @@ def test_what_shows_something_shows_it_to_a_program_of_one_line_and_to_eval():
             ("pm.start", b"pm.start() calls it"), ("print(events())", b"events is a command"),
             ("(1 / n for n in (1, 0))", b"ZeroDivision"),
         ):  # fmt: skip
-            assert said in way(line)[1], line
+            error = way(line)[1]
+            assert said in error and b"console" not in error and b"commands.py" not in error, line
+        assert b"Traceback" not in way("charge 20")[1] and b"Traceback" not in way("help statsu")[1], "as at the prompt"
     host.leave()
     assert host.ask("print(limits())") == "= None" and host.printed("configuration ")
 
