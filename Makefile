@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 STAMP := .cache/setup.stamp
 ARGS ?=
-BOARD ?= generic_esp32
+BOARD ?=
 SITE ?= site.json
 # of make flash: the site file, where there is one; --keep leaves the board's own
 WITH_SITE = $(if $(findstring --keep,$(ARGS)),,$(if $(wildcard $(SITE)),--site "$(SITE)"))
@@ -81,7 +81,7 @@ endif
 flash: $(STAMP) ## write MicroPython, firmware and site: PORT=/dev/ttyUSB0 BOARD=... FIRMWARE=file.bin SITE=site.json
 	@$(PY) -m tools.flash --port "$(PORT)" --firmware "$(FIRMWARE)" --board "$(BOARD)" $(WITH_SITE) $(ARGS)
 
-deploy: $(STAMP) ## put the firmware on a board: PORT=... BOARD=generic_esp32 SITE=site.json WIFI_SSID=... WIFI_PASSWORD=...
+deploy: $(STAMP) ## put the firmware on a board: PORT=... BOARD=... SITE=site.json WIFI_SSID=... WIFI_PASSWORD=...
 	@$(PY) -m tools.deploy --port "$(PORT)" --board "$(BOARD)" --site "$(SITE)" $(ARGS)
 
 logs: $(STAMP) ## pull a board's logs and draw a day of them: PORT=... or SIM=1, into build/logs

@@ -8,8 +8,27 @@ if _ON_HOST and sys.version_info < (3, 11):  # whoever types python3 -m tools...
     sys.exit("needs Python 3.11 or newer, this is %s (%s)" % (sys.version.split()[0], sys.executable))  # noqa: UP031
 
 
-def _say_where_the_tools_are(kind, error, trace):  # type: ignore[no-untyped-def]
-    """What the programs need is in .venv, which `make` makes and uses by itself."""
+def _write_no_more():  # type: ignore[no-untyped-def]
+    """Whoever read what is printed has gone, as `head` does: what is left goes nowhere."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _flush():  # type: ignore[no-untyped-def]
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _write_no_more()
+    except (AttributeError, OSError, ValueError):  # there is none, or it is closed
+        pass
+
+
+def _say_what_ended_it(kind, error, trace):  # type: ignore[no-untyped-def]
+    """Nothing where the reader of a pipe has gone.  What the programs need is in .venv, which `make` makes and uses by itself."""
+    if issubclass(kind, BrokenPipeError):
+        _write_no_more()
+        return
     if not issubclass(kind, ModuleNotFoundError) or sys.prefix != sys.base_prefix:
         sys.__excepthook__(kind, error, trace)
         return
@@ -19,6 +38,9 @@ def _say_where_the_tools_are(kind, error, trace):  # type: ignore[no-untyped-def
 
 
 if _ON_HOST:
-    sys.excepthook = _say_where_the_tools_are
+    import atexit
+
+    atexit.register(_flush)
+    sys.excepthook = _say_what_ended_it
     # `python -m tools.size`, `tools.gen_dbc`, `tools.chip_bars`: what people typed before these had folders of their own.
     __path__ += [__path__[0] + "/" + _folder for _folder in ("build", "generate", "bench")]

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tools import check_site, deploy
+from tools import check_site, deploy, serial_line
 from tools.build import boardfile, fits, stage, whole_image
 from tools.build.boardfile import BoardError, load
 
@@ -93,7 +93,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", default="")
     parser.add_argument("--firmware", required=True)
-    parser.add_argument("--board", default="generic_esp32")
+    parser.add_argument("--board", default="", help="a name from boards/, or the path of a board file; there is no default")
     parser.add_argument("--site", type=Path, help="write firmware and site too, as a generation")
     parser.add_argument("--ssid", default=os.environ.get("WIFI_SSID", ""))
     parser.add_argument("--password", default=os.environ.get("WIFI_PASSWORD", ""))
@@ -169,8 +169,9 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     if not (arguments.port or arguments.into) or not arguments.firmware:
-        missing = "FIRMWARE" if arguments.port or arguments.into else "PORT"
-        print(f"{missing} is missing: make flash PORT=/dev/ttyUSB0 FIRMWARE=file.bin\n{source_of(board)}", file=sys.stderr)
+        missing = "FIRMWARE" if arguments.port or arguments.into else f"PORT ({serial_line.ports_here()})"
+        usage = f"make flash PORT=/dev/ttyUSB0 BOARD={arguments.board} FIRMWARE=file.bin"
+        print(f"{missing} is missing: {usage}\n{source_of(board)}", file=sys.stderr)
         return 2
     path = Path(arguments.firmware)
     problem = problem_of(path, board, arguments)
@@ -191,6 +192,8 @@ def main() -> int:
     status = write(whole, arguments, board)
     if status:
         print("esptool failed. Is the port right, is the board in its boot loader (hold BOOT, press RESET)?", file=sys.stderr)
+        if not arguments.into:
+            print(f"PORT={arguments.port}; {serial_line.ports_here()}", file=sys.stderr)
         return status
     if arguments.into:
         print(f"{arguments.into}: for the beginning of the flash, all of it")

@@ -24,7 +24,7 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 
-from tools import check_site
+from tools import check_site, claims, ports
 from tools.interpreters import chosen
 from tools.sim import layout, practice
 from tools.sim import scenario as scenarios
@@ -266,13 +266,13 @@ async def run_console(args: argparse.Namespace, state: Path) -> int:
     board = board_of(args, site, state)
     desk = practice.Practice(site, board, lambda line: print(line, flush=True), at_port=args.pty is not None)
     port = PtyPort(board, args.pty) if args.pty else None
+    if port is not None:
+        port.open()
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
 
     async def play() -> int:
-        if port is not None:
-            port.open()
         await desk.start()
         for line in typed:
             await board.send(line)
@@ -364,19 +364,29 @@ def _writable(file: Path) -> bool:
     return not file.is_dir() and os.access(file if file.exists() else file.parent, os.W_OK)
 
 
+def ports_refused(args: argparse.Namespace) -> list[str]:
+    """What is wrong with the ports that servers are to listen on."""
+    given = {name: getattr(args, name.replace("-", "_")) for name in ("ems", "ems-can", "web")}
+    errors, first = [], dict[int, str]()
+    for name, port in given.items():
+        if port is None:
+            continue
+        if port in first:
+            errors.append(f"--{name} {port}: --{first[port]} has that port: give another one")
+        elif why := ports.refused(port):
+            errors.append(f"--{name} {port}: {why}")
+        first.setdefault(port, name)
+    return errors
+
+
 def refused(args: argparse.Namespace) -> list[str]:
     """What is wrong with the command line, or with the site file that it names: everything, before anything runs."""
     errors = []
     if args.seconds is not None and not 1 <= args.seconds <= 86400:
-        errors.append(f"--seconds {args.seconds:g}: allowed 1 to 86400")
-    if args.ems is not None and not 1 <= args.ems <= 65535:
-        errors.append(f"--ems {args.ems}: allowed 1 to 65535")
-    if args.ems_can is not None and not 1 <= args.ems_can <= 65535:
-        errors.append(f"--ems-can {args.ems_can}: allowed 1 to 65535")
+        errors.append(f"--seconds {args.seconds:g}: allowed are 1 to 86400")
+    errors += ports_refused(args)
     if args.mqtt is not None and not re.fullmatch(r"[^:]+:\d{1,5}", args.mqtt):
         errors.append(f"--mqtt {args.mqtt}: must be HOST:PORT, such as 127.0.0.1:1883")
-    if args.web is not None and not 1 <= args.web <= 65535:
-        errors.append(f"--web {args.web}: allowed 1 to 65535")
     if args.web_pins and any(not 4 <= len(pin) <= 32 or " " in pin for pin in args.web_pins):
         errors.append(f"--web-pins {' '.join(args.web_pins)}: a PIN has 4 to 32 characters without spaces")
     if args.console or args.pty:
@@ -409,6 +419,9 @@ def main() -> int:
         return asyncio.run(run(args, state))
     except KeyboardInterrupt:  # before the run had its own way to end
         return INTERRUPTED
+    except claims.Taken:  # two began at once
+        print(f"--pty {ptyport.refused(args.pty) or f'{args.pty}: another run has just taken it'}", file=sys.stderr)
+        return 2
     except (ScenarioError, FileNotFoundError, ValueError, ChipError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

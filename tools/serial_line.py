@@ -20,9 +20,14 @@ class LineError(Exception):
     """The board does not answer, or not as it should; the text says so."""
 
 
-def _no_port(port: str, error: Exception) -> LineError:
-    there = ", ".join(sorted(found.device for found in list_ports.comports())) or "none"
-    return LineError(f"PORT={port}: {error}; serial ports here: {there}")
+def no_port(port: str, error: Exception) -> LineError:
+    """What is said of a port that cannot be opened: which there are."""
+    return LineError(f"PORT={port}: {error}; {ports_here()}")
+
+
+def ports_here() -> str:
+    """The serial ports of this computer, for people."""
+    return "serial ports here: " + (", ".join(sorted(found.device for found in list_ports.comports())) or "none")
 
 
 def leave(port: str, wait_s: float = LEAVE_S) -> None:
@@ -38,7 +43,7 @@ def leave(port: str, wait_s: float = LEAVE_S) -> None:
             while time.monotonic() < end and b">>> " not in heard[-200:]:
                 heard += line.read(256)
     except (OSError, serial.SerialException) as error:
-        raise _no_port(port, error) from None
+        raise no_port(port, error) from None
     if b">>> " not in heard:
         raise LineError(f"PORT={port}: no prompt within {wait_s:g} s: is MicroPython on this board? (make flash)")
 
@@ -71,7 +76,7 @@ class RawPrompt:
         try:
             self._transport = SerialTransport(port, baudrate=_BAUD, timeout=_ANSWER_S)
         except (OSError, serial.SerialException, TransportError) as error:
-            raise _no_port(port, error) from None
+            raise no_port(port, error) from None
         try:
             self._transport.enter_raw_repl(soft_reset=soft_reset)
         except (OSError, serial.SerialException, TransportError) as error:

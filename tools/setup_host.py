@@ -6,6 +6,8 @@
 
 from __future__ import annotations  # an older Python must get as far as main()'s message
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
@@ -13,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,6 +37,23 @@ def fail(text: str) -> None:
     """Ends with a message that says what to do."""
     print(f"[setup] {text}", file=sys.stderr)
     raise SystemExit(1)
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """One setup at a time: two would make one .venv.  Waits, and says for whom; the lock ends with its process at the latest."""
+    CACHE.mkdir(exist_ok=True)
+    with (CACHE / "setup.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            say(f"another setup is running (process {lock.read().strip() or 'unknown'}), waiting")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield
 
 
 def create_venv(where: Path) -> None:
@@ -192,7 +212,12 @@ def main() -> None:
         lock()
         return
     start = time.monotonic()
-    CACHE.mkdir(exist_ok=True)
+    with alone():
+        everything(start)
+
+
+def everything(start: float) -> None:
+    """What is missing, one after the other."""
     install()
     debian_programs()
     page_judge()

@@ -14,7 +14,7 @@ _ENDS: dict = {dict: "{}", list: "[]", tuple: "()", set: "{}", array: ("", "])")
 GENERATOR = type(_ for _ in ())
 
 
-def answer(value, quiet: bool = False):
+def answer(value, quiet: bool = False, before: str = "= "):
     """`= value` and the line's end; the items of a generator are lines of their own before it, which is left out when quiet."""
     if type(value) is GENERATOR:
         for item in value:
@@ -23,7 +23,6 @@ def answer(value, quiet: bool = False):
         if quiet:
             return
         value = None
-    before = "= "
     for text in _repr(value, 0):
         yield before + text
         before = ""

@@ -69,7 +69,8 @@ class Calls:
                     yield "%s: %s" % (name, counts[key])
 
     def limits(self):
-        """Every limit, a line each: name, discharge kW, charge kW."""
+        """Every limit, a line each: name, discharge kW, charge kW; "-" where it limits nothing."""
+        yield "%-16s %10s %10s" % ("at most, kW", "discharge", "charge")
         for name, discharge, charge in limit_list.published(self._app.pm.image):
             yield "%-16s %10s %10s" % (name, _kw(discharge), _kw(charge))
 

@@ -22,7 +22,7 @@ from firmware.services.lines import NAMES, OPERATE, SERVICE, VIEW
 TABLE = (
     ("status", "", VIEW, "status", "what is, in a few lines"),
     ("why", "", VIEW, "why", "why the power is what it is, and what waits for what"),
-    ("limits", "", VIEW, "limits", "every limit: discharge and charge, kW"),
+    ("limits", "", VIEW, "limits", "every limit: discharge and charge, kW; - limits nothing"),
     ("events", "[COUNT]", VIEW, "events", "the last events"),
     ("faults", "", VIEW, "faults", "active and past faults"),
     ("claims", "", VIEW, "claims", "who asks for power"),
@@ -106,6 +106,7 @@ class Commands:
             usage = usage if len(usage) <= _USAGE else "..."
             yield "%-10s %-20s %s%s" % (word, usage, text, "" if role == VIEW else " (%s)" % NAMES[role])
         yield "`help schedule` says more of one.  With the service role also lines of Python: `help()`"
+        yield "From a computer: mpremote resume exec 'charge 20kW 30min', and so any other"
 
     def complete(self, text: str) -> tuple:
         """(what is there of the last name, the sorted names that it may become)."""
@@ -190,7 +191,7 @@ class Commands:
                 shown += 1
                 yield "%s = %s  (%s)" % (row[0], getattr(self._pm.config, row[0]), row[5])
         if not shown:
-            raise PowerError("there is no such field of the power section: `config` lists them")
+            raise PowerError("%s: no field of the power section; `config` lists them" % " ".join(words))
 
     def history(self, words):
         """What the site remembers."""
@@ -333,7 +334,9 @@ def _row(word: str) -> tuple:
     for row in TABLE:
         if row[0] == word:
             return row
-    raise PowerError("there is no such command: `help` lists them")
+    from firmware.services import mistyped
+
+    raise PowerError(mistyped.not_a_command(word))
 
 
 def _left(seconds) -> str:

@@ -142,7 +142,9 @@ class Service:
         self._storing = steps
 
     def print(self, *values, sep: str = " ", end: str = "\n", file=None) -> None:
-        """Print values, as the built-in does, without holding the loop until the port has taken them."""
+        """Print values, as the built-in does, without holding the loop until the port has taken them; of a generator its lines."""
+        if len(values) == 1 and type(values[0]) is GENERATOR:  # print(status()), as `mpremote eval` has it
+            values, sep = tuple(values[0]), "\n"
         if file is not None:
             builtins.print(*values, sep=sep, end=end, file=file)
             return

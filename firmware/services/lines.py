@@ -8,8 +8,8 @@ from micropython import const
 
 from firmware import loading
 from firmware.event_codes import Event
-from firmware.services.answers import slices
-from firmware.services.calls import callable_of, names_of
+from firmware.services.answers import GENERATOR, slices
+from firmware.services.calls import names_of
 
 VIEW = const(0)
 OPERATE = const(1)
@@ -25,7 +25,8 @@ COMMANDS = (
     " status why limits events faults claims devices services monitor scan start stop charge discharge pause resume limit schedule"
     " history config clock emergency reset login logout pin reboot leave help "
 )
-_NO_PYTHON = "=.([,+*/<>&|^%:;)]!"  # what of Python may follow a name that is also a command's
+_PROGRAM = "<stdin>"  # as MicroPython names it in the trace of an error
+NO_PYTHON = "=.([,+*/<>&|^%:;)]!"  # what of Python may follow a name that is also a command's
 
 
 class Lines:
@@ -86,12 +87,14 @@ class Lines:
 
     # ---- lines and programs -----------------------------------------------------------------------------
 
-    def value(self, text: str):
+    def value(self, text: str, source: str = "<console>"):
         """What a line gives: a command's words or lines, or the value of Python.  Raises what it raises."""
         self.said = ""
         technician = self.role == SERVICE
         if not technician:
             text = text.replace("()", "")  # who may run no Python means the command by limits()
+        elif text[-2:] == "()" and text[:-2] not in self._console.names and command(text[:-2]):
+            text = text[:-2]  # events() too, as status() is a name
         word = command(text)
         limit = self._console.limit
         if word:
@@ -104,27 +107,56 @@ class Lines:
             value = self.known().login_by(text)
             self.said = "= "
             return value
-        names = self._console.names
-        with limit:
-            try:
-                code = compile(text, "<console>", "eval")
-            except SyntaxError:
-                exec(compile(text, "<console>", "exec"), names)
-                return None
-            value = eval(code, names)
+        try:
+            with limit:
+                value = self._python(text, source)
+        except (SyntaxError, NameError) as error:
+            value = self._mistyped().no_command(text, error, self._app.pm)
+            if not value:
+                raise
+            self.said = "! "
+            return value
         if isinstance(value, _CALLABLES):
             self.said = "! "
             return "%s is a function, and was not called: %s() calls it" % (text, text)
         return value
 
-    def run(self, code: bytes) -> None:
-        """Run a program.  Raises what it raises."""
+    def _python(self, text: str, source: str):
+        """The value of an expression; None of statements, which are done."""
+        names = self._console.names
+        try:
+            code = compile(text, source, "eval")
+        except SyntaxError:
+            code = None
+        if code is not None:
+            return eval(code, names)
+        exec(compile(text, source, "exec"), names)
+        return None
+
+    def _mistyped(self):
+        """What knows what may be meant."""
+        from firmware.services import mistyped  # who types well does not load it
+
+        return mistyped
+
+    def run(self, code: bytes):
+        """Run a program: "= " or "! " and a text, what is to be shown of a program of one line, or None.  Raises what it raises.
+
+        As at the prompt such a line may be a command, and the items of a generator are shown; no other value is, as on any board.
+        """
         text = code.decode()
+        line = text.strip()
+        if "\n" not in line:
+            value = self.value(line, _PROGRAM)
+            if self.said:
+                return self.said + value
+            shown = type(value) is GENERATOR or command(line[:-2] if line[-2:] == "()" else line)
+            return value if shown else None
         if self.role < SERVICE:
-            self._console.print(self.known().login_by(text.strip()))
-            return
+            return "= " + self.known().login_by(line)
         with self._console.limit:
-            exec(compile(text, "<stdin>", "exec"), self._console.names)
+            exec(compile(text, _PROGRAM, "exec"), self._console.names)
+        return None
 
     def is_over(self) -> bool:
         """Whether the last one was interrupted."""
@@ -135,11 +167,8 @@ class Lines:
         if self._console.limit.over and isinstance(error, KeyboardInterrupt):
             return INTERRUPTED
         text = "%s: %s" % (type(error).__name__, error)
-        if isinstance(error, NameError):
-            name = (str(error) + "''").split("'")[1]
-            return text + (": pm.%s is meant, or see help" % name if name in callable_of(self._app.pm) else ": see help")
-        if isinstance(error, AttributeError) and "'PowerManager'" in text:
-            return text + ": help(pm) lists what there is"
+        if isinstance(error, (NameError, AttributeError)):
+            text += self._mistyped().hint(error, self._app.pm)
         return text
 
 
@@ -150,4 +179,4 @@ def command(text: str) -> str:
     if not word.isalpha() or " %s " % word not in COMMANDS:
         return ""
     rest = "" if end < 0 else text[end:].strip()
-    return "" if rest and rest[0] in _NO_PYTHON else word
+    return "" if rest and rest[0] in NO_PYTHON else word

@@ -10,7 +10,7 @@ import sys
 from micropython import const
 
 from firmware.services import terminal as te
-from firmware.services.answers import slices
+from firmware.services.answers import answer, slices
 
 _CODE_MAX = const(16384)  # bytes of a program
 _NOWHERE = const(0x3FFFFFFF)
@@ -23,6 +23,7 @@ _HEADER = b"R\x01\x80\x00\x01"  # the window, and a second one from the beginnin
 _BREAK = b"\x04\x04KeyboardInterrupt: \r\n\x04>"
 _LEAST_OUTPUT = const(4096)
 _SHARE = const(4)  # of what is free: what a program may print
+_IN_A_FILE = '  File "'
 _THEIRS = '  File "<stdin>"'  # where a trace comes to what the program has
 _SPENT = "MemoryError: the heap is full\r\n"
 _END_OF_TEXT = "\x04"
@@ -41,6 +42,7 @@ class RawRepl:
         self.most = 0  # bytes that the program under way may print
         self._printed: list = []
         self._error = ""
+        self._shown = None  # what a program of one line shows behind what it has printed
         self._ends = 0  # of the two texts of an answer, how many have been ended
 
     def press(self, code: int) -> int:
@@ -122,17 +124,19 @@ class RawRepl:
         """Run a program, lines.run says how; or say what is known already.  free: bytes of heap."""
         self._printed = []
         self._error = ""
+        self._shown = None
         self._ends = 0
         self.most = max(_LEAST_OUTPUT, free // _SHARE)
         try:
-            if isinstance(line, str):
-                self._say(line)
+            shown = line if isinstance(line, str) else lines.run(line)
+            if isinstance(shown, str):
+                self._say(shown)
             else:
-                lines.run(line)
+                self._shown = shown
         except SystemExit:
             pass
         except BaseException as error:
-            self.fail(error, lines.in_words(error) if lines.is_over() else "")
+            self.fail(error, lines.in_words(error) if lines.is_over() or isinstance(error, NameError) else "")
 
     def fail(self, error, last: str = "") -> None:
         """The program raised; last: a line behind its trace."""
@@ -140,8 +144,12 @@ class RawRepl:
             trace = io.StringIO()
             sys.print_exception(error, trace)
             text = trace.getvalue()
-            begins = text.find("\n") + 1
-            self._error = (text[:begins] + text[max(begins, text.find(_THEIRS)) :] + last).replace("\n", "\r\n")
+            theirs = text.find(_THEIRS)
+            if theirs < 0:  # a command, or what a line has stored: where in the firmware tells nobody anything
+                text = text[text.find("\n", text.rfind(_IN_A_FILE)) + 1 :]
+            else:
+                text = text[: text.find("\n") + 1] + text[theirs:]
+            self._error = (text + last).replace("\n", "\r\n")
         except MemoryError:
             self._error = _SPENT
 
@@ -158,11 +166,22 @@ class RawRepl:
         for i in range(len(printed)):
             yield from slices(printed[i])
             printed[i] = None
+        if self._shown is not None:
+            yield from self._show()
         self._ends = 1
         yield _END_OF_TEXT
         yield from slices(self._error)
         self._ends = 2
         yield "\x04>"
+
+    def _show(self):
+        """What a line gives for people, made while it is sent, as at the prompt."""
+        try:
+            yield from answer(self._shown, True, "")
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self.fail(error)
 
     def give_up(self) -> None:
         """The answer cannot be made: the host gets its end at least.  Allocates nothing."""

@@ -66,6 +66,7 @@ def test_limits_come_a_line_each_and_then_the_answer():
     assert desk.ask("limits()") == "= None"
     told = [line.split() for line in desk.lines[-16:-1]]
     assert told[0] == ["mode", "-", "-"] and told[-1] == ["configuration", "100.0", "100.0"]
+    assert desk.lines[-17].split() == ["at", "most,", "kW", "discharge", "charge"], "what the columns are, and their unit"
 
 
 def test_statements_print_and_names_stay():
@@ -77,7 +78,7 @@ def test_statements_print_and_names_stay():
 
 def test_what_is_wrong_with_a_line_is_said_and_the_next_is_answered():
     desk = Desk()
-    assert desk.ask("nonsense")[:12] == "! NameError:"
+    assert desk.ask("nonsense + 1")[:12] == "! NameError:"
     assert desk.ask("1 +")[:14] == "! SyntaxError:"
     assert "1000" in desk.ask("ChargeParams(charge_current_max=5000)")
     for wrong in ("'x'", "50", "-1", "60001", "True", "100.5", "None"):

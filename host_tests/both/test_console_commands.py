@@ -199,6 +199,14 @@ def test_monitor_takes_a_time():
     assert desk.ask("monitor off") == "= None" and desk.ask("monitor 1s") == "= None" and desk.ask("monitor 500") == "= None"
 
 
+def test_every_command_may_have_empty_brackets():
+    desk = desk_with()
+    for line in ("events()", "faults()", "claims()", "config()", "status()", "help()", "devices()", "stop()", "start()"):
+        assert desk.ask(line)[:2] == "= ", line
+    desk.console.names["events"] = lambda: 5
+    assert desk.ask("events()") == "= 5", "a name of one's own goes first"
+
+
 def test_python_is_python_where_it_begins_like_a_command():
     desk = desk_with()
     for line, answer in (("status = 5", "= None"), ("charge=3", "= None"), ("charge", "= accepted"), ("limits.x", "! ")):
@@ -273,6 +281,10 @@ def test_programs_need_a_technician_who_may_log_in_by_one():
             ("login('9999')", b"wrong PIN"),
             ("login('1234')", b"the role is service"),
             ("print(1)", b"1\r\n"),
+            ("logout", b"the role is view"),
+            ("status", b"battery: SoC"),
+            ("charge 5kW", b"needs the role operate"),
+            ("login 1234", b"the role is service"),
         ):
             before = len(b"".join(desk.port.out))
             desk.type(program + "\x04")

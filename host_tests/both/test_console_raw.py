@@ -119,6 +119,34 @@ def test_what_a_program_raises_is_its_error_with_a_trace_of_its_own():
         assert way("1") == (b"", b"")
 
 
+def test_what_shows_something_shows_it_to_a_program_of_one_line_and_to_eval():
+    host = Host().enter()
+    for way in (host.run, host.paste):
+        for line, said in (
+            ("status()", b"battery: SoC"), ("status", b"battery: SoC"), ("why()", b"nobody asks"), ("limits()", b"at most, kW"),
+            ("limits", b"configuration"), ("events 3", b" s  "), ("events()", b" s  "), ("devices", b"'bms'"),
+            ("devices()", b"'bms'"), ("services()", b"console: {"), ("help", b"charge 20kW"), ("help(pm)", b"set_constant_power"),
+            ("config", b"cycle_ms"),
+            ("print(status())", b"battery: SoC"), ("print(limits())", b"configuration"), ("(n for n in (1, 2))", b"1\r\n2\r\n"),
+        ):  # fmt: skip
+            output, error = way(line)
+            assert said in output and error == b"" and b"generator" not in output and output[:2] != b"= ", (line, output, error)
+        assert way("status()\n")[0] == way("status")[0]
+        assert way("charge 5kW 30min") == (b"accepted\r\n", b"") and way("monitor off") == (b"", b"")
+        for line in ("1 + 1", "x = 3", "pm.mode", "'text'", "x = status()", "None", "status()\nwhy()", "pm.stats()"):
+            assert way(line) == (b"", b""), "as on any board: %s" % line
+        for line, said in (
+            ("charge 20", b"charge 20: numbers"), ("statsu", b"did you mean status?"), ("chrage 20kW", b"did you mean charge?"),
+            ("pm.start", b"pm.start() calls it"), ("print(events())", b"events is a command"),
+            ("(1 / n for n in (1, 0))", b"ZeroDivision"),
+        ):  # fmt: skip
+            error = way(line)[1]
+            assert said in error and b"console" not in error and b"commands.py" not in error, line
+        assert b"Traceback" not in way("charge 20")[1] and b"Traceback" not in way("help statsu")[1], "as at the prompt"
+    host.leave()
+    assert host.ask("print(limits())") == "= None" and host.printed("configuration ")
+
+
 def test_control_keys_do_what_they_do_on_a_board():
     host = Host().enter()
     host.type(b"print(1)\x03print(2)\x04")

@@ -32,7 +32,7 @@ def test_a_full_heap_costs_the_monitor_first_and_the_emergency_never(mp: Interpr
     if how == "all":
         assert not any('"soc": ' in line for line in said["monitor"]), "it rests"
         assert "console: the heap is full, the monitor rests" in said["line"] + said["monitor"]
-    assert said["modes"] == [DISCHARGE, EMERGENCY], "control went on, and the emergency came in one turn of the loop"
+    assert said["modes"] == [DISCHARGE, EMERGENCY], "control went on, and the emergency came in the turn that read it"
     assert said["emergency"][-1] == "= False", "nothing stores it there"
     answers = [line for line in said["line"] if line[:2] in ("= ", "! ")]
     assert len(answers) == 1, "the line has its answer, or it is said that there was no heap for it"
@@ -55,6 +55,6 @@ def test_a_full_heap_costs_no_emergency_amid_a_program_and_programs_come_back(mp
     before = "\n".join(said["before"])
     assert "raw REPL; CTRL-B to exit" in before and "'mode': 'DISCHARGE'" in before, "programs were read"
     assert "MemoryError" in "\n".join(said["line"]) and said["line"][-1].count("\x04") <= 2, "the host has the end of its answer"
-    assert said["modes"] == [DISCHARGE, EMERGENCY], "control went on, and the emergency came in one turn of the loop"
+    assert said["modes"] == [DISCHARGE, EMERGENCY], "control went on, and the emergency came in the turn that read it"
     after = "\n".join(said["after"])
     assert "'mode': 'EMERGENCY'" in after and said["after"][-1] == "= 2"

@@ -130,7 +130,7 @@ def test_every_line_works_in_a_tight_heap_and_the_emergency_last(tmp_path: Path,
         for size in (200, 1):  # what a line has named goes before control lacks anything
             await desk.ask("hoard = []")
             assert "MemoryError" in await desk.ask("while True: hoard = [hoard, bytearray(%d)]" % size)
-            assert "NameError: name 'hoard'" in await desk.ask("hoard")
+            assert "! hoard: not a command" in await desk.ask("hoard")
             assert [line for line in desk.board.lines if line.startswith("console: the heap was full: the names")]
         assert await desk.ask("app.restarts") == "= {}" and await desk.ask("1 + 1") == "= 2"
         await desk.until(lambda truth: abs(truth["pcs_kw"]) > 19)

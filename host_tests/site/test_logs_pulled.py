@@ -29,4 +29,4 @@ def test_an_hour_is_pulled_over_the_console_and_drawn(tmp_path: Path) -> None:
 
 def test_without_a_port_it_says_what_to_type() -> None:
     done = subprocess.run([sys.executable, "-m", "tools.logs"], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 2 and "make logs PORT=" in done.stderr
+    assert done.returncode == 2 and "make logs PORT=" in done.stderr and "serial ports here: " in done.stderr

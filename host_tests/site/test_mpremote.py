@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import random
 from pathlib import Path
 
+import pytest
+
 from host_tests.site.test_console_board import Desk, play
+from tools import claims
 from tools.bench.bars.hands import mpremote
 from tools.interpreters import Interpreter
 from tools.sim.board import ptyport
@@ -23,6 +27,12 @@ def test_what_mpremote_does_works_while_power_flows(tmp_path: Path, mp32: Interp
         port = PtyPort(desk.board, tmp_path / "port")
         port.open()
 
+        why = ptyport.refused(tmp_path / ".." / tmp_path.name / "port")
+        assert f"process {os.getpid()} (" in why and "has its board there" in why
+        with pytest.raises(claims.Taken):
+            PtyPort(desk.board, tmp_path / "port").open()
+        assert port.path.is_symlink()
+
         async def ask(*words: str) -> str:
             return (await mpremote(port.path, *words, timeout=60)).replace("\r\n", "\n")
 
@@ -34,7 +44,10 @@ def test_what_mpremote_does_works_while_power_flows(tmp_path: Path, mp32: Interp
             said = await ask("resume", "eval", "[x, 'a' * 300]", "+", "exec", "print(len(b'x' * 200000))", "+", "sleep", "0.1")
             assert said == f"[14, '{'a' * 300}']\n200000\n"
             said = await ask("cp", str(sent), ":sent", "+", "cp", ":sent", str(got), "+", "ls", ":", "+", "sha256sum", ":sent")
-            assert got.read_bytes() == data and hashlib.sha256(data).hexdigest() in said and " sent\n" in said
+            assert got.read_bytes() == data and hashlib.sha256(data).hexdigest() in said
+            assert "         700 sent\n" in said and "           0 lib/\n" in said, "sizes, as a board's own file system has them"
+            sizes = [int(line.split()[0]) for line in (await ask("ls", ":lib")).splitlines()[1:] if "/" not in line]
+            assert len(sizes) > 5 and min(sizes) > 0
             assert await ask("resume", "cat", ":site.json", "+", "rm", ":sent") == desk.site_text() + "rm :sent\n"
             assert "No such file" in await ask("cat", ":sent")
             assert "ZeroDivisionError" in await ask("exec", "1 / 0")
@@ -48,7 +61,7 @@ def test_what_mpremote_does_works_while_power_flows(tmp_path: Path, mp32: Interp
             assert await desk.ask("1 + 1") == "= 2"
         finally:
             await port.close()
-        assert not port.path.is_symlink()
+        assert not port.path.is_symlink() and ptyport.refused(port.path) == ""
 
     play(mp32, tmp_path / "board", story)
 

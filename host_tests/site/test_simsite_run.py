@@ -170,7 +170,7 @@ def test_the_console_works_with_a_pipe_and_the_site_plays_along() -> None:
     lines = done.stdout.splitlines()
     answers = [line for line in lines if line.startswith(("= ", "! "))]
     assert answers[0].startswith("= 'accepted"), answers  # so early it may still wait for the devices
-    assert answers[1:3] == ["= 'IDLE'", "= 'accepted'"] and answers[3].startswith("! NameError"), answers
+    assert answers[1:3] == ["= 'IDLE'", "= 'accepted'"] and answers[3].startswith("! nonsense: not a command"), answers
     assert answers[4:] == ["= ['bms_lost']", "= 42"]
     truth = next(json.loads(line[1:-1]) for line in lines if line.startswith("[{") and "pcs_kw" in line)
     assert -21 < truth["pcs_kw"] < -19
@@ -262,12 +262,14 @@ def test_shipped_scenarios_are_listed() -> None:
 @pytest.mark.parametrize(
     ("args", "complaint"),
     [
-        (["--seconds", "0"], "--seconds 0: allowed 1 to 86400"),
+        (["--seconds", "0"], "--seconds 0: allowed are 1 to 86400"),
         (["--scenario", "no_such"], "no_such: No such file or directory"),
         (["--micropython", "/no/such"], "no such program"),
         (["--svg", "/nonexist/x.svg"], "--svg /nonexist/x.svg: cannot be written"),
         (["--svg", "/tmp"], "--svg /tmp: cannot be written"),
-        (["--ems", "0"], "--ems 0: allowed 1 to 65535"),
+        (["--ems", "0"], "--ems 0: allowed are 1 to 65535"),
+        (["--web", "65536"], "--web 65536: allowed are 1 to 65535"),
+        (["--web", "20123", "--ems-can", "20123"], "--web 20123: --ems-can has that port: give another one"),
         (["--site", "no_such.json"], "no_such.json: cannot be read"),
         (["--console"], "--console goes without --headless"),
     ],
@@ -276,3 +278,15 @@ def test_wrong_arguments_are_named(args: list[str], complaint: str) -> None:
     done = run(*args, "--headless", timeout=20)
     assert done.returncode == 2
     assert complaint in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--web", "--ems", "--ems-can"])
+def test_a_port_that_somebody_has_is_said_in_one_line_before_anything_runs(option: str) -> None:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        one.listen()
+        port = one.getsockname()[1]
+        done = run(option, str(port), "--headless", timeout=20)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith(f"{option} {port}: process {os.getpid()} (")
+    assert done.stderr.endswith(" listens there already: end it, or give another port\n")

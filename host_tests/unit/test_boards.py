@@ -3,12 +3,14 @@
 import copy
 import json
 import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
 from tools import check_site
-from tools.build import boardfile
+from tools.build import boardfile, stage
 
 SITE: dict[str, Any] = {
     "schema": 1,
@@ -201,6 +203,15 @@ def test_a_network_on_a_board_that_no_image_makes_fit_is_refused_by_name() -> No
 def test_an_unknown_board_is_refused_with_the_known_ones() -> None:
     with pytest.raises(boardfile.BoardError, match=r"BOARD=arduino.*generic_esp32"):
         boardfile.load("arduino")
+
+
+def test_no_board_is_no_default_but_a_question() -> None:
+    with pytest.raises(boardfile.BoardError, match=r"BOARD is missing: .*generic_esp32.*boards/README.md"):
+        boardfile.load("")
+    command = [sys.executable, "-m", "tools.flash", "--port", "/dev/nothing", "--firmware", "no_such.bin"]
+    done = subprocess.run(command, cwd=stage.ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and done.stderr.startswith("BOARD is missing: ") and "generic_esp32" in done.stderr
+    assert not re.search(r"^BOARD *\?= *\S", (stage.ROOT / "Makefile").read_text(), re.M)
 
 
 def test_a_site_is_checked_with_the_firmwares_own_words(tmp_path: Any) -> None:

@@ -388,3 +388,13 @@ def test_other_makers_batteries_are_known_and_say_what_the_site_must_bear() -> N
     assert check_site.errors_in({**slow, "power": {"bms_period_ms": 10000}}) == []
     wrong = check_site.errors_in(battery(type="bms_growatt", variant="hv"))
     assert wrong and "variant" in wrong[0]
+
+
+def test_a_reader_that_has_gone_ends_a_list_without_a_word() -> None:
+    for tool in ("tools.check_site --help", "tools.run --list", "tools.flash --help", "tools.check_site docs/site.example.json"):
+        shell = f"set -o pipefail; ({sys.executable} -m {tool}; echo $? >&2) | true"  # nobody reads
+        done = subprocess.run(["bash", "-c", shell], cwd=stage.ROOT, capture_output=True, text=True, timeout=60)
+        assert "Broken" not in done.stderr and "Traceback" not in done.stderr, (tool, done.stderr)
+    lines = f"{sys.executable} -c 'import tools\nfor n in range(100000): print(n)' | head -2"
+    done = subprocess.run(["bash", "-c", lines], cwd=stage.ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "0\n1\n" and done.stderr == ""

@@ -6,7 +6,7 @@ import pytest
 
 from firmware import Mode, PowerConfig, PowerManager, ScheduleEntry
 from firmware.errors import PowerError
-from tools.build import boardfile
+from tools.build import boardfile, planned
 from tools.build.stage import ROOT
 
 PINS = (("emergency stop", "estop_pin"), ("contactor", "contactor_pin"), ("its feedback", "feedback_pin"), ("LED", "led_pin"))
@@ -73,3 +73,19 @@ def test_every_link_between_the_documents_leads_to_a_file() -> None:
             if not target.exists():
                 broken.append(f"{page.relative_to(ROOT)}: {link}")
     assert broken == []
+
+
+def test_tools_are_typed_with_the_python_that_has_what_they_need() -> None:
+    """One form: a shell's own python has no pyserial, mpremote or pymodbus."""
+    for file in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("boards/**/*.md")]:
+        if file.name == "deploy.md":
+            continue
+        text = re.sub(r"<!--.*?-->", "", file.read_text(), flags=re.S)
+        bare = re.findall(r"(?<![\w/])python3? -m tools\S*", text)
+        assert not bare, (file.name, bare)
+
+
+def test_what_the_examples_are_planned_with_is_what_check_site_says() -> None:
+    text = planned.README.read_text()
+    assert "| planned by `check_site --board` |" in text
+    assert planned.current(text) == text, "make size ARGS=--write renews the row with the figures"

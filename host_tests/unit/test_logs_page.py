@@ -114,7 +114,7 @@ def test_a_board_without_logs_or_without_a_voice_is_one_clear_line() -> None:
         pull.pull(lambda typed: iter([typed, "! NameError: name 'timeline' isn't defined: see help()"]))
     with pytest.raises(pull.PullError, match="no answer"):
         pull.pull(lambda typed: iter([]))
-    with pytest.raises(pull.PullError, match="/dev/nothing"), pull.console("/dev/nothing"):
+    with pytest.raises(pull.PullError, match=r"PORT=/dev/nothing: .*; serial ports here: "), pull.console("/dev/nothing"):
         pass
 
 

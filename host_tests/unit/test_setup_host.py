@@ -63,3 +63,27 @@ def test_ctrl_c_during_set_up_ends_with_one_line(tmp_path: Path) -> None:
     file.write_text(text)
     done = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, timeout=30)
     assert done.returncode == 130 and "the next make goes on" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_two_setups_come_one_after_the_other_and_the_second_says_for_whom_it_waits(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from tools import setup_host\n"
+        f"setup_host.CACHE = Path({str(tmp_path / '.cache')!r})\n"
+        "with setup_host.alone():\n    print('mine', flush=True); sys.stdin.readline()\n"
+    )
+
+    def begin() -> subprocess.Popen[str]:
+        pipe = subprocess.PIPE
+        return subprocess.Popen([sys.executable, "-c", code], cwd=setup_host.ROOT, stdin=pipe, stdout=pipe, text=True)
+
+    def heard(process: subprocess.Popen[str]) -> str:
+        assert process.stdout
+        return process.stdout.readline()
+
+    with begin() as first:
+        assert heard(first) == "mine\n"
+        second = begin()
+        assert f"another setup is running (process {first.pid}), waiting" in heard(second)
+        first.communicate("\n")
+        assert heard(second) == "mine\n"
+        second.communicate("\n")

@@ -66,6 +66,8 @@ def names() -> list[str]:
 
 def load(name: str) -> dict[str, Any]:
     """A board by name, or by the path of a file.  Raises BoardError with everything that is wrong with it."""
+    if not name:
+        raise BoardError(f"BOARD is missing: {', '.join(names())}, or the path of a board file (boards/README.md)")
     path = Path(name) if name.endswith(".json") else BOARDS / f"{name}.json"
     try:
         board = json.loads(path.read_text())

@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tools import bms_tables
-from tools.build import boardfile, fits, romfs, stage
+from tools.build import boardfile, fits, planned, romfs, stage
 from tools.interpreters import chosen
 from tools.sim.board import chiprom, mpyfile
 
@@ -360,13 +360,14 @@ def main() -> int:
     """Prints the report; 1 when what is kept is stale and was not written."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
-    parser.add_argument("--write", action="store_true", help=f"measure the parts of sites too, and write {KEPT.relative_to(ROOT)}")
+    parser.add_argument("--write", action="store_true", help=f"measure the parts of sites too, write {KEPT.name}, boards/README.md")
     arguments = parser.parse_args()
     report = weigh()
     if arguments.write:
         can = report["can_stand_in_bytes"], report["can_stand_in_own_bytes"]
         kept = {"modules": report["modules"], "parts": parts(report["modules"], can)}
         KEPT.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
+        planned.write()
     sizes = fits.sizes()
     old = stale(report, sizes)
     if arguments.json:

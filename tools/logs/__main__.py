@@ -11,6 +11,7 @@ from datetime import tzinfo
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from tools import serial_line
 from tools.build.stage import ROOT
 from tools.logs import days, page, pull, simulated
 
@@ -44,7 +45,7 @@ def main() -> int:
     """0 when the page is written."""
     arguments = _arguments()
     if not arguments.port and not arguments.sim:
-        print("PORT is missing: make logs PORT=/dev/ttyUSB0 (or SIM=1)", file=sys.stderr)
+        print(f"PORT is missing: make logs PORT=/dev/ttyUSB0 (or SIM=1); {serial_line.ports_here()}", file=sys.stderr)
         return 2
     try:
         zone = ZoneInfo(arguments.zone) if arguments.zone else None

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 
 import serial
 
+from tools import serial_line
+
 ANSWER_S = 15.0  # a piece is sent in half a second
 _TRIES = 3  # of a piece: a line of somebody else's may tear one of its lines
 _FILE = re.compile(r"^(\d+) ([\w./-]+)$")
@@ -138,7 +140,7 @@ def console(port: str, baud: int = 115200) -> Iterator[Ask]:
     try:
         line = serial.serial_for_url(port, baud, timeout=0.1)
     except (OSError, serial.SerialException) as error:
-        raise PullError(f"PORT={port}: {error}") from None
+        raise PullError(str(serial_line.no_port(port, error))) from None
 
     def ask(typed: str) -> Iterator[str]:
         line.write(typed.encode() + b"\r\n")

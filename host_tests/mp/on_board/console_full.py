@@ -122,6 +122,8 @@ plant.pm.cycle(plant.ms + 50)
 port.typed = EMERGENCY
 port.at = 0
 turn()
+while port.at < len(port.typed):  # reading goes on in the next turn where it has taken 5 ms: on a host that is busy
+    turn()
 modes[1] = plant.pm.mode
 turns(200)
 at[2] = port.end

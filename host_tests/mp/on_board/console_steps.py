@@ -27,8 +27,8 @@ from host_tests.both.desk import Desk  # noqa: E402
 LINES = (
     "1 + 1", "pm.stats()", "limits()", "devices()", "pm.claims()", "pm.faults()", "pm.events.history()", "pm.schedules()",
     "pm.upcoming(5)", "pm.set_charge_params(ChargeParams(target_soc=80, charge_current_max=100))", "nonsense", "1 +",
-    "ChargeParams(target_soc=500)", "pm.set_constant_power(20)", "'x' * 5000", "bytes(5000)", "list(range(2000))", "help()",
-    "pm.emergency_shutdown()",
+    "disharge 5kW", "ChargeParams(target_soc=500)", "pm.set_constant_power(20)", "'x' * 5000", "bytes(5000)", "list(range(2000))",
+    "help()", "pm.emergency_shutdown()",
 )  # fmt: skip
 
 
@@ -84,6 +84,7 @@ def everything_is_wrong():
     pm.stop_operation(5)
 
 
+desk.ask("mistyped")  # what knows of such words is loaded once, compiled on a board
 turns("(start)", 5)
 fill()
 turns("(events)", 40)

@@ -6,16 +6,21 @@ What the board sends while nobody reads is kept as far as the terminal's buffer 
 import asyncio
 import contextlib
 import os
+import socket
 import tty
 from pathlib import Path
 
+from tools import claims
 from tools.sim.board.board import Board
 
 
 def refused(path: Path) -> str:
     """Why the port cannot be linked there, "" if it can."""
+    holder = claims.holder(claims.of_path(path))
+    if holder:
+        return f"{path}: {claims.named(holder)} has its board there: end it, or give another path"
     if path.is_symlink() and os.readlink(path).startswith("/dev/pts/"):
-        return ""  # one of an earlier run
+        return ""  # one of an earlier run, which has ended
     if path.is_symlink() or path.exists():
         return f"{path}: there is something already, and it is no pseudo-terminal"
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
@@ -33,9 +38,11 @@ class PtyPort:
         self._master = self._slave = -1
         self._typed: asyncio.Queue[bytes] = asyncio.Queue()
         self._typing: asyncio.Task[None] | None = None
+        self._claim: socket.socket | None = None  # of the path, against another run
 
     def open(self) -> None:
-        """Make the pseudo-terminal and the link to it.  OSError where the link cannot be made."""
+        """Make the pseudo-terminal and the link to it.  OSError where it cannot be made; claims.Taken: another has it."""
+        self._claim = claims.claim(claims.of_path(self.path))
         self._master, self._slave = os.openpty()
         tty.setraw(self._slave)
         os.set_blocking(self._master, False)
@@ -59,6 +66,8 @@ class PtyPort:
             self.path.unlink()
         os.close(self._slave)
         os.close(self._master)
+        if self._claim is not None:
+            self._claim.close()
 
     def _readable(self) -> None:
         with contextlib.suppress(BlockingIOError, OSError):

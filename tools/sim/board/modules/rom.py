@@ -13,6 +13,7 @@ sys.path[:] = [sys.argv[0].rsplit("/", 1)[0], "", "lib", ".frozen"]
 if os.getenv("SIM_FLASH"):
     __import__("sim_start").start()
 else:
+    sys.modules["os"] = sys.modules["uos"] = __import__("sim_os")
     __import__("sim_interrupt").install()
 _run = __import__("sim_import").run if os.getenv("SIM_ROMFS") else execfile  # noqa: F821  (a built-in of the Unix port)
 _status = 0
