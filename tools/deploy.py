@@ -161,7 +161,7 @@ def arguments_of() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", required=True)
-    parser.add_argument("--board", default="generic_esp32", help="a name from boards/, or the path of a board file")
+    parser.add_argument("--board", default="", help="a name from boards/, or the path of a board file; a simulated board has none")
     parser.add_argument("--site", type=Path, default=Path("site.json"))
     parser.add_argument("--ssid", default=os.environ.get("WIFI_SSID", ""))
     parser.add_argument("--password", default=os.environ.get("WIFI_PASSWORD", ""))
@@ -174,20 +174,25 @@ def arguments_of() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def march_of(arguments: argparse.Namespace, board: dict) -> str:
-    """The machine code for this deploy: of the board at the port, where there is one.  Raises DeployError for another chip's."""
+def target_of(arguments: argparse.Namespace) -> tuple[dict | None, str]:
+    """The board and its machine code, for which the one at the port is asked; None for a simulated one.
+
+    Raises DeployError for another chip than the board's, boardfile.BoardError, LineError.
+    """
+    asked = not (arguments.march or arguments.dry_run)
+    found = machine_code(arguments.port) if asked else arguments.march
+    if asked and found in LAPTOP:
+        return None, found
+    board = boardfile.load(arguments.board)
     wanted = MARCH[board["chip"]]
-    if arguments.march or arguments.dry_run:
-        return arguments.march or wanted
-    found = machine_code(arguments.port)
-    if found != wanted and found not in LAPTOP:
+    if asked and found != wanted:
         raise DeployError(f"BOARD={arguments.board}: has an {board['chip']} ({wanted}); the board at {arguments.port} runs {found}")
-    return found
+    return board, found or wanted
 
 
-def site_of(arguments: argparse.Namespace, board: dict, march: str) -> dict:
+def site_of(arguments: argparse.Namespace, board: dict | None) -> dict:
     """The site as it goes there.  Raises check_site.Refused."""
-    if arguments.march or march not in LAPTOP:
+    if board is not None:
         return check_site.for_board(arguments.site, board, arguments.image, arguments.ssid, arguments.password)
     print("a simulated board: pins, buses and heap are not checked, they are as the site file has them")
     site, errors = check_site.load(arguments.site)
@@ -196,12 +201,11 @@ def site_of(arguments: argparse.Namespace, board: dict, march: str) -> dict:
     return site
 
 
-def deploy(arguments: argparse.Namespace, board: dict, site: dict, march: str) -> int:
+def deploy(arguments: argparse.Namespace, title: str, site: dict, march: str) -> int:
     """0 when the board has everything and has passed its self-test.  Raises DeployError, LineError, stage.CompileError."""
     with tempfile.TemporaryDirectory() as scratch:
         target = arguments.dry_run or Path(scratch)
         parcel = prepare(target, site, march, arguments.site.parent, arguments.image)
-        title = "a simulated board" if march in LAPTOP else board["title"]
         name = f"generation {parcel.stamp}: {len(parcel.files)} files for {title}"
         if arguments.dry_run:
             print(f"{name} in {target}")
@@ -234,9 +238,8 @@ def main() -> int:
         print("PORT is missing: make deploy PORT=/dev/ttyUSB0", file=sys.stderr)
         return 2
     try:
-        board = boardfile.load(arguments.board)
-        march = march_of(arguments, board)
-        return deploy(arguments, board, site_of(arguments, board, march), march)
+        board, march = target_of(arguments)
+        return deploy(arguments, board["title"] if board else "a simulated board", site_of(arguments, board), march)
     except check_site.Refused as refused:
         print("refused, nothing was copied:\n" + "\n".join(f"  {error}" for error in refused.errors), file=sys.stderr)
     except (boardfile.BoardError, stage.CompileError, DeployError, LineError) as error:

@@ -1,4 +1,4 @@
-"""Updates the firmware of a board over the network, signed: `python -m tools.update HOST --key FILE`.
+"""Updates the firmware of a board over the network, signed: `.venv/bin/python -m tools.update HOST --key FILE`.
 
 --make-key writes a new key; --put-key PORT puts it on the board, over USB, once.  --image FILE sends an image of our own
 (boards/BESS_ESP32*), for boards that have one.  The site file and its tables stay those of the board.  What was cut off goes on
@@ -280,7 +280,7 @@ def main() -> int:
             print(f"{arguments.make_key}: a new key; keep it off the board's network, and out of every repository")
             return 0
         if not arguments.key or not (arguments.put_key or arguments.host):
-            print("python -m tools.update HOST --key FILE; see --help", file=sys.stderr)
+            print(".venv/bin/python -m tools.update HOST --key FILE; see --help", file=sys.stderr)
             return 2
         if arguments.put_key:
             put_key(arguments.put_key, read_key(arguments.key))

@@ -32,7 +32,7 @@ _LINE = const(200)  # characters
 _LARGEST = const(65536)  # bytes of a manifest
 _MANIFEST = "UPDATE"  # the first words of what is signed
 _IMAGE = "IMAGE"
-_NO_KEY = "%s: is not there, or has not 32 bytes, so nobody can update: python -m tools.update --put-key brings one"
+_NO_KEY = "%s: is not there, or has not 32 bytes, so nobody can update: tools.update --put-key brings one"
 _NO_GENERATION = "this board has no generations of firmware in files: make deploy, over USB"
 _NAP_MS = const(10)
 _ACCEPT_MS = const(200)
@@ -223,9 +223,9 @@ class Service:
     def _signed(self, words: list, what: str, highest: int) -> tuple:
         """(number, bytes, SHA-256, whether to restart) of a first line, if who has the key wrote it; never as old as `highest`."""
         if words[0] == _IMAGE and what == _MANIFEST:
-            raise Refused("this board has its firmware in files: python -m tools.update without --image")
+            raise Refused("this board has its firmware in files: tools.update without --image")
         if words[0] == _MANIFEST and what == _IMAGE:
-            raise Refused("this board has its firmware in its image: python -m tools.update --image FILE")
+            raise Refused("this board has its firmware in its image: tools.update --image FILE")
         if len(words) != 6 or words[0] != what:
             raise Refused("%s number bytes SHA-256 restart HMAC, or STATE, is what is understood here" % what)
         if not self._has_key():

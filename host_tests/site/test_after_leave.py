@@ -48,12 +48,17 @@ def test_mpremote_finds_the_ordinary_prompt_and_a_reset_starts_control_again(tmp
     play(mp, tmp_path / "board", story)
 
 
-@pytest.mark.parametrize(("runs", "words"), [("rv32imc", r"has an esp32 \(xtensawin\); the board at .* runs rv32imc"), ("x64", "")])
-def test_a_deploy_asks_the_board_for_what_machine_it_compiles(monkeypatch: pytest.MonkeyPatch, runs: str, words: str) -> None:
-    monkeypatch.setattr(deploy, "machine_code", lambda port: runs)  # there is no RISC-V board here
+@pytest.mark.parametrize("runs", ["rv32imc", "x64", "xtensawin"])
+def test_a_deploy_asks_the_board_for_what_machine_it_compiles(monkeypatch: pytest.MonkeyPatch, runs: str) -> None:
+    monkeypatch.setattr(deploy, "machine_code", lambda port: runs)  # there is no other board here
     given = argparse.Namespace(march=None, dry_run=None, port="/dev/x", board="generic_esp32")
-    if words:
-        with pytest.raises(deploy.DeployError, match=words):
-            deploy.march_of(given, boardfile.load("generic_esp32"))
-    else:
-        assert deploy.march_of(given, boardfile.load("generic_esp32")) == runs
+    if runs == "rv32imc":
+        with pytest.raises(deploy.DeployError, match=r"has an esp32 \(xtensawin\); the board at /dev/x runs rv32imc"):
+            deploy.target_of(given)
+        return
+    board, march = deploy.target_of(given)
+    assert march == runs and (board is None) == (runs == "x64"), "a simulated board has no file"
+    given.board = ""
+    if runs == "xtensawin":
+        with pytest.raises(boardfile.BoardError, match="generic_esp32"):
+            deploy.target_of(given)

@@ -144,12 +144,13 @@ def test_flash_without_a_file_says_which_image_the_board_wants() -> None:
 def test_flash_refuses_what_is_no_image_before_touching_the_port(tmp_path: Path) -> None:
     text = tmp_path / "readme.txt"
     text.write_text("hello " * 1000)
-    done = run("tools.flash", "--port", "/dev/does-not-exist", "--firmware", str(text))
+    board = ("--board", "generic_esp32")
+    done = run("tools.flash", "--port", "/dev/does-not-exist", "--firmware", str(text), *board)
     assert done.returncode == 2 and "begins with 0x68" in done.stderr
-    done = run("tools.flash", "--port", "/dev/does-not-exist", "--firmware", str(tmp_path / "none.bin"))
+    done = run("tools.flash", "--port", "/dev/does-not-exist", "--firmware", str(tmp_path / "none.bin"), *board)
     assert done.returncode == 2 and "no such file" in done.stderr
-    done = run("tools.flash", "--port", "", "--firmware", str(text))
-    assert done.returncode == 2 and "PORT is missing" in done.stderr
+    done = run("tools.flash", "--port", "", "--firmware", str(text), *board)
+    assert done.returncode == 2 and "PORT (serial ports here: " in done.stderr and "is missing" in done.stderr
 
 
 # ---- all in one go -------------------------------------------------------------------------------------------
