@@ -63,9 +63,9 @@ class MicroPythonRun(pytest.Item):
     staged = False
 
     def runtest(self) -> None:
-        interpreter = needs.interpreter(self.bits)
+        interpreter = needs.interpreter(self.bits)  # its own heap, 1 MB on 32 bits, is full where a file has many tests
         tree, path = (staged(), staged() / TESTS / self.path.name) if self.staged else (ROOT, self.path)
-        command = [*interpreter.command, str(RUNNER), str(ROOT), str(path), str(tree)]
+        command = [*interpreter.command, "-X", "heapsize=2M", str(RUNNER), str(ROOT), str(path), str(tree)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, cwd=ROOT)
         if done.returncode:
             raise FailedUnderMicroPython(f"{interpreter}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
