@@ -136,4 +136,10 @@ class poll:
 
     def ipoll(self, timeout=-1, flags: int = 0):
         """The same, in a list that the next call uses again."""
+        if timeout == 0 and not self._streams:  # one look, asked for at every byte of the console: no detour that takes the host long
+            off()
+            if timers is not None:
+                timers()
+            on()
+            return self._files.ipoll(0, flags)
         return self._wait(timeout, flags)
