@@ -96,8 +96,8 @@ class Bench:
         return round(self.rated_kw * PULSE_SHARE, 2)
 
     def device(self, kind: str) -> tuple[str, dict[str, Any]]:
-        """Name and options of the device that is the site's bms, pcs or meter; ("", {}) where there is none."""
-        slots = {"bms": "BMS_V", "pcs": "PCS_P", "meter": "METER_P"}
+        """Name and options of the device that is the site's bms, pcs, meter or pv; ("", {}) where there is none."""
+        slots = {"bms": "BMS_V", "pcs": "PCS_P", "meter": "METER_P", "pv": "PV_P"}
         for name, options in self.site.get("devices", {}).items():
             table = self.tables.get(name, options.get("table"))
             reads = [read.get("slot") for read in table.get("reads", [])] if isinstance(table, dict) else []

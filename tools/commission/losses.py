@@ -27,23 +27,27 @@ class Kind(NamedTuple):
     bit: int  # of the fault in FAULTS (docs/can.md)
     act: str  # what the simulator's hand does to it
     groups: tuple[str, ...]
+    needed: bool = True  # by control: without it 0 W
 
 
 _KINDS = (
     Kind("bms", "bms_lost", 1, "bms_silent", ("SEQ_BMS", "SEQ_BMS_LIMITS", "SEQ_BMS_CELLS", "SEQ_BMS_TEMPS", "SEQ_BMS_FLAGS")),
     Kind("pcs", "pcs_lost", 2, "pcs_silent", ("SEQ_PCS",)),
     Kind("meter", "meter_lost", 4, "meter_silent", ("SEQ_METER",)),
+    Kind("pv", "pv_lost", 8, "pv_silent", ("SEQ_PV",), needed=False),
 )
 Look = tuple[float, list[int]]  # when; active faults as bits, how long the board was not held up itself, ages of the groups, ms
 
 
 async def loss(bench: Bench) -> None:
-    """Each device falls silent under a small power: it is seen in time, 0 W, and it comes back by itself."""
+    """Each device falls silent under a small power: it is seen in time, 0 W where control needs it, and it comes back by itself."""
     unplugged = []
+    taken: set[str] = set()
     for kind in _KINDS:
         name, options = bench.device(kind.kind)
-        if not name:
+        if not name or name in taken:  # a meter that has the PV's figures too
             continue
+        taken.add(name)
         try:
             await _one(bench, name, options, kind)
         except NotTested as error:
@@ -69,31 +73,49 @@ async def _one(bench: Bench, name: str, options: dict[str, Any], kind: Kind) -> 
     def is_lost(state: dict[str, Any]) -> bool:
         return fault in (state.get("faults") or [])
 
-    def is_still(state: dict[str, Any]) -> bool:
-        return abs(state.get("cmd") or 0) < 0.01
-
     async with bench.watching("FAULTS", "LOOP_MS", *(f"AGE + im.{group}" for group in kind.groups)) as seen:
         await bench.ask_for("unplug", name=name, where=bench.where(options), act=act)
         await bench.until(is_lost, allowed + 10, f"{name} is unplugged, and {fault} is to be raised")
         await asyncio.sleep(_LOOK_ON_S)
     _raised(bench, name, fault, silence_s(seen, kind.bit), allowed)
-    await bench.until(is_still, NOTICED_S + 2, f"{name} is lost, and 0 W are to be commanded")
-    after = max(0.0, bench.first(began, is_still) - bench.first(began, is_lost))
-    bench.at_most(f"{name}: 0 W after {fault} (looked at every {SAMPLE_MS / 1000:g} s)", after, NOTICED_S, "s")
-    bench.plot(f"{name} is lost", began, {"cmd": "command", "p": "inverter", "kw_dc": "battery"})
-    if after > NOTICED_S:
-        raise Failed(f"{name} is lost, and 0 W are commanded only {after:.1f} s after it was noticed")
+    try:
+        await (_still if kind.needed else _goes_on)(bench, name, fault, began)
+    finally:
+        bench.plot(f"{name} is lost", began, {"cmd": "command", "p": "inverter", "kw_dc": "battery"})
     await bench.ask_for("plug", name=name, act=act)
     plugged = time.monotonic()
     back = await bench.until(
         lambda s: fault not in (s.get("faults") or []), BACK_S, f"{name} is plugged in again, and {fault} is to end"
     )
     bench.note(f"{name}: back after", back.at - plugged, "s")
-    if fault != "meter_lost":
+    if kind.kind in ("bms", "pcs"):  # without these it had left operation
         if not bench.power("auto_restart", 1):
             await bench.console.ask("pm.start()")
         again = await bench.mode("IDLE", "CHARGE", "DISCHARGE", seconds=BACK_S)
         bench.note(f"{name}: in operation again after", again.at - plugged, "s")
+
+
+def _is_still(state: dict[str, Any]) -> bool:
+    return abs(state.get("cmd") or 0) < 0.01
+
+
+async def _still(bench: Bench, name: str, fault: str, began: float) -> None:
+    """0 W are commanded, and soon."""
+    await bench.until(_is_still, NOTICED_S + 2, f"{name} is lost, and 0 W are to be commanded")
+    raised = bench.first(began, lambda state: fault in (state.get("faults") or []))
+    after = max(0.0, bench.first(began, _is_still) - raised)
+    bench.at_most(f"{name}: 0 W after {fault} (looked at every {SAMPLE_MS / 1000:g} s)", after, NOTICED_S, "s")
+    if after > NOTICED_S:
+        raise Failed(f"{name} is lost, and 0 W are commanded only {after:.1f} s after it was noticed")
+
+
+async def _goes_on(bench: Bench, name: str, fault: str, _began: float) -> None:
+    """The power stays as it was: nothing of this device decides on it."""
+    kw = float((await bench.state()).get("cmd") or 0.0)
+    stays = abs(kw) > 0.5 * bench.pulse_kw
+    bench.note(f"{name}: commanded while {fault} lasts, which is a warning", kw, "kW", f"as before: {bench.pulse_kw:g} kW", stays)
+    if not stays:
+        raise Failed(f"{name} is lost, and control gives up {bench.pulse_kw:g} kW, which need nothing of it")
 
 
 def silence_s(seen: list[Look], bit: int) -> float | None:

@@ -11,7 +11,7 @@ ALARM_MANUFACTURER = 1 << 16
 class Act(NamedTuple):
     """One switch: a field of a part of the site, and what it holds while the fault lasts and after it."""
 
-    part: str  # bms, pcs, meter: as they speak on the wire; cells, inverter, contactors, grid: the physics; board: its pins
+    part: str  # bms, pcs, meter, pv: as they speak on the wire; cells, inverter, contactors, grid: the physics; board: its pins
     field: str
     on: Any = True
     off: Any = False
@@ -30,6 +30,7 @@ FAULTS: dict[str, Fault] = {
     "bms_silent": Fault("the BMS answers nothing on CAN", (Act("bms", "silent"),)),
     "pcs_silent": Fault("the PCS takes no request and gives no answer; its connection stays open", (Act("pcs", "silent"),)),
     "meter_silent": Fault("the meter gives no answer; its connection stays open", (Act("meter", "silent"),)),
+    "pv_silent": Fault("the meter of the PV gives no answer", (Act("pv", "silent"),), True),
     "pcs_refuses": Fault(
         "the PCS answers every write with exception 4 (device failure) and keeps its setpoint", (Act("pcs", "refuses"),)
     ),
@@ -76,6 +77,12 @@ class Switches:
             part = self.parts.get(act.part)
             if part is not None:
                 setattr(part, act.field, act.on if on else act.off)
+
+
+class Mute:
+    """A device that gives no answer while it is `silent`."""
+
+    silent = False
 
 
 class WireFaults:

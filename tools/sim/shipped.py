@@ -84,7 +84,7 @@ class ShippedSite(Site):
             read = device["table"]["reads"][0]
             if read.get("type") != "float32":
                 raise ValueError(f"device {name}: type {read.get('type', 'int16')} cannot be simulated (float32 can)")
-            self.line.add_registers(device["unit"], lambda address, count: self._pv(read["address"], address, count))
+            self.line.add_registers(device["unit"], lambda address, count: self._pv(read["address"], address, count), self.pv_meter)
         else:
             raise ValueError(f"device {name}: {device['type']} cannot be simulated on the RS485 line")
 

@@ -13,7 +13,7 @@ from tools.sim.devices.canhub import CanHub
 from tools.sim.devices.meter_device import MeterDevice
 from tools.sim.devices.pcs_device import PcsDevice
 from tools.sim.devices.sunspec_server import SunSpecServer
-from tools.sim.faults import Switches, WireFaults
+from tools.sim.faults import Mute, Switches, WireFaults
 from tools.sim.healthy import POWER
 from tools.sim.live import BMS_PERIOD_S, CONTACTOR_PIN, ESTOP_PIN, FEEDBACK_PIN, LiveSite
 from tools.sim.physics.plant import PlantOptions
@@ -63,9 +63,10 @@ class Site(LiveSite):
             bool(options.get("discharge_limit_negative", False)), self.auditor.reported,
         )
         self.bms.share = share
+        self.pv_meter = Mute()  # where the site has one
         self.switches = {"": Switches({
-            "bms": self.bms, "pcs": self.pcs_wire, "meter": self.meter_wire, "cells": self.plant.bms, "inverter": self.plant.pcs,
-            "contactors": self.plant, "grid": self.plant, "board": self,
+            "bms": self.bms, "pcs": self.pcs_wire, "meter": self.meter_wire, "pv": self.pv_meter, "cells": self.plant.bms,
+            "inverter": self.plant.pcs, "contactors": self.plant, "grid": self.plant, "board": self,
         })}  # fmt: skip
 
     async def _open(self) -> None:

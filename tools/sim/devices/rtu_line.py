@@ -11,7 +11,7 @@ import tty
 from collections.abc import Callable
 
 from tools.sim.devices.sunspec_server import SunSpecServer
-from tools.sim.faults import WireFaults
+from tools.sim.faults import Mute, WireFaults
 
 _READS, _WRITE_ONE, _WRITE_MANY = (3, 4), 6, 16
 _PIECE_S = 0.005  # an answer comes in pieces of so much time
@@ -40,6 +40,7 @@ class RtuLine:
         self._char_s = _BITS / baudrate
         self._servers: dict[int, SunSpecServer] = {}
         self._registers: dict[int, Registers] = {}
+        self._mutes: dict[int, Mute] = {}
         self._master = self._slave = -1
         self._data = b""
         self._queue: asyncio.Queue[bytes] = asyncio.Queue()
@@ -49,9 +50,10 @@ class RtuLine:
         """A SunSpec device of the site answers as that unit too."""
         self._servers[unit] = server
 
-    def add_registers(self, unit: int, registers: Registers) -> None:
-        """Registers to read, with functions 3 and 4."""
+    def add_registers(self, unit: int, registers: Registers, mute: Mute) -> None:
+        """Registers to read, with functions 3 and 4, while they are not mute."""
         self._registers[unit] = registers
+        self._mutes[unit] = mute
 
     async def start(self) -> None:
         """Opens the line."""
@@ -96,7 +98,8 @@ class RtuLine:
             self.busy_s += len(request) * self._char_s
             faults = self._servers[request[0]].faults if request[0] in self._servers else None
             answer = await self._answer(request)
-            if answer is None or (faults is not None and faults.silent):
+            mute = faults or self._mutes.get(request[0])
+            if answer is None or (mute is not None and mute.silent):
                 continue
             answer = _spoilt(answer + crc(answer), faults)
             self.busy_s += len(answer) * self._char_s

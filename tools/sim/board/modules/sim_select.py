@@ -136,7 +136,7 @@ class poll:
 
     def ipoll(self, timeout=-1, flags: int = 0):
         """The same, in a list that the next call uses again."""
-        if timeout == 0 and not self._streams:  # one look, asked for at every byte of the console: no detour that takes the host long
+        if timeout == 0 and not self._streams:  # one look, asked for at every byte of the console: no detour, which takes long
             off()
             if timers is not None:
                 timers()
