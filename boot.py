@@ -87,4 +87,7 @@ except Exception as error:  # a file may hold anything, and be too long for the 
 del _safe_outputs, _mount_with_larger_reads  # what is named here stays in the heap for ever
 globals().pop("generations")  # main.py lets go of it
 globals().pop("ownimage", None)
-print("boot: reset cause %d" % machine.reset_cause())
+_cause = machine.reset_cause()
+_words = ("unknown", "power on", "reset", "watchdog", "deep sleep", "soft reset")
+print("boot: reset cause %d, %s" % (_cause, _words[_cause] if 0 < _cause < len(_words) else _words[0]))
+del _cause, _words

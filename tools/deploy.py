@@ -212,6 +212,7 @@ def deploy(arguments: argparse.Namespace, title: str, site: dict, march: str) ->
             return 0
         print(name, flush=True)
         if not arguments.live:
+            print("control ends: 0 W, contactors open (ARGS=--live: it goes on until the restart)", flush=True)
             leave(arguments.port)
         with RawPrompt(arguments.port, soft_reset=not (arguments.resume or arguments.live)) as prompt:
             try:

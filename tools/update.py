@@ -43,6 +43,7 @@ def make_key(file: Path) -> None:
     if file.resolve().is_relative_to(stage.ROOT):
         raise UpdateError(f"{file}: is in the repository; a key belongs elsewhere")
     try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
         raise UpdateError(f"{file}: {error.strerror}") from None

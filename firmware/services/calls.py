@@ -9,6 +9,7 @@ from firmware import image as im
 from firmware import limits as limit_list
 from firmware import reasons
 from firmware.errors import ConfigError, in_range
+from firmware.modes import Mode
 
 # of PowerManager: what the application and the services use
 _INTERNAL = "clock_was_set cycle going_on halt instant note_end plan planned restore_emergency run_schedule start_again"
@@ -32,6 +33,9 @@ class Calls:
         view = pm.instant()
         now = view.now
         yield reasons.why(view)
+        yield "%s: inverter %s, grid %s (+ discharge, + import)" % (
+            Mode.name(now[im.MODE]), _power(now[im.PCS_P]), _power(now[im.METER_P])
+        )  # fmt: skip
         age = now[im.AGE + im.SEQ_BMS]
         yield "battery%s: SoC %s, %s, %s, %s" % (
             " %d s ago" % (age // 1000) if view.par[im.PAR_STALE_BMS] < age < im.AGE_NEVER else "",
@@ -52,6 +56,8 @@ class Calls:
         for title, text in (("last trip: ", reasons.last_trip(view)), ("", reasons.last_end(view))):
             if text:
                 yield title + text
+        app = self._app
+        yield "site %s, in %s; firmware %s" % (app.site.name, app.path, getattr(app, "generation", "of its sources"))
 
     def why(self):
         """Why the power is what it is: the reason, what waits and for what, and what silent devices say of themselves."""
@@ -136,6 +142,10 @@ class Calls:
 
 def _kw(watts: int) -> str:
     return "-" if watts == im.FREE else "%.1f" % (watts / 1000)
+
+
+def _power(watts: int) -> str:
+    return "not measured" if watts == im.NO_VALUE else reasons.kw(watts)
 
 
 def _scaled(value: int, parts: int, unit: str) -> str:

@@ -10,7 +10,7 @@ from micropython import const
 from rows import each
 
 from firmware import config, reasons
-from firmware.errors import PowerError
+from firmware.errors import PowerError, in_range
 from firmware.event_codes import Event
 from firmware.events import QUEUE, Cursor
 from firmware.modes import Mode
@@ -233,7 +233,8 @@ class Commands:
             if len(found) > 1:
                 raise PowerError("charge takes a state of charge, or a power with a time: charge 80%, charge 20kW 30min")
             return self._pm.start_charging(found.get("soc", 0.0))
-        return self._pm.set_constant_power(-_needed(found, "charge"), _minutes(found))
+        kw = in_range("charge", _needed(found, "charge"), 0, self._pm.config.max_charge_power, "kW")
+        return self._pm.set_constant_power(-kw, _minutes(found))
 
     def discharge(self, words) -> str:
         """With a power, for a time."""
@@ -371,7 +372,11 @@ def _measures(words, command: str, kinds: str) -> dict:
         kind, scale = _UNITS.get(unit.lower(), ("", 1.0))
         if kind not in kinds.split(" ") or kind in found:
             allowed = ", ".join([_KINDS[kind] for kind in kinds.split(" ")])
-            raise PowerError("%s %s: numbers in %s are meant, each once" % (command, word, allowed))
+            if not unit:
+                unit = words[0] if words and words[0].isalpha() else ""
+            what = "is there twice" if kind in found else "is no unit here"
+            what = "%s %s" % (unit, what) if unit else "its unit is missing"
+            raise PowerError("%s %s: %s: numbers in %s are meant, each once" % (command, word, what, allowed))
         found[kind] = number * scale
     return found
 

@@ -204,6 +204,8 @@ class Service:
             await self._take(link, taking, path, size)
             if digest(taking.place + "/" + path, bytearray(_PIECE)) != sha:
                 raise Refused("%s: did not arrive as it was sent" % path)
+            if not taking.is_for_here(path):
+                raise Refused("%s has another machine's code than this board: tools.update --board NAME or --march" % path)
         await self._steps(taking.finish(), link)
         await self._done(link, who, number, restart)
 

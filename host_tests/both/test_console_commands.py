@@ -122,7 +122,10 @@ def test_what_is_not_understood_is_refused_and_changes_nothing():
 def test_errors_name_what_was_typed_and_what_is_meant():
     desk = desk_with()
     assert "20kA" in desk.ask("charge 20kA") and "kW" in desk.answers()[-1]
-    assert "100" in desk.ask("charge 5000kW")
+    assert desk.ask("charge 5000kW") == "! PowerError: charge = 5000.0: allowed are 0 to 100.0 kW"
+    assert "charge 20: kV is no unit here" in desk.ask("charge 20 kV")
+    assert "charge 20: its unit is missing: numbers in kW or W" in desk.ask("charge 20")
+    assert "charge 20kW: kW is there twice" in desk.ask("charge 20kW 20kW")
     assert "discharge POWER" in desk.ask("limit 5kW")
 
 
@@ -153,7 +156,7 @@ def test_what_shows_something_shows_it_line_by_line():
         desk.plant.pm.events.post(Event.MODE_CHANGE, Mode.CHARGE, 7)
     desk.turn(20)
     for line, words in (
-        ("status", "battery: SoC"), ("why", "kW"), ("limits", "configuration"), ("events", "MODE_CHANGE  CHARGE"), ("faults", ""),
+        ("status", "battery: SoC"), ("status", "grid "), ("status", "site a desk, in site.json; firmware"), ("why", "kW"), ("limits", "configuration"), ("events", "MODE_CHANGE  CHARGE"), ("faults", ""),
         ("claims", ""), ("services", "console: "), ("config", "max_soc = "), ("config max_soc", "max_soc = 90.0  (%)"),
         ("schedule", ""), ("scan", "can0: frames 7"), ("help", "charge"), ("help schedule", "remove ID"),
     ):  # fmt: skip

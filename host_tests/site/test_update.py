@@ -171,6 +171,24 @@ def test_a_board_whose_firmware_stands_at_the_top_says_so_and_takes_nothing(mp64
     assert not (flash / "a" / "manifest.new").exists() and (flash / "site.json").exists()
 
 
+def test_a_firmware_for_another_machine_is_refused_before_the_board_restarts(mp64: Interpreter, tmp_path: Path) -> None:
+    plant = Plant(mp64, tmp_path)
+    text = "import micropython\n@micropython.viper\ndef f() -> int:\n    return 1\n"
+    stage.compile_file(text, "udp.py", "xtensawin", plant.parcel.source / "lib" / "udp.mpy")
+
+    async def run() -> None:
+        await plant.board.start()
+        try:
+            await plant.board.wait_line("control begins", 30)
+            await asyncio.to_thread(ask, plant)
+            await plant.refused("lib/udp.mpy has another machine's code than this board: tools.update --board NAME or --march")
+        finally:
+            await plant.board.stop()
+
+    asyncio.run(run())
+    assert switched(plant.board.flash)["now"]["number"] == 100
+
+
 def test_a_board_without_a_key_says_so_and_takes_the_one_that_is_put_on_it(mp64: Interpreter, tmp_path: Path) -> None:
     plant = Plant(mp64, tmp_path)
     (plant.board.flash / "keys" / "update.key").unlink()

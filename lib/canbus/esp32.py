@@ -22,7 +22,8 @@ CHIPS = {
 
 def this_chip():
     """The key of CHIPS for the chip we run on.  Raises ValueError on any other."""
-    name = os.uname().machine.lower().split()[-1]  # "Generic ESP32S3 module with ESP32S3"
+    # "Generic ESP32S3 module with ESP32S3"; a simulated board has no uname
+    name = os.uname().machine.lower().split()[-1] if hasattr(os, "uname") else "simulated"
     if name.startswith("esp32-"):  # packages of the first chip: ESP32-PICO-D4, ESP32-D0WD
         name = "esp32"
     if name not in CHIPS:

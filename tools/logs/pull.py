@@ -116,7 +116,12 @@ def _has_memory(ask: Ask) -> bool:
 
 def pull(ask: Ask, say: Callable[[str], None] = lambda text: None) -> Pulled:
     """Everything.  PullError where the board keeps no logs, or does not answer."""
-    listed = [_FILE.match(line) for line in _answer(ask, "timeline.logs()", lambda line: line == _END)]
+    try:
+        listed = [_FILE.match(line) for line in _answer(ask, "timeline.logs()", lambda line: line == _END)]
+    except PullError as error:
+        if "NameError" not in str(error):
+            raise
+        raise PullError("this board keeps no logs: its site.json has no section clock or storage (docs/logs.md)") from None
     pulled = Pulled()
     for found in listed:
         if not found:
