@@ -21,6 +21,7 @@ _PIECE = 1024  # bytes copied in one step
 _LINES = 8  # of a manifest read in one step
 _SPARE = 8  # blocks that must stay free
 _DIRECTORY = 0x4000  # of a mode
+_OWN = "_mpy"  # of sys.implementation: what .mpy files this machine takes; the documented name of MicroPython's
 _MACHINE = 0x2F  # bits of it; 0x10 says that more of it follows
 _MANIFEST_MOST = 0xFFFF  # bytes that an array of "H" can point into
 
@@ -66,12 +67,12 @@ class Incoming:
             self._file = None
 
     def is_for_here(self, path: str) -> bool:
-        """Whether a module that has arrived has no machine code, or this machine's (a .mpy's third byte, as mpy-cross writes it)."""
+        """A module that has arrived has no machine code, or this machine's: the third byte of a .mpy, as mpy-cross writes it."""
         if not path.endswith(".mpy"):
             return True
         with open("%s/%s" % (self.place, path), "rb") as file:
             head = file.read(3)
-        return len(head) == 3 and head[2] >> 2 & _MACHINE in (0, sys.implementation._mpy >> 10 & _MACHINE)
+        return len(head) == 3 and head[2] >> 2 & _MACHINE in (0, getattr(sys.implementation, _OWN) >> 10 & _MACHINE)
 
     # ---- what is there -----------------------------------------------------------------------------------
 

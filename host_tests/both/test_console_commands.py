@@ -119,6 +119,13 @@ def test_what_is_not_understood_is_refused_and_changes_nothing():
         assert kw(desk) is None and desk.plant.pm.mode == Mode.IDLE and desk.plant.pm.schedules() == [], line
 
 
+def test_status_says_power_mode_and_which_site_runs():
+    desk = desk_with()
+    desk.ask("status")
+    assert any(line.startswith("IDLE: inverter 0 kW, grid ") for line in desk.lines), desk.lines
+    assert "site a desk, in site.json; firmware of its sources" in desk.lines
+
+
 def test_errors_name_what_was_typed_and_what_is_meant():
     desk = desk_with()
     assert "20kA" in desk.ask("charge 20kA") and "kW" in desk.answers()[-1]
@@ -156,7 +163,7 @@ def test_what_shows_something_shows_it_line_by_line():
         desk.plant.pm.events.post(Event.MODE_CHANGE, Mode.CHARGE, 7)
     desk.turn(20)
     for line, words in (
-        ("status", "battery: SoC"), ("status", "grid "), ("status", "site a desk, in site.json; firmware"), ("why", "kW"), ("limits", "configuration"), ("events", "MODE_CHANGE  CHARGE"), ("faults", ""),
+        ("status", "battery: SoC"), ("why", "kW"), ("limits", "configuration"), ("events", "MODE_CHANGE  CHARGE"), ("faults", ""),
         ("claims", ""), ("services", "console: "), ("config", "max_soc = "), ("config max_soc", "max_soc = 90.0  (%)"),
         ("schedule", ""), ("scan", "can0: frames 7"), ("help", "charge"), ("help schedule", "remove ID"),
     ):  # fmt: skip
