@@ -15,6 +15,7 @@ from firmware.event_codes import Event
 from firmware.events import QUEUE, Cursor
 from firmware.modes import Mode
 from firmware.schedule_entry import ScheduleEntry
+from firmware.services import mistyped
 from firmware.services.calls import names_of
 from firmware.services.lines import NAMES, OPERATE, SERVICE, VIEW
 
@@ -335,8 +336,6 @@ def _row(word: str) -> tuple:
     for row in TABLE:
         if row[0] == word:
             return row
-    from firmware.services import mistyped
-
     raise PowerError(mistyped.not_a_command(word))
 
 

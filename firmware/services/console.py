@@ -21,7 +21,7 @@ from firmware import reasons
 from firmware.errors import PowerError
 from firmware.event_codes import Event
 from firmware.events import Cursor
-from firmware.services import lines, monitor
+from firmware.services import lines, mistyped, monitor
 from firmware.services import terminal as te
 from firmware.services.answers import ANSWER_MAX, GENERATOR, PIECE_MAX, answer, slices
 from firmware.services.calls import Calls
@@ -94,7 +94,7 @@ class Service:
         notice.sink = self.write
         self.on_beat = self.limit.check  # whoever keeps control from its beat for too long here is interrupted
         self.names = app.names
-        self.lines = lines.Lines(app, self)
+        self.lines = lines.Lines(app, self, mistyped)
         self._name_all(Calls(app, self))
 
     def _name_all(self, calls) -> None:

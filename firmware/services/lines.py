@@ -32,10 +32,11 @@ NO_PYTHON = "=.([,+*/<>&|^%:;)]!"  # what of Python may follow a name that is al
 class Lines:
     """Lines and programs with the console's names in scope, for who may have them run."""
 
-    def __init__(self, app, console) -> None:
-        """console: has names, limit (a TimeLimit, for each line) and known_commands()."""
+    def __init__(self, app, console, mistyped) -> None:
+        """console: has names, limit (a TimeLimit, for each line) and known_commands().  mistyped: the module, which needs this."""
         self._app = app
         self._console = console
+        self._mistyped = mistyped
         self._roles = None
         path = self._pins_path()
         if loading.exists(path) or loading.exists(path + ".old"):  # that alone is left of a save that was cut
@@ -111,7 +112,7 @@ class Lines:
             with limit:
                 value = self._python(text, source)
         except (SyntaxError, NameError) as error:
-            value = self._mistyped().no_command(text, error, self._app.pm)
+            value = self._mistyped.no_command(text, error, self._app.pm)
             if not value:
                 raise
             self.said = "! "
@@ -132,12 +133,6 @@ class Lines:
             return eval(code, names)
         exec(compile(text, source, "exec"), names)
         return None
-
-    def _mistyped(self):
-        """What knows what may be meant."""
-        from firmware.services import mistyped  # who types well does not load it
-
-        return mistyped
 
     def run(self, code: bytes):
         """Run a program: "= " or "! " and a text, what is to be shown of a program of one line, or None.  Raises what it raises.
@@ -168,7 +163,7 @@ class Lines:
             return INTERRUPTED
         text = "%s: %s" % (type(error).__name__, error)
         if isinstance(error, (NameError, AttributeError)):
-            text += self._mistyped().hint(error, self._app.pm)
+            text += self._mistyped.hint(error, self._app.pm)
         return text
 
 

@@ -1,6 +1,6 @@
 """What is said of a line at the console that was mistyped: which command, or which name, is probably meant.
 
-Loaded with the first such line.
+Loaded with the console: a line that is wrong reads no flash.
 """
 
 from firmware.services.calls import callable_of

@@ -192,7 +192,7 @@ def test_one_that_does_not_pass_its_self_test_goes_and_the_one_before_says_why(
     async def run() -> None:
         async with plant.on() as board:
             said = await asyncio.to_thread(talk, plant.port, "UPDATE 1 2 3 4 5")
-            assert said == "NO this board has its firmware in its image: python -m tools.update --image FILE"
+            assert said == "NO this board has its firmware in its image: tools.update --image FILE"
             assert (await asyncio.to_thread(talk, plant.port, "hello")).startswith("NO IMAGE number bytes SHA-256 restart HMAC")
             running = plant.slots.file(0).read_bytes()
             assert await plant.tool(monkeypatch, 7) == 1
