@@ -84,7 +84,7 @@ def everything_is_wrong():
     pm.stop_operation(5)
 
 
-desk.ask("mistyped")  # what knows of such words is loaded once, compiled on a board
+desk.ask("mistyped")
 turns("(start)", 5)
 fill()
 turns("(events)", 40)
