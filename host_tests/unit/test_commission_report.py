@@ -288,3 +288,11 @@ def test_an_outcome_that_is_kept_is_whole(tmp_path: Path) -> None:
     state = State(tmp_path / "s.json", SUBJECT)
     state.put(kept)
     assert asdict(State(tmp_path / "s.json", SUBJECT).outcomes["a"]) == asdict(kept)
+
+
+def test_what_nobody_has_told_is_said_in_a_line(tmp_path: Path) -> None:
+    state = State(tmp_path / "s.json", SUBJECT)
+    (line,) = program.unsaid(state, DEVICES)
+    assert "--by" in line and "meter (--plate" in line and "bms" not in line
+    state.told = {"by": "A. Technician"}
+    assert program.unsaid(state, DEVICES[:1]) == []

@@ -52,7 +52,7 @@ def page_of(content: dict[str, Any]) -> str:
         "</head>", "<body>",
         f'<p class="notice">{_text(content["notice"])}</p>' if content.get("notice") else "",
         f"<h1>{title} {_badge(content['verdict'], of)}</h1>",
-        '<p class="dim">Positive power is discharge; at the point of connection, import.</p>',
+        '<p class="dim">Positive power is discharge; at the point of connection, import. A row that counts otherwise says so.</p>',
         _facts(content),
         _devices(content.get("devices", [])),
         _untested(content["steps"]),
@@ -117,7 +117,7 @@ def _settings(settings: list[dict[str, Any]]) -> str:
     heads = "".join(f"<th>{head}</th>" for head in ("setting", "value", "unit, meaning", "from"))
     return (
         '<section class="settings" id="settings"><header><h2>What the site is set to</h2></header>'
-        "<p>As site.json on the board had it in this session. <b>default</b>: site.json says nothing, and the firmware's own value holds. "
+        "<p>As site.json on the board had it in this session. <b>default</b>: it says nothing, and the firmware's own value holds. "
         "Passwords and PINs are not shown.</p>"
         f"<table><tr>{heads}</tr>{''.join(tables)}</table></section>"
     )
