@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tools.commission import __main__ as program
-from tools.commission import figures, page, people, place, plates, report
+from tools.commission import figures, page, people, place, plates, report, settings
 from tools.commission.bench import Agreed, Bench
 from tools.commission.outcome import FAIL, NOT_TESTED, PASS, Figure, NotTested, Outcome
 from tools.commission.people import Terminal
@@ -172,6 +172,29 @@ def test_the_data_have_no_noise_of_floats(tmp_path: Path) -> None:
     assert report.rounded({"a": [(0.1 + 0.2, -1e-9)], "b": "x", "c": True}) == {"a": [[0.3, 0.0]], "b": "x", "c": True}
 
 
+# ---- what it is set to --------------------------------------------------------------------------------------
+def test_the_page_shows_what_the_site_is_set_to_with_units_and_defaults_and_no_password(tmp_path: Path) -> None:
+    site = {"schema": 1, "name": "home", "cycle_ms": 100, "power": {"max_charge_power": 60.0, "grid_connection": "EXPORT"},
+            "buses": {"can0": {"type": "can", "bitrate": 250000}}, "wifi": {"ssid": "x", "password": "hidden-1"},
+            "devices": {"pcs": {"type": "pcs_sunspec", "host": "10.0.0.7"}, "io": {"type": "io_board", "estop_pin": 34}},
+            "services": {"m": {"type": "mqtt", "host": "h", "password": "hidden-2"}, "web": False,
+                         "ems": {"type": "sunspec_server", "allow": {"10.0.0.9": "control"}}}}  # fmt: skip
+    found = {(one["part"], one["name"]): one for one in settings.of(site)}
+    for part, name, value, default in (
+        ("power", "max_charge_power", "60", False), ("power", "max_discharge_power", "100", True),
+        ("power", "grid_connection", "EXPORT", False), ("power", "cycle_ms", "100", False),
+        ("bus can0 (can)", "bitrate", "250000", False), ("device pcs (pcs_sunspec)", "host", "10.0.0.7", False),
+        ("device pcs (pcs_sunspec)", "reversion_s", "5", True), ("device io (io_board)", "estop_pin", "34", False),
+        ("service m (mqtt)", "password", "***", False), ("service web", "in use", "no", False),
+        ("service ems (sunspec_server)", "others", "read-only", True),
+    ):  # fmt: skip
+        assert (found[part, name]["value"], found[part, name]["default"]) == (value, default), (part, name)
+    assert found["power", "max_charge_power"]["means"].startswith("kW")
+    text = page.page_of(report.content_of(State(tmp_path / "s.json", SUBJECT), site, FACTS))
+    assert "What the site is set to" in text and "default" in text and "hidden" not in text
+    assert "10.0.0.9" in text[: text.index("<script")]
+
+
 # ---- plates -------------------------------------------------------------------------------------------------
 def test_a_plate_is_a_device_and_a_text() -> None:
     assert plates.given(["bms=A=B, serial 1", "pcs = C"]) == {"bms": "A=B, serial 1", "pcs": "C"}
@@ -265,3 +288,11 @@ def test_an_outcome_that_is_kept_is_whole(tmp_path: Path) -> None:
     state = State(tmp_path / "s.json", SUBJECT)
     state.put(kept)
     assert asdict(State(tmp_path / "s.json", SUBJECT).outcomes["a"]) == asdict(kept)
+
+
+def test_what_nobody_has_told_is_said_in_a_line(tmp_path: Path) -> None:
+    state = State(tmp_path / "s.json", SUBJECT)
+    (line,) = program.unsaid(state, DEVICES)
+    assert "--by" in line and "meter (--plate" in line and "bms" not in line
+    state.told = {"by": "A. Technician"}
+    assert program.unsaid(state, DEVICES[:1]) == []

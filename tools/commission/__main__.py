@@ -139,7 +139,7 @@ async def commission(args: argparse.Namespace) -> int:
             facts = report.Facts(bench.agreed.values, state.told["by"], state.told["company"], devices)
             found = report.content_of(state, site, facts)
             written = await asyncio.to_thread(report.write, folder(args), found)
-            for line in ending(args, state, hand, written, sound):
+            for line in ending(args, state, hand, written, sound, devices):
                 hand.say(line)
         await propose(args, bench, state)
         return 0 if report.verdict(state) == report.PASSED else 1
@@ -182,7 +182,9 @@ def lonely(args: argparse.Namespace) -> list[str]:
     ]
 
 
-def ending(args: argparse.Namespace, state: State, hand: Hand, written: report.Written, sound: bool) -> list[str]:
+def ending(
+    args: argparse.Namespace, state: State, hand: Hand, written: report.Written, sound: bool, devices: plates.Devices = ()
+) -> list[str]:
     """What is said last."""
     lines = []
     if isinstance(hand, Terminal) and hand.unanswered:
@@ -195,12 +197,21 @@ def ending(args: argparse.Namespace, state: State, hand: Hand, written: report.W
         lines.append(f"mend it, then {typed_again(args)}: {more}")
     lines += [f"moved, as it is no copy of a kept report: {file}" for file in written.moved]
     lines += [report.summary(state), *(f"!!! {report.SIMULATED}" for _ in range(bool(state.subject["simulated"])))]
+    lines += unsaid(state, devices)
     lines.append("report, which no later commissioning overwrites: " + ", ".join(str(path) for path in written.kept))
     lines.append("the same, as the newest: " + ", ".join(str(path) for path in written.copies))
     if folder(args).resolve().is_relative_to(Path("build").resolve()):
         lines.append("keep it elsewhere: make clean empties build")
     lines.append(f"whether it was changed since: make commission VERIFY={written.kept[0]}")
     return lines
+
+
+def unsaid(state: State, devices: plates.Devices) -> list[str]:
+    """What people have not told, and whoever signs is to fill in: a line, or none."""
+    missing = [] if state.told.get("by") else ["who commissioned (--by NAME)"]
+    if bare := [one["name"] for one in devices if not one["given"]]:
+        missing.append(f"what the plates say of {', '.join(bare)} (--plate DEVICE=TEXT)")
+    return [f"not given, and blank on the page: {'; '.join(missing)}"] if missing else []
 
 
 async def opened_by_pin(console: Console, hand: Hand) -> None:

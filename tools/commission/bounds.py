@@ -83,8 +83,9 @@ async def export(bench: Bench) -> None:
     bench.plot("export", began, {"cmd": "command", "grid_p": "grid, + import", "lim_dis": "limit of discharge"})
     band = max(0.5, 0.01 * most)
     bench.note("what bounds the discharge", why, "", "export", why in ("export", "grid_connection"))
-    bench.note("exported", -held["grid_p"], "kW", figures.within(band, configured, "kW"), abs(-held["grid_p"] - configured) <= band)
-    bench.at_most("exported at most", worst, configured + 2 * band, "kW")
+    is_held = abs(-held["grid_p"] - configured) <= band
+    bench.note("export at the meter (below 0: import)", -held["grid_p"], "kW", figures.within(band, configured, "kW"), is_held)
+    bench.at_most("most export at the meter at any moment (below 0: import)", worst, configured + 2 * band, "kW")
     if -held["grid_p"] > agreed + band or worst > configured + 2 * band:
         raise Failed(
             f"{max(worst, -held['grid_p']):.1f} kW were exported, {configured:g} kW are configured",

@@ -106,12 +106,13 @@ async def _bounded(bench: Bench, name: str, contact: str, way: str, allowed: flo
     limit, why = bench.limit(await bench.state(), sign * wanted)
     if abs(held["p"]) > limits[0] + band:
         raise Failed(f"{name}: {contact} leaves {limits[0]:.1f} kW, and {abs(held['p']):.1f} kW flow", "the inverter's setpoint")
+    bound = f"at most {limits[0] + band:.1f} kW: {limits[0]:.1f} kW that it leaves, and {band:.1f} kW for what the site moves"
     told = f"{owner}: {'charge' if sign < 0 else 'discharge'}"
-    bench.note(told, abs(held["p"]), "kW", f"at most {limits[0]:.1f} kW, and {band:.1f} kW for what the site moves", True)
+    bench.note(told, abs(held["p"]), "kW", bound, True)
     if limits[0] >= wanted - 0.1 or why != "remote":
         bench.note(f"{name}: {contact} does not bind now", f"{limit:.1f} kW by {why}")
     if sign > 0 and bench.device("meter")[0]:
         given = -held["grid_p"]
-        bench.at_most(f"{name}: {contact}: exported at the meter", given, allowed + band, "kW")
+        bench.at_most(f"{name}: {contact}: export at the meter (below 0: import)", given, allowed + band, "kW")
         if given > allowed + band:
             raise Failed(f"{owner} allows {allowed:g} kW of export, the meter shows {given:.1f} kW", "the meter's place and sign")

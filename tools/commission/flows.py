@@ -117,6 +117,18 @@ def _figure(name: str, value: float, about: str) -> Figure:
     return Figure(f"{name}: {about}", round(100 * value, 1), "%", bound, not judge.share(value).text)
 
 
+def _phase(name: str, value: float, shares: list[float], meter: float | None) -> Figure:
+    """One phase of the meter: judged where the sum is wrong; where that is right it may be a single-phase inverter or the load."""
+    right = abs(value - 1) <= judge.PHASE
+    bound = figures.between(100 * (1 - judge.PHASE), 100 * (1 + judge.PHASE), "%")
+    is_sum_right = meter is not None and not judge.share(meter).text
+    if not right and (is_sum_right or not judge.phases(shares)):
+        bound, verdict = f"{bound}; not judged alone: {'their sum is right' if is_sum_right else 'one phase carries all'}", None
+    else:
+        verdict = right
+    return Figure(f"meter, {name}: less import, of a third of what is commanded", round(100 * value, 1), "%", bound, verdict)
+
+
 def _judged(bench: Bench, found: dict[str, float]) -> list[Failed]:
     """Who is wrong, where three say how the power went: the one that the other two contradict."""
     inverter, battery, meter = found.get("inverter", 0.0), found.get("battery", 0.0), found.get("meter")
@@ -127,7 +139,7 @@ def _judged(bench: Bench, found: dict[str, float]) -> list[Failed]:
         shown.append(_figure("meter", meter, "less import, of what is commanded"))
     shares = [found[name] for name in phases.NAMES if name in found]
     for name, value in zip(phases.NAMES, shares, strict=False):
-        bench.note(f"meter, {name}: less import, of a third of what is commanded", round(100 * value, 1), "%")
+        shown.append(_phase(name, value, shares, meter))
     wrong: list[Failed] = []
     witnesses = [value for value in (battery, meter) if value is not None]
     scaled = judge.decade(sum(witnesses) / len(witnesses))

@@ -31,6 +31,7 @@ _WIRING = (
     (2 / 3, "has one phase that measures nothing", 1.0),
 )  # fmt: skip
 _NEAR = 0.13
+PHASE = 0.25  # of its third, that a phase may part by: the load on it moves too
 RIGHT = (0.84, 1.25)  # which way it turns and which phases it has: how exact it is, larger powers tell (scales.py)
 
 
@@ -51,7 +52,7 @@ def share(value: float) -> Reading:
 def phases(shares: list[float]) -> str:
     """What the phases' own shares of a third of the power tell; "" where all are right, or one alone carries everything."""
     names = [f"L{n + 1}" for n in range(len(shares))]
-    right = [abs(share - 1) <= 0.25 for share in shares]
+    right = [abs(share - 1) <= PHASE for share in shares]
     if all(right) or sorted(abs(share) for share in shares)[1] <= 0.25:  # the other kind: a single-phase inverter
         return ""
     behind = [name for name, share in zip(names, shares, strict=True) if abs(share + 0.5) <= 0.2]

@@ -148,6 +148,7 @@ async def watchdog(bench: Bench) -> None:
     name, options = bench.device("pcs")
     await bench.start()
     own_s = float(options.get("reversion_s", 5)) if options.get("type") == "pcs_sunspec" else UNKNOWN_WATCHDOG_S
+    known = options.get("type") == "pcs_sunspec" and own_s > 0
     if own_s == 0:
         own_s = UNKNOWN_WATCHDOG_S
     most = own_s + WATCHDOG_MARGIN_S
@@ -174,7 +175,8 @@ async def watchdog(bench: Bench) -> None:
         "power ended by itself after",
         ended if ended is not None else "never",
         "s" if ended is not None else "",
-        figures.at_most(most, "s"),
+        f"{figures.at_most(most, 's')}: {own_s:g} s {'reversion_s' if known else 'as nobody knows its own'}, "
+        f"and {WATCHDOG_MARGIN_S:g} s",
         ended is not None,
     )
     await bench.until(lambda s: abs(s.get("p") or 0.0) < small, 5, "0 W once it is commanded again")

@@ -52,12 +52,13 @@ def page_of(content: dict[str, Any]) -> str:
         "</head>", "<body>",
         f'<p class="notice">{_text(content["notice"])}</p>' if content.get("notice") else "",
         f"<h1>{title} {_badge(content['verdict'], of)}</h1>",
-        '<p class="dim">Positive power is discharge; at the point of connection, import.</p>',
+        '<p class="dim">Positive power is discharge; at the point of connection, import. A row that counts otherwise says so.</p>',
         _facts(content),
         _devices(content.get("devices", [])),
         _untested(content["steps"]),
         _overview(content["steps"]),
         *(_step(step) for step in content["steps"] if step["began"]),
+        _settings(content.get("settings", [])),
         *_ending(content),
         f'<script type="application/json" id="report">{data}</script>', "</body>", "</html>", "",
     ))  # fmt: skip
@@ -97,6 +98,29 @@ def _devices(devices: list[dict[str, str]]) -> str:
     heads = "".join(f"<th>{head}</th>" for head in ("device", "driver, address", "what it says of itself", "what its plate says"))
     heads = f"<tr>{heads}</tr>"
     return f'<table class="devices">{heads}{rows}</table>'
+
+
+def _settings(settings: list[dict[str, Any]]) -> str:
+    """What is signed for: every setting with its unit, and whether the site file says it or it is the firmware's own."""
+    tables, part = [], None
+    for one in settings:
+        if one["part"] != part:
+            part = one["part"]
+            tables.append(f'<tr class="part"><th colspan="4">{_text(part)}</th></tr>')
+        origin = "default" if one["default"] else "site.json"
+        tables.append(
+            f'<tr{" class=dim" if one["default"] else ""}><td><code>{_text(one["name"])}</code></td><td>{_text(one["value"])}</td>'
+            f"<td>{_text(one['means'])}</td><td>{origin}</td></tr>"
+        )
+    if not tables:
+        return ""
+    heads = "".join(f"<th>{head}</th>" for head in ("setting", "value", "unit, meaning", "from"))
+    return (
+        '<section class="settings" id="settings"><header><h2>What the site is set to</h2></header>'
+        "<p>As site.json on the board had it in this session. <b>default</b>: it says nothing, and the firmware's own value holds. "
+        "Passwords and PINs are not shown.</p>"
+        f"<table><tr>{heads}</tr>{''.join(tables)}</table></section>"
+    )
 
 
 def _untested(steps: list[dict[str, Any]]) -> str:

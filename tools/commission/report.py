@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tools.commission import place
+from tools.commission import place, settings
 from tools.commission.outcome import FAIL, PASS, Outcome
 from tools.commission.page import name_of, page_of
 from tools.commission.steps import STEPS
@@ -74,6 +74,7 @@ def content_of(state: State, site: dict[str, Any], facts: Facts) -> dict[str, An
         "subject": state.subject,
         "devices": facts.devices,
         "site": without_secrets(site),
+        "settings": settings.of(site),
         "agreed": facts.agreed,
         "by": facts.by,
         "company": facts.company,

@@ -12,6 +12,7 @@ EFFICIENCY = (0.82, 1.01)
 EFFICIENT_FROM = 0.2  # of the rating: below it the inverter's own consumption is no small part
 TRIES = 3  # of the smallest level, until the load is quiet enough for it
 _WAYS = (1, -1)
+_SEEN = "less import at the meter (below 0: more)"
 
 
 class Row(NamedTuple):
@@ -101,14 +102,14 @@ def _level(bench: Bench, row: Row, short: list[str]) -> list[str]:
     command, power = row.command, row.means["p"]
     at = f"{figures.signed(round(command, 2))} kW commanded"
     band = judge.band(bench.rated_kw, command)
-    if not _shown(bench, f"{at}: inverter", power, command, band):
+    if not _shown(bench, f"{at}: the inverter's own power", power, command, band):
         wrong.append(f"at {command:+.1f} kW the inverter shows {power:+.1f} kW")
     if row.seen is not None:
         near = judge.meter_band(bench.rated_kw, command, row.drift)
         if near is None:
-            bench.note(f"{at}: meter", row.seen, "kW", f"not judged: the load moved by {row.drift:.1f} kW")
+            bench.note(f"{at}: {_SEEN}", row.seen, "kW", f"not judged: the load moved by {row.drift:.1f} kW")
             short.append(f"{at}: the load moved by {row.drift:.1f} kW, too much to judge the meter: again at a quieter time")
-        elif not _shown(bench, f"{at}: meter", row.seen, power, near):
+        elif not _shown(bench, f"{at}: {_SEEN}", row.seen, power, near):
             wrong.append(f"at {command:+.1f} kW the meter shows {row.seen:+.1f} kW")
     dc = row.means["kw_dc"] - row.rests.get("kw_dc", 0.0)
     if abs(power) >= EFFICIENT_FROM * bench.rated_kw:
@@ -136,7 +137,7 @@ def _plot(bench: Bench, rows: list[Row]) -> None:
     lines = [Series("inverter", [(row.command, row.means["p"] - row.command) for row in ordered], True)]
     seen = [(row.command, row.seen - row.command) for row in ordered if row.seen is not None]
     if seen:
-        lines.append(Series("meter", seen, True))
+        lines.append(Series("meter, less import", seen, True))
     knee = bench.rated_kw * judge.SCALE_RATED / judge.SCALE  # from where on it is a share of the power
     ends = (ordered[0].command, ordered[-1].command)
     at = sorted({*ends, *(x for x in (-knee, knee) if ends[0] < x < ends[1])})

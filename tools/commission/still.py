@@ -159,7 +159,7 @@ async def leftovers(bench: Bench) -> None:
         found.append((f"an emergency: {await console.ask('pm.emergency_reason')}", "find its cause, then pm.reset_emergency()"))
     if await console.ask("pm.scheduling_enabled") is False:
         found.append(("the schedule is switched off", "pm.enable_scheduling(True)"))
-    bench.note("overrides", len(found), "", "0", not found)
+    bench.note("values forced, limits, claims and modes that somebody has left behind", len(found), "", "0", not found)
     if found:
         told = "; ".join(text for text, _ in found)
         raise Failed(f"somebody has left behind: {told}", "at the console: " + "; ".join(line for _, line in found))
@@ -251,8 +251,10 @@ def _growth(before: dict[str, Any], after: dict[str, Any], name: str) -> tuple[i
 
 async def thousand(bench: Bench) -> None:
     """A thousand answers of every bus and of every Modbus device of its own, counted since the step before, few of them bad."""
+    since = "since the step that every device answers"
     if not bench.counts:
         bench.counts, bench.counted_since = await bench.console.ask("devices()"), time.monotonic()
+        since = "since this step began"
     own = [name for name, options in bench.site.get("devices", {}).items() if options.get("host")]
     names = [*bench.site.get("buses", {}), *own]
     slowest: list[tuple[str, int]] = []
@@ -270,6 +272,7 @@ async def thousand(bench: Bench) -> None:
             told = time.monotonic()
             bench.hand.say("counting: " + ", ".join(f"{name} {count} of {POLLS}" for name, count in missing))
         await asyncio.sleep(2.0)
+    bench.note(f"counted {since}, while the other steps went on", time.monotonic() - bench.counted_since, "s")
     worst = []
     for name in names:
         count, bad, of = _growth(bench.counts, now, name)
@@ -328,10 +331,10 @@ async def _contactor(bench: Bench) -> Wrong:
 def _powers(bench: Bench, means: dict[str, float]) -> Wrong:
     wrong: Wrong = []
     most = max(0.3, bench.rated_kw * 0.01)
-    if not bench.at_most("inverter", abs(means.get("p", 0.0)), most, "kW"):
+    if not bench.at_most("inverter's power at rest, either way", abs(means.get("p", 0.0)), most, "kW"):
         wrong.append((f"the inverter shows {means['p']:.2f} kW at rest", "its scale and its address", {}))
     amps = bench.power("contactor_break_current", 5.0) / 2
-    if not bench.at_most("battery", abs(means.get("i", 0.0)), amps, "A"):
+    if not bench.at_most("battery's current at rest, either way", abs(means.get("i", 0.0)), amps, "A"):
         wrong.append((f"the battery shows {means['i']:.1f} A at rest", "current_offset and current_max of the BMS", {}))
     return wrong
 
@@ -346,7 +349,8 @@ def _battery(bench: Bench, means: dict[str, float], stats: dict[str, Any]) -> Wr
         if cell is None:
             continue
         off = cell * cells - volts
-        bench.note(f"{name} x {cells:g}", cell * cells, "V", f"within 3 % of {volts:.1f} V", abs(off) <= 0.03 * volts)
+        bound = f"within 3 % of {volts:.1f} V, the battery's own voltage"
+        bench.note(f"voltage of the {name}, times {cells:g} cells in series", cell * cells, "V", bound, abs(off) <= 0.03 * volts)
         if abs(off) > 0.03 * volts:
             wrong.append((f"{name} {cell:.3f} V x {cells:g} cells is {cell * cells:.0f} V, the battery reports {volts:.0f} V",
                           "module_count and cells_per_module in site.json", {}))  # fmt: skip
@@ -376,5 +380,5 @@ def _grid(bench: Bench, means: dict[str, float], stats: dict[str, Any]) -> Wrong
             advice = "the scale of the meter's row, or grid_voltage in site.json (line to line)"
             wrong.append((f"the {name} reads {value:g} {unit}, nominal is {wanted:g} {unit}", advice, {}))
     if "grid_p" in means:
-        bench.note("grid (+ is import)", means["grid_p"], "kW")
+        bench.note("power at the point of connection (+ is import)", means["grid_p"], "kW")
     return wrong
