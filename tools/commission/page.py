@@ -12,6 +12,7 @@ from tools.commission.outcome import Plot, Series
 from tools.commission.place import FOLDER, REPORTS, SIMULATED
 from tools.commission.plates import NOT_GIVEN
 from tools.commission.plots import legend, svg
+from tools.commission.settings import LIMITS
 
 _STYLE = Path(__file__).with_name("report.css").read_text()
 _KINDS = {"pass": "pass", "passed": "pass", "fail": "fail", "failed": "fail"}
@@ -101,7 +102,21 @@ def _devices(devices: list[dict[str, str]]) -> str:
 
 
 def _settings(settings: list[dict[str, Any]]) -> str:
-    """What is signed for: every setting with its unit, and whether the site file says it or it is the firmware's own."""
+    """What is signed for: the site's limits, and what its file says; folded away the defaults of drivers and services."""
+    if not settings:
+        return ""
+    said = [one for one in settings if not one["default"] or one["part"] == LIMITS]
+    rest = [one for one in settings if one["default"] and one["part"] != LIMITS]
+    title = f"{len(rest)} defaults of buses, devices and services"
+    more = f"<details><summary>{title}</summary>{_rows_of(rest)}</details>" if rest else ""
+    return (
+        '<section class="settings" id="settings"><header><h2>What the site is set to</h2></header>'
+        "<p>As site.json on the board had it in this session. <b>default</b>: it says nothing, and the firmware's own value holds. "
+        f"Passwords and PINs are not shown.</p>{_rows_of(said)}{more}</section>"
+    )
+
+
+def _rows_of(settings: list[dict[str, Any]]) -> str:
     tables, part = [], None
     for one in settings:
         if one["part"] != part:
@@ -112,15 +127,8 @@ def _settings(settings: list[dict[str, Any]]) -> str:
             f'<tr{" class=dim" if one["default"] else ""}><td><code>{_text(one["name"])}</code></td><td>{_text(one["value"])}</td>'
             f"<td>{_text(one['means'])}</td><td>{origin}</td></tr>"
         )
-    if not tables:
-        return ""
     heads = "".join(f"<th>{head}</th>" for head in ("setting", "value", "unit, meaning", "from"))
-    return (
-        '<section class="settings" id="settings"><header><h2>What the site is set to</h2></header>'
-        "<p>As site.json on the board had it in this session. <b>default</b>: it says nothing, and the firmware's own value holds. "
-        "Passwords and PINs are not shown.</p>"
-        f"<table><tr>{heads}</tr>{''.join(tables)}</table></section>"
-    )
+    return f"<table><tr>{heads}</tr>{''.join(tables)}</table>"
 
 
 def _untested(steps: list[dict[str, Any]]) -> str:

@@ -11,6 +11,7 @@ from tools import check_site
 
 # part: what of the site; name, value; means: unit and meaning by the firmware's row; default: the site file says nothing
 Setting = dict[str, Any]
+LIMITS = "power"  # the part with what the site may and must not
 _SECRET = ("password",)
 _FOLDERS = {"devices": "device", "services": "service"}
 
@@ -22,7 +23,7 @@ def of(site: dict[str, Any]) -> list[Setting]:
     power = site.get("power") or {}
     if site.get("cycle_ms") is not None:
         power = {"cycle_ms": site["cycle_ms"], **power}
-    found = _rows("power", FIELDS, power)
+    found = _rows(LIMITS, FIELDS, power)
     for name, bank in (site.get("banks") or {}).items():
         found += _rows(f"bank {name}", (), bank if isinstance(bank, dict) else {"is": bank})
     for name, options in (site.get("buses") or {}).items():
