@@ -520,13 +520,14 @@ def test_status_is_a_few_lines_of_plain_text():
     plant = running()
     desk = Desk(plant)
     desk.ask("status()")
-    assert desk.lines[-5:-1][0] == reason(plant)
-    assert "SoC 50" in desk.lines[-4] and " V, " in desk.lines[-4] and "25.0 degC" in desk.lines[-4]
-    assert desk.lines[-3] == "discharge: at most 100 kW, by configuration"
+    why, power, battery, discharge, _, site, _ = desk.lines[-7:]
+    assert why == reason(plant) and power.startswith("DISCHARGE: inverter ") and site.startswith("site ")
+    assert "SoC 50" in battery and " V, " in battery and "25.0 degC" in battery
+    assert discharge == "discharge: at most 100 kW, by configuration"
     plant.pm.emergency_shutdown()
     plant.run(1)
     desk.ask("status()")
-    text = "\n".join(desk.lines[-8:])
+    text = "\n".join(desk.lines[-10:])
     assert "emergency: commanded, commanded by emergency_shutdown()" in text and "ended" in text
     plant.silent = set(BATTERY)
     plant.run(7)

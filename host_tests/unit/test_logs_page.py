@@ -110,7 +110,7 @@ def test_a_line_that_is_damaged_on_the_flash_is_left_out_and_counted() -> None:
 
 
 def test_a_board_without_logs_or_without_a_voice_is_one_clear_line() -> None:
-    with pytest.raises(pull.PullError, match="timeline"):
+    with pytest.raises(pull.PullError, match="this board keeps no logs"):
         pull.pull(lambda typed: iter([typed, "! NameError: name 'timeline' isn't defined: see help()"]))
     with pytest.raises(pull.PullError, match="no answer"):
         pull.pull(lambda typed: iter([]))
