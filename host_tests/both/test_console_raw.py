@@ -137,8 +137,8 @@ def test_what_shows_something_shows_it_to_a_program_of_one_line_and_to_eval():
             assert way(line) == (b"", b""), "as on any board: %s" % line
         for line, said in (
             ("charge 20", b"charge 20: its unit is missing"), ("statsu", b"did you mean status?"),
-            ("chrage 20kW", b"did you mean charge?"), ("pm.start", b"pm.start() calls it"), ("print(events())", b"events is a command"),
-            ("(1 / n for n in (1, 0))", b"ZeroDivision"),
+            ("chrage 20kW", b"did you mean charge?"), ("pm.start", b"pm.start() calls it"),
+            ("print(events())", b"events is a command"), ("(1 / n for n in (1, 0))", b"ZeroDivision"),
         ):  # fmt: skip
             error = way(line)[1]
             assert said in error and b"console" not in error and b"commands.py" not in error, line
