@@ -81,7 +81,7 @@ class RawPrompt:
             self._transport.enter_raw_repl(soft_reset=soft_reset)
         except (OSError, serial.SerialException, TransportError) as error:
             self._transport.serial.close()
-            raise LineError(f"PORT={port}: {error}") from None
+            raise LineError(f"PORT={port}: {error}: does it run, is MicroPython on it? (make flash)") from None
 
     def __enter__(self) -> "RawPrompt":
         return self

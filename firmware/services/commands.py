@@ -10,6 +10,7 @@ from micropython import const
 from rows import each
 
 from firmware import config, reasons
+from firmware import image as im
 from firmware.errors import PowerError, in_range
 from firmware.event_codes import Event
 from firmware.events import QUEUE, Cursor
@@ -234,7 +235,7 @@ class Commands:
             if len(found) > 1:
                 raise PowerError("charge takes a state of charge, or a power with a time: charge 80%, charge 20kW 30min")
             return self._pm.start_charging(found.get("soc", 0.0))
-        kw = in_range("charge", _needed(found, "charge"), 0, self._pm.config.max_charge_power, "kW")
+        kw = in_range("charge", _needed(found, "charge"), 0, self._pm.image.par[im.PAR_P_CHG] / 1000, "kW")
         return self._pm.set_constant_power(-kw, _minutes(found))
 
     def discharge(self, words) -> str:

@@ -32,6 +32,7 @@ _LINE = const(200)  # characters
 _LARGEST = const(65536)  # bytes of a manifest
 _MANIFEST = "UPDATE"  # the first words of what is signed
 _IMAGE = "IMAGE"
+_NOTHING = "nothing arrives"
 _NO_KEY = "%s: is not there, or has not 32 bytes, so nobody can update: tools.update --put-key brings one"
 _NO_GENERATION = "this board has no generations of firmware in files: make deploy, over USB"
 _NAP_MS = const(10)
@@ -70,7 +71,7 @@ class Service:
         self._taking = None  # what arrives
         self.stores = 0  # steps that may have erased flash
         self.refused = 0
-        self.state = "nothing arrives"
+        self.state = _NOTHING
 
     def begin(self) -> None:
         """Read the key, and what writes what arrives."""
@@ -100,6 +101,7 @@ class Service:
                 key = b""
             if len(key) == KEY_BYTES:
                 self._key = key
+                self.state = _NOTHING
         return bool(self._key)
 
     async def run(self) -> None:

@@ -535,7 +535,9 @@ def test_status_is_a_few_lines_of_plain_text():
     assert desk.printed("battery 7 s ago: SoC 50"), "old values are told as such"
     empty = Desk(Plant())
     empty.plant.silent = set(range(9))
+    empty.plant.run(7)
     empty.ask("status()")
+    assert empty.printed("STANDBY: inverter not measured, grid not measured"), "an old power is none"
 
 
 def test_console_and_monitor_say_names_and_the_reason():

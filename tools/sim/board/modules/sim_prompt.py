@@ -15,7 +15,6 @@ _RAW = 1
 _FRIENDLY = 2
 _CTRL_C = 3
 _CTRL_D = 4
-_PASTE = 5
 _NOBODY = 255
 _ENTER = (10, 13)
 _BACK = (8, 127)

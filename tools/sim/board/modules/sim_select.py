@@ -140,6 +140,7 @@ class poll:
             off()
             if timers is not None:
                 timers()
+            found = self._files.ipoll(0, flags)
             on()
-            return self._files.ipoll(0, flags)
+            return found
         return self._wait(timeout, flags)
