@@ -99,17 +99,11 @@ def run(app) -> None:
     """
     sys.modules["machine"] = Machine(machine, app.ending)
     micropython.kbd_intr(-1)
-    error = None
+    why, error = "interrupted", None
     try:
-        asyncio.run(app.main())
-        why = "the main task has ended"
-    except KeyboardInterrupt:
-        why = "interrupted"
-    except End as raised:
-        why = str(raised)
-    except BaseException as raised:
-        error = raised
-        why = "%s: %s" % (type(raised).__name__, raised)
+        why, error = _until_its_end(app)
+    except BaseException:
+        pass  # a second end on the heels of the first, while that was looked at
     try:
         orderly(app, why)
     finally:
@@ -121,21 +115,40 @@ def run(app) -> None:
         raise error
 
 
+def _until_its_end(app):
+    """Run the loop; (what ended it in words, what is to be raised again or None)."""
+    try:
+        asyncio.run(app.main())
+        return "the main task has ended", None
+    except KeyboardInterrupt:
+        return "interrupted", None
+    except End as raised:
+        return str(raised), None
+    except BaseException as raised:
+        return "%s: %s" % (type(raised).__name__, raised), raised
+
+
 def orderly(app, why: str) -> None:
     """0 W at once, contactors open as soon as they may, outputs safe.  Returns within contactor_wait and a little more."""
     deadline = time.ticks_add(time.ticks_ms(), app.pm.image.par[im.PAR_BREAK_MS] + _MARGIN_MS)
     open_at = time.ticks_add(time.ticks_ms(), _LEAST_MS)
+    told = False
     try:
-        _halt(app.pm)
-        _say("the program ends (%s): 0 W, then the contactors" % why)
         while time.ticks_diff(deadline, time.ticks_ms()) > 0:
             try:
-                asyncio.run(_until_open_contactors(app.pm, deadline, open_at))
-                break
-            except BaseException as error:  # another task ends too, a second signal, no heap for a coroutine
-                _say("on the way: %s: %s" % (type(error).__name__, error))
-                watchdog.feed()
-                time.sleep_ms(_STEP_MS)
+                try:
+                    if not told:
+                        _halt(app.pm)
+                        _say("the program ends (%s): 0 W, then the contactors" % why)
+                        told = True
+                    asyncio.run(_until_open_contactors(app.pm, deadline, open_at))
+                    break
+                except BaseException as error:  # another task ends too, a second signal, no heap for a coroutine
+                    _say("on the way: %s: %s" % (type(error).__name__, error))
+                    watchdog.feed()
+                    time.sleep_ms(_STEP_MS)
+            except BaseException:  # a third, while that one was told
+                continue
     finally:
         _outputs_safe(app)
         if app.callbacks is not None:
