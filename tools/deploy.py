@@ -206,7 +206,7 @@ def deploy(arguments: argparse.Namespace, title: str, site: dict, march: str) ->
     with tempfile.TemporaryDirectory() as scratch:
         target = arguments.dry_run or Path(scratch)
         parcel = prepare(target, site, march, arguments.site.parent, arguments.image)
-        name = f"generation {parcel.stamp}: {len(parcel.files)} files for {title}"
+        name = f"generation {parcel.stamp}: {len(parcel.files)} files for {title}, with {arguments.site}"
         if arguments.dry_run:
             print(f"{name} in {target}")
             return 0

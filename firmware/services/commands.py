@@ -28,7 +28,7 @@ TABLE = (
     ("events", "[COUNT]", VIEW, "events", "the last events"),
     ("faults", "", VIEW, "faults", "active and past faults"),
     ("claims", "", VIEW, "claims", "who asks for power"),
-    ("devices", "", VIEW, "devices", "counters of devices and buses"),
+    ("devices", "", VIEW, "device_lines", "counters of devices and buses"),
     ("services", "", VIEW, "services", "counters of services"),
     ("monitor", "TIME | off", VIEW, "monitor", "the state as a line of JSON, so often: monitor 500ms"),
     ("scan", "[BUS [FIRST LAST]]", VIEW, "scan", "what is received on the buses; who answers on a Modbus line (operate)"),
@@ -93,7 +93,8 @@ class Commands:
                 raise PowerError("%s takes nothing behind it" % word)
             names = self._console.names
             if calls[:3] == "pm.":
-                return getattr(self._pm, calls[3:])()
+                given = getattr(self._pm, calls[3:])()
+                return "done" if given is None else given
             return names[calls]() if calls in names else getattr(self, calls)()
         return getattr(self, calls)(words)
 
@@ -167,11 +168,22 @@ class Commands:
             state = "active" if fault["active"] else "latched" if "latched" in fault else "past"
             detail = ": " + fault["detail"] if fault.get("detail") else ""
             yield "%s  %s  %s%s" % (state, fault["severity"], fault["name"], detail)
+        if not self._pm.faults():
+            yield "none since boot"
 
     def claims(self):
         """Who asks for power, the one that wins first."""
         for claim in self._pm.claims():
             yield "%s (%s)  %s kW  %s" % (claim["source"], claim["owner"], claim["kw"], _left(claim["seconds_left"]))
+        if not self._pm.claims():
+            yield "nobody asks for power"
+
+    def device_lines(self):
+        """Every device and bus, a line each: what it has counted."""
+        site = self._app.site
+        for group in (site.buses, site.devices):
+            for name, box in group.items():
+                yield "%s: %s" % (name, _counted(box.counters()))
 
     def monitor(self, words) -> None:
         """monitor 500ms, monitor 2s, monitor off."""
@@ -338,6 +350,11 @@ def _row(word: str) -> tuple:
         if row[0] == word:
             return row
     raise PowerError(mistyped.not_a_command(word))
+
+
+def _counted(counts: dict) -> str:
+    """Counters in words; a text or list that is empty says nothing."""
+    return ", ".join(["%s %s" % (name, counts[name]) for name in sorted(counts) if counts[name] not in ("", [], None)])
 
 
 def _left(seconds) -> str:

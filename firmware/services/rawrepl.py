@@ -10,7 +10,7 @@ import sys
 from micropython import const
 
 from firmware.services import terminal as te
-from firmware.services.answers import answer, slices
+from firmware.services.answers import PIECE_MAX, answer, slices
 
 _CODE_MAX = const(16384)  # bytes of a program
 _NOWHERE = const(0x3FFFFFFF)
@@ -41,6 +41,7 @@ class RawRepl:
         self.granted = 0  # windows that the host is to be told of
         self.most = 0  # bytes that the program under way may print
         self._printed: list = []
+        self._line = ""  # printed behind those: what print() writes word by word is kept in pieces of one size
         self._error = ""
         self._shown = None  # what a program of one line shows behind what it has printed
         self._ends = 0  # of the two texts of an answer, how many have been ended
@@ -118,11 +119,18 @@ class RawRepl:
         self.most -= len(text)
         if self.most < 0:
             raise MemoryError("the program prints more than a quarter of the free heap: print less at a time")
-        self._printed.append(text.replace("\n", "\r\n") if "\n" in text else text)
+        if "\n" in text:
+            text = text.replace("\n", "\r\n")
+        if len(self._line) + len(text) <= PIECE_MAX:
+            self._line += text
+        else:
+            self._printed.append(self._line)
+            self._line = text
 
     def run(self, line, lines, free: int) -> None:
         """Run a program, lines.run says how; or say what is known already.  free: bytes of heap."""
         self._printed = []
+        self._line = ""
         self._error = ""
         self._shown = None
         self._ends = 0
@@ -166,6 +174,8 @@ class RawRepl:
         for i in range(len(printed)):
             yield from slices(printed[i])
             printed[i] = None
+        yield from slices(self._line)
+        self._line = ""
         if self._shown is not None:
             yield from self._show()
         self._ends = 1
@@ -194,4 +204,4 @@ class RawRepl:
             terminal.put_byte(te.END)
             terminal.put_byte(62)
         self._printed = []
-        self._error = ""
+        self._line = self._error = ""

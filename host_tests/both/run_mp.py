@@ -6,6 +6,7 @@ Prints one line a test and the traceback of each that fails; the exit status say
 """
 
 import builtins
+import gc
 import io
 import sys
 
@@ -36,6 +37,7 @@ with open(path) as file:
 names = sorted(name for name in scope if name.startswith("test_") and callable(scope[name]))
 failed = 0
 for name in names:
+    gc.collect()  # in the crumbs of the one before there may be no room for what is long
     try:
         scope[name]()
     except Exception as error:

@@ -148,11 +148,11 @@ def test_start_stop_resume_reset():
     assert desk.ask("pause")[:10] == "= accepted"
     plant.run(40)
     assert plant.command() == 0
-    assert desk.ask("resume") == "= None" and kw(desk) is None
+    assert desk.ask("resume") == "= done" and kw(desk) is None
     assert desk.ask("emergency stop!") == "= False" and desk.plant.pm.is_emergency
     assert desk.ask("reset") == "= False" and not desk.plant.pm.is_emergency, "nothing here stores it"
     plant.ready()
-    assert desk.ask("stop") == "= None"
+    assert desk.ask("stop") == "= done"
     plant.run(100)
     assert plant.pm.mode == Mode.STANDBY
 
@@ -163,14 +163,15 @@ def test_what_shows_something_shows_it_line_by_line():
         desk.plant.pm.events.post(Event.MODE_CHANGE, Mode.CHARGE, 7)
     desk.turn(20)
     for line, words in (
-        ("status", "battery: SoC"), ("why", "kW"), ("limits", "configuration"), ("events", "MODE_CHANGE  CHARGE"), ("faults", ""),
-        ("claims", ""), ("services", "console: "), ("config", "max_soc = "), ("config max_soc", "max_soc = 90.0  (%)"),
+        ("status", "battery: SoC"), ("why", "kW"), ("limits", "configuration"), ("events", "MODE_CHANGE  CHARGE"),
+        ("faults", "none since boot"), ("claims", "nobody asks for power"), ("devices", "bms: frames 7"),
+        ("services", "console: "), ("config", "max_soc = "), ("config max_soc", "max_soc = 90.0  (%)"),
         ("schedule", ""), ("scan", "can0: frames 7"), ("help", "charge"), ("help schedule", "remove ID"),
     ):  # fmt: skip
         before = len(desk.lines)
         assert desk.ask(line) == "= None", line
         assert words in "\n".join(desk.lines[before:]), (line, desk.lines[before:])
-    assert desk.ask("devices")[:3] == "= {"
+    assert desk.ask("devices()")[:3] == "= {"
     assert len(desk.printed("max_soc = ")) == 2
 
 
