@@ -32,6 +32,7 @@ OPTIONS = ()
 HEAP_BYTES = 20000
 _POLL_MS = const(10)
 _SLICE_US = const(4000)  # of writing in one turn of the loop
+_COMMAND_MAX = const(200)  # bytes of a line that may be a command
 _AHEAD = const(8)  # lines that may wait while one is answered
 _NOTES_MAX = const(2048)  # characters of other people's lines that may wait; more is dropped and counted
 _SPACE = const(640)  # bytes: a piece, at four bytes a character, and what ends a line
@@ -64,6 +65,7 @@ class Service:
         self._kinds = bytearray(_AHEAD)  # what they are, as Terminal.read tells it
         self._n_typed = 0
         self._headed = False  # the first of them has been echoed, or acknowledged
+        self._looked = False  # whether it is a command, while none is loaded
         self._notes: list = []
         self._notes_length = 0
         self._unfinished = ""  # of a line that is printed in parts
@@ -403,10 +405,24 @@ class Service:
             return False  # what it prints itself comes behind what is on its way
         if not (isinstance(self._typed[0], str) or self._app.metering.loop_time.take_turn()):
             return False
-        self._headed = False
+        if self._commands is None and not self._looked:
+            self._looked = True
+            if self._is_command(self._typed[0]):
+                self.known_commands()  # takes an ESP32 55 ms: enough for one step
+            return False
+        self._headed = self._looked = False
         self._answers_turn = False
         (self._run_program if kind >= te.CODE else self._run_line)(kind, self._next_typed())
         return False  # it may have taken its time
+
+    def _is_command(self, line) -> bool:
+        """A line, or a program of one, for which the commands must be known."""
+        if isinstance(line, str) or len(line) > _COMMAND_MAX:
+            return False
+        try:
+            return bool(self.lines.as_command(line.decode().strip())[1])
+        except UnicodeError:
+            return False
 
     def _next_typed(self):
         """The oldest of the typed lines, which are moved up behind it."""

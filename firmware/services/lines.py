@@ -92,11 +92,7 @@ class Lines:
         """What a line gives: a command's words or lines, or the value of Python.  Raises what it raises."""
         self.said = ""
         technician = self.role == SERVICE
-        if not technician:
-            text = text.replace("()", "")  # who may run no Python means the command by limits()
-        elif text[-2:] == "()" and text[:-2] not in self._console.names and command(text[:-2]):
-            text = text[:-2]  # events() too, as status() is a name
-        word = command(text)
+        text, word = self.as_command(text)
         limit = self._console.limit
         if word:
             with limit:
@@ -121,6 +117,14 @@ class Lines:
             self.said = "! "
             return "%s is a function, and was not called: %s() calls it" % (text, text)
         return value
+
+    def as_command(self, text: str) -> tuple:
+        """(the line without brackets that say nothing, its word where it is a command, else "")."""
+        if self.role != SERVICE:
+            text = text.replace("()", "")  # who may run no Python means the command by limits()
+        elif text[-2:] == "()" and text[:-2] not in self._console.names and command(text[:-2]):
+            text = text[:-2]  # events() too, as status() is a name
+        return text, command(text)
 
     def _python(self, text: str, source: str):
         """The value of an expression; None of statements, which are done."""

@@ -377,3 +377,25 @@ def test_pins_that_cannot_be_read_lock_and_do_not_open():
 def test_the_roles_are_named_alike_everywhere():
     assert [lines.NAMES[role] for role in (lines.VIEW, lines.OPERATE, lines.SERVICE)] == ["view", "operate", "service"]
     assert hasattr(os, "urandom")
+
+
+def first_command(line):
+    """What happens in which turn, as a line of Python and then a first command are typed."""
+    desk = desk_with()
+    order = []
+    known, value = desk.console.known_commands, desk.console.lines.value
+    desk.console.known_commands = lambda: order.append("known") or known()
+    desk.console.lines.value = lambda text: order.append("value") or value(text)
+    desk.type("1 + 1\n" + line + "\n")
+    while order.count("value") < 2:
+        order.append("turn")
+        desk.turn()
+    return order
+
+
+def test_the_commands_are_loaded_in_a_turn_of_their_own_before_the_first_is_run():
+    for line in ("limits", "faults()"):
+        order = first_command(line)
+        first = order.index("known")
+        assert order.index("value") < first, "a line of Python loads none"
+        assert "turn" in order[first : order.index("value", first)], order
