@@ -44,15 +44,15 @@ def processes_with(text: str) -> list[int]:
 
 def test_headless_run_ends_with_a_sound_verdict(tmp_path: Path) -> None:
     picture = tmp_path / "view.svg"
-    done = run("--seconds", "16", "--headless", "--json", "--svg", str(picture))
+    done = run("--seconds", "30", "--headless", "--json", "--svg", str(picture))
     assert done.returncode == 0, done.stderr
     verdict = json.loads(done.stdout.splitlines()[-1])
     assert set(verdict) >= KEYS
     assert verdict["worst_violation_w"] == 0 and verdict["faults"] == [] and verdict["problems"] == []
-    assert verdict["cycles"] > 250
-    assert verdict["energy_in_wh"] > 20 and verdict["energy_out_wh"] > 50
+    assert verdict["cycles"] > 480
+    assert verdict["energy_in_wh"] > 40 and verdict["energy_out_wh"] > 100
     assert verdict["soc_end"] < verdict["soc_start"]
-    assert verdict["energy_balance_error_pct"] < 2
+    assert verdict["energy_balance_error_pct"] < 2  # in 16 s a host that was late once could make more of it
     assert verdict["events"]["MODE_CHANGE"] >= 4
     assert "console pm.start()" in done.stderr
     assert "<svg" in picture.read_text()
