@@ -164,18 +164,20 @@ class Commands:
 
     def faults(self):
         """Active and past faults, a line each."""
-        for fault in self._pm.faults():
+        found = self._pm.faults()
+        for fault in found:
             state = "active" if fault["active"] else "latched" if "latched" in fault else "past"
             detail = ": " + fault["detail"] if fault.get("detail") else ""
             yield "%s  %s  %s%s" % (state, fault["severity"], fault["name"], detail)
-        if not self._pm.faults():
+        if not found:
             yield "none since boot"
 
     def claims(self):
         """Who asks for power, the one that wins first."""
-        for claim in self._pm.claims():
+        found = self._pm.claims()
+        for claim in found:
             yield "%s (%s)  %s kW  %s" % (claim["source"], claim["owner"], claim["kw"], _left(claim["seconds_left"]))
-        if not self._pm.claims():
+        if not found:
             yield "nobody asks for power"
 
     def device_lines(self):
