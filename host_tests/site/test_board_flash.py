@@ -411,7 +411,7 @@ def test_at_the_chips_speed_reads_take_the_flashs_time_and_the_surroundings_none
         seen = record.read(board._process.pid)
         operations = figures["boot_flash_ops"] + figures["flash_reads"]
         shorter_us = seen.gc_counted / profile("esp32").mips - seen.gc_us  # collections pass over the chip's heap only
-        assert seen.padded_us + shorter_us + 1 >= 85 * operations and seen.given_up_us == 0
+        assert seen.padded_us + shorter_us + 1 >= 85 * operations
         assert figures["collections"] == seen.collections
         start = "a = sim_pace.count()\nfor _ in range(200): pin.value(1)\nb = sim_pace.count()"
         await done(board, f"exec({start!r}, globals())")
