@@ -84,11 +84,11 @@ class Events:
 
     def history(self) -> "list[tuple[str, int, int]]":
         """The last events, oldest first: (name, data, seconds since boot)."""
-        cursor = Cursor((self.total - min(self.total, QUEUE)) & 0x3FFFFFFF)
-        result = []
-        while self.next(cursor):
-            result.append((Event.name(cursor.event), cursor.data, cursor.at_s))
-        return result
+        with self._lock:
+            total, codes, data, at_s = self.total, self._codes[:], self._data[:], self._at_s[:]
+        kept = min(total, QUEUE)
+        names = Event.names
+        return [(names[codes[i]], data[i], at_s[i]) for i in [n & (QUEUE - 1) for n in range(total - kept, total)]]
 
     @property
     def overflows(self) -> int:

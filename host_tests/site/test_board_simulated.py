@@ -314,6 +314,31 @@ def test_uart_over_tcp_carries_bytes_both_ways(mp: Interpreter, tree: Tree, tmp_
         drive(board, story)
 
 
+def test_while_a_reset_starts_it_anew_it_is_waited_for_and_can_be_switched_off(mp64: Interpreter, tree: Tree, tmp_path: Path) -> None:
+    """Starting a process takes a moment, longer on a busy host: what is asked of the board then is asked of the one to come."""
+    board = board_of(mp64, tree(), tmp_path)
+    asked: list[asyncio.Task[Any]] = []
+
+    def wait(_cause: str) -> None:
+        board.lines.clear()
+        asked.append(asyncio.create_task(board.wait_line("ready", 20)))
+
+    def stop(_cause: str) -> None:
+        asked.append(asyncio.create_task(board.stop()))
+
+    async def story(board: Board) -> None:
+        await board.wait_line("ready")
+        for act in (wait, stop):
+            board.on_reset = act
+            await board.send("__import__('machine').reset()")
+            while not asked:
+                await asyncio.sleep(0.01)
+            await asyncio.wait_for(asked.pop(), 25)
+        assert board.is_off and board.resets == ["HARD_RESET", "HARD_RESET"]
+
+    drive(board, story)
+
+
 def test_unknown_reset_cause_and_pin_are_refused_by_name(mp64: Interpreter, tree: Tree, tmp_path: Path) -> None:
     board = board_of(mp64, tree(), tmp_path)
 

@@ -84,10 +84,10 @@ def test_late_answer_is_not_taken_for_the_next_one(mp: Interpreter) -> None:
     """Another register is asked, whose answer looks the same: only the time tells them apart."""
 
     def answer(number: int, request: bytes) -> list[bytes | float]:
-        return [0.35, answer_to(request, 111)] if number == 1 else [answer_to(request, number)]
+        return [1.5, answer_to(request, 111)] if number == 1 else [answer_to(request, number)]
 
     async def story() -> None:
-        async with gateway(answer) as port, client(mp, port, timeout_ms=250) as one:
+        async with gateway(answer) as port, client(mp, port, timeout_ms=1000) as one:
             assert (await one.ask(READ))["error"] == "ModbusTimeout"
             assert await one.ask(["read_registers", 1, 77, 1, 3]) == [2]
             counters = await one.ask({"count": 1})

@@ -121,7 +121,7 @@ class Session:
         """Wait until the console answers, and ask it to report."""
         give_up = time.monotonic() + READY_S
         while not self._ready.is_set():
-            if not self.board.running or time.monotonic() > give_up:
+            if self.board.is_off or time.monotonic() > give_up:
                 tail = "\n".join(list(self.board.lines)[-20:])
                 raise RuntimeError(f"the board did not come up; its console said:\n{tail or '(nothing)'}")
             await self.board.send(f"monitor({MONITOR_MS})")

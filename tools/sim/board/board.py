@@ -93,6 +93,7 @@ class Board:
         self._unsent = b""
         self._next_cause: str | None = None
         self._stopping = False
+        self._comes_back = False  # it has ended for a reset, and what runs next is being started
         self._claim: TextIO | None = None  # holds state_dir/in_use locked
         self._heard = asyncio.Event()
         self._cut_line = ""
@@ -200,11 +201,16 @@ class Board:
                     return line
             self._heard.clear()
             left = end - time.monotonic()
-            if left <= 0 or (not self.running and self._next_cause is None and self._process is not None):
+            if left <= 0 or self.is_off:
                 tail = "\n".join(list(self.lines)[-15:])
                 raise TimeoutError(f"no line {wanted!r} within {timeout} s; the console said last:\n{tail}")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._heard.wait(), min(left, 0.5))
+
+    @property
+    def is_off(self) -> bool:
+        """It has ended, and nothing starts it again."""
+        return not (self.running or self._comes_back or self._next_cause is not None or self._process is None)
 
     # ---- pins ----
 
@@ -351,12 +357,18 @@ class Board:
         self.returncode = process.returncode
         self._supervisor.power_off()
         cause, self._next_cause = self._next_cause, None
+        self._comes_back = cause is not None and not self._stopping
         self._heard.set()
-        if cause is not None and not self._stopping:
+        if cause is not None and self._comes_back:
             self.resets.append(cause)
             if self.on_reset is not None:
                 self.on_reset(cause)
-            await self._power_on(cause)
+            try:
+                await self._power_on(cause)
+            finally:
+                self._comes_back = False
+            if self._stopping:  # the plug was pulled while it was being started
+                self._kill()
 
     async def _ended(self) -> None:
         # a reset hands over to a new watcher, so look again until the last one is done
