@@ -108,8 +108,12 @@ def took(us):
 def longer(us):
     pad_us(us)
 
+def more(how, us):
+    # the middle of three: where the host stands still for longer than is caught up with, the chip's clock leaps
+    return sorted([lasted(how, us) - lasted(how, 0) for _ in range(3)])[1]
+
 for us in (0, 97, 5000, 80000):
-    print(lasted(took, us) - lasted(took, 0), lasted(longer, us) - lasted(longer, 0), us)
+    print(more(took, us), more(longer, us), us)
 """
 
 

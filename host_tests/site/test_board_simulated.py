@@ -314,7 +314,7 @@ def test_uart_over_tcp_carries_bytes_both_ways(mp: Interpreter, tree: Tree, tmp_
         drive(board, story)
 
 
-def test_while_a_reset_starts_it_anew_it_is_waited_for_and_can_be_switched_off(mp64: Interpreter, tree: Tree, tmp_path: Path) -> None:
+def test_while_a_reset_starts_it_anew_it_is_waited_for_and_may_be_stopped(mp64: Interpreter, tree: Tree, tmp_path: Path) -> None:
     """Starting a process takes a moment, longer on a busy host: what is asked of the board then is asked of the one to come."""
     board = board_of(mp64, tree(), tmp_path)
     asked: list[asyncio.Task[Any]] = []

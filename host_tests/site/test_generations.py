@@ -178,7 +178,7 @@ def test_the_firmware_passes_and_is_seen_to(mp64: Interpreter, tmp_path: Path) -
     async def run() -> None:
         await board.start()
         try:
-            line = await board.wait_line("selftest: ", 60)
+            line = await board.wait_line("selftest: ", 125)
             assert "has passed its self-test; seen: io" in line
         finally:
             await board.stop()
