@@ -98,6 +98,7 @@ class Slice:
         if self.times > 1:
             board.env.update(faster.environment(self.times, state))
         session = JudgedSession(site, board, self.judged, (ALL_STORIES | COUNTS | HANDS)[self.story], self.seconds)
+        session.answer_s *= self.times
         if not quiet:
             session.on_tick = Progress(session).tick
         try:

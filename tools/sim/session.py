@@ -60,6 +60,7 @@ class Session:
         self.on_tick: Callable[[], None] | None = None
         self.figures: dict[str, Any] = {}
         self.told: dict[str, Any] = {}  # what the console was asked at the end
+        self.answer_s = ANSWER_S  # that a line's answer is waited for
         self._answers: asyncio.Queue[str] = asyncio.Queue()
         self._behind = False  # an answer came too late, and may be taken for the next one's
         self._marks = 0
@@ -191,7 +192,7 @@ class Session:
 
     async def _answer(self) -> str:
         try:
-            return await asyncio.wait_for(self._answers.get(), ANSWER_S)
+            return await asyncio.wait_for(self._answers.get(), self.answer_s)
         except TimeoutError:
             self._behind = True
             return ""
@@ -209,7 +210,7 @@ class Session:
         self._note("console", step.value)
         answer = await self.ask(step.value)
         if not answer:
-            self.problems.append(f"no answer to {step.value!r} within {ANSWER_S:g} s")
+            self.problems.append(f"no answer to {step.value!r} within {self.answer_s:g} s")
             self._note("error", f"no answer to {step.value}")
             return
         if answer.startswith("!"):
