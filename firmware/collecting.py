@@ -45,7 +45,6 @@ class Collector:
         self._hurry = True  # whatever the buses do
         self._commanded_w = 0
         self._put_off = 0
-        self._doubts = False  # whether so little is free as it looks
 
     def step(self, now_ms: int, commanded_w: int = 0) -> bool:
         """Call right after a cycle: collects when it is time, somewhat later where a bus is not quiet; whether it has.
@@ -60,7 +59,7 @@ class Collector:
                 return False
         self._put_off = 0
         if self._free == _UNSEEN:
-            self._look_late()
+            self._free = self._metering.free_bytes = gc.mem_free()
             self._look_ms = time.ticks_add(now_ms, _LOOK_MIN_MS)
             return False
         waited = time.ticks_diff(now_ms, self._last_ms)
@@ -99,20 +98,7 @@ class Collector:
     def sweep(self) -> None:
         """Collect now, and know at once what is free."""
         self.collect(time.ticks_ms())
-        if self._free == _UNSEEN:
-            self._see()
-
-    def _see(self) -> None:
         self._free = self._metering.free_bytes = gc.mem_free()
-        self._doubts = False
-
-    def _look_late(self) -> None:
-        """What was free after the last collection, a cycle later.  Less than half of what was told before is told only when the
-        next one has found it again: what a line has left behind since may look like the end of the heap."""
-        self._free = gc.mem_free()
-        self._doubts = self._due = self._hurry = not self._doubts and 2 * self._free < self._metering.free_bytes
-        if not self._doubts:
-            self._metering.free_bytes = self._free
 
     def collect(self, now_ms: int) -> None:
         """Collect now."""
@@ -124,6 +110,4 @@ class Collector:
             gc.threshold(_OFF)
         self._last_ms = now_ms
         self._free = _UNSEEN
-        if self.small:  # 2 ms; a cycle later a line's garbage would be taken for what lives: here that may look like all of it
-            self._see()
         self._due = self._hurry = False

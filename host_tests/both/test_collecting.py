@@ -9,7 +9,6 @@ from firmware import collecting
 
 class Metering:
     def __init__(self):
-        self.free_bytes = 0
         self.lengths = []
 
     def collected(self, us):
@@ -80,45 +79,6 @@ def test_a_heap_of_which_little_is_free_is_swept_before_it_is_full_and_a_large_o
 def test_micropythons_own_threshold_is_off_once_it_runs():
     heap, _ = play(100000, 10, 5)
     assert set(heap.thresholds) == {-1}
-
-
-def test_what_is_free_of_a_small_heap_is_told_without_the_garbage_that_comes_after_the_collection():
-    """A line leaves 20 KB at once: taken for what lives they would look like the end of the heap."""
-    for free in (24000, 60000):
-        heap, real = Heap(free, 0), collecting.gc
-        collecting.gc = heap
-        metering = Metering()
-        try:
-            collector = collecting.Collector(metering, [])
-            now = time.ticks_ms()
-            for n in range(1, 100):
-                if collector.step(time.ticks_add(now, 50 * n)):
-                    heap.used = free - 2000
-                elif heap.collections:
-                    assert metering.free_bytes == free
-        finally:
-            collecting.gc = real
-        assert heap.collections > 3
-
-
-def test_a_large_heap_of_which_little_is_free_is_collected_again_before_that_is_told():
-    """What is made between a collection and the look a cycle later is in the figure."""
-    heap, real = Heap(200000, 0), collecting.gc
-    collecting.gc = heap
-    metering = Metering()
-    try:
-        collector = collecting.Collector(metering, [])
-        now, told = time.ticks_ms(), []
-        for n in range(1, 1200):
-            collected = collector.step(time.ticks_add(now, 50 * n))
-            told.append(metering.free_bytes)
-            if n < 600:
-                heap.used = 195000 if collected and heap.collections % 2 == 0 else heap.used  # a line's garbage, now and then
-            elif collected:
-                heap.used = 195000  # it lives
-    finally:
-        collecting.gc = real
-    assert min(told[10:600]) > 190000 and told[-1] == 5000
 
 
 def test_in_a_small_heap_it_stays_until_the_devices_are_found():

@@ -37,6 +37,35 @@ def post(desk, event, data):
         desk.plant.pm.events.post(event, data, 5)
 
 
+class Collected:
+    """Stands for the Collector of a heap of which a collection leaves so much free."""
+
+    small = True
+
+    def __init__(self, metering, free):
+        self.metering = metering
+        self.free = free
+
+    def before_a_line(self):
+        pass
+
+    def sweep(self):
+        self.metering.free_bytes = self.free
+
+
+def test_names_are_forgotten_where_the_heap_is_full_and_not_where_a_line_has_left_much_garbage():
+    for free in (90000, 4000):
+        desk = Desk()
+        desk.ask("mine = 5")
+        desk.app.collector = Collected(desk.app.metering, free)
+        desk.ask("1 + 1")
+        desk.app.metering.free_bytes = 4000  # as it is seen, with the garbage of that line
+        desk.turn(20)
+        assert bool(desk.printed("the heap was full")) is (free == 4000)
+        desk.app.metering.free_bytes = 90000
+        assert (desk.ask("mine") == "= 5") is (free == 90000)
+
+
 # ---- lines and answers ----------------------------------------------------------------------------------
 
 
