@@ -24,7 +24,7 @@ class Spare:
         self._pieces = None
         self._again_ms = time.ticks_ms()
         self._spends = False  # a line has run since the names were looked at
-        self._is_sure = False  # that little is free has been told by a collection of its own
+        self._is_sure = False  # what is free has just been told by a collection
 
     def give(self) -> None:
         """To the line that comes, where the heap is short."""
@@ -51,16 +51,16 @@ class Spare:
     def sweep(self) -> None:
         """Collect, and know what is free."""
         self._app.collector.sweep()
+        self._is_sure = True
 
     def is_short(self, idle: bool) -> bool:
         """Whether so little is free since a line has run that what it has kept must go; said once.  idle: no answer is made."""
         if self._spends and 0 < self._app.metering.free_bytes < _LEAST:
-            if self._is_sure:
+            if not self._is_sure:  # it is looked at a cycle after it is collected: what a line has left behind since is in it
+                self.sweep()
+            if self._app.metering.free_bytes < _LEAST:
                 self._spends = self._is_sure = False
                 return True
-            self._is_sure = True  # the heap is looked at a cycle after it is collected: what a line has left behind since is in it
-            self.sweep()
-            return False
         self._is_sure = False
         if idle:
             self.keep()
