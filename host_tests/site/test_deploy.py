@@ -8,16 +8,20 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tools.build import frozen, generation, stage, web
+from tools.deploy import Parcel, prepare, runs_already
 from tools.interpreters import Interpreter
-from tools.serial_line import LineError, leave
+from tools.serial_line import LineError, RawPrompt, leave
 from tools.sim.board.board import Board
 from tools.sim.board.prompt import prompt as at_prompt
+from tools.sim.board.ptyport import PtyPort
+from tools.sim.generations import switch
 
 ROOT = Path(__file__).resolve().parents[2]
 IO = {"type": "io_board", "estop_pin": 34}
@@ -98,6 +102,72 @@ def test_a_deployed_board_boots_into_the_firmware_and_the_next_deploy_sends_what
     on_board = json.loads((flash / "b" / "site.json").read_text())
     assert on_board["board"]["name"] == "lilygo_t_2can" and "wifi" not in on_board  # the second deploy named none
     asyncio.run(until(state, mp64, f"generation: {stamp} in b", ask="app.site.name", answer="= 'another'"))
+
+
+@contextlib.asynccontextmanager
+async def running_board(mp: Interpreter, tmp_path: Path) -> AsyncIterator[tuple[Board, Path, Parcel]]:
+    """A board that runs what a deploy of SITE brings, with a port at tmp_path / "port"; its flash, and that parcel."""
+    flash = tmp_path / "state" / "flash"
+    parcel = prepare(tmp_path / "parcel", SITE, mp.march)
+    for path in parcel.files:
+        (flash / "a" / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(parcel.source / path, flash / "a" / path)
+    for name, path in parcel.top.items():
+        shutil.copyfile(parcel.source / path, flash / name)
+    (flash / "a" / "manifest").write_bytes(parcel.manifest)
+    switch(flash, generation.record(generation.described("a", parcel.manifest), trial=False))
+    board = Board(ROOT, state_dir=tmp_path / "state", site=None, interpreter=list(mp.command), staged=True)
+    link = PtyPort(board, tmp_path / "port")
+    link.open()
+    await board.start()
+    try:
+        await board.wait_line("control begins", 30)
+        yield board, flash, parcel
+    finally:
+        await link.close()
+        await board.stop()
+
+
+def test_a_deploy_of_what_the_board_has_and_runs_sends_nothing_and_restarts_nothing(mp64: Interpreter, tmp_path: Path) -> None:
+    async def play() -> None:
+        site = tmp_path / "site.json"
+        site.write_text(json.dumps(SITE))
+        async with running_board(mp64, tmp_path) as (board, flash, _):
+            before = (flash / "switch").read_bytes()
+            done = await asyncio.to_thread(run, "tools.deploy", "--port", str(tmp_path / "port"), "--site", str(site))
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert "the board has all of it, and runs it" in done.stdout and " in a, number " in done.stdout
+            await board.send("pm.mode")
+            await board.wait_line("= ", 20)
+            assert not (flash / "b").exists() and (flash / "switch").read_bytes() == before
+
+    asyncio.run(play())
+
+
+def test_what_was_changed_or_damaged_or_is_on_trial_or_stands_still_is_not_what_runs(mp64: Interpreter, tmp_path: Path) -> None:
+    def there(parcel: Parcel) -> str:
+        with RawPrompt(str(tmp_path / "port"), soft_reset=False) as at_board:
+            return runs_already(at_board, parcel)
+
+    async def play() -> None:
+        async with running_board(mp64, tmp_path) as (board, flash, parcel):
+            assert (await asyncio.to_thread(there, parcel)).startswith(f"{parcel.stamp} in a, number ")
+            for name in ("a/site.json", "a/firmware/manager.mpy", "boot.py", "a/manifest"):
+                good = (flash / name).read_bytes()
+                (flash / name).write_bytes(good + b"\n")
+                assert await asyncio.to_thread(there, parcel) == "", name
+                (flash / name).unlink()
+                assert await asyncio.to_thread(there, parcel) == "", name
+                (flash / name).write_bytes(good)
+            one = generation.described("a", parcel.manifest)
+            switch(flash, generation.record(one, trial=True))
+            assert await asyncio.to_thread(there, parcel) == ""
+            switch(flash, generation.record(one, trial=False))
+            assert await asyncio.to_thread(there, parcel) != ""
+            await asyncio.to_thread(leave, str(tmp_path / "port"))
+            assert await asyncio.to_thread(there, parcel) == "", "at the prompt nothing controls: a deploy starts it"
+
+    asyncio.run(play())
 
 
 def test_a_bad_site_file_is_refused_and_nothing_is_copied(mp64: Interpreter, tmp_path: Path) -> None:
