@@ -49,7 +49,8 @@ def source_of(board: dict[str, Any]) -> str:
     if "-" in stock:
         text += f" (there under the variant {stock.split('-')[1]})"
     if "own" in board["images"]:
-        text += f"; for this firmware our own image, boards/{board['images']['own']}/README.md"
+        own = f"boards/{board['images']['own']}/README.md"
+        text += f"; or our own image, with this firmware inside: {own} (boards/README.md: which sites want it)"
     return text
 
 

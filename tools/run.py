@@ -85,8 +85,11 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def find_scenario(name: str) -> Path:
-    """The scenario file of that path, or of that name among those that come with the project."""
+    """The scenario file of that path, or of that name among those that come with the project; ScenarioError for none."""
     shipped = SCENARIOS / f"{name}.json"
+    if not shipped.exists() and not Path(name).exists():
+        there = ", ".join(sorted(path.stem for path in SCENARIOS.glob("*.json")))
+        raise ScenarioError(f"--scenario {name}: no such file, and none of the project's own: {there}")
     return shipped if shipped.exists() and not Path(name).exists() else Path(name)
 
 

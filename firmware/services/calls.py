@@ -19,6 +19,25 @@ _HELP = """\
 help(pm): what pm can do; docs/console.md: all.  Names for a line:"""
 
 
+def why_none_starts(pm) -> str:
+    """Why no entry of the schedule starts by itself; "" where one may."""
+    if pm.clock is None:
+        return "this site has no clock: its site file has no \"clock\" section"
+    if not pm.clock.is_set:
+        return "the clock is not set: `clock YYYY-MM-DD HH:MM:SS` sets it"
+    if not pm.scheduling_enabled:
+        return "scheduling is off: pm.enable_scheduling(True)"
+    if not pm.schedules():
+        return "the schedule has no entry"
+    return ""
+
+
+def operation(mode: int, power_kw: float, minutes: int) -> str:
+    """What an entry of the schedule does, in words; 0 kW of a charge or discharge is the most that may flow."""
+    power = "" if mode == Mode.IDLE else " %s kW" % (power_kw or "most")
+    return "%s%s %d min" % (Mode.name(mode), power, minutes)
+
+
 class Calls:
     """The application's state in people's words."""
 
@@ -96,10 +115,12 @@ class Calls:
             yield "%s: %s" % (name, why)
 
     def upcoming(self, n: int = 5):
-        """As pm.upcoming(n), made one by one: a line each."""
+        """What starts next, as pm.upcoming(n) tells it, a line each and made one by one; or why nothing does."""
         pm = self._app.pm
         in_range("n", n, 1, 100, "", int)
-        if pm.planned is None or pm.clock is None:
+        why = why_none_starts(pm)
+        if why:
+            yield "nothing starts: " + why
             return
         starts = pm.planned.starts(pm.clock)
         for _ in range(n):
@@ -107,7 +128,7 @@ class Calls:
                 start = next(starts, None)
             if start is None:
                 return
-            yield repr(start)
+            yield "%s  %d: %s" % (start["start"], start["id"], operation(start["mode"], start["power_kw"], start["minutes"]))
 
     def save_site(self, content) -> None:
         """Make a site, a dict or JSON text, the one of the next start.

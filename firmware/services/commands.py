@@ -17,7 +17,7 @@ from firmware.events import QUEUE, Cursor
 from firmware.modes import Mode
 from firmware.schedule_entry import ScheduleEntry
 from firmware.services import mistyped
-from firmware.services.calls import names_of
+from firmware.services.calls import names_of, operation, why_none_starts
 from firmware.services.lines import NAMES, OPERATE, SERVICE, VIEW
 
 # word, what may follow it, least role, what it calls: of pm, a name of the console, or a method here; what it does
@@ -295,7 +295,9 @@ class Commands:
             return self._schedule()
         self._need(OPERATE, "changing the schedule")
         if words[0] == "add" and len(words) > 2:
-            return "entry %d" % self._pm.add_schedule(_entry(words[1], words[2], words[3:]))
+            number = self._pm.add_schedule(_entry(words[1], words[2], words[3:]))
+            why = why_none_starts(self._pm)
+            return "entry %d%s" % (number, "; it does not start: " + why if why else "")
         if words[0] == "remove" and len(words) == 2 and words[1].isdigit():
             self._pm.delete_schedule(int(words[1]))
             return "removed"
@@ -304,8 +306,8 @@ class Commands:
     def _schedule(self):
         for number, entry in self._pm.schedules():
             days = " ".join([day for i, day in enumerate(_DAYS) if entry.mask() >> i & 1])
-            yield "%d: %02d:%02d %s %s kW %d min, %s%s" % (
-                number, entry.hour, entry.minute, Mode.name(entry.mode), entry.power_setpoint or "most", entry.duration_minutes,
+            yield "%d: %02d:%02d %s, %s%s" % (
+                number, entry.hour, entry.minute, operation(entry.mode, entry.power_setpoint, entry.duration_minutes),
                 "every day" if entry.mask() == 127 else days, "" if entry.enabled else " (off)",
             )  # fmt: skip
         yield from self._console.names["upcoming"]()

@@ -529,14 +529,24 @@ def test_a_line_waits_where_something_long_was_done_since_the_last_cycle_and_the
 def test_what_will_start_next_is_listed_line_by_line_as_the_manager_has_it():
     desk = Desk()
     pm = desk.plant.pm
-    assert desk.ask("upcoming()") == "= None" and not desk.printed("start")
+    assert desk.ask("upcoming()") == "= None" and desk.printed("nothing starts: this site has no clock")
     pm.clock = Clock(PosixTZ("CET-1CEST,M3.5.0,M10.5.0/3"), 0)
+    desk.ask("upcoming()")
+    assert desk.printed("nothing starts: the clock is not set")
     pm.clock.set_text("2026-10-22 09:56:17")
+    desk.ask("upcoming()")
+    assert desk.printed("nothing starts: the schedule has no entry")
     for hour in (3, 15):
         pm.add_schedule(ScheduleEntry(hour=hour, mode=Mode.CHARGE, power_setpoint=-40, duration_minutes=40))
     pm.add_schedule(ScheduleEntry(hour=9, repeat=False))
     assert desk.ask("upcoming(17)") == "= None"
-    assert [eval(line) for line in desk.printed("start")] == pm.upcoming(17)
+    told = desk.printed("2026-")
+    assert told[0] == "2026-10-22 15:00 CEST  1: CHARGE -40.0 kW 40 min" and len(told) == 17
+    assert [line.split("  ")[0] for line in told] == [start["start"] for start in pm.upcoming(17)]
+    assert [line for line in told if " 2: " in line] == ["2026-10-23 09:00 CEST  2: IDLE 60 min"]
+    pm.enable_scheduling(False)
+    desk.ask("upcoming()")
+    assert desk.printed("nothing starts: scheduling is off")
     assert "1 to 100" in desk.ask("upcoming(101)") and desk.ask("upcoming(0)")[:2] == "! "
 
 

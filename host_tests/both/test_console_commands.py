@@ -3,8 +3,10 @@
 import os
 
 import startup
+from posixtz import PosixTZ
 
 from firmware import loading
+from firmware.clock import Clock
 from firmware.event_codes import Event
 from firmware.modes import Mode
 from firmware.services import console, lines, roles, terminal
@@ -166,7 +168,8 @@ def test_what_shows_something_shows_it_line_by_line():
         ("status", "battery: SoC"), ("why", "kW"), ("limits", "configuration"), ("events", "MODE_CHANGE  CHARGE"),
         ("faults", "none since boot"), ("claims", "nobody asks for power"), ("devices", "bms: frames 7"),
         ("services", "console: "), ("config", "max_soc = "), ("config max_soc", "max_soc = 90.0  (%)"),
-        ("schedule", ""), ("scan", "can0: frames 7"), ("help", "charge"), ("help schedule", "remove ID"),
+        ("schedule", "nothing starts: this site has no clock"),
+        ("scan", "can0: frames 7"), ("help", "charge"), ("help schedule", "remove ID"),
     ):  # fmt: skip
         before = len(desk.lines)
         assert desk.ask(line) == "= None", line
@@ -177,8 +180,11 @@ def test_what_shows_something_shows_it_line_by_line():
 
 def test_the_schedule_is_listed_added_to_and_removed_from():
     desk = desk_with()
-    assert desk.ask("schedule add 01:00 charge 40kW 4h mon tue") == "= entry 0"
-    assert desk.ask("schedule add 18:30 discharge 2h") == "= entry 1"
+    told = desk.ask("schedule add 01:00 charge 40kW 4h mon tue")
+    assert told == "= entry 0; it does not start: this site has no clock: its site file has no \"clock\" section"
+    desk.plant.pm.clock = Clock(PosixTZ("UTC0"), 0)
+    assert "= entry 1; it does not start: the clock is not set" in desk.ask("schedule add 18:30 discharge 2h")
+    desk.plant.pm.clock.set_text("2026-10-22 09:56:17")
     assert desk.ask("schedule add 12:00 idle 30min") == "= entry 2"
     entries = dict(desk.plant.pm.schedules())
     assert (entries[0].power_setpoint, entries[0].duration_minutes, entries[0].mask()) == (-40.0, 240, 0b0000110)
@@ -186,6 +192,8 @@ def test_the_schedule_is_listed_added_to_and_removed_from():
     desk.ask("schedule")
     assert "0: 01:00 CHARGE -40.0 kW 240 min, mon tue" in desk.lines
     assert "1: 18:30 DISCHARGE most kW 120 min, every day" in desk.lines
+    assert "2: 12:00 IDLE 30 min, every day" in desk.lines
+    assert "2026-10-22 12:00 UTC  2: IDLE 30 min" in desk.lines, "and what starts next"
     assert desk.ask("schedule remove 1") == "= removed" and sorted(dict(desk.plant.pm.schedules())) == [0, 2]
 
 

@@ -205,4 +205,7 @@ def test_command_line_overrides_length_and_seed() -> None:
 
 def test_scenario_is_found_by_name_or_path(tmp_path: Path) -> None:
     assert find_scenario("bms_silent") == SCENARIOS / "bms_silent.json"
+    (tmp_path / "mine.json").write_text("{}")
     assert find_scenario(str(tmp_path / "mine.json")) == tmp_path / "mine.json"
+    with pytest.raises(ScenarioError, match=r"--scenario nosuch: no such file, and none of the project's own: .*bms_silent"):
+        find_scenario("nosuch")

@@ -19,6 +19,7 @@ from tools.commission import flows, inputs, judge, losses, mend, phases, report,
 from tools.commission import walk as walk_module
 from tools.commission.bench import NO_VALUE, Agreed, Bench
 from tools.commission.outcome import FAIL, PASS, Failed, Figure, NotTested, Outcome, Plot, Series
+from tools.commission.people import Terminal
 from tools.commission.plots import svg
 from tools.commission.steps import BY_ID, STEPS, Step
 from tools.commission.walk import State, Walk, outcome
@@ -375,7 +376,10 @@ def test_what_is_no_report_is_said(tmp_path: Path) -> None:
     for name, content in (("a.json", "{}"), ("b.json", "["), ("c.html", "<p>"), ("d.json", "")):
         (tmp_path / name).write_text(content)
         assert report.verify(tmp_path / name)[1] is False
-    assert report.verify(tmp_path / "absent.json")[1] is False
+    (tmp_path / "simulated").mkdir()
+    (tmp_path / "simulated" / "absent.json").write_text("{}")
+    said, sound = report.verify(tmp_path / "absent.json")
+    assert not sound and "there is none; of a simulated cabinet there is" in said
 
 
 def test_the_page_is_whole_by_itself_escapes_what_it_shows_and_has_no_secret(tmp_path: Path) -> None:
@@ -514,6 +518,16 @@ def test_a_console_that_wants_a_pin_gets_it_again_after_a_reset() -> None:
         assert await console.ask("1") == 1 and port.sent.count("login 4711x") == 2
 
     asyncio.run(talk())
+
+
+def test_who_is_at_no_terminal_is_told_where_the_pin_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(_: str) -> str:
+        raise EOFError
+
+    monkeypatch.delenv("CONSOLE_PIN", raising=False)
+    monkeypatch.setattr("getpass.getpass", nobody)
+    with pytest.raises(Locked, match="elsewhere CONSOLE_PIN says it"):
+        asyncio.run(program.opened_by_pin(Console(WithPin()), Terminal()))
 
 
 @pytest.mark.parametrize(

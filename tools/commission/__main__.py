@@ -222,7 +222,10 @@ async def opened_by_pin(console: Console, hand: Hand) -> None:
     except Locked:
         if console.pin or not isinstance(hand, Terminal):
             raise
-        console.pin = await asyncio.to_thread(getpass.getpass, "service PIN of the console: ")
+        try:
+            console.pin = await asyncio.to_thread(getpass.getpass, "service PIN of the console: ")
+        except EOFError:
+            raise Locked("the console wants the service PIN: a terminal is asked for it, elsewhere CONSOLE_PIN says it") from None
         await console.wait_up(BOOT_S)
 
 

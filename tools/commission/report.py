@@ -132,6 +132,9 @@ def verify(file: Path) -> tuple[str, bool]:
             text = found.group(1).replace("<\\/", "</")
         content = json.loads(text)
         wanted, is_so = content["sha256"], fingerprint(content)
+    except FileNotFoundError:
+        made = sorted((file.parent / "simulated").glob(f"*{file.suffix}"))
+        return f"{file}: there is none" + (f"; of a simulated cabinet there is {made[0]}" if made else ""), False
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"{file}: no report ({type(error).__name__}: {error})", False
     if wanted != is_so:
