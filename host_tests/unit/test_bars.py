@@ -96,6 +96,11 @@ def test_runs_follow_from_the_command_line() -> None:
 # ---- an EMS's setpoints ------------------------------------------------------------------------------------------------
 
 
+def test_a_story_that_a_profile_does_not_play_is_refused_with_those_that_do(capsys: pytest.CaptureFixture[str]) -> None:
+    assert chip_bars.main(["--profile", "esp32s3", "--story", "slow"]) == 2
+    assert "--story slow: not played on esp32s3: allowed are own-image, wired" in capsys.readouterr().err
+
+
 def test_a_ramp_falls_faster_than_it_rises_and_a_change_of_direction_does_both() -> None:
     assert ramp_s(0, 40, 20, 50) == ramp_s(0, -40, 20, 50) == 2
     assert ramp_s(40, 0, 20, 50) == ramp_s(-40, 0, 20, 50) == 0.8

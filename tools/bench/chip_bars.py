@@ -126,7 +126,7 @@ class Slice:
 
 
 def wanted(args: argparse.Namespace) -> list[Slice]:
-    """The runs that the command line asks for."""
+    """The runs that the command line asks for.  ValueError where that is none: a story that the profile does not play."""
     names = [args.profile] if args.profile else list(profiles.ALL)
     chosen_ones = [profiles.named(name, args.heap) for name in names]
     runs = [
@@ -138,6 +138,9 @@ def wanted(args: argparse.Namespace) -> list[Slice]:
     if args.story in (None, "counts"):
         seconds = HOUR_S if args.hour else args.counts
         runs.append(Slice(chosen_ones[0], "counts", seconds, False, HOUR_FASTER if args.hour else args.faster))
+    if not runs:
+        follow_it = ", ".join(one.name for one in profiles.ALL.values() if one.follows)
+        raise ValueError(f"--story {args.story}: not played on {args.profile}: allowed are {follow_it}")
     return runs
 
 
