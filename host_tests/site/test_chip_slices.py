@@ -74,6 +74,7 @@ async def _story(run: JudgedSession, seen: Slice) -> None:
     if run.judged.name == "wired":
         await _follow(run, seen)
     run.inject("pcs_silent", "meter_silent")
+    await _steps(run)  # what was asked and measured before is none of theirs
     await run.rest(6)
     seen.dead = await _steps(run)
     seen.end = await run.board.figures()

@@ -263,7 +263,7 @@ def test_shipped_scenarios_are_listed() -> None:
     ("args", "complaint"),
     [
         (["--seconds", "0"], "--seconds 0: allowed are 1 to 86400"),
-        (["--scenario", "no_such"], "no_such: No such file or directory"),
+        (["--scenario", "no_such"], "--scenario no_such: no such file, and none of the project's own: bms_frozen, "),
         (["--micropython", "/no/such"], "no such program"),
         (["--svg", "/nonexist/x.svg"], "--svg /nonexist/x.svg: cannot be written"),
         (["--svg", "/tmp"], "--svg /tmp: cannot be written"),
