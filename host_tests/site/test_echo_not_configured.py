@@ -21,6 +21,7 @@ WRITES: list[list[Any]] = [["write_register", 9, 5, 77], ["write_registers", 9, 
 
 
 LOST = ("ModbusTimeout", "ModbusUnreachable")
+STANDS_STILL_MS = 500  # a real echo comes at once; here it waits while the host stands still, and behind the timeout it is like an answer
 
 
 def without_9(line: Wire) -> None:
@@ -37,7 +38,7 @@ def test_echo_of_a_write_to_a_dead_device_is_not_its_answer(mp: Interpreter, wri
     """echo-not-configured: not 'done', and it is said that the line echoes; first request ever, and later."""
 
     async def story() -> None:
-        async with wire() as line, rtu_client(mp, line, timeout_ms=100) as client:
+        async with wire() as line, rtu_client(mp, line, timeout_ms=STANDS_STILL_MS) as client:
             line.echoes.add(0)
             for _ in range(2):
                 answer = await client.ask(write)
@@ -53,7 +54,7 @@ def test_echoing_line_serves_a_device_that_lives(mp: Interpreter) -> None:
     """echo-not-configured: whoever answers is understood, for reads and for every kind of write."""
 
     async def story() -> None:
-        async with wire() as line, rtu_client(mp, line, timeout_ms=200) as client:
+        async with wire() as line, rtu_client(mp, line, timeout_ms=STANDS_STILL_MS) as client:
             line.echoes.add(0)
             without_9(line)
             async with serial_servers(line, 3):
@@ -73,7 +74,7 @@ def test_line_that_begins_to_echo_is_found_out_by_the_next_read(mp64: Interprete
     """echo-not-configured: a transceiver that fails while running, and one that is well again."""
 
     async def story() -> None:
-        async with wire() as line, rtu_client(mp64, line, timeout_ms=200) as client:
+        async with wire() as line, rtu_client(mp64, line, timeout_ms=STANDS_STILL_MS) as client:
             without_9(line)
             async with serial_servers(line, 3):
                 for echoes in (False, True, False, True):
@@ -90,7 +91,7 @@ def test_line_without_echo_is_probed_once_and_then_believed(mp64: Interpreter) -
     """echo-not-configured: what it costs where there is none."""
 
     async def story() -> None:
-        async with wire() as line, rtu_client(mp64, line, timeout_ms=200) as client:
+        async with wire() as line, rtu_client(mp64, line, timeout_ms=STANDS_STILL_MS) as client:
             async with serial_servers(line, 3):
                 for value in range(5):
                     assert await client.ask(["write_register", 3, 5, value]) == "done"
@@ -106,7 +107,7 @@ def test_box_on_an_echoing_line_says_so_where_people_look(mp64: Interpreter) -> 
 
     async def story() -> None:
         async with wire() as line:
-            buses = {"line": {"type": "modbus_rtu", "id": 1, "baudrate": 115200, "timeout_ms": 100}}
+            buses = {"line": {"type": "modbus_rtu", "id": 1, "baudrate": 115200, "timeout_ms": STANDS_STILL_MS}}
             env = {"SIM_UART1": line.add()}
             line.echoes.add(0)
             table = {
