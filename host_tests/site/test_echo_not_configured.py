@@ -21,7 +21,7 @@ WRITES: list[list[Any]] = [["write_register", 9, 5, 77], ["write_registers", 9, 
 
 
 LOST = ("ModbusTimeout", "ModbusUnreachable")
-STANDS_STILL_MS = 500  # a real echo comes at once; here it waits while the host stands still, and behind the timeout it is like an answer
+STANDS_STILL_MS = 500  # a real echo comes at once; here it waits while the host stands still, and too late it is like an answer
 
 
 def without_9(line: Wire) -> None:
