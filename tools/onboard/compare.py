@@ -15,15 +15,19 @@ def place():
 
 
 def differing(folder, files, top):
-    """Of what is to be there: the first that is not, or is another; a generator that stops behind each file.
+    """Of what is to be there: the first that is not, or is another; a generator that stops behind each piece of work.
 
     files: the SHA-256 of all lines of its manifest but the first, which has the number.  top: {name: SHA-256}.
     """
     total = hashlib.sha256()  # noqa: F821  (of top.py, as are hexlify and digest)
     with open(folder + "/manifest", "rb") as file:
         file.readline()
-        for line in file:
-            total.update(line)
+        while True:
+            piece = file.read(512)
+            if not piece:
+                break
+            total.update(piece)
+            yield ""
     if hexlify(total.digest()).decode() != files:  # noqa: F821
         yield folder + "/manifest"
         return
