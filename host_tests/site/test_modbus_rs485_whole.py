@@ -73,8 +73,6 @@ async def run(root: Path, scratch: Path, interpreter: Interpreter) -> tuple[list
                     assert board.running, list(board.lines)[-20:]
                     await asyncio.sleep(0.1)
                 await asyncio.sleep(4.0)
-                while states[-1]["faults"]:  # the host stood still, and somebody was heard a second too late: not for good
-                    await asyncio.sleep(0.1)
                 board.on_line = None  # what it reports while it is stopped is another matter
         except TimeoutError as error:
             raise AssertionError(f"no power: {list(board.lines)[-5:]}") from error
