@@ -14,6 +14,8 @@ from firmware.modes import Mode
 # of PowerManager: what the application and the services use
 _INTERNAL = "clock_was_set cycle going_on halt instant note_end plan planned restore_emergency run_schedule start_again"
 
+NO_CLOCK = "this site has no clock: its site file has no \"clock\" section"
+
 _HELP = """\
 `help` lists the commands.  Python: pm.start(), pm.set_constant_power(-20), save_site({...}) and so on;
 help(pm): what pm can do; docs/console.md: all.  Names for a line:"""
@@ -22,7 +24,7 @@ help(pm): what pm can do; docs/console.md: all.  Names for a line:"""
 def why_none_starts(pm) -> str:
     """Why no entry of the schedule starts by itself; "" where one may."""
     if pm.clock is None:
-        return "this site has no clock: its site file has no \"clock\" section"
+        return NO_CLOCK
     if not pm.clock.is_set:
         return "the clock is not set: `clock YYYY-MM-DD HH:MM:SS` sets it"
     if not pm.scheduling_enabled:

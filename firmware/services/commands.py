@@ -17,7 +17,7 @@ from firmware.events import QUEUE, Cursor
 from firmware.modes import Mode
 from firmware.schedule_entry import ScheduleEntry
 from firmware.services import mistyped
-from firmware.services.calls import names_of, operation, why_none_starts
+from firmware.services.calls import NO_CLOCK, names_of, operation, why_none_starts
 from firmware.services.lines import NAMES, OPERATE, SERVICE, VIEW
 
 # word, what may follow it, least role, what it calls: of pm, a name of the console, or a method here; what it does
@@ -220,7 +220,7 @@ class Commands:
         """The local time; or set it."""
         clock = self._pm.clock
         if clock is None:
-            raise PowerError("this site has no clock: its site file has no \"clock\" section")
+            raise PowerError(NO_CLOCK)
         if words:
             self._need(OPERATE, "setting the clock")
             clock.set_text(" ".join(words))
