@@ -22,12 +22,12 @@ class ModbusUnit:
         self.number = number
         self.count = Counters()
 
-    async def read(self, address: int, count: int, out, function: int = 3) -> None:
-        """`count` registers from `address` into out[0:count]; function 3 holding, 4 input."""
+    async def read(self, address: int, count: int, out, function: int = 3, to_write: bool = False) -> None:
+        """`count` registers from `address` into out[0:count]; function 3 holding, 4 input; to_write: for a command."""
         for tries in range(_TRIES, 0, -1):
             self.count.frames += 1
             try:
-                return await self.client.read_registers(self.number, address, count, out, function)
+                return await self.client.read_registers(self.number, address, count, out, function, to_write)
             except ModbusRefused as error:
                 if not error.busy or tries == 1:
                     raise

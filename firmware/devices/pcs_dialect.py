@@ -96,7 +96,7 @@ class Dialect:
     async def read_before(self, block) -> None:
         """Make sure that the model is where it was, and have its values.  Raises ModbusError if it may not be written to."""
         try:
-            if not await self.sun.read(block):
+            if not await self.sun.read(block, True):
                 raise ModbusError(self.sun.unit.count.last_error)
         except ModbusRefused as error:
             if questions_the_map(error):

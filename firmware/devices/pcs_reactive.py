@@ -82,7 +82,7 @@ class Reactive:
             return
         dialect = self.dialect
         try:
-            if not await dialect.sun.read(self.block):
+            if not await dialect.sun.read(self.block, True):
                 self._vars = self.vars()  # counted; again with the next refresh
                 return
             if not self._is_there():

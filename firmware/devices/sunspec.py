@@ -242,20 +242,20 @@ class SunSpec:
                 await asyncio.sleep_ms(_TRY_AGAIN_MS)
 
     # ---- operation -------------------------------------------------------------------------------------
-    async def read(self, block: Block) -> bool:
+    async def read(self, block: Block, to_write: bool = False) -> bool:
         """Read a block and decode it into `values`; False, and counted, if an essential value cannot be true.
 
-        Raises MapMoved if the model is not where it was.
+        to_write: a command needs it, and waits behind no row of measurements.  Raises MapMoved if the model is not where it was.
         """
         for tries in range(_STEADY_TRIES, 0, -1):
             begun = time.ticks_ms()
             for i in range(len(block.pieces)):
                 address, count, view = block.pieces[i]
-                await self.unit.read(address, count, view)
+                await self.unit.read(address, count, view, 3, to_write)
                 if i + 1 == len(block.again):
                     block.is_steady()  # noted
             for address, count, view in block.again:
-                await self.unit.read(address, count, view)
+                await self.unit.read(address, count, view, 3, to_write)
             registers = block.registers
             if registers[0] != block.model or registers[1] != block.length:
                 self.lose(block, "%d, %d stand there" % (registers[0], registers[1]))

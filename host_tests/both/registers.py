@@ -19,7 +19,7 @@ class Registers:
     def widen(self, registers):
         pass
 
-    async def read_registers(self, unit, address, count, out, function=3):
+    async def read_registers(self, unit, address, count, out, function=3, to_write=False):
         self.reads += 1
         code = self.refuse(address, count)
         for i in range(count):

@@ -47,6 +47,7 @@ class Sun:
         ):  # fmt: skip
             self.values[slot] = value
         self.written = []  # (address, words)
+        self.read_to_write = []  # of each read, whether it was for a command
         self.meanwhile = None
         self.meanwhile_at = 0  # of the requests that follow, the one in which it happens
         self.while_waiting = None  # happens before a write goes out
@@ -64,7 +65,8 @@ class Sun:
         place = PLACES.get(model or table[0])
         return None if place is None else Block(place)
 
-    async def read(self, _block):
+    async def read(self, _block, to_write=False):
+        self.read_to_write.append(to_write)
         self._pass()
         return True
 
@@ -138,6 +140,15 @@ def test_a_setpoint_is_the_one_that_is_commanded_when_it_is_written():
                 sun.meanwhile_at = 0
                 asyncio.run(one.command(refresh, False))
                 assert powers(dialect, sun) == [watts], (dialect, refresh)
+
+
+def test_what_a_command_reads_goes_before_the_measurements_that_wait():
+    for dialect in (Der, Inverter):
+        one, sun, _ = inverter(dialect)
+        assert not any(sun.read_to_write)  # while its blocks are placed
+        sun.read_to_write = []
+        asyncio.run(one.command(True, False))
+        assert sun.read_to_write and all(sun.read_to_write)
 
 
 def test_a_refresh_keeps_no_setpoint_waiting():

@@ -30,6 +30,15 @@ async def read(wire, address):
     await wire.read_registers(1, address, 1, array("H", (0,)))
 
 
+async def prepare(wire, address):
+    await wire.read_registers(1, address, 1, array("H", (0,)), to_write=True)
+
+
+async def command(wire, address):
+    await prepare(wire, address)
+    await write(wire, address + 1)
+
+
 async def write(wire, address):
     await wire.write_registers(1, address, array("H", (7,)), 1)
 
@@ -61,6 +70,26 @@ def test_a_write_goes_before_the_reads_that_wait():
 
 def test_writes_keep_their_order():
     assert order((read, 1), (write, 2), (write, 3), (read, 4)) == [2, 3, 1, 4]
+
+
+def test_what_a_command_reads_first_goes_before_the_reads_that_wait_and_so_does_its_write():
+    assert order((read, 1), (read, 2), (command, 3)) == [3, 4, 1, 2]
+
+
+def test_behind_each_command_a_measurement_has_its_turn():
+    async def commander(wire, address):
+        for number in range(3):
+            await command(wire, address + 10 * number)
+
+    assert order((read, 1), (read, 2), (read, 3), (commander, 100)) == [100, 101, 1, 110, 111, 2, 120, 121, 3]
+
+
+def test_one_that_only_ever_prepares_stops_no_measurement():
+    async def preparer(wire, address):
+        for number in range(3):
+            await prepare(wire, address + number)
+
+    assert order((read, 1), (read, 2), (preparer, 100)) == [100, 1, 101, 2, 102]
 
 
 def test_whoever_writes_again_and_again_leaves_every_second_turn_to_those_who_measure():

@@ -91,7 +91,7 @@ class Registers:
     def __init__(self) -> None:
         self.held: dict[int, int] = {}
 
-    async def read_registers(self, unit: int, address: int, count: int, out: Any, function: int = 3) -> None:
+    async def read_registers(self, unit: int, address: int, count: int, out: Any, function: int = 3, _: bool = False) -> None:
         for i in range(count):
             out[i] = self.held.get(address + i, 0)
 

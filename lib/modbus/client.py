@@ -16,6 +16,9 @@ _NAP_MS = const(1)
 UNIT = const(6)  # index of the unit in a frame
 PDU = const(7)  # index of the function code in a frame
 _AROUND = const(18)  # bytes of a frame beside its registers, at most (function 23)
+_MEASURES = const(0)  # ranks of a request; one of a command goes first where the one before it was of a lower rank
+_PREPARES = const(1)  # reads what a write needs
+_WRITES = const(2)
 
 
 class Counters:
@@ -39,9 +42,9 @@ class Counters:
 class Client:
     """The requests a program can make.  A transport adds `_exchange`, which carries one.
 
-    Requests take their turn in the order they came, but that a write goes before the reads that wait, if the request
-    before it was none; `pipeline` of them may be on their way together.  Rarer
-    requests (bits, mask write, read and write in one, identification) are functions of modbus.rarer.
+    Requests take their turn in the order they came, but that a command, a write with what is read for it, goes before
+    the reads that wait; after each of them one of these has its turn.  `pipeline` requests may be on their way together.
+    Rarer ones (bits, mask write, read and write in one, identification) are functions of modbus.rarer.
 
     Every method raises a ModbusError: ModbusTimeout, ModbusUnreachable, ModbusBadFrame or ModbusRefused;
     ValueError says that the request itself could not be sent (address, count or value out of range).
@@ -62,14 +65,18 @@ class Client:
         self._slots = [Slot(_AROUND + 2 * registers) for _ in range(pipeline)]
         self._queue = []  # tickets of those who wait for a slot, in the order of their turns
         self._ticket = 0
-        self._writes = 0  # how many of them are writes
-        self._wrote = False  # the last one that had its turn was
+        self._pressing = 0  # how many of them belong to commands
+        self._had = _MEASURES  # what the last one was that had its turn
 
-    async def read_registers(self, unit: int, address: int, count: int, out, function: int = 3) -> None:
-        """Read `count` (1 to 125) registers from `address` into out[0:count]; function 3 holding, 4 input."""
+    async def read_registers(self, unit: int, address: int, count: int, out, function: int = 3, to_write: bool = False) -> None:
+        """Read `count` (1 to 125) registers from `address` into out[0:count]; function 3 holding, 4 input.
+
+        to_write: a command is about to write, and needs them for it.
+        """
         check_range("count", count, 1, self.registers)
-        slot = self.free_slot() or await self.acquire()
-        self._wrote = False
+        rank = _PREPARES if to_write else _MEASURES
+        slot = self.free_slot() or await self.acquire(rank)
+        self._had = rank
         try:
             frame = slot.frame
             frame[PDU] = function
@@ -81,8 +88,8 @@ class Client:
 
     async def write_register(self, unit: int, address: int, value: int, function: int = 6) -> None:
         """Write one holding register (function 6)."""
-        slot = self.free_slot() or await self.acquire(True)
-        self._wrote = True
+        slot = self.free_slot() or await self.acquire(_WRITES)
+        self._had = _WRITES
         try:
             slot.frame[PDU] = function
             put16(slot.frame, PDU + 1, address)
@@ -98,8 +105,8 @@ class Client:
         the line.  It may put other numbers into `values`; what it raises keeps the request back.
         """
         check_range("count", count, 1, min(123, self.registers) if function == 16 else 1)
-        slot = self.free_slot() or await self.acquire(True)
-        self._wrote = True
+        slot = self.free_slot() or await self.acquire(_WRITES)
+        self._had = _WRITES
         try:
             frame = slot.frame
             frame[PDU] = function
@@ -127,11 +134,12 @@ class Client:
                     return slot
         return None
 
-    async def acquire(self, write: bool = False):
-        """A slot, in turn.  A command waits behind no row of measurements; after each write one of these has its turn."""
+    async def acquire(self, rank: int = _MEASURES):
+        """A slot, in turn.  A command waits behind no row of measurements, and no row of commands stops these."""
         self._ticket = ticket = self._ticket % 0x3FFFFFFF + 1
-        self._queue.insert((1 if self._wrote else 0) + self._writes if write else len(self._queue), ticket)
-        self._writes += write
+        pressing = rank > _MEASURES
+        self._queue.insert((self._had >= rank) + self._pressing if pressing else len(self._queue), ticket)
+        self._pressing += pressing
         try:
             while True:
                 slot = self.free_slot(ticket)
@@ -140,7 +148,7 @@ class Client:
                 await asyncio.sleep_ms(_NAP_MS)
         finally:
             self._queue.remove(ticket)
-            self._writes -= write
+            self._pressing -= pressing
 
     def release(self, slot) -> None:
         slot.transaction = -1

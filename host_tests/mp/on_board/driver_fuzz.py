@@ -80,7 +80,7 @@ class Nonsense:
         if kind == 3:
             raise ModbusUnreachable("gone")
 
-    async def read_registers(self, unit, address, count, out, function=3):
+    async def read_registers(self, unit, address, count, out, function=3, to_write=False):
         self.count += 1
         self.fail()
         for i in range(count):
