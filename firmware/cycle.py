@@ -47,6 +47,7 @@ class Cycle:
         if several is not None:
             several.gather(dt)
         site_power.grid_there(now, par)
+        site_power.watch_meter(now, par)
         site_power.net_power(now, par)
         if several is not None:
             several.spread()

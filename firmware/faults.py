@@ -54,6 +54,7 @@ TABLE = (
     ("two_batteries", 1, 0, 10000, FAULT, BOTH),  # two answer in turn on one bus
     ("breach", 1, 0, 10000, FAULT, TRIP),  # the cycle broke one of its own rules (kernel/invariants.py): 0 W already
     ("inverter_silent", 1, 0, 1000, WARNING, NOTHING),  # one of several in parallel; the others go on
+    ("meter_frozen", 1, 0, 2000, WARNING, NOTHING),  # limits that need it are 0, as without it
 )
 
 

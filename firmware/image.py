@@ -182,7 +182,13 @@ FRESH = const(228)  #         bits      1 << group: it has arrived since the cyc
 HELD_MS = const(229)  #       ms        how long the cycle before held this controller up; 0: it was not late
 OPEN_MS = const(230)  #       ms        how long the contactors have been wanted open while closed
 REST_MS = const(231)  #       ms        how long 0 W has been commanded, up to 60 s
-N_SLOTS = const(232)  #       count     length of Image.now
+METER_SEEN = const(232)  #    W         METER_P as it was when it last changed, while the grid is there,
+METER_ANCHOR = const(233)  #  W         and PCS_P at that time
+METER_STILL_MS = const(234)  #ms        how long the meter has repeated itself though the inverter has moved since; 0: PCS_P is awaited
+ODD_P = const(235)  #         count     reports of the inverter in a row whose power is not as commanded, at most 2
+ODD_I = const(236)  #         count     times in a row that the currents of battery and inverter were not the same, at most 2
+ODD_I_CAME = const(237)  #    bits      1 << group: battery, inverter: has reported since they were compared
+N_SLOTS = const(238)  #       count     length of Image.now
 
 # ---- parameters of the cycle, in Image.par
 PAR_P_CHG = const(0)  #       W         configured charge power
@@ -378,7 +384,7 @@ class Image:
         for slot in range(N_GROUPS):
             self.now[AGE + slot] = AGE_NEVER
         self.now[LOOP_MS] = AGE_MAX
-        for slot in (SOC, SOC_LOW, SOC_HIGH, SOC_SAID, NET_P, NET_LOW, NET_HIGH, LOAD_P):
+        for slot in (SOC, SOC_LOW, SOC_HIGH, SOC_SAID, NET_P, NET_LOW, NET_HIGH, LOAD_P, METER_SEEN):
             self.now[slot] = NO_VALUE
         for slot in range(STILL_LOW, STILL_HIGH + 2):
             self.now[slot] = NO_VALUE

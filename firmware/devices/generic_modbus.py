@@ -80,6 +80,7 @@ class Device:
         self._groups = table.groups
         self._registers = array("H", bytes(120))
         self._pair = array("H", bytes(4))
+        self._unmapped = 0  # the code that a map did not have
         self._values = array("i", [im.NO_VALUE] * im.N_INPUTS)
         now = time.ticks_ms()
         for block in self._blocks:
@@ -202,8 +203,7 @@ class Device:
         for each in block.points:
             value = self._value(each, each.address - block.address)
             if value is None or (value != im.NO_VALUE and not each.low <= value <= each.high):
-                given = (each.address + each.at, value, each.low, each.high)
-                self.unit.reject("register %d gives %s, allowed %d to %d" % given)
+                self._reject(each, value)
                 if each.slot not in _BESIDE:
                     return False
                 value = im.NO_VALUE
@@ -211,6 +211,19 @@ class Device:
         for each, value in zip(block.points, results):
             self._values[each.slot] = value
         return True
+
+    def _reject(self, each, value) -> None:
+        """A value that cannot be true, or that nobody described, in words; of the latter a person has to know."""
+        where = each.address + each.at
+        if value is not None:
+            text = "register %d gives %d, allowed %d to %d" % (where, value, each.low, each.high)
+        elif each.map is None:
+            text = "register %d gives no number, or one beyond %d" % (where, im.NO_VALUE)
+        else:
+            known = ", ".join([str(code) for code in sorted(each.map)])
+            text = "register %d says %d, its map has %s" % (where, self._unmapped, known)
+            self._once.say(text)
+        self.unit.reject(text)
 
     def _value(self, each, at: int):
         """One point in its slot's unit; NO_VALUE for what the device leaves out, None for what does not fit."""
@@ -250,6 +263,7 @@ class Device:
             if raw is None or raw == im.NO_VALUE:
                 return raw
         if each.map is not None:
+            self._unmapped = raw
             return each.map.get(raw)  # a state nobody described cannot be passed on
         return raw + each.offset
 

@@ -118,12 +118,12 @@ class Dialect:
         for slot in slots:
             self.image.inp[slot] = self.sun.values[slot]
 
-    def take_voltage(self) -> None:
+    def take_voltage(self, single_phase: bool = False) -> None:
         """Line to line; from the phase voltage of a symmetrical three-phase system where only that is measured."""
         values = self.sun.values
         voltage = values[im.PCS_V]
         if voltage == im.NO_VALUE and values[t.X_PHASE_V] != im.NO_VALUE:
-            voltage = values[t.X_PHASE_V] * 1732 // 1000
+            voltage = values[t.X_PHASE_V] if single_phase else values[t.X_PHASE_V] * 1732 // 1000
         self.image.inp[im.PCS_V] = voltage
 
     def take_heat(self) -> None:

@@ -67,17 +67,18 @@ class Inverter(Dialect):
 
     # ---- measuring -------------------------------------------------------------------------------------
     def take(self) -> None:
-        """The inverter block into the image.  Its DC current has no sign: that of DC power is taken."""
+        """The inverter block into the image.  Its DC current has no sign: that of DC power is taken, or without it of AC power."""
         values = self.sun.values
         inp = self.image.inp
         state = values[t.X_STATE]
         inp[im.PCS_STATE] = _STATES[state - 1] if 1 <= state <= len(_STATES) else im.NO_VALUE
         self.copy((im.PCS_P, im.PCS_Q, im.PCS_I, im.PCS_HZ, im.PCS_ALARM, im.PCS_DC_V, im.PCS_DC_P))
         current = values[im.PCS_DC_I]
-        inp[im.PCS_DC_I] = -current if current > 0 and values[im.PCS_DC_P] < 0 else current
+        power = values[im.PCS_DC_P] if values[im.PCS_DC_P] != im.NO_VALUE else values[im.PCS_P]
+        inp[im.PCS_DC_I] = -current if current > 0 and power < 0 else current
         frequency = values[im.PCS_HZ]
         inp[im.PCS_GRID] = 1 if frequency > 0 and inp[im.PCS_STATE] != im.PCS_OFF else 0
-        self.take_voltage()
+        self.take_voltage(self.main.model % 10 == 1)
         self.take_heat()
         self.image.heard(im.SEQ_PCS)
 

@@ -59,6 +59,11 @@ _DOUBTS_SEEN = const(206)
 _CONDITIONS_BMS = const(208)
 _SOC_JUMP = const(216)
 _LOOP_MS = const(219)
+_FRESH = const(228)
+_METER_STILL_MS = const(234)
+_ODD_P = const(235)
+_ODD_I = const(236)
+_ODD_I_CAME = const(237)
 _PAR_GRID_TYPE = const(3)
 _PAR_STALE_BMS = const(12)
 _PAR_STALE_PCS = const(13)
@@ -121,8 +126,10 @@ _C_BMS_VALUE = const(8388608)
 _C_TWO_BATTERIES = const(16777216)
 _C_BREACH = const(33554432)
 _C_INVERTER_SILENT = const(67108864)
+_C_METER_FROZEN = const(134217728)
 # slots: end
 _MOST = const(65535)  # of 16 bits
+_BOTH = const(0x21)  # of FRESH: battery and inverter
 
 
 @micropython.viper
@@ -224,6 +231,8 @@ def lost_devices(img: ptr32, par: ptr32):
     m = b + _RANGE
     has = par[_PAR_HAS]
     found = img[_CONDITIONS_BMS]
+    if (has & _HAS_METER) != 0 and img[_METER_STILL_MS] > par[_PAR_FROZEN_MS]:
+        found = found | _C_METER_FROZEN
     if img[_IO_ESTOP] == 1:
         found = found | _C_EMERGENCY_STOP
     q = ((img[_IO_CONTACTOR] + b) & m) - b
@@ -300,7 +309,10 @@ def expect_power(img: ptr32, par: ptr32):
 
 @micropython.viper
 def plant_conditions(img: ptr32, par: ptr32):
-    """Add to CONDITIONS what state of charge and inverter say, before any debounce."""
+    """Add to CONDITIONS what state of charge and inverter say, before any debounce.
+
+    Who reports seldom reports what was: power and current are judged when they come, and have to be odd twice in a row.
+    """
     one = 1
     b = one << 30
     m = b + _RANGE
@@ -327,11 +339,21 @@ def plant_conditions(img: ptr32, par: ptr32):
         else:
             high = slow
         island = img[_GRID_OK] == 0 and par[_PAR_GRID_TYPE] < 2  # the load decides what a forming inverter gives
+        odd = 0
         if (pcs - high > par[_PAR_FOLLOW_P] or low - pcs > par[_PAR_FOLLOW_P]) and not island:
-            found = found | _C_PCS_NOT_FOLLOWING
+            odd = _C_PCS_NOT_FOLLOWING
         q = par[_PAR_OVER_P]  # beyond a live limit, and not on the way down from before it fell
         if (pcs - img[_LIMIT_DIS] > q and pcs - high > q) or (0 - pcs - img[_LIMIT_CHG] > q and low - pcs > q):
-            found = found | _C_OVERPOWER
+            odd = odd | _C_OVERPOWER
+        if (img[_FRESH] >> _SEQ_PCS & 1) != 0:
+            count = 0
+            if odd != 0:
+                count = img[_ODD_P] + 1
+                if count > 2:
+                    count = 2
+            img[_ODD_P] = count
+        if img[_ODD_P] > 1:
+            found = found | odd
         if img[_STILL_BMS_MS] > par[_PAR_FROZEN_MS]:
             found = found | _C_BMS_FROZEN
         if img[_STILL_PCS_MS] > par[_PAR_FROZEN_MS]:
@@ -344,8 +366,21 @@ def plant_conditions(img: ptr32, par: ptr32):
                 q = 0 - q
             if amps < 0:
                 amps = 0 - amps
+            odd = 0
             if q > 200 + amps // 4:
-                found = found | _C_CURRENT_MISMATCH
+                odd = _C_CURRENT_MISMATCH
+            came = img[_ODD_I_CAME] | (img[_FRESH] & _BOTH)
+            if came == _BOTH:  # of the same time, but for what the quicker one is older
+                came = 0
+                count = 0
+                if odd != 0:
+                    count = img[_ODD_I] + 1
+                    if count > 2:
+                        count = 2
+                img[_ODD_I] = count
+            img[_ODD_I_CAME] = came
+            if img[_ODD_I] > 1:
+                found = found | odd
     if img[_PARTS_LOST] != 0:
         found = found | _C_INVERTER_SILENT
     img[_CONDITIONS] = found

@@ -5,9 +5,11 @@ from micropython import const
 
 # slots: begin (copied from image.py by `make slots`)
 _SEQ_PCS = const(5)
+_SEQ_METER = const(6)
 _PCS_P = const(31)
 _PCS_P_CHG = const(39)
 _PCS_P_DIS = const(40)
+_METER_P = const(47)
 _AGE = const(58)
 _NET_P = const(73)
 _LOAD_P = const(74)
@@ -23,6 +25,7 @@ _E_IN_TURNS = const(120)
 _E_OUT_TURNS = const(121)
 _PATHS_P = const(122)
 _PAR_STALE_PCS = const(13)
+_PAR_STALE_METER = const(14)
 _PAR_FLOW_P = const(42)
 _PAR_MOST_P = const(67)
 _RANGE = const(1073741823)
@@ -49,8 +52,11 @@ def share_paths(img: ptr32, par: ptr32):
     load = ((img[_LOAD_P] + b) & m) - b
     if load == none:
         load = 0
-        if img[_GRID_OK] == 0 and bat > 0:
-            load = bat
+        if img[_GRID_OK] == 0:
+            if bat > 0:
+                load = bat
+        elif img[_AGE + _SEQ_METER] <= par[_PAR_STALE_METER]:  # without the inverter's power: what the grid gives goes there
+            load = ((img[_METER_P] + b) & m) - b
     else:
         pv = load - (((img[_NET_P] + b) & m) - b)
     if load < 0:

@@ -4,6 +4,7 @@ import micropython
 from micropython import const
 
 # slots: begin (copied from image.py by `make slots`)
+_AGE_MAX = const(900000000)
 _SEQ_PCS = const(5)
 _SEQ_METER = const(6)
 _SEQ_PV = const(7)
@@ -22,9 +23,13 @@ _AGE = const(58)
 _NET_P = const(73)
 _LOAD_P = const(74)
 _GRID_OK = const(75)
+_DT = const(94)
 _NET_LOW = const(217)
 _NET_HIGH = const(218)
 _FRESH = const(228)
+_METER_SEEN = const(232)
+_METER_ANCHOR = const(233)
+_METER_STILL_MS = const(234)
 _PAR_GRID_TYPE = const(3)
 _PAR_STALE_PCS = const(13)
 _PAR_STALE_METER = const(14)
@@ -33,12 +38,15 @@ _PAR_HZ_MIN = const(34)
 _PAR_HZ_MAX = const(35)
 _PAR_VG_MIN = const(36)
 _PAR_VG_MAX = const(37)
+_PAR_FROZEN_MS = const(43)
 _PCS_STANDBY = const(2)
 _PCS_RUNNING = const(3)
 _HAS_METER = const(4)
 _HAS_PV = const(8)
 _RANGE = const(1073741823)
 # slots: end
+_STILL_W = const(200)  # what the inverter may move without the meter: its resolution, and the noise of both
+_MOVED = const(2000)  # and what no meter overlooks, W
 
 
 @micropython.viper
@@ -74,12 +82,48 @@ def grid_there(img: ptr32, par: ptr32):
 
 
 @micropython.viper
+def watch_meter(img: ptr32, par: ptr32):
+    """Whether the meter sees what the inverter does: METER_ANCHOR and METER_STILL_MS; after grid_there.
+
+    A meter that repeats itself to the watt although the inverter's power has moved is frozen, or has not measured since.  An
+    inverter that reports behind the meter may still mean the same moment.  In an island nothing flows through it, rightly.
+    """
+    one = 1
+    b = one << 30
+    m = b + _RANGE
+    none = 0 - b
+    meter = ((img[_METER_P] + b) & m) - b
+    pcs = ((img[_PCS_P] + b) & m) - b
+    if img[_AGE + _SEQ_METER] > par[_PAR_STALE_METER] or img[_GRID_OK] == 0 or pcs == none:
+        meter = none
+    most = one << 28  # as net_power
+    if pcs > most:
+        pcs = most
+    if pcs + most < 0:
+        pcs = 0 - most
+    still = img[_METER_STILL_MS]
+    if meter == none or meter != ((img[_METER_SEEN] + b) & m) - b:
+        img[_METER_SEEN] = meter
+        img[_METER_ANCHOR] = pcs
+        still = img[_FRESH] >> _SEQ_PCS & 1
+    elif still == 0:
+        img[_METER_ANCHOR] = pcs
+        still = img[_FRESH] >> _SEQ_PCS & 1
+    else:
+        moved = pcs - (((img[_METER_ANCHOR] + b) & m) - b)
+        if (moved > _MOVED or moved + _MOVED < 0) and still < _AGE_MAX:
+            still += img[_DT]
+    img[_METER_STILL_MS] = still
+
+
+@micropython.viper
 def net_power(img: ptr32, par: ptr32):
     """What the site takes without the battery (NET_P), and its load, measured where it has a meter; after grid_there.
 
     NET_P is made when the meter speaks and held until it speaks again: between, the inverter's power moves and the
     meter's would not.  Even so the two are never of the same instant, and a limit that followed each difference
-    would swing for ever; NET_LOW and NET_HIGH take the bad news at once and a quarter of the good at a time.
+    would swing for ever; NET_LOW and NET_HIGH take the bad news at once and a quarter of the good at a time.  Of a meter
+    that has not moved since no good news is taken: its sum with the inverter's power would allow what the inverter does.
     """
     one = 1
     b = one << 30
@@ -87,6 +131,7 @@ def net_power(img: ptr32, par: ptr32):
     none = 0 - b
     pcs_ok = img[_AGE + _SEQ_PCS] <= par[_PAR_STALE_PCS]
     meter_ok = (par[_PAR_HAS] & _HAS_METER) != 0 and img[_AGE + _SEQ_METER] <= par[_PAR_STALE_METER]
+    meter_ok = meter_ok and img[_METER_STILL_MS] <= par[_PAR_FROZEN_MS]
     pcs = ((img[_PCS_P] + b) & m) - b
     meter = ((img[_METER_P] + b) & m) - b
     pv = ((img[_PV_P] + b) & m) - b
@@ -113,26 +158,40 @@ def net_power(img: ptr32, par: ptr32):
     if meter_ok and meter != none:
         net = ((img[_NET_P] + b) & m) - b
         if (img[_FRESH] >> _SEQ_METER & 1) != 0 or net == none:
+            least = pcs
+            highest = pcs
+            if img[_METER_STILL_MS] > 0:
+                anchor = ((img[_METER_ANCHOR] + b) & m) - b
+                if pcs > anchor + _STILL_W:
+                    pcs = anchor + _STILL_W
+                    least = pcs
+                elif pcs < anchor - _STILL_W:
+                    pcs = anchor - _STILL_W
+                    highest = pcs
             net = meter + pcs
+            least += meter
+            highest += meter
             low = ((img[_NET_LOW] + b) & m) - b
             high = ((img[_NET_HIGH] + b) & m) - b
-            if low == none or net < low:
-                low = net
+            if low == none or least < low:
+                low = least
             else:
-                low += (net - low + 3) // 4
-            if high == none or net > high:
-                high = net
+                low += (least - low + 3) // 4
+            if high == none or highest > high:
+                high = highest
             else:
-                high -= (high - net + 3) // 4
+                high -= (high - highest + 3) // 4
             img[_NET_P] = net
             img[_NET_LOW] = low
             img[_NET_HIGH] = high
         load = ((img[_METER_LOAD_P] + b) & m) - b
         if load == none or img[_AGE + _SEQ_LOAD] > par[_PAR_STALE_METER]:
             load = net + pv
+            if not pcs_ok:
+                load = none  # what the inverter takes or gives is not known
         if load > 3 * most:
             load = 3 * most
-        if load + 3 * most < 0:
+        if load + 3 * most < 0 and load != none:
             load = 0 - 3 * most
         img[_LOAD_P] = load
     else:

@@ -176,6 +176,20 @@ def test_values_that_cannot_be_true_and_unknown_states_keep_the_group_from_being
     run(story)
 
 
+def test_a_state_that_the_map_does_not_have_is_named_with_those_that_it_has(mp64: Interpreter) -> None:
+    async def story() -> None:
+        box = Box()
+        async with driver(mp64, box) as one:
+            await one.until(lambda: one.seq(im.SEQ_PCS) >= 1)
+            box.put(104, struct.pack(">H", 99))
+            async with asyncio.timeout(20):
+                while "register 104 says 99, its map has 0, 1, 2, 7" not in (await one.counters())["last_error"]:
+                    await asyncio.sleep(0.1)
+            assert "register 104 says 99" in (await one.counters())["note"]
+
+    run(story)
+
+
 def test_slow_block_that_fails_loses_its_own_values_only(mp64: Interpreter) -> None:
     async def story() -> None:
         box = Box()

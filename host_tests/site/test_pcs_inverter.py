@@ -64,6 +64,35 @@ def run(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(asyncio.wait_for(story(), 150))
 
 
+@pytest.mark.parametrize("watts, amps", [(20000, 333), (-20000, -333)])
+def test_the_dc_current_of_one_that_does_not_measure_dc_power_has_the_sign_of_its_ac_power(
+    mp64: Interpreter, watts: int, amps: int
+) -> None:
+    async def story() -> None:
+        peer = Peer()
+        peer.chain = peer.server.chain = Chain([COMMON, (103, INVERTER), (120, RATING), (124, STORAGE)])
+        for name, value in {"W": watts, "PPVphAB": 400, "DCA": 33.3, "St": 4, "Hz": 50, "Evt1": 0}.items():
+            peer.chain.put("103." + name, value)
+        async with driver(mp64, peer) as one:
+            await one.until(lambda: one.seq(im.SEQ_PCS) >= 2)
+            assert one.has(PCS_P=watts, PCS_DC_I=amps, PCS_DC_P=im.NO_VALUE)
+
+    run(story)
+
+
+def test_a_single_phase_inverter_has_no_voltage_from_line_to_line(mp64: Interpreter) -> None:
+    async def story() -> None:
+        peer = Peer()
+        peer.chain = peer.server.chain = Chain([COMMON, (101, INVERTER), (120, RATING), (124, STORAGE)])
+        for name, value in {"W": 0, "St": 4, "PhVphA": 230, "Hz": 50, "Evt1": 0, "DCA": 0}.items():
+            peer.chain.put("101." + name, value)
+        async with driver(mp64, peer) as one:
+            await one.until(lambda: one.seq(im.SEQ_PCS) >= 2)
+            assert one.has(PCS_V=2300)
+
+    run(story)
+
+
 def test_older_inverter_is_measured_in_the_image_s_units(mp: Interpreter) -> None:
     async def story() -> None:
         peer = Peer()

@@ -239,6 +239,7 @@ FAULT_BITS = {
     "soc_disagrees": (31, 26), "pcs_fault": (16, 31), "pcs_not_following": (16, 31), "overpower": (16, 31), "bms_frozen": (16, 0),
     "pcs_frozen": (16, 31), "current_mismatch": (16, 25), "contactor": (3, 20), "bms_no_charge": (31, 26),
     "bms_no_discharge": (31, 26), "bms_value": (31, 26), "two_batteries": (16, 28), "breach": (16, 31), "inverter_silent": (31, 31),
+    "meter_frozen": (31, 31),
 }  # fmt: skip
 PROTECTION_BITS = (  # in the order of image.BMS_PROT_*
     (9, 10), (11, 12), (1, 2), (3, 4), (7, 8), (5, 6), (25, 26), (1, 2), (1, 2), (3, 4), (3, 4), (7, 8), (20, 26), (22, 26),
