@@ -139,6 +139,26 @@ class Remote:
 
     # ---- claims and limits ------------------------------------------------------------------------------
 
+    def claim_left(self, owner: str) -> int:
+        """ms for which what this owner claims as "remote" still holds; 0: it has nothing, or no longer, whoever ended it."""
+        claims = self._pm.arbiter.claims
+        table = claims.table
+        with self._lock:
+            for place in range(rq.PLACES):
+                at = place * rq.PARTS
+                if table[at] and table[at + rq.SOURCE] == rq.REMOTE and claims.owners[place] == owner:
+                    return table[at]
+        return 0
+
+    def limit_left(self, owner: str) -> int:
+        """The same of its limits."""
+        limits = self._pm.arbiter.curtailments
+        with self._lock:
+            for place in range(rq.OWNERS):
+                if limits.table[3 * place] and limits.owners[place] == owner:
+                    return limits.table[3 * place]
+        return 0
+
     def claim(self, watts: int, ms: int, owner: str) -> None:
         """PowerManager.claim() of "remote", in whole W and ms.  PowerError while a person has the control."""
         par = self._pm.image.par
