@@ -41,6 +41,7 @@ class Remote:
         self.holder = None
         self.number = -1
         self.turn = 0
+        self.local_holder = None  # the interface by which a person has taken local control for a time; None: nobody has
         self.commands = Commands(pm)
         self._kept_ms = 0  # when who controls last commanded, or said that it still does
         self._keeps_ms = 0  # for how long it has the seat from then on
@@ -99,15 +100,17 @@ class Remote:
         self.set_local(on)
         return None
 
-    def set_local(self, on: bool, who: str = "a person") -> None:
+    def set_local(self, on: bool, who: str = "a person", holder=None) -> None:
         """Give the control to a person: what was commanded from outside ends, what is commanded is refused.  False: give it back.
 
-        A grid operator's relays, schedules and a person's own calls go on.  After a reset it is as it was.
+        A grid operator's relays, schedules and a person's own calls go on.  After a reset it is as it was, but where an
+        interface (holder) has it for a time: who would end it then has forgotten it.
         """
         pm = self._pm
         on = in_range("on", on, 0, 1, "", bool)
         with self._lock:
             pm.is_local = on
+            self.local_holder = holder if on else None
             if on:
                 pm.arbiter.claims.drop(rq.REMOTE)
                 pm.arbiter.orders += 1
@@ -138,6 +141,26 @@ class Remote:
         return True
 
     # ---- claims and limits ------------------------------------------------------------------------------
+
+    def claim_left(self, owner: str) -> int:
+        """ms for which what this owner claims as "remote" still holds; 0: it has nothing, or no longer, whoever ended it."""
+        claims = self._pm.arbiter.claims
+        table = claims.table
+        with self._lock:
+            for place in range(rq.PLACES):
+                at = place * rq.PARTS
+                if table[at] and table[at + rq.SOURCE] == rq.REMOTE and claims.owners[place] == owner:
+                    return table[at]
+        return 0
+
+    def limit_left(self, owner: str) -> int:
+        """The same of its limits."""
+        limits = self._pm.arbiter.curtailments
+        with self._lock:
+            for place in range(rq.OWNERS):
+                if limits.table[3 * place] and limits.owners[place] == owner:
+                    return limits.table[3 * place]
+        return 0
 
     def claim(self, watts: int, ms: int, owner: str) -> None:
         """PowerManager.claim() of "remote", in whole W and ms.  PowerError while a person has the control."""

@@ -5,8 +5,8 @@ stop(), an emergency, used-up restarts or maintenance.  A pause stays one, a tim
 manual operation ran nothing starts, unless resume_manual says that it goes on, and it has no end of its own: how long
 power was away is not known.  Resets that follow each other end it too.
 
-Kept are four numbers in the chip's non-volatile storage, the fourth whether a person has the control (local).  That less
-is to go on is stored before the call answers.
+Kept are four numbers in the chip's non-volatile storage, the fourth whether a person has the control (local) until he
+gives it back.  That less is to go on is stored before the call answers.
 """
 
 import _thread
@@ -120,7 +120,7 @@ class Resume:
             wait_ms = _RETRY_MS if self._failing else 0
             if wanted & 7 in (_RUNNING, _MANUAL, _TIMED):
                 wait_ms = _SELDOM_MS
-            if self._pm.is_local != self._local:
+            if self._keeps_local() != self._local:
                 wait_ms = _RETRY_MS
             elif wanted == self._stored:
                 return
@@ -151,8 +151,12 @@ class Resume:
             self._stored = _UNKNOWN
         return _MANUAL | goal << 3 | target << 6
 
+    def _keeps_local(self) -> bool:
+        """Local control that stands after a reset: what was taken for a time does not."""
+        return self._pm.is_local and self._pm.remote.local_holder is None
+
     def _settle(self) -> None:
-        local = self._pm.is_local
+        local = self._keeps_local()
         if local != self._local:
             self._tried_ms = time.ticks_ms()
             if not self._set(_LOCAL, 1 if local else 0):

@@ -27,6 +27,13 @@ _AGAIN_MS = const(10000)  # between two refusals that people read
 _LONGEST_ID = const(40)
 _MODES = const(("automatic", "hold", "charge", "discharge"))
 _WORDS = const("power limit give_back mode lifetime start stop reset emergency")
+_OVER = ("ended: the time of the setpoint is over", "ended: the time of the limits is over")
+_TAKEN = (
+    "ended: the setpoint was ended by a stop, or by a person",
+    "ended: the limits were ended by a person",
+)
+_COMMON = const("do id by")  # keys of every command, and
+_KEYS = (("power", "kw minutes"), ("limit", "discharge_kw charge_kw minutes"), ("mode", "mode minutes"), ("lifetime", "minutes"))
 
 
 class Orders:
@@ -36,15 +43,15 @@ class Orders:
         self.minutes = minutes
         self.accepted = 0
         self.refused = 0
-        self.ended = ""  # what has ended by itself and nobody has published yet, in words
+        self.ended: list = []  # what has ended by itself and nobody has published yet, in words
         self._pm = pm
         self._control = control
         self._records = records
         self._seat = pm.remote
         self._turn = self._seat.turn
         self._watts = array("i", (0, im.FREE, im.FREE))  # setpoint, limits of discharge and charge
-        self._until = array("i", (0, 0))  # ticks at which the claim and the limits end,
-        self._holds = bytearray(2)  # while they hold
+        self._until = array("i", (0, 0))  # ticks at which the claim and the limits end by themselves,
+        self._holds = bytearray(2)  # as long as nobody has ended them before: see _left
         self._who = _OWNER
         self._second = 0
         self._in_it = 0
@@ -55,13 +62,8 @@ class Orders:
 
     def take(self, payload: bytes, retained: bool, now: int) -> "bytes | None":
         """Carry out a command; the answer, None where none is due (a flood)."""
-        if not 0 <= time.ticks_diff(now, self._second) < 1000:
-            self._second = now
-            self._in_it = 0
-        self._in_it += 1
-        if self._in_it > _A_SECOND and b'"emergency"' not in payload:  # a flood keeps nobody from that one
-            self._refuse("", "%d commands a second are too many" % self._in_it, now)
-            return None if self._in_it > _A_SECOND + 1 else _answer({}, False, "more than %d commands a second" % _A_SECOND)
+        if self._is_flood(now) and not self._is_emergency(payload, retained):
+            return self._refuse_flood(payload, now)
         order: dict = {}
         self._who = _OWNER
         try:
@@ -78,6 +80,34 @@ class Orders:
             return _answer(order, False, says)
         self.accepted += 1
         return _answer(order, True, says)
+
+    def refuse_long(self, most: int, now: int) -> "bytes | None":
+        """A command that had more bytes than that came, and nobody has read it; the answer as of `take`."""
+        self._who = _OWNER
+        if self._is_flood(now):
+            return self._refuse_flood(b"", now)
+        says = "a command of more than %d bytes, its topic among them, is not read" % most
+        self._refuse("", says, now)
+        return _answer({}, False, says)
+
+    def _is_flood(self, now: int) -> bool:
+        """One more command has come, and that is too many for this second."""
+        if not 0 <= time.ticks_diff(now, self._second) < 1000:
+            self._second = now
+            self._in_it = 0
+        self._in_it += 1
+        return self._in_it > _A_SECOND
+
+    def _is_emergency(self, payload: bytes, retained: bool) -> bool:
+        """The one command that no flood keeps out: what only has the word in it is a part of the flood."""
+        return self._control and not retained and b'"emergency"' in payload and _parsed(payload).get("do") == "emergency"
+
+    def _refuse_flood(self, payload: bytes, now: int) -> "bytes | None":
+        """The first of a second is answered."""
+        self._refuse("", "%d commands a second are too many" % self._in_it, now)
+        if self._in_it > _A_SECOND + 1:
+            return None
+        return _answer(_parsed(payload), False, "more than %d commands a second" % _A_SECOND)
 
     def _refuse(self, what, why: str, now: int) -> None:
         """Counted, in the journal, and told people: the first at once, then one in ten seconds with how many there were."""
@@ -102,10 +132,12 @@ class Orders:
             stored = self._pm.emergency_shutdown()
             self._note(what, 1)
             return "EMERGENCY" + ("" if stored else ", not stored yet: a reset would end it")
+        _check_keys(what, order)  # not of an emergency: that one is carried out whatever else it says
         if self._pm.is_local:
             raise PowerError("a person has the control (local)")
         if what == "lifetime":
             self.minutes = in_range("minutes", order.get("minutes"), 1, _MOST_MINUTES, "min", int)
+            self._note(what, self.minutes)
             return "what says no minutes holds for %d min" % self.minutes
         return self._act(what, order, now)
 
@@ -113,7 +145,7 @@ class Orders:
         """What needs the seat: the site has one who commands."""
         if what == "give_back":
             self._end_both()
-            self._leave()
+            self._keep_seat(now)
             self._note(what, 1)
             return "given back"
         if what in ("power", "limit", "mode"):
@@ -128,41 +160,52 @@ class Orders:
             return self._claim(parts(kw, 1000), self._life(order), now)
         if what == "limit":
             return self._limit(order, self._life(order), now)
-        self._sit(now, _SHORT_MS)
+        says = "accepted"
+        self._sit(now)
         try:
             if what == "start":
                 self._seat.start()
             elif what == "stop":
                 self._pm.stop()
+                if self._holds[0]:
+                    says = "accepted, and the setpoint has ended with it"
+                    self._holds[0] = 0
             else:
                 self._reset()
         finally:
-            self._leave()
+            self._keep_seat(now)
         self._note(what, 1)
-        return "accepted"
+        return says
 
     def _life(self, order: dict) -> int:
         """ms; every setpoint and limit has an end."""
         minutes = order.get("minutes", self.minutes)
         return int(in_range("minutes", minutes, 0.1, _MOST_MINUTES, "min") * 60000)
 
-    def _sit(self, now: int, ms: int) -> None:
+    def _sit(self, now: int) -> None:
+        """Have the seat for what follows, and `_keep_seat` behind it.  PowerError while another has it."""
         self._look_at_seat()
-        if not self._seat.take(self, 0, now, ms):
+        if not self._seat.take(self, 0, now, self._longest()):
             raise PowerError("%s has the control" % (self._seat.controller or "another interface"))
         self._look_at_seat()
 
     def _claim(self, watts: int, ms: int, now: int) -> str:
-        self._sit(now, max(ms, self._left(1, now)))
+        self._sit(now)
         try:
             self._seat.claim(watts, ms, _OWNER)
-        except PowerError:
-            self._leave()
-            raise
-        self._hold(0, now, ms)
+            self._hold(0, now, ms)
+        finally:
+            self._keep_seat(now)
         self._watts[0] = watts
         self._note("power", watts)
-        return "%s for %s, then it ends by itself" % (reasons.kw(watts), _time(ms))
+        return "%s for %s, then it ends by itself%s" % (reasons.kw(watts), _time(ms), self._waits())
+
+    def _waits(self) -> str:
+        """What a setpoint waits for before anything moves."""
+        if self._pm.mode != Mode.STANDBY:
+            return ""
+        until = "the site has started" if self._pm.image.now[im.ORDER] == im.ORDER_START else "start"
+        return "; nothing moves before %s: the mode is STANDBY" % until
 
     def _limit(self, order: dict, ms: int, now: int) -> str:
         watts = [im.FREE, im.FREE]
@@ -171,16 +214,15 @@ class Orders:
                 watts[i] = parts(in_range(key, order[key], 0, 1000, "kW"), 1000)
         if watts[0] == watts[1] == im.FREE:
             self._end(1)
-            self._leave()
+            self._keep_seat(now)
             self._note("limit", 0)
             return "no limit of ours holds any more"
-        self._sit(now, max(ms, self._left(0, now)))
+        self._sit(now)
         try:
             self._seat.limit(_OWNER, watts[0], watts[1], ms)
-        except PowerError:
-            self._leave()
-            raise
-        self._hold(1, now, ms)
+            self._hold(1, now, ms)
+        finally:
+            self._keep_seat(now)
         self._watts[1], self._watts[2] = watts
         self._note("limit", watts[0] if watts[0] != im.FREE else -watts[1])
         return "the limits hold for %s, then they end by themselves" % _time(ms)
@@ -191,7 +233,7 @@ class Orders:
             raise ValueError("mode = %.40r: allowed are %s" % (mode, ", ".join(_MODES)))
         if mode == "automatic":
             self._end(0)
-            self._leave()
+            self._keep_seat(now)
             self._note("mode", 0)
             return "given back: what the site does by itself goes on"
         par = self._pm.image.par
@@ -213,9 +255,15 @@ class Orders:
         self._until[at] = time.ticks_add(now, ms)
         self._holds[at] = 1
 
-    def _left(self, at: int, now: int) -> int:
-        """ms for which it still holds."""
-        return max(0, time.ticks_diff(self._until[at], now)) if self._holds[at] else 0
+    def _left(self, at: int) -> int:
+        """ms for which it still holds: the manager is asked, as a stop, an emergency or a person may have ended it."""
+        if not self._holds[at]:
+            return 0
+        return self._seat.limit_left(_OWNER) if at else self._seat.claim_left(_OWNER)
+
+    def _longest(self) -> int:
+        """ms for which the seat is ours: while anything of ours holds, and for a command itself."""
+        return max(_SHORT_MS, self._left(0), self._left(1))
 
     def _end(self, at: int) -> None:
         if self._holds[at]:
@@ -229,9 +277,11 @@ class Orders:
         self._end(0)
         self._end(1)
 
-    def _leave(self) -> None:
-        """Who has nothing in force does not keep others from controlling."""
-        if not self._holds[0] and not self._holds[1]:
+    def _keep_seat(self, now: int) -> None:
+        """Have it for as long as anything of ours holds: who has nothing in force does not keep others from controlling."""
+        if self._holds[0] or self._holds[1]:
+            self._seat.take(self, 0, now, self._longest())
+        else:
             self._seat.leave(self, 0)
 
     def _look_at_seat(self) -> None:
@@ -239,27 +289,27 @@ class Orders:
         if self._turn != self._seat.turn:
             self._turn = self._seat.turn
             if self._seat.holder is not self and (self._holds[0] or self._holds[1]):
-                self.ended = "ended: another has the control"
+                self.ended.append("ended: another has the control")
                 self._end_both()
 
     def look(self, now: int) -> None:
         """What has ended by itself; and a line of the journal, if any is due."""
         self._look_at_seat()
         if (self._holds[0] or self._holds[1]) and self._pm.mode in (Mode.EMERGENCY, Mode.MAINTENANCE):
-            self.ended = "ended: the mode is " + Mode.name(self._pm.mode)
+            self.ended.append("ended: the mode is " + Mode.name(self._pm.mode))
             self._end_both()
-            self._leave()
         for at in range(2):
-            if self._holds[at] and time.ticks_diff(now, self._until[at]) >= 0:
-                self._holds[at] = 0  # the manager has ended it by itself
-                self._leave()
-                self.ended = "ended: the time of the %s is over" % ("limits" if at else "setpoint")
+            if self._holds[at] and not self._left(at):
+                self._holds[at] = 0
+                over = time.ticks_diff(now, self._until[at]) > -_SHORT_MS  # its time is the cycle's, to within a second
+                self.ended.append((_OVER if over else _TAKEN)[at])
+        self._keep_seat(now)
         self._seat.commands.tell(self._records)
 
     def end(self) -> None:
         """The service ends: what was commanded is over."""
         self._end_both()
-        self._leave()
+        self._seat.leave(self, 0)
 
     # ---- for people ----------------------------------------------------------------------------------------
 
@@ -267,25 +317,47 @@ class Orders:
         """Who commands, in words: for the seat (remote.py)."""
         return self._who
 
-    def figures(self, now: int):
+    def figures(self):
         """Key and value of what the state says of commands."""
-        held = self._holds[0]
+        left = self._left(0)
+        held = left > 0
         watts = self._watts[0]
         par = self._pm.image.par
         if not held or not watts:
-            asked = _MODES[held]
+            asked = _MODES[1 if held else 0]
         elif watts in (-par[im.PAR_P_CHG], par[im.PAR_P_DIS]):
             asked = _MODES[2 if watts < 0 else 3]
         else:
             asked = None  # another power: none of them
         yield "asked", asked
         yield "setpoint", watts / 1000 if held else None
-        yield "setpoint_left_s", self._left(0, now) // 1000
+        yield "setpoint_left_s", left // 1000
         yield "lifetime", self.minutes
-        yield "limits_left_s", self._left(1, now) // 1000
+        yield "limits_left_s", self._left(1) // 1000
         yield "controller", self._seat.controller
         yield "local", bool(self._pm.is_local)
         yield "refused", self.refused
+
+
+def _check_keys(what: str, order: dict) -> None:
+    """ValueError at one that this command has not: a limit whose name is mistyped is none, and ends what holds."""
+    keys = _COMMON
+    for name, its in _KEYS:
+        if name == what:
+            keys += " " + its
+    known = keys.split(" ")
+    for key in order:
+        if key not in known:
+            raise ValueError("%.40s: %s has no such key; allowed are %s" % (key, what, ", ".join(known)))
+
+
+def _parsed(payload: bytes) -> dict:
+    """The command, as far as it is one."""
+    try:
+        order = json.loads(payload)
+    except (ValueError, TypeError, RuntimeError):
+        return {}
+    return order if isinstance(order, dict) else {}
 
 
 def _time(ms: int) -> str:

@@ -107,6 +107,7 @@ class Service:
         self._announced = False  # discovery is out
         self._told_ms = 0  # from when on it may be told again
         self._clears = False  # a retained command is to be taken off the broker
+        self._long = 0  # packets that were too long, and refused
         self._modes = 0  # bits of the mode and the faults that the last state had
 
     def begin(self) -> None:
@@ -187,6 +188,7 @@ class Service:
         while True:
             now = time.ticks_ms()
             client.look(now)
+            self._look_at_long(now)
             self._look(now)
             self._promise_events(now)
             if client.is_due(now):
@@ -202,7 +204,7 @@ class Service:
             elif time.ticks_diff(now, self._state_ms) >= 0:
                 self._state_ms = time.ticks_add(now, self._interval_ms)
                 self._stated_ms = now
-                await self._publish_state(now)
+                await self._publish_state()
             await asyncio.sleep_ms(_NAP_MS)
 
     async def _socket(self):
@@ -225,11 +227,9 @@ class Service:
         self._energy.count(passed)
         orders = self._orders
         orders.look(now)
-        if orders.ended:
-            if self.client.connected:
-                self.client.promise(self._topics.below("answer"), answer("ended", None, True, orders.ended))
-                self._soon(now)
-            orders.ended = ""
+        while orders.ended:  # while the broker is away too: nobody commands anything then, so these are few
+            self.client.promise(self._topics.below("answer"), answer("ended", None, True, orders.ended.pop(0)))
+            self._soon(now)
         bits = self._pm.image.now[im.FAULTS] * 8 + self._pm.image.now[im.MODE]
         if bits != self._modes:
             self._modes = bits
@@ -259,6 +259,14 @@ class Service:
                 self.client.promise(self._topics.below("answer"), says)
             self._soon(now)
 
+    def _look_at_long(self, now: int) -> None:
+        """Packets that were too long are refused as commands: nothing else so long is sent to us."""
+        while self._long != self.client.too_long:
+            self._long += 1
+            says = self._orders.refuse_long(_LARGEST, now)
+            if says is not None:
+                self.client.promise(self._topics.below("answer"), says)
+
     # ---- what goes ----------------------------------------------------------------------------------------
 
     def _promise_events(self, now: int) -> None:
@@ -276,14 +284,14 @@ class Service:
         said.update({"n": cursor.at, "uptime_s": cursor.at_s, "time": at, "lost": cursor.lost})
         return json.dumps(said).encode()
 
-    async def _publish_state(self, now: int) -> None:
+    async def _publish_state(self) -> None:
         """One instant, in pieces."""
         await self._turn()  # the longest step: some 30 ms
         figures = self._pm.stats()
         await asyncio.sleep_ms(0)
         figures["fault"] = bool(figures["faults"])
         figures["emergency_state"] = self._pm.mode == Mode.EMERGENCY
-        for more in (self._orders.figures(now), self._energy.figures()):
+        for more in (self._orders.figures(), self._energy.figures()):
             for key, value in more:
                 figures[key] = value
         figures["dropped"] = self._cursor.lost + self.client.dropped

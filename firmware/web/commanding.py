@@ -2,10 +2,12 @@
 
 import sys
 import time
+from array import array
 
 from httpd.answer import Refused
 from micropython import const
 
+from firmware import requests as rq
 from firmware.errors import PowerError, in_range
 from firmware.modes import Mode
 from firmware.services.lines import NAMES, OPERATE, SERVICE
@@ -33,6 +35,7 @@ _TABLE = (
     ("maintenance", SERVICE, "on", True),
     ("reboot", SERVICE, "", False),
 )
+_OPERATIONS = ("power", "charge", "discharge", "pause")
 _KNOWN = ("do", "confirm", "kw", "soc", "minutes", "on", "time", "discharge_kw", "charge_kw")
 
 
@@ -45,10 +48,10 @@ class Commanding:
         self.seat = pm.remote
         self._per_min = per_min
         self._who = ""  # who commanded last
-        self._holds_until = 0  # and for how long what was commanded stands
-        self._holds = False
-        self._local_turn = -1  # seat.turn when local control was taken here; -1: it was not
-        self._local_until = 0
+        self._commanded_ms = 0  # and when
+        self._holds = False  # something that was commanded here may be in force
+        self._own = array("i", (0, 0, 0, 0))  # the operation, as the claims' table has it: ms left, W, goal, target; 0 ms: none
+        self._local_until = 0  # ticks at which local control that was taken here ends
 
     def who(self, _number: int) -> str:
         """For the seat."""
@@ -68,22 +71,49 @@ class Commanding:
     def step(self, now: int) -> None:
         """Once a second: what has an end ends."""
         if self._holds:
-            if time.ticks_diff(now, self._holds_until) >= 0:
-                self._holds = False
-            else:
-                self.seat.keep(self, 0, now)
-        if self._local_turn >= 0 and time.ticks_diff(now, self._local_until) >= 0:
-            self.leave("web: its time is over")
+            self._keep_seat(now)
+        if self._is_local_here() and time.ticks_diff(now, self._local_until) >= 0:
+            self.seat.set_local(False, "web: its time is over")
+            if self._holds:  # what was commanded meanwhile goes on
+                self.seat.take(self, 0, now, _SEAT_MS)
+
+    def _keep_seat(self, now: int) -> None:
+        """Have it while what was commanded is in force, whoever ends that, and a minute from the last command on."""
+        operates = self._operates()
+        if operates or self.seat.limit_left(_OWNER):
+            self.seat.keep(self, 0, now)
+            return
+        self._holds = False
+        if time.ticks_diff(now, self._commanded_ms) >= _SEAT_MS:
+            self.seat.leave(self, 0)
+
+    def _operates(self) -> bool:
+        """The operation that runs is the one of here: another one, a person's say, has other numbers or more time left."""
+        own = self._own
+        table = self._pm.arbiter.claims.table
+        at = rq.MANUAL * rq.PARTS
+        with self._pm.image.lock:
+            same = 0 < table[at] <= own[0]
+            for i in range(rq.WATTS, rq.TARGET + 1):
+                same = same and table[at + i] == own[i]
+            own[0] = table[at] if same else 0
+        return same
+
+    def _remember(self) -> None:
+        """The operation that was just commanded here."""
+        table = self._pm.arbiter.claims.table
+        with self._pm.image.lock:
+            for i in range(len(self._own)):
+                self._own[i] = table[rq.MANUAL * rq.PARTS + i]
 
     def _is_local_here(self) -> bool:
         """Local control was taken here, and nobody has taken it since."""
-        return self._pm.is_local and self._local_turn == self.seat.turn
+        return self._pm.is_local and self.seat.local_holder is self
 
     def leave(self, who: str) -> None:
         """Local control that was taken here ends, and the seat is free."""
         if self._is_local_here():
             self.seat.set_local(False, who)
-        self._local_turn = -1
         self._holds = False
         self.seat.leave(self, 0)
 
@@ -106,6 +136,8 @@ class Commanding:
             if takes:
                 self._check_seat(now)
             says = self._call(what, body, session)
+            if what in _OPERATIONS:
+                self._remember()
             if takes:  # what was refused keeps nobody else from controlling
                 self._take(session, body, now)
         except Refused:
@@ -170,17 +202,13 @@ class Commanding:
             raise Refused(409, "%s controls: take it, or wait until it is silent" % (self.seat.controller or "another"))
 
     def _take(self, session, body, now: int) -> None:
-        """Have the seat for as long as what is commanded stands."""
-        if self._pm.is_local:
-            return
-        minutes = body.get("minutes", 0)
+        """Have the seat for as long as what is commanded stands; under local control from its end on."""
         self._who = session.who
-        self.seat.take(self, 0, now, _SEAT_MS)
-        if minutes:
-            until = time.ticks_add(now, minutes * _MINUTE_MS)
-            if not self._holds or time.ticks_diff(until, self._holds_until) > 0:
-                self._holds_until = until
+        self._commanded_ms = now
+        if "minutes" in body:
             self._holds = True
+        if not self._pm.is_local:
+            self.seat.take(self, 0, now, _SEAT_MS)
 
     # ---- what the table calls -------------------------------------------------------------------------------
 
@@ -220,7 +248,7 @@ class Commanding:
     def give_back(self, _body: dict, session) -> str:
         """What was commanded here is over, and others may control."""
         self._pm.limit(_OWNER)
-        if self._holds:
+        if self._operates():
             self._pm.resume()
         self.leave(session.who)
         return "given back"
@@ -232,8 +260,7 @@ class Commanding:
         if not self._is_local_here():
             if pm.is_local:
                 raise PowerError(_AT_CONSOLE)
-            self.seat.set_local(True, session.who)
-            self._local_turn = self.seat.turn
+            self.seat.set_local(True, session.who, self)
         self._local_until = time.ticks_add(time.ticks_ms(), body["minutes"] * _MINUTE_MS)
         return "local control for %d min: no EMS has it" % body["minutes"]
 

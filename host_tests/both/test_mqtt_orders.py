@@ -68,7 +68,14 @@ class Rig:
 
     def figures(self):
         with self:
-            return dict(self.orders.figures(self.plant.ms))
+            return dict(self.orders.figures())
+
+
+class Other:
+    """An EMS."""
+
+    def who(self, number):
+        return "10.0.0.9"
 
 
 def test_a_setpoint_moves_the_battery_and_ends_by_itself():
@@ -82,7 +89,7 @@ def test_a_setpoint_moves_the_battery_and_ends_by_itself():
     assert rig.figures()["setpoint"] == 12.5 and rig.figures()["controller"] == "mqtt"
     rig.run(12)
     assert rig.power() == 0 and rig.pm.claims() == []
-    assert rig.orders.ended == "ended: the time of the setpoint is over"
+    assert rig.orders.ended == ["ended: the time of the setpoint is over"]
     assert rig.figures()["controller"] == "" and rig.figures()["setpoint"] is None
 
 
@@ -159,11 +166,6 @@ def test_access_read_lets_nothing_through_and_says_why():
 
 def test_another_interface_that_controls_is_named_and_keeps_its_power():
     rig = Rig()
-
-    class Other:
-        def who(self, number):
-            return "10.0.0.9"
-
     with rig:
         assert rig.pm.remote.take(Other(), 3, rig.plant.ms, 5000)
     assert rig.refused("power", kw=5) == "10.0.0.9 has the control"
@@ -189,7 +191,7 @@ def test_a_person_s_control_ends_ours_and_refuses_more_but_never_an_emergency():
     with rig:
         rig.pm.remote.set_local(True)
     rig.run(1)
-    assert rig.pm.claims() == [] and "another" in rig.orders.ended
+    assert rig.pm.claims() == [] and rig.orders.ended == ["ended: another has the control"]
     assert "a person has the control" in rig.refused("power", kw=5)
     assert "a person has the control" in rig.refused("start")
     assert rig.order("emergency")["ok"] and rig.pm.is_emergency
@@ -236,6 +238,152 @@ def test_a_flood_is_refused_answered_once_and_said_once():
     assert rig.orders.refused == 95 and len(rig.said) == 1
     rig.run(1)
     assert rig.raw(b'{"do": "lifetime", "minutes": 5}')["ok"]
+
+
+def wants_the_seat(rig):
+    """Whether an EMS that comes now gets it; it gives it back at once."""
+    other = Other()
+    with rig:
+        got = rig.pm.remote.take(other, 3, rig.plant.ms, 5000)
+        rig.pm.remote.leave(other, 3)
+    return got
+
+
+def test_a_start_or_a_refused_stop_does_not_give_away_the_seat_of_what_is_in_force():
+    rig = Rig()
+    rig.order("power", kw=5, minutes=1)
+    assert rig.order("start")["ok"]
+    assert not rig.order("reset")["ok"]
+    rig.run(30)
+    assert rig.figures()["controller"] == "mqtt" and not wants_the_seat(rig)
+    rig.run(30)
+    assert rig.figures()["controller"] == "" and wants_the_seat(rig)
+
+
+def test_after_stop_the_seat_is_kept_for_what_is_left_and_free_where_nothing_is():
+    rig = Rig()
+    rig.order("power", kw=5, minutes=120)
+    rig.order("limit", discharge_kw=4, minutes=0.5)
+    assert rig.order("stop")["says"] == "accepted, and the setpoint has ended with it"
+    assert rig.figures()["setpoint"] is None and rig.figures()["asked"] == "automatic"
+    rig.run(25)
+    assert not wants_the_seat(rig), "its limit is in force"
+    rig.run(6)
+    assert wants_the_seat(rig)
+    assert rig.orders.ended == ["ended: the time of the limits is over"], "the answer to stop said that of the setpoint"
+    assert rig.order("start")["ok"]
+    rig.order("power", kw=5, minutes=120)
+    assert rig.order("stop")["ok"] and wants_the_seat(rig)
+
+
+def test_a_longer_setpoint_that_a_shorter_one_follows_keeps_the_seat_no_longer():
+    rig = Rig()
+    rig.order("power", kw=5, minutes=120)
+    rig.order("power", kw=6, minutes=0.1)
+    rig.run(7)
+    assert rig.figures()["controller"] == "" and wants_the_seat(rig)
+
+
+def test_what_a_person_has_ended_keeps_no_seat_and_is_said():
+    def release(pm):
+        pm.release("remote", "mqtt")
+
+    for end in (lambda pm: pm.stop(), release):
+        rig = Rig()
+        rig.order("power", kw=6, minutes=120)
+        end(rig.pm)
+        rig.run(2)
+        rig.pm.start()
+        rig.run(2)
+        found = rig.figures()
+        assert (found["setpoint"], found["setpoint_left_s"], found["controller"]) == (None, 0, "")
+        assert found["asked"] == "automatic" and wants_the_seat(rig)
+        assert rig.orders.ended == ["ended: the setpoint was ended by a stop, or by a person"]
+
+
+def test_limits_that_a_person_has_ended_keep_no_seat():
+    rig = Rig()
+    rig.order("limit", discharge_kw=4, minutes=120)
+    rig.pm.limit("mqtt")
+    rig.run(1)
+    assert rig.figures()["limits_left_s"] == 0 and wants_the_seat(rig)
+    assert rig.orders.ended == ["ended: the limits were ended by a person"]
+
+
+def test_of_two_that_end_in_one_second_both_are_said():
+    rig = Rig()
+    rig.order("power", kw=2, minutes=0.1)
+    rig.order("limit", discharge_kw=5, minutes=0.1)
+    rig.plant.run(8)
+    rig.run(1)
+    assert rig.orders.ended == ["ended: the time of the setpoint is over", "ended: the time of the limits is over"]
+
+
+def test_a_key_that_an_order_has_not_is_refused_with_those_that_it_has():
+    rig = Rig()
+    assert rig.order("limit", discharge_kw=3)["ok"]
+    says = rig.refused("limit", dischargekw=5)
+    assert says == "dischargekw: limit has no such key; allowed are do, id, by, discharge_kw, charge_kw, minutes"
+    assert len(rig.pm.curtailments()) == 1
+    for do, given in (
+        ("power", {"kw": 1, "minute": 5}), ("mode", {"mode": "hold", "kw": 5}), ("lifetime", {"minutes": 5, "seconds": 5}),
+        ("start", {"minutes": 5}), ("stop", {"now": True}), ("give_back", {"all": 1}), ("reset", {"minutes": 5}),
+    ):  # fmt: skip
+        assert "no such key; allowed are do, id, by" in rig.refused(do, **given), do
+    assert "%.40s" % ("x" * 40) + ": " in rig.refused("power", kw=1, **{"x" * 100: 1})
+    assert rig.order("emergency", why="smoke")["ok"] and rig.pm.is_emergency, "that one is never refused for what else it says"
+
+
+def test_a_setpoint_says_that_nothing_moves_before_start():
+    rig = Rig()
+    assert rig.order("stop")["ok"]
+    rig.plant.until_mode(Mode.STANDBY)
+    found = rig.order("power", kw=4.1, minutes=5)
+    assert found["ok"]
+    assert found["says"] == "4.1 kW for 5 min, then it ends by itself; nothing moves before start: the mode is STANDBY"
+    assert rig.order("mode", mode="hold")["says"].endswith("before start: the mode is STANDBY")
+    assert rig.order("start")["ok"]
+    rig.plant.until_mode(Mode.DISCHARGE if rig.order("power", kw=4.1)["ok"] else Mode.IDLE)
+    assert "STANDBY" not in rig.order("power", kw=4.1)["says"]
+
+
+def test_a_new_lifetime_is_in_the_journal():
+    rig = Rig()
+    rig.order("lifetime", minutes=10)
+    rig.run(2)
+    assert ("EMS mqtt lifetime", 10) in rig.journal.lines
+
+
+def test_what_only_speaks_of_the_emergency_is_a_part_of_the_flood():
+    for payload, retained, control in (
+        (b'{"do": "power", "kw": 5, "id": "emergency"}', False, True), (b'["emergency"]', False, True),
+        (b'"emergency"', False, True), (b'{"emergency"', False, True),
+        (b'{"do": "emergency"}', True, True), (b'{"do": "emergency"}', False, False),
+        (b"[" * 3900 + b'"emergency"', False, True),
+    ):  # fmt: skip
+        rig = Rig(control)
+        answers = [rig.raw(payload, retained) for _ in range(50)]
+        assert answers[6:] == [None] * 44, payload
+        assert rig.orders.accepted <= 5 and not rig.pm.is_emergency
+
+
+def test_the_answer_to_a_flood_says_to_which_command():
+    rig = Rig()
+    for i in range(6):
+        found = rig.raw(b'{"do": "lifetime", "minutes": 5, "id": %d}' % i)
+    assert (found["ok"], found["do"], found["id"]) == (False, "lifetime", 5)
+
+
+def test_commands_that_are_too_long_are_refused_counted_and_part_of_the_flood():
+    rig = Rig()
+    with rig:
+        found = json.loads(rig.orders.refuse_long(320, rig.plant.ms))
+    assert not found["ok"] and found["id"] is None and "more than 320 bytes" in found["says"]
+    assert rig.orders.refused == 1 and "320" in rig.said[0]
+    with rig:
+        answers = [rig.orders.refuse_long(320, rig.plant.ms) for _ in range(20)]
+    assert [answer is not None for answer in answers] == [True] * 5 + [False] * 15
+    assert rig.orders.refused == 21
 
 
 def test_when_the_service_ends_so_does_what_it_asked_for():

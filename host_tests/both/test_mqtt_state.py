@@ -173,6 +173,7 @@ class There(Away):
         super().__init__()
         self.until = 11000
         self.socket = Socket()
+        self.asks = b'{"do": "lifetime", "minutes": 5}'
         self._next = 0
 
     async def _refuse(self, host, port, deadline):
@@ -182,7 +183,7 @@ class There(Away):
         await super().sleep_ms(ms)
         if self.ms >= self._next and self.socket.outgoing:
             self._next = self.ms + 200
-            self.socket.incoming += message("bess/my_home/command", b'{"do": "lifetime", "minutes": 5}', 1)
+            self.socket.incoming += message("bess/my_home/command", self.asks, 1)
 
 
 class LoopTime:
@@ -234,6 +235,38 @@ def test_one_that_is_away_for_another_reason_each_time_fills_no_log():
     away.play(one)
     assert len(away.tries) > 12 and len(away) <= len(away.tries)
     assert len([line for line in away if "and so on" in line]) == 1 and "and so on" in away[3]
+
+
+def test_what_ends_while_the_broker_is_away_is_answered_when_it_is_there():
+    plant = Plant().ready()
+    one = service(plant, App(), access="control")
+    one.begin()
+    away = There()
+    away.until = 3000
+    away.asks = b'{"do": "power", "kw": 2, "minutes": 1}'
+    away.play(one)
+    assert one.counters()["accepted"] > 0
+    one.client.waiting.clear()
+    one.client.close()
+    plant.run(61)
+    gone = Away("refused")
+    gone.ms, gone.until = 64000, 70000
+    gone.play(one)
+    assert [json.loads(payload) for _, topic, payload in one.client.waiting if topic.endswith("/answer")] == [
+        {"do": "ended", "id": None, "ok": True, "says": "ended: the time of the setpoint is over"}
+    ]
+
+
+def test_a_command_that_is_too_long_is_answered_and_counted():
+    one = service(Plant().ready(), App(), access="control")
+    one.begin()
+    there = There()
+    there.until = 2000
+    there.asks = b'{"do": "lifetime", "minutes": 5, "id": "%s"}' % (b"x" * 320)
+    there.play(one)
+    found = one.counters()
+    assert found["too_long"] == found["refused"] > 0 and found["accepted"] == 0
+    assert b"more than 320 bytes" in there.socket.outgoing
 
 
 def test_a_service_that_is_off_does_nothing_and_a_password_is_a_secret():

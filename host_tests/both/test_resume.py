@@ -475,3 +475,19 @@ def test_resume_tries_again_to_store_that_a_person_has_the_control():
     FakeNVS.fails = None
     board.run(2)
     assert board.reset().pm.is_local
+
+
+def test_resume_forgets_local_control_that_a_page_took_for_a_time():
+    page = object()
+    board = started()
+    board.pm.remote.set_local(True, "web: operate 10.0.0.1", page)
+    board.run(30)
+    assert board.pm.is_local
+    board = board.reset()
+    assert not board.pm.is_local and not any("has the control" in line for line in SAID)
+    board.pm.remote.set_local(True, "web: operate 10.0.0.1", page)
+    board.pm.remote.set_local(True)
+    board = board.reset()
+    assert board.pm.is_local, "a person at the console took it for good meanwhile"
+    board.pm.remote.set_local(False)
+    assert not board.reset().pm.is_local
