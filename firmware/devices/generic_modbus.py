@@ -37,6 +37,14 @@ _LOOK_MS = const(10)
 _FAILURES = const(3)  # of a block in a row, after which its slots have no value
 
 
+def _is_needed(block) -> bool:
+    """It carries a value that its group is nothing without."""
+    for point in block.points:
+        if point.slot not in _BESIDE:
+            return True
+    return False
+
+
 def check_site(where: str, options: dict, power, errors: list) -> None:
     """Called when a site file is checked: the table must fit the connection, and its registers the powers of this PowerConfig."""
     check_connection(where, options, power, errors)
@@ -126,7 +134,8 @@ class Device:
     async def _read_due(self, now: int) -> None:
         """Read every block that is due.
 
-        A group goes into the image, as a whole, when the fastest of its blocks were due and none that was due failed.
+        A group goes into the image, as a whole, when the fastest of its blocks were due and none that was due failed, nor one
+        that it needs when it was read last: a slower one says nothing new until it is due again.
         """
         due = failed = 0
         for block in self._blocks:
@@ -135,6 +144,8 @@ class Device:
                 due |= block.leads
                 if not await self._read_block(block):
                     failed |= block.groups
+            elif block.failures and _is_needed(block):
+                failed |= block.groups
         if due == 0:
             return
         inp = self._image.inp

@@ -204,6 +204,26 @@ def test_slow_block_that_fails_loses_its_own_values_only(mp64: Interpreter) -> N
     run(story)
 
 
+def test_a_slow_value_that_its_group_needs_is_not_passed_on_while_it_cannot_be_read(mp64: Interpreter) -> None:
+    async def story() -> None:
+        box = Box()
+        reads = [
+            {"slot": "METER_V", "address": 102, "type": "uint16"},
+            {"slot": "METER_P", "address": 106, "type": "int16", "period_ms": 800},
+        ]
+        async with driver(mp64, box, {"reads": reads}) as one:
+            await one.until(lambda: one.seq(im.SEQ_METER) >= 20)
+            box.refuses.add(106)
+            await asyncio.sleep(1.5)
+            heard = one.seq(im.SEQ_METER)
+            await asyncio.sleep(1.0)
+            assert one.seq(im.SEQ_METER) == heard
+            box.refuses.clear()
+            await one.until(lambda: one.seq(im.SEQ_METER) > heard + 3)
+
+    run(story)
+
+
 def test_table_may_be_a_file(mp64: Interpreter, tmp_path: Path) -> None:
     async def story() -> None:
         path = tmp_path / "acme.json"
