@@ -102,6 +102,11 @@ def of_bank(view) -> str:
     return kw(now[im.CMD_P]) + (text if now[im.LIMIT_DIS + charge] <= abs(now[im.CMD_P]) else "")
 
 
+def refused(view) -> str:
+    """That the site file is refused, and for what; "" where it is not.  view: the manager will do."""
+    return "the site file is refused: " + view.refused if view.refused else ""
+
+
 def started(view) -> str:
     """The answer to start(): accepted, and for what it waits."""
     waits = _waits(view)
