@@ -120,6 +120,8 @@ def accepted(view) -> str:
     for source in range(rq.MANUAL):
         if view.claim(source)[0]:
             return "accepted, but %s has priority" % _claim(view, source)
+    if _ends_by_start(view, rq.MANUAL):
+        return "accepted, but start() ends it"
     _, watts, goal, _, _ = view.claim(rq.MANUAL)
     charge = 1 if watts < 0 or goal == rq.CHARGE else 0
     if watts and view.now[im.LIMIT_DIS + charge] < abs(watts):
@@ -133,10 +135,19 @@ def waiting(view):
     winner = now[im.REQUEST_BY]
     for source in range(rq.IDLE):
         if view.claim(source)[0]:
-            if source != winner:
+            if _ends_by_start(view, source):
+                yield _claim(view, source) + " ends by start()"
+            elif source != winner:
                 yield "%s waits: %s has priority" % (_claim(view, source), _claim(view, winner))
             elif now[im.MODE] == Mode.STANDBY:
                 yield "%s waits%s" % (_claim(view, source), "" if now[im.ORDER] == im.ORDER_START else " for start()")
+
+
+def _ends_by_start(view, source: int) -> bool:
+    """A person's pause in STANDBY, which nothing but start() leaves."""
+    now = view.now
+    standing = now[im.MODE] == Mode.STANDBY and now[im.ORDER] != im.ORDER_START
+    return standing and source == rq.MANUAL and view.claim(source)[2] == rq.PAUSE
 
 
 def emergency(view) -> str:

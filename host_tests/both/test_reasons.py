@@ -293,6 +293,27 @@ def test_a_pause_says_how_long():
     assert says(plant, "0 kW: paused by stop_operation() until resume()")
 
 
+def test_a_pause_in_standby_says_that_start_ends_it():
+    """It was to wait for start(), which ends it: the schedule began that the pause was to hold off."""
+    plant = site()
+    plant.run(1)
+    assert plant.pm.stop_operation() == "accepted, but start() ends it"
+    assert list(reasons.waiting(plant.pm.instant())) == ["manual (a pause) ends by start()"]
+    plant.pm.claim("schedule", 5, 60, "mine")
+    plant.run(1)
+    assert list(reasons.waiting(plant.pm.instant())) == [
+        "manual (a pause) ends by start()", "schedule (mine, 5 kW, 59 s left) waits: manual (a pause) has priority",
+    ]  # fmt: skip
+    plant.ready()
+    plant.run(5)
+    assert plant.command() == 5000
+    plant.silent |= BATTERY  # a trip: it starts by itself, and then the pause goes on
+    plant.run(5)
+    assert plant.pm.mode == Mode.STANDBY and plant.pm.stop_operation() == "accepted"
+    plant.run(1)
+    assert "manual (a pause) waits" in list(reasons.waiting(plant.pm.instant()))
+
+
 def test_a_claim_of_0_kw_and_its_owner():
     plant = site().ready()
     plant.pm.claim("remote", 0, 12, "ems")
