@@ -48,7 +48,8 @@ the lowest voltage is reached
 its time was over or it was not renewed
 a fault used up the restarts
 by an emergency
-by stop()""")
+by stop()
+the highest voltage was there already, and no current flowed""")
 _BROKEN = const(  # by the bits of kernel/invariants.py
     "beyond a limit\nagainst its mode\nout of a battery at its floor\nfaster than its ramp\n"
     "while nothing may move\nwithout a measurement that it needs"
@@ -56,7 +57,7 @@ _BROKEN = const(  # by the bits of kernel/invariants.py
 _PCS_STATES = const("off\nstarting\nstanding by\nrunning\nstopped by a fault of its own\nin no known state")
 _ROWS = const("""
 cell_voltage %d mV, the cut-off is %d mV
-pack_voltage %.1f V, close to the cut-off
+pack_voltage %.1f V, the cut-off is %s
 bms_current the battery allows %.1f A
 soc state of charge %.1f %%, the %s is %.1f %%
 temperature %s, all of it from %.1f to %.1f degC
@@ -531,8 +532,10 @@ def _row(view, name: str, charge: int) -> str:
         return words % (_temperature(view), par[knee + 1] / 10, par[knee + 2] / 10)
     if name == "cell_voltage":
         return words % (now[im.CELL_V_MIN - charge], par[im.PAR_CELL_MIN - charge])
+    if name == "pack_voltage":
+        return words % (now[im.BMS_V] / 10, _cut_off(view, charge))
     if words:
-        return words % (now[im.BMS_I_DIS - charge if name == "bms_current" else im.BMS_V] / 10)
+        return words % (now[im.BMS_I_DIS - charge] / 10)
     if name == "grid_connection":
         return _grid(view, charge)
     if name == "export":
@@ -542,6 +545,20 @@ def _row(view, name: str, charge: int) -> str:
     if name == "operation":
         return "set_charge_params()" if charge else "set_discharge_params()"
     return ""
+
+
+def _cut_off(view, charge: int) -> str:
+    """The pack's voltage at which a direction ends: the nearest of the cells', the battery's own and the parameters'."""
+    now = view.now
+    par = view.par
+    bound = par[im.PAR_V_MAX] if charge else par[im.PAR_V_MIN]
+    its = now[im.BMS_V_MAX] if charge else now[im.BMS_V_MIN]
+    if its != im.NO_VALUE:
+        bound = min(bound, its) if charge else max(bound, its)
+    asked = par[im.OP_V_MAX] if charge else par[im.OP_V_MIN]
+    if asked != im.FREE and (asked < bound if charge else asked > bound):
+        return "%.1f V (set_%scharge_params())" % (asked / 10, "" if charge else "dis")
+    return "%.1f V" % (bound / 10)
 
 
 def _bound_by(name: str, charge: int) -> int:

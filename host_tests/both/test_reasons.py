@@ -4,6 +4,7 @@ from firmware import buses, reasons, zones
 from firmware import image as im
 from firmware.charging import ChargeParams
 from firmware.clock import Clock
+from firmware.discharging import DischargeParams
 from firmware.errors import PowerError
 from firmware.event_codes import Event
 from firmware.modes import Mode
@@ -401,6 +402,26 @@ def test_an_operation_that_nothing_is_left_for_says_so_at_once():
         "accepted, but discharging is limited to 0.0 kW by soc: state of charge 20.0 %, the floor is 20.0 %"
     )
     assert plant.pm.set_constant_power(-20) == "accepted"
+
+
+def test_a_pack_voltage_with_whichever_bound_is_the_nearest():
+    plant = site().ready()
+    assert plant.now[im.BMS_V_MAX] > 0 and plant.now[im.BMS_V_MIN] > 0
+    for slot, value, params, kw, wanted in (
+        (im.BMS_V_MAX, 6400, None, -20, "the cut-off is 640.0 V"),
+        (im.BMS_V_MIN, 6500, None, 20, "the cut-off is 650.0 V"),
+        (im.BMS_V_MAX, im.NO_VALUE, ChargeParams(charge_voltage_max=630), -20, "the cut-off is 630.0 V (set_charge_params())"),
+        (im.BMS_V_MIN, im.NO_VALUE, DischargeParams(min_voltage=900), 20, "the cut-off is 900.0 V (set_discharge_params())"),
+    ):
+        plant = site().ready()
+        plant.force[slot] = value
+        if params:
+            (plant.pm.set_charge_params if kw < 0 else plant.pm.set_discharge_params)(params)
+        plant.pm.set_constant_power(kw)
+        plant.run(3)
+        assert says(plant, "0.0 kW by pack_voltage", "643.", " V, " + wanted)
+    plant.run(5)
+    assert plant.pm.mode == Mode.IDLE and says(plant, "the lowest voltage is reached")
 
 
 def test_a_temperature_with_its_value_and_bounds():
