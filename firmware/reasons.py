@@ -4,6 +4,7 @@
 is loaded or read from flash.  A table of words is a list of names, or one text: in a tuple each would be an object of the heap.
 """
 
+import startup
 from micropython import const
 
 from firmware import faults as ft
@@ -106,6 +107,11 @@ def of_bank(view) -> str:
 def refused(view) -> str:
     """That the site file is refused, and for what; "" where it is not.  view: the manager will do."""
     return "the site file is refused: " + view.refused if view.refused else ""
+
+
+def by_cable() -> str:
+    """How a site file comes onto the board: no console takes a line as long as one, a generation has its own."""
+    return "`mpremote cp site.json :%ssite.json`, then `reboot`" % startup.folder
 
 
 def started(view) -> str:
@@ -421,7 +427,7 @@ def _standby(view) -> str:
     now = view.now
     order = now[im.ORDER]
     if view.refused:
-        return "the site file is refused: %s; mend it and save_site()" % view.refused
+        return "%s; mend it, %s" % (refused(view), by_cable())
     bits = now[im.FAULTS] & _TRIP
     tripped = "fault " + ", fault ".join(ft.names(now[im.TRIPPED])) if now[im.TRIPPED] else ""
     text = _faults(view, bits)

@@ -145,7 +145,7 @@ def check(content: dict) -> Checked:
         found.banks = bankfile.check(top["banks"], _given(top) if isinstance(power, dict) else {}, found.fills, errors)
     _own_groups(found, divided)
     _check_beside(found)
-    for problem in pinowners.look(content)[2]:
+    for problem in pinowners.look(content)[2] if isinstance(content, dict) else ():  # what is none was said
         where = problem[: problem.find(" = ") + 3]
         if not where or not any(error.startswith(where) for error in errors):  # what a row has refused is said
             errors.append(problem)

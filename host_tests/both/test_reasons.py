@@ -1,5 +1,7 @@
 """Why the power is what it is, in words: every state at 0 kW has its sentence, with who, what, since when, what ends it."""
 
+import startup
+
 from firmware import buses, reasons, zones
 from firmware import image as im
 from firmware.charging import ChargeParams
@@ -98,7 +100,12 @@ def test_a_refused_site():
     error = plant.pm.refused = "power.max_soc = 120: allowed are 0 to 100 %"
     plant.silent = set(range(9))
     plant.run(1)
-    assert says(plant, "0 kW: STANDBY", "the site file is refused: " + error, "save_site()")
+    assert says(plant, "0 kW: STANDBY", "the site file is refused: " + error, "mend it, `mpremote cp site.json :site.json`, then `reboot`")
+    startup.folder = "b/"  # a generation has its own
+    try:
+        assert says(plant, "`mpremote cp site.json :b/site.json`")
+    finally:
+        startup.folder = ""
     assert plant.pm.start() == "accepted, waiting for: a site file that is not refused (%s)" % error
 
 
