@@ -120,7 +120,7 @@ def test_what_is_wrong_with_a_line_is_said_and_the_next_is_answered():
     desk.type(b"charge 5kW " + b"\xe9" * 100 + b"\n")
     desk.turn(20)
     said = desk.answers()[-1]
-    assert said.startswith("! ValueError: b'charge 5kW ") and said.endswith("'...: is no text in UTF-8; nothing of it was run"), said
+    assert said.startswith("! ValueError: b'charge 5kW ") and said.endswith("'...: is no text in UTF-8; nothing of it was run")
     assert len(said) < 180 and desk.plant.pm.claims() == []
 
 
