@@ -342,6 +342,8 @@ def detail(view, name: str) -> str:
     if name[-5:] == "_lost":
         i = _DEVICES.index(name[:-5])
         return _silence(view, i, False) if _is_silent(view, i) else "it is received again"
+    if name != "breach" and name in ft.names(now[im.FAULTS] & _TRIP & ~now[im.CONDITIONS]):
+        return "not seen any more, it has to stay so"  # nor its figures, which a trip has ended
     if name[:5] == "cell_":
         return "%d mV" % now[im.CELL_V_MAX if name == "cell_over_voltage" else im.CELL_V_MIN]
     if name[-12:] == "_temperature":
@@ -350,10 +352,18 @@ def detail(view, name: str) -> str:
         return "the inverter has stopped itself, alarm bits 0x%x" % max(0, now[im.PCS_ALARM])
     if name == "current_mismatch":
         return "the battery reports %.1f A, the inverter %.1f A" % (now[im.BMS_I] / 10, now[im.PCS_DC_I] / 10)
+    if name == "pcs_not_following":
+        return _entry(_FAULTS, name) + _followed(now)
     if name == "breach":
         return _broken(now)
     text = _entry(_FAULTS, name) or battery_detail(name, now)
     return _parallel(view) + text if name == "inverter_silent" else text
+
+
+def _followed(now) -> str:
+    """What is commanded, what the inverter gives, and what it says that it follows."""
+    text = ": commanded %s, measured %s" % (kw(now[im.CMD_P]), kw(now[im.PCS_P]))
+    return text if now[im.PCS_SETPOINT] == im.NO_VALUE else "%s, it says that it follows %s" % (text, kw(now[im.PCS_SETPOINT]))
 
 
 def _broken(now) -> str:

@@ -467,6 +467,33 @@ def test_grid_and_curtailment():
     assert plant.pm.set_constant_power(-20) == "accepted, but charging is limited to 0.0 kW by remote: curtail(), 28 s left"
 
 
+def test_a_trip_has_no_numbers_of_the_time_behind_it():
+    """`current_mismatch: the battery reports 0.0 A, the inverter 0.0 A`, of a trip at 90 A."""
+    plant = running()
+    plant.force[im.PCS_DC_I] = 900
+    plant.until_mode(Mode.STANDBY)
+    assert says(plant, "fault current_mismatch: the battery reports ", " A, the inverter 90.0 A; starts by itself")
+    del plant.force[im.PCS_DC_I]
+    plant.cycles(2)
+    assert says(plant, "fault current_mismatch: not seen any more, it has to stay so; starts by itself when that is gone")
+    assert plant.pm.faults()[0]["detail"] == "not seen any more, it has to stay so"
+
+
+def test_an_inverter_that_does_not_follow_with_both_powers_and_what_it_says_it_follows():
+    for setpoint, more in ((im.NO_VALUE, ""), (26500, ", it says that it follows 26.5 kW")):
+        plant = running()
+        plant.follows = False
+        plant.power = 26000
+        plant.force[im.PCS_SETPOINT] = setpoint
+        plant.until_mode(Mode.STANDBY)
+        told = "fault pcs_not_following: the inverter does not follow its setpoint: commanded 0 kW, measured 26 kW"
+        assert says(plant, told + more + "; starts by itself")
+        plant.power = 0
+        plant.force[im.PCS_SETPOINT] = 0
+        plant.run(1)
+        assert says(plant, "fault pcs_not_following: not seen any more")
+
+
 def test_a_fault_that_forbids_without_a_trip():
     plant = running()
     plant.force = {im.BMS_ODD: im.BMS_ODD_TWO}
