@@ -162,8 +162,9 @@ def test_a_site_that_only_meters_is_good_and_an_empty_one_is_not_said_to_need_mo
 
 
 def test_a_site_with_nothing_to_control_is_refused_when_it_is_to_go_on_a_board(tmp_path: Path) -> None:
-    for content in ("5", 5, []):
-        assert len(check_site._nothing_to_do(content, tmp_path)) == 1, "what it is not is said once"  # type: ignore[arg-type]
+    made: tuple[Any, ...] = ("5", 5, [])
+    for content in made:
+        assert len(check_site._nothing_to_do(content, tmp_path)) == 1, "what it is not is said once"
     assert "devices: is empty" in refused('{"schema": 1}', tmp_path)
     assert "devices: is empty" in refused('{"schema": 1, "devices": {}, "power": {"max_soc": 80}}', tmp_path)
 
