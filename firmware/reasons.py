@@ -342,7 +342,8 @@ def detail(view, name: str) -> str:
     if name[-5:] == "_lost":
         i = _DEVICES.index(name[:-5])
         return _silence(view, i, False) if _is_silent(view, i) else "it is received again"
-    if name != "breach" and name in ft.names(now[im.FAULTS] & _TRIP & ~now[im.CONDITIONS]):
+    over = now[im.FAULTS] & _TRIP & ~now[im.CONDITIONS]
+    if over and name != "breach" and name in ft.names(over):
         return "not seen any more, it has to stay so"  # nor its figures, which a trip has ended
     if name[:5] == "cell_":
         return "%d mV" % now[im.CELL_V_MAX if name == "cell_over_voltage" else im.CELL_V_MIN]
