@@ -82,6 +82,8 @@ class Charger:
         self._trickle = _deciamps(params.trickle_current, max(1, int(capacity_ah / 5)))
         self._period_ms = int(params.pulse_period * 1000)
         self._on_ms = int(params.pulse_period * params.pulse_duty * 10)
+        self._voltage = params.charge_voltage_max
+        self._flowed = False  # below the voltage that ends it: what then tapers is full
         self._stages = [(parts(soc, 100), parts(amps, 10)) for soc, amps in params.stages]
         self._phase_ms = 0
         self._falls = False  # the pulse's current is on its way to 0
@@ -92,6 +94,7 @@ class Charger:
         self._phase_ms = 0
         self._falls = False
         self._tail_ms = 0
+        self._flowed = False
 
     def go_on(self, before: "Charger") -> None:
         """A charge goes on with new parameters: parameters that are set every second begin nothing anew."""
@@ -100,6 +103,8 @@ class Charger:
             self._falls = before._falls
         if self._tail == before._tail:
             self._tail_ms = before._tail_ms
+        if self._voltage == before._voltage:
+            self._flowed = before._flowed
 
     def rest(self, par) -> None:
         """No method shapes the limits, until `step` does."""
@@ -146,7 +151,10 @@ class Charger:
         return 0
 
     def done(self, now, par, target: int) -> int:
-        """How it has ended, a requests.END_*: target, stages used up, the voltage held at the tail current; 0: it goes on."""
+        """How it has ended, a requests.END_*: target, stages used up, the voltage held at the tail current; 0: it goes on.
+
+        A voltage that was there before anything flowed is no sign of a full battery: it may be mistyped.
+        """
         if target >= par[im.PAR_SOC_MAX] and now[im.BMS_REQUESTS] > 0 and now[im.BMS_REQUESTS] & im.BMS_REQ_FULL_CHARGE:
             target = 10000
         if now[im.SOC] != im.NO_VALUE and now[im.SOC_HIGH] >= target - DONE_BAND:
@@ -161,10 +169,14 @@ class Charger:
         held = now[im.BMS_V] >= _near(ceiling)
         if now[im.CELL_V_MAX] >= _near(par[im.PAR_CELL_MAX]):
             held = True  # in a pack out of balance the fullest cell ends the charge
+        if now[im.CMD_P] < 0 and now[im.BMS_V] <= ceiling:
+            self._flowed = True
         if self._method == 1 and (self._falls or self._phase_ms >= self._on_ms):
             return 0  # a pulse's rest says nothing
         if held and now[im.AGE + im.SEQ_BMS] <= par[im.PAR_STALE_BMS] and -self._tail <= now[im.BMS_I] <= 0:
             self._tail_ms += now[im.DT]
         else:
             self._tail_ms = 0
-        return rq.END_TAIL if self._tail_ms >= _TAIL_MS else 0
+        if self._tail_ms < _TAIL_MS:
+            return 0
+        return rq.END_TAIL if self._flowed else rq.END_HIGH

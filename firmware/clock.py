@@ -232,8 +232,10 @@ class Clock:
         Raises ValueError where the text is no date and time.
         """
         digits = _digits(text[:-1] if text.endswith("Z") else text)
-        if not digits or not _is_time(*digits):
+        if not digits:
             raise ValueError("time %r: must be like 2026-11-22 09:56:17 (local) or ...Z (UTC)" % text)
+        if not _is_time(*digits):
+            raise ValueError("time %r: is no date and time from 2000-01-01 00:00:00 to 2099-12-31 23:59:59" % text)
         day = day_number(digits[0], digits[1], digits[2])
         sec = digits[3] * 3600 + digits[4] * 60 + digits[5]
         if not text.endswith("Z"):

@@ -19,7 +19,7 @@ BUILDERS = (
     "firmware.devices.generic_writes"
 )
 _OF_SOME = const(
-    "canbus.backends firmware.bankfile firmware.services.sunspec_server firmware.ems.allowing firmware.ems.beside "
+    "canbus.backends ipv4 firmware.bankfile firmware.services.sunspec_server firmware.ems.allowing firmware.ems.beside "
     "firmware.ems.filling"
 )
 

@@ -4,6 +4,7 @@
 is loaded or read from flash.  A table of words is a list of names, or one text: in a tuple each would be an object of the heap.
 """
 
+import startup
 from micropython import const
 
 from firmware import faults as ft
@@ -48,7 +49,8 @@ the lowest voltage is reached
 its time was over or it was not renewed
 a fault used up the restarts
 by an emergency
-by stop()""")
+by stop()
+the highest voltage was there already, and no current flowed""")
 _BROKEN = const(  # by the bits of kernel/invariants.py
     "beyond a limit\nagainst its mode\nout of a battery at its floor\nfaster than its ramp\n"
     "while nothing may move\nwithout a measurement that it needs"
@@ -56,7 +58,7 @@ _BROKEN = const(  # by the bits of kernel/invariants.py
 _PCS_STATES = const("off\nstarting\nstanding by\nrunning\nstopped by a fault of its own\nin no known state")
 _ROWS = const("""
 cell_voltage %d mV, the cut-off is %d mV
-pack_voltage %.1f V, close to the cut-off
+pack_voltage %.1f V, the cut-off is %s
 bms_current the battery allows %.1f A
 soc state of charge %.1f %%, the %s is %.1f %%
 temperature %s, all of it from %.1f to %.1f degC
@@ -102,6 +104,16 @@ def of_bank(view) -> str:
     return kw(now[im.CMD_P]) + (text if now[im.LIMIT_DIS + charge] <= abs(now[im.CMD_P]) else "")
 
 
+def refused(view) -> str:
+    """That the site file is refused, and for what; "" where it is not.  view: the manager will do."""
+    return "the site file is refused: " + view.refused if view.refused else ""
+
+
+def by_cable() -> str:
+    """How a site file comes onto the board: no console takes a line as long as one, a generation has its own."""
+    return "`mpremote cp site.json :%ssite.json`, then `reboot`" % startup.folder
+
+
 def started(view) -> str:
     """The answer to start(): accepted, and for what it waits."""
     waits = _waits(view)
@@ -115,6 +127,8 @@ def accepted(view) -> str:
     for source in range(rq.MANUAL):
         if view.claim(source)[0]:
             return "accepted, but %s has priority" % _claim(view, source)
+    if _ends_by_start(view, rq.MANUAL):
+        return "accepted, but start() ends it"
     _, watts, goal, _, _ = view.claim(rq.MANUAL)
     charge = 1 if watts < 0 or goal == rq.CHARGE else 0
     if watts and view.now[im.LIMIT_DIS + charge] < abs(watts):
@@ -128,10 +142,19 @@ def waiting(view):
     winner = now[im.REQUEST_BY]
     for source in range(rq.IDLE):
         if view.claim(source)[0]:
-            if source != winner:
+            if _ends_by_start(view, source):
+                yield _claim(view, source) + " ends by start()"
+            elif source != winner:
                 yield "%s waits: %s has priority" % (_claim(view, source), _claim(view, winner))
             elif now[im.MODE] == Mode.STANDBY:
                 yield "%s waits%s" % (_claim(view, source), "" if now[im.ORDER] == im.ORDER_START else " for start()")
+
+
+def _ends_by_start(view, source: int) -> bool:
+    """A person's pause in STANDBY, which nothing but start() leaves."""
+    now = view.now
+    standing = now[im.MODE] == Mode.STANDBY and now[im.ORDER] != im.ORDER_START
+    return standing and source == rq.MANUAL and view.claim(source)[2] == rq.PAUSE
 
 
 def emergency(view) -> str:
@@ -319,6 +342,9 @@ def detail(view, name: str) -> str:
     if name[-5:] == "_lost":
         i = _DEVICES.index(name[:-5])
         return _silence(view, i, False) if _is_silent(view, i) else "it is received again"
+    over = now[im.FAULTS] & _TRIP & ~now[im.CONDITIONS]
+    if over and name != "breach" and name in ft.names(over):
+        return "not seen any more, it has to stay so"  # nor its figures, which a trip has ended
     if name[:5] == "cell_":
         return "%d mV" % now[im.CELL_V_MAX if name == "cell_over_voltage" else im.CELL_V_MIN]
     if name[-12:] == "_temperature":
@@ -327,10 +353,18 @@ def detail(view, name: str) -> str:
         return "the inverter has stopped itself, alarm bits 0x%x" % max(0, now[im.PCS_ALARM])
     if name == "current_mismatch":
         return "the battery reports %.1f A, the inverter %.1f A" % (now[im.BMS_I] / 10, now[im.PCS_DC_I] / 10)
+    if name == "pcs_not_following":
+        return _entry(_FAULTS, name) + _followed(now)
     if name == "breach":
         return _broken(now)
     text = _entry(_FAULTS, name) or battery_detail(name, now)
     return _parallel(view) + text if name == "inverter_silent" else text
+
+
+def _followed(now) -> str:
+    """What is commanded, what the inverter gives, and what it says that it follows."""
+    text = ": commanded %s, measured %s" % (kw(now[im.CMD_P]), kw(now[im.PCS_P]))
+    return text if now[im.PCS_SETPOINT] == im.NO_VALUE else "%s, it says that it follows %s" % (text, kw(now[im.PCS_SETPOINT]))
 
 
 def _broken(now) -> str:
@@ -404,7 +438,7 @@ def _standby(view) -> str:
     now = view.now
     order = now[im.ORDER]
     if view.refused:
-        return "the site file is refused: %s; mend it and save_site()" % view.refused
+        return "%s; mend it, %s" % (refused(view), by_cable())
     bits = now[im.FAULTS] & _TRIP
     tripped = "fault " + ", fault ".join(ft.names(now[im.TRIPPED])) if now[im.TRIPPED] else ""
     text = _faults(view, bits)
@@ -515,8 +549,10 @@ def _row(view, name: str, charge: int) -> str:
         return words % (_temperature(view), par[knee + 1] / 10, par[knee + 2] / 10)
     if name == "cell_voltage":
         return words % (now[im.CELL_V_MIN - charge], par[im.PAR_CELL_MIN - charge])
+    if name == "pack_voltage":
+        return words % (now[im.BMS_V] / 10, _cut_off(view, charge))
     if words:
-        return words % (now[im.BMS_I_DIS - charge if name == "bms_current" else im.BMS_V] / 10)
+        return words % (now[im.BMS_I_DIS - charge] / 10)
     if name == "grid_connection":
         return _grid(view, charge)
     if name == "export":
@@ -526,6 +562,20 @@ def _row(view, name: str, charge: int) -> str:
     if name == "operation":
         return "set_charge_params()" if charge else "set_discharge_params()"
     return ""
+
+
+def _cut_off(view, charge: int) -> str:
+    """The pack's voltage at which a direction ends: the nearest of the cells', the battery's own and the parameters'."""
+    now = view.now
+    par = view.par
+    bound = par[im.PAR_V_MAX] if charge else par[im.PAR_V_MIN]
+    its = now[im.BMS_V_MAX] if charge else now[im.BMS_V_MIN]
+    if its != im.NO_VALUE:
+        bound = min(bound, its) if charge else max(bound, its)
+    asked = par[im.OP_V_MAX] if charge else par[im.OP_V_MIN]
+    if asked != im.FREE and (asked < bound if charge else asked > bound):
+        return "%.1f V (set_%scharge_params())" % (asked / 10, "" if charge else "dis")
+    return "%.1f V" % (bound / 10)
 
 
 def _bound_by(name: str, charge: int) -> int:

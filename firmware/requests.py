@@ -53,6 +53,7 @@ END_TIME = const(7)
 END_SPENT = const(8)
 END_EMERGENCY = const(9)
 END_STOP = const(10)
+END_HIGH = const(11)
 
 FOREVER = const(0x3FFFFFFF)
 BY_PARAMS = const(10001)  # a charge's target SoC: the one of the ChargeParams, whatever they are by then

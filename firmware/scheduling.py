@@ -8,6 +8,7 @@ from micropython import const
 from notice import say
 
 from firmware import image as im
+from firmware import reasons
 from firmware import requests as rq
 from firmware.event_codes import Event
 from firmware.modes import Mode
@@ -56,7 +57,9 @@ def _claim(pm, key: tuple, left_ms: int) -> tuple:
 
 def say_wait(pm, entry_id: int) -> None:
     """For people: an entry that was accepted, and what it waits for beside its time."""
-    if pm.clock is None:
+    if pm.refused:
+        waits = reasons.refused(pm)
+    elif pm.clock is None:
         waits = 'this site has no clock ("clock" in its site file): it never starts without one'
     elif not pm.clock.is_set:
         waits = 'waits for the clock to be set: clock.set_text("2026-11-22 09:56:17")'

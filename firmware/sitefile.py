@@ -4,6 +4,7 @@ import gc
 
 import pinowners
 import watchdog
+from ipv4 import number
 from safestore import Store, StoreError
 
 from firmware import buses, config, loading
@@ -55,6 +56,7 @@ _IMPLIED = (
     ("calendar", "clock storage", "clock"),
     ("records", "clock storage", "storage"),
 )
+_ONCE = ("history", "update")  # two would write the same
 
 
 def store(path: str):
@@ -98,7 +100,7 @@ def refused(content: dict) -> list:
     """Why this may not be made a board's site: everything that is wrong with it, and that it has nothing to control."""
     found = check(content)
     if not found.errors and not found.devices:
-        found.errors.append("devices: is empty; a site has at least a battery and an inverter")
+        found.errors.append("devices: is empty: there is nothing to measure or to control")
     return found.errors
 
 
@@ -145,7 +147,7 @@ def check(content: dict) -> Checked:
         found.banks = bankfile.check(top["banks"], _given(top) if isinstance(power, dict) else {}, found.fills, errors)
     _own_groups(found, divided)
     _check_beside(found)
-    for problem in pinowners.look(content)[2]:
+    for problem in pinowners.look(content)[2] if isinstance(content, dict) else ():  # what is none was said
         where = problem[: problem.find(" = ") + 3]
         if not where or not any(error.startswith(where) for error in errors):  # what a row has refused is said
             errors.append(problem)
@@ -263,6 +265,9 @@ def _keep_service(found: Checked, name: str, kind: str, module, given, where: st
             module.check_options(where, options, found.errors)
     except (TypeError, ValueError, KeyError, AttributeError) as error:  # a service that meets what it did not expect
         found.errors.append("%s: %s: %s" % (where, type(error).__name__, error))
+    _check_host(where, options, found.errors)
+    if kind in found.kinds and kind in _ONCE:
+        found.errors.append("%s: there is one %s already" % (where, kind))
     found.services.append((name, module, options, stays))
     found.kinds.append(kind)
 
@@ -314,6 +319,7 @@ def _check_connection(found: Checked, where: str, module, options: dict) -> None
     """A device hangs on one thing, of the kind that it speaks: what has `host` and `bus` speaks Modbus, else it is CAN."""
     modbus = "host" in options and "bus" in options
     bus = options.get("bus")
+    _check_host(where, options, found.errors)
     if modbus and bool(options["host"]) == bool(bus):
         found.errors.append("%s: host = %r, bus = %r: give either host or bus" % (where, options["host"], bus))
     if not bus:
@@ -325,6 +331,16 @@ def _check_connection(found: Checked, where: str, module, options: dict) -> None
     there = found.buses[bus].get("type")
     if there != wanted:
         found.errors.append("%s.bus = %r: is of the type %s, this device needs %s" % (where, bus, there, wanted))
+
+
+def _check_host(where: str, options: dict, errors: list) -> None:
+    """What is reached by Modbus/TCP; a broker may have a name."""
+    host = options.get("host")
+    if host and "bus" in options:
+        try:
+            number(host)
+        except ValueError:
+            errors.append("%s.host = %r: must be an IPv4 address, as 192.168.1.20" % (where, host))
 
 
 def _own_groups(found: Checked, divided: bool) -> None:

@@ -8,6 +8,7 @@ inside: the generation is the site with its tables, and the operator's page wher
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import time
 from base64 import b64encode
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +31,7 @@ PIECE = 1024  # bytes of a file in one line for the board
 SLICE_MS = 2000  # that the board works before it answers
 LIVE_SLICE_MS = 20
 BEAT_S = 1.5  # in which control that runs has had a cycle
+STANDS = "control does not run until the board starts: deploy again, or `mpremote connect %s reset`"
 VERDICT_S = 180.0  # a restart, and the self-test's longest time
 
 
@@ -225,6 +228,17 @@ def site_of(arguments: argparse.Namespace, board: dict | None) -> dict:
     return site
 
 
+@contextlib.contextmanager
+def broken_off(arguments: argparse.Namespace) -> Iterator[None]:
+    """Ctrl-C where control has ended for the copying says so, and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if arguments.live:
+            raise
+        raise DeployError(f"\nended by Ctrl-C: {STANDS % arguments.port}") from None
+
+
 def deploy(arguments: argparse.Namespace, title: str, site: dict, march: str) -> int:
     """0 when the board has everything and has passed its self-test.  Raises DeployError, LineError, stage.CompileError."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -242,18 +256,22 @@ def deploy(arguments: argparse.Namespace, title: str, site: dict, march: str) ->
                 print(f"the board has all of it, and runs it: {running}")
                 print("nothing was sent, nothing restarts (ARGS=--again: all the same)")
                 return 0
-        if not arguments.live:
-            print("control ends: 0 W, contactors open (ARGS=--live: it goes on until the restart)", flush=True)
-            leave(arguments.port)
-        with RawPrompt(arguments.port, soft_reset=not (arguments.resume or arguments.live)) as prompt:
-            try:
-                print(Copying(prompt, parcel, arguments.live).run())
-            except LineError as error:
-                raise DeployError(f"{error}\nThe board starts what it had before.  Deploy again.") from None
+        with broken_off(arguments):
+            if not arguments.live:
+                print("control ends: 0 W, contactors open (ARGS=--live: it goes on until the restart)", flush=True)
+                leave(arguments.port)
+            opened = RawPrompt(arguments.port, soft_reset=not (arguments.resume or arguments.live))
+        with opened as prompt:
+            with broken_off(arguments):
+                try:
+                    print(Copying(prompt, parcel, arguments.live).run())
+                except LineError as error:
+                    again = ".  Deploy again." if arguments.live else f"; {STANDS % arguments.port}"
+                    raise DeployError(f"{error}\nThe board starts what it had before{again}") from None
             for table in sorted(set(check_site.tables(site).values())):
                 print(f"  {table}: a table that the site names")
             if arguments.no_reset:
-                print(f"generation {parcel.stamp} is the next start")
+                print(f"generation {parcel.stamp} is the next start{'' if arguments.live else '; control does not run until then'}")
                 return 0
             why = verdict(prompt, parcel.stamp)
     if why:

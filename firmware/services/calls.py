@@ -24,7 +24,7 @@ help(pm): what pm can do; docs/console.md: all.  Names for a line:"""
 def why_none_starts(pm) -> str:
     """Why no entry of the schedule starts by itself; "" where one may."""
     if pm.clock is None:
-        return NO_CLOCK
+        return reasons.refused(pm) or NO_CLOCK
     if not pm.clock.is_set:
         return "the clock is not set: `clock YYYY-MM-DD HH:MM:SS` sets it"
     if not pm.scheduling_enabled:
@@ -79,7 +79,8 @@ class Calls:
             if text:
                 yield title + text
         app = self._app
-        yield "site %s, in %s; firmware %s" % (app.site.name, app.path, getattr(app, "generation", "of its sources"))
+        site = "no site: %s is refused" % app.path if pm.refused else "site %s, in %s" % (app.site.name, app.path)
+        yield "%s; firmware %s" % (site, getattr(app, "generation", "of its sources"))
 
     def why(self):
         """Why the power is what it is: the reason, what waits and for what, and what silent devices say of themselves."""

@@ -66,6 +66,7 @@ _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _EVENTS = const(10)
 _UNITS_MOST = const(32)  # of a Modbus line that are asked in one scan
 _OWNER = "console"
+_HOLDS = "`pause` holds 0 W"
 _USAGE = const(20)  # characters; what is longer `help COMMAND` says
 
 
@@ -176,7 +177,8 @@ class Commands:
         """Who asks for power, the one that wins first."""
         found = self._pm.claims()
         for claim in found:
-            yield "%s (%s)  %s kW  %s" % (claim["source"], claim["owner"], claim["kw"], _left(claim["seconds_left"]))
+            kw = -claim["kw"] if claim["goal"] == "charge" else claim["kw"]  # of a goal it is how much at most
+            yield "%s (%s)  %s, %s kW  %s" % (claim["source"], claim["owner"], claim["goal"], kw, _left(claim["seconds_left"]))
         if not found:
             yield "nobody asks for power"
 
@@ -201,6 +203,11 @@ class Commands:
 
     def config(self, words):
         """The fields of the power section, or one: value and unit."""
+        if len(words) > 1:
+            text = "config %s: it only shows, one field or all; what it is stands in power.%s of the site file"
+            raise PowerError(text % (" ".join(words), words[0]))
+        if self._pm.refused:
+            yield reasons.refused(self._pm) + "; these are the defaults"
         shown = 0
         for row in each(config.FIELDS):
             if not words or row[0] in words:
@@ -213,14 +220,15 @@ class Commands:
         """What the site remembers."""
         memory = self._console.names.get("history")
         if memory is None:
-            raise PowerError("this site keeps no history: its site file names no service of that type")
+            text = "this site keeps no history: its site file names no service of that type"
+            raise PowerError(reasons.refused(self._pm) or text)
         return memory.told(words)
 
     def clock(self, words):
         """The local time; or set it."""
         clock = self._pm.clock
         if clock is None:
-            raise PowerError(NO_CLOCK)
+            raise PowerError(reasons.refused(self._pm) or NO_CLOCK)
         if words:
             self._need(OPERATE, "setting the clock")
             clock.set_text(" ".join(words))
@@ -248,16 +256,18 @@ class Commands:
         if "soc" in found or not found:
             if len(found) > 1:
                 raise PowerError("charge takes a state of charge, or a power with a time: charge 80%, charge 20kW 30min")
-            return self._pm.start_charging(found.get("soc", 0.0))
-        kw = in_range("charge", _needed(found, "charge"), 0, self._pm.image.par[im.PAR_P_CHG] / 1000, "kW")
+            highest = self._pm.image.par[im.PAR_SOC_MAX] / 100
+            return self._pm.start_charging(_some(found, "%", "charge", highest, "`charge` alone goes as far as it may"))
+        most = self._pm.image.par[im.PAR_P_CHG] / 1000
+        _needed(found, "charge")
+        kw = in_range("charge", _some(found, "kW", "charge", most, _HOLDS), 0, most, "kW")
         return self._pm.set_constant_power(-kw, _minutes(found))
 
     def discharge(self, words) -> str:
         """With a power, for a time."""
         found = _measures(words, "discharge", "power time")
-        if "power" in found and found["power"] == 0:
-            raise PowerError("discharge 0kW: `pause` holds 0 W")
-        return self._pm.start_discharging(found.get("power", 0.0), _minutes(found))
+        most = self._pm.image.par[im.PAR_P_DIS] / 1000
+        return self._pm.start_discharging(_some(found, "kW", "discharge", most, _HOLDS), _minutes(found))
 
     def emergency(self, _words) -> bool:
         """Whatever else somebody in need has typed behind it."""
@@ -286,7 +296,8 @@ class Commands:
         if way or not given:
             raise PowerError("limit takes discharge POWER, charge POWER or both, and a time; or off: limit charge 5kW 1h")
         found = _measures(rest, "limit", "time")
-        self._pm.limit(_OWNER, given.get("discharge"), given.get("charge"), found.get("time", 0.0))
+        seconds = _some(found, "s", "limit", 86400, "without a time it holds until `limit off`")
+        self._pm.limit(_OWNER, given.get("discharge"), given.get("charge"), seconds)
         return "bound%s" % (" for %d s" % found["time"] if "time" in found else " until `limit off`")
 
     def schedule(self, words):
@@ -306,9 +317,13 @@ class Commands:
     def _schedule(self):
         for number, entry in self._pm.schedules():
             days = " ".join([day for i, day in enumerate(_DAYS) if entry.mask() >> i & 1])
+            if entry.mask() == 127:
+                days = "every day" if entry.repeat else "once"
+            elif not entry.repeat:
+                days += ", once"
             yield "%d: %02d:%02d %s, %s%s" % (
                 number, entry.hour, entry.minute, operation(entry.mode, entry.power_setpoint, entry.duration_minutes),
-                "every day" if entry.mask() == 127 else days, "" if entry.enabled else " (off)",
+                days, "" if entry.enabled else " (off)",
             )  # fmt: skip
         yield from self._console.names["upcoming"]()
 
@@ -402,6 +417,14 @@ def _measures(words, command: str, kinds: str) -> dict:
     return found
 
 
+def _some(found: dict, unit: str, command: str, most: float, instead: str) -> float:
+    """What was typed in a unit, 0 where nothing was.  PowerError for a typed 0: the manager takes it as "all that is allowed"."""
+    kind = _UNITS[unit.lower()][0]
+    if found.get(kind) == 0:
+        raise PowerError("%s 0%s: allowed are above 0 to %s %s; %s" % (command, unit, most, unit, instead))
+    return found.get(kind, 0.0)
+
+
 def _needed(found: dict, command: str) -> float:
     if "power" not in found:
         raise PowerError("%s: its power is missing, as in 20kW" % command)
@@ -435,7 +458,10 @@ def _entry(start: str, what: str, words) -> ScheduleEntry:
     minutes = _minutes(found)
     if not minutes:
         raise PowerError("schedule add: its time is missing, as in 4h")
-    power = found.get("power", 0.0)
+    if what == "idle":
+        power = found.get("power", 0.0)
+    else:
+        power = _some(found, "kW", "schedule add " + what, 1000, "`idle` holds 0 W")
     return ScheduleEntry(
         hour=int(hour), minute=int(minute), mode=modes[what], power_setpoint=-power if what == "charge" else power,
         duration_minutes=minutes, days=days,

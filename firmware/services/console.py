@@ -38,7 +38,9 @@ _NOTES_MAX = const(2048)  # characters of other people's lines that may wait; mo
 _SPACE = const(640)  # bytes: a piece, at four bytes a character, and what ends a line
 _IDLE_MS = const(600000)  # without a key: who was here has gone
 
-_TOO_LONG = "! ValueError: the line has more than %d bytes: allowed are 1 to %d; nothing of it was run" % (te.LINE_MAX, te.LINE_MAX)
+_TOO_LONG = "! ValueError: the line has more than %d bytes: allowed are 1 to %d; nothing of it was run; a site file goes by %s" % (
+    te.LINE_MAX, te.LINE_MAX, reasons.by_cable(),
+)  # fmt: skip
 _NO_MEMORY = "! " + lines.NO_MEMORY
 _RESTS = "console: the heap is full, the monitor rests"
 _FORGOTTEN = "console: the heap was full: the names given here are forgotten, with what they kept"
@@ -420,8 +422,8 @@ class Service:
         if isinstance(line, str) or len(line) > _COMMAND_MAX:
             return False
         try:
-            return bool(self.lines.as_command(line.decode().strip())[1])
-        except UnicodeError:
+            return bool(self.lines.as_command(lines.text_of(line).strip())[1])
+        except ValueError:
             return False
 
     def _next_typed(self):
@@ -493,7 +495,7 @@ class Service:
     def _evaluate(self, line: bytes, quiet: bool) -> None:
         """quiet: for a person, who needs no = None."""
         try:
-            value = self.lines.value(line.decode().strip())
+            value = self.lines.value(lines.text_of(line).strip())
             if self.lines.said:
                 self._answer = slices(self.lines.said + value + _END)
             elif value is not None or not quiet:

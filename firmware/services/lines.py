@@ -25,6 +25,7 @@ COMMANDS = (
     " status why limits events faults claims devices services monitor scan start stop charge discharge pause resume limit schedule"
     " history config clock emergency reset login logout pin reboot leave help "
 )
+_SHOWN = const(30)  # bytes of what is no text
 _PROGRAM = "<stdin>"  # as MicroPython names it in the trace of an error
 NO_PYTHON = "=.([,+*/<>&|^%:;)]!"  # what of Python may follow a name that is also a command's
 
@@ -143,7 +144,7 @@ class Lines:
 
         As at the prompt such a line may be a command, and the items of a generator are shown; no other value is, as on any board.
         """
-        text = code.decode()
+        text = text_of(code)
         line = text.strip()
         if "\n" not in line:
             value = self.value(line, _PROGRAM)
@@ -169,6 +170,15 @@ class Lines:
         if isinstance(error, (NameError, AttributeError)):
             text += self._mistyped.hint(error, self._app.pm)
         return text
+
+
+def text_of(line: bytes) -> str:
+    """ValueError with what came where that is no text: MicroPython's own UnicodeError is empty."""
+    try:
+        return line.decode()
+    except UnicodeError:
+        came = repr(line[:_SHOWN]) + ("..." if len(line) > _SHOWN else "")
+    raise ValueError(came + ": is no text in UTF-8; nothing of it was run")
 
 
 def command(text: str) -> str:

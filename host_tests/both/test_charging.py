@@ -71,6 +71,38 @@ def test_the_tail_current_at_the_voltage_ends_it():
     assert plant.pm.mode == Mode.IDLE and len(plant.events("CHARGE_COMPLETE")) == 1
 
 
+def test_a_voltage_below_the_batterys_is_not_called_full():
+    """100 V for a pack of 643 V left 0 kW from the first cycle on, and 5 s later the battery was "full" at 50 %."""
+    plant = charging(90, 50.0, charge_voltage_max=100.0)
+    plant.run(3)
+    assert "V, the cut-off is 100.0 V (set_charge_params())" in plant.pm.stats()["reason"]
+    plant.run(4)
+    assert plant.pm.mode == Mode.IDLE and len(plant.events("CHARGE_COMPLETE")) == 1
+    assert "the highest voltage was there already, and no current flowed" in plant.pm.stats()["last_end"]
+
+
+def test_new_parameters_with_such_a_voltage_do_not_make_a_running_charge_full():
+    plant = charging(90, 50.0, charge_power_max=20)
+    plant.run(5)
+    assert plant.command() == -20000
+    plant.pm.set_charge_params(ChargeParams(charge_voltage_max=100.0))
+    plant.run(10)
+    assert plant.pm.mode == Mode.IDLE and "no current flowed" in plant.pm.stats()["last_end"]
+
+
+def test_parameters_that_are_set_again_and_again_leave_a_full_battery_full():
+    for again in (False, True):
+        plant = charging(90, 60.0, charge_voltage_max=660.0, tail_current=10.0)
+        plant.run(4)
+        plant.volts = 659.5
+        plant.force[im.BMS_I_CHG] = 95
+        for _ in range(20):
+            plant.run(1)
+            if again:
+                plant.pm.set_charge_params(ChargeParams(charge_voltage_max=660.0, tail_current=10.0))
+        assert "full: the tail current is reached" in plant.pm.stats()["last_end"]
+
+
 def test_the_voltage_is_held_not_passed():
     plant = charging(90, 60.0, charge_voltage_max=660.0)
     before = None

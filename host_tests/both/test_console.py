@@ -116,7 +116,12 @@ def test_what_is_wrong_with_a_line_is_said_and_the_next_is_answered():
     assert value(desk.ask("'\xff'")) == "\xff" and desk.ask("1") == "= 1"
     desk.type(b"\xff\xfe\n")
     desk.turn(5)
-    assert "UnicodeError" in desk.answers()[-1] or "UnicodeDecodeError" in desk.answers()[-1]
+    assert desk.answers()[-1] == "! ValueError: b'\\xff\\xfe': is no text in UTF-8; nothing of it was run"
+    desk.type(b"charge 5kW " + b"\xe9" * 100 + b"\n")
+    desk.turn(20)
+    said = desk.answers()[-1]
+    assert said.startswith("! ValueError: b'charge 5kW ") and said.endswith("'...: is no text in UTF-8; nothing of it was run")
+    assert len(said) < 180 and desk.plant.pm.claims() == []
 
 
 def test_a_function_without_brackets_is_not_called_and_says_so():
@@ -210,6 +215,7 @@ def test_a_line_over_the_limit_is_refused_whole():
     for longer in (most + " ", most + " " * 5000, most + "#\x7f\x7f\x7f"):
         answer = desk.ask(longer)
         assert answer[:2] == "! " and str(LINE_MAX) in answer
+        assert "a site file goes by `mpremote cp site.json :site.json`, then `reboot`" in answer, "no paste of one fits"
     desk.type(most + " and more\x03")
     assert desk.ask("done") == "= [1]"
 

@@ -9,6 +9,7 @@ from firmware import loading
 from firmware.clock import Clock
 from firmware.event_codes import Event
 from firmware.modes import Mode
+from firmware.schedule_entry import ScheduleEntry
 from firmware.services import console, lines, roles, terminal
 from host_tests.both.desk import Desk
 from host_tests.both.plant import Plant
@@ -138,6 +139,71 @@ def test_errors_name_what_was_typed_and_what_is_meant():
     assert "discharge POWER" in desk.ask("limit 5kW")
 
 
+def test_a_typed_0_is_not_as_much_as_may_flow():
+    """`schedule add 03:00 discharge 0kW 1h` was full power, `charge 0%` charged to the ceiling, 0 s was a limit without an end."""
+    for line, wanted in (
+        ("charge 0%", "charge 0%: allowed are above 0 to 90.0 %; `charge` alone goes as far as it may"),
+        ("charge 0,0 %", "charge 0%: allowed are above 0 to 90.0 %"),
+        ("charge 0kW", "charge 0kW: allowed are above 0 to 100.0 kW; `pause` holds 0 W"),
+        ("charge 0W 1h", "charge 0kW: allowed are above 0 to 100.0 kW; `pause` holds 0 W"),
+        ("discharge 0kW", "discharge 0kW: allowed are above 0 to 100.0 kW; `pause` holds 0 W"),
+        ("schedule add 03:00 discharge 0kW 1h", "schedule add discharge 0kW: allowed are above 0 to 1000 kW; `idle` holds 0 W"),
+        ("schedule add 03:00 charge 0 W 1h mon", "schedule add charge 0kW: allowed are above 0 to 1000 kW; `idle` holds 0 W"),
+        ("limit charge 5kW 0s", "limit 0s: allowed are above 0 to 86400 s; without a time it holds until `limit off`"),
+    ):
+        desk = desk_with()
+        answer = desk.ask(line)
+        assert answer[: 14 + len(wanted)] == "! PowerError: " + wanted, (line, answer)
+        assert kw(desk) is None and desk.plant.pm.schedules() == [] and desk.plant.pm.curtailments() == [], line
+    desk = desk_with()
+    assert desk.ask("schedule add 03:00 idle 0kW 1h") == desk.ask("schedule add 03:00 idle 1h").replace("entry 1", "entry 0")
+    assert desk.ask("limit charge 0kW")[:7] == "= bound", "a bound of 0 is one"
+
+
+def test_claims_have_the_sign_of_all_powers_and_say_what_for():
+    for line, wanted in (
+        ("charge 80%", "manual (manual)  charge, -100.0 kW  no end"),
+        ("charge 20kW 1h", "manual (manual)  power, -20.0 kW  3600"),
+        ("discharge 20kW", "manual (manual)  discharge, 20.0 kW  no end"),
+        ("pause", "manual (pause)  pause, 0.0 kW  no end"),
+    ):
+        desk = desk_with()
+        desk.ask(line)
+        desk.ask("claims")
+        assert [text for text in desk.lines if text.startswith(wanted)], (wanted, desk.lines)
+
+
+def test_config_shows_and_does_not_set():
+    """`config max_soc 95` printed max_soc = 90.0, and nothing of the 95."""
+    desk = desk_with()
+    for line in ("config max_soc 95", "config max_soc=95", "config max_soc min_soc"):
+        answer = desk.ask(line)
+        assert answer[:2] == "! " and "max_soc" in answer, (line, answer)
+    assert not desk.printed("max_soc = ")
+    assert "only shows, one field or all; what it is stands in power.max_soc of the site file" in desk.ask("config max_soc 95")
+
+
+REFUSAL = "power.max_soc = 120: allowed are 0 to 100 %"
+
+
+def test_on_a_refused_site_everything_that_is_missing_names_that_cause():
+    """The file had a clock, a history and a power of 30 kW: it is not in force, and that was blamed on its content."""
+    desk = desk_with()
+    desk.plant.pm.refused = REFUSAL
+    told = "the site file is refused: " + REFUSAL
+    for line in ("clock", "clock 2026-11-22 09:56:17", "history", "history day"):
+        assert desk.ask(line)[: 14 + len(told)] == "! PowerError: " + told, line
+    assert desk.ask("schedule add 01:00 idle 1h").startswith("= entry 0; it does not start: " + told)
+    assert desk.printed("schedule 0: accepted, but " + told)
+    for line in ("schedule", "config max_charge_power"):
+        before = len(desk.lines)
+        desk.ask(line)
+        assert told in "\n".join(desk.lines[before:]), line
+    desk.ask("status")
+    assert desk.printed("max_charge_power = 100.0  ("), "the defaults are shown as what they are"
+    assert desk.printed("no site: site.json is refused; firmware of its sources") and not desk.printed("site a desk")
+
+
 def test_start_stop_resume_reset():
     plant = Plant()
     plant.run(2)
@@ -194,6 +260,14 @@ def test_the_schedule_is_listed_added_to_and_removed_from():
     assert "1: 18:30 DISCHARGE most kW 120 min, every day" in desk.lines
     assert "2: 12:00 IDLE 30 min, every day" in desk.lines
     assert "2026-10-22 12:00 UTC  2: IDLE 30 min" in desk.lines, "and what starts next"
+    once = ScheduleEntry(hour=3, mode=Mode.IDLE, repeat=False)
+    desk.plant.pm.add_schedule(once)
+    once.days = 3
+    desk.plant.pm.add_schedule(once)
+    desk.ask("schedule")
+    assert "3: 03:00 IDLE 60 min, once" in desk.lines and "4: 03:00 IDLE 60 min, sun mon, once" in desk.lines
+    desk.plant.pm.delete_schedule(3)
+    desk.plant.pm.delete_schedule(4)
     assert desk.ask("schedule remove 1") == "= removed" and sorted(dict(desk.plant.pm.schedules())) == [0, 2]
 
 

@@ -1,9 +1,12 @@
 """Why the power is what it is, in words: every state at 0 kW has its sentence, with who, what, since when, what ends it."""
 
+import startup
+
 from firmware import buses, reasons, zones
 from firmware import image as im
 from firmware.charging import ChargeParams
 from firmware.clock import Clock
+from firmware.discharging import DischargeParams
 from firmware.errors import PowerError
 from firmware.event_codes import Event
 from firmware.modes import Mode
@@ -97,7 +100,13 @@ def test_a_refused_site():
     error = plant.pm.refused = "power.max_soc = 120: allowed are 0 to 100 %"
     plant.silent = set(range(9))
     plant.run(1)
-    assert says(plant, "0 kW: STANDBY", "the site file is refused: " + error, "save_site()")
+    assert says(plant, "0 kW: STANDBY", "the site file is refused: " + error)
+    assert says(plant, "mend it, `mpremote cp site.json :site.json`, then `reboot`")
+    startup.folder = "b/"  # a generation has its own
+    try:
+        assert says(plant, "`mpremote cp site.json :b/site.json`")
+    finally:
+        startup.folder = ""
     assert plant.pm.start() == "accepted, waiting for: a site file that is not refused (%s)" % error
 
 
@@ -293,6 +302,27 @@ def test_a_pause_says_how_long():
     assert says(plant, "0 kW: paused by stop_operation() until resume()")
 
 
+def test_a_pause_in_standby_says_that_start_ends_it():
+    """It was to wait for start(), which ends it: the schedule began that the pause was to hold off."""
+    plant = site()
+    plant.run(1)
+    assert plant.pm.stop_operation() == "accepted, but start() ends it"
+    assert list(reasons.waiting(plant.pm.instant())) == ["manual (a pause) ends by start()"]
+    plant.pm.claim("schedule", 5, 60, "mine")
+    plant.run(1)
+    assert list(reasons.waiting(plant.pm.instant())) == [
+        "manual (a pause) ends by start()", "schedule (mine, 5 kW, 59 s left) waits: manual (a pause) has priority",
+    ]  # fmt: skip
+    plant.ready()
+    plant.run(5)
+    assert plant.command() == 5000
+    plant.silent |= BATTERY  # a trip: it starts by itself, and then the pause goes on
+    plant.run(5)
+    assert plant.pm.mode == Mode.STANDBY and plant.pm.stop_operation() == "accepted"
+    plant.run(1)
+    assert "manual (a pause) waits" in list(reasons.waiting(plant.pm.instant()))
+
+
 def test_a_claim_of_0_kw_and_its_owner():
     plant = site().ready()
     plant.pm.claim("remote", 0, 12, "ems")
@@ -382,6 +412,26 @@ def test_an_operation_that_nothing_is_left_for_says_so_at_once():
     assert plant.pm.set_constant_power(-20) == "accepted"
 
 
+def test_a_pack_voltage_with_whichever_bound_is_the_nearest():
+    plant = site().ready()
+    assert plant.now[im.BMS_V_MAX] > 0 and plant.now[im.BMS_V_MIN] > 0
+    for slot, value, params, kw, wanted in (
+        (im.BMS_V_MAX, 6400, None, -20, "the cut-off is 640.0 V"),
+        (im.BMS_V_MIN, 6500, None, 20, "the cut-off is 650.0 V"),
+        (im.BMS_V_MAX, im.NO_VALUE, ChargeParams(charge_voltage_max=630), -20, "the cut-off is 630.0 V (set_charge_params())"),
+        (im.BMS_V_MIN, im.NO_VALUE, DischargeParams(min_voltage=900), 20, "the cut-off is 900.0 V (set_discharge_params())"),
+    ):
+        plant = site().ready()
+        plant.force[slot] = value
+        if params:
+            (plant.pm.set_charge_params if kw < 0 else plant.pm.set_discharge_params)(params)
+        plant.pm.set_constant_power(kw)
+        plant.run(3)
+        assert says(plant, "0.0 kW by pack_voltage", "643.", " V, " + wanted)
+    plant.run(5)
+    assert plant.pm.mode == Mode.IDLE and says(plant, "the lowest voltage is reached")
+
+
 def test_a_temperature_with_its_value_and_bounds():
     limited(50, {im.CELL_T_MAX: 560}, "20 kW", "by temperature", "24.0 to 56.0 degC, all of it from ")
     limited(-50, {im.CELL_T_MIN: -50, im.CELL_T_MAX: -50}, "0 kW", "by temperature", "-5.0 degC, all of it from ")
@@ -415,6 +465,33 @@ def test_grid_and_curtailment():
     plant.run(2)
     assert says(plant, "5 kW of 20 kW", "by remote for 2 s: curtail(), 28 s left")
     assert plant.pm.set_constant_power(-20) == "accepted, but charging is limited to 0.0 kW by remote: curtail(), 28 s left"
+
+
+def test_a_trip_has_no_numbers_of_the_time_behind_it():
+    """`current_mismatch: the battery reports 0.0 A, the inverter 0.0 A`, of a trip at 90 A."""
+    plant = running()
+    plant.force[im.PCS_DC_I] = 900
+    plant.until_mode(Mode.STANDBY)
+    assert says(plant, "fault current_mismatch: the battery reports ", " A, the inverter 90.0 A; starts by itself")
+    del plant.force[im.PCS_DC_I]
+    plant.cycles(2)
+    assert says(plant, "fault current_mismatch: not seen any more, it has to stay so; starts by itself when that is gone")
+    assert plant.pm.faults()[0]["detail"] == "not seen any more, it has to stay so"
+
+
+def test_an_inverter_that_does_not_follow_with_both_powers_and_what_it_says_it_follows():
+    for setpoint, more in ((im.NO_VALUE, ""), (26500, ", it says that it follows 26.5 kW")):
+        plant = running()
+        plant.follows = False
+        plant.power = 26000
+        plant.force[im.PCS_SETPOINT] = setpoint
+        plant.until_mode(Mode.STANDBY)
+        told = "fault pcs_not_following: the inverter does not follow its setpoint: commanded 0 kW, measured 26 kW"
+        assert says(plant, told + more + "; starts by itself")
+        plant.power = 0
+        plant.force[im.PCS_SETPOINT] = 0
+        plant.run(1)
+        assert says(plant, "fault pcs_not_following: not seen any more")
 
 
 def test_a_fault_that_forbids_without_a_trip():

@@ -141,7 +141,30 @@ def test_two_meters_are_refused_and_a_meter_with_a_pv_device_is_not() -> None:
     assert errors == ["devices.m2: meter is what devices.m1 has already; one device only"]
 
 
+@pytest.mark.parametrize(
+    "host",
+    ["http://192.168.1.20", "192.168.1.300", "192.168.1.20 ", "192.168.1", "192.168.1.2.3", "inverter.local", "1.2.3.²", "1..2.3"],
+)
+def test_a_host_is_an_ipv4_address(host: str) -> None:
+    """The site was good, and its inverter was never found."""
+    errors = check_site.errors_in(device(type="meter_sunspec", host=host))
+    assert errors == [f"devices.x.host = {host!r}: must be an IPv4 address, as 192.168.1.20"]
+    errors = check_site.errors_in(services(r={"type": "relays", "inputs": {"a": {"bit": 1, "import_kw": 4}}, "host": host}))
+    assert errors == [f"services.r.host = {host!r}: must be an IPv4 address, as 192.168.1.20"]
+    assert check_site.errors_in(device(type="meter_sunspec", host="192.168.1.20")) == []
+
+
+def test_a_site_that_only_meters_is_good_and_an_empty_one_is_not_said_to_need_more(tmp_path: Path) -> None:
+    path = tmp_path / "site.json"
+    path.write_text('{"schema": 1, "devices": {"m": {"type": "meter_sunspec", "host": "192.168.1.20"}}}')
+    assert check_site.load(path)[1] == []
+    assert refused('{"schema": 1}', tmp_path) == "devices: is empty: there is nothing to measure or to control"
+
+
 def test_a_site_with_nothing_to_control_is_refused_when_it_is_to_go_on_a_board(tmp_path: Path) -> None:
+    made: tuple[Any, ...] = ("5", 5, [])
+    for content in made:
+        assert len(check_site._nothing_to_do(content, tmp_path)) == 1, "what it is not is said once"
     assert "devices: is empty" in refused('{"schema": 1}', tmp_path)
     assert "devices: is empty" in refused('{"schema": 1, "devices": {}, "power": {"max_soc": 80}}', tmp_path)
 
@@ -355,6 +378,8 @@ def test_services_that_a_site_has_by_itself_can_be_named_or_switched_off() -> No
         ({"log": {"type": "records"}}, "services.log: needs calendar, which this site has not"),
         ({"e": {"type": "ems_clock"}}, "services.e: needs calendar, which this site has not"),
         ({"a": {"type": "calendar"}, "b": {"type": "calendar"}}, "services.b: there is one calendar already"),
+        ({"a": {"type": "history"}, "b": {"type": "history"}}, "services.b: there is one history already"),
+        ({"a": {"type": "update"}, "b": {"type": "update"}}, "services.b: there is one update already"),
         ({"c": {"type": "calendar", "zone": "Nowhere/Else"}}, "clock.zone: time zone"),
         ({"c": {"type": "calendar"}, "l": {"type": "records", "place": "lib"}}, "services.l.place = 'lib': lib is the board's own"),
         ({"c": {"type": "calendar", "zome": "UTC0"}}, "services.c.zome: no such key; did you mean zone?"),

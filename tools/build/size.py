@@ -244,7 +244,7 @@ def variants() -> dict[str, tuple[dict, str, tuple[str, ...]]]:
     made["table that writes"] = (
         {**rtu, "devices": {"x": {**generic, "bus": "rs485", "table": writes}}}, "device generic_modbus", ()
     )  # fmt: skip
-    gateway = {**generic, "host": "here", "transport": "rtu_over_tcp"}
+    gateway = {**generic, "host": "10.0.0.9", "transport": "rtu_over_tcp"}
     made["transport rtu_over_tcp"] = ({"devices": {"x": gateway}}, "device generic_modbus, TCP", ())
     for module in bms_tables.makers().values():
         kind = module.__name__.rpartition(".")[2]
@@ -254,7 +254,7 @@ def variants() -> dict[str, tuple[dict, str, tuple[str, ...]]]:
     for kind, options in given.items():
         made[f"device {kind}"] = ({**rtu, "devices": {"x": {"type": kind, "bus": "rs485", **options}}}, "bus modbus_rtu", ())
         unit = {**options, "unit": 1}
-        made[f"device {kind}, TCP"] = ({"devices": {"x": {"type": kind, "host": "here", **unit}}}, "core", ())
+        made[f"device {kind}, TCP"] = ({"devices": {"x": {"type": kind, "host": "10.0.0.9", **unit}}}, "core", ())
     return made
 
 

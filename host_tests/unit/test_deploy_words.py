@@ -1,0 +1,73 @@
+"""What a deploy that is broken off says: how the board stands, and how to go on."""
+
+import argparse
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tools import check_site, deploy
+from tools.serial_line import LineError
+
+
+class Prompt:
+    def __init__(self, _port: str, soft_reset: bool) -> None:
+        self.soft_reset = soft_reset
+
+    def __enter__(self) -> "Prompt":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], live: bool, where: str, error: BaseException) -> str:
+    """What is printed at the end of a deploy in which `where` raises."""
+
+    def breaks(*_: Any, **__: Any) -> Any:
+        raise error
+
+    arguments = argparse.Namespace(
+        port="/dev/ttyX", board="", site=Path("site.json"), image="stock", again=True, live=live, resume=False, no_reset=False,
+        dry_run=None, march="x64", ssid="", password="",
+    )  # fmt: skip
+    monkeypatch.setattr(deploy, "arguments_of", lambda: arguments)
+    monkeypatch.setattr(deploy, "target_of", lambda _: (None, "x64"))
+    monkeypatch.setattr(deploy, "site_of", lambda *_: {})
+    monkeypatch.setattr(deploy, "prepare", lambda *_: SimpleNamespace(stamp="55e3e106", files=[]))
+    monkeypatch.setattr(deploy, "leave", lambda _: None)
+    monkeypatch.setattr(deploy, "RawPrompt", Prompt)
+    monkeypatch.setattr(deploy.Copying, "run", lambda _: "all was sent")
+    monkeypatch.setattr(deploy, "verdict", lambda *_: "")
+    monkeypatch.setattr(check_site, "tables", lambda _: {})
+    owner, _, name = where.rpartition(".")
+    monkeypatch.setattr(getattr(deploy, owner) if owner else deploy, name, breaks)
+    assert deploy.main() == 1
+    return capsys.readouterr().err
+
+
+STANDS = "control does not run until the board starts: deploy again, or `mpremote connect /dev/ttyX reset`\n"
+
+
+@pytest.mark.parametrize("where", ["leave", "RawPrompt", "Copying.run"])
+def test_ctrl_c_amid_a_deploy_says_that_control_stands_and_how_to_go_on(
+    where: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """"it starts a whole generation" was the last line, and the board sat at the bare prompt."""
+    assert said(monkeypatch, capsys, False, where, KeyboardInterrupt()) == "\nended by Ctrl-C: " + STANDS
+
+
+@pytest.mark.parametrize(("live", "where"), [(True, "Copying.run"), (False, "prepare"), (False, "verdict")])
+def test_where_control_goes_on_or_the_board_restarts_it_is_not_said_to_stand(
+    live: bool, where: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = said(monkeypatch, capsys, live, where, KeyboardInterrupt())
+    assert told == "\nended by Ctrl-C: whatever the board has, it starts a whole generation\n"
+
+
+def test_a_line_that_breaks_says_the_same(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    told = said(monkeypatch, capsys, False, "Copying.run", LineError("the board does not answer any more"))
+    assert told == "the board does not answer any more\nThe board starts what it had before; " + STANDS
+    told = said(monkeypatch, capsys, True, "Copying.run", LineError("the board does not answer any more"))
+    assert told == "the board does not answer any more\nThe board starts what it had before.  Deploy again.\n"
