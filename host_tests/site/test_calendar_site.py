@@ -160,6 +160,29 @@ def test_what_was_ordered_a_moment_before_a_restart_holds_behind_it(tmp_path: Pa
     play(tmp_path, story)
 
 
+def test_a_power_cut_seconds_after_an_edit_an_emergency_and_a_limit_finds_them_all(tmp_path: Path) -> None:
+    async def story(rig: Rig) -> None:
+        board = rig.board
+        await rig.ask("pm.start()")
+        await rig.ask(f"pm.add_schedule({ENTRY})")
+        await rig.ask(f"pm.add_schedule({ENTRY})")
+        await asyncio.sleep(10)
+        await rig.ask("pm.delete_schedule(0)")  # soon after a save
+        await rig.ask("limit charge 5kW")
+        await asyncio.sleep(8)
+        await rig.ask("pm.emergency_shutdown()")  # soon after the boot's line
+        await asyncio.sleep(2)
+        board.lines.clear()
+        await board.restart()
+        await board.wait_line("control begins", 20)
+        await board.wait_line("resume: bound to charge 5.0 kW", 5)
+        assert await rig.ask("[(limit['owner'], limit['charge_kw']) for limit in pm.curtailments()]") == [("console", 5.0)]
+        assert await rig.ask("[number for number, _ in pm.schedules()]") == [1]
+        assert "EMERGENCY" in await rig.ask("[row[2] for row in timeline.records.logged()]")
+
+    play(tmp_path, story)
+
+
 def test_every_boot_is_in_the_log_before_control_begins(tmp_path: Path) -> None:
     """So that a board that starts again and again says so, and the search for free blocks is not left to operation."""
 
