@@ -51,13 +51,15 @@ def _stored(**services):
     """(what is said, times the watchdog was fed, ms it took)."""
     said = []
     fed = Watchdog()
-    real = shutdown.time, shutdown.watchdog, shutdown._say
-    shutdown.time, shutdown.watchdog, shutdown._say = CLOCK, fed, said.append
+    real = shutdown.time, shutdown.watchdog
+    shutdown.time, shutdown.watchdog = CLOCK, fed
+    shutdown.print = said.append
     begun = CLOCK.ticks_ms()
     try:
         shutdown.store(App(**services))
     finally:
-        shutdown.time, shutdown.watchdog, shutdown._say = real
+        shutdown.time, shutdown.watchdog = real
+        del shutdown.print
     return said, fed.feeds, CLOCK.ticks_ms() - begun
 
 
@@ -77,8 +79,8 @@ def test_the_end_says_what_could_not_be_saved_and_goes_on():
     good = Service()
     said, _, _ = _stored(full=Service(full), broken=Service(broken), good=good)
     assert good.saved == 1 and len(said) == 2
-    assert any(line.startswith("full: NOT everything is stored: OSError") for line in said), said
-    assert "broken: NOT everything is stored: ValueError: x" in said
+    assert any(line.startswith("end: full: NOT everything is stored: OSError") for line in said), said
+    assert "end: broken: NOT everything is stored: ValueError: x" in said
 
 
 def test_the_end_does_not_wait_for_a_save_without_end():
@@ -89,7 +91,7 @@ def test_the_end_does_not_wait_for_a_save_without_end():
                 yield
 
     said, feeds, ms = _stored(endless=Endless())
-    assert said == ["endless: NOT everything is stored: it takes too long"]
+    assert said == ["end: endless: NOT everything is stored: it takes too long"]
     assert 4900 < ms < 5200 and feeds > 50
 
 
@@ -111,4 +113,4 @@ def test_the_end_is_not_kept_up_by_what_goes_on_breaking_it_off():
         raise SystemExit
 
     said, _, ms = _stored(records=Service(leaving))
-    assert said == ["records: NOT everything is stored: interrupted"] and ms < 5200
+    assert said == ["end: records: NOT everything is stored: interrupted"] and ms < 5200
