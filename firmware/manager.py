@@ -122,8 +122,13 @@ class PowerManager:
             left, watts, goal, target = self.arbiter.going_on()
             return now[im.ORDER], now[im.REQUEST_BY], left, watts, goal, target
 
+    def lasting_limit(self) -> "list[int]":
+        """For resume.py: a person's limit without an end, W of discharge and of charge, image.FREE for none."""
+        with self._lock:
+            return self.arbiter.curtailments.lasting(rq.PERSON)
+
     def _keep(self) -> None:
-        """Outside the lock: that a reset does not start it again is stored before the call answers."""
+        """Outside the lock: that a reset does not start it again, nor without its limit, is stored before the call answers."""
         if self.run_memory is not None:
             self.run_memory.settle()
 
@@ -564,6 +569,8 @@ class PowerManager:
         with self._lock:
             self.arbiter.curtailments.put(owner, discharge, charge, ms)
             self.arbiter.curtail(0)
+        if owner == rq.PERSON:
+            self._keep()
 
     def curtail(self, discharge_kw: "float | None" = None, charge_kw: "float | None" = None, seconds: float = 0.0) -> None:
         """limit() of an EMS that is the only one: its owner is "curtail()"."""

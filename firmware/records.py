@@ -20,9 +20,11 @@ from firmware.event_codes import Event
 
 _ENERGY_S = const(900)  # at most so much energy count is lost with the power
 _ENERGY_STEP_WH = const(50)  # smaller changes are not worth a save
-_SCHEDULE_S = const(10)
+_SCHEDULE_S = const(5)  # and the look once a second, a save under way and its own: 10 s from the edit
 _LOG_S = const(600)  # events may be lost that long before a power cut; urgent ones
-_URGENT_S = const(2)  # only that long
+_URGENT_S = const(1)  # only that long, and until it is written
+_AT_ONCE = const(20)  # so many edits and urgent events do not wait for each other: more than a person makes in a row;
+_REFILL_S = const(60)  # what never stops changing is saved once in so long
 _DIRECTORY = const(0x4000)  # of os.stat()'s mode
 _LOG_BYTES = const(16384)
 _LOG_FILES = const(2)
@@ -75,11 +77,11 @@ class Records:
         self._saved_wh = 0
         self._free_blocks = 1  # when it was loaded
         self._batch = WriteBack()
-        self._batch.add("schedules", self._save_schedules, _SCHEDULE_S, 60)
+        self._batch.add("schedules", self._save_schedules, _SCHEDULE_S, _REFILL_S, _AT_ONCE)
         self._batch.add("energy", self._save_energy, 0, _ENERGY_S)
         self._batch.add("faults", self._save_faults, 2, 60)
         self._batch.add("events", self.events.steps, _LOG_S, _LOG_S)
-        self._batch.add("urgent events", self.events.steps, _URGENT_S, 60)
+        self._batch.add("urgent events", self.events.steps, _URGENT_S, _REFILL_S, _AT_ONCE)
 
     # ---- at start -------------------------------------------------------------------------------------
 
@@ -203,11 +205,24 @@ class Records:
 
     def flush(self) -> bool:
         """Saves everything now: before a reset.  False when something could not be saved."""
+        for _ in self.flushing():
+            pass
+        return not self.unsaved
+
+    def flushing(self):
+        """flush() as a generator that stops before each step; afterwards `unsaved` says what could not be."""
+        if self.quiet:
+            return
         if self._total_wh() != self._saved_wh:
             self._batch.mark("energy")
         self._mark_schedules()
         self._mark_faults()
-        return self._batch.flush()
+        yield from self._batch.flushing()
+
+    @property
+    def unsaved(self) -> str:
+        """Why something that waits has not been saved; "" where nothing waits."""
+        return (self._batch.last_error or "it waits") if self._batch.waits and not self.quiet else ""
 
     def _save_schedules(self):
         yield

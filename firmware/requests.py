@@ -56,6 +56,7 @@ END_STOP = const(10)
 END_HIGH = const(11)
 
 FOREVER = const(0x3FFFFFFF)
+PERSON = "console"  # the owner whose limit without an end is kept over a reset: nobody renews it
 BY_PARAMS = const(10001)  # a charge's target SoC: the one of the ChargeParams, whatever they are by then
 
 OWNERS = const(8)  # of limits, at most
@@ -198,6 +199,13 @@ class Curtailments:
         table[3 * at] = ms
         table[3 * at + 1] = discharge
         table[3 * at + 2] = charge
+
+    def lasting(self, owner: str) -> "list[int]":
+        """An owner's limits without an end, W of discharge and of charge, image.FREE for none."""
+        for i in range(OWNERS):
+            if self.table[3 * i] == FOREVER and self.owners[i] == owner:
+                return [self.table[3 * i + 1], self.table[3 * i + 2]]
+        return [im.FREE, im.FREE]
 
 
 def limits_listed(table, owners: "list[str]") -> "list[dict]":

@@ -5,8 +5,9 @@ stop(), an emergency, used-up restarts or maintenance.  A pause stays one, a tim
 manual operation ran nothing starts, unless resume_manual says that it goes on, and it has no end of its own: how long
 power was away is not known.  Resets that follow each other end it too.
 
-Kept are four numbers in the chip's non-volatile storage, the fourth whether a person has the control (local) until he
-gives it back.  That less is to go on is stored before the call answers.
+A person's limit without an end is kept whatever starts, and said.  Kept are six numbers in the chip's non-volatile storage,
+the fourth whether a person has the control (local) until he gives it back, two the limit.  That less is to go on is stored
+before the call answers.
 """
 
 import _thread
@@ -31,6 +32,8 @@ _KEY = const("resume")
 _WATTS = const("resume_w")
 _COUNT = const("resumed")
 _LOCAL = const("local")
+_LIMITS = ("limit_dis", "limit_chg")  # W and 1, 0: none
+_MOST_W = const(1000000)  # of a limit
 _NOT_FOUND = const(-0x1102)  # ESP_ERR_NVS_NOT_FOUND
 _SELDOM_MS = const(10000)  # between two stores that may wait
 _RETRY_MS = const(1000)
@@ -58,12 +61,26 @@ class Resume:
         if self._local:
             pm.remote.set_local(True)
             say("resume: a person has the control, as before the reset: local(False) gives it back")
+        self._limits = [self._limit_of(self._read(key)) for key in _LIMITS]
+        self._bind()
         if self._stored > _NOTHING:
             self.text = self._begin()
             if pm.image.now[im.ORDER] == im.ORDER_NONE:
                 self.stays = self.text
             say("resume: " + self.text)
         pm.run_memory = self
+
+    def _limit_of(self, stored: int) -> int:
+        """What a number that is stored bounds, W; one that cannot be does so as far as there is power, or to 0."""
+        return im.FREE if stored == 0 else max(0, min(stored - 1, _MOST_W))
+
+    def _bind(self) -> None:
+        """Bind what starts, as before the reset, and say so: who typed it may have forgotten it."""
+        kw = [None if watts == im.FREE else watts / 1000 for watts in self._limits]
+        bounds = ["%s %s kW" % (way, kw[n]) for n, way in enumerate(("discharge", "charge")) if kw[n] is not None]
+        if bounds:
+            self._pm.limit(rq.PERSON, kw[0], kw[1])
+            say("resume: bound to %s, as before the reset: `limit off` ends it" % ", ".join(bounds))
 
     def _begin(self) -> str:
         """Start again, where the rule says so; what became of it."""
@@ -120,7 +137,7 @@ class Resume:
             wait_ms = _RETRY_MS if self._failing else 0
             if wanted & 7 in (_RUNNING, _MANUAL, _TIMED):
                 wait_ms = _SELDOM_MS
-            if self._keeps_local() != self._local:
+            if self._keeps_local() != self._local or self._pm.lasting_limit() != self._limits:
                 wait_ms = _RETRY_MS
             elif wanted == self._stored:
                 return
@@ -162,6 +179,13 @@ class Resume:
             if not self._set(_LOCAL, 1 if local else 0):
                 return
             self._local = local
+        for n, watts in enumerate(self._pm.lasting_limit()):
+            if watts != self._limits[n]:
+                self._tried_ms = time.ticks_ms()
+                self._limits[n] = _UNKNOWN  # until it is
+                if not self._set(_LIMITS[n], 0 if watts == im.FREE else watts + 1):
+                    return
+                self._limits[n] = watts
         wanted = self._wanted()
         if wanted == self._stored:
             return

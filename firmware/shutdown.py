@@ -1,10 +1,12 @@
-"""The end of the program, in order: 0 W to the inverters, then the contactors, under the break current or after the bounded wait.
+"""The end of the program, in order: 0 W to the inverters, then the contactors, under the break current or after the bounded wait,
+then what waits to be stored.
 
 Whatever ends the program comes this way: an error in what may not end, a reset that was asked for, a signal.  Devices
 and control go on meanwhile, in the same loop, and the watchdog is fed; a second end on the way does not shorten it.
 """
 
 import asyncio
+import gc
 import sys
 import time
 
@@ -21,6 +23,7 @@ _STEP_MS = const(50)
 _LEAST_MS = const(300)  # so long even with open contactors: 0 W and stop are written meanwhile
 _MARGIN_MS = const(1000)  # beyond contactor_wait, which the cycle counts from its own first step
 _SETTLE_MS = const(100)  # from the decision to the pin
+_STORE_MS = const(5000)  # what waits to be stored has so long, when everything is safe
 
 
 class End(BaseException):
@@ -106,6 +109,7 @@ def run(app) -> None:
         pass  # a second end on the heels of the first, while that was looked at
     try:
         orderly(app, why)
+        store(app)
     finally:
         micropython.kbd_intr(_CTRL_C)
         sys.modules["machine"] = machine
@@ -211,6 +215,38 @@ def _outputs_safe(app) -> None:
                 box.safe()
             except Exception as error:
                 _say("safe: %s: %s" % (type(error).__name__, error))
+
+
+def store(app) -> None:
+    """Let each service save what waits: what was ordered a moment ago holds after the restart.  Returns within _STORE_MS.
+
+    Without the loop, as nothing is controlled any more.  What could not be saved is said, and keeps nothing from ending.
+    """
+    deadline = time.ticks_add(time.ticks_ms(), _STORE_MS)
+    gc.enable()  # control may have ended in its cycle
+    for name, service in app.services.items():
+        if hasattr(service, "last_steps"):
+            why = "interrupted"
+            while why == "interrupted" and time.ticks_diff(deadline, time.ticks_ms()) > 0:
+                try:
+                    why = _stored(service, deadline)
+                except BaseException:
+                    pass  # another signal: what was broken off is begun again
+            if why:
+                _say("%s: NOT everything is stored: %s" % (name, why))
+
+
+def _stored(service, deadline: int) -> str:
+    """Its steps, each with the watchdog fed; why they did not come to their end, "" if they did."""
+    try:
+        gc.collect()
+        for _ in service.last_steps():
+            watchdog.feed()
+            if time.ticks_diff(deadline, time.ticks_ms()) <= 0:
+                return "it takes too long"
+        return ""
+    except Exception as error:
+        return "%s: %s" % (type(error).__name__, error)
 
 
 def _say(text: str) -> None:

@@ -11,7 +11,7 @@ from mpremote.transport_serial import SerialTransport
 from serial.tools import list_ports
 
 MACHINES = {1: "x86", 2: "x64", 10: "xtensawin", 11: "rv32imc"}  # in sys.implementation._mpy >> 10, as mpy-cross calls them
-LEAVE_S = 35.0  # contactor_wait is at most 30 s
+LEAVE_S = 42.0  # contactor_wait is at most 30 s, and what waits to be stored has 5
 _BAUD = 115200
 _ANSWER_S = 5  # for the bytes that must come at once
 

@@ -83,14 +83,24 @@ class Service:
         return self._steps + self.records.wear.writes
 
     async def run(self) -> None:
-        """For ever, once a second."""
+        """For ever, once a second, and behind a save at once: what is urgent may have come meanwhile."""
         while True:
             while self.log_one():
                 await asyncio.sleep_ms(0)  # a line takes milliseconds: control comes between two of them
+            before = self._steps
             for _ in self.records.steps(self._pm.clock.elapsed_s):
                 await self._turn()
                 self._steps += 1
-            await asyncio.sleep_ms(1000)
+            if self._steps == before:
+                await asyncio.sleep_ms(1000)
+
+    def last_steps(self):
+        """At the end of the program: log what has happened, save what waits.  Stops before each step; OSError if it could not."""
+        while self.log_one():
+            yield
+        yield from self.records.flushing()
+        if self.records.unsaved:
+            raise OSError(self.records.unsaved)
 
     def log_one(self) -> bool:
         """Log the oldest event that is not logged yet; False when there is none."""

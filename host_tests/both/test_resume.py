@@ -491,3 +491,70 @@ def test_resume_forgets_local_control_that_a_page_took_for_a_time():
     assert board.pm.is_local, "a person at the console took it for good meanwhile"
     board.pm.remote.set_local(False)
     assert not board.reset().pm.is_local
+
+
+def limits(board):
+    return [(limit["owner"], limit["discharge_kw"], limit["charge_kw"]) for limit in board.pm.curtailments()]
+
+
+def test_resume_a_persons_limit_without_an_end_is_kept_and_said():
+    board = started()
+    writes = FakeNVS.writes
+    board.pm.limit("console", None, 5)
+    assert FakeNVS.writes == writes + 1, "before the call answers"
+    board = board.reset()
+    assert limits(board) == [("console", None, 5.0)]
+    assert [line for line in SAID if "charge 5.0 kW" in line and "`limit off`" in line and "before the reset" in line]
+    board.pm.claim("schedule", -20, 3600, "plan")
+    board.run(4)
+    assert board.runs() and board.plant.command() == -5000
+    assert FakeNVS.writes == writes + 2, "that it has started by itself is counted: nothing else was written"
+    board.pm.limit("console", 10.25, 0)
+    board = board.reset().reset()
+    assert limits(board) == [("console", 10.25, 0.0)]
+    assert any("discharge 10.25 kW, charge 0.0 kW" in line for line in SAID)
+    board.pm.limit("console")
+    board = board.reset()
+    assert limits(board) == [] and not any("limit" in line for line in SAID)
+
+
+def test_resume_a_persons_limit_is_kept_also_where_nothing_starts():
+    for before in (lambda pm: pm.stop(), lambda pm: pm.emergency_shutdown(), lambda pm: pm.set_constant_power(20)):
+        board = started()
+        board.pm.limit("console", 7)
+        before(board.pm)
+        board.run(3)
+        board = board.reset(resume=False)
+        board.run(2)
+        assert not board.runs() and limits(board) == [("console", 7.0, None)]
+
+
+def test_resume_limits_that_are_renewed_or_have_an_end_are_not_kept():
+    board = started()
+    writes = FakeNVS.writes
+    board.pm.limit("ems", 5, 5)
+    board.pm.curtail(3, 3)
+    board.pm.limit("console", 4, 4, 3600)
+    board.run(3)
+    assert FakeNVS.writes == writes
+    assert limits(board.reset()) == []
+    board.pm.limit("console", 4, 4)
+    board.pm.limit("console", 6, 6, 3600)
+    assert limits(board.reset()) == [], "that one has taken its place"
+
+
+def test_resume_tries_again_to_store_a_limit():
+    board = started()
+    FakeNVS.fails = [OSError(28)]
+    board.pm.limit("console", 6, 5)
+    assert limits(board) == [("console", 6.0, 5.0)] and len([line for line in SAID if "could NOT be stored" in line]) == 1
+    FakeNVS.fails = None
+    board.run(1)
+    assert limits(board.reset()) == [("console", 6.0, 5.0)]
+
+
+def test_resume_a_limit_that_cannot_be_is_the_safe_side_of_it():
+    for stored, kw in ((-5, 0.0), (-(1 << 31), 0.0), ((1 << 31) - 1, 1000.0), (1, 0.0), (1001, 1.0)):
+        Board(True)
+        FakeNVS.stored = {"limit_chg": stored}
+        assert limits(Board()) == [("console", None, kw)], stored

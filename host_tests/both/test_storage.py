@@ -276,6 +276,79 @@ def test_an_urgent_save_does_not_wait():
     assert batch.tick(0) == "faults" and batch.tick(0) == ""
 
 
+def _ticks(batch, first_s, last_s, name):
+    """When this was saved."""
+    saved = []
+    for now_s in range(first_s, last_s):
+        if batch.tick(now_s) == name:
+            saved.append(now_s)
+    return saved
+
+
+def test_a_budget_saves_so_many_at_once_and_refills_with_time():
+    batch = WriteBack()
+    batch.add("urgent", Saves(), 0, 60, 3)
+    saved = []
+    for now_s in range(600):
+        batch.mark("urgent")
+        if batch.tick(now_s):
+            saved.append(now_s)
+    assert saved[:3] == [0, 1, 2], "the first three do not wait"
+    assert saved[3:] == list(range(60, 600, 60)), "then one in its interval"
+    _ticks(batch, 600, 2000, "")
+    for now_s in (2000, 2001, 2002, 2003):
+        batch.mark("urgent")
+        assert (batch.tick(now_s) == "urgent") == (now_s < 2003), "as many again after a rest, and no more for a longer one"
+
+
+def test_what_never_stops_changing_is_saved_no_more_often_for_its_budget():
+    for changes_each in (7, 59, 61):
+        saves = Saves()
+        batch = WriteBack()
+        batch.add("flapping", saves, 1, 60, 20)
+        for now_s in range(0, 14400, 2):
+            if now_s % changes_each < 2:
+                batch.mark("flapping")
+            batch.tick(now_s)
+        assert 200 < saves.count <= 240 + 20, changes_each
+
+
+def test_a_save_before_a_reset_counts_in_the_budget_and_leaves_the_rest_of_it():
+    batch = WriteBack()
+    batch.add("urgent", Saves(), 1, 60, 3)
+    batch.mark("urgent")
+    assert batch.flush()
+    saved = []
+    for now_s in (1, 4, 7):
+        batch.mark("urgent")
+        saved += _ticks(batch, now_s, now_s + 3, "urgent")
+    assert len(saved) == 2 and saved[0] <= 2 and saved[1] <= 5, saved
+
+
+def test_what_may_be_saved_at_once_goes_before_what_waits_longer():
+    batch = WriteBack()
+    for name in ("energy", "events", "history"):
+        batch.add(name, Saves(), 100, 900)
+        batch.mark(name)
+    batch.add("urgent", Saves(), 0, 60, 3)
+    assert batch.tick(99) == ""
+    batch.mark("urgent")
+    assert batch.tick(100) == "urgent"
+
+
+def test_a_save_that_fails_is_tried_again_a_minute_later_whatever_its_budget():
+    saves = Saves()
+    saves.broken = True
+    batch = WriteBack()
+    batch.add("urgent", saves, 0, 60, 3)
+    batch.mark("urgent")
+    assert _ticks(batch, 0, 130, "urgent") == [0, 60, 120]
+    saves.broken = False
+    assert _ticks(batch, 130, 300, "urgent") == [180]
+    batch.mark("urgent")
+    assert _ticks(batch, 300, 310, "urgent") == [300]
+
+
 def test_one_save_is_done_at_a_time_the_longest_due_first():
     batch = WriteBack()
     batch.add("a", Saves(), 5, 0)
@@ -412,17 +485,18 @@ def test_a_save_that_is_done_in_steps_is_finished_before_another_begins():
         return save
 
     batch = WriteBack()
-    batch.add("a", saving("a"), 0, 10)
-    batch.add("b", saving("b"), 0, 0)
+    batch.add("a", saving("a"), 2, 10)
+    batch.add("b", saving("b"), 2, 0)
     batch.mark("a")
+    assert list(batch.steps(1)) == []
     batch.mark("b")
-    steps = batch.steps(1)
+    steps = batch.steps(3)
     next(steps)
     next(steps)
     batch.mark("a")  # changed while it is saved: again, at its time
     assert done == ["a0"]
     assert batch.flush()
-    assert done == ["a0", "a1", "a2", "a0", "a1", "a2", "b0", "b1", "b2"]
+    assert done == ["a0", "a1", "a2", "b0", "b1", "b2", "a0", "a1", "a2"], "what has waited longest is next"
     assert list(steps) == [] and list(batch.steps(20)) == []
 
 
@@ -440,3 +514,52 @@ def test_a_save_in_steps_that_fails_half_way_is_tried_again():
     assert len(list(batch.steps(0))) == 1 and batch.errors == 1 and batch.is_dirty("a")
     broken[0] = False
     assert len(list(batch.steps(60))) == 1 and not batch.is_dirty("a")
+
+
+def test_a_save_that_is_broken_off_is_still_to_be_done():
+    """A signal in the middle of it, at the end of the program."""
+    done = []
+
+    def save():
+        yield
+        if not done:
+            done.append("interrupted")
+            raise KeyboardInterrupt
+        done.append("saved")
+
+    batch = WriteBack()
+    batch.add("a", save, 0, 0)
+    batch.mark("a")
+    try:
+        batch.flush()
+    except KeyboardInterrupt:
+        pass
+    assert batch.is_dirty("a") and batch.flush() and done == ["interrupted", "saved"]
+
+
+def test_everything_that_waits_is_saved_in_steps_what_was_begun_first():
+    done = []
+
+    def saving(name):
+        def save():
+            for n in range(2):
+                yield
+                done.append("%s%d" % (name, n))
+
+        return save
+
+    batch = WriteBack()
+    batch.add("begun", saving("begun"), 0, 10)
+    batch.add("late", saving("late"), 600, 600)
+    batch.add("urgent", saving("urgent"), 2, 60, 5)
+    batch.mark("begun")
+    begun = batch.steps(1)
+    next(begun)
+    batch.mark("late")
+    batch.mark("urgent")
+    steps = batch.flushing()
+    next(steps)
+    assert done == ["begun0"] and batch.waits, "one step at a time"
+    for _ in steps:
+        pass
+    assert done == ["begun0", "begun1", "urgent0", "urgent1", "late0", "late1"] and not batch.waits

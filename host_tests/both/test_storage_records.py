@@ -116,6 +116,73 @@ def test_the_schedule_is_saved_soon_after_an_edit_and_loaded():
     assert [(i, entry.to_dict()) for i, entry in scheduler.entries()] == [(0, entry.to_dict())]
 
 
+def _after_a_cut(name):
+    """What a board finds that lost its power just now: entries, and names of what was logged."""
+    _, scheduler, records, problems = _again(name)
+    assert problems == []
+    return [entry.hour for _, entry in scheduler.entries()], [row[2] for row in records.logged()]
+
+
+def test_an_edit_of_the_schedule_is_in_flash_within_ten_seconds_however_soon_it_follows_another():
+    _, _, scheduler, records = _boot("edits")
+    records.load()
+    now_s = 3
+    for hour in range(16):  # as many as there may be, one after the other
+        scheduler.add(ScheduleEntry(hour=hour))
+        _run(records, 9, now_s + 1)
+        now_s += 9
+        assert _after_a_cut("edits")[0] == list(range(hour + 1))
+    for gone in range(3):
+        scheduler.delete(gone)
+        _run(records, 9, now_s + 1)
+        now_s += 9
+        assert _after_a_cut("edits")[0] == [entry.hour for _, entry in scheduler.entries()]
+
+
+def test_a_program_that_edits_the_schedule_without_a_pause_is_saved_once_a_minute():
+    _, _, scheduler, records = _boot("loop")
+    records.load()
+    for now_s in range(3 * 3600):
+        scheduler.enable(now_s & 1 == 1)
+        _tick(records, now_s)
+    assert records.wear.writes <= 180 + 20
+
+
+def test_an_emergency_and_a_fault_are_in_flash_within_two_seconds_also_after_a_boot_and_another():
+    _, image, scheduler, records = _boot("trip")
+    records.load()
+    records.log(Clock(), "BOOT", 1, urgent=True)
+    assert records.flush()
+    logged = ["BOOT"]
+    for now_s in range(1, 30, 3):
+        image.now[im.E_IN_WH] += 100  # everything else is due too
+        scheduler.enable(now_s & 1 == 1)
+        _tick(records, now_s)
+        records.log(Clock(), "FLOW_CHANGE", 1)
+        records.log(Clock(), "FAULT_RAISED trip", now_s, urgent=True)
+        _run(records, 2, now_s + 1)
+        logged += ["FLOW_CHANGE", "FAULT_RAISED trip"]
+        assert _after_a_cut("trip")[1] == logged, now_s
+
+
+def test_a_fault_that_flaps_for_hours_is_written_once_a_minute():
+    _, _, _, records = _boot("flaps")
+    records.load()
+    for now_s in range(3 * 3600):
+        if now_s % 4 == 0:
+            records.log(Clock(), "FAULT_RAISED flaps", now_s, urgent=True)
+        _tick(records, now_s)
+    assert records.wear.writes <= 180 + 20
+
+
+def test_nothing_is_stored_any_more_once_everything_was_erased():
+    place, image, _, records = _boot("quiet")
+    records.load()
+    image.now[im.E_IN_WH] = 500
+    records.quiet = True
+    assert records.flush() and _files(place) == []
+
+
 def test_a_damaged_schedule_is_told_and_the_version_before_used():
     place, _, scheduler, records = _boot("damaged")
     records.load()

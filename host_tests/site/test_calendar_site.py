@@ -123,6 +123,66 @@ def test_an_entry_charges_in_its_window_and_goes_on_after_a_power_cut(tmp_path: 
     play(tmp_path, story)
 
 
+def test_what_was_ordered_a_moment_before_a_restart_holds_behind_it(tmp_path: Path) -> None:
+    """An end in order saves what waits; only a power cut costs what docs/time-and-storage.md says."""
+
+    async def story(rig: Rig) -> None:
+        board = rig.board
+        await rig.ask("pm.start()")
+        await rig.ask("clock.set_text('2026-11-22 12:00:00')")
+        for hour in (3, 4):
+            await rig.ask(f"pm.add_schedule(ScheduleEntry(hour={hour}, mode=Mode.CHARGE, power_setpoint=-30))")
+        await rig.ask("pm.set_constant_power(60)")
+        await rig.until("timeline.records.energy()['out_wh'] > 30", bool)
+        before = await rig.ask("[row[2] for row in timeline.records.logged()][-4:]")
+        await rig.ask("pm.delete_schedule(0)")
+        await rig.ask("pm.enable_scheduling(False)")
+        moved = await rig.ask("timeline.records.energy()['out_wh']")
+        board.lines.clear()
+        await rig.ask("__import__('machine').reset()")
+        await board.wait_line("control begins", 20)
+        assert await rig.ask("[entry.hour for _, entry in pm.schedules()], pm.scheduling_enabled") == ([4], False)
+        assert await rig.ask("timeline.records.energy()['out_wh']") >= moved
+        logged = await rig.ask("[row[2] for row in timeline.records.logged()]")
+        assert logged[-1] == "BOOT" or "BOOT" in logged[-3:], logged
+        assert all(name in logged for name in before), logged
+        assert logged.count("MODE_CHANGE") >= 2, logged
+
+        await rig.ask("pm.enable_scheduling(True)")
+        await rig.ask("timeline.records.save_beside('full', lambda: (_ for _ in ()).throw(OSError(28)))")
+        await rig.ask("timeline.records.changed_beside('full')")
+        board.lines.clear()
+        await rig.ask("__import__('machine').reset()")
+        await board.wait_line("control begins", 20)
+        assert any(line.startswith("end: records: NOT everything is stored: OSError: full") for line in board.lines)
+        assert await rig.ask("pm.scheduling_enabled") is True, "all the rest is"
+
+    play(tmp_path, story)
+
+
+def test_a_power_cut_seconds_after_an_edit_an_emergency_and_a_limit_finds_them_all(tmp_path: Path) -> None:
+    async def story(rig: Rig) -> None:
+        board = rig.board
+        await rig.ask("pm.start()")
+        await rig.ask(f"pm.add_schedule({ENTRY})")
+        await rig.ask(f"pm.add_schedule({ENTRY})")
+        await asyncio.sleep(10)
+        await rig.ask("pm.delete_schedule(0)")  # soon after a save
+        await rig.ask("limit charge 5kW")
+        await asyncio.sleep(8)
+        await rig.ask("pm.emergency_shutdown()")  # soon after the boot's line
+        await asyncio.sleep(2)
+        board.lines.clear()
+        await board.restart()
+        await board.wait_line("control begins", 20)
+        await board.wait_line("resume: bound to charge 5.0 kW", 5)
+        assert await rig.ask("[(limit['owner'], limit['charge_kw']) for limit in pm.curtailments()]") == [("console", 5.0)]
+        assert await rig.ask("[number for number, _ in pm.schedules()]") == [1]
+        assert "EMERGENCY" in await rig.ask("[row[2] for row in timeline.records.logged()]")
+
+    play(tmp_path, story)
+
+
 def test_every_boot_is_in_the_log_before_control_begins(tmp_path: Path) -> None:
     """So that a board that starts again and again says so, and the search for free blocks is not left to operation."""
 

@@ -32,6 +32,7 @@ def test_it_says_what_it_does_is_refused_while_running_is_wanted_and_leaves_a_bo
             await ask(board, "pm.start()")
             assert "pm.stop() first" in (await ask(board, "factory_reset('ERASE')"))[-1]
             assert (board.flash / "site.json").exists() and (board.flash / "keys").exists(), "what is refused changes nothing"
+            await ask(board, "limit charge 5kW")
             await ask(board, "pm.stop()")
             assert "accepted" in (await ask(board, "factory_reset('ERASE')"))[-1]
             await board.wait_line("factory_reset: done", 60)
@@ -39,6 +40,7 @@ def test_it_says_what_it_does_is_refused_while_running_is_wanted_and_leaves_a_bo
             await board.wait_line("control begins", 10)
             assert board.resets == ["HARD_RESET"]
             assert "STANDBY" in (await ask(board, "Mode.name(pm.mode)"))[-1]
+            assert "= []" in (await ask(board, "pm.curtailments()"))[-1], "nor with a limit that its next owner did not give"
         finally:
             await board.stop()
         left = {path.name for path in board.flash.iterdir()}
