@@ -296,7 +296,10 @@ class Control:
                 registers[t.SET_W] = registers[t.SET_RVRT]
                 registers[t.SET_W + 1] = registers[t.SET_RVRT + 1]
                 registers[t.SET_PCT] = registers[t.SET_PCT_RVRT]
-                self._note("704 WSet reversion", self._chain.long(t.SET_W))
+                if registers[t.SET_MOD]:
+                    self._note("704 WSet reversion", self._chain.long(t.SET_W))
+                else:
+                    self._note("704 WSetPct reversion", self._chain.signed(t.SET_PCT))
             else:
                 registers[t.SET_ENA] = 0
         elif group == t.G_WLIMIT:
