@@ -80,6 +80,8 @@ DYNAMIC: dict[int, dict[str, Any]] = {
     },
 }  # fmt: skip
 
+RATINGS = ("PCS_S_MAX",)  # what a silent device has said of itself, and stays
+
 _CURVE_HEAD = {"AdptCrvRslt": 1, "NCrv": 2, "RvrtTms": 0, "RvrtRem": 0, "Ena": 0, "AdptCrvReq": 1}
 # What stands in a point from the beginning: scale factors, codes that never change, and what the EMS writes before it has.
 STATIC: dict[int, dict[str, Any]] = {
@@ -322,5 +324,7 @@ TCP, TLS and RTU.  Positive power is discharge.
 - **Several banks**: 714 has a port for each, in the site file's order; 715 and 802 lie 25 registers further for each bank more.
 - **One claim, one limit**: of several setpoints in force 704 WSet goes first, then a rate below 0 of 124, then the reserve of 802;
   limits all hold.  Both have the owner "ems" and the client's address, and people read it as the reason.
+- **Of a silent device nothing is told**: what is older than control believes it is "not implemented" (0x8000, 0xFFFF), powers, currents,
+  voltages and the states 701 St, InvSt, ConnSt and 103 St alike; energies stand still.  Ratings and the state of charge stay.
 - Powers and energies have the scale factor that the site's size needs: 100 kW are 10 W a count, 200 kWh 10 Wh.
 """
