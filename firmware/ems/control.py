@@ -36,6 +36,7 @@ _DISCHARGES = const(2)
 # groups that end when their timer has run out, or their client is silent: groups below this number have a timer
 _TIMED = t.G_CONN + 1
 _HELD = (t.G_WSET, t.G_WLIMIT, t.G_OLD_LIMIT, t.G_STORAGE, t.G_RESERVE)
+_LIMITS = ((t.G_WLIMIT, t.LIM_ENA), (t.G_OLD_LIMIT, t.OLD_ENA), (t.G_STORAGE, t.STOR_MOD))  # and what puts them in force
 _NOBODY = "ems"
 _LONGEST = const(64)  # characters of an owner
 _STARTS = (1 << t.G_CONN) | (1 << t.G_SET_OP) | (1 << t.G_OP_CTL) | (1 << t.G_RESET) | (1 << t.G_RESET_BATTERY)
@@ -73,6 +74,7 @@ class Control:
         self._over = False  # EMERGENCY stands, or a person has the control
         self._owner = ""  # of the claim and the limit that stand
         self._claim_w = self._dis_w = self._chg_w = im.FREE  # as they stand; FREE: there is none
+        self._asks = t.G_WSET  # the group whose claim it is
         self._look_ms = 0
         self._renew_ms = 0
         self._ramp = chain.registers[t.RAMP]  # and ChaGriSet, as they are configured
@@ -371,7 +373,9 @@ class Control:
         discharge = min(discharge, self._most(t.LIM_ENA, t.LIM_PCT), self._most(t.OLD_ENA, t.OLD_PCT))
         if self._standby or not registers[t.ES]:
             discharge = charge = 0
+        self._asks = t.G_RESERVE if wanted == im.FREE else t.G_STORAGE
         if registers[t.SET_ENA]:
+            self._asks = t.G_WSET
             percent = self._chain.signed(t.SET_PCT) * par[im.PAR_P_DIS] // _FULL
             wanted = self._chain.long(t.SET_W) if registers[t.SET_MOD] else percent
         elif wanted == im.FREE and fills:
@@ -464,10 +468,25 @@ class Control:
         try:
             if wanted != im.FREE:
                 self._remote.claim(wanted, _LIFE_MS, owner)
+                self._pm.arbiter.claims.lasts(rq.REMOTE, owner, self._left_ms[self._asks] or rq.FOREVER)
             if discharge != im.FREE or charge != im.FREE:
                 self._remote.limit(owner, discharge, charge, _LIFE_MS)
+                self._pm.arbiter.curtailments.lasts(owner, self._limit_left())
         except PowerError as error:  # all places are taken
             self.problem = str(error)
+
+    def _limit_left(self) -> int:
+        """ms for which the limit lasts; FOREVER: nobody knows, or of several that are one limit each ends at its own time."""
+        registers = self._chain.registers
+        if self._floor or self._ceiling or self._standby or not registers[t.ES]:
+            return rq.FOREVER
+        left = 0
+        for group, enable in _LIMITS:
+            if registers[enable]:
+                if left:
+                    return rq.FOREVER
+                left = self._left_ms[group] or rq.FOREVER
+        return left or rq.FOREVER
 
     def _release(self) -> None:
         if self._claim_w != im.FREE:
