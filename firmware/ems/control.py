@@ -89,17 +89,24 @@ class Control:
 
     # ---- what a request does ----------------------------------------------------------------------------------
 
-    def heard(self, client: int) -> None:
-        """This client has asked for something: who commanded last keeps the command alive by it, also after connecting anew."""
+    def heard(self, client: int, writes: bool = False) -> None:
+        """This client has asked for something: who commanded last keeps the command alive by it, also after connecting anew.
+
+        Who was there beside it is another program, which reads and knows nothing of the command: it takes it over by writing.
+        """
         guard = self._guard
         if guard is None:
             if client == self.commander:
                 self._silent_ms = 0
         elif self.commander >= 0 and guard.who(client) == self._who:
-            if client != self.commander and guard.who(self.commander) == self._who and guard.role(self.commander):
-                return  # two programs at one address, and the one that commanded is still there
+            if client != self.commander:
+                if guard.who(self.commander) == self._who and guard.role(self.commander):
+                    return  # two programs at one address, and the one that commanded is still there
+                if guard.is_beside(client) and not writes:
+                    return
             self.commander = client
             self._silent_ms = 0
+            guard.here(client)
 
     def touch(self, groups: int, client: int, start: int = 0, count: int = 0) -> None:
         """Points of these groups (bits) have been written by this client: so many registers, kept from `start` on."""
@@ -115,6 +122,7 @@ class Control:
             self._silent_ms = 0
             if self._guard is not None:
                 self._who = self._guard.who(client)
+                self._guard.here(client)
 
     def _has_setpoint(self, start: int, end: int) -> bool:
         """A write of 704 has the whole of the value that its setpoint is."""

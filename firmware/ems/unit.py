@@ -161,6 +161,7 @@ class Unit:
         kept = chain.kept(chain.inside(address - t.BASE))
         hot.copy_words(words, 0, count, chain.registers, kept)
         client = self.server.client
+        self._control.heard(client, True)
         self._control.touch(self._groups, client, kept, count)
         self._note(client, True, kept, count, words)
         return 0

@@ -255,6 +255,23 @@ def test_a_flood_from_many_addresses_fills_no_more_than_the_table_and_is_counted
     assert len(gate.commands()) == 16
 
 
+def test_a_connection_beside_one_that_asks_is_another_program_s():
+    gate, _, _ = _rig()
+    gate.opened(0, "192.168.1.10")
+    gate.opened(1, "192.168.1.10")
+    gate.opened(2, "10.0.0.5")
+    gate.here(0)
+    assert [gate.is_beside(client) for client in range(3)] == [False, True, False]
+    gate.closed(2)
+    gate.opened(2, "192.168.1.10")
+    assert not gate.is_beside(2), "the first may be gone, and this be the same, that connects anew"
+    gate.here(0)
+    assert gate.is_beside(2), "but it is there"
+    gate.closed(0)
+    gate.opened(0, "192.168.1.10")
+    assert not gate.is_beside(0) and gate.is_beside(1) and gate.is_beside(2)
+
+
 def _noted(gate, who, point, accepted=True, value=1):
     gate.seat.commands.note(who, accepted, point, value)
 
@@ -353,6 +370,8 @@ def test_asking_taking_and_noting_allocate_nothing():
             gate.take(0)
             gate.take(1)
             gate.role(1)
+            gate.here(i & 1)
+            gate.is_beside(0)
             gate.note(0, True, "WSet", i)
             gate.note(1, False, "WMaxLimPct" if i & 1 else "WSet", i)
         for name in names:

@@ -12,6 +12,8 @@ class Access:
         self.people = ["192.168.1.5", "192.168.1.6", "192.168.1.5", "192.168.1.9"]
         self.rights = [CONTROL, CONTROL, READ, SERVICE]
         self.controller = -1
+        self.beside = []  # connections that were there while another one of their address asked
+        self.asked = []
         self.told = []
         self.kept = []
 
@@ -26,6 +28,12 @@ class Access:
             return 6
         self.controller = client
         return 0
+
+    def here(self, client):
+        self.asked.append(client)
+
+    def is_beside(self, client):
+        return client in self.beside
 
     def keep(self, client):
         self.kept.append(client)
@@ -136,6 +144,30 @@ def test_who_connects_anew_keeps_what_it_commanded_before():
     assert ems.plant.command() == 10000
     ems.run(61, polls=False)
     assert ems.plant.command() == 0
+
+
+def test_who_was_connected_beside_it_keeps_nothing_alive_when_it_is_gone():
+    ems, access = _commanded()
+    assert set(access.asked) == {0}, "it is said who is there"
+    access.leave(0)
+    access.beside = [2]
+    _as(ems, 2).run(61)
+    assert ems.plant.command() == 0
+    assert ems.owner() == ""
+
+
+def test_who_was_connected_beside_it_keeps_alive_what_it_writes_or_says_that_it_lives():
+    for model, offset, words in ((704, 32, (0,)), (715, 5, (0, 7))):
+        ems, access = _commanded()
+        access.leave(0)
+        access.beside = [2]
+        access.rights[2] = SERVICE
+        for _ in range(3):
+            _as(ems, 2).run(50)
+            ems.put(model, offset, *words)
+        assert ems.plant.command() == 10000, model
+        _as(ems, 2).run(61)
+        assert ems.plant.command() == 10000, "from then on it is the one that commands"
 
 
 def test_somebody_else_with_the_number_of_before_keeps_nothing_alive():

@@ -33,6 +33,12 @@ class Access:
     def keep(self, client):
         self.kept += 1
 
+    def here(self, client):
+        pass
+
+    def is_beside(self, client):
+        return False
+
     def who(self, client):
         return "somebody"
 
