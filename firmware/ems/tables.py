@@ -157,8 +157,8 @@ G_VOLT_WATT = const(15)
 G_DROOP = const(16)
 G_WATT_VAR = const(17)
 
-# of an image: how many of its slots are told, and of those that a device measures rows of four bytes: first, the one
-# behind the last, slot of their age, parameter that bounds it
+# of an image: how many of its slots are told, and of those that a device measures rows of four bytes: first, the
+# one behind the last, slot of their age, parameter that bounds it
 N_SLOTS = const(85)
 GROUPS = (
     b"\x0b\x10\x3a\x0c\x10\x14\x3b\x0c\x14\x16\x3c\x0c\x16\x18\x3d\x0c\x18\x1c\x3e\x0c\x1e\x2d\x3f\x0d\x2f\x33\x40\x0e"

@@ -327,8 +327,8 @@ def generate() -> str:
     lines += [f"O_{name} = const({i})" for i, name in enumerate(spec.OWN)] + [f"N_OWN = const({len(spec.OWN)})"]
     lines += ["# ranges"] + [f"R_{name} = const({i})" for i, name in enumerate(spec.RANGES)]
     lines += ["# groups of meaning"] + [f"G_{name} = const({i})" for i, name in enumerate(spec.GROUPS)] + [""]
-    lines += ["# of an image: how many of its slots are told, and of those that a device measures rows of four bytes: first, the one"]
-    lines += ["# behind the last, slot of their age, parameter that bounds it", f"N_SLOTS = const({told(places)})"]
+    lines += ["# of an image: how many of its slots are told, and of those that a device measures rows of four bytes: first, the"]
+    lines += ["# one behind the last, slot of their age, parameter that bounds it", f"N_SLOTS = const({told(places)})"]
     lines += in_lines("GROUPS", groups())
     lines += in_lines("FILLS", fills(places)) + in_lines("WRITES", writes(places))
     lines += ["# of each row of faults.TABLE: bit of 701 Alrm, bit of 802 Evt1 (31: none)"]
