@@ -13,7 +13,8 @@ from firmware import image as im
 
 _WINDOW_S = const(600)  # what a client repeats meanwhile is one line more of the journal, which is written as often
 _KINDS = const(16)  # of commands that are told apart at a time: so many windows, and twice as many lines
-_SHARE = const(5)  # of them one client's; what it asks for besides is counted together
+_SHARE = const(8)  # of them one client's; what it asks for besides is counted together
+_REFUSED_SHARE = const(5)  # the same of what is refused
 _REST = "other points"
 _URGENT = "emergency"  # however many others there are, it is told
 _MOST = const(0x3FFFFFFF)  # of a value: it is shown, not used
@@ -88,7 +89,8 @@ class Commands:
                     return i * _FIGURES
                 used += 1
         urgent = accepted and point == _URGENT
-        if used >= _SHARE + 2 * (point is _REST) and not urgent:
+        share = _SHARE + 2 if point is _REST else _SHARE if accepted else _REFUSED_SHARE
+        if used >= share and not urgent:
             at = self._less(who, _TOLD_ACCEPTED) if accepted else -1  # its own refusals make room
         elif at < 0 and accepted:
             at = self._less("", _URGENT_WAITS if urgent else _WAITS)

@@ -343,7 +343,22 @@ def test_what_one_was_refused_does_not_take_the_place_of_what_was_accepted_of_it
     _tell(gate)
     told = [name for name, _ in app.services["records"].lines]
     assert "MQTT bess power" in told and "MQTT bess stop" in told and "MQTT bess start" in told
-    assert len(gate.commands()) <= 7
+    assert len(gate.commands()) <= 8
+
+
+def test_of_what_was_accepted_of_one_client_more_points_are_told_apart_than_of_what_was_refused():
+    gate, app, _ = _rig()
+    for i in range(20):
+        _noted(gate, "192.168.1.10", "point %d" % i)
+        _noted(gate, "192.168.1.66", "point %d" % i, False)
+    _tell(gate)
+    told = [name for name, _ in app.services["records"].lines]
+    assert "EMS 192.168.1.10 point 7" in told and "EMS 192.168.1.10 point 8" not in told
+    assert len([name for name in told if "REFUSED" in name]) == 6, "five points, and the others"
+    assert "EMS 192.168.1.10 other points x12" in told
+    _noted(gate, "192.168.1.10", "point 0", False)
+    _tell(gate)
+    assert "EMS REFUSED 192.168.1.10 other points" in told + [name for name, _ in app.services["records"].lines]
 
 
 def test_without_records_people_can_still_see_what_was_commanded():
