@@ -273,7 +273,7 @@ class PowerManager:
     def claims(self) -> "list[dict]":
         """Every live claim, the one that wins first: source, owner, kw, seconds_left, goal."""
         with self._lock:
-            table, owners = self.arbiter.claims.table[:], self.arbiter.claims.owners[:]
+            table, owners = self.arbiter.claims.told(), self.arbiter.claims.owners[:]
         return rq.listed(table, owners)
 
     @property
@@ -579,7 +579,7 @@ class PowerManager:
     def curtailments(self) -> "list[dict]":
         """Every live limit that has an owner: owner, discharge_kw, charge_kw (None: not bounded), seconds_left (None: no end)."""
         with self._lock:
-            table, owners = self.arbiter.curtailments.table[:], self.arbiter.curtailments.owners[:]
+            table, owners = self.arbiter.curtailments.told(), self.arbiter.curtailments.owners[:]
         return rq.limits_listed(table, owners)
 
     def register_callback(self, event: int, fn, user_data=None) -> None:

@@ -125,7 +125,7 @@ def _points(image):
         slot, block, group, parts, kind, name, text = line.split(" ", 6)
         samples = []
         for number, each in enumerate(places.get(block, [image])):
-            if group != "-" and each.now[im.AGE + int(group)] > image.par[_STALE.get(block, im.PAR_STALE_METER)]:
+            if group != "-" and _is_too_old(image, each, block, int(group)):
                 continue
             value = each.now[int(slot)]
             if value != im.NO_VALUE:
@@ -141,17 +141,20 @@ def _points(image):
     yield _family("data_age_seconds", "gauge", "Time since the values of a group arrived; none for what never did", samples)
 
 
+def _is_too_old(image, each, block: str, group: int) -> bool:
+    """A group of one of the site's parts is older than control believes it."""
+    return each.now[im.AGE + group] > image.par[_STALE.get(block, im.PAR_STALE_METER)]
+
+
 # ---- what the cycle decides -----------------------------------------------------------------------------
 
 
 def _site(pm):
     now = pm.image.now
-    for slot, parts, name, text in (
-        (im.SOC, 10000, "soc_ratio", "State of charge of the site"),
-        (im.PCS_P, 1, "power_watts", "AC power of the site's batteries, + discharge"),
-    ):
-        if now[slot] != im.NO_VALUE:
-            yield _family(name, "gauge", text, [("", now[slot], parts)])
+    if now[im.SOC] != im.NO_VALUE:
+        yield _family("soc_ratio", "gauge", "State of charge of the site", [("", now[im.SOC], 10000)])
+    if now[im.PCS_P] != im.NO_VALUE and not _is_too_old(pm.image, pm.image, "pcs", im.SEQ_PCS):
+        yield _family("power_watts", "gauge", "AC power of the site's batteries, + discharge", [("", now[im.PCS_P])])
     yield _family("mode", "gauge", "1: the mode it is in", _one_of("mode", Mode.names, now[im.MODE]))
     sources = _one_of("source", rq.SOURCES, now[im.REQUEST_BY])
     yield _family("requested_by", "gauge", "1: the source whose request is followed", sources)

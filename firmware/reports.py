@@ -64,16 +64,17 @@ class Instant:
     def __init__(self, pm, now, par, arbiter) -> None:
         self.now = now
         self.par = par
-        self.claims = arbiter.claims.table[: arbiter.claims.used * rq.PARTS]
+        self.claims = arbiter.claims.told()[: arbiter.claims.used * rq.PARTS]
         self.owners = arbiter.claims.owners[:]
         curtailed = arbiter.curtailments
+        limits = curtailed.told()
         image = pm.image  # several batteries or inverters have an Image each; one is the site
         self.batteries = [each.now[: im.LIMIT_ROWS_DIS] for each in image.batteries] if len(image.batteries) > 1 else ()
         self.inverters = [each.now[: im.LIMIT_ROWS_DIS] for each in image.inverters] if len(image.inverters) > 1 else ()
         self.curtailed = []  # (owner, ms left) of the smallest limit with an owner, for discharge and charge; None: there is none
         for place in (now[im.CURTAILED_BY], now[im.CURTAILED_BY + 1]):
             limited = place < len(curtailed.owners)
-            self.curtailed.append(_curtailed(curtailed.owners[place], curtailed.table[3 * place]) if limited else None)
+            self.curtailed.append(_curtailed(curtailed.owners[place], limits[3 * place]) if limited else None)
         self.forbids_grid = "" if arbiter.restriction is None else arbiter.restriction.forbids_grid()
         self.places = pm.places
         self.refused = pm.refused

@@ -72,12 +72,28 @@ CAME = const(5)
 PLACES = const(16)  # the first of each source is its own, further owners share the rest
 
 
+def _more(left: int, ms: int) -> int:
+    """By how much what people are told lasts longer than what is renewed."""
+    return FOREVER if left == FOREVER else left - ms
+
+
+def _told(table, parts: int, more):
+    """A copy of a table with the ms that people are told."""
+    table = table[:]
+    for place in range(len(more)):
+        left = table[place * parts]
+        if left and more[place]:
+            table[place * parts] = FOREVER if FOREVER in (left, more[place]) else max(1, left + more[place])
+    return table
+
+
 class Claims:
-    """The live claims.  Not thread-safe by itself: the manager's lock guards it.  Allocates nothing."""
+    """The live claims.  Not thread-safe by itself: the manager's lock guards it.  Allocates nothing, but for people."""
 
     def __init__(self) -> None:
         self.table = array("i", [0] * (PARTS * PLACES))
         self.owners = [""] * PLACES
+        self._more = array("i", [0] * PLACES)  # ms by which each lasts longer than it says, see lasts
         self._came = 0
         self.used = IDLE  # places: so many from the first have ever had a claim
         for source in range(IDLE):
@@ -99,6 +115,18 @@ class Claims:
         table[at + GOAL] = goal
         table[at + TARGET] = target_soc
         self.owners[place] = owner
+        self._more[place] = 0
+
+    def lasts(self, source: int, owner: str, left: int) -> None:
+        """Behind put: people are told that it lasts so many ms, as its owner goes on renewing it; FOREVER: no time."""
+        for place in range(self.used):
+            at = place * PARTS
+            if self.table[at] and self.table[at + SOURCE] == source and self.owners[place] == owner:
+                self._more[place] = _more(left, self.table[at])
+
+    def told(self):
+        """A copy of the table for people."""
+        return _told(self.table, PARTS, self._more)
 
     def _place(self, source: int, owner: str) -> int:
         if source not in _SHARED:
@@ -178,6 +206,7 @@ class Curtailments:
     def __init__(self) -> None:
         self.table = array("i", [0] * (3 * OWNERS))
         self.owners = [""] * OWNERS
+        self._more = array("i", [0] * OWNERS)  # as Claims has it
 
     def put(self, owner: str, discharge: int, charge: int, ms: int) -> None:
         """Set or renew an owner's limits in W, image.FREE for none; both free: they end.  PowerError when all places are taken."""
@@ -199,6 +228,17 @@ class Curtailments:
         table[3 * at] = ms
         table[3 * at + 1] = discharge
         table[3 * at + 2] = charge
+        self._more[at] = 0
+
+    def lasts(self, owner: str, left: int) -> None:
+        """As Claims.lasts."""
+        for i in range(OWNERS):
+            if self.table[3 * i] and self.owners[i] == owner:
+                self._more[i] = _more(left, self.table[3 * i])
+
+    def told(self):
+        """As Claims.told."""
+        return _told(self.table, 3, self._more)
 
     def lasting(self, owner: str) -> "list[int]":
         """An owner's limits without an end, W of discharge and of charge, image.FREE for none."""

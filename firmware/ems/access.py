@@ -44,6 +44,8 @@ class Access:
         self._commands = options["commands_per_s"]
         self._names = [""] * clients
         self._rights = bytearray(clients)
+        self._beside = bytearray(clients)  # 1: its address had another connection, that went on asking
+        self._here = -1  # who of all that are connected asked so last
         self._second = array("i", [0] * clients)  # when the second began of which these are the requests and commands
         self._asked = array("H", [0] * clients)
         self._commanded = array("H", [0] * clients)
@@ -86,6 +88,8 @@ class Access:
         if not rights:
             return False
         self._rights[client] = rights
+        self._beside[client] = 0
+        self._here = -1
         self._names[client] = address if role is None else "%s %s" % (address, role)
         self._asked[client] = self._commanded[client] = 0
         return True
@@ -93,6 +97,7 @@ class Access:
     def closed(self, client: int) -> None:
         """It is gone, and with it its control."""
         self._rights[client] = OFF
+        self._here = -1
         self.seat.leave(self, client)
 
     def asked(self, client: int, now: int) -> int:
@@ -129,6 +134,18 @@ class Access:
             return BUSY
         self._commanded[client] += 1
         return 0 if self.seat.take(self, client, now, self._seat_ms) else BUSY
+
+    def here(self, client: int) -> None:
+        """This client asks, so the other connections that its address has now are not its own anew: they are other programs'."""
+        if client != self._here:
+            self._here = client
+            for other in range(len(self._rights)):
+                if other != client and self._rights[other] and self._names[other] == self._names[client]:
+                    self._beside[other] = 1
+
+    def is_beside(self, client: int) -> bool:
+        """Another connection of its address has asked while this one was there."""
+        return self._beside[client] == 1
 
     def keep(self, client: int) -> None:
         """A heartbeat of this client: if it controls, it goes on."""

@@ -45,16 +45,16 @@ class Chain:
 
     def read(self, start: int, count: int, words) -> None:
         """The registers from start on, which are inside the chain, into words."""
-        now = self.image.now
-        if now[im.CMD_SEQ] != self._seen:
-            self._seen = now[im.CMD_SEQ]
+        cycle = self.image.now[im.CMD_SEQ]
+        if cycle != self._seen:
+            self._seen = cycle
             self.figures.make()
         if self._ports is not None:
             self._ports.read(start, count, words)
             return
         expand(_INITIAL, start, count, words, 0)
         overlay(_KEPT, _N_KEPT, self.registers, start, count, words, 0)
-        fill(_FILLS, _N_FILLS, now, self.image.par, self.own, self._divisors, start, count, words, 0)
+        fill(_FILLS, _N_FILLS, self.figures.now, self.image.par, self.own, self._divisors, start, count, words, 0)
 
     def make(self, start: int, count: int, words, at: int, now, own) -> None:
         """The same of a window of the chain of one bank, into words[at:]; now, own: what they are made of."""

@@ -36,6 +36,7 @@ _DISCHARGES = const(2)
 # groups that end when their timer has run out, or their client is silent: groups below this number have a timer
 _TIMED = t.G_CONN + 1
 _HELD = (t.G_WSET, t.G_WLIMIT, t.G_OLD_LIMIT, t.G_STORAGE, t.G_RESERVE)
+_LIMITS = ((t.G_WLIMIT, t.LIM_ENA), (t.G_OLD_LIMIT, t.OLD_ENA), (t.G_STORAGE, t.STOR_MOD))  # and what puts them in force
 _NOBODY = "ems"
 _LONGEST = const(64)  # characters of an owner
 _STARTS = (1 << t.G_CONN) | (1 << t.G_SET_OP) | (1 << t.G_OP_CTL) | (1 << t.G_RESET) | (1 << t.G_RESET_BATTERY)
@@ -73,6 +74,7 @@ class Control:
         self._over = False  # EMERGENCY stands, or a person has the control
         self._owner = ""  # of the claim and the limit that stand
         self._claim_w = self._dis_w = self._chg_w = im.FREE  # as they stand; FREE: there is none
+        self._asks = t.G_WSET  # the group whose claim it is
         self._look_ms = 0
         self._renew_ms = 0
         self._ramp = chain.registers[t.RAMP]  # and ChaGriSet, as they are configured
@@ -87,17 +89,24 @@ class Control:
 
     # ---- what a request does ----------------------------------------------------------------------------------
 
-    def heard(self, client: int) -> None:
-        """This client has asked for something: who commanded last keeps the command alive by it, also after connecting anew."""
+    def heard(self, client: int, writes: bool = False) -> None:
+        """This client has asked for something: who commanded last keeps the command alive by it, also after connecting anew.
+
+        Who was there beside it is another program, which reads and knows nothing of the command: it takes it over by writing.
+        """
         guard = self._guard
         if guard is None:
             if client == self.commander:
                 self._silent_ms = 0
         elif self.commander >= 0 and guard.who(client) == self._who:
-            if client != self.commander and guard.who(self.commander) == self._who and guard.role(self.commander):
-                return  # two programs at one address, and the one that commanded is still there
+            if client != self.commander:
+                if guard.who(self.commander) == self._who and guard.role(self.commander):
+                    return  # two programs at one address, and the one that commanded is still there
+                if guard.is_beside(client) and not writes:
+                    return
             self.commander = client
             self._silent_ms = 0
+            guard.here(client)
 
     def touch(self, groups: int, client: int, start: int = 0, count: int = 0) -> None:
         """Points of these groups (bits) have been written by this client: so many registers, kept from `start` on."""
@@ -113,6 +122,7 @@ class Control:
             self._silent_ms = 0
             if self._guard is not None:
                 self._who = self._guard.who(client)
+                self._guard.here(client)
 
     def _has_setpoint(self, start: int, end: int) -> bool:
         """A write of 704 has the whole of the value that its setpoint is."""
@@ -296,7 +306,10 @@ class Control:
                 registers[t.SET_W] = registers[t.SET_RVRT]
                 registers[t.SET_W + 1] = registers[t.SET_RVRT + 1]
                 registers[t.SET_PCT] = registers[t.SET_PCT_RVRT]
-                self._note("704 WSet reversion", self._chain.long(t.SET_W))
+                if registers[t.SET_MOD]:
+                    self._note("704 WSet reversion", self._chain.long(t.SET_W))
+                else:
+                    self._note("704 WSetPct reversion", self._chain.signed(t.SET_PCT))
             else:
                 registers[t.SET_ENA] = 0
         elif group == t.G_WLIMIT:
@@ -368,7 +381,9 @@ class Control:
         discharge = min(discharge, self._most(t.LIM_ENA, t.LIM_PCT), self._most(t.OLD_ENA, t.OLD_PCT))
         if self._standby or not registers[t.ES]:
             discharge = charge = 0
+        self._asks = t.G_RESERVE if wanted == im.FREE else t.G_STORAGE
         if registers[t.SET_ENA]:
+            self._asks = t.G_WSET
             percent = self._chain.signed(t.SET_PCT) * par[im.PAR_P_DIS] // _FULL
             wanted = self._chain.long(t.SET_W) if registers[t.SET_MOD] else percent
         elif wanted == im.FREE and fills:
@@ -461,10 +476,25 @@ class Control:
         try:
             if wanted != im.FREE:
                 self._remote.claim(wanted, _LIFE_MS, owner)
+                self._pm.arbiter.claims.lasts(rq.REMOTE, owner, self._left_ms[self._asks] or rq.FOREVER)
             if discharge != im.FREE or charge != im.FREE:
                 self._remote.limit(owner, discharge, charge, _LIFE_MS)
+                self._pm.arbiter.curtailments.lasts(owner, self._limit_left())
         except PowerError as error:  # all places are taken
             self.problem = str(error)
+
+    def _limit_left(self) -> int:
+        """ms for which the limit lasts; FOREVER: nobody knows, or of several that are one limit each ends at its own time."""
+        registers = self._chain.registers
+        if self._floor or self._ceiling or self._standby or not registers[t.ES]:
+            return rq.FOREVER
+        left = 0
+        for group, enable in _LIMITS:
+            if registers[enable]:
+                if left:
+                    return rq.FOREVER
+                left = self._left_ms[group] or rq.FOREVER
+        return left or rq.FOREVER
 
     def _release(self) -> None:
         if self._claim_w != im.FREE:

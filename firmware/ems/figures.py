@@ -10,6 +10,7 @@ from micropython import const
 from firmware import faults
 from firmware import image as im
 from firmware.ems import tables as t
+from firmware.ems.believed import Believed
 from firmware.modes import Mode
 
 _INVERTER = b"\x00\x02\x07\x03\x06"  # 701 InvSt of image.PCS_*
@@ -31,7 +32,8 @@ _OFF, _EMPTY, _DISCHARGING, _CHARGING, _FULL, _HOLDING = 1, 2, 3, 4, 5, 6
 
 
 class Figures:
-    """`own`: what is made, by tables.O_*; LOCAL and CONTROLS are whose who knows them (control.py).
+    """`own`: what is made, by tables.O_*; LOCAL and CONTROLS are whose who knows them (control.py).  `now`: what of the image is
+    told, see believed.py.
 
     `before`: AC energy counted before this boot, turns of 30 bits and Wh, out of the battery, then into it.
     """
@@ -39,31 +41,33 @@ class Figures:
     def __init__(self, image, own) -> None:
         self._image = image
         self.own = own
+        self._believed = Believed()
+        self.now = image.now
         self.before = array("i", (0, 0, 0, 0))
         self._severe = faults.mask(4, faults.FAULT) | faults.mask(4, faults.EMERGENCY)
 
     def make(self) -> None:
         """All of them, of the image as the last cycle left it."""
         now = self._image.now
+        told = self.now = self._believed.of(self._image)
         par = self._image.par
         own = self.own
-        self._states(now, own)
+        self._states(now, told, own)
         self._throttling(now, par, own)
         self._alarms(now, par, own)
-        self._battery(now, par, own)
+        self._battery(now, told, par, own)
         self._energies(now, par, own)
-        volts = now[im.PCS_V] if now[im.PCS_V] != im.NO_VALUE else now[im.METER_V]
+        volts = told[im.PCS_V] if told[im.PCS_V] != im.NO_VALUE else told[im.METER_V]
         own[t.O_LL_V] = volts
         own[t.O_LN_V] = volts if volts == im.NO_VALUE else volts * 1000 // 1732
-        own[t.O_HZ] = now[im.PCS_HZ] if now[im.PCS_HZ] != im.NO_VALUE else now[im.METER_HZ]
+        own[t.O_HZ] = told[im.PCS_HZ] if told[im.PCS_HZ] != im.NO_VALUE else told[im.METER_HZ]
         own[t.O_BEAT] = now[im.UPTIME_S]
         own[t.O_BEAT_LOW] = now[im.UPTIME_S] & 0x7FFF
 
-    def _states(self, now, own) -> None:
-        state = now[im.PCS_STATE]
-        if not 0 <= state < len(_INVERTER):
-            own[t.O_INV_STATE] = own[t.O_STATE] = im.NO_VALUE
-            own[t.O_ON] = 0
+    def _states(self, now, told, own) -> None:
+        state = told[im.PCS_STATE]
+        if not 0 <= state < len(_INVERTER):  # neither on nor off: nobody knows
+            own[t.O_INV_STATE] = own[t.O_STATE] = own[t.O_ON] = im.NO_VALUE
         else:
             shown = _INVERTER[state]
             older = _OLDER[state]
@@ -77,9 +81,9 @@ class Figures:
         own[t.O_DER_MODE] = 2 if kind == 0 or (kind == 1 and not now[im.GRID_OK]) else 1  # grid forming, or following
         own[t.O_PV_STATE] = im.NO_VALUE
         own[t.O_PV_CONNECTED] = 0
-        if self._image.par[im.PAR_HAS] & im.HAS_PV and now[im.PV_P] != im.NO_VALUE:
-            own[t.O_PV_STATE] = 4 if now[im.PV_P] > 0 else 8
-            own[t.O_PV_CONNECTED] = 7 if now[im.PV_P] > 0 else 3
+        if self._image.par[im.PAR_HAS] & im.HAS_PV and told[im.PV_P] != im.NO_VALUE:
+            own[t.O_PV_STATE] = 4 if told[im.PV_P] > 0 else 8
+            own[t.O_PV_CONNECTED] = 7 if told[im.PV_P] > 0 else 3
 
     def _throttling(self, now, par, own) -> None:
         """By how much the row that binds is below the request, in whole percents of the rating, and whose row it is."""
@@ -129,19 +133,19 @@ class Figures:
         """714 DCSta of a bank, or of the site."""
         return 3 if self._broken(now) else 1 if now[im.CMD_CONTACTOR] == 1 else 0
 
-    def _battery(self, now, par, own) -> None:
+    def _battery(self, now, told, par, own) -> None:
         mode = now[im.MODE]
         soc = now[im.SOC]
         broken = self._broken(now)
         connected = mode == Mode.IDLE or mode == Mode.CHARGE or mode == Mode.DISCHARGE
-        power = now[im.PCS_P] if now[im.PCS_P] != im.NO_VALUE else 0
-        moves = abs(power) > par[im.PAR_FLOW_P]
+        power = told[im.PCS_P]
+        moves = power != im.NO_VALUE and abs(power) > par[im.PAR_FLOW_P]
         charging = _OFF
         if connected:
-            charging = _HOLDING
+            charging = im.NO_VALUE if power == im.NO_VALUE else _HOLDING
             if moves:
                 charging = _DISCHARGING if power > 0 else _CHARGING
-            elif soc != im.NO_VALUE:
+            elif power != im.NO_VALUE and soc != im.NO_VALUE:
                 charging = _FULL if soc >= par[im.PAR_SOC_MAX] else _EMPTY if soc <= par[im.PAR_SOC_MIN] else _HOLDING
         own[t.O_CHARGE_STATE] = charging
         own[t.O_BATTERY_STATE] = 99 if broken else 3 if connected else 2 if now[im.ORDER] == im.ORDER_START else 1

@@ -3,6 +3,7 @@
 from array import array
 
 from firmware.ems import tables as t
+from firmware.ems.believed import Believed
 
 _PORT = t.PORT_END - t.PORT  # registers of one
 
@@ -13,6 +14,7 @@ class Ports:
     def __init__(self, chain, banks: list) -> None:
         self._chain = chain
         self._banks = banks
+        self._believed = Believed()  # of one bank at a time
         self._own = [array("i", (0, number + 1)) for number in range(len(banks))]  # O_DC_STATE and O_PORT of each
         self._more = _PORT * (len(banks) - 1)
         chain.size += self._more
@@ -25,7 +27,7 @@ class Ports:
         ports = t.PORT_END + self._more
         at = 0
         while at < count:
-            image = chain.image
+            now = chain.figures.now
             own = chain.own
             shift = 0
             end = t.PORT
@@ -37,10 +39,11 @@ class Ports:
                 image = self._banks[bank]
                 own = self._own[bank]
                 own[t.O_DC_STATE] = chain.figures.dc_state(image.now)
+                now = self._believed.of(image)
                 shift = bank * _PORT
                 end = t.PORT_END + shift
             size = min(count - at, end - start)
-            chain.make(start - shift, size, words, at, image.now, own)
+            chain.make(start - shift, size, words, at, now, own)
             start += size
             at += size
 

@@ -20,10 +20,25 @@ _SERVICE = const(3)
 _ROW = const(6)
 _QUIET = (1 << t.G_BEAT) | (1 << t.G_RESET) | (1 << t.G_RESET_BATTERY)  # what is accepted in EMERGENCY
 _MOST = const(0x3FFFFFFF)
-_POINTS = (  # of each group of meaning, for the journal
-    "stored point", "704 WSet", "704 WMaxLimPct", "123 WMaxLimPct", "124 StorCtl_Mod", "802 SoCRsv", "123 Conn", "802 SetOp",
+_POINTS = (  # what the journal says of each group of meaning, and what it says instead
+    "stored point", "704 WSet", "704 WMaxLimPct", "123 WMaxLimPct", "124 StorCtl_Mod", "802 SoCRsvMin", "123 Conn", "802 SetOp",
     "703 ES", "715 OpCtl", "715 AlarmReset", "802 AlmRst", "704 WRmp", "heartbeat", "705 AdptCrvReq", "706 AdptCrvReq",
     "711 AdptCtlReq", "712 AdptCrvReq",
+    "704 WSetEna", "704 WSetPct", "704 WMaxLimPctEna", "123 WMaxLim_Ena", "124 OutWRte", "124 InWRte", "124 ChaGriSet",
+    "802 SocRsvMax",
+)  # fmt: skip
+_SET_ENA = const(18)
+_SET_PCT = const(19)
+_LIM_ENA = const(20)
+_OLD_ENA = const(21)
+_OUT_RATE = const(22)
+_IN_RATE = const(23)
+_FROM_GRID = const(24)
+_RSV_MAX = const(25)
+_PLACES = (  # where each is kept; -1: of these the first word that is written is told
+    -1, t.SET_W, t.LIM_PCT, t.OLD_PCT, t.STOR_MOD, t.RSV_MIN, t.CONN, t.SET_OP, t.ES, t.OP_CTL, t.ALARM_RESET, t.ALM_RST, t.RAMP,
+    -1, t.VV_REQ, t.VW_REQ, t.DROOP_REQ, t.WV_REQ,
+    t.SET_ENA, t.SET_PCT, t.LIM_ENA, t.OLD_ENA, t.OUT_RATE, t.IN_RATE, t.FROM_GRID, t.RSV_MAX,
 )  # fmt: skip
 _REFUSED = "read-only register"
 
@@ -67,9 +82,10 @@ class Unit:
             return _NO_REGISTER
         client = self.server.client
         self._control.heard(client)
-        code = self._judge(client, self._chain.inside(start), count, words)
+        start = self._chain.inside(start)
+        code = self._judge(client, start, count, words)
         if code:
-            self._note(client, False, words)
+            self._note(client, False, self._chain.kept(start), count, words)
         return code
 
     def _judge(self, client: int, start: int, count: int, words) -> int:
@@ -145,10 +161,69 @@ class Unit:
         kept = chain.kept(chain.inside(address - t.BASE))
         hot.copy_words(words, 0, count, chain.registers, kept)
         client = self.server.client
+        self._control.heard(client, True)
         self._control.touch(self._groups, client, kept, count)
-        self._note(client, True, words)
+        self._note(client, True, kept, count, words)
         return 0
 
-    def _note(self, client: int, accepted: bool, words) -> None:
-        if self._rights is not None and self._first != t.G_BEAT:
-            self._rights.note(client, accepted, _REFUSED if self._first < 0 else _POINTS[self._first], words[0])
+    # ---- what the journal says of a write ------------------------------------------------------------------------
+
+    def _note(self, client: int, accepted: bool, at: int, count: int, words) -> None:
+        """at: where its first register is kept."""
+        if self._rights is None or self._first == t.G_BEAT:
+            return
+        if self._first < 0:
+            self._rights.note(client, accepted, _REFUSED, words[0])
+            return
+        point = self._point(at, count, words)
+        self._rights.note(client, accepted, _POINTS[point], self._value(point, accepted, at, count, words))
+
+    def _word(self, place: int, at: int, count: int, words) -> int:
+        """A register that is kept, with what the write makes of it."""
+        return words[place - at] if at <= place < at + count else self._chain.registers[place]
+
+    def _is_off(self, place: int, at: int, count: int, words) -> bool:
+        """The write says of an enable that it is off: that is told, and not a value that no longer acts."""
+        return at <= place < at + count and not words[place - at]
+
+    def _point(self, at: int, count: int, words) -> int:
+        """Which of _POINTS the write is about: the value that the client commands by it, whichever register it has written."""
+        group = self._first
+        if group == t.G_WSET:
+            if self._is_off(t.SET_ENA, at, count, words):
+                return _SET_ENA
+            return group if self._word(t.SET_MOD, at, count, words) else _SET_PCT
+        if group == t.G_WLIMIT:
+            return _LIM_ENA if self._is_off(t.LIM_ENA, at, count, words) else group
+        if group == t.G_OLD_LIMIT:
+            return _OLD_ENA if self._is_off(t.OLD_ENA, at, count, words) else group
+        if group == t.G_STORAGE:
+            return self._rate(at, count, words)
+        return _RSV_MAX if group == t.G_RESERVE and at + count <= t.RSV_MIN else group
+
+    def _rate(self, at: int, count: int, words) -> int:
+        """Of 124: the rate that acts, of two the one that asks for power; while none does the one that is written."""
+        if self._is_off(t.STOR_MOD, at, count, words):
+            return t.G_STORAGE
+        if at == t.FROM_GRID:
+            return _FROM_GRID
+        mode = self._word(t.STOR_MOD, at, count, words)
+        if mode == 3:
+            asks = not self._word(t.OUT_RATE, at, count, words) & 0x8000 and self._word(t.IN_RATE, at, count, words) & 0x8000
+            return _IN_RATE if asks else _OUT_RATE
+        return _IN_RATE if mode == 1 or (not mode and at == t.IN_RATE) else _OUT_RATE
+
+    def _value(self, point: int, accepted: bool, at: int, count: int, words) -> int:
+        """As it stands after the write; of a refused one as it was asked for, and the first word where it was not."""
+        place = _PLACES[point]
+        size = 2 if point == t.G_WSET else 1
+        if place < 0 or (not accepted and not at <= place <= at + count - size):
+            return words[0]
+        value = self._word(place, at, count, words)
+        if value & 0x8000 and (size == 2 or point == _SET_PCT or point == _OUT_RATE or point == _IN_RATE):
+            value -= 0x10000
+        if size == 1:
+            return value
+        if -0x4000 <= value < 0x4000:
+            return value << 16 | self._word(place + 1, at, count, words)
+        return _MOST if value > 0 else -_MOST

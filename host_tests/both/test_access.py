@@ -255,6 +255,112 @@ def test_a_flood_from_many_addresses_fills_no_more_than_the_table_and_is_counted
     assert len(gate.commands()) == 16
 
 
+def test_a_connection_beside_one_that_asks_is_another_program_s():
+    gate, _, _ = _rig()
+    gate.opened(0, "192.168.1.10")
+    gate.opened(1, "192.168.1.10")
+    gate.opened(2, "10.0.0.5")
+    gate.here(0)
+    assert [gate.is_beside(client) for client in range(3)] == [False, True, False]
+    gate.closed(2)
+    gate.opened(2, "192.168.1.10")
+    assert not gate.is_beside(2), "the first may be gone, and this be the same, that connects anew"
+    gate.here(0)
+    assert gate.is_beside(2), "but it is there"
+    gate.closed(0)
+    gate.opened(0, "192.168.1.10")
+    assert not gate.is_beside(0) and gate.is_beside(1) and gate.is_beside(2)
+
+
+def _noted(gate, who, point, accepted=True, value=1):
+    gate.seat.commands.note(who, accepted, point, value)
+
+
+def test_refusals_from_many_addresses_hide_no_command_that_was_accepted():
+    gate, app, _ = _rig(others="read-only", allow={})
+    for host in range(16):
+        gate.opened(0, "10.1.1.%d" % host)
+        gate.note(0, False, "read-only register", 7)
+        gate.closed(0)
+    _tell(gate)
+    for point in ("power", "stop", "start"):
+        _noted(gate, "mqtt: bess", point)
+    _noted(gate, "mqtt: bess", "emergency")
+    _tell(gate)
+    told = [name for name, _ in app.services["records"].lines]
+    for point in ("power", "stop", "start", "emergency"):
+        assert "MQTT bess " + point in told
+        assert point in [one["point"] for one in gate.commands()]
+    _noted(gate, "10.1.1.99", "read-only register", False)
+    assert gate.seat.commands.lost == 1, "a refusal displaces nothing"
+
+
+def test_what_was_not_told_yet_of_a_displaced_refusal_is_counted():
+    gate, app, _ = _rig()
+    for host in range(16):
+        for _ in range(3):
+            _noted(gate, "10.1.1.%d" % host, "WSet", False)
+    _noted(gate, "mqtt: bess", "power")
+    assert gate.seat.commands.lost == 3
+    _tell(gate)
+    _noted(gate, "mqtt: bess", "stop")
+    assert gate.seat.commands.lost == 3, "it was in the journal"
+
+
+def test_an_accepted_command_displaces_the_oldest_that_was_told_and_none_that_waits():
+    gate, app, _ = _rig()
+    for host in range(16):
+        app.image.now[im.UPTIME_S] = host
+        _noted(gate, "10.1.1.%d" % host, "WSet")
+    _noted(gate, "mqtt: bess", "power")
+    assert gate.seat.commands.lost == 1 and "mqtt: bess" not in [one["who"] for one in gate.commands()]
+    _tell(gate)
+    _noted(gate, "mqtt: bess", "power")
+    there = [one["who"] for one in gate.commands()]
+    assert "mqtt: bess" in there and "10.1.1.0" not in there and "10.1.1.1" in there and gate.seat.commands.lost == 1
+
+
+def test_an_emergency_is_told_whatever_stands_in_the_table():
+    gate, app, _ = _rig()
+    for host in range(16):
+        _noted(gate, "10.1.1.%d" % host, "WSet")
+    _noted(gate, "mqtt: bess", "emergency")
+    assert gate.seat.commands.lost == 1
+    for i in range(20):
+        _noted(gate, "mqtt: other", "point %d" % i)
+    _noted(gate, "mqtt: other", "emergency")
+    _tell(gate)
+    told = [name for name, _ in app.services["records"].lines]
+    assert "MQTT bess emergency" in told and "MQTT other emergency" in told
+
+
+def test_what_one_was_refused_does_not_take_the_place_of_what_was_accepted_of_it():
+    gate, app, _ = _rig()
+    for i in range(9):
+        _noted(gate, "mqtt: bess", "point %d" % i, False)
+    for point in ("power", "stop", "start"):
+        _noted(gate, "mqtt: bess", point)
+    _tell(gate)
+    told = [name for name, _ in app.services["records"].lines]
+    assert "MQTT bess power" in told and "MQTT bess stop" in told and "MQTT bess start" in told
+    assert len(gate.commands()) <= 8
+
+
+def test_of_what_was_accepted_of_one_client_more_points_are_told_apart_than_of_what_was_refused():
+    gate, app, _ = _rig()
+    for i in range(20):
+        _noted(gate, "192.168.1.10", "point %d" % i)
+        _noted(gate, "192.168.1.66", "point %d" % i, False)
+    _tell(gate)
+    told = [name for name, _ in app.services["records"].lines]
+    assert "EMS 192.168.1.10 point 7" in told and "EMS 192.168.1.10 point 8" not in told
+    assert len([name for name in told if "REFUSED" in name]) == 6, "five points, and the others"
+    assert "EMS 192.168.1.10 other points x12" in told
+    _noted(gate, "192.168.1.10", "point 0", False)
+    _tell(gate)
+    assert "EMS REFUSED 192.168.1.10 other points" in told + [name for name, _ in app.services["records"].lines]
+
+
 def test_without_records_people_can_still_see_what_was_commanded():
     gate = _rig(keeps_records=False)[0]
     gate.opened(0, "127.0.0.1")
@@ -269,6 +375,7 @@ def test_asking_taking_and_noting_allocate_nothing():
     gate, _, clock = _rig()
     gate.opened(0, "192.168.1.10")
     gate.opened(1, "192.168.1.11")
+    names = ["10.1.1.%d" % host for host in range(20)]
     locked = getattr(micropython, "heap_lock", None)
     if locked is not None:
         locked()
@@ -278,12 +385,17 @@ def test_asking_taking_and_noting_allocate_nothing():
             gate.take(0)
             gate.take(1)
             gate.role(1)
+            gate.here(i & 1)
+            gate.is_beside(0)
             gate.note(0, True, "WSet", i)
             gate.note(1, False, "WMaxLimPct" if i & 1 else "WSet", i)
+        for name in names:
+            gate.seat.commands.note(name, False, "WSet", 1)
+        gate.seat.commands.note(names[0], True, "emergency", 1)
     finally:
         if locked is not None:
             micropython.heap_unlock()
-    assert gate.commands()[0]["count"] == 200
+    assert gate.commands()[0]["count"] == 200 and "emergency" in [one["point"] for one in gate.commands()]
 
 
 def test_what_is_wrong_with_an_allow_list_is_named():

@@ -89,6 +89,53 @@ def test_the_reversion_value_is_then_in_force_and_stays():
     assert _watts(ems) == -5000, "nobody asks, and still the reversion value is what the EMS wanted"
 
 
+def test_people_are_told_how_long_the_setpoint_really_lasts():
+    ems = Ems()
+    ems.put(704, 22, 1, 1, 0, 10000, 0, 0, 0, 0, 0, 0, 100)
+    ems.run(5)
+    assert 94 <= ems.pm.claims()[0]["seconds_left"] <= 96
+    reason = ems.pm.stats()["reason"]
+    assert "asked by remote (ems), 9" in reason and "3 s left" not in reason, reason
+    ems.run(93.5)
+    assert 0 < ems.pm.claims()[0]["seconds_left"] <= 2
+    ems.run(3)
+    assert ems.pm.claims() == []
+    ems.put(704, 31, 0, 0)
+    ems.put(704, 22, 1)
+    ems.run(5)
+    assert ems.pm.claims()[0]["seconds_left"] is None, "as long as the client asks"
+    assert "left" not in ems.pm.stats()["reason"]
+    ems.pm.remote.claim(5000, 3000, "ems")
+    assert ems.pm.claims()[0]["seconds_left"] == 3, "of who says no more it is the claim's own time"
+
+
+def test_people_are_told_how_long_a_limit_really_lasts():
+    ems = Ems()
+    ems.put(704, 14, 1, 2000, 0, 0, 0, 100)
+    ems.run(5)
+    assert 94 <= ems.pm.curtailments()[0]["seconds_left"] <= 96
+    ems.pm.set_constant_power(50.0)
+    ems.run(1)
+    reason = ems.pm.stats()["reason"]
+    assert "by remote" in reason and reason.endswith(": ems, 95 s left"), reason
+    ems.put(123, 5, 1000, 0, 0, 0, 1)  # a second one, as long as the client asks: which of them ends is not the whole
+    ems.run(2)
+    assert ems.pm.curtailments()[0]["seconds_left"] is None
+    ems.put(123, 9, 0)
+    ems.put(704, 14, 0)
+    ems.put(124, 12, 2000, 2000, 0, 50)
+    ems.put(124, 5, 3)
+    ems.run(5)
+    assert 44 <= ems.pm.curtailments()[0]["seconds_left"] <= 46
+    ems.put(802, 10, 9000)
+    ems.run(2)
+    assert ems.pm.curtailments()[0]["seconds_left"] is None, "the reserve binds too"
+    assert ems.pm.claims()[0]["seconds_left"] is None, "and charges"
+    ems.put(124, 12, 0xF830)
+    ems.run(2)
+    assert 44 <= ems.pm.claims()[0]["seconds_left"] <= 50
+
+
 def test_writing_it_again_starts_the_timer_anew():
     ems = _fast()
     ems.put_long(704, 31, 3)

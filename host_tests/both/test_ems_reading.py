@@ -72,6 +72,83 @@ def test_what_is_not_measured_says_so():
     assert 49900 <= ems.get_long(701, 17) <= 50100, "the meter sees the same grid"
 
 
+NONE, NONE_SIGNED = 0xFFFF, 0x8000  # "not implemented"
+
+
+def _moving(watts=30000):
+    """The EMS has commanded so much, and the inverter does it."""
+    ems = Ems(Plant(ramp_up=1000.0).ready())
+    ems.plant.force = {im.PCS_S_MAX: 120000}
+    ems.put_long(704, 24, watts)
+    ems.put(704, 22, 1)
+    ems.run(2)
+    assert ems.get_signed(701, 10) == watts // 10 and ems.get(701, 3) == 1 and ems.get(701, 5) == 1
+    return ems
+
+
+def test_of_an_inverter_that_is_silent_nothing_is_told_that_it_said_before():
+    for watts in (30000, -30000):
+        ems = _moving(watts)
+        counted = ems.read(ems.at(701, 19), 8)
+        ems.plant.silent = {im.SEQ_PCS}
+        ems.run(5)
+        assert ems.get(701, 10) == NONE_SIGNED and ems.get(103, 14) == NONE_SIGNED
+        assert ems.get(701, 3) == ems.get(701, 4) == ems.get(103, 38) == NONE, "neither on nor off: nobody knows"
+        assert ems.get(701, 5) == NONE, "nor whether it is connected"
+        assert ems.get(714, 6) == ems.get(714, 20 + 12) == NONE_SIGNED and ems.get(802, 47) == NONE_SIGNED
+        assert ems.get(160, 10 + 2 * 20 + 11) == ems.get(160, 10 + 3 * 20 + 11) == NONE
+        assert ems.get(122, 3) & 4 == 0, "nothing is known to move"
+        assert ems.get(802, 16) not in (3, 4)
+        assert ems.get(701, 15) == 4000 and 49900 <= ems.get_long(701, 17) <= 50100, "the meter sees the same grid"
+        since = ems.read(ems.at(701, 19), 8)
+        ems.run(20)
+        assert ems.read(ems.at(701, 19), 8) == since and since[3] - counted[3] < 30, "energies stand still"
+        assert ems.get(702, 7) == ems.get(120, 5) == 12000, "what it is rated for stays"
+        assert ems.get(713, 4) != NONE and ems.get(802, 34) != NONE, "the battery is there"
+        ems.plant.silent = set()
+        ems.run(0.2)
+        assert ems.get(701, 10) != NONE_SIGNED and ems.get(701, 4) != NONE
+
+
+def test_of_a_battery_that_is_silent_nothing_is_told_that_it_said_before():
+    ems = _moving(-10000)
+    ems.plant.force[im.BMS_SOH] = 5000
+    ems.run(1)
+    left = ems.get(713, 3)
+    assert ems.get_signed(802, 44) < -100
+    ems.plant.silent = {im.SEQ_BMS, im.SEQ_BMS_LIMITS, im.SEQ_BMS_CELLS, im.SEQ_BMS_TEMPS, im.SEQ_BMS_FLAGS}
+    ems.run(10)
+    assert ems.get(802, 44) == NONE_SIGNED and ems.get(802, 34) == ems.get(124, 10) == NONE
+    for offset in (35, 36, 37, 40, 45, 46):  # VMax, VMin, CellVMax, CellVMin, AChaMax, ADisChaMax
+        assert ems.get(802, offset) == NONE, offset
+    assert ems.get(714, 20 + 21) == NONE_SIGNED, "the port's temperature"
+    assert ems.get(701, 10) != NONE_SIGNED, "the inverter is there"
+    assert ems.get(713, 5) == NONE and ems.get(713, 3) == left, "what is left is reckoned with the health that it had"
+
+
+def test_without_a_meter_and_an_inverter_nothing_is_told_of_the_grid():
+    ems = _moving()
+    ems.plant.silent = {im.SEQ_PCS, im.SEQ_METER}
+    ems.run(20)
+    assert ems.get(701, 15) == ems.get(701, 16) == NONE and ems.read(ems.at(701, 17), 2) == [NONE, NONE]
+
+
+def test_of_several_banks_the_port_of_the_silent_one_tells_nothing():
+    plant = BankPlant()
+    ems = Ems(plant.ready())
+    ems.put_long(704, 24, 20000)
+    ems.put(704, 22, 1)
+    ems.run(3)
+    powers = [ems.starts[714] + 20 + 25 * bank + 12 for bank in range(2)]
+    before = [ems.read(power, 1)[0] for power in powers]
+    assert NONE_SIGNED not in before and 0 not in before
+    plant.inverters[1].silent = True
+    ems.run(5)
+    whole = ems.read(powers[0], powers[1] - powers[0] + 1)
+    assert whole[0] not in (NONE_SIGNED, 0) and whole[-1] == NONE_SIGNED
+    assert ems.get(701, 10) not in (NONE_SIGNED, 0), "what the other one does is known"
+
+
 # ---- pieces --------------------------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,8 @@ class Access:
         self.people = ["192.168.1.5", "192.168.1.6", "192.168.1.5", "192.168.1.9"]
         self.rights = [CONTROL, CONTROL, READ, SERVICE]
         self.controller = -1
+        self.beside = []  # connections that were there while another one of their address asked
+        self.asked = []
         self.told = []
         self.kept = []
 
@@ -26,6 +28,12 @@ class Access:
             return 6
         self.controller = client
         return 0
+
+    def here(self, client):
+        self.asked.append(client)
+
+    def is_beside(self, client):
+        return client in self.beside
 
     def keep(self, client):
         self.kept.append(client)
@@ -138,6 +146,30 @@ def test_who_connects_anew_keeps_what_it_commanded_before():
     assert ems.plant.command() == 0
 
 
+def test_who_was_connected_beside_it_keeps_nothing_alive_when_it_is_gone():
+    ems, access = _commanded()
+    assert set(access.asked) == {0}, "it is said who is there"
+    access.leave(0)
+    access.beside = [2]
+    _as(ems, 2).run(61)
+    assert ems.plant.command() == 0
+    assert ems.owner() == ""
+
+
+def test_who_was_connected_beside_it_keeps_alive_what_it_writes_or_says_that_it_lives():
+    for model, offset, words in ((704, 32, (0,)), (715, 5, (0, 7))):
+        ems, access = _commanded()
+        access.leave(0)
+        access.beside = [2]
+        access.rights[2] = SERVICE
+        for _ in range(3):
+            _as(ems, 2).run(50)
+            ems.put(model, offset, *words)
+        assert ems.plant.command() == 10000, model
+        _as(ems, 2).run(61)
+        assert ems.plant.command() == 10000, "from then on it is the one that commands"
+
+
 def test_somebody_else_with_the_number_of_before_keeps_nothing_alive():
     ems, access = _commanded()
     access.leave(0)
@@ -148,11 +180,74 @@ def test_somebody_else_with_the_number_of_before_keeps_nothing_alive():
 
 def test_what_is_commanded_and_refused_is_told_with_its_point_and_value():
     ems, access = _commanded()
-    assert access.told[-1] == (0, True, "704 WSet", 1)
+    assert access.told[-1] == (0, True, "704 WSet", 10000), "what stands, whichever register was written last"
     ems.refusal(701, 10, 5)
     assert access.told[-1] == (0, False, "read-only register", 5)
     ems.refusal(124, 12, 0x8000)
-    assert access.told[-1] == (0, False, "124 StorCtl_Mod", 0x8000)
+    assert access.told[-1] == (0, False, "124 OutWRte", -0x8000)
     told = len(access.told)
     _as(ems, 3).put(715, 5, 0, 1)
     assert len(access.told) == told, "heartbeats are no commands"
+
+
+# what is written of which model from which offset on: what is told of the last of them
+TOLD = (
+    (((704, 22, 1, 1, 0xFFFF, 45536, 0, 0, 0, 0, 0, 0, 60),), "704 WSet", -20000),
+    (((704, 24, 0xFFFF, 45536), (704, 22, 1)), "704 WSet", -20000),
+    (((704, 24, 0xFFFF, 45536), (704, 22, 1), (704, 32, 60)), "704 WSet", -20000),
+    (((704, 24, 0xFFFF, 45536), (704, 22, 1), (704, 22, 0)), "704 WSetEna", 0),
+    (((704, 22, 0, 1, 0xFFFF, 45536),), "704 WSetEna", 0),
+    (((704, 23, 0), (704, 28, 0xF448), (704, 22, 1)), "704 WSetPct", -3000),
+    (((704, 14, 1, 3000, 0, 1, 0),), "704 WMaxLimPct", 3000),  # as a Victron GX writes it,
+    (((704, 15, 4000), (704, 14, 1), (704, 17, 1)), "704 WMaxLimPct", 4000),  # and register by register
+    (((704, 14, 0, 10000),), "704 WMaxLimPctEna", 0),
+    (((123, 5, 6000), (123, 9, 1)), "123 WMaxLimPct", 6000),
+    (((123, 9, 0),), "123 WMaxLim_Ena", 0),
+    (((124, 12, 0xF830), (124, 5, 2)), "124 OutWRte", -2000),  # evcc's forced charge, in both orders
+    (((124, 5, 2), (124, 12, 0xF830)), "124 OutWRte", -2000),
+    (((124, 12, 0xF830),), "124 OutWRte", -2000),
+    (((124, 12, 2500, 1500), (124, 5, 1)), "124 InWRte", 1500),
+    (((124, 12, 2500, 0xFC18), (124, 5, 3)), "124 InWRte", -1000),
+    (((124, 13, 1500),), "124 InWRte", 1500),
+    (((124, 5, 2), (124, 5, 0)), "124 StorCtl_Mod", 0),
+    (((124, 17, 0),), "124 ChaGriSet", 0),
+    (((802, 10, 3000),), "802 SoCRsvMin", 3000),
+    (((802, 9, 8000),), "802 SocRsvMax", 8000),
+    (((802, 9, 8000, 3000),), "802 SoCRsvMin", 3000),
+    (((123, 4, 0),), "123 Conn", 0),
+    (((123, 3, 30, 0),), "123 Conn", 0),
+    (((703, 2, 0),), "703 ES", 0),
+    (((704, 49, 5),), "704 WRmp", 5),
+)  # fmt: skip
+
+
+def test_of_a_write_the_value_is_told_that_an_ems_commands_by_it():
+    for writes, point, value in TOLD:
+        ems, access = _rig()
+        for model, offset, *words in writes:
+            assert ems.refusal(model, offset, *words) == 0, (model, offset, words)
+        assert access.told[-1] == (0, True, point, value), (writes, access.told)
+
+
+def test_of_a_refused_write_the_value_is_told_that_was_asked_for():
+    for model, offset, words, point, value in (
+        (704, 22, (1, 1, 0xFFFF, 45536), "704 WSet", -20000),
+        (704, 24, (0x8000, 0), "704 WSet", -0x3FFFFFFF),
+        (704, 24, (0x7FFF, 0xFFFF), "704 WSet", 0x3FFFFFFF),
+        (704, 25, (7,), "704 WSet", 7),
+        (704, 22, (1,), "704 WSet", 1),
+        (704, 14, (1, 3000, 0, 1, 0), "704 WMaxLimPct", 3000),
+        (124, 12, (0xF830,), "124 OutWRte", -2000),
+        (802, 10, (3000,), "802 SoCRsvMin", 3000),
+    ):
+        ems, access = _rig()
+        access.controller = 1
+        assert _as(ems, 0).refusal(model, offset, *words) in (3, 6)
+        assert access.told[-1] == (0, False, point, value), (model, offset, access.told[-1])
+
+
+def test_a_reversion_value_in_percent_is_told_in_percent():
+    ems, access = _rig()
+    ems.put(704, 22, 1, 0, 0, 0, 0, 0, 3000, 0xFC18, 1, 0, 5)
+    ems.run(6)
+    assert ("704 WSetPct reversion", -1000) in [(one["point"], one["value"]) for one in ems.pm.remote.commands.listed()]

@@ -43,6 +43,16 @@ def test_what_is_not_measured_or_too_old_has_no_sample():
     assert found['bess_fault_active{fault="meter_lost"}'] == "1" and found['bess_fault_raised_total{fault="meter_lost"}'] == "1"
 
 
+def test_of_an_inverter_that_is_silent_the_site_has_no_power_either():
+    app = App()
+    assert "bess_power_watts" in read(app)[0] and 'bess_inverter_power_watts{inverter="1"}' in read(app)[0]
+    app.plant.silent.add(im.SEQ_PCS)
+    app.plant.run(5)
+    found, lines = read(app)
+    assert not [line for line in lines if "bess_power_watts" in line or "bess_inverter_power_watts" in line]
+    assert "bess_soc_ratio" in found and "bess_grid_power_watts" in found
+
+
 def test_limits_have_their_reason():
     app = App()
     app.pm.limit("grid operator", 20.0, 15.0, 600)

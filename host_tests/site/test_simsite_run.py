@@ -135,6 +135,15 @@ def test_the_ems_s_registers_are_served_where_they_were_wanted(tmp_path: Path) -
     assert f"the EMS's registers: Modbus TCP, 127.0.0.1:{port}" in errors
 
 
+def test_an_ems_on_can_is_there_beside_one_on_modbus(tmp_path: Path) -> None:
+    file = tmp_path / "both.json"
+    file.write_text(json.dumps({"seconds": 4, "steps": [{"at": 2, "do": "ems.clients()"}, {"at": 3, "do": "ems_can.counters()"}]}))
+    ports = ["--ems", str(free_port()), "--ems-can", str(free_port())]
+    done = run("--scenario", str(file), *ports, "--headless", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["problems"] == []
+
+
 def test_unfulfilled_expectation_and_refused_line_make_the_run_unsound(tmp_path: Path) -> None:
     file = tmp_path / "wrong.json"
     file.write_text(json.dumps({

@@ -32,6 +32,12 @@ class Access:
     def keep(self, _client: int) -> None:
         pass
 
+    def here(self, _client: int) -> None:
+        pass
+
+    def is_beside(self, _client: int) -> bool:
+        return False
+
     def who(self, _client: int) -> str:
         return "somebody"
 

@@ -125,7 +125,7 @@ class Site(LiveSite):
         """That site file with an EMS on the BMS's bus, where there is to be one."""
         if self.ems_port:
             bus = next(device["bus"] for device in content["devices"].values() if device["type"].startswith("bms"))
-            content["services"] = {**content.get("services", {}), "ems": {"type": "ems_can", "bus": bus, "control": True}}
+            content["services"] = {**content.get("services", {}), "ems_can": {"type": "ems_can", "bus": bus, "control": True}}
         return content
 
     def env(self) -> dict[str, str]:

@@ -2,7 +2,8 @@
 
     micropython ems_alloc.py ROOT ROUNDS [leak]
 
-Every round the plant runs a cycle, then the whole chain is read in pieces and every kind of write is asked, accepted and refused.
+Every round the plant runs a cycle, then the whole chain is read in pieces and every kind of write is asked, accepted and refused;
+in the second half the inverter is silent.
 With "leak" one list is made on purpose, to show that it would be noticed.
 """
 
@@ -14,6 +15,7 @@ import micropython
 root, rounds, leak = sys.argv[1], int(sys.argv[2]), sys.argv[3:] == ["leak"]
 sys.path[:] = [root, root + "/lib", ".frozen"]
 
+from firmware import image as im  # noqa: E402
 from host_tests.both.emsrig import BASE, Ems  # noqa: E402
 
 
@@ -30,6 +32,12 @@ class Access:
 
     def keep(self, client):
         self.kept += 1
+
+    def here(self, client):
+        pass
+
+    def is_beside(self, client):
+        return False
 
     def who(self, client):
         return "somebody"
@@ -85,7 +93,9 @@ def ask_all(reply, serve):
 
 serve = ems.server.serve
 refused = ask_all(ems.reply, serve)
-for _ in range(rounds):
+for i in range(rounds):
+    if i == rounds // 2:
+        ems.plant.silent = {im.SEQ_PCS}
     ems.run(0.05, polls=False)  # the service's own steps may allocate: it renews a claim and a limit once a second
     gc.collect()
     micropython.heap_lock()
