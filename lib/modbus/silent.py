@@ -43,6 +43,13 @@ class Silent:
             entry[2] = min(2 * entry[2], _MOST_MS)
         entry[1] = time.ticks_add(time.ticks_ms(), min(pause_ms, _MOST_MS))
 
+    def give_way(self, unit: int, ms: int) -> None:
+        """It is not asked for so long from now on, if it has failed: it has cost more than was known then."""
+        entry = self._units.get(unit)
+        until = time.ticks_add(time.ticks_ms(), ms)
+        if entry is not None and time.ticks_diff(until, entry[1]) > 0:
+            entry[1] = until
+
     def answered(self, unit: int) -> None:
         """Nothing is held against it any more."""
         self._units.pop(unit, None)
