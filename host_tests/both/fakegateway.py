@@ -2,7 +2,7 @@
 
 
 class Gateway:
-    """In the place of tcp_client.connect.  `dead`: units that nobody answers for, each request to which holds the line for `hold_ms`.
+    """In the place of tcp_client.connect.  `dead`: units that nobody answers for; a request to one holds the line for `hold_ms`.
 
     `code`: the exception that is given for them then, 0: none.  Register 0 of a unit that lives is its number.  `asked`: how often
     each unit was.  `gone`: it takes no notice of anything any more.

@@ -124,6 +124,14 @@ def _other_units(rig):
     assert rig.read(OTHER) == OTHER
 
 
+def _passed_meanwhile(rig):
+    rig.read(FIRST)
+    rig.life.run(20)
+    assert rig.read(FIRST, 2) == FIRST
+    assert rig.read(OTHER) == OTHER and rig.took < 40, "it has come already, before the other unit was asked"
+
+
+test_what_came_late_is_not_waited_for_any_more = story(once(305))(_passed_meanwhile)
 test_other_units_need_not_wait_for_a_late_answer = story(once(305))(_other_units)
 
 
@@ -146,6 +154,17 @@ def _noise(rig):
 
 
 test_noise_before_an_answer_does_not_end_the_wait_for_it = story(lambda a, n: 150)(_noise)
+
+
+def _garbage(rig):
+    for _ in range(2):
+        rig.line.noise(rig.life.us // 1000 + 20, b"\x55\xaa\x0f")
+        rig.read(FIRST)
+        assert "3 bytes that are no answer came" in rig.client.count.last_error, "another baud rate looks like that"
+        rig.life.run(2000)
+
+
+test_it_is_said_that_something_came = story(lambda a, n: None, retries=0)(_garbage)
 
 
 def _two_late(rig):

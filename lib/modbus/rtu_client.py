@@ -66,6 +66,7 @@ class RtuClient(Client):
         self._broadcast_ms = broadcast_ms
         self._rx = bytearray(_RX_SIZE)
         self._have = 0
+        self._strange = 0  # bytes that came meanwhile and are no answer
         self._turnaround_us = 0
         self._owed = -1  # the unit of a request that was cancelled half-way: its answer is due until _owed_until; -1: none
         self._owed_until = 0
@@ -101,7 +102,8 @@ class RtuClient(Client):
         got = await self._talk(slot, length)
         if got == 0 and unit:
             self.count.timeouts += 1
-            raise ModbusTimeout("unit %d: no answer in %d ms%s" % (unit, self.timeout_ms, self._why()))
+            strange = "; %d bytes that are no answer came" % self._strange if self._strange else ""
+            raise ModbusTimeout("unit %d: no answer in %d ms%s%s" % (unit, self.timeout_ms, strange, self._why()))
         return got
 
     async def _talk(self, slot: Slot, length: int) -> int:
@@ -115,6 +117,7 @@ class RtuClient(Client):
         frame[PDU + length + 1] = crc >> 8
         self.count.frames += 1
         self._sent = length + 3
+        self._strange = 0
         self._echo_due = True
         begun = time.ticks_ms()
         self._owed_until = time.ticks_add(begun, self.timeout_ms)
@@ -227,14 +230,22 @@ class RtuClient(Client):
             self._late.pop(unit)
         deadline = time.ticks_add(time.ticks_ms(), self.timeout_ms + self._pause_us // 1000)
         while time.ticks_diff(time.ticks_ms(), deadline) < 0:
-            if self.line.receive(self._rx, 0):
-                self.count.late += 1
-            self._have = 0
+            self._have = self.line.receive(self._rx, 0)
+            if self._have:
+                self._throw_away()
             left_us = self.line.silence_left_us(self._pause_us)
             if left_us == 0:
                 return
             await asyncio.sleep_ms(left_us // 1000)
         self.refuse("the line is never silent")
+
+    def _throw_away(self) -> None:
+        """Nobody waits for what has come; a unit that owed it does not owe it any more."""
+        self.count.late += 1
+        for unit in self._late:
+            late = self._late[unit]
+            late[0] = max(0, late[0] - self._answers_of(unit))
+        self._have = 0
 
     def _expect_late(self, unit: int, until: int) -> None:
         """One answer of this unit more may come, until then.  What cannot come any more is forgotten."""
@@ -358,6 +369,7 @@ class RtuClient(Client):
         self.count.crc_errors += 1
         if at_last or self._begins(at, unit, function):
             raise ModbusBadFrame("unit %d: %d bytes that are no answer" % (unit, self._have))
+        self._strange += self._have - at
         self._have = 0
         return 0
 
