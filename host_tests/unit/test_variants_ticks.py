@@ -14,7 +14,7 @@ from host_tests.both.plant import Plant
 from host_tests.both.test_collecting import Bus, Heap, Metering
 from host_tests.both.test_modbus_line import Uart
 from host_tests.both.virtual import Virtual
-from modbus import ModbusTimeout, ModbusUnreachable, hot, rtu_client, rtu_line, tcp_server
+from modbus import ModbusTimeout, ModbusUnreachable, client, hot, rtu_client, rtu_line, silent, tcp_server
 
 DAY = 86400000
 DAYS = pytest.mark.parametrize("days", [1, 6, 7, 9, 12])
@@ -57,19 +57,19 @@ class Slave(Uart):
 def test_a_unit_that_was_left_in_peace_days_ago_is_asked_again(days: int) -> None:
     uart = Slave()
     out = array("H", (0,))
-    with Virtual(rtu_client, rtu_line) as life:
-        client = rtu_client.RtuClient(uart, 115200, retries=0)
+    with Virtual(client, silent, rtu_client, rtu_line) as life:
+        asker = rtu_client.RtuClient(uart, 115200, retries=0)
         asked = 0
         while asked < 8:  # until it is left in peace for as long as ever
             with pytest.raises((ModbusTimeout, ModbusUnreachable)):
-                life.go(client.read_registers(3, 0, 1, out))
-            asked = client.count.timeouts
+                life.go(asker.read_registers(3, 0, 1, out))
+            asked = asker.count.timeouts
             life.run(500)
         with pytest.raises(ModbusUnreachable, match="asking again soon"):
-            life.go(client.read_registers(3, 0, 1, out))
+            life.go(asker.read_registers(3, 0, 1, out))
         uart.there = True
         life.skip(days * DAY)
-        life.go(client.read_registers(3, 0, 1, out))
+        life.go(asker.read_registers(3, 0, 1, out))
     assert out[0] == 7
 
 

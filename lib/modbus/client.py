@@ -6,6 +6,7 @@ Registers are handed over in arrays that the caller owns (`array("H")`).
 """
 
 import asyncio
+import time
 
 from micropython import const
 
@@ -16,6 +17,7 @@ _NAP_MS = const(1)
 UNIT = const(6)  # index of the unit in a frame
 PDU = const(7)  # index of the function code in a frame
 _AROUND = const(18)  # bytes of a frame beside its registers, at most (function 23)
+_NOBODY = const((10, 11))  # exceptions with which a gateway says that there is no way to a unit, or no answer from it
 _MEASURES = const(0)  # ranks of a request; one of a command goes first where the one before it was of a lower rank
 _PREPARES = const(1)  # reads what a write needs
 _WRITES = const(2)
@@ -54,6 +56,8 @@ class Client:
     # of the class, for a client holds only what is otherwise
     retries = 0  # how often an unanswered request is sent again
     pause_ms = 0  # between an answer and the next request
+    silent = None  # modbus.silent.Silent, where several units share the client
+    timeout_ms: int  # for each answer; a transport has it
     _exchange: "function"  # async (slot, length): carries the request in slot.frame; the length of the answer's PDU
 
     def __init__(self, retries: int = 0, pipeline: int = 1, registers: int = 125) -> None:
@@ -161,18 +165,26 @@ class Client:
         frame = slot.frame
         function = frame[PDU]
         frame[UNIT] = unit
-        attempt = 0
+        self._meet(unit)
+        slot.attempt = 0
         while True:
+            begun = time.ticks_ms()
             try:
+                if self.silent is not None and self.silent.is_left(unit, slot.attempt > 0):
+                    raise modbus.ModbusUnreachable("unit %d does not answer, asking again soon%s" % (unit, self._why()))
                 got = await self._exchange(slot, length)
                 break
             except modbus.ModbusError as error:
                 self.count.last_error = str(error)
-                attempt += 1
-                if attempt > self.retries or not slot.intact:
+                if self.silent is not None and isinstance(error, modbus.ModbusTimeout):
+                    self.silent.failed(unit, self.timeout_ms, True)
+                slot.attempt += 1
+                if slot.attempt > self.retries or not slot.intact:
                     raise
         if got == 0:
             return 0  # broadcast: nobody answers
+        if self.silent is not None:
+            self._judge(slot, unit, got, time.ticks_diff(time.ticks_ms(), begun))
         if frame[PDU] == function | 0x80 and got == 2:
             self.count.exceptions += 1
             refused = modbus.ModbusRefused(function, frame[PDU + 1])
@@ -181,6 +193,21 @@ class Client:
         if frame[PDU] != function:
             self.refuse("function %d answered with %d" % (function, frame[PDU]))
         return got
+
+    def _meet(self, unit: int) -> None:
+        """A unit is asked: a transport may note whether others are."""
+
+    def _why(self) -> str:
+        """What a transport has to say of a unit that does not answer."""
+        return ""
+
+    def _judge(self, slot, unit: int, length: int, spent_ms: int) -> None:
+        """Somebody has answered: the unit, or a gateway in its place (exceptions 10 and 11)."""
+        frame = slot.frame
+        if length == 2 and frame[PDU] & 0x80 and frame[PDU + 1] in _NOBODY:
+            self.silent.failed(unit, spent_ms, False)
+        else:
+            self.silent.answered(unit)
 
     def take_registers(self, slot, length: int, count: int, out) -> None:
         """Check an answer that carries `count` registers and hand them over."""
@@ -210,6 +237,7 @@ class Slot:
         self.frame = bytearray(size)
         self.busy = False
         self.intact = True
+        self.attempt = 0  # how often it was sent before
         self.transaction = -1  # -1: waits for nothing
         self.length = 0  # of the answer's PDU, 0 until it came
         self.values = None  # what a write takes along, from frame[at] on

@@ -2,7 +2,11 @@
 
 Requests take their turn in the order they came.  A device that does not answer is left in peace for a while
 that doubles each time, so it costs the others little.  An answer is looked for anywhere in what was received,
-by unit, function, length and CRC: noise before it, or another device's late answer, does not hide it.
+by unit, function, length and CRC: noise before it, or another device's late answer, does not hide it, nor end the wait.
+
+Nothing in an answer says to which request of its unit it belongs.  One that was waited for in vain may still come, for as
+long again; its repeat may have it, as both ask the same, but then the repeat's own is owed.  So whatever else that unit is
+asked next lets it pass first.  Other units are asked meanwhile.
 
 A transceiver may send back what we send though nobody said so.  Such an echo of function 5, 6 or 22 looks exactly like
 the device's answer, so before the first of them the line is asked something whose answer differs from the request;
@@ -14,18 +18,17 @@ import time
 
 from micropython import const
 
-from modbus import ModbusBadFrame, ModbusTimeout, ModbusUnreachable, hot
+from modbus import ModbusBadFrame, ModbusTimeout, hot
 from modbus.client import PDU, UNIT, Client, Slot
 from modbus.rtu_frames import SHORTEST, answer_length, expected_length, fits
 from modbus.rtu_line import RtuLine
+from modbus.silent import Silent
 
 _NAP_MS = const(1)
 _RX_SIZE = const(520)  # twice the longest frame: a late answer and the right one
 _EAGER_US = const(2000)  # from when an answer is expected: looked for without a sleep
 _TURNAROUND_MAX_US = const(100000)
-_DEAF = const(2)  # time-outs in a row after which a unit is left in peace
-_QUIET_FIRST_MS = const(500)
-_QUIET_MAX_MS = const(10000)
+_LATEST_MS = const(30000)  # no answer is awaited for so long: a moment that lies further ahead is days old
 _NOISE = const(4)  # bytes of noise in front of an echo
 _PROBE_SIZE = const(20)
 _ALIKE = (5, 6, 22)  # functions that are answered with the request itself
@@ -63,14 +66,16 @@ class RtuClient(Client):
         self._broadcast_ms = broadcast_ms
         self._rx = bytearray(_RX_SIZE)
         self._have = 0
+        self._strange = 0  # bytes that came meanwhile and are no answer
         self._turnaround_us = 0
-        self._owed = False  # an answer may still come, until _owed_until, to a request that was given up
+        self._owed = -1  # the unit of a request that was cancelled half-way: its answer is due until _owed_until; -1: none
         self._owed_until = 0
+        self._late = {}  # unit -> [how many answers may come late, until when]
         self.echoes = None  # what is sent comes back though RtuLine drops nothing; None: not known yet
         self._sent = 0  # bytes of the request on the line
         self._echo_due = False  # its echo has not been seen
         self._probe = Slot(_PROBE_SIZE)
-        self._quiet = {}  # unit -> [time-outs in a row, when it may be asked again, length of the next pause]
+        self.silent = Silent()
 
     async def run(self) -> None:
         """A bus has nothing to do by itself; it is here because buses are started like devices."""
@@ -79,7 +84,7 @@ class RtuClient(Client):
 
     def forget(self, unit: int) -> None:
         """A unit that was only tried is not remembered as silent."""
-        self._quiet.pop(unit, None)
+        self.silent.answered(unit)
 
     def counters(self) -> dict:
         """Counts since boot."""
@@ -92,42 +97,47 @@ class RtuClient(Client):
     async def _exchange(self, slot: Slot, length: int) -> int:
         frame = slot.frame
         unit = frame[UNIT]
-        self._check_quiet(unit)
         if self.echoes is None and unit and frame[PDU] in _ALIKE:
             await self._learn_echo(frame)
         got = await self._talk(slot, length)
-        if unit == 0:
-            return 0
-        if got == 0:
-            self._unanswered(unit)
-        self._quiet.pop(unit, None)
+        if got == 0 and unit:
+            self.count.timeouts += 1
+            strange = "; %d bytes that are no answer came" % self._strange if self._strange else ""
+            raise ModbusTimeout("unit %d: no answer in %d ms%s%s" % (unit, self.timeout_ms, strange, self._why()))
         return got
 
     async def _talk(self, slot: Slot, length: int) -> int:
         """Send a request and wait for its answer; the length of its PDU, 0 if there was none."""
         frame = slot.frame
         unit = frame[UNIT]
-        await self._clear_line()
+        await self._clear_line(unit, slot.attempt)
         slot.fill(PDU + length)
         crc = hot.crc16(frame, UNIT, PDU + length)
         frame[PDU + length] = crc & 0xFF
         frame[PDU + length + 1] = crc >> 8
         self.count.frames += 1
         self._sent = length + 3
+        self._strange = 0
         self._echo_due = True
-        self._owed_until = time.ticks_add(time.ticks_ms(), self.timeout_ms)
-        self._owed = True
+        begun = time.ticks_ms()
+        self._owed_until = time.ticks_add(begun, self.timeout_ms)
+        self._owed = unit
         await self._send(frame, length + 3)
         if unit == 0:
             await asyncio.sleep_ms(self._broadcast_ms)
-            self._owed = False
+            self._owed = -1
             return 0
+        got = 0
         try:
             got = await self._listen(slot, unit, frame[PDU])
         except ModbusBadFrame:
-            self._owed = False
+            self._put_off(unit, begun)
             raise
-        self._owed = False
+        if got:
+            self._put_off(unit, begun)
+        else:
+            self._expect_late(unit, time.ticks_add(time.ticks_ms(), self.timeout_ms))
+        self._owed = -1
         return got
 
     # ---- echo ------------------------------------------------------------------------------------------
@@ -170,23 +180,8 @@ class RtuClient(Client):
         return True
 
     # ---- sending ---------------------------------------------------------------------------------------
-    def _check_quiet(self, unit: int) -> None:
-        entry = self._quiet.get(unit)
-        if entry is None or entry[0] < _DEAF or not 0 < time.ticks_diff(entry[1], time.ticks_ms()) <= _QUIET_MAX_MS:
-            return
-        raise ModbusUnreachable("unit %d does not answer, asking again soon%s" % (unit, self._why()))
-
     def _why(self) -> str:
         return "; " + _ECHOES if self.echoes else ""
-
-    def _unanswered(self, unit: int) -> None:
-        entry = self._quiet.setdefault(unit, [0, 0, _QUIET_FIRST_MS])
-        entry[0] += 1
-        if entry[0] >= _DEAF:
-            entry[1] = time.ticks_add(time.ticks_ms(), entry[2])
-            entry[2] = min(2 * entry[2], _QUIET_MAX_MS)
-        self.count.timeouts += 1
-        raise ModbusTimeout("unit %d: no answer in %d ms%s" % (unit, self.timeout_ms, self._why()))
 
     async def _send(self, frame, length: int) -> None:
         line = self.line
@@ -197,32 +192,78 @@ class RtuClient(Client):
         finally:
             line.receiving()
 
-    async def _let_pass(self) -> None:
-        """A request was cancelled half-way: let its answer pass before anybody else is asked."""
-        heard = False
-        while time.ticks_diff(self._owed_until, time.ticks_ms()) > 0:
-            if self.line.receive(self._rx, 0):
+    async def _let_pass(self, unit: int, number: int, until: int) -> int:
+        """Listen for so many answers of a unit that nobody waits for any more, until then at most; how many came."""
+        came = 0
+        self._have = 0
+        while came < number and 0 < time.ticks_diff(until, time.ticks_ms()) <= _LATEST_MS:
+            self._have = self.line.receive(self._rx, self._have)
+            if self._have and self.line.silent_us() > self._gap_us:
                 self.count.late += 1
-                heard = True
-            elif heard and self.line.silent_us() > self._gap_us:
-                break
+                came += self._answers_of(unit)
+                self._have = 0
             await asyncio.sleep_ms(_NAP_MS)
-        self._owed = False
+        return came
 
-    async def _clear_line(self) -> None:
-        """Throw away what came unasked, and wait until nobody is talking."""
-        if self._owed:
-            await self._let_pass()
+    def _answers_of(self, unit: int) -> int:
+        """How many answers of a unit there are in what has come."""
+        rx = self._rx
+        found = at = 0
+        while self._have - at >= SHORTEST:
+            length = answer_length(rx, at, self._have) if rx[at] == unit else 0
+            if 0 < length <= self._have - at and hot.crc16(rx, at, at + length) == 0:
+                found += 1
+                at += length
+            else:
+                at += 1
+        return found
+
+    async def _clear_line(self, unit: int, attempt: int) -> None:
+        """Let pass what is owed, throw away what came unasked, and wait until nobody is talking."""
+        if self._owed >= 0:  # before anybody is asked, as it comes right now
+            if not await self._let_pass(self._owed, 1, self._owed_until) and self._owed:
+                self._expect_late(self._owed, time.ticks_add(self._owed_until, self.timeout_ms))
+            self._owed = -1
+        late = self._late.get(unit)
+        if late is not None and not attempt:
+            await self._let_pass(unit, late[0], late[1])
+            self._late.pop(unit)
         deadline = time.ticks_add(time.ticks_ms(), self.timeout_ms + self._pause_us // 1000)
         while time.ticks_diff(time.ticks_ms(), deadline) < 0:
-            if self.line.receive(self._rx, 0):
-                self.count.late += 1
-            self._have = 0
+            self._have = self.line.receive(self._rx, 0)
+            if self._have:
+                self._throw_away()
             left_us = self.line.silence_left_us(self._pause_us)
             if left_us == 0:
                 return
             await asyncio.sleep_ms(left_us // 1000)
         self.refuse("the line is never silent")
+
+    def _throw_away(self) -> None:
+        """Nobody waits for what has come; a unit that owed it does not owe it any more."""
+        self.count.late += 1
+        for unit in self._late:
+            late = self._late[unit]
+            late[0] = max(0, late[0] - self._answers_of(unit))
+        self._have = 0
+
+    def _expect_late(self, unit: int, until: int) -> None:
+        """One answer of this unit more may come, until then.  What cannot come any more is forgotten."""
+        now = time.ticks_ms()
+        for one in list(self._late):
+            if not 0 < time.ticks_diff(self._late[one][1], now) <= _LATEST_MS:
+                self._late.pop(one)
+        late = self._late.setdefault(unit, [0, until])
+        late[0] += 1
+        late[1] = until
+
+    def _put_off(self, unit: int, begun: int) -> None:
+        """A unit has answered that owes answers: if this was one of them, the next one takes it as long once more."""
+        self._owed = -1
+        late = self._late.get(unit)
+        if late is not None:
+            now = time.ticks_ms()
+            late[1] = time.ticks_add(now, self.timeout_ms + time.ticks_diff(now, begun))
 
     # ---- receiving -------------------------------------------------------------------------------------
     async def _listen(self, slot: Slot, unit: int, function: int) -> int:
@@ -246,11 +287,13 @@ class RtuClient(Client):
                     self._learn(time.ticks_diff(time.ticks_us(), begun_us) - wire_us, overslept)
                     return got
             elif self._have and line.silent_us() > self._gap_us:
-                return self._give_up(slot, unit, function)
+                got = self._give_up(slot, unit, function, False)
+                if got:
+                    return got
             elif self._have == 0 and time.ticks_diff(time.ticks_ms(), begun) >= self.timeout_ms:
                 return 0
             if time.ticks_diff(time.ticks_ms(), begun) >= longest_ms:  # somebody never stops talking
-                return self._give_up(slot, unit, function)
+                return self._give_up(slot, unit, function, True)
             overslept = False
             await asyncio.sleep_ms(self._nap(eager))
 
@@ -297,7 +340,6 @@ class RtuClient(Client):
                         return 0
                 elif length and hot.crc16(rx, at, at + length) == 0:
                     if not fits(slot.frame, rx, at):
-                        self.count.late += 1
                         at += length
                         continue
                     if self._echo_due and at == 0 and function not in _ALIKE:
@@ -312,13 +354,44 @@ class RtuClient(Client):
             at += 1
         return 0
 
-    def _give_up(self, slot: Slot, unit: int, function: int) -> int:
-        """The line has fallen silent on something that is no answer yet: look once more, or say so."""
+    def _give_up(self, slot: Slot, unit: int, function: int, at_last: bool) -> int:
+        """The line has fallen silent on something that is no answer yet: look once more.  0: it is none, and may still come.
+
+        Raises ModbusBadFrame for what was to be the answer and is spoilt; at_last: for anything.
+        """
         got = self._find(slot, unit, function, True)
         if got:
             return got
+        at = self._pass_over()
+        if at == self._have and not at_last:
+            self._have = 0
+            return 0
         self.count.crc_errors += 1
-        raise ModbusBadFrame("unit %d: %d bytes that are no answer" % (unit, self._have))
+        if at_last or self._begins(at, unit, function):
+            raise ModbusBadFrame("unit %d: %d bytes that are no answer" % (unit, self._have))
+        self._strange += self._have - at
+        self._have = 0
+        return 0
+
+    def _pass_over(self) -> int:
+        """Where the whole frames end with which what has come begins: other units' late answers, or such to another request."""
+        rx = self._rx
+        at = 0
+        while self._have - at >= SHORTEST:
+            length = answer_length(rx, at, self._have)
+            if length > self._have - at or hot.crc16(rx, at, at + length):
+                break
+            self.count.late += 1
+            at += length
+        return at
+
+    def _begins(self, at: int, unit: int, function: int) -> bool:
+        """Something in what has come begins like the answer; not on a line that echoes before the echo, which begins so too."""
+        rx = self._rx
+        for i in range(at, self._have - 1):
+            if rx[i] == unit and rx[i + 1] & 0x7F == function:
+                return not (self.echoes and self._echo_due)
+        return False
 
 
 def _whole_ms(us: int) -> int:

@@ -2,7 +2,7 @@
 
 Such frames have no transaction id: an answer is known by unit, function, length and CRC, wherever it lies in what has
 come.  So there is one request at a time, and after one whose answer did not come the line is listened to as long again
-before the next, as a late answer would be taken for it.
+before the same unit is asked the next, as a late answer would be taken for it.  Other units are asked meanwhile.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import time
 
 from micropython import const
 
-from modbus import hot
+from modbus import ModbusError, ModbusTimeout, hot
 from modbus.client import PDU, UNIT, Slot, check_range
 from modbus.rtu_frames import SHORTEST, answer_length, fits
 from modbus.tcp_client import TcpClient
@@ -26,31 +26,42 @@ class RtuOverTcpClient(TcpClient):
 
     def __init__(self, host: str, port: int = 502, **given) -> None:
         super().__init__(host, port, pipeline=1, **given)
-        self._owed = False  # an answer may still come to a request that was given up, until _owed_until
+        self._owed = False  # the answer to a request that was cancelled half-way is due until _owed_until
         self._owed_until = time.ticks_ms()
+        self._late = {}  # unit -> until when an answer that was waited for in vain may come
 
     async def _exchange(self, slot: Slot, length: int) -> int:
-        check_range("unit", slot.frame[UNIT], 1, 247)
-        await self._let_pass()
-        frames = self.count.frames
+        unit = slot.frame[UNIT]
+        check_range("unit", unit, 1, 247)
+        if self._owed:
+            await self._let_pass(self._owed_until)
+        if unit in self._late:
+            await self._let_pass(self._late[unit])
+            self._late.pop(unit)
+        self._owed = False
         try:
-            return await super()._exchange(slot, length)
-        finally:
-            self._owed = self.count.frames != frames and slot.length == 0
-            self._owed_until = time.ticks_add(time.ticks_ms(), self.timeout_ms)
+            got = await super()._exchange(slot, length)
+        except ModbusError as error:
+            self._owed = False
+            if isinstance(error, ModbusTimeout):
+                self._late[unit] = time.ticks_add(time.ticks_ms(), self.timeout_ms)
+            raise
+        self._owed = False
+        return got
 
-    async def _let_pass(self) -> None:
-        """Wait for the answer that is owed, or until it cannot be expected any more."""
-        while self._owed and self.connected and time.ticks_diff(self._owed_until, time.ticks_ms()) > 0:
+    async def _let_pass(self, until: int) -> None:
+        """Throw away what comes until then, when no answer can be expected any more."""
+        while self.connected and 0 < time.ticks_diff(until, time.ticks_ms()) <= 2 * self.timeout_ms:
             self._receive()
             await asyncio.sleep_ms(_NAP_MS)
-        self._owed = False
 
     def _send(self, slot: Slot, length: int) -> None:
         frame = slot.frame
         crc = hot.crc16(frame, UNIT, PDU + length)
         frame[PDU + length] = crc & 0xFF
         frame[PDU + length + 1] = crc >> 8
+        self._owed_until = time.ticks_add(time.ticks_ms(), 2 * self.timeout_ms)  # it may be late as well
+        self._owed = True
         self._write(slot, 0, UNIT, length + 3)
 
     def _take(self) -> None:

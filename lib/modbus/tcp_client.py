@@ -13,6 +13,7 @@ from micropython import const
 
 from modbus import ModbusBadFrame, ModbusTimeout, ModbusUnreachable, hot
 from modbus.client import PDU, UNIT, Client, Slot
+from modbus.silent import Silent
 from modbus.tcp_connect import connect
 
 _NAP_MS = const(1)  # between two looks at the socket
@@ -26,6 +27,7 @@ _SAME_MS = const(5000)  # since its last answer: a peer that has closed a connec
 _CUT_MS = const(1000)  # and one that has cut it off
 _SETTLE_FIRST_MS = const(250)
 _SETTLE_MAX_MS = const(5000)
+_HELD_MS = const(3000)  # so long after a request was given up a gateway may still wait for the unit's answer
 
 
 class TcpClient(Client):
@@ -39,6 +41,10 @@ class TcpClient(Client):
     the most that one request moves (16 bits count as one); a frame has room for no more, and a longer answer is refused.  pause_ms:
     between an answer and the next request, for devices that lose what comes sooner.  settle_ms: between connecting and the
     first request; where a peer closes a connection because it was asked too soon, the next one waits longer by itself.
+
+    As soon as a second unit is asked the peer is a gateway, which may ask one unit at a time.  Then one that does not answer is
+    asked less and less often (modbus.silent), and what is asked of another behind a request that was given up has the time
+    that the gateway still spends on that one.
     """
 
     def __init__(
@@ -74,6 +80,11 @@ class TcpClient(Client):
         self._same_ms = -1  # connected to again so soon after that it is the same one; -1: it may be another one
         self._cut = False  # it has closed the connection on a request, having answered others
         self._oddity = ""  # what is odd about what came, for people
+        self._unit = -1  # the first unit that was asked
+        self._held_by = -1  # the unit for whose answer a gateway may still wait, until _held_until; -1: none
+        self._held_until = 0
+        self._borne = False  # another one was given the time, and nothing has come since
+        self._held_transaction = 0  # of the request that was given up
         self._make_room()
 
     def _make_room(self) -> None:
@@ -102,6 +113,12 @@ class TcpClient(Client):
         self._not_before = time.ticks_ms()
 
     # ---- what Client asks of a transport ---------------------------------------------------------------
+    def _meet(self, unit: int) -> None:
+        if self._unit < 0:
+            self._unit = unit
+        elif unit != self._unit and self.silent is None:
+            self.silent = Silent()
+
     async def _exchange(self, slot: Slot, length: int) -> int:
         self._cut = False
         try:
@@ -118,7 +135,7 @@ class TcpClient(Client):
         await self._wait_until_free()
         slot.fill(PDU + length)
         begun = time.ticks_ms()
-        deadline = time.ticks_add(begun, self.timeout_ms)
+        deadline = time.ticks_add(begun, self.timeout_ms + self._held_ms(slot.frame[UNIT]))
         self._oddity = ""
         self._send(slot, length)
         await asyncio.sleep_ms(0)  # an answer that is there at once would make one long step of this request and the next
@@ -135,6 +152,7 @@ class TcpClient(Client):
             if time.ticks_diff(now, deadline) >= 0:
                 break
             await asyncio.sleep_ms(0 if time.ticks_diff(now, begun) < _EAGER_MS else _NAP_MS)
+        self._hold(slot)
         slot.transaction = -1
         self.count.timeouts += 1
         self._silent += 1
@@ -143,6 +161,30 @@ class TcpClient(Client):
         raise ModbusTimeout(
             "%s:%d: no answer of unit %d in %d ms%s" % (self.host, self.port, slot.frame[UNIT], self.timeout_ms, self._oddity)
         )
+
+    def _hold(self, slot: Slot) -> None:
+        """A request is given up: where several units are behind the peer, it may go on with that one for a while."""
+        if self.silent is not None and not self._borne:
+            self._held_by = slot.frame[UNIT]
+            self._held_until = time.ticks_add(time.ticks_ms(), _HELD_MS)
+            self._held_transaction = slot.transaction
+
+    def _held_ms(self, unit: int) -> int:
+        """How much longer a request to this unit may take for another one's sake.
+
+        Once until something comes: a peer that says nothing more is gone, and that is found out soon.
+        """
+        if self._held_by < 0 or self._held_by == unit or self._borne:
+            return 0
+        self._borne = True
+        return min(max(0, time.ticks_diff(self._held_until, time.ticks_ms())), _HELD_MS)
+
+    def _freed(self) -> None:
+        """The peer goes on: now the others have the time that it has kept them waiting."""
+        if self._held_by >= 0 and self.silent is not None:
+            self.silent.give_way(self._held_by, self.timeout_ms)
+        self._held_by = -1
+        self._borne = False
 
     async def _wait_until_free(self) -> None:
         """Until the peer may be asked: after its last answer, and after connecting.  Raises ModbusUnreachable if it hangs up."""
@@ -177,6 +219,7 @@ class TcpClient(Client):
         try:
             self._sock = await connect(self.host, self.port, deadline)
             self._silent = 0
+            self._freed()
             self._have = 0
             self._answered = False
             self._connected_ms = time.ticks_ms()
@@ -315,6 +358,8 @@ class TcpClient(Client):
                 return
         if (self._next_transaction - transaction) & 0xFFFF <= _RECENT:
             self.count.late += 1
+            if self._borne or transaction == self._held_transaction:
+                self._freed()
             self._oddity = "; an answer with an earlier transaction id came, %d" % transaction
             return
         self._oddity = "; the answer carries transaction id %d, asked was %d" % (transaction, self._next_transaction - 1 & 0xFFFF)
@@ -329,6 +374,7 @@ class TcpClient(Client):
         slot.length = length
         slot.transaction = -1
         self._silent = 0
+        self._freed()
         self._answered = True
         self._answer_ms = time.ticks_ms()
         self._free_ms = time.ticks_add(self._answer_ms, self.pause_ms)

@@ -11,7 +11,8 @@ from array import array
 
 from host_tests.both.fakenet import Net, Socket
 from host_tests.both.virtual import Virtual
-from modbus import ModbusError, hot, rarer, rtu_client, rtu_line, rtu_over_tcp, tcp_client, tcp_server
+from modbus import ModbusError, hot, rarer, rtu_client, rtu_line, rtu_over_tcp, silent, tcp_client, tcp_server
+from modbus import client as client_module
 from modbus.bank import Bank
 from modbus.rtu_client import RtuClient
 from modbus.rtu_over_tcp import RtuOverTcpClient
@@ -114,7 +115,7 @@ def mbap(pdu, transaction=7):
 
 bank = Bank(holding=100, inputs=100, coils=200, discretes=200)
 net = tcp_server.socket = tcp_server.select = Net()
-life = Virtual(tcp_server, tcp_client, rtu_client, rtu_line, rtu_over_tcp)
+life = Virtual(tcp_server, client_module, silent, tcp_client, rtu_client, rtu_line, rtu_over_tcp)
 life.__enter__()  # to the program's end
 server = TcpServer(bank, 0, max_clients=1, idle_ms=0)
 life.start("TCP server", server.run())
