@@ -49,6 +49,7 @@ class Cycle:
         site_power.grid_there(now, par)
         site_power.watch_meter(now, par)
         site_power.net_power(now, par)
+        site_power.load_power(now, par)
         if several is not None:
             several.spread()
         for bank in banks:

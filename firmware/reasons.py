@@ -28,6 +28,7 @@ pcs_not_following the inverter does not follow its setpoint
 overpower more power flows than the limits allow
 bms_frozen the battery's values do not change while power flows
 pcs_frozen the inverter's values do not change while power flows
+meter_frozen the meter's power does not change though the inverter's does
 contactor their feedback is not what was commanded
 inverter_silent the others in parallel go on
 """)
@@ -646,4 +647,7 @@ def _missing(view) -> str:
         if bits & _MISSED[i] and _is_silent(view, i):
             told.append(_silence(view, i, True))
             bits &= ~(_MISSED[i] | _MISSED_VALUES)  # nor can its values be true
+    if bits & im.MISS_METER and view.now[im.METER_STILL_MS] > view.par[im.PAR_FROZEN_MS]:
+        told.append(_entry(_FAULTS, "meter_frozen"))
+        bits &= ~im.MISS_METER
     return ", ".join(told + missing(bits))

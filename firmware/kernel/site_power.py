@@ -118,7 +118,7 @@ def watch_meter(img: ptr32, par: ptr32):
 
 @micropython.viper
 def net_power(img: ptr32, par: ptr32):
-    """What the site takes without the battery (NET_P), and its load, measured where it has a meter; after grid_there.
+    """What the site takes without the battery (NET_P); after grid_there and watch_meter.
 
     NET_P is made when the meter speaks and held until it speaks again: between, the inverter's power moves and the
     meter's would not.  Even so the two are never of the same instant, and a limit that followed each difference
@@ -129,17 +129,10 @@ def net_power(img: ptr32, par: ptr32):
     b = one << 30
     m = b + _RANGE
     none = 0 - b
-    pcs_ok = img[_AGE + _SEQ_PCS] <= par[_PAR_STALE_PCS]
     meter_ok = (par[_PAR_HAS] & _HAS_METER) != 0 and img[_AGE + _SEQ_METER] <= par[_PAR_STALE_METER]
     meter_ok = meter_ok and img[_METER_STILL_MS] <= par[_PAR_FROZEN_MS]
     pcs = ((img[_PCS_P] + b) & m) - b
     meter = ((img[_METER_P] + b) & m) - b
-    pv = ((img[_PV_P] + b) & m) - b
-    if pv == none or (par[_PAR_HAS] & _HAS_PV) == 0 or img[_AGE + _SEQ_PV] > par[_PAR_STALE_METER]:
-        pv = 0
-    gen = ((img[_GEN_P] + b) & m) - b
-    if gen != none and img[_AGE + _SEQ_GEN] <= par[_PAR_STALE_METER]:
-        pv += gen  # whatever generates beside the battery
     if pcs == none:
         pcs = 0
     most = one << 28  # 268 MW: their sums stay inside a slot, whatever was measured
@@ -151,10 +144,6 @@ def net_power(img: ptr32, par: ptr32):
         pcs = most
     if pcs + most < 0:
         pcs = 0 - most
-    if pv > most:
-        pv = most
-    if pv + most < 0:
-        pv = 0 - most
     if meter_ok and meter != none:
         net = ((img[_NET_P] + b) & m) - b
         if (img[_FRESH] >> _SEQ_METER & 1) != 0 or net == none:
@@ -168,7 +157,6 @@ def net_power(img: ptr32, par: ptr32):
                 elif pcs < anchor - _STILL_W:
                     pcs = anchor - _STILL_W
                     highest = pcs
-            net = meter + pcs
             least += meter
             highest += meter
             low = ((img[_NET_LOW] + b) & m) - b
@@ -181,28 +169,51 @@ def net_power(img: ptr32, par: ptr32):
                 high = highest
             else:
                 high -= (high - highest + 3) // 4
-            img[_NET_P] = net
+            img[_NET_P] = meter + pcs
             img[_NET_LOW] = low
             img[_NET_HIGH] = high
-        load = ((img[_METER_LOAD_P] + b) & m) - b
-        if load == none or img[_AGE + _SEQ_LOAD] > par[_PAR_STALE_METER]:
-            load = net + pv
-            if not pcs_ok:
-                load = none  # what the inverter takes or gives is not known
-        if load > 3 * most:
-            load = 3 * most
-        if load + 3 * most < 0 and load != none:
-            load = 0 - 3 * most
-        img[_LOAD_P] = load
     else:
         net = none
-        load = none
         switching = img[_PCS_STATE] == _PCS_STANDBY or img[_PCS_STATE] == _PCS_RUNNING
         if img[_GRID_OK] == 0 and (par[_PAR_HAS] & _HAS_METER) != 0 and par[_PAR_GRID_TYPE] < 2 and not meter_ok:
-            if pcs_ok and switching and img[_PCS_GRID] == 0:  # an island without its meter: the inverter that forms it measures it
-                net = pcs
-                load = pcs + pv
+            if img[_AGE + _SEQ_PCS] <= par[_PAR_STALE_PCS] and switching and img[_PCS_GRID] == 0:
+                net = pcs  # an island without its meter: the inverter that forms it measures it
         img[_NET_P] = net
         img[_NET_LOW] = net
         img[_NET_HIGH] = net
-        img[_LOAD_P] = load
+
+
+@micropython.viper
+def load_power(img: ptr32, par: ptr32):
+    """What the loads take (LOAD_P): by their own meter, else what the site takes beside what generates; after net_power.
+
+    Behind an inverter that is silent it is not known.
+    """
+    one = 1
+    b = one << 30
+    m = b + _RANGE
+    none = 0 - b
+    most = one << 28  # as net_power
+    load = ((img[_METER_LOAD_P] + b) & m) - b
+    net = ((img[_NET_P] + b) & m) - b
+    if net == none:
+        load = none
+    elif load == none or img[_AGE + _SEQ_LOAD] > par[_PAR_STALE_METER]:
+        pv = ((img[_PV_P] + b) & m) - b
+        if pv == none or (par[_PAR_HAS] & _HAS_PV) == 0 or img[_AGE + _SEQ_PV] > par[_PAR_STALE_METER]:
+            pv = 0
+        gen = ((img[_GEN_P] + b) & m) - b
+        if gen != none and img[_AGE + _SEQ_GEN] <= par[_PAR_STALE_METER]:
+            pv += gen  # whatever generates beside the battery
+        if pv > most:
+            pv = most
+        if pv + most < 0:
+            pv = 0 - most
+        load = none
+        if img[_AGE + _SEQ_PCS] <= par[_PAR_STALE_PCS]:
+            load = net + pv
+    if load > 3 * most:
+        load = 3 * most
+    if load != none and load + 3 * most < 0:
+        load = 0 - 3 * most
+    img[_LOAD_P] = load

@@ -54,6 +54,7 @@ def test_a_frozen_meter_lets_no_more_power_out_than_it_did_before_and_is_told():
     plant.until(lambda: plant.faults() == ["meter_frozen"], 30)
     plant.run(3)
     assert plant.command() == 0 and plant.why() == "missing_data"
+    assert "the meter's power does not change though the inverter's does" in plant.pm.stats()["reason"]
     plant.frozen = False
     plant.until(lambda: plant.command() > 14000 and not plant.faults(), 30)
 

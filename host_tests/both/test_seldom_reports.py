@@ -1,4 +1,4 @@
-"""Batteries and inverters that report every few seconds: what they said is judged when they said it, not when the power has moved."""
+"""Batteries and inverters that report every few seconds: they are judged by what they say when they say it."""
 
 from firmware import image as im
 from host_tests.both.plant import Plant

@@ -237,6 +237,7 @@ TABLE = (
     Hot("grid_there", ("img", "par")),
     Hot("watch_meter", ("img", "par")),
     Hot("net_power", ("img", "par")),
+    Hot("load_power", ("img", "par")),
     Hot("find_missing", ("img", "par")),
     Hot("battery_conditions", ("img", "par")),
     Hot("detect_frozen", ("img", "par")),
