@@ -567,16 +567,10 @@ def _row(view, name: str, charge: int) -> str:
 
 def _cut_off(view, charge: int) -> str:
     """The pack's voltage at which a direction ends: the nearest of the cells', the battery's own and the parameters'."""
-    now = view.now
-    par = view.par
-    bound = par[im.PAR_V_MAX] if charge else par[im.PAR_V_MIN]
-    its = now[im.BMS_V_MAX] if charge else now[im.BMS_V_MIN]
-    if its != im.NO_VALUE:
-        bound = min(bound, its) if charge else max(bound, its)
-    asked = par[im.OP_V_MAX] if charge else par[im.OP_V_MIN]
-    if asked != im.FREE and (asked < bound if charge else asked > bound):
-        return "%.1f V (set_%scharge_params())" % (asked / 10, "" if charge else "dis")
-    return "%.1f V" % (bound / 10)
+    own = view.par[im.OP_V_MIN - charge]
+    known = [volts for volts in (view.par[im.PAR_V_MIN - charge], view.now[im.BMS_V_MIN - charge], own) if abs(volts) < im.FREE]
+    bound = min(known) if charge else max(known)
+    return "%.1f V%s" % (bound / 10, " (%s)" % _row(view, "operation", charge) if bound == own else "")
 
 
 def _bound_by(name: str, charge: int) -> int:
