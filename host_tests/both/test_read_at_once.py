@@ -28,7 +28,7 @@ class Unit:
         self.spans = spans
         self.requests = 0
 
-    async def read(self, _address, count, view):
+    async def read(self, _address, count, view, _function=3, _to_write=False):
         Ticks.now_ms = (Ticks.now_ms + self.spans[min(self.requests, len(self.spans) - 1)]) & 0x3FFFFFFF
         self.requests += 1
         for i in range(count):
