@@ -56,7 +56,7 @@ _IMPLIED = (
     ("calendar", "clock storage", "clock"),
     ("records", "clock storage", "storage"),
 )
-_ONCE = ("history", "update")  # two would write the same
+_ONCE = ("history",)  # two would write the same files
 
 
 def store(path: str):

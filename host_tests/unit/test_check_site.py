@@ -379,7 +379,6 @@ def test_services_that_a_site_has_by_itself_can_be_named_or_switched_off() -> No
         ({"e": {"type": "ems_clock"}}, "services.e: needs calendar, which this site has not"),
         ({"a": {"type": "calendar"}, "b": {"type": "calendar"}}, "services.b: there is one calendar already"),
         ({"a": {"type": "history"}, "b": {"type": "history"}}, "services.b: there is one history already"),
-        ({"a": {"type": "update"}, "b": {"type": "update"}}, "services.b: there is one update already"),
         ({"c": {"type": "calendar", "zone": "Nowhere/Else"}}, "clock.zone: time zone"),
         ({"c": {"type": "calendar"}, "l": {"type": "records", "place": "lib"}}, "services.l.place = 'lib': lib is the board's own"),
         ({"c": {"type": "calendar", "zome": "UTC0"}}, "services.c.zome: no such key; did you mean zone?"),
