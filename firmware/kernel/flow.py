@@ -26,8 +26,10 @@ _E_OUT_TURNS = const(121)
 _PATHS_P = const(122)
 _PAR_STALE_PCS = const(13)
 _PAR_STALE_METER = const(14)
+_PAR_HAS = const(16)
 _PAR_FLOW_P = const(42)
 _PAR_MOST_P = const(67)
+_HAS_METER = const(4)
 _RANGE = const(1073741823)
 # slots: end
 
@@ -55,7 +57,8 @@ def share_paths(img: ptr32, par: ptr32):
         if img[_GRID_OK] == 0:
             if bat > 0:
                 load = bat
-        elif img[_AGE + _SEQ_METER] <= par[_PAR_STALE_METER]:  # without the inverter's power: what the grid gives goes there
+        elif (par[_PAR_HAS] & _HAS_METER) != 0 and img[_AGE + _SEQ_METER] <= par[_PAR_STALE_METER]:
+            # without the inverter's power: what the grid gives goes there
             load = ((img[_METER_P] + b) & m) - b
     else:
         pv = load - (((img[_NET_P] + b) & m) - b)
