@@ -83,4 +83,11 @@ def mask(column: int, wanted: int) -> int:
 
 def names(bits: int) -> "list[str]":
     """The names behind a mask of faults."""
-    return [row[0] for i, row in enumerate(rows()) if bits >> i & 1]
+    found: list = []
+    for row in rows():
+        if not bits:
+            break
+        if bits & 1:
+            found.append(row[0])
+        bits >>= 1
+    return found

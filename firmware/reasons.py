@@ -641,7 +641,7 @@ def _missing(view) -> str:
         if bits & _MISSED[i] and _is_silent(view, i):
             told.append(_silence(view, i, True))
             bits &= ~(_MISSED[i] | _MISSED_VALUES)  # nor can its values be true
-    if bits & im.MISS_METER and "meter_frozen" in ft.names(view.now[im.FAULTS]):
+    if bits & im.MISS_METER and view.now[im.METER_P] != im.NO_VALUE:  # it speaks, and says a power
         told.append(_entry(_FAULTS, "meter_frozen"))
         bits &= ~im.MISS_METER
     return ", ".join(told + missing(bits))
