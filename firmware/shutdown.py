@@ -136,27 +136,37 @@ def orderly(app, why: str) -> None:
     """0 W at once, contactors open as soon as they may, outputs safe.  Returns within contactor_wait and a little more."""
     deadline = time.ticks_add(time.ticks_ms(), app.pm.image.par[im.PAR_BREAK_MS] + _MARGIN_MS)
     open_at = time.ticks_add(time.ticks_ms(), _LEAST_MS)
-    told = False
+    told: list = []
     try:
         while time.ticks_diff(deadline, time.ticks_ms()) > 0:
             try:
-                try:
-                    if not told:
-                        _halt(app.pm)
-                        _say("the program ends (%s): 0 W, then the contactors" % why)
-                        told = True
-                    asyncio.run(_until_open_contactors(app.pm, deadline, open_at))
-                    break
-                except BaseException as error:  # another task ends too, a second signal, no heap for a coroutine
-                    _say("on the way: %s: %s" % (type(error).__name__, error))
-                    watchdog.feed()
-                    time.sleep_ms(_STEP_MS)
-            except BaseException:  # a third, while that one was told
-                continue
+                _go(app.pm, why, deadline, open_at, told)
+                break
+            except BaseException:  # a signal where it was asked whether there is time left
+                pass
     finally:
         _outputs_safe(app)
         if app.callbacks is not None:
             app.callbacks.stop()
+
+
+def _go(pm, why: str, deadline: int, open_at: int, told: list) -> None:
+    """The road, begun again after whatever breaks it off; told: whether the first step is done."""
+    while time.ticks_diff(deadline, time.ticks_ms()) > 0:
+        try:
+            try:
+                if not told:
+                    _halt(pm)
+                    _say("the program ends (%s): 0 W, then the contactors" % why)
+                    told.append(True)
+                asyncio.run(_until_open_contactors(pm, deadline, open_at))
+                return
+            except BaseException as error:  # another task ends too, a second signal, no heap for a coroutine
+                _say("on the way: %s: %s" % (type(error).__name__, error))
+                watchdog.feed()
+                time.sleep_ms(_STEP_MS)
+        except BaseException:  # a third, while that one was told
+            continue
 
 
 async def _until_open_contactors(pm, deadline: int, open_at: int) -> None:
