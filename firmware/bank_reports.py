@@ -1,6 +1,6 @@
 """What people see of one of several banks; a site that is one bank does not load it."""
 
-from firmware import faults, reasons
+from firmware import believed, faults, reasons
 from firmware import image as im
 from firmware.limits import NAMES
 from firmware.modes import Mode
@@ -13,6 +13,7 @@ class BankInstant(Instant):
     def __init__(self, site: Instant, bank) -> None:
         self.now = bank.now[: im.LIMIT_ROWS_DIS]
         self.par = bank.par[:]
+        self.told = believed.told(self.now, self.par)
         self.places = bank.places
         self.name = bank.name
         self.claims = site.claims
@@ -33,7 +34,7 @@ class BankInstant(Instant):
             "name": self.name,
             "mode": Mode.name(now[im.MODE]),
             "soc": number(now[im.SOC], 100),
-            "power": number(now[im.PCS_P], 1000),
+            "power": number(self.told[im.PCS_P], 1000),
             "command": now[im.CMD_P] / 1000,
             "limit_discharge": now[im.LIMIT_DIS] / 1000,
             "limit_charge": now[im.LIMIT_CHG] / 1000,

@@ -7,7 +7,7 @@ Only a site whose metrics are on loads this (docs/metrics.md).
 
 from micropython import const
 
-from firmware import faults, generation
+from firmware import believed, faults, generation
 from firmware import image as im
 from firmware import requests as rq
 from firmware.event_codes import Event
@@ -15,32 +15,32 @@ from firmware.limits import NAMES, published
 from firmware.modes import Mode
 
 # points: begin (names, units and help; copied from points.py by `make slots`)
-# slot, block, number of the group that brings it (-: made by the cycle), parts of the unit, type, name, help
+# slot, block, parts of the unit, type, name, help
 _POINTS = const("""
-12 battery 0 10000 gauge battery_soh_ratio State of health
-13 battery 0 10 gauge battery_voltage_volts Battery terminal voltage
-14 battery 0 10 gauge battery_current_amperes Battery current, + discharge
-15 battery 0 10 gauge battery_temperature_celsius Battery temperature
-20 battery 2 1000 gauge battery_cell_max_volts Highest cell voltage
-21 battery 2 1000 gauge battery_cell_min_volts Lowest cell voltage
-31 pcs 5 1 gauge inverter_power_watts AC power, + discharge
-36 pcs 5 10 gauge inverter_dc_bus_voltage_volts DC bus voltage
-47 meter 6 1 gauge grid_power_watts Power at the point of connection, + import
-48 meter 6 10 gauge grid_voltage_volts Grid voltage, line to line
-49 meter 6 10 gauge grid_current_amperes Grid current
-50 meter 6 1000 gauge grid_frequency_hertz Grid frequency
-52 load 9 1 gauge load_meter_power_watts What the loads take, by their own meter
-53 pv 7 1 gauge pv_power_watts PV power, + generation
-54 generator 10 1 gauge generator_power_watts A generator's power, + generation
-69 battery - 10000 gauge battery_soc_ratio State of charge, refined between the BMS's steps
-74 site - 1 gauge load_power_watts What the loads take: by their own meter, else NET_P + PV_P + GEN_P
-75 site - 1 gauge grid_connected The grid is there (measured)
-81 site - 1 gauge request_watts What the winning claim asks for
-84 site - 1 gauge limit_discharge_watts The live discharge limit, >= 0
-85 site - 1 gauge limit_charge_watts The live charge limit, >= 0
-88 site - 1 gauge command_watts THE command: AC power for the PCS, + discharge
-95 site - 1 gauge uptime_seconds Seconds since boot
-102 site - 1 counter commands_total Commands that differed from the one before
+12 battery 10000 gauge battery_soh_ratio State of health
+13 battery 10 gauge battery_voltage_volts Battery terminal voltage
+14 battery 10 gauge battery_current_amperes Battery current, + discharge
+15 battery 10 gauge battery_temperature_celsius Battery temperature
+20 battery 1000 gauge battery_cell_max_volts Highest cell voltage
+21 battery 1000 gauge battery_cell_min_volts Lowest cell voltage
+31 pcs 1 gauge inverter_power_watts AC power, + discharge
+36 pcs 10 gauge inverter_dc_bus_voltage_volts DC bus voltage
+47 meter 1 gauge grid_power_watts Power at the point of connection, + import
+48 meter 10 gauge grid_voltage_volts Grid voltage, line to line
+49 meter 10 gauge grid_current_amperes Grid current
+50 meter 1000 gauge grid_frequency_hertz Grid frequency
+52 load 1 gauge load_meter_power_watts What the loads take, by their own meter
+53 pv 1 gauge pv_power_watts PV power, + generation
+54 generator 1 gauge generator_power_watts A generator's power, + generation
+69 battery 10000 gauge battery_soc_ratio State of charge, refined between the BMS's steps
+74 site 1 gauge load_power_watts What the loads take: by their own meter, else NET_P + PV_P + GEN_P
+75 site 1 gauge grid_connected The grid is there (measured)
+81 site 1 gauge request_watts What the winning claim asks for
+84 site 1 gauge limit_discharge_watts The live discharge limit, >= 0
+85 site 1 gauge limit_charge_watts The live charge limit, >= 0
+88 site 1 gauge command_watts THE command: AC power for the PCS, + discharge
+95 site 1 gauge uptime_seconds Seconds since boot
+102 site 1 counter commands_total Commands that differed from the one before
 """)
 # number of the group, in words
 _GROUPS = const("""
@@ -58,7 +58,6 @@ _GROUPS = const("""
 """)
 # points: end
 
-_STALE = {"battery": im.PAR_STALE_BMS, "pcs": im.PAR_STALE_PCS, "io": im.PAR_STALE_IO}  # of the others it is the meter's
 _LABELS = {"battery": "battery", "pcs": "inverter"}  # of what there may be several of
 _GAUGES = "tec rec state quality pending"  # of the counters of devices and buses: what does not only grow
 _ENERGIES = const("""charged AC energy into the battery
@@ -122,12 +121,10 @@ def _points(image):
     """Every point with a number that people see; of batteries and inverters one for each, numbered from 1."""
     places = {"battery": image.batteries, "pcs": image.inverters}
     for line in _POINTS.strip().split("\n"):
-        slot, block, group, parts, kind, name, text = line.split(" ", 6)
+        slot, block, parts, kind, name, text = line.split(" ", 5)
         samples = []
         for number, each in enumerate(places.get(block, [image])):
-            if group != "-" and _is_too_old(image, each, block, int(group)):
-                continue
-            value = each.now[int(slot)]
+            value = believed.value(each.now, image.par, int(slot))
             if value != im.NO_VALUE:
                 label = _label(_LABELS[block], "%d" % (number + 1)) if block in places else ""
                 samples.append((label, value, int(parts)))
@@ -141,11 +138,6 @@ def _points(image):
     yield _family("data_age_seconds", "gauge", "Time since the values of a group arrived; none for what never did", samples)
 
 
-def _is_too_old(image, each, block: str, group: int) -> bool:
-    """A group of one of the site's parts is older than control believes it."""
-    return each.now[im.AGE + group] > image.par[_STALE.get(block, im.PAR_STALE_METER)]
-
-
 # ---- what the cycle decides -----------------------------------------------------------------------------
 
 
@@ -153,8 +145,9 @@ def _site(pm):
     now = pm.image.now
     if now[im.SOC] != im.NO_VALUE:
         yield _family("soc_ratio", "gauge", "State of charge of the site", [("", now[im.SOC], 10000)])
-    if now[im.PCS_P] != im.NO_VALUE and not _is_too_old(pm.image, pm.image, "pcs", im.SEQ_PCS):
-        yield _family("power_watts", "gauge", "AC power of the site's batteries, + discharge", [("", now[im.PCS_P])])
+    power = believed.value(now, pm.image.par, im.PCS_P)
+    if power != im.NO_VALUE:
+        yield _family("power_watts", "gauge", "AC power of the site's batteries, + discharge", [("", power)])
     yield _family("mode", "gauge", "1: the mode it is in", _one_of("mode", Mode.names, now[im.MODE]))
     sources = _one_of("source", rq.SOURCES, now[im.REQUEST_BY])
     yield _family("requested_by", "gauge", "1: the source whose request is followed", sources)

@@ -2,7 +2,7 @@
 
 from micropython import const
 
-from firmware import faults, flows, reasons
+from firmware import believed, faults, flows, reasons
 from firmware import image as im
 from firmware import requests as rq
 from firmware.battery_words import missing
@@ -58,19 +58,21 @@ _SITE = (
 class Instant:
     """Copies of one instant, of which figures and words are made: the image, claims, limits and owners, and what the site is.
 
-    Of the image as far as people see it, in front of LIMIT_ROWS_DIS: a heap in small pieces has none for all of it.
+    Of the image as far as people see it, in front of LIMIT_ROWS_DIS: a heap in small pieces has none for all of it.  `now` is what
+    the cycle had, of which reasons are made; `told`, and those of each battery and inverter, have no figure that is too old.
     """
 
     def __init__(self, pm, now, par, arbiter) -> None:
         self.now = now
         self.par = par
+        self.told = believed.told(now, par)
         self.claims = arbiter.claims.told()[: arbiter.claims.used * rq.PARTS]
         self.owners = arbiter.claims.owners[:]
         curtailed = arbiter.curtailments
         limits = curtailed.told()
         image = pm.image  # several batteries or inverters have an Image each; one is the site
-        self.batteries = [each.now[: im.LIMIT_ROWS_DIS] for each in image.batteries] if len(image.batteries) > 1 else ()
-        self.inverters = [each.now[: im.LIMIT_ROWS_DIS] for each in image.inverters] if len(image.inverters) > 1 else ()
+        self.batteries = _told(image.batteries, par)
+        self.inverters = _told(image.inverters, par)
         self.curtailed = []  # (owner, ms left) of the smallest limit with an owner, for discharge and charge; None: there is none
         for place in (now[im.CURTAILED_BY], now[im.CURTAILED_BY + 1]):
             limited = place < len(curtailed.owners)
@@ -91,6 +93,10 @@ class Instant:
         return left, watts, goal, target, self.owners[place]
 
 
+def _told(images, par) -> list:
+    return [believed.told(each.now[: im.LIMIT_ROWS_DIS], par) for each in images] if len(images) > 1 else []
+
+
 def _curtailed(owner: str, left: int) -> tuple:
     """A limit's owner and the ms left; of an EMS's last word, which is renewed for ever, what ends it instead."""
     if owner.endswith(rq.LAST_WORD):
@@ -102,17 +108,18 @@ def stats(view) -> dict:
     """Everything at one instant, an Instant: every point that has a key (docs/points.md), and what is made of several.
 
     power, request, command, limits in kW (+ discharge); voltage V; current A (+ discharge); soc, soh %; energy kWh AC.
-    None is "not measured".  `binding` names the limit that bounds the direction of the request; `reason` says in words what
-    makes the power what it is, see reasons.why; grid_power is + import.  available_discharge / _charge are kWh at the AC
-    terminals down to the floor and up to the ceiling, at this state of health.  `batteries` and `inverters`, where there are
-    several: a dict for each, with its own of these keys; `banks`: the figures of each, see bank_reports.py.
+    None is "not measured", or older than control believes it.  `binding` names the limit that bounds the direction of the
+    request; `reason` says in words what makes the power what it is, see reasons.why; grid_power is + import.
+    available_discharge / _charge are kWh at the AC terminals down to the floor and up to the ceiling, at this state of health.
+    `batteries` and `inverters`, where there are several: a dict for each, with its own of these keys; `banks`: the figures of
+    each, see bank_reports.py.
     """
     now, par = view.now, view.par
-    figures = dict(brief(now, 2))
+    figures = dict(brief(view.told, 2))
     if figures["grid_frequency"] is None:
-        figures["grid_frequency"] = number(now[im.PCS_HZ], 1000)
+        figures["grid_frequency"] = number(view.told[im.PCS_HZ], 1000)
     if figures["grid_voltage"] is None:
-        figures["grid_voltage"] = number(now[im.PCS_V], 10)
+        figures["grid_voltage"] = number(view.told[im.PCS_V], 10)
     add_energy(figures, now, par)
     _add_reason(figures, view)
     if view.banks:

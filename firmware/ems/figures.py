@@ -7,10 +7,9 @@ from array import array
 
 from micropython import const
 
-from firmware import faults
+from firmware import believed, faults
 from firmware import image as im
 from firmware.ems import tables as t
-from firmware.ems.believed import Believed
 from firmware.modes import Mode
 
 _INVERTER = b"\x00\x02\x07\x03\x06"  # 701 InvSt of image.PCS_*
@@ -33,7 +32,7 @@ _OFF, _EMPTY, _DISCHARGING, _CHARGING, _FULL, _HOLDING = 1, 2, 3, 4, 5, 6
 
 class Figures:
     """`own`: what is made, by tables.O_*; LOCAL and CONTROLS are whose who knows them (control.py).  `now`: what of the image is
-    told, see believed.py.
+    told, see firmware/believed.py.
 
     `before`: AC energy counted before this boot, turns of 30 bits and Wh, out of the battery, then into it.
     """
@@ -41,7 +40,7 @@ class Figures:
     def __init__(self, image, own) -> None:
         self._image = image
         self.own = own
-        self._believed = Believed()
+        self._told = array("i", [0] * t.N_SLOTS)
         self.now = image.now
         self.before = array("i", (0, 0, 0, 0))
         self._severe = faults.mask(4, faults.FAULT) | faults.mask(4, faults.EMERGENCY)
@@ -49,8 +48,8 @@ class Figures:
     def make(self) -> None:
         """All of them, of the image as the last cycle left it."""
         now = self._image.now
-        told = self.now = self._believed.of(self._image)
         par = self._image.par
+        told = self.now = believed.told(now, par, self._told)
         own = self.own
         self._states(now, told, own)
         self._throttling(now, par, own)

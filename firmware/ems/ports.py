@@ -2,8 +2,8 @@
 
 from array import array
 
+from firmware import believed
 from firmware.ems import tables as t
-from firmware.ems.believed import Believed
 
 _PORT = t.PORT_END - t.PORT  # registers of one
 
@@ -14,7 +14,7 @@ class Ports:
     def __init__(self, chain, banks: list) -> None:
         self._chain = chain
         self._banks = banks
-        self._believed = Believed()  # of one bank at a time
+        self._told = array("i", [0] * t.N_SLOTS)  # of one bank at a time
         self._own = [array("i", (0, number + 1)) for number in range(len(banks))]  # O_DC_STATE and O_PORT of each
         self._more = _PORT * (len(banks) - 1)
         chain.size += self._more
@@ -39,7 +39,7 @@ class Ports:
                 image = self._banks[bank]
                 own = self._own[bank]
                 own[t.O_DC_STATE] = chain.figures.dc_state(image.now)
-                now = self._believed.of(image)
+                now = believed.told(image.now, image.par, self._told)
                 shift = bank * _PORT
                 end = t.PORT_END + shift
             size = min(count - at, end - start)

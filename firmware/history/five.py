@@ -8,6 +8,7 @@ import struct
 
 from micropython import const
 
+from firmware import believed
 from firmware import image as im
 from firmware.history.books import NUMBERS
 
@@ -19,8 +20,6 @@ ROW_BYTES = const(78)
 NO_DAY = const(0xFFFF)
 NO_SOC = const(0xFFFF)
 MEANS = (im.PCS_P, im.METER_P, im.LOAD_P, im.PV_P)  # battery + discharge, grid + import
-_AGES = (im.AGE + im.SEQ_PCS, im.AGE + im.SEQ_METER, -1, im.AGE + im.SEQ_PV)  # the cycle judges what the load is made of
-_STALE = (im.PAR_STALE_PCS, im.PAR_STALE_METER, -1, im.PAR_STALE_METER)
 _AWAY = const(4)  # in the flags: where the distance of the local date is, + 1
 _WH = const(3600000)  # W ms
 _MOST_MS = const(5000)  # who was not there for longer knows nothing of the time between
@@ -28,9 +27,7 @@ _MOST_MS = const(5000)  # who was not there for longer knows nothing of the time
 
 def measured(now, par, which: int) -> int:
     """W of one of MEANS; NO_VALUE where it is not measured, or too old to be believed."""
-    if _AGES[which] >= 0 and now[_AGES[which]] > par[_STALE[which]]:
-        return im.NO_VALUE
-    return now[MEANS[which]]
+    return believed.value(now, par, MEANS[which])
 
 
 class Five:

@@ -9,10 +9,10 @@ from array import array
 
 from micropython import const
 
+from firmware import believed
 from firmware import image as im
 
 _OF = (im.METER_P, im.METER_P, im.PV_P, im.LOAD_P)  # import, export, PV, load
-_AGES = (im.AGE + im.SEQ_METER, im.AGE + im.SEQ_METER, im.AGE + im.SEQ_PV, im.AGE + im.SEQ_METER)
 _EXPORT = const(1)
 _NAMES = ("grid_import", "grid_export", "pv_energy", "load_energy")
 _HISTORYS = ("charged", "discharged", "imported", "exported", "pv", "load")  # its names of battery_* and these
@@ -34,10 +34,9 @@ class Energy:
     def count(self, ms: int) -> None:
         """So many ms have passed.  What is not measured, or too old, is not counted."""
         ms = max(0, min(ms, _LATE_MS))
-        old = self._par[im.PAR_STALE_METER]
         for i in range(len(_OF)):
-            watts = self._now[_OF[i]]
-            if watts == im.NO_VALUE or self._now[_AGES[i]] > old:
+            watts = believed.value(self._now, self._par, _OF[i])
+            if watts == im.NO_VALUE:
                 continue
             if i == _EXPORT:
                 watts = -watts

@@ -55,8 +55,7 @@ class Calls:
         now = view.now
         yield reasons.why(view)
         yield "%s: inverter %s, grid %s (+ discharge, + import)" % (
-            Mode.name(now[im.MODE]), _power(view, im.PCS_P, im.SEQ_PCS, im.PAR_STALE_PCS),
-            _power(view, im.METER_P, im.SEQ_METER, im.PAR_STALE_METER),
+            Mode.name(now[im.MODE]), _power(view.told[im.PCS_P]), _power(view.told[im.METER_P]),
         )  # fmt: skip
         age = now[im.AGE + im.SEQ_BMS]
         yield "battery%s: SoC %s, %s, %s, %s" % (
@@ -169,11 +168,8 @@ def _kw(watts: int) -> str:
     return "-" if watts == im.FREE else "%.1f" % (watts / 1000)
 
 
-def _power(view, slot: int, group: int, stale: int) -> str:
-    """What is measured now: what was, a while ago, says nothing of a power."""
-    watts = view.now[slot]
-    is_old = view.now[im.AGE + group] > view.par[stale]
-    return "not measured" if is_old or watts == im.NO_VALUE else reasons.kw(watts)
+def _power(watts: int) -> str:
+    return "not measured" if watts == im.NO_VALUE else reasons.kw(watts)
 
 
 def _scaled(value: int, parts: int, unit: str) -> str:

@@ -29,7 +29,7 @@ def line(app, waiting: int):
 def state(app):
     """Key and value of all that the line says, "t" first."""
     view = app.pm.instant()
-    yield from _measured(view.now)
+    yield from _measured(view.told)
     yield "reason", reasons.why(view)[:_REASON]
     view = None  # what follows needs no copies
     yield from _counted(app)

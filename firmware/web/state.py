@@ -24,7 +24,7 @@ def brief(app):
     yield "local", clock_text(pm.clock)
     yield "mode", Mode.name(now[im.MODE])
     yield "flow", flows.Flow.name(now[im.FLOW])
-    yield from _powers(now)
+    yield from _powers(view)
     yield "soc", _scaled(now[im.SOC], 100)
     for charge, way in enumerate(("discharge", "charge")):
         yield "limit_%s_w" % way, watts(now[im.LIMIT_DIS + charge])
@@ -33,7 +33,7 @@ def brief(app):
     yield "reason", reasons.why(view)
     yield "emergency", reasons.emergency(view) if now[im.MODE] == Mode.EMERGENCY else ""
     yield "faults", faults.names(_bits(view))
-    yield "banks", [[watts(bank.now[im.PCS_P]), _scaled(bank.now[im.SOC], 100)] for bank in view.banks]
+    yield "banks", [[watts(bank.told[im.PCS_P]), _scaled(bank.now[im.SOC], 100)] for bank in view.banks]
     yield "clock", "none" if pm.clock is None else STATE_NAMES[pm.clock.state]
 
 
@@ -42,6 +42,7 @@ def whole(app, energy, seat):
     pm = app.pm
     view = pm.instant()
     now = view.now
+    told = view.told
     par = view.par
     yield "site", app.site.name
     yield "firmware", STAMP
@@ -55,13 +56,13 @@ def whole(app, energy, seat):
     yield "last_trip", reasons.last_trip(view)
     yield "last_end", reasons.last_end(view)
     yield "emergency", reasons.emergency(view) if now[im.MODE] == Mode.EMERGENCY else ""
-    yield from _powers(now)
+    yield from _powers(view)
     yield "grid", now[im.GRID_OK] == 1 if now[im.GRID_OK] != im.NO_VALUE else None
     yield "soc", _scaled(now[im.SOC], 100)
-    yield from _battery(now)
-    yield "hz", _either(now[im.METER_HZ], now[im.PCS_HZ], 1000)
-    yield "grid_v", _either(now[im.METER_V], now[im.PCS_V], 10)
-    yield "dc_bus_v", _scaled(now[im.PCS_DC_V], 10)
+    yield from _battery(told)
+    yield "hz", _either(told[im.METER_HZ], told[im.PCS_HZ], 1000)
+    yield "grid_v", _either(told[im.METER_V], told[im.PCS_V], 10)
+    yield "dc_bus_v", _scaled(told[im.PCS_DC_V], 10)
     figures: dict = {}
     reports.add_energy(figures, now, par)
     yield "balancing", figures["balancing"]
@@ -107,15 +108,17 @@ def _wh(kwh):
     return None if kwh is None else int(kwh * 1000)
 
 
-def _powers(now):
-    yield "battery_w", watts(now[im.PCS_P])
+def _powers(view):
+    now = view.now
+    told = view.told
+    yield "battery_w", watts(told[im.PCS_P])
     yield "command_w", now[im.CMD_P]
     yield "request_w", now[im.REQUEST_P]
     yield "by", rq.SOURCES[now[im.REQUEST_BY]]
-    yield "grid_w", watts(now[im.METER_P])
-    yield "load_w", watts(now[im.LOAD_P])
-    yield "pv_w", watts(now[im.PV_P])
-    yield "generator_w", watts(now[im.GEN_P])
+    yield "grid_w", watts(told[im.METER_P])
+    yield "load_w", watts(told[im.LOAD_P])
+    yield "pv_w", watts(told[im.PV_P])
+    yield "generator_w", watts(told[im.GEN_P])
 
 
 def _battery(now):
@@ -235,8 +238,9 @@ def overrides(pm, view):
 def _bank(view) -> dict:
     now = view.now
     return {
-        "name": view.name, "mode": Mode.name(now[im.MODE]), "soc": _scaled(now[im.SOC], 100), "battery_w": watts(now[im.PCS_P]),
-        "command_w": now[im.CMD_P], "limit_discharge_w": now[im.LIMIT_DIS], "limit_charge_w": now[im.LIMIT_CHG],
+        "name": view.name, "mode": Mode.name(now[im.MODE]), "soc": _scaled(now[im.SOC], 100),
+        "battery_w": watts(view.told[im.PCS_P]), "command_w": now[im.CMD_P],
+        "limit_discharge_w": now[im.LIMIT_DIS], "limit_charge_w": now[im.LIMIT_CHG],
         "why_discharge": limit_list.NAMES[now[im.WHY_DIS]], "why_charge": limit_list.NAMES[now[im.WHY_CHG]],
         "faults": faults.names(now[im.FAULTS]), "reason": reasons.of_bank(view),
     }  # fmt: skip

@@ -267,6 +267,32 @@ def told_block(table: Points) -> str:
     return "".join(lines) + '""")\n'
 
 
+# ---- what is too old to be told -------------------------------------------------------------------------------------
+RATINGS = ("PCS_S_MAX",)  # what a silent device has said of itself, and stays
+_STALE = {"battery": "PAR_STALE_BMS", "pcs": "PAR_STALE_PCS", "io": "PAR_STALE_IO"}
+
+
+def bounds_age(point: Point) -> str:
+    """Name of the parameter that says how old a measured point may be, for control to believe it."""
+    return _STALE.get(point.block, "PAR_STALE_METER")
+
+
+def brought_block(table: Points) -> str:
+    """What stands in believed.py between the markers: the slots that a device brings, their age, and what bounds it."""
+    rows: list[tuple[Point, Point, str]] = []  # first, last, what their age is compared with
+    for point in table.of("MEASURED"):
+        if not point.group or point.name in RATINGS:
+            continue
+        age = f"im.AGE + im.{point.group}, im.{bounds_age(point)}"
+        if rows and rows[-1][1].number + 1 == point.number and rows[-1][2] == age:
+            rows[-1] = (rows[-1][0], point, age)
+        else:
+            rows.append((point, point, age))
+    lines = ["# first slot, the one behind the last, slot of their age, parameter that bounds it\n_BROUGHT = (\n"]
+    lines += [f"    im.{first.name}, im.{last.name} + 1, {age},\n" for first, last, age in rows]
+    return "".join(lines) + ")  # fmt: skip\n"
+
+
 # ---- what Prometheus sees --------------------------------------------------------------------------------------------
 _BASE = {  # unit of a slot: its name in a metric, parts of it in one of that
     "W": ("watts", 1), "0.1 V": ("volts", 10), "0.1 A": ("amperes", 10), "0.01 %": ("ratio", 10000),
@@ -279,8 +305,7 @@ _NO_METRIC = ("Wh", "code", "bits")  # energies are counted beside the points; w
 
 def metrics_block(table: Points) -> str:
     """What stands in metrics.py between the markers: every point that people see as a number, and the groups."""
-    groups = [seq for _, seq, *_ in table.groups]
-    lines = ["# slot, block, number of the group that brings it (-: made by the cycle), parts of the unit, type, name, help\n"]
+    lines = ["# slot, block, parts of the unit, type, name, help\n"]
     lines.append('_POINTS = const("""\n')
     for point in table.points:
         if not (point.key or point.short) or point.unit in _NO_METRIC:
@@ -288,11 +313,10 @@ def metrics_block(table: Points) -> str:
         unit, parts = _BASE[point.unit]
         words = _OF_BLOCK.get(point.block, "") + (point.key or point.short).removesuffix("_s")
         name = "_".join(filter(None, (words, unit)))
-        group = str(groups.index(point.group)) if point.group else "-"
         kind = "counter" if point.unit == "count" else "gauge"
         block = point.block if point.table == "MEASURED" or point.block in _OF_BLOCK else "site"
         text = point.meaning[0].upper() + point.meaning[1:]
-        lines.append(f"{point.number} {block} {group} {parts} {kind} {name} {text}\n")
+        lines.append(f"{point.number} {block} {parts} {kind} {name} {text}\n")
     lines.append('""")\n# number of the group, in words\n_GROUPS = const("""\n')
     lines += [f"{number} {words}\n" for number, (*_, words) in enumerate(table.groups)]
     return "".join(lines) + '""")\n'
@@ -421,6 +445,8 @@ def generated() -> dict[Path, str]:
     made[told] = _between(told.read_text(), POINTS_BEGIN, POINTS_END, told_block(table))
     metrics = ROOT / "firmware" / "metrics.py"
     made[metrics] = _between(metrics.read_text(), POINTS_BEGIN, POINTS_END, metrics_block(table))
+    believed = ROOT / "firmware" / "believed.py"
+    made[believed] = _between(believed.read_text(), POINTS_BEGIN, POINTS_END, brought_block(table))
     known = constants(made[image])
     for path in kernels():
         made[path] = kernel(path, known)

@@ -19,7 +19,6 @@ from typing import Any
 
 from tools.build import slots
 from tools.generate import gen_ems_points as spec
-from tools.generate.gen_ems_can import STALE
 from tools.generate.gen_sunspec import image_slots
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -180,24 +179,6 @@ def fills(places: list[Place]) -> bytes:
     return b"".join(sorted(rows))
 
 
-def groups() -> bytes:
-    """What is told of no device that is silent: first slot and the one behind the last, slot of their age, parameter that bounds
-    it, a byte each.  A rating stays."""
-    table = slots.read()
-    numbers = image_slots()
-    order = [seq for _, seq, *_ in table.groups]
-    rows: list[list[int]] = []
-    for point in table.of("MEASURED"):
-        if not point.group or point.name in spec.RATINGS:
-            continue
-        ends = [numbers["AGE"] + order.index(point.group), numbers[STALE.get(point.block, "PAR_STALE_METER")]]
-        if rows and rows[-1][1:] == [point.number, *ends]:
-            rows[-1][1] += 1
-        else:
-            rows.append([point.number, point.number + 1, *ends])
-    return bytes(number for row in rows for number in row)
-
-
 def told(places: list[Place]) -> int:
     """How many of an image's slots are told, from the first on."""
     rows = fills(places)
@@ -327,9 +308,7 @@ def generate() -> str:
     lines += [f"O_{name} = const({i})" for i, name in enumerate(spec.OWN)] + [f"N_OWN = const({len(spec.OWN)})"]
     lines += ["# ranges"] + [f"R_{name} = const({i})" for i, name in enumerate(spec.RANGES)]
     lines += ["# groups of meaning"] + [f"G_{name} = const({i})" for i, name in enumerate(spec.GROUPS)] + [""]
-    lines += ["# of an image: how many of its slots are told, and of those that a device measures rows of four bytes: first, the"]
-    lines += ["# one behind the last, slot of their age, parameter that bounds it", f"N_SLOTS = const({told(places)})"]
-    lines += in_lines("GROUPS", groups())
+    lines += ["# how many of an image's slots are told", f"N_SLOTS = const({told(places)})"]
     lines += in_lines("FILLS", fills(places)) + in_lines("WRITES", writes(places))
     lines += ["# of each row of faults.TABLE: bit of 701 Alrm, bit of 802 Evt1 (31: none)"]
     lines += in_lines("FAULT_BITS", fault_bits())

@@ -24,6 +24,7 @@ from firmware import image as im
 from firmware import requests as rq
 from firmware.flows import Flow
 from firmware.modes import Mode
+from tools.build import slots
 from tools.build.slots import read
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,7 +39,6 @@ _RANGES = {
     "W": (-im.RANGE, im.RANGE), "0.01 %": (0, 10000), "code": (0, 254), "bits": (0, im.RANGE), "0/1": (0, 1),
     "count": (0, im.RANGE), "s": (0, im.RANGE), "Wh": (0, im.RANGE),
 }  # fmt: skip
-STALE = {"battery": "PAR_STALE_BMS", "pcs": "PAR_STALE_PCS", "io": "PAR_STALE_IO"}  # of the others: PAR_STALE_METER
 _ALWAYS = 0  # in place of an age: the value is never too old,
 _OWN = 1  # it is the service's own
 
@@ -121,7 +121,7 @@ def signals() -> list[Signal]:
             raise WrongTable(f"{point.name}: bits that may be missing have no mark for it")
         bits = width(low, high)
         parts, unit = table.units[point.unit]
-        age = f"im.AGE + im.{point.group} << 8 | im.{STALE.get(point.block, 'PAR_STALE_METER')}" if point.group else str(_ALWAYS)
+        age = f"im.AGE + im.{point.group} << 8 | im.{slots.bounds_age(point)}" if point.group else str(_ALWAYS)
         means = _MEANS.get(point.name, point.meaning)
         own = (point.name, point.unit, age)
         found.append(Signal(frame, point.name, ends[frame], bits, low, high, max(1, parts), unit, means, *own))

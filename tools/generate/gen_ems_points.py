@@ -80,8 +80,6 @@ DYNAMIC: dict[int, dict[str, Any]] = {
     },
 }  # fmt: skip
 
-RATINGS = ("PCS_S_MAX",)  # what a silent device has said of itself, and stays
-
 _CURVE_HEAD = {"AdptCrvRslt": 1, "NCrv": 2, "RvrtTms": 0, "RvrtRem": 0, "Ena": 0, "AdptCrvReq": 1}
 # What stands in a point from the beginning: scale factors, codes that never change, and what the EMS writes before it has.
 STATIC: dict[int, dict[str, Any]] = {
