@@ -39,13 +39,15 @@ def told(now, par, copy=None):
     copy: where to make it, and how far; None makes a new one, of what people see.  Allocates nothing with it.
     """
     found = now
-    for i in range(0, len(_BROUGHT), 4):
-        if now[_BROUGHT[i + 2]] > par[_BROUGHT[i + 3]]:
-            for slot in range(_BROUGHT[i], _BROUGHT[i + 1]):
-                if now[slot] != im.NO_VALUE:
-                    if found is now:
-                        found = _copied(now, copy)
-                    found[slot] = im.NO_VALUE
+    none = im.NO_VALUE
+    brought = _BROUGHT
+    for i in range(0, len(brought), 4):
+        age = now[brought[i + 2]]
+        if par[brought[i + 3]] < age < im.AGE_NEVER:  # what was never heard has no numbers
+            if found is now:
+                found = _copied(now, copy)
+            for slot in range(brought[i], brought[i + 1]):
+                found[slot] = none
     return found
 
 

@@ -330,15 +330,13 @@ class Scheduler:
         if not (self._enabled and clock.is_set):
             return
         tz = clock.tz
-        # [UTC day, UTC sec, id, local date, days, local second] of every entry's next start, and the text of its time with what
-        # that is made of: a heap in small pieces is searched for each piece anew
-        heads = []
+        heads = []  # [UTC day, UTC sec, id, local date, days, local second] of every entry's next start
         before = tz.local(clock.day, clock.sec)[0] - _DATES_BACK - 1
         for i in range(N_ENTRIES):
             entry = self._entries[i]
             if entry is not None and entry.enabled and (entry.repeat or self._end[i] < 0):
                 date = max(before, self._last_date(i, clock))
-                head = [clock.day, clock.sec, i, date, entry.mask(), entry.hour * 3600 + entry.minute * 60, "", -1, ""]
+                head = [clock.day, clock.sec, i, date, entry.mask(), entry.hour * 3600 + entry.minute * 60]
                 _advance(head, tz)
                 heads.append(head)
         text_day = _FAR  # making a date's text is half the work, and many starts share one
@@ -349,19 +347,13 @@ class Scheduler:
             if entry is None:  # deleted meanwhile
                 heads.remove(head)
                 continue
-            zone = tz.name_at(head[0], head[1])
-            local_sec = head[1] + tz.offset_at(head[0], head[1])
-            local_day = head[0] + local_sec // DAY_S
-            local_sec %= DAY_S
+            local_day, local_sec, zone = tz.named(head[0], head[1])
             if local_day != text_day:
                 text_day = local_day
-                text = text_of(local_day, 0)[:11]
-            if head[7] != local_sec or head[8] != zone:
-                head[6] = "%02d:%02d %s" % (local_sec // 3600, local_sec // 60 % 60, zone)
-                head[7], head[8] = local_sec, zone
+                text = text_of(local_day, 0)[:10]
             yield {
                 "id": head[2],
-                "start": text + head[6],
+                "start": "%s %02d:%02d %s" % (text, local_sec // 3600, local_sec // 60 % 60, zone),
                 "day": head[0],
                 "sec": head[1],
                 "minutes": entry.duration_minutes,

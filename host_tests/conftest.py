@@ -1,5 +1,6 @@
 """Fixtures and rules for every test: CPython shims, the MicroPython interpreters, loud skips."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -54,6 +55,11 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     """What runs on simulated sites and boards waits for real time: tools/run_tests.py runs more of it at once."""
     if item.path.parent.name == "site":
         item.add_marker("live")
+
+
+def pytest_collection_finish() -> None:
+    """The firmware collects garbage by itself, a thousand times in these tests: thousands of collected tests are none of it."""
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

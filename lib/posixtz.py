@@ -176,6 +176,11 @@ class PosixTZ:
         """The zone's name at this UTC instant, such as CEST."""
         return self.dst if self.is_dst_at(day, sec) else self.std
 
+    def named(self, day: int, sec: int) -> tuple:
+        """Local (day, sec) of a UTC instant, and the zone's name then."""
+        sec += self.offset_at(day, sec)
+        return (day + sec // DAY_S, sec % DAY_S, self.dst if self._is_dst else self.std)
+
     def local(self, day: int, sec: int) -> tuple:
         """Local (day, sec) of a UTC instant."""
         sec += self.offset_at(day, sec)

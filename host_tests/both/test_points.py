@@ -132,6 +132,7 @@ def test_several_batteries_and_inverters_are_told_each():
     stats = plant.pm.stats()
     assert "batteries" not in stats and "inverters" not in stats, "one of each is the site"
     other = im.Image()
+    other.now[im.AGE + im.SEQ_BMS] = other.now[im.AGE + im.SEQ_PCS] = 0  # both have just spoken
     other.now[im.SOC] = 7300
     other.now[im.BMS_V] = 6400
     other.now[im.PCS_P] = -12000

@@ -1,6 +1,6 @@
 """How many instructions the longest turn of the console takes for every kind of line: run at a chip's speed.
 
-    micropython -X heapsize=400000 console_steps.py ROOT
+    micropython -X heapsize=500000 console_steps.py ROOT
 
 Prints JSON: {line: instructions}; "(events)" and "(monitor)" are those printed by themselves.  Collections are left out: the
 application chooses their moment.
