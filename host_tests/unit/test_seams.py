@@ -154,7 +154,7 @@ def test_a_value_a_limit_and_a_fault_are_added_by_the_seams(tree: Path, mp: Inte
     line = "    if img[_PARTS_LOST] != 0:\n"
     seen = "    if img[_PCS_TEMP] > 800 and img[_PCS_TEMP] < 5000:\n        found = found | _C_HOT_CABINET\n"
     edit(firmware / "kernel" / "diagnosis.py", line, seen + line)
-    made = subprocess.run([sys.executable, "-m", "tools.build.slots"], cwd=tree, capture_output=True, text=True)
+    made = subprocess.run([sys.executable, "-B", "-m", "tools.build.slots"], cwd=tree, capture_output=True, text=True)
     assert made.returncode == 0, made.stdout + made.stderr
     trial = tree / "trial.py"
     paths = [str(tree), str(tree / "lib"), str(tree / "host_tests" / "both"), ".frozen"]
