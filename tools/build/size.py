@@ -258,6 +258,26 @@ def variants() -> dict[str, tuple[dict, str, tuple[str, ...]]]:
     return made
 
 
+TOGETHER = ("bus can", "device io_board", "device meter_sunspec, TCP")  # need nothing of each other
+
+
+def _together() -> dict:
+    """A site of all of those: what each of them brings once, it has once."""
+    made: dict = {"devices": {}}
+    for i, part in enumerate(TOGETHER):
+        site = variants()[part][0]
+        made["devices"].update({f"x{i}": device for device in site.get("devices", {}).values()})
+        made.update({key: value for key, value in site.items() if key != "devices"})
+    return made
+
+
+def _shared(heaps: dict[str, int], together: int) -> int:
+    """Bytes that each part but the first would count again: a table that grows, what the first device brings along."""
+    core = heaps["core"]
+    apart = core + sum(heaps[part] - core for part in TOGETHER)
+    return max(0, apart - together) // (len(TOGETHER) - 1)
+
+
 def _beside(site: dict, part: str) -> dict:
     """A site of an inverter alone, with a meter: loading it alone the interpreter's stack does not bear in our own image."""
     if not part.startswith("device pcs_sunspec"):
@@ -281,8 +301,13 @@ def parts(modules: dict[str, dict], can: tuple[int, int]) -> dict[str, dict]:
             part: pool.submit(live_heap.live, {"schema": 1, **_beside(site, part)}, typed, True)
             for part, (site, _, typed) in parts.items()
         }
+        all_at_once = [pool.submit(live_heap.live, {"schema": 1, **_together()}, (), own) for own in (False, True)]
         measured = {part: future.result() for part, future in running.items()}
         own = {part: future.result() for part, future in in_image.items()}
+        together, together_own = (future.result() for future in all_at_once)
+    shared = _shared({part: live.heap_bytes - live.pool_bytes for part, live in measured.items()},
+                     together.heap_bytes - together.pool_bytes)  # fmt: skip
+    shared_own = _shared({part: live.heap_bytes for part, live in own.items()}, together_own.heap_bytes)
     found: dict[str, dict] = {}
     for part, (_, base, _) in parts.items():
         live = measured[part]
@@ -294,6 +319,7 @@ def parts(modules: dict[str, dict], can: tuple[int, int]) -> dict[str, dict]:
         if below:
             objects -= below.heap_bytes - below.pool_bytes
             names -= len(below.names)
+        objects -= shared if below else -shared  # once, with the core
         under = own[part.replace("pcs_sunspec", "meter_sunspec") if "pcs_sunspec" in part else base] if base else None
         frozen = sum(
             fits.frozen_bytes(modules[name]) for name in own[part].modules - (under.modules if under else set()) if name in modules
@@ -301,7 +327,7 @@ def parts(modules: dict[str, dict], can: tuple[int, int]) -> dict[str, dict]:
         less = under.heap_bytes if under else fits.pool_bytes(fits.OWN_NAMES)
         found[part] = {
             "on": base, "modules": brings, "object_bytes": objects, "names": names, "words": words,
-            "own_bytes": own[part].heap_bytes - less - frozen,
+            "own_bytes": own[part].heap_bytes - less - frozen - (shared_own if below else -shared_own),
         }  # fmt: skip
     # the simulated board has but the port's own class, whose stand-in is not there when a back end of ours is
     for name, module in BACKENDS.items():
