@@ -42,12 +42,12 @@ def told(now, par, copy=None):
     none = im.NO_VALUE
     brought = _BROUGHT
     for i in range(0, len(brought), 4):
-        age = now[brought[i + 2]]
-        if par[brought[i + 3]] < age < im.AGE_NEVER:  # what was never heard has no numbers
-            if found is now:
-                found = _copied(now, copy)
+        if now[brought[i + 2]] > par[brought[i + 3]]:
             for slot in range(brought[i], brought[i + 1]):
-                found[slot] = none
+                if now[slot] != none:  # a site without a meter needs no copy
+                    if found is now:
+                        found = _copied(now, copy)
+                    found[slot] = none
     return found
 
 

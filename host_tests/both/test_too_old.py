@@ -1,7 +1,7 @@
 """What a silent device said last is told nobody as what is now, whoever asks."""
 
+from firmware import believed, reasons
 from firmware import image as im
-from firmware import reasons
 from firmware.services import monitor
 from firmware.web import state
 from host_tests.both.metricsrig import App
@@ -60,3 +60,13 @@ def test_who_speaks_again_is_told_again():
     app.plant.silent.clear()
     app.plant.run(3)
     assert app.pm.stats()["grid_power"] is not None and dict(state.brief(app))["grid_w"] is not None
+
+
+def test_of_several_of_which_one_never_spoke_what_the_others_say_is_not_the_site_s():
+    image = App().pm.image
+    image.now[im.AGE + im.SEQ_BMS] = im.AGE_NEVER  # the oldest of several batteries'
+    told = believed.told(image.now, image.par)
+    for slot in (im.BMS_V, im.BMS_I):
+        assert image.now[slot] != im.NO_VALUE and told[slot] == im.NO_VALUE
+        assert believed.value(image.now, image.par, slot) == im.NO_VALUE
+    assert told[im.METER_P] == image.now[im.METER_P] and told is not image.now

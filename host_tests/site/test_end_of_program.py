@@ -24,11 +24,11 @@ class Run:
     def __init__(self, site: Site, board: Board) -> None:
         self.site = site
         self.board = board
-        self.openings: list[tuple[float, float]] = []  # (A through the contactor, kW the inverter is told and does: stopped, none)
+        self.openings: list[tuple[float, float]] = []  # (A through the contactor, kW the inverter is told)
 
     def on_pin(self, pin: int, level: int) -> None:
         if pin == CONTACTOR_PIN and level == 0 and self.site.plant.contactor_wanted:
-            self.openings.append((abs(self.site.plant.pack.current_a), self.site.plant.pcs.in_force_w() / 1000))
+            self.openings.append((abs(self.site.plant.pack.current_a), self.site.plant.pcs.setpoint_w / 1000))
         self.site.board_pin(pin, level)
 
     async def until(self, condition: Callable[[], bool], seconds: float = 40) -> None:

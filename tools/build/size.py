@@ -301,7 +301,7 @@ def parts(modules: dict[str, dict], can: tuple[int, int]) -> dict[str, dict]:
             part: pool.submit(live_heap.live, {"schema": 1, **_beside(site, part)}, typed, True)
             for part, (site, _, typed) in parts.items()
         }
-        all_at_once = [pool.submit(live_heap.live, {"schema": 1, **_together()}, (), own) for own in (False, True)]
+        all_at_once = [pool.submit(live_heap.live, {"schema": 1, **_together()}, (), ours) for ours in (False, True)]
         measured = {part: future.result() for part, future in running.items()}
         own = {part: future.result() for part, future in in_image.items()}
         together, together_own = (future.result() for future in all_at_once)
