@@ -7,6 +7,8 @@ import gc
 # 32 KB a quarter of it.  (With one every 96 KB 18 KB of boot stayed alive in some sites.)
 _roomy = gc.mem_free() >= 300000
 gc.threshold(65536 if _roomy else 8192)
+# And before what lives: startup.py says why
+_low = bytearray(gc.mem_free() // 8)
 
 import machine
 
@@ -77,6 +79,7 @@ try:
 
     watchdog.arm(WATCHDOG_MS)
     startup.folder = generations.folder
+    startup.low = _low
     startup.find_builtins()
 except Exception as error:  # files that are damaged: main.py will find the same, and knows what to do
     print("boot: %s: %s" % (type(error).__name__, error))
@@ -90,4 +93,4 @@ globals().pop("ownimage", None)
 _cause = machine.reset_cause()
 _words = ("unknown", "power on", "reset", "watchdog", "deep sleep", "soft reset")
 print("boot: reset cause %d, %s" % (_cause, _words[_cause] if 0 < _cause < len(_words) else _words[0]))
-del _cause, _words
+del _cause, _words, _low  # startup has it, or nobody

@@ -63,6 +63,7 @@ class App:
 
     def _build(self, site) -> None:
         """Everything that the site needs.  What is wrong with it was checked before; a heap that is too small is raised."""
+        startup.make_room()
         self._loop_time = LoopTime()
         self._loop_time.watch_all()
         self.metering = Metering(50, self._loop_time)
@@ -73,7 +74,7 @@ class App:
         self.metering.expect(self.site.config.cycle_ms)
         self._build_services()
         buses = [bus for bus in self.site.buses.values() if hasattr(bus, "last_ms")]
-        self.collector = Collector(self.metering, buses)
+        self.collector = Collector(self.metering, buses, len(startup.low or b""))
         self.callbacks = None  # their Worker, from the first registration on
         self._coroutines: list = []  # of async callbacks, handed over by their thread
         self._handing_over = _thread.allocate_lock()
@@ -84,6 +85,7 @@ class App:
         """Those of the site, in its order; one that cannot be built is left out, but none of those that every site has."""
         for name, module, options, stays in self.site.services:
             try:
+                startup.make_room()
                 service = module.Service(name, options, self.pm, self)
                 if hasattr(service, "begin"):
                     service.begin()
@@ -165,6 +167,7 @@ class App:
         for name, service in self.services.items():
             self._start_service(name, service)
         loading.let_builders_go(self.kept())
+        startup.low = None
         # from here on at chosen moments; behind the builders, so that what the devices keep fills the holes they leave
         self.collector.collect(time.ticks_ms())
         loop = asyncio.get_event_loop()

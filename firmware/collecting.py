@@ -31,14 +31,14 @@ _UNSEEN = const(-1)
 class Collector:
     """`buses`: objects with `last_ms`, ticks_ms of the last frame; `metering`: is told how long each collection took.
 
-    `small`: little is free when control begins.
+    `kept`: bytes that are free when control begins.  `small`: those and what is free now are little.
     """
 
-    def __init__(self, metering, buses: list) -> None:
+    def __init__(self, metering, buses: list, kept: int = 0) -> None:
         self._metering = metering
         self._buses = buses
         self._last_ms = self._look_ms = self._begun_ms = time.ticks_ms()
-        self.small = gc.mem_free() < _SMALL
+        self.small = gc.mem_free() + kept < _SMALL
         self._begins = self.small  # devices are being found: boot.py's threshold stays
         self._free = 0  # bytes after the last collection; 0: there was none, _UNSEEN: not looked at yet
         self._due = True
@@ -50,14 +50,13 @@ class Collector:
         """Call right after a cycle: collects when it is time, somewhat later where a bus is not quiet; whether it has.
 
         Not in the period of a look: that takes its time too.  Neither where the cycle commands other watts than the one before:
-        those go out to the inverter first.
+        those go out to the inverter first, unless the heap is near its end, which is looked for all the same.
         """
-        if commanded_w != self._commanded_w:
-            self._commanded_w = commanded_w
-            if self._put_off < _MOST_PUT_OFF:
-                self._put_off += 1
-                return False
-        self._put_off = 0
+        moves = commanded_w != self._commanded_w and self._put_off < _MOST_PUT_OFF
+        self._commanded_w = commanded_w
+        self._put_off = self._put_off + 1 if moves else 0
+        if moves and not self._due:
+            return False
         if self._free == _UNSEEN:
             self._free = self._metering.free_bytes = gc.mem_free()
             self._look_ms = time.ticks_add(now_ms, _LOOK_MIN_MS)
@@ -65,7 +64,7 @@ class Collector:
         waited = time.ticks_diff(now_ms, self._last_ms)
         if waited < _MIN_MS:
             return False
-        if self._due and (self._hurry or self._quiet(now_ms)):
+        if self._due and (self._hurry or (not moves and self._quiet(now_ms))):
             self.collect(now_ms)
             return True
         if self._due or time.ticks_diff(now_ms, self._look_ms) >= 0:

@@ -28,6 +28,7 @@ def load(form: tuple, where: str, kind, errors: list):
     """The module of a type that stands at `where`; None, with the reason in `errors`, where there is none, or none that works."""
     what, folder, names = form
     module = "%s.%s" % (folder.replace("/", "."), kind)
+    startup.make_room()
     try:
         found = __import__(module, None, None, names)
     except MemoryError:

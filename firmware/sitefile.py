@@ -3,6 +3,7 @@
 import gc
 
 import pinowners
+import startup
 import watchdog
 from ipv4 import number
 from safestore import Store, StoreError
@@ -394,6 +395,7 @@ def load(path: str) -> Site:
 
 def standby(path: str, error: Exception) -> Site:
     """The site of a board that could not make one of its file: no devices, defaults, and the reason in words."""
+    startup.low = None
     gc.collect()  # what had been made of the file is in nobody's hands any more
     site = Site()
     if isinstance(error, MemoryError):

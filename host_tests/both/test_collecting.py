@@ -125,6 +125,20 @@ def test_watts_that_move_in_every_cycle_put_nothing_off_for_long():
     assert 2 * moving.collections > still.collections
 
 
+def test_neither_moving_watts_nor_a_burst_leave_a_heap_that_fills_fast_to_its_end():
+    for free, rate in ((145000, 270), (145000, 200), (24000, 45), (24000, 30)):
+        for begins in range(20000, 21000, 150):
+            for moves in (100, 250, 1000):  # a ramp, then watts that stand
+                heap, _ = play(
+                    free,
+                    lambda ms, rate=rate, begins=begins: rate if begins <= ms < begins + 3000 else 1,
+                    25,
+                    burst=100,
+                    commanded=lambda ms, moves=moves, begins=begins: min(max(ms - begins, 0), moves),
+                )
+                assert heap.collections > 3000 * rate // free
+
+
 def test_where_there_is_no_time_it_collects_all_the_same():
     heap, _ = play(20000, 30, 20, burst=900)
     assert heap.collections > 25

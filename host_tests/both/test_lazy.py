@@ -61,3 +61,32 @@ def test_what_only_builds_a_site_leaves_the_heap_and_comes_again_when_it_is_aske
 
     assert again is not sitefile and wrong and again.check({"schema": 2}).errors == wrong
     sys.modules["firmware.sitefile"] = firmware.sitefile = sitefile  # for the tests after this one
+
+
+class Heap:
+    """Stands for the gc module: what each look finds free, in turn."""
+
+    def __init__(self, *free):
+        self.free = list(free)
+        self.collections = 0
+
+    def mem_free(self):
+        return self.free.pop(0)
+
+    def collect(self):
+        self.collections += 1
+
+
+def test_what_is_kept_low_in_the_heap_goes_where_building_needs_it_and_not_before():
+    real = startup.gc
+    try:
+        for free, stays, collections in (((5000,), True, 0), ((900, 1500), True, 1), ((900, 900), False, 2)):
+            startup.gc = heap = Heap(*free)
+            startup.low = bytearray(1000)
+            startup.make_room()
+            assert (startup.low is not None, heap.collections) == (stays, collections), free
+        startup.gc = None  # is not even asked
+        startup.make_room()
+    finally:
+        startup.gc = real
+        startup.low = None

@@ -258,16 +258,17 @@ def variants() -> dict[str, tuple[dict, str, tuple[str, ...]]]:
     return made
 
 
-TOGETHER = ("bus can", "device io_board", "device meter_sunspec, TCP")  # need nothing of each other
+# need nothing of each other
+TOGETHER = ("bus can", "bus modbus_rtu", "device io_board", "device meter_sunspec, TCP", "calendar")
 
 
 def _together() -> dict:
     """A site of all of those: what each of them brings once, it has once."""
-    made: dict = {"devices": {}}
+    made: dict = {}
     for i, part in enumerate(TOGETHER):
-        site = variants()[part][0]
-        made["devices"].update({f"x{i}": device for device in site.get("devices", {}).values()})
-        made.update({key: value for key, value in site.items() if key != "devices"})
+        for key, section in variants()[part][0].items():
+            known = {f"x{i}": device for device in section.values()} if key == "devices" else section
+            made.setdefault(key, {}).update(known)
     return made
 
 
@@ -319,7 +320,8 @@ def parts(modules: dict[str, dict], can: tuple[int, int]) -> dict[str, dict]:
         if below:
             objects -= below.heap_bytes - below.pool_bytes
             names -= len(below.names)
-        objects -= shared if below else -shared  # once, with the core
+        once = -1 if not base else 1 if base == "core" else 0  # with the core
+        objects -= once * shared
         under = own[part.replace("pcs_sunspec", "meter_sunspec") if "pcs_sunspec" in part else base] if base else None
         frozen = sum(
             fits.frozen_bytes(modules[name]) for name in own[part].modules - (under.modules if under else set()) if name in modules
@@ -327,7 +329,7 @@ def parts(modules: dict[str, dict], can: tuple[int, int]) -> dict[str, dict]:
         less = under.heap_bytes if under else fits.pool_bytes(fits.OWN_NAMES)
         found[part] = {
             "on": base, "modules": brings, "object_bytes": objects, "names": names, "words": words,
-            "own_bytes": own[part].heap_bytes - less - frozen - (shared_own if below else -shared_own),
+            "own_bytes": own[part].heap_bytes - less - frozen - once * shared_own,
         }  # fmt: skip
     # the simulated board has but the port's own class, whose stand-in is not there when a back end of ours is
     for name, module in BACKENDS.items():

@@ -4,6 +4,10 @@ argv: JSON {"options": of the service, "stands": the plant does not move, "power
 pm.stats() says; "command", W; "counters"; "stop".
 """
 
+import gc
+
+low = bytearray(gc.mem_free() // 8)  # as boot.py: what is free is to lie below what lives
+
 import asyncio
 import json
 import select
@@ -51,6 +55,10 @@ options = {row[0]: row[2] for row in each(service.OPTIONS)}
 options.update(setup["options"])
 ems = service.Service("ems", options, plant.pm, App(plant.pm))
 ems.begin()
+
+
+del low
+gc.collect()
 
 
 def answer(question):
