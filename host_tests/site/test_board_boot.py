@@ -58,7 +58,7 @@ def test_the_contactor_is_open_and_supplies_are_on_before_main(mp: Interpreter, 
     assert moved == [(25, 1), (16, 1), (17, 0)]  # this contactor closes on 0
 
 
-@pytest.mark.parametrize(("heap", "collects_every"), [("112000", 8192), ("160000", 8192), ("512K", 65536), ("4M", 65536)])
+@pytest.mark.parametrize(("heap", "collects_every"), [("112000", 8192), ("160000", 8192), ("512K", 81920), ("4M", 81920)])
 def test_boot_collects_often_where_the_heap_is_small(mp: Interpreter, tmp_path: Path, heap: str, collects_every: int) -> None:
     board = board_of(mp, tmp_path)
     board.heap = heap

@@ -49,6 +49,8 @@ async def main():
     if setup.get("gc") == 0:
         gc.disable()
     while not task.done():
+        if setup.get("tidy"):  # as ems_board.py
+            gc.collect()
         for _ in poller.ipoll(0):
             line = sys.stdin.readline()
             if line.strip() == "heap":
@@ -58,7 +60,7 @@ async def main():
             else:
                 print(json.dumps({"counters": server.count.as_dict()}))
                 return
-        await asyncio.sleep_ms(20)
+        await asyncio.sleep_ms(500 if setup.get("tidy") else 20)
     await task
 
 

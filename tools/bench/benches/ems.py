@@ -71,7 +71,7 @@ def bench_ems_server() -> Iterator[tuple[str, float, str]]:
     ports = {name: free_port() for name in ("ems", "bank", "pymodbus", "libmodbus")}
     servers = {
         "ems": _ems(ports["ems"]),
-        "bank": _serve("modbus_bank.py", {"tcp": ports["bank"], "options": {"max_clients": 8}}),
+        "bank": _serve("modbus_bank.py", {"tcp": ports["bank"], "options": {"max_clients": 8}, "tidy": True}),
         "pymodbus": _start([sys.executable, "-c", THEIRS, str(ports["pymodbus"])]),
         "libmodbus": _start(load.libmodbus(ports["libmodbus"])),
     }
