@@ -7,8 +7,8 @@ import gc
 # 32 KB a quarter of it, one every 80 KB a tenth.  (With one every 96 KB 18 KB of boot stayed alive in some sites.)
 _roomy = gc.mem_free() >= 300000
 gc.threshold(81920 if _roomy else 8192)
-# And before what lives: startup.py says why
-_low = bytearray(gc.mem_free() // 8)
+# And before what lives, with PSRAM, where it is not missed: startup.py says why
+_low = bytearray(gc.mem_free() // 8) if _roomy else None
 
 import machine
 
