@@ -43,7 +43,7 @@ def find_builtins() -> None:
 
 
 def make_room() -> None:
-    """Before a module is loaded while the site is built: what is kept low is kept only where as much again is free."""
+    """Before each step of building the site: what is kept low is kept only where as much again is free."""
     global low
     if low is not None and gc.mem_free() < len(low):
         gc.collect()
