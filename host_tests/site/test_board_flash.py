@@ -343,6 +343,7 @@ def test_from_romfs_code_is_no_flash_read_and_names_are_given_back(mp32: Interpr
         given = figures["heap_constants_given_back"] - before
         assert 100 * 16 < given < 130 * 16 and figures["heap_live"] - live < 700, "a module's constants, once it is loaded"
         assert figures["heap_bytes"] == 112_000 and figures["heap_live"] < 30_000
+        assert await ask(board, "id(bytearray(5000)) < id(__import__('sim_frozen').pieces[-1])") == "= True", "no search passes it"
 
     words = VIPER + "".join(f"def some_name_{number}(): pass\n" for number in range(200))
     profile = named("esp32", romfs=True)

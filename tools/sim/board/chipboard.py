@@ -118,6 +118,8 @@ class ChipBoard:
         if profile.romfs:
             env["SIM_ROMFS"] = str(self._running)
             env["SIM_SLOT"] = f"ota_{self._slot}"
+        if self.names_bytes:
+            env["SIM_NAMES_BYTES"] = str(self.names_bytes + fits.pool_bytes(fits.OWN_NAMES))
         return env
 
     def instrument_pools(self, names: int) -> int:

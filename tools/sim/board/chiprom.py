@@ -15,8 +15,8 @@ from tools.sim.board import mpyfile
 SOURCES = Path(__file__).parent / "modules"
 ENTRY = "rom.py"  # what the interpreter is started with: it stays source
 INSTRUMENTS = (
-    "sim_end", "sim_flash", "sim_import", "sim_interrupt", "sim_pace", "sim_pool", "sim_select", "sim_socket", "sim_start",
-    "sim_stats", "sim_watch", "sim_wlan", "simlink",
+    "sim_end", "sim_flash", "sim_frozen", "sim_import", "sim_interrupt", "sim_pace", "sim_pool", "sim_select", "sim_socket",
+    "sim_start", "sim_stats", "sim_watch", "sim_wlan", "simlink",
 )  # fmt: skip
 FIRST = ("sim_start",)  # stays a file: it mounts the others
 CODE = "code"  # the image's folder of machine code sizes

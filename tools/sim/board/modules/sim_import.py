@@ -23,17 +23,24 @@ _own = False  # the chip's own code is being loaded
 _told = 0  # flash reads that were put down to an inner import already
 
 
+def _nothing(module: str) -> None:
+    pass
+
+
+_give = _keep = _nothing  # told of each module, before it is loaded and then: with our own image (sim_frozen)
+
+
 def _load(name: str):
     """One of the chip's own modules."""
     global _own
-    sim_pool.give_constants(name)
+    _give(name)
     before = sys.path[:]
     _own = True
     sys.path[:] = _PATH
     try:
         return _real_import(name)
     finally:
-        sim_pool.keep_constants(name)
+        _keep(name)
         sys.path[:] = before
         _own = False
 
@@ -74,7 +81,7 @@ def _import(*arguments):
         arguments = (name, None, None, arguments[3] or True, 0)
     name = arguments[0]
     if _own:
-        sim_pool.give_constants(name)
+        _give(name)
         return _real_import(*arguments)
     sim_pace.off()
     try:
@@ -95,7 +102,7 @@ def _import(*arguments):
             found = _real_import(*arguments)
         finally:
             sim_pace.off()
-            sim_pool.keep_constants(name)
+            _keep(name)
             _ended(0x49, sim_flash.IMPORTS, name, before, outer)
             sim_flash.importing -= 1
             sim_flash.begin(False)
@@ -115,12 +122,12 @@ def _scrub(depth: int) -> None:
 def run(file: str) -> None:
     """boot.py or main.py of our own image, which has them frozen: code and constants stay in flash."""
     name = file[: file.find(".")]
-    sim_pool.give_constants(name)
+    _give(name)
     _scrub(40)
     try:
         _real_import(name)
     finally:
-        sim_pool.keep_constants(name)
+        _keep(name)
         sys.modules.pop(name, None)
 
 
@@ -132,7 +139,7 @@ def _begin(name: str) -> None:
         part = name if at < 0 else name[:at]
         if part not in sys.modules:
             sim_pool.take_code(part)
-            sim_pool.give_constants(part)
+            _give(part)
 
 
 def _open(file, mode="r", *rest, **named):
@@ -152,7 +159,10 @@ def _open(file, mode="r", *rest, **named):
         sim_pace.on()
 
 
-def install() -> None:
+def install(give=_nothing, keep=_nothing) -> None:
     """From now on every import statement and every open() of the firmware comes by here."""
+    global _give, _keep
+    _give = give
+    _keep = keep
     builtins.__import__ = _import
     builtins.open = _open

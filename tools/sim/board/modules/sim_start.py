@@ -32,6 +32,15 @@ def gc_alloc() -> int:
     return gc.mem_alloc()
 
 
+def _taken(frozen) -> tuple:
+    """Takes the heap for what a frozen image has in flash: bytes for its names, for its constants, and beside these."""
+    before = gc_alloc()
+    frozen.bring_names()
+    between = gc_alloc()
+    constants = frozen.hold()
+    return between - before, constants, gc_alloc() - between - (constants - frozen.constants)
+
+
 def start() -> None:
     """Mounts everything; flash at "/" last, for that is where every path is looked up that belongs to nobody else."""
     before = gc_alloc()  # the wire to the supervisor, the clock and where they come from are no part of a chip either
@@ -65,20 +74,23 @@ def start() -> None:
     sim_select.waits.append(sim_flash.boot_over)
     if sim_pace.paced:  # else it would have to collect each time
         sim_select.waits.append(sim_pool.look)
-    constants = sim_pool.hold_constants()
-    instruments = gc_alloc() - before - (constants - sim_pool.constants)  # the rest of them is held
-    before = gc_alloc()
-    __import__("frozen_names")  # an empty module: it brings the names that a frozen image has in flash
-    del sys.modules["frozen_names"]
-    sys.path[:] = ["", ".frozen", "/lib"]
     if firmware is not None:
+        import sim_frozen
+    instruments = gc_alloc() - before
+    constants = names = 0
+    if firmware is not None:
+        names, constants, more = _taken(sim_frozen)
+        instruments += more
+    sys.path[:] = ["", ".frozen", "/lib"]
+    if firmware is None:
+        sim_import.install()
+    else:
         sys.path.extend(("/rom", "/rom/lib"))
-    sim_import.install()
+        sim_import.install(sim_frozen.give, sim_frozen.keep)
     sys.modules.pop("sim_start", None)
     if os.getenv("SIM_WEIGH"):
-        frozen_bytes = gc_alloc() - before
         micropython.qstr_info()
-        print("weighed", instruments, constants, frozen_bytes)
+        print("weighed", instruments, constants, names)
         sys.exit()
     sim_pace.on()
     vfs.mount(flash, "/")  # found out to be LittleFS, as the chip's own _boot.py has it

@@ -20,8 +20,9 @@ def report(with_heap: int) -> None:
 
             figures["flash"] = list(sim_flash.counts)
             figures["pool"] = [sim_pool.size, sim_pool.code, sim_pool.wifi, sim_pool.third, sim_pool.free()]
-            figures["constants"] = sim_pool.constants
-            figures["loaded"] = sim_pool.loaded
+            if "sim_frozen" in sys.modules:
+                figures["constants"] = sys.modules["sim_frozen"].constants
+                figures["loaded"] = sys.modules["sim_frozen"].loaded
         except ImportError:
             pass  # a fast board has neither
         if "sim_watch" in sys.modules:
