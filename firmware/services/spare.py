@@ -10,7 +10,7 @@ from micropython import const
 
 _RESERVE = const(1280)  # bytes in one place, and three of them: a full heap has no large one
 _PLENTY = const(16384)  # bytes free after the last collection: a line needs no reserve, nor has a small heap to keep one
-_ENOUGH = const(20480)  # the same: a small heap has it back
+_ENOUGH = const(18432)  # the same, with it: a small heap has it back
 _LEAST = const(6144)  # the same: with less, control goes first: the reserve and half of it again
 _RETRY_MS = const(1000)  # a reserve that cannot be had costs a collection: not more often than this
 
