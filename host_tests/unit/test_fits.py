@@ -229,6 +229,16 @@ def test_the_full_example_with_an_ems_s_server_fits_a_board_with_psram_and_the_w
         fits.require(board, boardfile.site_for(board, small), fits.OWN)
 
 
+def test_a_service_with_inputs_on_the_network_counts_as_one_and_with_its_own_pins_as_another() -> None:
+    weighed = copy.deepcopy(FIGURES)
+    weighed["parts"]["service relays"] = {"modules": [], **made(2 * KB), "names": 0}
+    weighed["parts"]["service relays, TCP"] = {"modules": ["client", "tcp"], **made(3 * KB), "names": 0}
+    for relays, size in (({}, 2 * KB), ({"host": "10.0.0.9"}, 3 * KB + 2 * 60)):
+        site = {"services": {"operator": {"type": "relays", **relays}}}
+        found = {name: size for name, _, size in fits.weigh(T_CAN485, site, fits.OWN, weighed).rows}
+        assert found["services.operator"] == size
+
+
 def test_a_service_that_was_weighed_counts_as_it_was_and_another_as_it_declares() -> None:
     site = {"services": {"ems": {"type": "sunspec_server"}}}
     declared = fits.declared_bytes("sunspec_server"), fits.declared_bytes("sunspec_server", fits.OWN)

@@ -99,7 +99,7 @@ def parts_of(site: dict[str, Any], known: dict[str, Any]) -> list[tuple[str, str
             found.append(("clock.ntp", "clock.ntp"))
         if (clock or {}).get("ems_port") or "ems_clock" in kinds:
             found.append(("clock.ems_port", "clock.ems_port"))
-    found += [(f"services.{name}", part) for name, part in _parts_of_services(site).items() if part in known]
+    found += [(f"services.{name}", part) for name, part in _parts_of_services(site, known).items() if part in known]
     for _, part in found:
         if part not in known:
             raise KeyError(f"{part}: was never weighed; make size ARGS=--write")
@@ -111,9 +111,13 @@ def services(site: dict[str, Any]) -> dict[str, Any]:
     return {name: entry for name, entry in (site.get("services") or {}).items() if isinstance(entry, dict) and "type" in entry}
 
 
-def _parts_of_services(site: dict[str, Any]) -> dict[str, str]:
+def _parts_of_services(site: dict[str, Any], known: dict[str, Any]) -> dict[str, str]:
     """The part of sizes.json that each of the site's services is, if it was weighed."""
-    return {name: f"service {entry['type']}" for name, entry in services(site).items() if entry["type"] not in WEIGHED}
+    found = {name: f"service {entry['type']}" for name, entry in services(site).items() if entry["type"] not in WEIGHED}
+    for name, part in found.items():
+        if services(site)[name].get("host") and f"{part}, TCP" in known:
+            found[name] = f"{part}, TCP"
+    return found
 
 
 def declared_bytes(kind: str, image: str = STOCK) -> int:
@@ -185,7 +189,7 @@ def weigh(board: dict[str, Any], site: dict[str, Any], image: str, figures: dict
             rows[-1] = (label, f"{rows[-1][1]}, {part}", rows[-1][2] + size)
         else:
             rows.append((label, part, size))
-    for label, part in _parts_of_services(site).items():
+    for label, part in _parts_of_services(site, known).items():
         if part not in known:
             kind = services(site)[label]["type"]
             rows.append((f"services.{label}", f"{part}, as it declares", declared_bytes(kind, image)))

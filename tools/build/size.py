@@ -219,6 +219,9 @@ def variants() -> dict[str, tuple[dict, str, tuple[str, ...]]]:
     radio = {"wifi": {"ssid": "simulated"}}
     rtu = {"buses": {"rs485": {"type": "modbus_rtu"}}}
     table = {"reads": [{"slot": "PV_P", "address": 40000, "type": "uint16", "low": 0, "high": 200000}]}
+    relays = {"type": "relays", "export_rated_kw": 50}
+    contacts = {f"{i}": {"input_pin": pin, "export_percent": 30 * i} for i, pin in enumerate((13, 14, 32, 33))}
+    bits = {f"{i}": {"bit": i, "export_percent": 30 * i} for i in range(4)}
     given: dict[str, dict] = {
         "pcs_sunspec": {"unit": 1}, "meter_sunspec": {"unit": 2}, "generic_modbus": {"unit": 1, "table": table},
     }  # fmt: skip
@@ -236,6 +239,9 @@ def variants() -> dict[str, tuple[dict, str, tuple[str, ...]]]:
         "schedules": ({"clock": {"ntp": ""}}, "calendar", SCHEDULES),
         "service sunspec_server": ({"services": {"x": {"type": "sunspec_server"}}}, "core", ()),
         "service web": ({"services": {"x": {"type": "web", "public": "view"}}}, "core", ()),
+        "service relays": ({"services": {"x": {**relays, "inputs": contacts}}}, "core", ()),
+        "service relays, TCP": ({"services": {"x": {**relays, "host": "10.0.0.9", "inputs": bits}}}, "core", ()),
+        "service ems_can": ({**can, "services": {"x": {"type": "ems_can", "bus": "can0", "control": True}}}, "bus can", ()),
     }
     # with all that is loaded for the tables that use it
     together = [{"from": "CMD_RUN", "address": 1}, {"from": "CMD_P", "address": 2, "type": "float32"}]
