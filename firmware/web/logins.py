@@ -46,6 +46,13 @@ class Session:
         self.pin = pin  # its salted hash
 
 
+def _stands_in(cookies: str, ours: str) -> bool:
+    """As a whole cookie: another server of this host may have one of that name."""
+    at = cookies.find(ours)
+    end = at + len(ours)
+    return at >= 0 and (at == 0 or cookies[at - 1] in "; ") and (end == len(cookies) or cookies[end] in "; ")
+
+
 class Logins:
     """The sessions of a board."""
 
@@ -71,9 +78,8 @@ class Logins:
         cookies = request.headers.get("cookie", "")
         if _COOKIE not in cookies:
             return None
-        cookies = [cookie.strip() for cookie in cookies.split(";")]  # another server of this host may have one of that name
         for session in self._sessions:
-            if _COOKIE + session.token in cookies:
+            if _stands_in(cookies, _COOKIE + session.token):
                 if not self.lives(session, now):
                     return None
                 session.asked_ms = now

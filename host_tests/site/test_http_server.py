@@ -163,6 +163,10 @@ HOSTILE = [
     (b"GET /" + b"a" * 9000, 414),
     (b"GET /echo HTTP/1.1\r\nHost: a\r\n" + b"X-Long: " + b"a" * 5000 + b"\r\n\r\n", 431),
     (b"GET /echo HTTP/1.1\r\nHost: a\r\n" + b"A: b\r\n" * 2000, 431),
+    (b"GET /echo HTTP/1.1\r\nHost: a\r\n" + b"A: b\r\n" * 64 + b"\r\n", 431),  # short, and too many of them
+    (b"GET /echo HTTP/1.1\r\nHost: a\r\n" + b"Accept-Encoding: gzip;q=0.5\r\n" * 30 + b"\r\n", 431),
+    (b"GET /echo HTTP/1.1\r\nHost: a\r\nCookie: a=b\r\nCookie: c=d\r\n\r\n", 400),
+    (b"\r\n" * 200, 400),
     (b"GET /echo HTTP/1.1\r\nHost: a\r\n folded: x\r\n\r\n", 400),
     (b"GET /echo HTTP/1.1\r\nHost : a\r\n\r\n", 400),
     (b"GET /echo HTTP/1.1\r\nnothing\r\n\r\n", 400),
@@ -308,6 +312,22 @@ def test_what_is_said_byte_by_byte_makes_no_garbage(mp32: Interpreter) -> None:
         assert int(served.ask("used")) < 200_000, "each byte had all before it copied"
         sock.sendall(b"\r\n\r\n")
         assert sock.recv(100).startswith(b"HTTP/1.1 200")
+
+
+def test_lines_that_say_nothing_make_no_garbage(mp32: Interpreter) -> None:
+    """More than one request makes: as each was copied for the next, 4 KB of them made 4 MB."""
+    asked = b"GET /echo HTTP/1.1\r\nHost: a\r\n"
+    for said in (
+        asked + b"\r\n" + b"\r\n" * 1900, asked + b"cookie:\r\n" * 440 + b"\r\n",
+        asked + b"connection: a\r\n" * 200 + b"\r\n",
+    ):  # fmt: skip
+        with serving(mp32, options={"requests": 100000}) as served:
+            served.ask("keep")
+            with socket.create_connection(("127.0.0.1", served.port)) as sock:
+                sock.sendall(said)
+                assert sock.recv(100).startswith(b"HTTP/1.1 ")
+                time.sleep(0.3)
+            assert int(served.ask("used")) < 60_000, said[:60]
 
 
 def test_one_address_cannot_keep_all_others_out(mp64: Interpreter) -> None:

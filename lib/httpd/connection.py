@@ -153,7 +153,7 @@ class Connection:
         have = self._have
         begun = len(have) > 0
         have.extend(data)
-        while have[:2] == b"\r\n":  # some send an empty line behind a body: it begins nothing
+        if have[:2] == b"\r\n":  # some send one empty line behind a body: it begins nothing
             have = have[2:]
         self._have = have
         if have and not begun:
@@ -162,7 +162,7 @@ class Connection:
         if end < 0 or end > HEAD_MAX:
             if len(have) > HEAD_MAX:
                 self._refuse(Refused(431, "the headers have more than %d bytes" % HEAD_MAX), now)
-            elif have and not 65 <= have[0] <= 90:
+            elif have and not 65 <= have[0] <= 90 and have != b"\r":
                 self._refuse(Refused(400, "a request begins with its method"), now)
             elif len(have) > PATH_MAX + 16 and b"\r\n" not in have:
                 self._refuse(Refused(414, "the path has more than %d bytes" % PATH_MAX), now)

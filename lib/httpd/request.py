@@ -10,7 +10,10 @@ _KEPT = const(
 )
 _SHORTEST = const(4)  # of their names
 _LONGEST = const(17)
+_LINES_MAX = const(64)  # of a head: a browser sends some twenty
+_JOINED_MAX = const(256)  # letters of a header that stands there several times
 _METHODS = ("GET", "HEAD", "POST")
+_ONCE = const(" content-length host transfer-encoding cookie ")
 
 
 class Request:
@@ -21,6 +24,8 @@ class Request:
         self.body = b""
         self.address = ""
         self.length = 0  # of the body that follows
+        if head.count(b"\r\n") > _LINES_MAX:
+            raise Refused(431, "the head has more than %d lines" % _LINES_MAX)
         lines = head.split(b"\r\n")
         self.method, self.path, self.query, version = _first_line(lines[0])
         self.headers: dict = {}
@@ -56,9 +61,11 @@ class Request:
         except UnicodeError:
             raise Refused(400, "a header is no text")
         if text in self.headers:
-            if text in ("content-length", "host", "transfer-encoding"):
+            if " %s " % text in _ONCE:
                 raise Refused(400, "the header %s stands there twice" % text)
             value = "%s; %s" % (self.headers[text], value)
+            if len(value) > _JOINED_MAX:
+                raise Refused(431, "the header %s has more than %d letters" % (text, _JOINED_MAX))
         self.headers[text] = value
 
 
