@@ -11,6 +11,7 @@ from firmware import requests as rq
 from firmware.errors import PowerError, in_range
 from firmware.modes import Mode
 from firmware.services.lines import NAMES, OPERATE, SERVICE
+from firmware.units import parts
 
 _OWNER = "web"
 _LONGEST_MIN = const(1440)
@@ -171,7 +172,7 @@ class Commanding:
                 raise Refused(400, "%s: %s is missing" % (what, key))
         try:
             if "minutes" in needs:
-                in_range("minutes", body["minutes"], 1, _LONGEST_MIN, "min", int)
+                body["minutes"] = in_range("minutes", body["minutes"], 1, _LONGEST_MIN, "min", int)
             if "on" in needs and not isinstance(body["on"], bool):
                 raise ValueError("on = %.40r: must be true or false" % (body["on"],))
         except (PowerError, ValueError) as error:
@@ -190,7 +191,7 @@ class Commanding:
         """For the journal: W (a bound on charging with -, as charging has it), 0.01 %, or minutes."""
         for key, scale in (("kw", 1000), ("soc", 100), ("discharge_kw", 1000), ("charge_kw", -1000), ("minutes", 1)):
             if key in body and isinstance(body[key], (int, float)) and -1e5 < body[key] < 1e5:
-                return int(body[key] * scale)
+                return parts(body[key], abs(scale)) * (1 if scale > 0 else -1)
         return int(body.get("on") is True)
 
     def _check_seat(self, now: int) -> None:
@@ -240,7 +241,7 @@ class Commanding:
 
     def limit(self, body: dict, _session) -> str:
         """Bound discharge, charge or both."""
-        if "discharge_kw" not in body and "charge_kw" not in body:
+        if body.get("discharge_kw") is None and body.get("charge_kw") is None:
             raise ValueError("limit: discharge_kw or charge_kw is missing")
         self._pm.limit(_OWNER, body.get("discharge_kw"), body.get("charge_kw"), body["minutes"] * 60)
         return "bound for %d min" % body["minutes"]

@@ -4,7 +4,7 @@ import gc
 
 from civil import DAY_S, UNIX_DAY
 
-from firmware import faults, flows, reasons, reports
+from firmware import faults, flows, reasons, reports, units
 from firmware import image as im
 from firmware import limits as limit_list
 from firmware import requests as rq
@@ -203,7 +203,7 @@ def _limits(pm, view) -> dict:
 
 def _claims(pm):
     for claim in pm.claims():
-        claim["w"] = int(claim.pop("kw") * 1000)
+        claim["w"] = units.parts(claim.pop("kw"), 1000)
         claim["left_s"] = claim.pop("seconds_left")
         yield claim
 
@@ -212,7 +212,7 @@ def _curtailments(pm):
     for limit in pm.curtailments():
         for way in ("discharge", "charge"):
             kw = limit.pop(way + "_kw")
-            limit[way + "_w"] = None if kw is None else int(kw * 1000)
+            limit[way + "_w"] = None if kw is None else units.parts(kw, 1000)
         limit["left_s"] = limit.pop("seconds_left")
         yield limit
 

@@ -142,6 +142,29 @@ def test_limits_of_the_page_keep_the_seat_when_its_operation_has_ended():
     assert rig.is_free()
 
 
+def test_minutes_may_be_said_as_a_number_with_a_point_and_what_is_refused_changes_nothing():
+    for what, given in (
+        ("power", {"kw": 5}), ("charge", {"soc": 80}), ("discharge", {"kw": 5}), ("pause", {}), ("limit", {"charge_kw": 5}),
+        ("take", {}),
+    ):  # fmt: skip
+        rig = Rig()
+        assert not isinstance(rig.do(what, minutes=2.0, **given), tuple), what
+        for wrong in (2.5, 0, "2", None, True, 1e30):
+            rig = Rig()
+            status, words = rig.do(what, minutes=wrong, **given)
+            assert status == 400 and "minutes" in words, (what, wrong)
+            assert not rig.pm.is_local and not rig.operation() and rig.is_free(), (what, wrong)
+
+
+def test_a_limit_without_a_bound_is_none():
+    rig = Rig()
+    assert not isinstance(rig.do("limit", minutes=5, discharge_kw=20), tuple)
+    for given in ({}, {"discharge_kw": None}, {"discharge_kw": None, "charge_kw": None}):
+        status, words = rig.do("limit", minutes=5, **given)
+        assert status == 400 and "missing" in words, given
+    assert [row["discharge_kw"] for row in rig.pm.curtailments()] == [20.0], "what stood stands"
+
+
 def test_the_operation_of_a_person_at_the_console_is_none_of_the_page_s():
     for by in (lambda pm: pm.set_constant_power(7), lambda pm: pm.set_constant_power(3), lambda pm: pm.start_charging(60, 1440)):
         rig = Rig()

@@ -199,6 +199,12 @@ def schedule(page: Page, run: Running) -> None:
     page.forgiven.add("/api/schedules")
     page.fill("#entry-0-minutes", "90")
     page.reads("main", "charging 5.0 kW for 1 h 30 min", "the preview says what will start")
+    days = "[...document.querySelectorAll('.days input')]"
+    page.eval(f"{days}.forEach((box) => box.click()); 1")
+    page.press("main button", "Save")
+    page.reads("main [role=alert]", "on no day", "no day is not every day")
+    expect(not run.get("/api/schedules")["entries"], "nothing was stored")
+    page.eval(f"{days}.forEach((box) => box.click()); 1")
     page.press("main button", "Save")
     page.reads("#said", "stored", "it is stored")
     entries = run.get("/api/schedules")["entries"]

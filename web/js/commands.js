@@ -77,6 +77,7 @@ function wish(which, kw, soc, minutes, most) {
   if (given && to) return { wrong: "Either a power or a state of charge, not both.", field: "cmd-soc" };
   const value = Number(given);
   if (kw.validity.badInput || (given && !(value > 0 && value <= most / 1000))) return { wrong: `Power = ${given || "?"} kW: allowed are more than 0, up to ${most / 1000} kW.`, field: "cmd-kw" };
+  if (soc.validity.badInput) return { wrong: "The state of charge is not a number.", field: "cmd-soc" };
   if (given) return { words: `${WAYS[which]} with ${power(value * 1000)}`, body: { do: "power", kw: which === "charge" ? -value : value, minutes } };
   if (which === "discharge") return { words: "Discharge with as much as it may", body: { do: "discharge", kw: 0, minutes } };
   return { words: to ? `Charge to ${to} %` : "Charge to the highest state of charge allowed", body: { do: "charge", soc: Number(to || 0), minutes } };
@@ -117,6 +118,8 @@ function limiting(state) {
     get fields() { return fields(); },
     body: (form) => {
       const what = { do: "limit", minutes: Number(form.elements.minutes.value) };
+      const unread = ["limit-chg", "limit-dis"].map((name) => form.elements[name]).find((input) => input.validity.badInput);
+      if (unread) throw new Error(`${unread.labels[0].textContent}: is not a number`);
       if (form.elements["limit-chg"].value !== "") what.charge_kw = Number(form.elements["limit-chg"].value);
       if (form.elements["limit-dis"].value !== "") what.discharge_kw = Number(form.elements["limit-dis"].value);
       return what;

@@ -82,7 +82,16 @@ export function schedulesView() {
     clearTimeout(timer);
     timer = setTimeout(preview, PREVIEW_MS);
   };
+  /** What cannot be sent, in words: the board is not asked then. */
+  const unsaid = () => {
+    const errors = [...list.querySelectorAll(".entry")].flatMap((box, i) => [...box.querySelectorAll("input[data-field]")]
+      .filter((input) => input.validity.badInput).map((input) => `entry ${i + 1}: ${input.labels[0].textContent}: is not a number`));
+    plan.entries.forEach((entry, i) => entry.days || errors.push(`entry ${i + 1}: on no day: choose one, or remove it`));
+    if (errors.length) put(wrong, errors.map((words) => h("p", { class: "wrong" }, capital(words))));
+    return errors.length > 0;
+  };
   const preview = async () => {
+    if (unsaid()) return;
     try {
       const answer = await post("/api/schedules/preview", { entries: plan.entries.map(sent), count: 6 });
       if (ended) return;
@@ -94,6 +103,7 @@ export function schedulesView() {
     }
   };
   const save = async () => {
+    if (unsaid()) return;
     try {
       take(await post("/api/schedules", { entries: plan.entries.map(sent), enabled: plan.enabled, rev: plan.rev }));
       say("The schedule is stored.");
@@ -165,7 +175,7 @@ function mask(entry) {
 /** An entry as the board wants it. */
 function sent(entry) {
   return {
-    enabled: entry.enabled, repeat: entry.repeat, hour: entry.hour, minute: entry.minute, mode: entry.mode, kw: entry.kw, minutes: entry.minutes,
+    ...(entry.id === undefined ? {} : { id: entry.id }), enabled: entry.enabled, repeat: entry.repeat, hour: entry.hour, minute: entry.minute, mode: entry.mode, kw: entry.kw, minutes: entry.minutes,
     day_of_week: 7, days: entry.days === 127 ? 0 : entry.days,
   };
 }
