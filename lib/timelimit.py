@@ -7,6 +7,7 @@ interrupting.py has the way that is left.
 import time
 
 import interrupting
+import micropython
 from micropython import const
 
 _AGAIN_MS = const(250)  # after an interrupt that was caught and changed nothing
@@ -36,8 +37,12 @@ class TimeLimit:
         return self
 
     def __exit__(self, kind, _error, _trace) -> None:
-        """An interrupt that is under way is raised here, and none comes later."""
+        """An interrupt that is under way is raised here, and none comes later.
+
+        Nor one from the wire: what ran may have switched Ctrl-C on, as mpremote does for each file that it mounts.
+        """
         self._running = False
+        micropython.kbd_intr(-1)
         if kind is KeyboardInterrupt or not self._asked:
             return
         due = time.ticks_add(time.ticks_ms(), _UNDER_WAY_MS)

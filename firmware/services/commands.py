@@ -17,7 +17,7 @@ from firmware.events import QUEUE, Cursor
 from firmware.modes import Mode
 from firmware.schedule_entry import ScheduleEntry
 from firmware.services import mistyped
-from firmware.services.calls import NO_CLOCK, names_of, operation, why_none_starts
+from firmware.services.calls import NO_CLOCK, Calls, names_of, operation, why_none_starts
 from firmware.services.lines import NAMES, OPERATE, SERVICE, VIEW
 
 # word, what may follow it, least role, what it calls: of pm, a name of the console, or a method here; what it does
@@ -92,11 +92,11 @@ class Commands:
         if not usage:
             if words:
                 raise PowerError("%s takes nothing behind it" % word)
-            names = self._console.names
             if calls[:3] == "pm.":
                 given = getattr(self._pm, calls[3:])()
                 return "done" if given is None else given
-            return names[calls]() if calls in names else getattr(self, calls)()
+            # not by its name among those of the lines: `status = 5` there takes no command away
+            return getattr(self if hasattr(self, calls) else Calls(self._app, self._console), calls)()
         return getattr(self, calls)(words)
 
     def help(self, words=""):
@@ -287,6 +287,8 @@ class Commands:
         way = ""
         for word in words:
             if word in ("discharge", "charge"):
+                if word in given:
+                    raise PowerError("limit: %s is there twice" % word)
                 way = word
             elif way:
                 given[way] = _needed(_measures([word], "limit", "power"), "limit")
@@ -298,7 +300,8 @@ class Commands:
         found = _measures(rest, "limit", "time")
         seconds = _some(found, "s", "limit", 86400, "without a time it holds until `limit off`")
         self._pm.limit(_OWNER, given.get("discharge"), given.get("charge"), seconds)
-        return "bound%s" % (" for %d s" % found["time"] if "time" in found else " until `limit off`")
+        free = "" if len(given) == 2 else "; %s is not bound here" % ("charging" if "discharge" in given else "discharging")
+        return "bound%s%s" % (" for %d s" % found["time"] if "time" in found else " until `limit off`", free)
 
     def schedule(self, words):
         """List, add or remove entries."""

@@ -12,6 +12,7 @@ from modbus import ModbusError, ModbusRefused
 
 _TOLD = ("frames", "unclaimed", "timeouts", "bus_off", "last_error")  # of a bus's counters
 _PAUSE_MS = const(200)  # between two units: the line is the devices'
+_under_way: list = []  # the line that is being asked
 
 
 def buses(site):
@@ -35,6 +36,9 @@ def begin(site, name: str, first: int, last: int, say) -> str:
     if not hasattr(bus, "read_registers"):
         lines = [bus for bus in site.buses if hasattr(site.buses[bus], "read_registers")]
         raise PowerError("%s is no Modbus line of this site: there %s" % (name, "is " + ", ".join(lines) if lines else "is none"))
+    if _under_way:
+        raise PowerError("a scan of %s is under way: it says when it is over" % _under_way[0])
+    _under_way.append(name)  # two at once would leave the devices no time to be asked
     start("scan", _ask(bus, name, first, last, say))
     return "asking units %d to %d of %s: a line each for those that answer, and one at the end" % (first, last, name)
 
@@ -42,15 +46,18 @@ def begin(site, name: str, first: int, last: int, say) -> str:
 async def _ask(bus, name: str, first: int, last: int, say) -> None:
     answered = 0
     word = array("H", [0])
-    for unit in range(first, last + 1):
-        try:
-            await bus.read_registers(unit, 0, 1, word)
-            said = "register 0 is %d" % word[0]
-        except ModbusError as error:
-            said = str(error) if isinstance(error, ModbusRefused) else ""
-        bus.forget(unit)
-        if said:
-            answered += 1
-            say("%s: unit %d answers: %s" % (name, unit, said))
-        await asyncio.sleep_ms(_PAUSE_MS)
+    try:
+        for unit in range(first, last + 1):
+            try:
+                await bus.read_registers(unit, 0, 1, word)
+                said = "register 0 is %d" % word[0]
+            except ModbusError as error:
+                said = str(error) if isinstance(error, ModbusRefused) else ""
+            bus.forget(unit)
+            if said:
+                answered += 1
+                say("%s: unit %d answers: %s" % (name, unit, said))
+            await asyncio.sleep_ms(_PAUSE_MS)
+    finally:
+        _under_way.clear()
     say("%s: scan of units %d to %d: %d answer" % (name, first, last, answered))

@@ -277,6 +277,9 @@ def test_a_limit_of_the_console_binds_and_is_taken_away():
     desk.plant.run(2)
     desk.ask("limits")
     assert [line for line in desk.lines if line.split()[1:] == ["10.0", "5.0"]]
+    assert desk.ask("limit charge 5kW") == "= bound until `limit off`; discharging is not bound here"
+    assert desk.ask("limit discharge 5kW 1h") == "= bound for 3600 s; charging is not bound here"
+    assert "twice" in desk.ask("limit charge 5kW charge 6kW")
     assert desk.ask("limit off")[:2] == "= "
     desk.plant.run(2)
     before = len(desk.lines)
@@ -305,6 +308,10 @@ def test_python_is_python_where_it_begins_like_a_command():
     for line, answer in (("status = 5", "= None"), ("charge=3", "= None"), ("charge", "= accepted"), ("limits.x", "! ")):
         assert desk.ask(line)[: len(answer)] == answer, line
     assert desk.console.names["charge"] == 3
+    for name in ("why", "limits", "services", "devices"):
+        assert desk.ask(name + " = 5") == "= None"
+    for name in ("status", "why", "limits", "services", "devices"):
+        assert desk.ask(name)[:2] == "= " and desk.console.names[name] == 5, "a name of one's own takes no command away: " + name
     assert desk.ask("events == 5")[:12] == "! NameError:"
 
 

@@ -191,5 +191,28 @@ def test_ctrl_c_comes_from_a_second_terminal_that_is_there_for_a_moment():
     assert chip.key == -1, "and Ctrl-C on the wire is a character"
 
 
+def test_who_switches_ctrl_c_on_has_it_for_as_long_as_he_runs():
+    chip = Chip()
+    real = timelimit.micropython
+
+    class Micropython:
+        @staticmethod
+        def kbd_intr(key):
+            chip.key = key
+
+    timelimit.micropython = Micropython
+    try:
+        for what in (Micropython.kbd_intr, lambda key: 1 // (key - 3)):
+            try:
+                with timelimit.TimeLimit(2000):
+                    Micropython.kbd_intr(3)
+                    what(3)
+            except ZeroDivisionError:
+                pass
+            assert chip.key == -1, "each call of mpremote begins with a Ctrl-C"
+    finally:
+        timelimit.micropython = real
+
+
 def test_a_port_without_a_second_terminal_says_that_it_cannot():
     assert hasattr(micropython, "kbd_intr") and REAL_PRESS() is False
