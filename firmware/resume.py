@@ -55,7 +55,7 @@ class Resume:
         self._nvs = None
         self._watts = self._read(_WATTS)
         self._count = self._read(_COUNT)
-        self._stored = self._read(_KEY)
+        self._stored = self._later = self._read(_KEY)
         self.stays = ""  # why what ran before it did not start again
         self._local = self._read(_LOCAL) > 0
         if self._local:
@@ -133,9 +133,10 @@ class Resume:
             if not 0 <= waited_ms <= _SELDOM_MS:
                 waited_ms = _SELDOM_MS
                 self._tried_ms = time.ticks_add(time.ticks_ms(), -_SELDOM_MS)  # so that it cannot wrap
-            wanted = self._wanted()
+            wanted = self._later = self._wanted()
             wait_ms = _RETRY_MS if self._failing else 0
-            if wanted & 7 in (_RUNNING, _MANUAL, _TIMED):
+            starts_less = wanted & 7 == _TIMED and self._stored & 7 != _NOTHING  # nothing would, and now something does
+            if wanted & 7 in (_RUNNING, _MANUAL, _TIMED) and not starts_less:
                 wait_ms = _SELDOM_MS
             if self._keeps_local() != self._local or self._pm.lasting_limit() != self._limits:
                 wait_ms = _RETRY_MS
@@ -147,10 +148,10 @@ class Resume:
             self._lock.release()
 
     def _wanted(self) -> int:
-        """What is to be stored; at the end of the program what is stored already."""
+        """What is to be stored; at the end of the program what was before it."""
         order, by, left, watts, goal, target = self._pm.going_on()
-        if order == im.ORDER_END and self._stored >= _NOTHING:
-            return self._stored
+        if order == im.ORDER_END and self._later >= _NOTHING:
+            return self._later
         if order != im.ORDER_START:
             return _NOTHING
         if left and goal == rq.PAUSE:

@@ -29,6 +29,11 @@ class Service:
         if self.stores != stored:
             self._loop_time.take_turn()  # an erase may have been in it: nothing else long until the next cycle
 
+    def last_steps(self):
+        """What went on when the program ended, however new it is."""
+        self.resume.settle()
+        yield
+
     def counters(self) -> dict:
         """Writes of the flash, those that failed, and what became of what ran before the reset."""
         return {"stores": self.stores, "failures": self.latch.failures, "resume": self.resume.text}

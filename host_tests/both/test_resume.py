@@ -18,6 +18,7 @@ LATCH = loaded("firmware.latch")
 Latch = LATCH.Latch
 RESUME = loaded("firmware.resume")
 Resume = RESUME.Resume
+Service = loaded("firmware.services.emergency_memory").Service
 CLOCK = LATCH.time = RESUME.time = Virtual()
 DAY = day_number(2026, 11, 22)
 SAID = []
@@ -160,6 +161,40 @@ def test_resume_an_orderly_end_of_the_program_is_no_stop():
     board = board.reset()
     board.run(5)
     assert board.runs()
+
+
+def test_resume_an_orderly_end_stores_what_went_on_however_new_it_is():
+    """What may wait for its turn at the flash waits no longer than the program runs."""
+    board = started()
+    board.pm.set_constant_power(20, 30)
+    board.plant.cycles(2)
+    board.house()  # stored, and what follows has to wait
+    board.pm.resume()
+    board.plant.cycles(2)
+    board.house(200)
+    board.pm.halt()
+    for _ in Service.last_steps(board):
+        pass
+    board = board.reset()
+    board.run(5)
+    assert board.runs(), "the operation was over"
+
+
+def test_resume_an_operation_with_an_end_is_known_at_once_as_nothing_starts_after_it():
+    for before in (lambda pm: pm.resume(), lambda pm: pm.stop_operation(), lambda pm: pm.set_constant_power(10)):
+        board = started(resume_manual=True)
+        board.pm.stop_operation(5)
+        board.plant.cycles(2)
+        board.house()
+        before(board.pm)
+        board.plant.cycles(2)
+        board.house()  # stored, and what follows has to wait
+        board.pm.set_constant_power(20, 5)
+        board.plant.cycles(2)
+        board.house(200)
+        board = board.reset()
+        board.run(5)
+        assert not board.runs() and "manual operation" in SAID[0]
 
 
 def test_resume_a_manual_operation_does_not_go_on_and_neither_does_anything_in_its_place():
