@@ -117,7 +117,8 @@ class Store:
         try:
             doc = json.loads(data)
         except (ValueError, RuntimeError) as error:  # nested too deeply is a RuntimeError
-            raise StoreError("%s: is no JSON (%s)" % (path, error))
+            why = "it is not in UTF-8" if isinstance(error, UnicodeError) else error
+            raise StoreError("%s: is no JSON (%s)" % (path, why))
         if not isinstance(doc, dict):
             raise StoreError("%s: must be an object of keys and values" % path)
         if doc.pop("crc", None) is not None and not sealed:
@@ -133,6 +134,10 @@ class Store:
             return True
         if not self._by_hand:
             raise StoreError("%s: has no CRC: it is cut short, or not a file of this firmware" % path)
+        if not data.strip():
+            raise StoreError("%s: is no JSON (it is empty)" % path)
+        if data[:3] == b"\xef\xbb\xbf":
+            raise StoreError("%s: is no JSON (it begins with a byte order mark: save it as UTF-8 without one)" % path)
         if b"\x00" in data:
             raise StoreError("%s: is no JSON (it holds NUL bytes)" % path)
         if not _is_closed(data):

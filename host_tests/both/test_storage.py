@@ -161,7 +161,10 @@ def test_files_that_are_not_ours_are_refused_with_the_reason():
         (b'{"schema": "1"}', "schema = '1': allowed are 1 to 2"),
         (b"[1, 2]", "must be an object"),
         (b"\x89PNG\r\n", "is no JSON"),
-        (b"", "is no JSON"),
+        (b"", "is no JSON (it is empty)"),
+        (b" \r\n", "is no JSON (it is empty)"),
+        (b'\xef\xbb\xbf{"schema": 1}', "a byte order mark"),
+        (b'{"schema": 1, "name": "S\xfcd"}', "it is not in UTF-8"),
     ):
         _write(path, data)
         assert said in _refused(Store(path, 2, by_hand=True).load), data
