@@ -61,7 +61,9 @@ def _app(stamp: str):
             print("generation: " + generations.news)
             machine.reset()
         raise
-    app.generation = stamp  # type: ignore[attr-defined]  # for people at the console; the application has no use for it
+    # for people at the console; the application has no use for it
+    app.generation = stamp  # type: ignore[attr-defined]
+    app.news = (own and own.news) or generations.news  # type: ignore[attr-defined]
     return app
 
 

@@ -80,6 +80,8 @@ class Calls:
         app = self._app
         site = "no site: %s is refused" % app.path if pm.refused else "site %s, in %s" % (app.site.name, app.path)
         yield "%s; firmware %s" % (site, getattr(app, "generation", "of its sources"))
+        if getattr(app, "news", ""):  # who comes later has not read the lines of boot
+            yield "update: " + app.news
 
     def why(self):
         """Why the power is what it is: the reason, what waits and for what, and what silent devices say of themselves."""

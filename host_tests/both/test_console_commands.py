@@ -127,6 +127,10 @@ def test_status_says_power_mode_and_which_site_runs():
     desk.ask("status")
     assert any(line.startswith("IDLE: inverter 0 kW, grid ") for line in desk.lines), desk.lines
     assert "site a desk, in site.json; firmware of its sources" in desk.lines
+    assert not desk.printed("update")
+    desk.app.news = "generation 050ce418 (b) was given up: it was started 3 times"
+    desk.ask("status")
+    assert desk.printed("update: generation 050ce418 (b) was given up"), "who comes later has not read the lines of boot"
 
 
 def test_errors_name_what_was_typed_and_what_is_meant():
