@@ -32,7 +32,7 @@ def ready() -> dict:
     except ValueError as error:
         raise Refused("%s, so it is not known which numbers were here: remove it over USB" % error)
     except OSError as error:
-        raise Refused("this board has no slots for images, and no generations of firmware in files (%s)" % error)
+        raise Refused("this board has no slots for images (%s), no generations of firmware in files: make deploy, over USB" % error)
     return ownimage.record
 
 

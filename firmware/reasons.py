@@ -475,7 +475,9 @@ def _connected(view) -> str:
     owner = _owner(view, source)
     who = rq.SOURCES[source] + (" (%s)" % owner if owner else "")
     asked = "%s asked by %s%s" % (kw(now[im.REQUEST_P]), who, left)
-    if goal == rq.PAUSE:
+    if goal == rq.PAUSE and source != rq.MANUAL:
+        asked = "held by %s%s" % (who, left)
+    elif goal == rq.PAUSE:
         asked = "paused by stop_operation()" + (left or " until resume() or a new operation")
     elif now[im.REQUEST_P] == 0 and goal == rq.CHARGE:
         asked = "the rest between two pulses of the charge by " + who

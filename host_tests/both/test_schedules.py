@@ -177,6 +177,7 @@ def test_idle_holds_still_against_the_optimiser():
     assert site.plant.command() == 20000
     site.seconds(60)
     assert site.plant.command() == 0
+    assert "held by schedule (schedule 0)" in site.pm.stats()["reason"], "nobody has called stop_operation()"
     site.seconds(600)
     assert site.plant.command() == 20000
 
