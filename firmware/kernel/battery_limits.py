@@ -71,6 +71,7 @@ _ROW_TEMPERATURE = const(8)
 _ROW_BMS_CURRENT = const(9)
 _ROW_OPERATION = const(12)
 # slots: end
+_MOST = const(210000000)  # of 0.1 A x 0.1 V: 2.1 MW, more than any site's power by any efficiency, and times 1000 inside int32
 
 
 @micropython.viper
@@ -211,6 +212,9 @@ def current_rows(img: ptr32, par: ptr32):
     none = 0 - b
     volts = ((img[_BMS_V] + b) & m) - b
     r = par[_PAR_R_PACK]
+    whole = 0  # 0.1 A over which the highest voltage there is falls off
+    if r > 0:
+        whole = 15000000 // r
     chg = 0
     while chg < 2:
         row = _LIMIT_ROWS_DIS + chg * (_LIMIT_ROWS_CHG - _LIMIT_ROWS_DIS)
@@ -223,17 +227,13 @@ def current_rows(img: ptr32, par: ptr32):
             now = 0 - now
         k = 0
         while k < 5:
-            amps = 10000
+            amps = _RANGE  # bounds nothing; whatever is below it does
             gap = _RANGE
             here = now
             if k == 0:
-                q = ((img[_BMS_I_DIS + (_BMS_I_CHG - _BMS_I_DIS) * chg] + b) & m) - b
-                if q < amps:
-                    amps = q
+                amps = ((img[_BMS_I_DIS + (_BMS_I_CHG - _BMS_I_DIS) * chg] + b) & m) - b
             elif k == 1:
-                q = par[_OP_I_DIS + (_OP_I_CHG - _OP_I_DIS) * chg]
-                if q < amps:
-                    amps = q
+                amps = par[_OP_I_DIS + (_OP_I_CHG - _OP_I_DIS) * chg]
             else:
                 gap = ((img[_GAPS + chg * 3 + k - 2] + b) & m) - b
                 if k == 3:
@@ -247,20 +247,23 @@ def current_rows(img: ptr32, par: ptr32):
                     gap = 15000
                 if gap + 15000 < 0:
                     gap = 0 - 15000
-                amps = here + (gap * 1000 + 15000000) // r - 15000000 // r
-                if amps > 10000:
-                    amps = 10000
+                amps = here + (gap * 1000 + 15000000) // r - whole
             if amps < 0:
                 amps = 0
             p = _RANGE
-            if amps < 10000:
+            if amps != _RANGE:
                 q = volts  # discharging, the voltage sags further on the way to that current
                 if chg == 0 and amps > now:
-                    q = volts - (amps - now) * r // 1000
+                    t = amps - now
+                    if t > whole:
+                        t = whole
+                    q = volts - t * r // 1000
                     if q < volts // 2:
                         q = volts // 2
                 if q < 0:
                     q = 0
+                if q > 0 and amps > _MOST // q:
+                    amps = _MOST // q
                 p = amps * q // 100
                 if chg == 0:
                     p = p * par[_PAR_EFF] // 1000

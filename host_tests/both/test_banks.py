@@ -257,6 +257,25 @@ def test_batteries_in_parallel_are_bounded_by_the_weakest_and_all_are_needed():
     assert "bms_lost" in plant.pm.stats()["faults"]
 
 
+def test_batteries_in_parallel_that_allow_1000_a_together_are_bounded_by_them():
+    low = {"module_count": 1, "cells_per_module": 16, "module_energy": 16, "system_voltage_nominal": 51.2}
+    low.update({"internal_resistance": 0.01, "max_charge_power": 100, "max_discharge_power": 100})
+    for amps in (249, 250, 300):
+        for sign in (1, -1):
+            plant = BankPlant(((4, 2),), (low,), **low)
+            for battery in plant.batteries:
+                battery.force = {im.BMS_V: 515, im.BMS_V_MAX: 568, im.BMS_V_MIN: 448, im.BMS_I: 0}
+                battery.force.update({im.BMS_I_CHG: amps * 10, im.BMS_I_DIS: amps * 10, im.CELL_V_MAX: 3220, im.CELL_V_MIN: 3210})
+            for inverter in plant.inverters:
+                inverter.force = {im.PCS_DC_V: 515, im.PCS_DC_I: im.NO_VALUE}
+            plant.ready()
+            plant.pm.set_constant_power(100.0 * sign)
+            plant.run(8)
+            most = 4 * amps * 51.5
+            dc = sum(plant.commands()) / 0.95 if sign > 0 else -sum(plant.commands()) * 0.95
+            assert 0.8 * most < dc <= most, (amps, plant.commands(), plant.pm.stats()["reason"])
+
+
 def test_up_to_four_of_each():
     plant = BankPlant(((1, 1),) * 4, max_charge_power=400, max_discharge_power=400, max_grid_export_power=400).ready()
     plant.pm.set_constant_power(300.0)

@@ -42,6 +42,50 @@ def test_bms_current_times_voltage_at_the_ac_terminals():
     assert abs(chg - 30 * 643.5 / 0.95 / 1000) < 0.1, "charge %s kW" % chg
 
 
+def of_big_currents(amps, **config):
+    """200 V of cells that allow so many amperes, with an inverter and a site that could take more than they are."""
+    given = {"module_count": 4, "cells_per_module": 16, "module_energy": 100, "system_voltage_nominal": 200}
+    given.update({"internal_resistance": 0.01, "max_charge_power": 900, "max_discharge_power": 900, "max_grid_export_power": 900})
+    given.update(config)
+    plant = Plant(**given)
+    plant.load = 0
+    plant.force = {im.BMS_V: 2000, im.BMS_I: 0, im.BMS_V_MAX: 2300, im.BMS_V_MIN: 1700}
+    plant.force.update({im.BMS_I_CHG: amps * 10, im.BMS_I_DIS: amps * 10, im.CELL_V_MAX: 3130, im.CELL_V_MIN: 3120})
+    plant.force.update({im.PCS_P_CHG: 900000, im.PCS_P_DIS: 900000, im.PCS_DC_V: 2000, im.PCS_DC_I: 0})
+    return plant.ready()
+
+
+def test_a_current_limit_of_1000_a_and_more_is_one():
+    for amps in (999, 1000, 1001, 1500, 1700):
+        dis, why_dis, chg, why_chg = look(of_big_currents(amps))
+        assert why_dis == why_chg == "bms_current", (amps, why_dis, why_chg)
+        assert abs(chg - amps * 0.2 / 0.95) < 0.1, "%d A, charge %s kW" % (amps, chg)
+        assert 0.9 * amps * 0.2 * 0.95 < dis < amps * 0.2 * 0.95, "%d A, discharge %s kW: the voltage sags" % (amps, dis)
+
+
+def test_an_operation_s_1000_a_and_what_the_voltage_leaves_beyond_them_are_limits_too():
+    plant = of_big_currents(3000)
+    dis, why_dis, chg, why_chg = look(plant)
+    assert why_dis == why_chg == "cell_voltage", (why_dis, why_chg)
+    assert abs(dis - 0.95 * 2200 * 0.2) < 80 and abs(chg - 3330 * 0.2 / 0.95) < 80, (dis, chg)
+    plant.pm.set_discharge_params(DischargeParams(discharge_current_max=1000))
+    plant.pm.set_charge_params(ChargeParams(charge_current_max=1000))
+    dis, why_dis, chg, why_chg = look(plant)
+    assert why_dis == why_chg == "operation" and dis < 190 and abs(chg - 200 / 0.95) < 0.1, (dis, chg)
+
+
+def test_more_than_any_site_moves_bounds_no_site():
+    for efficiency in (50, 100):
+        for resistance in (0.01, 10):
+            plant = of_big_currents(3000, inverter_efficiency=efficiency, internal_resistance=resistance)
+            plant.force[im.BMS_V] = 15000  # 4.5 MW
+            for current in (-30000, 0, 30000):
+                plant.force[im.BMS_I] = current
+                look(plant)
+                row = next(row for row in published(plant.image) if row[0] == "bms_current")
+                assert row[1] >= 1000000 and row[2] >= 1000000, row
+
+
 def test_zero_is_data_not_absence():
     plant = running()
     for slot, row, direction in (

@@ -53,7 +53,7 @@ RANGES: tuple[tuple[str, int, int, bool], ...] = (
     (r"BMS_SOC$|BMS_SOH", 0, 10000, True),
     (r"BMS_V|PCS_DC_V", 0, 15000, True),
     (r"BMS_I$|PCS_DC_I", -30000, 35535, True),
-    (r"BMS_I_", 0, 35535, True),
+    (r"BMS_I_", 0, 400_000, True),  # of four in parallel
     (r"BMS_TEMP|CELL_T|PCS_TEMP", -1000, 2000, True),
     (r"CELL_V", 0, 6000, True),
     (r"BMS_STATUS|PCS_STATE", 0, 4, True),
