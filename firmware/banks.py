@@ -68,6 +68,9 @@ _BATTERIES = (  # packs in parallel: the weakest bounds each, and all of them ar
     im.BMS_PROTECT, _ALWAYS, _ALL_BITS,
     im.BMS_ALARM, _ALWAYS, _ALL_BITS,
     im.BMS_ODD, _ALWAYS, _ALL_BITS,
+    im.READS_CELL_HI, _ALWAYS, _LARGEST,
+    im.READS_CELL_LO, _ALWAYS, _LARGEST,
+    im.READS_TEMP_HI, _ALWAYS, _LARGEST,
     im.AGE + im.SEQ_BMS, _ALWAYS, _LARGEST,
     im.AGE + im.SEQ_BMS_LIMITS, _ALWAYS, _LARGEST,
     im.AGE + im.SEQ_BMS_CELLS, _ALWAYS, _LARGEST,
@@ -188,7 +191,7 @@ class Several:
     def join_devices(self, bank: Bank, dt: int) -> None:
         """After the bank's freeze: its batteries in parallel, and its inverters, as one each."""
         if bank.batteries is not None:
-            self._join_batteries(bank.now, bank.batteries, dt)
+            self._join_batteries(bank.now, bank.par, bank.batteries, dt)
         if bank.inverters is not None:
             self._join_inverters(bank.now, bank.par, bank.inverters, dt)
 
@@ -197,13 +200,14 @@ class Several:
             inputs.freeze(each.inp, each.now, dt)
             each.now[im.HELD_MS] = now[im.HELD_MS]
 
-    def _join_batteries(self, now, parts: Parts, dt: int) -> None:
+    def _join_batteries(self, now, par, parts: Parts, dt: int) -> None:
         packs = parts.n
         arrived = _BMS_GROUPS
         odd = 0
         blind = False
         hot = cold = im.NO_VALUE
         self._freeze(now, parts, dt)
+        self._confirm_trips(now, par, parts)
         banks.join(now, parts.nows, parts.which, packs, self._batteries, len(self._batteries))
         for its in parts.nows:
             its[im.ARRIVED] |= its[im.FRESH]
@@ -231,10 +235,20 @@ class Several:
             now[im.CELL_T_MIN] = cold
         if blind:  # nobody knows how warm one of them is
             now[im.BMS_TEMP] = now[im.CELL_T_MAX] = now[im.CELL_T_MIN] = im.NO_VALUE
-        if odd & _ODD_HIGH:  # refused in one of them: it may be anything
+        if odd & _ODD_HIGH and now[im.READS_CELL_HI] < 2:  # refused in one of them: it may be anything; beyond a trip it is known
             now[im.CELL_V_MAX] = im.NO_VALUE
-        if odd & _ODD_LOW:
+        if odd & _ODD_LOW and now[im.READS_CELL_LO] < 2:
             now[im.CELL_V_MIN] = im.NO_VALUE
+
+    def _confirm_trips(self, now, par, parts: Parts) -> None:
+        """Each pack's readings beyond a trip by its own reports: what another sends or does not send confirms nothing of them."""
+        for its in parts.nows:
+            inputs.confirm_trips(its, par)
+            if its[im.DOUBTS] != its[im.DOUBTS_SEEN]:
+                its[im.DOUBTS_SEEN] = its[im.DOUBTS]
+                now[im.DOUBT_SLOT] = its[im.DOUBT_SLOT]
+                now[im.DOUBT_VALUE] = its[im.DOUBT_VALUE]
+                now[im.DOUBTS] = (now[im.DOUBTS] + 1) & im.RANGE
 
     def _join_inverters(self, now, par, parts: Parts, dt: int) -> None:
         lost = 0

@@ -95,7 +95,8 @@ class Cycle:
         if bank.parts:
             self.several.join_devices(bank, dt)
         inputs.doubt_zero_soc(now, par)
-        inputs.confirm_trips(now, par)
+        if bank.batteries is None:  # of several in parallel each for itself, before they are joined
+            inputs.confirm_trips(now, par)
         soc.count_soc(now, par)
         soc.settle_soc(now, par)
 

@@ -9,6 +9,7 @@ from host_tests.both.bankplant import BankPlant
 from host_tests.both.plant import refusal
 
 TRIP_S = 6
+NO_CELLS = {im.CELL_V_MAX: im.NO_VALUE, im.CELL_V_MIN: im.NO_VALUE, im.CELL_T_MAX: im.NO_VALUE, im.CELL_T_MIN: im.NO_VALUE}
 
 
 def near(value, wanted, percent=1.0):
@@ -274,6 +275,87 @@ def test_batteries_in_parallel_that_allow_1000_a_together_are_bounded_by_them():
             most = 4 * amps * 51.5
             dc = sum(plant.commands()) / 0.95 if sign > 0 else -sum(plant.commands()) * 0.95
             assert 0.8 * most < dc <= most, (amps, plant.commands(), plant.pm.stats()["reason"])
+
+
+def packs(without=(), number=2):
+    """Batteries in parallel, of which some never send their cells' groups; each one's `mute`: groups that it does not send."""
+    plant = BankPlant(((number, 1),), max_charge_power=100, max_discharge_power=100)
+    for battery in plant.batteries:
+        mute(battery, ())
+    for each in without:
+        plant.batteries[each].force.update(NO_CELLS)
+        mute(plant.batteries[each], (im.SEQ_BMS_CELLS, im.SEQ_BMS_TEMPS))
+    return plant
+
+
+def mute(battery, groups):
+    heard = type(battery.image).heard
+    image = battery.image
+
+    def instead(seq):
+        if seq not in groups:
+            heard(image, seq)
+
+    image.heard = instead
+
+
+def test_one_reading_beyond_a_trip_latches_whatever_the_others_in_parallel_send():
+    cases = (
+        ((0, 1), 0, {im.BMS_TEMP: 900}, "over_temperature"),
+        ((0, 1), 1, {im.BMS_TEMP: 900}, "over_temperature"),
+        ((1,), 0, {im.CELL_T_MAX: 750}, "over_temperature"),
+        ((1,), 1, {im.BMS_TEMP: 750}, "over_temperature"),
+        ((1,), 0, {im.CELL_V_MAX: 3800}, "cell_over_voltage"),
+        ((0,), 1, {im.CELL_V_MAX: 3800}, "cell_over_voltage"),
+        ((1,), 0, {im.CELL_V_MIN: 1900}, "cell_under_voltage"),
+        ((), 0, {im.CELL_V_MAX: 3800}, "cell_over_voltage"),
+    )
+    for without, number, force, fault in cases:
+        for power in (30.0, -30.0):
+            plant = packs(without).ready()
+            plant.pm.set_constant_power(power)
+            plant.run(4)
+            assert plant.commands() == [int(power * 1000)], plant.pm.stats()["reason"]
+            plant.batteries[number].force.update(force)
+            plant.run(3)
+            assert plant.pm.mode == Mode.EMERGENCY and fault in plant.pm.stats()["faults"], (without, number, force)
+            assert plant.commands() == [0]
+            plant.run(8)
+            assert plant.now[im.CMD_CONTACTOR] == 0
+
+
+def test_a_pack_beyond_a_trip_latches_though_another_s_reading_is_refused_or_it_is_silent():
+    for number, other in ((0, 1), (1, 0)):
+        for refused, force, fault in (
+            ({im.CELL_V_MAX: im.NO_VALUE, im.BMS_ODD: 1 << im.CELL_V_MAX - im.BMS_SOC}, {im.CELL_V_MAX: 3800}, "cell_over_voltage"),
+            ({im.BMS_TEMP: im.NO_VALUE, im.CELL_T_MAX: im.NO_VALUE}, {im.CELL_T_MAX: 750}, "over_temperature"),
+            (None, {im.CELL_T_MAX: 750}, "over_temperature"),
+        ):
+            plant = packs().ready()
+            plant.pm.set_constant_power(-30.0)
+            plant.run(4)
+            if refused is None:
+                plant.batteries[other].silent = True
+            else:
+                plant.batteries[other].force.update(refused)
+            plant.batteries[number].force.update(force)
+            plant.run(3)
+            assert plant.pm.mode == Mode.EMERGENCY and fault in plant.pm.stats()["faults"], (number, force, plant.pm.stats()["faults"])
+
+
+def test_of_packs_in_parallel_too_one_reading_alone_latches_nothing_and_is_told():
+    plant = packs((1,)).ready()
+    plant.pm.set_constant_power(30.0)
+    plant.run(4)
+    for slot, value in ((im.CELL_V_MAX, 3800), (im.CELL_T_MAX, 900)):
+        plant.batteries[0].force[slot] = value
+        plant.cycle()
+        del plant.batteries[0].force[slot]
+        plant.run(1)
+        assert plant.pm.mode != Mode.EMERGENCY and "bms_value" in plant.pm.stats()["faults"], plant.pm.stats()["faults"]
+        detail = [each["detail"] for each in plant.pm.faults() if each["name"] == "bms_value"]
+        assert "was not believed" in detail[0], detail
+        plant.run(10)
 
 
 def test_up_to_four_of_each():
