@@ -35,6 +35,7 @@ _FIRST = const(5)
 _LEAST = const(6)
 _STATE = const(7)
 _MAGNITUDE = const(8)
+_OLDEST = const(9)
 
 # which parts take part in joining a slot
 _ALWAYS = const(1)
@@ -73,9 +74,9 @@ _BATTERIES = (  # packs in parallel: the weakest bounds each, and all of them ar
     im.READS_TEMP_HI, _ALWAYS, _LARGEST,
     im.AGE + im.SEQ_BMS, _ALWAYS, _LARGEST,
     im.AGE + im.SEQ_BMS_LIMITS, _ALWAYS, _LARGEST,
-    im.AGE + im.SEQ_BMS_CELLS, _ALWAYS, _LARGEST,
-    im.AGE + im.SEQ_BMS_TEMPS, _ALWAYS, _LARGEST,
-    im.AGE + im.SEQ_BMS_FLAGS, _ALWAYS, _LARGEST,
+    im.AGE + im.SEQ_BMS_CELLS, _ALWAYS, _OLDEST,  # not every pack sends these; who once did has to go on
+    im.AGE + im.SEQ_BMS_TEMPS, _ALWAYS, _OLDEST,
+    im.AGE + im.SEQ_BMS_FLAGS, _ALWAYS, _OLDEST,
 )  # fmt: skip
 _INVERTERS = (
     im.PCS_STATE, _PCS_SEEN, _STATE,

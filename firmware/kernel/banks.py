@@ -8,6 +8,7 @@ import micropython
 from micropython import const
 
 # slots: begin (copied from image.py by `make slots`)
+_AGE_MAX = const(900000000)
 _SEQ_BMS = const(0)
 _SEQ_PCS = const(5)
 _BMS_SOC = const(11)
@@ -115,7 +116,7 @@ def join(img: ptr32, parts, which: ptr32, n: int, rules: ptr32, rows: int):
 
     rules, 3 numbers a row: slot, class (a bit), rule: 1 the sum (not known if one is not), 2 the largest known, 3 the smallest
     known, 4 all bits, 5 the first known, 6 the smallest, where one that is not known stays so, 7 the state of the inverter that
-    does most, 8 the largest magnitude.  which: the classes that each part takes part in.
+    does most, 8 the largest magnitude, 9 the oldest age of what was ever heard.  which: the classes that each part takes part in.
     """
     one = 1
     b = one << 30
@@ -151,6 +152,9 @@ def join(img: ptr32, parts, which: ptr32, n: int, rules: ptr32, rows: int):
                             v = w
                     elif rule == 6:
                         if w < v:
+                            v = w
+                    elif rule == 9:
+                        if v > _AGE_MAX or (w > v and w <= _AGE_MAX):
                             v = w
                     elif w != none:
                         if v == none or rule == 5:

@@ -340,7 +340,8 @@ def test_a_pack_beyond_a_trip_latches_though_another_s_reading_is_refused_or_it_
                 plant.batteries[other].force.update(refused)
             plant.batteries[number].force.update(force)
             plant.run(3)
-            assert plant.pm.mode == Mode.EMERGENCY and fault in plant.pm.stats()["faults"], (number, force, plant.pm.stats()["faults"])
+            seen = plant.pm.stats()["faults"]
+            assert plant.pm.mode == Mode.EMERGENCY and fault in seen, (number, force, seen)
 
 
 def test_of_packs_in_parallel_too_one_reading_alone_latches_nothing_and_is_told():
@@ -356,6 +357,29 @@ def test_of_packs_in_parallel_too_one_reading_alone_latches_nothing_and_is_told(
         detail = [each["detail"] for each in plant.pm.faults() if each["name"] == "bms_value"]
         assert "was not believed" in detail[0], detail
         plant.run(10)
+
+
+def test_what_a_pack_in_parallel_once_sent_must_go_on_coming_whatever_the_others_never_send():
+    for group, never in ((im.SEQ_BMS_CELLS, ()), (im.SEQ_BMS_TEMPS, ()), (im.SEQ_BMS_FLAGS, ())) + tuple(
+        (group, silent)
+        for group in (im.SEQ_BMS_CELLS, im.SEQ_BMS_TEMPS, im.SEQ_BMS_FLAGS)
+        for silent in ((0,), (2,), (0, 2))
+    ):
+        plant = packs(number=3)
+        for each in never:
+            mute(plant.batteries[each], (group,))
+        plant.ready()
+        plant.pm.set_constant_power(-30.0)
+        plant.run(20)
+        assert plant.commands() == [-30000], (group, never, plant.pm.stats()["reason"])
+        mute(plant.batteries[1], (group,))
+        plant.run(4)
+        assert plant.commands() == [0] and plant.pm.stats()["missing"], (group, never)
+        plant.run(TRIP_S)
+        assert "bms_lost" in plant.pm.stats()["faults"], (group, never, plant.pm.stats()["faults"])
+        mute(plant.batteries[1], ())
+        plant.run(40)
+        assert plant.commands() == [-30000], (group, never, plant.pm.stats()["reason"])
 
 
 def test_up_to_four_of_each():
