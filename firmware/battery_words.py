@@ -23,6 +23,7 @@ _READINGS = const("""100 % state of charge
 1 mV lowest cell voltage
 10 degC highest cell temperature
 10 degC lowest cell temperature""")
+# what missing_data means, a line for each bit of image.MISSING, set by kernel/diagnosis.py and site_limits.py
 MISSING = """the inverter is not received
 the battery's measurements are not received
 the battery's limits are not received
@@ -35,7 +36,8 @@ the battery reports no voltage
 the battery reports no current
 the inverter reports no power
 the battery reports no temperature
-the meter reports no power"""  # what missing_data means, a line for each bit of image.MISSING, set by kernel/diagnosis.py
+the meter reports no power
+neither inverter nor meter says whether there is a grid"""
 # protections.TABLE's words, a bit each; "" where the table is at hand: read from flash once, or in an image of our own
 _CONDITIONS = "\n".join([row[0] for row in each(protections.TABLE)]) if isinstance(protections.TABLE, str) else ""
 

@@ -159,8 +159,9 @@ class Cycle:
                 self._flow_ms = 0
                 self._was_flow = now[im.FLOW]
                 self._events.post(Event.FLOW_CHANGE, self._was_flow, at_s)
-        if now[im.GRID_OK] != self._was_grid and (now[im.GRID_OK] or (self._was_grid >= 0 and self._sees_grid())):
-            self._was_grid = now[im.GRID_OK]
+        grid = now[im.GRID_OK]
+        if grid != self._was_grid and grid != im.NO_VALUE and (grid or (self._was_grid >= 0 and self._sees_grid())):
+            self._was_grid = grid
             self._events.post(Event.GRID_CONNECTED if self._was_grid else Event.GRID_DISCONNECTED, 0, at_s)
         why = now[im.WHY_DIS]
         if now[im.REQUEST_P] < 0:

@@ -90,7 +90,7 @@ SOC_HIGH = const(71)  #       0.01 %    limits charge: SOC, or the higher one wh
 SOC_DRIFT = const(72)  #      0.01 %    what the BMS moved minus what was counted, leaking to 0
 NET_P = const(73)  #          W         what the site takes without the battery: load - PV - generator
 LOAD_P = const(74)  #         W         what the loads take: by their own meter, else NET_P + PV_P + GEN_P
-GRID_OK = const(75)  #        0/1       the grid is there (measured)
+GRID_OK = const(75)  #        0/1       the grid is there (measured); not known in BACKUP where nobody says it
 MODE = const(76)  #           code      modes.Mode
 FLOW = const(77)  #           code      flows.Flow
 FAULTS = const(78)  #         bits      active faults, bit = row of the fault table
@@ -327,6 +327,7 @@ MISS_I = const(512)
 MISS_PCS_P = const(1024)
 MISS_TEMP = const(2048)
 MISS_METER = const(4096)
+MISS_GRID = const(8192)  # nobody says whether it is there
 
 
 NAMES = ()  # on a board: where the names of this file's numbers stand in flash (tools/build/tables.py)

@@ -34,7 +34,7 @@ _POINTS = const("""
 54 generator 1 gauge generator_power_watts A generator's power, + generation
 69 battery 10000 gauge battery_soc_ratio State of charge, refined between the BMS's steps
 74 site 1 gauge load_power_watts What the loads take: by their own meter, else NET_P + PV_P + GEN_P
-75 site 1 gauge grid_connected The grid is there (measured)
+75 site 1 gauge grid_connected The grid is there (measured); not known in BACKUP where nobody says it
 81 site 1 gauge request_watts What the winning claim asks for
 84 site 1 gauge limit_discharge_watts The live discharge limit, >= 0
 85 site 1 gauge limit_charge_watts The live charge limit, >= 0

@@ -132,7 +132,7 @@ MADE = (
     ("site", im.SOC_DRIFT, "0.01 %", "", "", 1, "what the BMS moved minus what was counted, leaking to 0"),
     ("site", im.NET_P, "W", "", "", 1, "what the site takes without the battery: load - PV - generator"),
     ("site", im.LOAD_P, "W", "load_power", "load_p", 1, "what the loads take: by their own meter, else NET_P + PV_P + GEN_P"),
-    ("site", im.GRID_OK, "0/1", "grid_connected", "", 1, "the grid is there (measured)"),
+    ("site", im.GRID_OK, "0/1", "grid_connected", "", 1, "the grid is there (measured); not known in BACKUP where nobody says it"),
     ("site", im.MODE, "code", "mode", "mode", 1, "modes.Mode"),
     ("site", im.FLOW, "code", "flow", "flow", 1, "flows.Flow"),
     ("site", im.FAULTS, "bits", "faults", "faults", 1, "active faults, bit = row of the fault table"),

@@ -136,7 +136,8 @@ _BOTH = const(0x21)  # of FRESH: battery and inverter
 def find_missing(img: ptr32, par: ptr32):
     """What the cycle may not do without and has not: MISSING.
 
-    A BMS that never sends cells, temperatures or flags is judged without them.  grid_rows adds the meter where a row needs it.
+    A BMS that never sends cells, temperatures or flags is judged without them.  grid_rows adds the meter and the grid where a
+    row needs them.
     """
     one = 1
     b = one << 30

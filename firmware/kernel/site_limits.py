@@ -44,6 +44,7 @@ _GATE_CLOSED = const(4)
 _GATE_SERVICE = const(8)
 _RANGE = const(1073741823)
 _MISS_METER = const(4096)
+_MISS_GRID = const(8192)
 _ROW_MODE = const(0)
 _N_LIMIT_ROWS = const(16)
 _ROW_FAULT = const(1)
@@ -120,9 +121,11 @@ def device_rows(img: ptr32, par: ptr32):
 
 @micropython.viper
 def grid_rows(img: ptr32, par: ptr32):
-    """The grid connection and the export, and whether the meter is missing that one of them needs: after gate_rows.
+    """The grid connection and the export, and whether something is missing that one of them needs: after gate_rows.
 
-    The grid type is a flows.Grid: 0 ISOLATED, 1 BACKUP, 2 INTERACTIVE, 3 EXPORT.
+    The grid type is a flows.Grid: 0 ISOLATED, 1 BACKUP, 2 INTERACTIVE, 3 EXPORT.  Of BACKUP it may not be known whether the
+    grid is there: it counts as there then, and who would say it is missing.  What is charged from a grid needs no witness: it
+    flows from there or not at all.
     """
     one = 1
     b = one << 30
@@ -130,6 +133,8 @@ def grid_rows(img: ptr32, par: ptr32):
     none = 0 - b
     kind = par[_PAR_GRID_TYPE]
     grid = img[_GRID_OK]
+    unknown = (((grid + b) & m) - b) == none
+    switching = img[_PCS_STATE] == _PCS_STANDBY or img[_PCS_STATE] == _PCS_RUNNING  # else it cannot see a grid yet
     chg = 0
     while chg < 2:
         row = _LIMIT_ROWS_DIS + chg * (_LIMIT_ROWS_CHG - _LIMIT_ROWS_DIS)
@@ -138,14 +143,20 @@ def grid_rows(img: ptr32, par: ptr32):
             net = ((img[_NET_P] + b) & m) - b  # an island's load and surplus are there already: nothing to smooth
         p = _RANGE
         q = _RANGE
-        blind = 0  # a row needs the meter and there is none to read
+        blind = 0  # what a row needs and there is none to read, a bit of MISSING
         if chg != 0:
             if kind == 0 or kind == 3 or grid == 0 or par[_PAR_GRID_CHG] == 0:
                 p = 0  # only surplus may charge
                 if net == none:
-                    blind = 1
+                    blind = _MISS_METER
                 elif net < 0:
                     p = 0 - net
+        elif unknown:
+            p = 0
+            if switching:
+                blind = _MISS_GRID
+                if (par[_PAR_HAS] & _HAS_METER) != 0 and net == none:
+                    blind = _MISS_GRID + _MISS_METER
         elif kind == 1 and grid != 0:
             p = 0
         elif grid != 0:
@@ -154,7 +165,7 @@ def grid_rows(img: ptr32, par: ptr32):
                 q = par[_PAR_P_EXPORT]
             if (par[_PAR_HAS] & _HAS_METER) != 0:
                 if net == none:
-                    blind = 1
+                    blind = _MISS_METER
                     q = 0
                 else:
                     q += net
@@ -163,13 +174,13 @@ def grid_rows(img: ptr32, par: ptr32):
         elif kind == 2 or kind == 3:
             p = 0  # the grid is gone: a grid-following site exports nothing and serves what it measures
             if net == none:
-                blind = 1
+                blind = _MISS_METER
             elif net > 0 and kind == 2:
                 p = net
         img[row + _ROW_GRID_CONNECTION] = p
         img[row + _ROW_EXPORT] = q
         if blind != 0:
-            img[_MISSING] = img[_MISSING] | _MISS_METER
+            img[_MISSING] = img[_MISSING] | blind
             img[row + _ROW_MISSING_DATA] = 0
         chg += 1
 

@@ -51,7 +51,11 @@ _MOVED = const(2000)  # and what no meter overlooks, W
 
 @micropython.viper
 def grid_there(img: ptr32, par: ptr32):
-    """Whether the grid is there, by the meter and an inverter that is connected to it: GRID_OK."""
+    """Whether the grid is there, by the meter and an inverter that is connected to it: GRID_OK.
+
+    Where neither says it, a site that goes by what they see has none.  Of BACKUP, which serves its load as soon as the grid is
+    gone, it is not known: a meter that falls silent has not taken the grid away.
+    """
     one = 1
     b = one << 30
     m = b + _RANGE
@@ -78,6 +82,8 @@ def grid_there(img: ptr32, par: ptr32):
                 ok = 0
     if seen == 0:
         ok = 0
+        if par[_PAR_GRID_TYPE] == 1:
+            ok = none
     img[_GRID_OK] = ok
 
 

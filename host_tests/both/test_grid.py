@@ -66,6 +66,79 @@ def test_backup_serves_load_only_while_the_grid_is_lost():
     assert plant.command() == 0, "the grid is back: it serves the load, and export is forbidden"
 
 
+def unknown(has=ALL, slots=(im.PCS_GRID,), **config):
+    """BACKUP whose load is 20 kW and whom 60 kW are asked of, where those slots say nothing of the grid."""
+    plant = Plant(has, grid_connection=Grid.BACKUP, **config)
+    for slot in slots:
+        plant.force[slot] = im.NO_VALUE
+    if not has & im.HAS_METER:
+        plant.silent.add(im.SEQ_METER)
+    plant.ready()
+    plant.pm.set_constant_power(60)
+    plant.run(10)
+    return plant
+
+
+def test_backup_gives_nothing_where_nobody_says_whether_the_grid_is_there():
+    plant = unknown()
+    assert plant.command() == 0 and plant.why() == "grid_connection", "its meter sees the grid"
+    plant.silent.add(im.SEQ_METER)
+    worst = 0
+    for _ in range(200):
+        plant.cycle()
+        worst = max(worst, plant.command())
+    assert worst == 0, "a meter that falls silent has not taken the grid away: %d W" % worst
+    assert plant.why() == "missing_data" and plant.by() == "manual", plant.pm.stats()["reason"]
+    reason = plant.pm.stats()["reason"]
+    assert "neither inverter nor meter says whether there is a grid" in reason and "meter (nothing received for" in reason, reason
+    assert plant.events("GRID_DISCONNECTED") == [] and plant.pm.stats()["grid_connected"] is None
+    plant.silent.clear()
+    plant.run(1)
+    assert plant.command() == 0 and plant.why() == "grid_connection" and plant.pm.stats()["grid_connected"] is True
+    assert plant.events("GRID_CONNECTED") == [0], "it had not gone"
+
+
+def test_backup_gives_nothing_where_nobody_could_ever_say_whether_the_grid_is_there():
+    said = "neither inverter nor meter says whether there is a grid"
+    watts_only = (im.PCS_GRID, im.METER_V, im.METER_HZ)
+    for plant in (unknown(NO_METER), unknown(slots=watts_only)):
+        assert plant.command() == 0 and plant.power == 0 and plant.why() == "missing_data", plant.pm.stats()["reason"]
+        assert plant.pm.stats()["missing"][-1] == said and said in plant.pm.stats()["reason"]
+        assert plant.events("GRID_DISCONNECTED") + plant.events("GRID_CONNECTED") == []
+
+
+def test_backup_is_kept_charged_where_the_grid_is_not_known():
+    for has in (ALL, NO_METER):
+        plant = unknown(has, slots=(im.PCS_GRID, im.METER_V, im.METER_HZ))
+        plant.pm.set_constant_power(-40)
+        plant.run(5)
+        assert plant.command() == -40000, "what is charged comes from a grid or does not flow"
+        plant = unknown(has, slots=(im.PCS_GRID, im.METER_V, im.METER_HZ), allow_grid_charging=False)
+        plant.pm.set_constant_power(-40)
+        plant.pv = 35000
+        plant.run(5)
+        assert plant.command() == (-15000 if has == ALL else 0), "not allowed: its surplus, where it is measured"
+
+
+def test_backup_serves_while_it_is_said_that_the_grid_is_lost_and_no_longer():
+    plant = unknown()
+    plant.grid = False
+    plant.cycles(2)
+    assert plant.command() == 20000 and plant.by() == "island", "its meter alone says so"
+    plant.run(2)
+    assert plant.events("GRID_DISCONNECTED") == [0]
+    plant.silent.add(im.SEQ_METER)
+    plant.run(1.1)
+    assert plant.command() == 0 and plant.why() == "missing_data", "and says it no more: it may be back"
+    plant.silent.clear()
+    plant.run(2)
+    assert plant.command() == 20000 and plant.by() == "island", plant.pm.stats()["reason"]
+    plant.force[im.PCS_GRID] = 0
+    plant.silent.add(im.SEQ_METER)
+    plant.run(3)
+    assert plant.command() == 20000 and plant.by() == "island", "the inverter that forms the island says it, and measures its load"
+
+
 def test_interactive_imports_if_allowed():
     assert limits(site(Grid.INTERACTIVE)) == (100, 100)
     plant = site(Grid.INTERACTIVE, allow_grid_charging=False)
