@@ -111,7 +111,7 @@ class Arbiter:
         self.claims.put(rq.MANUAL, 0, ms, rq.PAUSE, 0, "pause")
 
     def end_pause(self) -> None:
-        """start() ends a manual pause."""
+        """A person's start() and stop() end a manual pause, and MAINTENANCE."""
         self.orders += 1
         if self.claims.table[rq.MANUAL * rq.PARTS + rq.GOAL] == rq.PAUSE:
             self.claims.drop(rq.MANUAL)
@@ -278,11 +278,29 @@ class Arbiter:
             now[im.ENDED_S] = now[im.UPTIME_S]
 
     def end_all(self, how: int) -> None:
-        """Drop every claim: the operation under way has ended so."""
-        self.note_end(how)
+        """Drop every claim but a person's pause: the operation under way has ended so.
+
+        Who stops, a program or an emergency, may be started again by a program, and then what the pause holds off would move.
+        """
+        self._note_end(how)
         self.let_go()
 
     def let_go(self) -> None:
         """The same, of what has not ended by that."""
         self.orders += 1
-        self.claims.drop_all()
+        self.claims.drop_all(self._is_paused())
+
+    def spend(self) -> None:
+        """Restarts are used up: a person's operation has ended so, a pause has not."""
+        self._note_end(rq.END_SPENT)
+        if not self._is_paused():
+            self.claims.drop(rq.MANUAL)
+
+    def _note_end(self, how: int) -> None:
+        """note_end, but of a pause, which goes on."""
+        if self._active != rq.MANUAL or not self._is_paused():
+            self.note_end(how)
+
+    def _is_paused(self) -> bool:
+        at = rq.MANUAL * rq.PARTS
+        return self.claims.table[at] != 0 and self.claims.table[at + rq.GOAL] == rq.PAUSE

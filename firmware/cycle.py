@@ -134,8 +134,7 @@ class Cycle:
         if decided & sv.EMERGENCY:
             self._arbiter.end_all(rq.END_EMERGENCY)
         if decided & sv.SPENT:
-            self._arbiter.note_end(rq.END_SPENT)
-            self._arbiter.claims.drop(rq.MANUAL)
+            self._arbiter.spend()
         if decided & sv.UNSERVED:
             self._arbiter.claims.drop(rq.MAINTENANCE)
 

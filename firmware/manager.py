@@ -97,8 +97,9 @@ class PowerManager:
         return self._answer(reasons.started)
 
     def stop(self) -> None:
-        """End every operation, ramp to 0 W, open the contactors, STANDBY.  No effect in EMERGENCY."""
+        """End every operation and a pause, ramp to 0 W, open the contactors, STANDBY.  No effect in EMERGENCY."""
         with self._lock:
+            self.arbiter.end_pause()
             self.arbiter.end_all(rq.END_STOP)
             self.states.want_standby()
         self._keep()
@@ -152,6 +153,7 @@ class PowerManager:
                 moving = self.states.moving()
                 if moving:
                     raise PowerError(moving)
+                self.arbiter.end_pause()
                 self.arbiter.let_go()
                 self.states.enter_maintenance()
         if mode == Mode.MAINTENANCE:
@@ -313,6 +315,7 @@ class PowerManager:
     def halt(self) -> None:
         """The program ends: every claim dropped, 0 W at once without a ramp, the contactors open as soon as they may."""
         with self._lock:
+            self.arbiter.end_pause()
             self.arbiter.let_go()
             self.states.want_standby(im.ORDER_END)
             if self.image.now[im.MODE] not in (Mode.STANDBY, Mode.EMERGENCY):

@@ -140,6 +140,15 @@ class Remote:
                 pm.planned.claimed = None  # an entry whose window it is goes on, as after a reboot
         return True
 
+    def stop(self) -> None:
+        """PowerManager.stop() by a program: a person's pause stands when the site is started again."""
+        pm = self._pm
+        with self._lock:
+            pm.arbiter.end_all(rq.END_STOP)
+            pm.states.want_standby()
+        if pm.run_memory is not None:
+            pm.run_memory.settle()
+
     # ---- claims and limits ------------------------------------------------------------------------------
 
     def claim_left(self, owner: str) -> int:

@@ -162,10 +162,11 @@ class Claims:
             if self.table[place * PARTS + SOURCE] == source and self.owners[place] == owner:
                 self.table[place * PARTS] = 0
 
-    def drop_all(self) -> None:
-        """End every claim."""
+    def drop_all(self, but_manual: bool = False) -> None:
+        """End every claim; but_manual: that of a person stays."""
         for place in range(PLACES):
-            self.table[place * PARTS] = 0
+            if place != MANUAL or not but_manual:
+                self.table[place * PARTS] = 0
 
 
 _SHARED = (REMOTE, GRID_SERVICE, OPTIMISER)  # sources that several programs may be

@@ -231,7 +231,7 @@ class Control:
             self._left_ms[t.G_CONN] = self._chain.registers[t.CONN_TMS] * 1000
             if self._away < 0 and self._chain.image.now[im.ORDER] == im.ORDER_START:
                 after = self._pm.arbiter.orders + 1
-                if self._try(self._pm.stop):
+                if self._try(self._remote.stop):
                     self._away = after
         else:
             after = self._away
@@ -247,7 +247,7 @@ class Control:
     def _switch(self, on: bool) -> None:
         """Start or stop, and what 123 had disconnected stays so or is started by this."""
         self._end_disconnection()
-        self._try(self._remote.start if on else self._pm.stop)
+        self._try(self._remote.start if on else self._remote.stop)
 
     def _operate(self, wanted: int) -> None:
         """715 OpCtl: 0 STOP, 1 START, 2 ENTER_STANDBY, 3 EXIT_STANDBY."""

@@ -166,7 +166,7 @@ class Orders:
             if what == "start":
                 self._seat.start()
             elif what == "stop":
-                self._pm.stop()
+                self._seat.stop()
                 if self._holds[0]:
                     says = "accepted, and the setpoint has ended with it"
                     self._holds[0] = 0

@@ -323,6 +323,105 @@ def test_a_start_of_an_ems_leaves_a_person_s_pause():
     assert ems.plant.command() == 0
 
 
+def _paused():
+    """A person's pause stands above a program that asks for a charge, and renews it."""
+    ems = Ems(_plant())
+    ems.pm.claim("optimiser", -20.0, 3600, "tariff")
+    ems.run(1)
+    assert ems.plant.command() == -20000
+    ems.pm.stop_operation()
+    ems.run(1)
+    assert ems.plant.command() == 0
+    return ems
+
+
+def _is_paused(ems):
+    """The program asks again, and nothing moves until a person says so."""
+    ems.pm.claim("optimiser", -20.0, 3600, "tariff")
+    for _ in range(10):
+        ems.run(1)
+        assert ems.plant.command() == 0
+    assert ems.pm.mode == Mode.IDLE, "the site is started"
+    assert ems.pm.claims()[0]["goal"] == "pause" and "paused by stop_operation()" in ems.pm.stats()["reason"]
+    ems.pm.resume()
+    ems.run(1)
+    return ems.plant.command() == -20000
+
+
+def test_a_stop_and_a_start_of_an_ems_leave_a_person_s_pause():
+    for model, offset, off, on in ((123, 4, 0, 1), (802, 50, 2, 1), (715, 8, 0, 1)):
+        ems = _paused()
+        ems.put(model, offset, off)
+        ems.run(5)
+        assert ems.pm.mode == Mode.STANDBY and ems.pm.claims()[0]["goal"] == "pause", model
+        ems.put(model, offset, on)
+        assert _is_paused(ems), model
+
+
+def test_a_disconnection_that_runs_out_leaves_a_person_s_pause():
+    ems = _paused()
+    ems.put(123, 3, 10, 0)
+    ems.run(5)
+    assert ems.pm.mode == Mode.STANDBY
+    ems.run(8)
+    assert ems.get(123, 4) == 1 and _is_paused(ems)
+
+
+def test_an_emergency_that_an_ems_resets_and_starts_behind_leaves_a_person_s_pause():
+    ems = _paused()
+    ems.plant.force[im.IO_ESTOP] = 1
+    ems.run(2)
+    assert ems.pm.mode == Mode.EMERGENCY
+    ems.plant.force[im.IO_ESTOP] = 0
+    ems.run(2)
+    ems.put(715, 7, 1)
+    ems.run(1)
+    assert ems.pm.mode == Mode.STANDBY
+    ems.put(715, 8, 1)
+    assert _is_paused(ems)
+
+
+def test_restarts_that_are_used_up_and_the_reset_of_an_ems_leave_a_person_s_pause():
+    ems = _paused()
+    for _ in range(10):
+        if ems.pm.image.now[im.ORDER] == im.ORDER_SPENT:
+            break
+        ems.plant.force[im.PCS_STATE] = im.PCS_FAULT
+        ems.run(15)
+        ems.plant.force.clear()
+        ems.run(120)
+    assert ems.pm.image.now[im.ORDER] == im.ORDER_SPENT
+    ems.put(715, 7, 1)
+    ems.run(10)
+    assert _is_paused(ems)
+
+
+def test_what_a_person_says_of_a_pause_ends_it_as_ever():
+    for words in ("stop", "start", "resume"):
+        ems = _paused()
+        getattr(ems.pm, words)()
+        ems.run(5)
+        assert not [one for one in ems.pm.claims() if one["goal"] == "pause"], words
+    ems = _paused()
+    ems.put(802, 50, 2)
+    ems.run(5)
+    ems.pm.start()
+    ems.pm.claim("optimiser", -20.0, 3600, "tariff")
+    ems.run(5)
+    assert ems.plant.command() == -20000, "an EMS has stopped it, a person starts it"
+
+
+def test_an_ems_ends_an_operation_of_a_person_by_its_stop():
+    ems = Ems(_plant())
+    ems.pm.set_constant_power(-10.0)
+    ems.run(1)
+    ems.put(802, 50, 2)
+    ems.run(5)
+    ems.put(802, 50, 1)
+    ems.run(5)
+    assert ems.plant.command() == 0 and ems.pm.claims() == []
+
+
 def _left_alone():
     """Its EMS has gone, and both reversion values are in force: 0 % of WMaxLimPct, and a charge."""
     ems = Ems(_plant(), silence_s=5)

@@ -219,6 +219,19 @@ def test_start_and_stop():
     assert rig.figures()["controller"] == "", "neither keeps the seat"
 
 
+def test_a_stop_and_a_start_leave_a_person_s_pause():
+    rig = Rig()
+    rig.pm.stop_operation()
+    rig.run(1)
+    assert rig.order("stop")["ok"]
+    rig.plant.until_mode(Mode.STANDBY)
+    rig.pm.claim("optimiser", -20.0, 3600, "tariff")
+    assert rig.order("start")["ok"]
+    rig.plant.until_mode(Mode.IDLE)
+    rig.run(5)
+    assert rig.power() == 0 and rig.pm.claims()[0]["goal"] == "pause"
+
+
 def test_every_command_is_in_the_journal_with_who_and_through_what():
     rig = Rig()
     rig.order("power", kw=5, by="ha")
