@@ -5,10 +5,11 @@ enable and its value, sent one after the other, neither acts alone; a setpoint t
 acts follows from the registers and nothing else, and is renewed while it stands: when this service dies, so do its claim and
 limit.
 
-A command with a reversion time ends when that has run out, and one without when the client that commanded last has asked for
-nothing for `silence`; what is then in force, 704's own reversion values or nothing, stands until the next command, and says
-so in the name of its owner.  All of it is over when a person has the control, or another interface; and no timer undoes what
-anybody has ordered since it was started.
+A command with a reversion time ends when that has run out, and one without when the client that gave it has asked for nothing
+for `silence`: each group of points has its own client and its own silence, as several may command one after the other.  What is
+then in force, 704's own reversion values or nothing, stands until the next command, and says so in the name of its owner.
+All of it is over when a person has the control, or another interface; and no timer undoes what anybody has ordered since it was
+started.
 """
 
 from array import array
@@ -36,6 +37,8 @@ _DISCHARGES = const(2)
 # groups that end when their timer has run out, or their client is silent: groups below this number have a timer
 _TIMED = t.G_CONN + 1
 _HELD = (t.G_WSET, t.G_WLIMIT, t.G_OLD_LIMIT, t.G_STORAGE, t.G_RESERVE)
+_KEPT_ALIVE = (t.G_WSET, t.G_WLIMIT, t.G_OLD_LIMIT, t.G_STORAGE, t.G_RESERVE, t.G_OP_CTL)  # by what their client asks
+_COMMANDED = t.G_RAMP + 1  # groups below this number have a client that commanded them
 _LIMITS = ((t.G_WLIMIT, t.LIM_ENA), (t.G_OLD_LIMIT, t.OLD_ENA), (t.G_STORAGE, t.STOR_MOD))  # and what puts them in force
 _NOBODY = "ems"
 _LONGEST = const(64)  # characters of an owner
@@ -55,16 +58,17 @@ class Control:
         self._remote = pm.remote
         self._turn = pm.remote.turn
         self.problem = ""  # the last command that could not be carried out
-        self.commander = -1  # the client that commanded last, by its number ...
-        self._who = ""  # ... and by its name: a number is somebody else's when its connection has ended
-        self._silent_ms = 0
+        self.commander = -1  # the client that commanded last
+        # of each group the client that commanded it last, by its number ...
+        self._by = array("i", [-1] * _COMMANDED)
+        self._names = [""] * _COMMANDED  # ... and by its name: a number is somebody else's when its connection has ended
+        self._silences_ms = array("i", [0] * _COMMANDED)
         self._touched = 0  # groups that were written and not looked at yet
         self._written = False  # since the step before
         self._paused_ms = 0  # the last write
         self._waits_ms = 0  # the first of them
         self._left_ms = array("i", [0] * _TIMED)  # of each group; 0: no timer runs
-        self._reverted = 0  # groups in which the reversion value is in force,
-        self._told = 0  # and as they were when the manager was told
+        self._reverted = 0  # groups in which the reversion value is in force
         self._standby = False  # ENTER_STANDBY
         self._orders = pm.arbiter.orders  # as far as they are known here
         self._written_at = 0  # the same when what waits to be looked at was written
@@ -72,9 +76,13 @@ class Control:
         self._fills = False  # the battery is being charged to the reserve
         self._floor = self._ceiling = False  # the reserves bind
         self._over = False  # EMERGENCY stands, or a person has the control
-        self._owner = ""  # of the claim and the limit that stand
+        # the owners of the claim and the limit that stand, and of what they were made
+        self._owners = [_NOBODY, _NOBODY]
+        self._told_names = ["", ""]
+        self._told_last = bytearray(2)
         self._claim_w = self._dis_w = self._chg_w = im.FREE  # as they stand; FREE: there is none
-        self._asks = t.G_WSET  # the group whose claim it is
+        self._asks = t.G_WSET  # the group whose claim it is,
+        self._binds = t.G_WLIMIT  # and that whose limit binds the most
         self._look_ms = 0
         self._renew_ms = 0
         self._ramp = chain.registers[t.RAMP]  # and ChaGriSet, as they are configured
@@ -90,23 +98,34 @@ class Control:
     # ---- what a request does ----------------------------------------------------------------------------------
 
     def heard(self, client: int, writes: bool = False) -> None:
-        """This client has asked for something: who commanded last keeps the command alive by it, also after connecting anew.
+        """This client has asked for something: it keeps alive by it what it has commanded, also after connecting anew.
 
         Who was there beside it is another program, which reads and knows nothing of the command: it takes it over by writing.
         """
         guard = self._guard
-        if guard is None:
-            if client == self.commander:
-                self._silent_ms = 0
-        elif self.commander >= 0 and guard.who(client) == self._who:
-            if client != self.commander:
-                if guard.who(self.commander) == self._who and guard.role(self.commander):
-                    return  # two programs at one address, and the one that commanded is still there
-                if guard.is_beside(client) and not writes:
-                    return
-            self.commander = client
-            self._silent_ms = 0
+        commands = False
+        for group in _KEPT_ALIVE:
+            if self._by[group] >= 0 and self._is_its(group, client, writes):
+                self._by[group] = client
+                self._silences_ms[group] = 0
+                commands = True
+        if commands and guard is not None:
             guard.here(client)
+
+    def _is_its(self, group: int, client: int, writes: bool) -> bool:
+        """What was commanded of this group is this client's."""
+        guard = self._guard
+        before = self._by[group]
+        if guard is None:
+            return client == before
+        name = self._names[group]
+        if guard.who(client) != name:
+            return False
+        if client == before:
+            return True
+        if guard.who(before) == name and guard.role(before):
+            return False  # two programs at one address, and the one that commanded is still there
+        return writes or not guard.is_beside(client)
 
     def touch(self, groups: int, client: int, start: int = 0, count: int = 0) -> None:
         """Points of these groups (bits) have been written by this client: so many registers, kept from `start` on."""
@@ -119,10 +138,15 @@ class Control:
             if self._touched == 1 << t.G_WSET and (self._has_setpoint(start, start + count) or (first and start > t.SET_PCT)):
                 self._waits_ms = self._patience_ms  # there is nothing to wait for
             self.commander = client
-            self._silent_ms = 0
-            if self._guard is not None:
-                self._who = self._guard.who(client)
-                self._guard.here(client)
+            guard = self._guard
+            for group in range(_COMMANDED):
+                if groups >> group & 1:
+                    self._by[group] = client
+                    self._silences_ms[group] = 0
+                    if guard is not None:
+                        self._names[group] = guard.who(client)
+            if guard is not None:
+                guard.here(client)
 
     def _has_setpoint(self, start: int, end: int) -> bool:
         """A write of 704 has the whole of the value that its setpoint is."""
@@ -149,7 +173,6 @@ class Control:
             if self._paused_ms >= self._pause_ms or self._waits_ms >= self._patience_ms:
                 self._take()
         self._over = over
-        self._silent_ms = min(self._silent_ms + dt, self._silence_ms + 1)
         self._run_down(dt)
         self._look_ms -= dt
         self._renew_ms -= dt
@@ -279,17 +302,19 @@ class Control:
     # ---- lifetimes --------------------------------------------------------------------------------------------------
 
     def _run_down(self, dt: int) -> None:
-        """Timers, and the silence of the client that commands, which ends what has no timer."""
+        """Timers, and the silence of the client that commanded it, which ends what has no timer."""
         left = self._left_ms
-        silent = self._silent_ms > self._silence_ms
+        silences = self._silences_ms
+        for group in _KEPT_ALIVE:
+            silences[group] = min(silences[group] + dt, self._silence_ms + 1)
         for group in _HELD:
             if left[group]:
                 left[group] = max(0, left[group] - dt)
                 if not left[group]:
                     self._revert(group)
-            elif silent and not self._reverted >> group & 1:
+            elif silences[group] > self._silence_ms and not self._reverted >> group & 1:
                 self._revert(group)
-        if silent:
+        if silences[t.G_OP_CTL] > self._silence_ms:
             self._standby = False
         if left[t.G_CONN]:
             left[t.G_CONN] = max(0, left[t.G_CONN] - dt)
@@ -307,15 +332,15 @@ class Control:
                 registers[t.SET_W + 1] = registers[t.SET_RVRT + 1]
                 registers[t.SET_PCT] = registers[t.SET_PCT_RVRT]
                 if registers[t.SET_MOD]:
-                    self._note("704 WSet reversion", self._chain.long(t.SET_W))
+                    self._note(group, "704 WSet reversion", self._chain.long(t.SET_W))
                 else:
-                    self._note("704 WSetPct reversion", self._chain.signed(t.SET_PCT))
+                    self._note(group, "704 WSetPct reversion", self._chain.signed(t.SET_PCT))
             else:
                 registers[t.SET_ENA] = 0
         elif group == t.G_WLIMIT:
             if registers[t.LIM_ENA] and registers[t.LIM_ENA_RVRT]:
                 registers[t.LIM_PCT] = registers[t.LIM_RVRT]
-                self._note("704 WMaxLimPct reversion", registers[t.LIM_PCT])
+                self._note(group, "704 WMaxLimPct reversion", registers[t.LIM_PCT])
             else:
                 registers[t.LIM_ENA] = 0
         elif group == t.G_OLD_LIMIT:
@@ -327,9 +352,9 @@ class Control:
             registers[t.RSV_MIN] = self._chain.image.par[im.PAR_SOC_MIN]
             registers[t.RSV_MAX] = self._chain.image.par[im.PAR_SOC_MAX]
 
-    def _note(self, point: str, value: int) -> None:
+    def _note(self, group: int, point: str, value: int) -> None:
         """For the journal: what stands from now on without anybody's asking."""
-        self._remote.commands.note(self._who or _NOBODY, True, point, value)
+        self._remote.commands.note(self._names[group] or _NOBODY, True, point, value)
 
     def _refuse(self) -> None:
         """In EMERGENCY nothing but a reset acts, and when a person has the control nothing."""
@@ -372,14 +397,17 @@ class Control:
         """One claim and one limit of what the registers say; told to the manager when they change, and to renew them."""
         wanted, discharge, charge = self._rates()
         fills = self._reserves()
-        if self._floor:
-            discharge = 0
-        if self._ceiling:
-            charge = 0
         registers = self._chain.registers
         par = self._chain.image.par
-        discharge = min(discharge, self._most(t.LIM_ENA, t.LIM_PCT), self._most(t.OLD_ENA, t.OLD_PCT))
+        self._binds = t.G_STORAGE
+        if self._floor or self._ceiling:
+            self._binds = t.G_RESERVE
+            discharge = 0 if self._floor else discharge
+            charge = 0 if self._ceiling else charge
+        discharge = self._least(t.G_WLIMIT, discharge, self._most(t.LIM_ENA, t.LIM_PCT))
+        discharge = self._least(t.G_OLD_LIMIT, discharge, self._most(t.OLD_ENA, t.OLD_PCT))
         if self._standby or not registers[t.ES]:
+            self._binds = t.G_OP_CTL if self._standby else t.G_ENTER
             discharge = charge = 0
         self._asks = t.G_RESERVE if wanted == im.FREE else t.G_STORAGE
         if registers[t.SET_ENA]:
@@ -433,6 +461,13 @@ class Control:
         registers = self._chain.registers
         return registers[percent] * self._chain.image.par[im.PAR_P_DIS] // _FULL if registers[enable] == 1 else im.FREE
 
+    def _least(self, group: int, discharge: int, most: int) -> int:
+        """What is left of the discharge by this group's limit."""
+        if most >= discharge:
+            return discharge
+        self._binds = group
+        return most
+
     def _narrow(self) -> None:
         """704 WRmp and 124 ChaGriSet: told to the manager when they change, and to renew them."""
         registers = self._chain.registers
@@ -444,44 +479,65 @@ class Control:
             self._narrow_ms = _RENEW_MS
             if narrows:
                 rate = im.FREE if ramp == self._ramp else max(1, ramp * self._chain.image.par[im.PAR_P_DIS] // 100)
-                self._restriction.put(self._named(), rate, grid, _LIFE_MS)
+                self._restriction.put(self._named(t.G_STORAGE if rate == im.FREE else t.G_RAMP), rate, grid, _LIFE_MS)
             else:
                 self._restriction.end()
 
-    def _named(self) -> str:
-        return (_NOBODY + " " + self._who)[:_LONGEST] if self._who else _NOBODY
+    def _named(self, group: int) -> str:
+        who = self._names[group]
+        return (_NOBODY + " " + who)[:_LONGEST] if who else _NOBODY
 
-    def _owns(self) -> str:
-        """Who asks, and that what it asks for is its last word, where that is so."""
-        registers = self._chain.registers
-        setpoint = registers[t.SET_ENA] == 1 and self._reverted >> t.G_WSET & 1
-        limit = registers[t.LIM_ENA] == 1 and self._reverted >> t.G_WLIMIT & 1
-        return self._named()[: _LONGEST - len(rq.LAST_WORD)] + rq.LAST_WORD if setpoint or limit else self._named()
+    def _is_last_word(self, group: int) -> bool:
+        """What is in force of this group is its reversion value."""
+        enable = t.SET_ENA if group == t.G_WSET else t.LIM_ENA
+        return group <= t.G_WLIMIT and self._reverted >> group & 1 == 1 and self._chain.registers[enable] == 1
+
+    def _is_renamed(self, at: int, group: int) -> bool:
+        """The claim (0) or the limit (1) is another client's than the manager was told, or is its last word now."""
+        return self._told_names[at] != self._names[group] or self._told_last[at] != self._is_last_word(group)
+
+    def _rename(self, at: int, group: int) -> None:
+        last = self._is_last_word(group)
+        self._told_names[at] = self._names[group]
+        self._told_last[at] = last
+        named = self._named(group)
+        self._owners[at] = named[: _LONGEST - len(rq.LAST_WORD)] + rq.LAST_WORD if last else named
 
     def _tell(self, wanted: int, discharge: int, charge: int) -> None:
-        owner = self._owner
-        changed = wanted != self._claim_w or discharge != self._dis_w or charge != self._chg_w or self._reverted != self._told
-        if changed:
-            owner = self._owns()
-        self._told = self._reverted
-        if owner != self._owner or (changed and wanted == im.FREE):
-            self._release()
-        if (changed and discharge == charge == im.FREE) or owner != self._owner:
-            self._unbind()
-        self._owner = owner
-        self._claim_w, self._dis_w, self._chg_w = wanted, discharge, charge
-        if not changed and self._renew_ms > 0:
-            return
-        self._renew_ms = _RENEW_MS
+        due = self._renew_ms <= 0
+        if due:
+            self._renew_ms = _RENEW_MS
         try:
-            if wanted != im.FREE:
-                self._remote.claim(wanted, _LIFE_MS, owner)
-                self._pm.arbiter.claims.lasts(rq.REMOTE, owner, self._left_ms[self._asks] or rq.FOREVER)
-            if discharge != im.FREE or charge != im.FREE:
-                self._remote.limit(owner, discharge, charge, _LIFE_MS)
-                self._pm.arbiter.curtailments.lasts(owner, self._limit_left())
+            self._tell_limit(discharge, charge, due)
+            self._tell_claim(wanted, due)
         except PowerError as error:  # all places are taken
             self.problem = str(error)
+
+    def _tell_claim(self, watts: int, due: bool) -> None:
+        if watts == im.FREE:
+            self._release()
+            return
+        if self._is_renamed(0, self._asks):
+            self._release()
+            self._rename(0, self._asks)
+        if due or watts != self._claim_w:
+            self._claim_w = watts
+            owner = self._owners[0]
+            self._remote.claim(watts, _LIFE_MS, owner)
+            self._pm.arbiter.claims.lasts(rq.REMOTE, owner, self._left_ms[self._asks] or rq.FOREVER)
+
+    def _tell_limit(self, discharge: int, charge: int, due: bool) -> None:
+        if discharge == charge == im.FREE:
+            self._unbind()
+            return
+        if self._is_renamed(1, self._binds):
+            self._unbind()
+            self._rename(1, self._binds)
+        if due or discharge != self._dis_w or charge != self._chg_w:
+            self._dis_w, self._chg_w = discharge, charge
+            owner = self._owners[1]
+            self._remote.limit(owner, discharge, charge, _LIFE_MS)
+            self._pm.arbiter.curtailments.lasts(owner, self._limit_left())
 
     def _limit_left(self) -> int:
         """ms for which the limit lasts; FOREVER: nobody knows, or of several that are one limit each ends at its own time."""
@@ -498,8 +554,10 @@ class Control:
 
     def _release(self) -> None:
         if self._claim_w != im.FREE:
-            self._pm.release("remote", self._owner)
+            self._claim_w = im.FREE
+            self._pm.release("remote", self._owners[0])
 
     def _unbind(self) -> None:
         if self._dis_w != im.FREE or self._chg_w != im.FREE:
-            self._remote.limit(self._owner, im.FREE, im.FREE)
+            self._dis_w = self._chg_w = im.FREE
+            self._remote.limit(self._owners[1], im.FREE, im.FREE)

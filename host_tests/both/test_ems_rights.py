@@ -178,6 +178,78 @@ def test_somebody_else_with_the_number_of_before_keeps_nothing_alive():
     assert ems.plant.command() == 0
 
 
+def _one_after_the_other(ems, access, first, second, seconds=70):
+    """Client 0 commands and hangs up; client 1 has the seat then, and says the same again and again."""
+    for words in first:
+        assert _as(ems, 0).refusal(*words) == 0
+    ems.run(2)
+    access.leave(0)
+    for _ in range(seconds // 5):
+        assert _as(ems, 1).refusal(*second) == 0
+        ems.run(5)
+
+
+def test_a_setpoint_of_who_has_hung_up_ends_whatever_another_goes_on_commanding():
+    ems, access = _rig()
+    _one_after_the_other(ems, access, ((704, 22, 1, 1, 0xFFFF, 45536),), (704, 14, 1, 10000), 55)
+    assert ems.plant.command() == -20000 and ems.owner() == "ems 192.168.1.5", "it stands for its time, in its own client's name"
+    assert ems.pm.curtailments()[0]["owner"] == "ems 192.168.1.6"
+    _one_after_the_other(ems, access, (), (704, 14, 1, 10000), 10)
+    assert ems.plant.command() == 0 and ems.pm.claims() == [] and ems.get(704, 22) == 0
+    assert ems.pm.curtailments()[0]["discharge_kw"] == 100.0, "and the other's limit goes on"
+
+
+def test_each_group_ends_by_the_silence_of_its_own_client():
+    for first in (((704, 14, 1, 5000),), ((123, 5, 5000), (123, 9, 1)), ((124, 12, 5000), (124, 5, 2)), ((802, 10, 9000),)):
+        ems, access = _rig()
+        _one_after_the_other(ems, access, first, (704, 22, 1, 1, 0, 1000), 50)
+        assert ems.limits()[0] in (50.0, 0.0), first
+        assert ems.pm.curtailments()[0]["owner"] == "ems 192.168.1.5" and ems.owner() == "ems 192.168.1.6", first
+        _one_after_the_other(ems, access, (), (704, 22, 1, 1, 0, 1000), 20)
+        assert ems.pm.curtailments() == [] and ems.plant.command() == 1000, first
+
+
+def test_a_standby_ends_by_the_silence_of_who_has_said_it():
+    ems, access = _rig()
+    access.rights[0] = SERVICE
+    _one_after_the_other(ems, access, ((715, 8, 2),), (704, 22, 1, 1, 0, 1000), 50)
+    assert ems.plant.command() == 0
+    _one_after_the_other(ems, access, (), (704, 22, 1, 1, 0, 1000), 20)
+    assert ems.plant.command() == 1000
+
+
+def test_who_goes_puts_no_reversion_value_of_who_is_there_in_force():
+    ems, access = _rig()
+    ems.pm.set_constant_power(20.0)
+    assert _as(ems, 0).refusal(704, 14, 1, 10000, 0, 1, 0) == 0
+    ems.run(2)
+    access.controller = -1  # its seat has ended: it only reads
+    assert _as(ems, 1).refusal(802, 10, 2000) == 0
+    ems.run(2)
+    access.leave(1)
+    _as(ems, 0).run(130)
+    assert ems.plant.command() == 20000 and ems.get(704, 15) == 10000
+    ems.run(61, polls=False)
+    assert ems.plant.command() == 0 and ems.pm.curtailments()[0]["owner"] == "ems 192.168.1.5, reversion value"
+
+
+def test_who_keeps_reading_keeps_its_own_and_nothing_of_another():
+    ems, access = _rig()
+    assert _as(ems, 0).refusal(704, 22, 1, 1, 0, 1000) == 0
+    ems.run(1)
+    access.controller = -1
+    assert _as(ems, 1).refusal(704, 14, 1, 9000) == 0
+    access.leave(1)
+    _as(ems, 0).run(70)
+    assert ems.plant.command() == 1000 and ems.pm.curtailments() == []
+
+
+def test_a_setpoint_that_another_says_again_is_its_own_from_then_on():
+    ems, access = _rig()
+    _one_after_the_other(ems, access, ((704, 22, 1, 1, 0, 1000),), (704, 22, 1, 1, 0, 1000), 5)
+    assert [one["owner"] for one in ems.pm.claims()] == ["ems 192.168.1.6"]
+
+
 def test_what_is_commanded_and_refused_is_told_with_its_point_and_value():
     ems, access = _commanded()
     assert access.told[-1] == (0, True, "704 WSet", 10000), "what stands, whichever register was written last"

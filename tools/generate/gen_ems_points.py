@@ -314,16 +314,19 @@ TCP, TLS and RTU.  Positive power is discharge.
 - **Timing**: a write can be read back at once, and takes effect on the control cycle: within two cycles at the inverter.  What
   several writes in a row mean is looked at when they pause for two fifths of a cycle.
 - **Lifetimes**: with a reversion time the command ends, or reverts, when that has run out, and with 0 when the client that gave
-  it asks for nothing for `silence_s` (60 s).  Then what has the next priority decides.  A client that connects anew, from the same
-  address or with the same certificate's role, keeps what it had commanded; another connection of that address, which was there
-  beside it, does so by a write or a heartbeat, not by reading.  A reversion value that is in force stays so until the next
-  command.  703 ES, 123 Conn without a time, 802 SetOp and 715 OpCtl 0 are orders: they stand until the opposite is given.
+  it asks for nothing for `silence_s` (60 s), whatever others command meanwhile: 704 WSet, 704 and 123 WMaxLimPct, 124, the
+  reserves of 802 and the standby of 715 each have their own client and time.  Then what has the next priority decides.
+  A client that connects anew, from the same address or with the same certificate's role, keeps what it had commanded; another
+  connection of that address, which was there beside it, does so by a write or a heartbeat, not by reading.  A reversion value
+  that is in force stays so until the next command.  703 ES, 123 Conn without a time, 802 SetOp and 715 OpCtl 0 are orders: they
+  stand until the opposite is given.
 - **EMERGENCY, MAINTENANCE and a person** (`local(True)` at the console) end everything that was commanded; nothing of it
   comes back.  703 ES and 704 WRmp outlive an emergency, and end when a person or another interface takes the control.
 - **Half of WSet or WSetRvrt** is refused with 03: another power than anybody meant.  Of times one register may be written.
 - **Several banks**: 714 has a port for each, in the site file's order; 715 and 802 lie 25 registers further for each bank more.
 - **One claim, one limit**: of several setpoints in force 704 WSet goes first, then a rate below 0 of 124, then the reserve of 802;
-  limits all hold.  Both have the owner "ems" and the client's address, and people read it as the reason.
+  limits all hold.  Each has the owner "ems" and the address of the client that gave it, of several limits the one that leaves
+  the least of the discharge, and people read it as the reason.
 - **Of a silent device nothing is told**: what is older than control believes it is "not implemented" (0x8000, 0xFFFF), powers,
   currents, voltages and the states 701 St, InvSt, ConnSt and 103 St alike; energies stand still.  Ratings and the state of
   charge stay.
