@@ -217,6 +217,8 @@ class Control:
         self._waits_ms = 0
         if self._written_at != self._pm.arbiter.orders:
             groups &= ~_STARTS  # somebody has ordered something else since it was written
+        if groups:
+            self._end_last_words(groups)
         for group in _HELD:
             if groups >> group & 1:
                 self._left_ms[group] = self._seconds(group) * 1000
@@ -234,6 +236,14 @@ class Control:
         if groups >> t.G_VOLT_VAR:
             curves.adopt(registers, groups)
         self._look_ms = 0
+
+    def _end_last_words(self, groups: int) -> None:
+        """Reversion values are for as long as nobody commands: any command, whoever gives it, ends those that it does not write."""
+        registers = self._chain.registers
+        if not groups >> t.G_WSET & 1 and self._is_last_word(t.G_WSET):
+            registers[t.SET_ENA] = 0
+        if not groups >> t.G_WLIMIT & 1 and self._is_last_word(t.G_WLIMIT):
+            registers[t.LIM_ENA] = 0
 
     def _seconds(self, group: int) -> int:
         """The reversion time of a group; 0: none."""

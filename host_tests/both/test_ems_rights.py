@@ -250,6 +250,68 @@ def test_a_setpoint_that_another_says_again_is_its_own_from_then_on():
     assert [one["owner"] for one in ems.pm.claims()] == ["ems 192.168.1.6"]
 
 
+def _left(words):
+    """Client 0 has commanded this and gone, and its reversion values are in force; nobody has the seat."""
+    ems, access = _rig()
+    access.rights[1] = SERVICE
+    assert _as(ems, 0).refusal(*words) == 0
+    ems.run(2)
+    access.leave(0)
+    ems.run(61, polls=False)
+    return _as(ems, 1)
+
+
+CHARGE = (704, 22, 1, 1, 0xFFFF, 45536, 0xFFFF, 60536, 0, 0, 1, 0, 0)  # -20 kW, then -5 kW
+BOUND = (704, 14, 1, 10000, 0, 1, 0)  # 100 %, then 0 %
+
+
+def test_a_reversion_value_ends_with_the_next_command_of_another_client_whatever_it_commands():
+    for words in ((704, 14, 1, 9000), (123, 5, 9000), (124, 5, 3), (802, 10, 2500), (715, 8, 1), (704, 49, 5), (703, 2, 1)):
+        ems = _left(CHARGE)
+        assert ems.plant.command() == -5000 and ems.owner() == "ems 192.168.1.5, reversion value"
+        assert ems.refusal(*words) == 0
+        ems.run(2)
+        assert ems.plant.command() == 0 and ems.pm.claims() == [] and ems.get(704, 22) == 0, words
+    for words in ((704, 22, 1, 1, 0, 20000), (123, 5, 9000), (802, 10, 2500), (802, 50, 1)):
+        ems = _left(BOUND)
+        assert ems.limits() == (0.0, None)
+        assert ems.refusal(*words) == 0
+        ems.run(2)
+        assert ems.limits() == (None, None) and ems.get(704, 14) == 0, words
+        assert ems.plant.command() == (20000 if words[1] == 22 else 0)
+
+
+def test_neither_reading_nor_a_heartbeat_nor_what_is_refused_ends_a_reversion_value():
+    ems = _left(BOUND)
+    ems.run(10)
+    assert ems.refusal(715, 5, 0, 9) == 0 and ems.refusal(704, 22, 7) == 3
+    ems.run(10)
+    assert ems.limits() == (0.0, None)
+
+
+def test_who_comes_back_ends_its_own_reversion_values_by_whatever_it_commands():
+    ems, _ = _rig()
+    assert _as(ems, 0).refusal(704, 14, 1, 10000, 5000, 1, 0) == 0
+    ems.run(61, polls=False)
+    assert ems.limits() == (50.0, None)
+    assert ems.refusal(704, 22, 1, 1, 0, 60000) == 0
+    ems.run(5)
+    assert ems.plant.command() == 60000 and ems.limits() == (None, None) and ems.owner() == "ems 192.168.1.5"
+
+
+def test_a_setpoint_beside_a_reverted_limit_is_no_last_word_nor_the_other_way_round():
+    ems, _ = _rig()
+    assert _as(ems, 0).refusal(704, 14, 1, 10000, 5000, 1, 0, 5) == 0  # its own time: 5 s
+    assert ems.refusal(704, 22, 1, 1, 0, 1000) == 0
+    ems.run(10)
+    assert ems.owner() == "ems 192.168.1.5" and ems.pm.curtailments()[0]["owner"] == "ems 192.168.1.5, reversion value"
+    ems, _ = _rig()
+    assert _as(ems, 0).refusal(704, 22, 1, 1, 0, 1000, 0, 500, 0, 0, 1, 0, 5) == 0
+    assert ems.refusal(704, 14, 1, 9000) == 0
+    ems.run(10)
+    assert ems.owner() == "ems 192.168.1.5, reversion value" and ems.pm.curtailments()[0]["owner"] == "ems 192.168.1.5"
+
+
 def test_what_is_commanded_and_refused_is_told_with_its_point_and_value():
     ems, access = _commanded()
     assert access.told[-1] == (0, True, "704 WSet", 10000), "what stands, whichever register was written last"

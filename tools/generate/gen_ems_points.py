@@ -318,8 +318,8 @@ TCP, TLS and RTU.  Positive power is discharge.
   reserves of 802 and the standby of 715 each have their own client and time.  Then what has the next priority decides.
   A client that connects anew, from the same address or with the same certificate's role, keeps what it had commanded; another
   connection of that address, which was there beside it, does so by a write or a heartbeat, not by reading.  A reversion value
-  that is in force stays so until the next command.  703 ES, 123 Conn without a time, 802 SetOp and 715 OpCtl 0 are orders: they
-  stand until the opposite is given.
+  that is in force stays so until the next command, whoever gives it and whatever point it is about; reading and heartbeats are
+  none.  703 ES, 123 Conn without a time, 802 SetOp and 715 OpCtl 0 are orders: they stand until the opposite is given.
 - **EMERGENCY, MAINTENANCE and a person** (`local(True)` at the console) end everything that was commanded; nothing of it
   comes back.  703 ES and 704 WRmp outlive an emergency, and end when a person or another interface takes the control.
 - **Half of WSet or WSetRvrt** is refused with 03: another power than anybody meant.  Of times one register may be written.
