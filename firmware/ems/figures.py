@@ -94,7 +94,7 @@ class Figures:
         short = abs(now[im.REQUEST_P]) - now[im.LIMIT_DIS + charge]
         rating = par[im.PAR_P_CHG] if charge else par[im.PAR_P_DIS]
         if short > 0 and rating > 0:
-            own[t.O_THROTTLED] = min(100, short // max(1, rating // 100) + 1)
+            own[t.O_THROTTLED] = min(100, (100 * short + rating - 1) // rating)  # at most 3e8
         own[t.O_THROTTLED_BY] = _MAX_W if _SET_ROWS >> ((bound - 1) & 31) & 1 else _DERATED
 
     def _alarms(self, now, par, own) -> None:

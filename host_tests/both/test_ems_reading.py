@@ -204,7 +204,7 @@ def test_the_row_that_binds_is_told_and_by_how_much():
     assert ems.get(701, 110) == 0 and ems.get_long(701, 111) == 0 and ems.get(701, 4) == 3
     ems.pm.limit("grid operator", 60.0)
     ems.run(1)
-    assert 20 <= ems.get(701, 110) <= 21 and ems.get_long(701, 111) == 1, "MAX_W"
+    assert ems.get(701, 110) == 20 and ems.get_long(701, 111) == 1, "MAX_W"
     assert ems.get(701, 4) == 4 and ems.get(103, 38) == 5
     ems.pm.limit("grid operator")
     ems.plant.force = {im.BMS_I_DIS: 500}  # 50 A
@@ -213,12 +213,24 @@ def test_the_row_that_binds_is_told_and_by_how_much():
     assert ems.pm.stats()["why_discharge"] == "bms_current"
 
 
+def test_throttling_is_told_in_whole_percents_and_no_more_than_it_is():
+    for config, request, limit, percent in (
+        ({}, 80.0, 60.0, 20), ({}, 60.0, 0.0, 60), ({}, 80.0, 59.5, 21), ({}, 80.0, 79.999, 1),
+        ({"max_discharge_power": 33.3, "max_charge_power": 33.3}, 33.3, 0.0, 100),
+    ):  # fmt: skip
+        ems = Ems(Plant(ramp_up=1000.0, ramp_down=1000.0, **config).ready())
+        ems.pm.limit("who", limit)
+        ems.pm.set_constant_power(request)
+        ems.run(2)
+        assert ems.get(701, 110) == percent, (request, limit)
+
+
 def test_throttling_of_a_charge_is_told_too():
     ems = Ems(Plant(ramp_up=1000.0).ready())
     ems.pm.set_constant_power(-50.0)
     ems.pm.limit("somebody", None, 10.0)
     ems.run(1)
-    assert 40 <= ems.get(701, 110) <= 41 and ems.get_long(701, 111) == 1
+    assert ems.get(701, 110) == 40 and ems.get_long(701, 111) == 1
 
 
 def test_alarms_are_told_where_their_models_have_them():
