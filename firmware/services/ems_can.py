@@ -43,7 +43,8 @@ _SHORT_MS = const(300)
 _QUIET_MS = const(3)  # since the last frame that was received: a BMS's burst is over
 _PATIENCE = const(5)  # steps: on a bus that is never quiet
 _AGAIN_MS = const(10000)  # between two refusals that people read
-_TELL_MS = const(1000)  # between two lines of the journal
+_TELL_MS = const(1000)  # between two lines of the journal, and two looks at what the manager still has
+_SOON_MS = const(200)  # before the end of a lifetime, which the manager counts in cycles
 _POINTS = ("SETPOINT", "BOUNDS")  # in it
 _COUNTED = const(65535)
 _THIS = const(1)  # codes of CONTROLLER; 0: nobody
@@ -244,6 +245,7 @@ class Service:
         self._say_refusal(now_ms)
         if not 0 <= time.ticks_diff(now_ms, self._told_ms) < _TELL_MS:
             self._told_ms = now_ms
+            self._look_at_what_holds(now_ms)
             self._seat.look(now_ms)
             self._seat.commands.tell(self._records)
         self._plan(now_ms)
@@ -254,6 +256,16 @@ class Service:
         self._stepped_ms = now_ms
         if self._due and self._is_quiet(now_ms):
             self._send()
+
+    def _look_at_what_holds(self, now_ms: int) -> None:
+        """What a stop or a person has ended keeps no seat, however long it was to last: the manager knows."""
+        for at in range(2):
+            if self._holds[at] and time.ticks_diff(self._until[at], now_ms) > _SOON_MS:
+                if not (self._seat.limit_left(_OWNER) if at else self._seat.claim_left(_OWNER)):
+                    self._holds[at] = 0
+                    self._leave()
+                    what = "limits have" if at else "setpoint has"
+                    say("%s: its %s ended by a stop or a person" % (self._who(), what))
 
     def _who(self) -> str:
         return "EMS on %s" % self._bus.name

@@ -81,6 +81,34 @@ def test_the_ems_gives_back_at_once_what_it_has():
     assert rig.said == [], "nothing was left that could end"
 
 
+def test_what_a_stop_or_a_person_has_ended_keeps_no_seat():
+    for words in (("stop",), ("release", "remote", "ems can")):
+        rig = Rig(lifetime_ms=600000)
+        rig.ask(-20000)
+        rig.ask(-20000)
+        rig.run(2000)
+        assert rig.plant.pm.remote.number == 0 and rig.claims() == [("ems can", -20.0)]
+        getattr(rig.plant.pm, words[0])(*words[1:])
+        rig.run(1100)
+        assert rig.claims() == [] and rig.plant.pm.remote.number == -1, words
+        assert rig.said == ["EMS on can0: its setpoint has ended by a stop or a person"], rig.said
+        rig.ask(-20000)
+        assert rig.ask(-20000) == ACCEPTED, "who asks again has it again"
+        rig.run(2000)
+        assert rig.plant.pm.remote.number == 0
+    rig = Rig(lifetime_ms=600000)
+    rig.bound(None, 1000)
+    rig.bound(None, 1000)
+    rig.ask(-20000)
+    rig.ask(-20000)
+    rig.plant.pm.stop()
+    rig.run(1100)
+    assert rig.plant.pm.remote.number == 0, "its limits hold on"
+    rig.plant.pm.limit("ems can")
+    rig.run(1100)
+    assert rig.plant.pm.remote.number == -1
+
+
 def test_limits_bound_both_directions_and_end_with_silence():
     rig = Rig()
     rig.bound(8000, None)
