@@ -16,12 +16,16 @@ from firmware.bank import Bank
 from firmware.bank_supervisors import BankEvents, ParallelSupervisor
 from firmware.faults import debounce_rows
 from firmware.kernel import banks, diagnosis, inputs, invariants, site_limits
+from firmware.limits import NAMES
 from firmware.supervisor import Supervisor
 
 MOST = const(4)  # banks, batteries, inverters
 _MOST_W = const(1000000)  # of a part, as kernel/banks.py shares it
 _MOST_DA = const(100000)  # 0.1 A: what a pack allows beyond it is as much, and times 4 stays a small integer
 _BMS_GROUPS = const(0x1F)
+_STEADY_W = const(500)  # inverters stand still
+_SHOWN_DA = const(70000)  # 0.1 A: times 1500 V it is a small integer
+_PCS_ROW = NAMES.index("pcs")
 _ODD_HIGH = 1 << im.CELL_V_MAX - im.BMS_SOC  # of BMS_ODD
 _ODD_LOW = 1 << im.CELL_V_MIN - im.BMS_SOC
 _ODD_CELLS = _ODD_HIGH | _ODD_LOW
@@ -133,6 +137,10 @@ class Parts:
         self.pars = pars
         self.n = len(images)
         self.which = array("i", [_EVERY] * self.n)  # in which classes of a rule each takes part
+        self.last = array("i", [0] * (2 * self.n))  # W that each inverter may have been doing when it was last heard: out, in
+        self.unheard = array("i", [0, 0])  # W that those may still be doing that are not heard now: out, in
+        self.silent = 0  # which these are, bits
+        self.steady_w = self.steady_ms = 0  # where the others' power has stood still, and for how long
 
 
 class Several:
@@ -274,6 +282,42 @@ class Several:
         now[im.PCS_P_DIS] = discharge
         now[im.PCS_P_CHG] = charge
         now[im.PARTS_LOST] = lost if joined & _PCS_SEEN else 0
+        self._reserve(now, par, parts, dt)
+
+    def _reserve(self, now, par, parts: Parts, dt: int) -> None:
+        """What silent inverters may still be doing: the most they were told or did, unless the battery's current shows less."""
+        last = parts.last
+        silent = out = into = number = 0
+        for its in parts.nows:
+            told = its[im.CMD_P]
+            fresh = its[im.FRESH] >> im.SEQ_PCS & 1 and its[im.PCS_P] != im.NO_VALUE
+            last[2 * number] = max(0, told, its[im.PCS_P] if fresh else last[2 * number])
+            last[2 * number + 1] = max(0, -told, -its[im.PCS_P] if fresh else last[2 * number + 1])
+            if not parts.which[number] & _PCS_SEEN:
+                silent |= 1 << number
+                out += last[2 * number]
+                into += last[2 * number + 1]
+            number += 1
+        unheard = parts.unheard
+        if silent & ~parts.silent:  # one more: nothing is known of it yet
+            unheard[0] = out
+            unheard[1] = into
+            parts.steady_ms = 0
+        parts.silent = silent
+        heard = now[im.PCS_P]
+        if not silent or heard == im.NO_VALUE or abs(heard - parts.steady_w) > max(_STEADY_W, abs(heard) // 50):
+            parts.steady_w = max(heard, -im.RANGE // 2)  # so that what is between stays a small integer
+            parts.steady_ms = 0
+        elif parts.steady_ms <= par[im.PAR_STALE_BMS]:  # until then a battery may report what was before
+            parts.steady_ms += dt
+        elif now[im.FRESH] >> im.SEQ_BMS & 1 and now[im.BMS_I] != im.NO_VALUE and now[im.BMS_V] > 0:
+            shown = _ac_power(now[im.BMS_I], now[im.BMS_V], par[im.PAR_EFF]) - heard
+            unheard[0] = max(0, shown)
+            unheard[1] = max(0, -shown)
+        unheard[0] = min(unheard[0], out)
+        unheard[1] = min(unheard[1], into)
+        if unheard[0] or unheard[1]:
+            now[im.PCS_DC_I] = im.NO_VALUE  # of those that are heard it is not what the battery has
 
     def _command_devices(self, bank: Bank) -> None:
         """The bank's command to its inverters, by what each can do, and its outputs to all its devices."""
@@ -326,7 +370,10 @@ class Several:
     def limit(self) -> None:
         """What each bank may give, and all of them together: after each one's rows."""
         for bank in self.banks:
-            site_limits.binding(bank.now, bank.par)
+            if bank.inverters is not None and bank.inverters.silent:
+                _bind_the_heard(bank.now, bank.par, bank.inverters.unheard)
+            else:
+                site_limits.binding(bank.now, bank.par)
         its = self._all
         banks.add_limits(self._now, its.nows, its.pars, its.n)
 
@@ -387,6 +434,24 @@ class Several:
 def _rating(watts: int, configured: int) -> int:
     """What an inverter may give of its bank's power; one that does not say what it can, as much as its bank is to."""
     return configured if watts == im.NO_VALUE else max(0, min(watts, _MOST_W))
+
+
+def _ac_power(amps: int, volts: int, efficiency: int) -> int:
+    """A battery's current (0.1 A) as its inverters' AC power, to 100 W; all on the way stays a small integer."""
+    hundreds = max(-_SHOWN_DA, min(amps, _SHOWN_DA)) * volts // 10000
+    return hundreds * efficiency // 10 if amps > 0 else hundreds * 1000 // efficiency * 100
+
+
+def _bind_the_heard(now, par, unheard) -> None:
+    """The limits of a bank of which an inverter is silent: all but the inverters' own rating is for what it may be doing too."""
+    for k in (0, 1):
+        row = (im.LIMIT_ROWS_CHG if k else im.LIMIT_ROWS_DIS) + _PCS_ROW
+        now[row] = min(now[row], im.RANGE - unheard[k]) + unheard[k]
+    site_limits.binding(now, par)
+    for k in (0, 1):
+        row = (im.LIMIT_ROWS_CHG if k else im.LIMIT_ROWS_DIS) + _PCS_ROW
+        now[row] -= unheard[k]
+        now[im.LIMIT_DIS + k] = max(0, now[im.LIMIT_DIS + k] - unheard[k])
 
 
 def _copy_outputs(now, devices: list) -> None:

@@ -6,7 +6,7 @@ from firmware.event_codes import Event
 from firmware.modes import Mode
 from firmware.reasons import event_data
 from host_tests.both.bankplant import BankPlant
-from host_tests.both.plant import refusal
+from host_tests.both.plant import EFFICIENCY, refusal
 
 TRIP_S = 6
 NO_CELLS = {im.CELL_V_MAX: im.NO_VALUE, im.CELL_V_MIN: im.NO_VALUE, im.CELL_T_MAX: im.NO_VALUE, im.CELL_T_MIN: im.NO_VALUE}
@@ -244,6 +244,64 @@ def test_an_inverter_that_says_it_can_everything_leaves_the_sum_as_it_is():
         plant.pm.set_constant_power(80.0 * sign)
         plant.run(6)
         assert sum(plant.commands()) == 80000 * sign and near(plant.commands()[1], plant.commands()[2]), plant.commands()
+
+
+class Stuck(BankPlant):
+    """An inverter that is not heard keeps the last power it was told, or what is in `keeps`."""
+
+    keeps = None
+
+    def _move(self, bank, dt):
+        for one in self.inverters:
+            if not one.silent and one.image.now[im.CMD_SEQ] != one.seq:
+                one.seq = one.image.now[im.CMD_SEQ]
+                one.power = one.image.now[im.CMD_P] if one.image.now[im.CMD_RUN] and one.image.now[im.CMD_CONTACTOR] else 0
+            elif one.silent and self.keeps is not None:
+                one.power = self.keeps
+        dc = sum([one.power / EFFICIENCY if one.power > 0 else one.power * EFFICIENCY for one in self.inverters])
+        for one in self.batteries:
+            one.amps = dc / 643.5
+            self._write_battery(one)
+        for one in self.inverters:
+            if not one.silent:
+                self._write_inverter(one)
+
+
+def test_what_a_silent_inverter_may_still_be_doing_is_not_given_to_the_others():
+    for amps, power in ((60, 100.0), (60, -100.0), (120, 100.0), (120, -100.0), (40, 100.0)):
+        plant = Stuck(((1, 2),), max_charge_power=100, max_discharge_power=100)
+        battery = plant.batteries[0]
+        battery.force = {im.BMS_I_CHG: amps * 10, im.BMS_I_DIS: amps * 10}
+        plant.ready()
+        plant.pm.set_constant_power(power)
+        plant.run(12)
+        before = plant.commands()
+        assert near(abs(battery.amps), amps, 2)
+        plant.inverters[0].silent = True
+        for _ in range(60 * 20):
+            plant.cycle()
+            assert abs(battery.amps) <= amps * 1.03, (amps, power, battery.amps, plant.commands())
+        assert plant.commands()[0] == 0 and near(plant.commands()[1], before[1], 5), (before, plant.commands())
+        assert plant.pm.stats()["faults"] == ["inverter_silent"], plant.pm.stats()["faults"]
+        plant.inverters[0].silent = False
+        plant.run(12)
+        assert near(abs(battery.amps), amps, 2) and near(plant.commands()[0], before[0], 5), plant.commands()
+
+
+def test_a_silent_inverter_that_the_battery_s_current_shows_to_have_stopped_leaves_the_battery_to_the_others():
+    for power in (100.0, -100.0):
+        plant = Stuck(((1, 2),), max_charge_power=100, max_discharge_power=100).ready()
+        plant.batteries[0].force = {im.BMS_I_CHG: 600, im.BMS_I_DIS: 600}
+        plant.pm.set_constant_power(power)
+        plant.run(12)
+        whole = sum(plant.commands())
+        plant.inverters[0].silent = True
+        plant.keeps = 0
+        plant.run(2)
+        assert abs(sum(plant.commands())) < 0.6 * abs(whole), "not known yet"
+        plant.run(20)
+        assert plant.commands()[0] == 0 and near(plant.commands()[1], whole, 3), (whole, plant.commands())
+        assert near(abs(plant.batteries[0].amps), 60, 3) and plant.pm.mode != Mode.STANDBY
 
 
 def test_batteries_in_parallel_are_bounded_by_the_weakest_and_all_are_needed():

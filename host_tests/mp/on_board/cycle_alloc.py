@@ -56,7 +56,8 @@ def world(cycle: int) -> None:
             one.inp[im.PCS_P] = power
             one.inp[im.PCS_DC_V] = 6240 + cycle % 7
             one.inp[im.PCS_DC_I] = power // 62
-            one.heard(im.SEQ_PCS)
+            if one is bank or one is not bank.inverters[1] or cycle % 1500 < 1000 or cycle % 1500 > 1300:
+                one.heard(im.SEQ_PCS)  # but one of two in parallel is silent now and then
         for one in bank.batteries:
             one.inp[im.BMS_V] = im.NO_VALUE if cycle % 500 == 499 else 6240 + cycle % 5
             one.inp[im.CELL_V_MAX] = im.NO_VALUE if cycle % 1000 > 900 else CELL_V_MAX
