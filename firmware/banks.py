@@ -481,6 +481,8 @@ def divide(image, plan: list) -> None:
         bank.has = has
         bank.batteries = [im.Image() for _ in range(batteries)] if batteries > 1 else [bank]
         bank.inverters = [im.Image() for _ in range(inverters)] if inverters > 1 else [bank]
+        for each in bank.batteries + bank.inverters:
+            each.par = bank.par  # a driver goes by what its bank goes by
         image.banks.append(bank)
         image.batteries += bank.batteries
         image.inverters += bank.inverters

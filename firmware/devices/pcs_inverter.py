@@ -18,6 +18,7 @@ from firmware.devices.sunspec_numbers import truncate_to_scale
 from modbus import ModbusError, ModbusRefused
 
 _FLOATS = const(110)  # models above it
+_INTERACTIVE = const(2)  # flows.Grid: of the types below it, ISOLATED and BACKUP, the inverter forms islands
 _BOTH = const(3)  # 124 StorCtl_Mod: the charge limit and the discharge limit are in force
 _LARGEST = const(32767)
 _MOST_W = const(20000000)
@@ -76,8 +77,10 @@ class Inverter(Dialect):
         current = values[im.PCS_DC_I]
         power = values[im.PCS_DC_P] if values[im.PCS_DC_P] != im.NO_VALUE else values[im.PCS_P]
         inp[im.PCS_DC_I] = -current if current > 0 and power < 0 else current
-        frequency = values[im.PCS_HZ]
-        inp[im.PCS_GRID] = 1 if frequency > 0 and inp[im.PCS_STATE] != im.PCS_OFF else 0
+        sees = 1 if values[im.PCS_HZ] > 0 and inp[im.PCS_STATE] != im.PCS_OFF else 0
+        # no point of these models says whether there is a grid: a frequency is one's where it cannot be the inverter's own
+        may_form = self.image.par[im.PAR_GRID_TYPE] < _INTERACTIVE
+        inp[im.PCS_GRID] = im.NO_VALUE if sees and may_form else sees
         self.take_voltage(self.main.model % 10 == 1)
         self.take_heat()
         self.image.heard(im.SEQ_PCS)

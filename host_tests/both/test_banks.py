@@ -3,6 +3,7 @@
 from firmware import image as im
 from firmware.errors import PowerError
 from firmware.event_codes import Event
+from firmware.flows import Grid
 from firmware.modes import Mode
 from firmware.reasons import event_data
 from host_tests.both.bankplant import BankPlant
@@ -302,6 +303,16 @@ def test_a_silent_inverter_that_the_battery_s_current_shows_to_have_stopped_leav
         plant.run(20)
         assert plant.commands()[0] == 0 and near(plant.commands()[1], whole, 3), (whole, plant.commands())
         assert near(abs(plant.batteries[0].amps), 60, 3) and plant.pm.mode != Mode.STANDBY
+
+
+def test_devices_in_parallel_know_of_the_type_of_grid_connection_as_one_alone_does():
+    """Their drivers go by it: what a frequency says of the grid."""
+    plant = BankPlant(((2, 2), (1, 1)), grid_connection="BACKUP").ready()
+    images = plant.image.inverters + plant.image.batteries
+    assert [each.par[im.PAR_GRID_TYPE] for each in images] == [Grid.BACKUP] * 6
+    plant.pm.set_grid_connection(Grid.EXPORT)
+    plant.cycles(1)
+    assert [each.par[im.PAR_GRID_TYPE] for each in images] == [Grid.EXPORT] * 6
 
 
 def test_batteries_in_parallel_are_bounded_by_the_weakest_and_all_are_needed():

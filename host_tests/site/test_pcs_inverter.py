@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from pymodbus.server import ModbusSerialServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from firmware import image as im
+from firmware.flows import Grid
 from host_tests.site.rig import Rig, rig
 from host_tests.site.serial_wire import wire
 from tools.interpreters import Interpreter
@@ -104,6 +106,24 @@ def test_older_inverter_is_measured_in_the_image_s_units(mp: Interpreter) -> Non
             assert one.has(PCS_P=-20450, PCS_I=301, PCS_V=4000, PCS_HZ=50030, PCS_STATE=im.PCS_RUNNING, PCS_GRID=1)
             assert one.has(PCS_DC_I=-333, PCS_DC_P=-20600, PCS_DC_V=6200, PCS_TEMP=410, PCS_ALARM=0)
             assert one.has(PCS_P_CHG=45000, PCS_P_DIS=48000)
+
+    run(story)
+
+
+def test_a_frequency_is_the_grids_only_where_it_cannot_be_that_of_an_island_of_ones_own(mp64: Interpreter) -> None:
+    async def story() -> None:
+        peer = Peer()
+        peer.chain.put("103.St", 4)
+        async with driver(mp64, peer) as one:
+            for kind, said in ((Grid.INTERACTIVE, 1), (Grid.ISOLATED, im.NO_VALUE), (Grid.EXPORT, 1), (Grid.BACKUP, im.NO_VALUE)):
+                await one.send({"grid": kind})
+                await one.until(partial(one.has, PCS_HZ=50000, PCS_GRID=said))
+            peer.chain.put("103.Hz", 0)  # nothing at its terminals: that is no grid
+            await one.until(lambda: one.has(PCS_HZ=0, PCS_GRID=0))
+            peer.chain.put("103.Hz", 50)
+            await one.until(lambda: one.has(PCS_HZ=50000, PCS_GRID=im.NO_VALUE))
+            peer.chain.put("103.St", 1)  # off: its relay is open
+            await one.until(lambda: one.has(PCS_STATE=im.PCS_OFF, PCS_GRID=0))
 
     run(story)
 

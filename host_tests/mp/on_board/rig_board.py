@@ -1,7 +1,8 @@
 """Runs one device driver under MicroPython: RIG_SETUP is a JSON object {module, options, also}; talks JSON lines.
 
 In: {"slot number": value, ...} is put into image.now; {"counters": 1} asks for the counters; {"cycle": 0 or 1}
-stops or starts the control cycle.  Out: {"inp": [...]} every 50 ms, {"counters": {...}}, and what drivers print.
+stops or starts the control cycle; {"grid": code} makes it a site of that flows.Grid, else INTERACTIVE.  Out: {"inp": [...]}
+every 50 ms, {"counters": {...}}, and what drivers print.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import sys
 import firmware.buses
 import firmware.image as im
 from firmware import config
+from firmware.flows import Grid
 
 setup = json.loads(os.getenv("RIG_SETUP"))
 module = __import__("firmware.devices." + setup["module"], None, None, ("Device",))
@@ -23,6 +25,7 @@ if errors:
     print("refused: " + "; ".join(errors))
     sys.exit(1)
 image = im.Image()
+image.par[im.PAR_GRID_TYPE] = Grid.INTERACTIVE
 device = module.Device(setup["module"], options, image, buses)
 devices = [device]
 if "also" in setup:  # another device of the same site
@@ -40,6 +43,8 @@ def obey(line):
             print(json.dumps({"counters": device.counters()}))
         elif key == "cycle":
             cycling = bool(value)
+        elif key == "grid":
+            image.par[im.PAR_GRID_TYPE] = value
         else:
             image.now[int(key)] = value
 
