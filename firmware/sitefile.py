@@ -11,6 +11,7 @@ from safestore import Store, StoreError
 from firmware import buses, config, loading
 from firmware import image as im
 from firmware.errors import ConfigError
+from firmware.flows import Grid
 from firmware.groups import GROUPS
 from firmware.site import Site
 
@@ -48,6 +49,7 @@ for _seq, _first, _last, _brings, _kind, _words in GROUPS:
     _FILLED.append(_words)
 _FILLS["pcs"] |= 1 << len(_FILLED)
 _FILLED.append("the power command")
+_WITNESSES = _FILLS["pcs"] | _FILLS["meter"]  # who may see the grid
 _IN_BANKS = _FILLS["bms"] | _FILLS["pcs"]  # what each bank has of its own
 # services that a site has without naming them, in the order in which they are built: kind, the sections of which one brings it
 # ("": every site has it, always), and the one with its options
@@ -102,7 +104,18 @@ def refused(content: dict) -> list:
     found = check(content)
     if not found.errors and not found.devices:
         found.errors.append("devices: is empty: there is nothing to measure or to control")
+    if not found.errors and found.power.grid_connection == Grid.BACKUP and found.fills and not _sees_grid(found):
+        text = "power.grid_connection = BACKUP: no device says whether the grid is there, so the load would never be served: "
+        found.errors.append(text + "it takes an inverter that reports it (PCS_GRID), or a meter with voltage or frequency")
     return found.errors
+
+
+def _sees_grid(found) -> bool:
+    """Whether some device may say that the grid is there: an inverter or a meter, unless its driver knows that it cannot."""
+    for name, _, module, options in found.devices:
+        if module.sees_grid(options) if hasattr(module, "sees_grid") else found.fills[name] & _WITNESSES:
+            return True
+    return False
 
 
 class Checked:

@@ -69,6 +69,11 @@ def fills(options: dict) -> int:
     return _tables().filled(options["table"])
 
 
+def sees_grid(options: dict) -> bool:
+    """Called when a site file is checked: the table reads something that says whether the grid is there."""
+    return _tables().reads_any(options["table"], (im.PCS_GRID, im.METER_V, im.METER_HZ))
+
+
 class Device:
     """One such device.  `brings`: image.HAS_* bits of what its table makes it."""
 

@@ -225,6 +225,11 @@ def _is_map(given) -> bool:
         return False
 
 
+def reads_any(given, slots: tuple) -> bool:
+    """A table without errors reads one of these slots."""
+    return any(im.number_of(row["slot"]) in slots for row in _load(given, []).get("reads") or [])
+
+
 def filled(given) -> int:
     """What a table without errors fills: bit = SEQ slot of each group, the one behind them where it takes the power command."""
     table = _load(given, [])

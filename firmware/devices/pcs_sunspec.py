@@ -74,6 +74,11 @@ _RANGES = (
 _ESSENTIAL = (im.PCS_P, im.PCS_V, im.PCS_HZ)  # without one of them the measurement is none
 
 
+def sees_grid(options: dict) -> bool:
+    """Called when a site file is checked: 701 may say whether the grid is there, the older models have no point for it."""
+    return options["dialect"] != "older"
+
+
 def _parts(options: dict) -> tuple:
     """The classes of the newer and the older dialect and the module for reactive power; None for what this inverter does not
     speak or is not given: it stays in flash."""

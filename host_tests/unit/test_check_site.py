@@ -169,6 +169,39 @@ def test_a_site_with_nothing_to_control_is_refused_when_it_is_to_go_on_a_board(t
     assert "devices: is empty" in refused('{"schema": 1, "devices": {}, "power": {"max_soc": 80}}', tmp_path)
 
 
+TABLE: dict[str, Any] = {"reads": [{"slot": "METER_P", "address": 52, "type": "float32", "function": 4}]}
+WATTS_ONLY: dict[str, Any] = {"type": "generic_modbus", "bus": "rs485", "unit": 4, "table": TABLE}
+VOLTS: dict[str, Any] = {"slot": "METER_V", "address": 60, "type": "uint16"}
+
+
+@pytest.mark.parametrize(
+    ("meter", "good"),
+    [
+        (None, False),
+        (WATTS_ONLY, False),
+        ({**WATTS_ONLY, "table": {"reads": [*TABLE["reads"], VOLTS]}}, True),
+        ({"type": "meter_sunspec", "bus": "rs485", "unit": 2}, True),
+    ],
+)
+@pytest.mark.parametrize("kind", ["BACKUP", "ISOLATED", "INTERACTIVE"])
+def test_a_backup_that_nobody_could_tell_of_the_grid_is_refused(
+    meter: dict[str, Any] | None, good: bool, kind: str, tmp_path: Path
+) -> None:
+    made = site(power={"grid_connection": kind})
+    made["devices"]["pcs"]["dialect"] = "older"
+    if meter:
+        made["devices"]["meter"] = meter
+    if good or kind != "BACKUP":
+        path = tmp_path / "site.json"
+        path.write_text(json.dumps(made))
+        assert check_site.load(path)[1] == []
+        return
+    assert "BACKUP: no device says whether the grid is there" in refused(json.dumps(made), tmp_path)
+    del made["devices"]["pcs"]["dialect"]  # of 701, as far as is known
+    (tmp_path / "site.json").write_text(json.dumps(made))
+    assert check_site.load(tmp_path / "site.json")[1] == []
+
+
 def test_everything_is_listed_at_once_whichever_step_would_find_it(tmp_path: Path) -> None:
     bad = site(
         power={"grid_connection": "INTERACTIV", "module_count": "13", "foo": 1},
