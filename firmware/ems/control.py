@@ -81,6 +81,7 @@ class Control:
         self._told_names = ["", ""]
         self._told_last = bytearray(2)
         self._claim_w = self._dis_w = self._chg_w = im.FREE  # as they stand; FREE: there is none
+        self._rates_w = array("i", [im.FREE] * 3)  # of 124: what it asks for, its limits of discharge and charge
         self._asks = t.G_WSET  # the group whose claim it is,
         self._binds = t.G_WLIMIT  # and that whose limit binds the most
         self._look_ms = 0
@@ -405,7 +406,9 @@ class Control:
 
     def _act(self) -> None:
         """One claim and one limit of what the registers say; told to the manager when they change, and to renew them."""
-        wanted, discharge, charge = self._rates()
+        rates = self._rates_w
+        self._rate()
+        wanted, discharge, charge = rates[0], rates[1], rates[2]
         fills = self._reserves()
         registers = self._chain.registers
         par = self._chain.image.par
@@ -432,8 +435,8 @@ class Control:
         self._chain.own[t.O_CONTROLS] = 0 if wanted == im.FREE else 1
         self._tell(wanted, discharge, charge)
 
-    def _rates(self) -> "tuple[int, int, int]":
-        """124: what it asks for, W, and its limits of discharge and charge; a rate below 0 asks for the other direction."""
+    def _rate(self) -> None:
+        """124, into _rates_w; a rate below 0 asks for the other direction."""
         registers = self._chain.registers
         par = self._chain.image.par
         wanted = discharge = charge = im.FREE
@@ -448,7 +451,10 @@ class Control:
             charge = max(0, rate * par[im.PAR_P_CHG] // _FULL)
             if rate < 0 and wanted == im.FREE:
                 wanted = -rate * par[im.PAR_P_DIS] // _FULL
-        return wanted, discharge, charge
+        rates = self._rates_w
+        rates[0] = wanted
+        rates[1] = discharge
+        rates[2] = charge
 
     def _reserves(self) -> bool:
         """802: whether a reserve above the state of charge is to be charged; sets whether a reserve binds."""

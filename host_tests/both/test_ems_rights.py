@@ -1,6 +1,11 @@
 """Who may write which point of the EMS's chain, who keeps a command alive, and what is told of who commanded what."""
 
+import gc
+
+import micropython
 from emsrig import Ems, Refused
+
+from firmware.ems import tables as t
 
 OFF, READ, CONTROL, SERVICE = 0, 1, 2, 3
 
@@ -248,6 +253,36 @@ def test_a_setpoint_that_another_says_again_is_its_own_from_then_on():
     ems, access = _rig()
     _one_after_the_other(ems, access, ((704, 22, 1, 1, 0, 1000),), (704, 22, 1, 1, 0, 1000), 5)
     assert [one["owner"] for one in ems.pm.claims()] == ["ems 192.168.1.6"]
+
+
+def test_two_clients_that_ask_and_what_they_have_in_force_allocate_nothing():
+    ems, access = _rig()
+    assert _as(ems, 0).refusal(704, 22, 1, 1, 0, 20000) == 0
+    ems.run(1)
+    access.controller = -1
+    assert _as(ems, 1).refusal(704, 14, 1, 10000) == 0
+    ems.run(1)
+    access.here = _nothing
+    control = ems.control
+
+    def ask():
+        for i in range(200):
+            control.heard(i & 1)
+            control.step(25)
+            ems.chain.registers[t.SET_W + 1] = 1000 + i  # the setpoint, as a write changes it
+
+    ask()
+    gc.collect()
+    micropython.heap_lock()
+    try:
+        ask()
+    finally:
+        micropython.heap_unlock()
+    assert ems.owner() == "ems 192.168.1.5" and ems.pm.curtailments()[0]["owner"] == "ems 192.168.1.6"
+
+
+def _nothing(_client):
+    """Instead of the rig's list, which grows."""
 
 
 def _left(words):
