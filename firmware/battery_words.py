@@ -43,7 +43,12 @@ _CONDITIONS = "\n".join([row[0] for row in each(protections.TABLE)]) if isinstan
 
 
 def _behind(bits: int, lines: str) -> "list[str]":
-    return [text for i, text in enumerate(lines.split("\n")) if bits >> i & 1]
+    found = []
+    for text in lines.split("\n"):
+        if bits & 1:
+            found.append(text)
+        bits >>= 1
+    return found
 
 
 def missing(bits: int) -> "list[str]":

@@ -115,7 +115,7 @@ def stats(view) -> dict:
     each, see bank_reports.py.
     """
     now, par = view.now, view.par
-    figures = dict(brief(view.told, 2))
+    figures = _add_points({}, view.told)
     if figures["grid_frequency"] is None:
         figures["grid_frequency"] = number(view.told[im.PCS_HZ], 1000)
     if figures["grid_voltage"] is None:
@@ -133,9 +133,9 @@ def stats(view) -> dict:
         figures["missing"] = missing(bits)
         figures["banks"] = [bank.figures() for bank in view.banks]
     if view.batteries:
-        figures["batteries"] = [dict(brief(each, 2, (_BATTERY,))) for each in view.batteries]
+        figures["batteries"] = [_add_points({}, each, (_BATTERY,)) for each in view.batteries]
     if view.inverters:
-        figures["inverters"] = [dict(brief(each, 2, (_PCS,))) for each in view.inverters]
+        figures["inverters"] = [_add_points({}, each, (_PCS,)) for each in view.inverters]
     return figures
 
 
@@ -184,13 +184,28 @@ def _add_faults(found: list, view, state) -> None:
             found.append(fault)
 
 
-def brief(now, column: int, tables: tuple = (_BATTERY, _PCS, _SITE)):
-    """Key and value, in the unit that people read, of the points that have a key in a column: 2 for stats(), 3 for the monitor."""
+def brief(now):
+    """Key and value, in the unit that people read, of the points that have a key for the monitor, one by one."""
+    for table in (_BATTERY, _PCS, _SITE):
+        for i in range(0, len(table), 4):
+            if table[i + 3]:
+                yield table[i + 3], _value(table[i], table[i + 1], now[table[i]])
+
+
+def _add_points(figures: dict, now, tables: tuple = (_BATTERY, _PCS, _SITE)) -> dict:
+    """The same for stats(), at once: where everything is wrong most are not known, and a call for each is what takes the time."""
     for table in tables:
         for i in range(0, len(table), 4):
-            if table[i + column]:
-                slot = table[i]
-                yield table[i + column], number(now[slot], table[i + 1]) if table[i + 1] else _word(slot, now[slot])
+            key = table[i + 2]
+            if key:
+                value = now[table[i]]
+                parts = table[i + 1]
+                figures[key] = None if parts and value == im.NO_VALUE else _value(table[i], parts, value)
+    return figures
+
+
+def _value(slot, parts, value):
+    return number(value, parts) if parts else _word(slot, value)
 
 
 def number(value: int, parts: int):

@@ -37,7 +37,7 @@ def state(app):
 
 def _measured(now):
     yield "t", now[im.UPTIME_S] + now[im.UPTIME_MS] / 1000
-    for key, value in brief(now, 3):
+    for key, value in brief(now):
         if key == "hz" and value is None:
             value = number(now[im.PCS_HZ], 1000)
         yield key, value
