@@ -2,6 +2,7 @@
 
 import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from host_tests import shims
 
 shims.install()
 
-from host_tests import needs  # noqa: E402  (needs the path that shims adds)
+import notice  # noqa: E402  (lib/ is on the path that shims adds)
+
+from host_tests import needs  # noqa: E402
 from tools.interpreters import Interpreter  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,6 +22,13 @@ ROOT = Path(__file__).resolve().parents[1]
 settings.register_profile("house", deadline=None)  # cores are shared: slow is not wrong
 settings.register_profile("check", deadline=None, max_examples=25)  # make check: a taste of each property
 settings.load_profile(os.environ.get("TEST_PROFILE", "house"))
+
+
+@pytest.fixture(autouse=True)
+def what_is_said_is_printed() -> Iterator[None]:
+    """A test that listens to what is said (`notice.sink`) may leave it so: the next one's is printed again."""
+    yield
+    notice.sink, notice.keep = print, None
 
 
 @pytest.fixture(scope="session")
