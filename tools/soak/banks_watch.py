@@ -29,6 +29,7 @@ from tools.soak.wires import Wires
 _DT_MAX_MS = 2000  # the ramp takes no more of a late cycle
 _ROWS = len(NAMES)
 _BANKS_ROW = NAMES.index("banks")
+_PCS_ROW = NAMES.index("pcs")
 _BMS_GROUPS = range(im.SEQ_BMS, im.SEQ_BMS_FLAGS + 1)
 _CONNECTED = (Mode.IDLE, Mode.CHARGE, Mode.DISCHARGE)
 _SETTLED_MS = 20000  # so long after what misled it a bank's current is judged
@@ -89,6 +90,12 @@ class Part:
     def is_measured(self, one: InverterNode) -> bool:
         """Whether this inverter is received and says its power."""
         return self.pcs_age(one) <= self.stale_pcs and bool(one.image.now[im.PCS_P] != im.NO_VALUE)
+
+    def unheard_w(self) -> int:
+        """The most that its silent inverters can do together."""
+        nows = [one.image.now for one in self.inverters]
+        heard = sum(now[im.FRESH] >> im.SEQ_PCS & 1 and now[im.PCS_P] != im.NO_VALUE for now in nows)
+        return max(self.most) * (len(nows) - heard)
 
     def missing(self) -> str:
         """What its cycle may not do without and has not, in words; "" if nothing."""
@@ -245,18 +252,24 @@ class BanksWatch:
             raise Broken(f"{who} goes from {was} W to {p} W in {dt} ms: steeper than ramp_up = {self._rise} kW/s")
 
     @staticmethod
-    def _check_rows(now: Any, who: str) -> None:
+    def _check_rows(now: Any, who: str, unheard: int = 0) -> None:
+        """The limit is the least row, less what inverters may be doing that are not heard: up to `unheard` watts, of all rows but
+        the inverters' own.
+        """
         for limit, why, first in ((im.LIMIT_DIS, im.WHY_DIS, im.LIMIT_ROWS_DIS), (im.LIMIT_CHG, im.WHY_CHG, im.LIMIT_ROWS_CHG)):
             rows = now[first : first + _ROWS]
-            least = min(rows)
-            if now[limit] != least or rows[now[why]] != least or least < 0:
+            least = lowest = min(rows)
+            if unheard and now[why] != _PCS_ROW:
+                least = min(rows[:_PCS_ROW] + rows[_PCS_ROW + 1 :])
+                lowest = max(0, least - unheard)
+            if not lowest <= now[limit] <= min(rows) or rows[now[why]] != least or least < 0:
                 raise Broken(f"{who}'s limit is {now[limit]} W by row {now[why]}, the rows are {list(rows)}")
 
     def _check_bank(self, part: Part, site_p: int, dt: int) -> None:
         now = part.now
         p = now[im.CMD_P]
         who = f"bank {part.name}"
-        self._check_rows(now, who)
+        self._check_rows(now, who, part.unheard_w())
         dis, chg = now[im.LIMIT_DIS], now[im.LIMIT_CHG]
         if not dis >= p >= -chg or p > part.most[1] or -p > part.most[0]:
             raise Broken(f"{who} has {p} W, it may -{chg} .. +{dis} W, configured are -{part.most[0]} .. +{part.most[1]} W")
