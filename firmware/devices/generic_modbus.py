@@ -2,8 +2,8 @@
 
 The table (option `table`, an object or the name of a file; see docs/generic_modbus.md) is read by generic_table.py
 when a site file is checked and at boot.  Registers that lie close together are read with one request.  A group of
-slots is fresh when every request that was due for it has been answered with values that can be true.  What is written
-is in generic_writer.py.
+slots is fresh when the fastest of its requests have been answered with values that can be true, and of the slower ones it
+needs no value is older than its period and a margin.  What is written is in generic_writer.py.
 """
 
 import asyncio
@@ -34,7 +34,9 @@ _BESIDE = (  # slots without which the rest of their group is what it was
     im.PCS_S_MAX, im.METER_V, im.METER_I, im.METER_HZ,
 )  # fmt: skip
 _LOOK_MS = const(10)
-_FAILURES = const(3)  # of a block in a row, after which its slots have no value
+_AGAIN = const(2)  # time-outs of the connection until what got no answer is asked for again; twice that the next time ...
+_MOST_AGAIN = const(8)  # ... up to this, or its period
+_MARGIN = const(3)  # time-outs: a value holds for its block's period and so much longer
 
 
 def _is_needed(block) -> bool:
@@ -91,6 +93,7 @@ class Device:
         self._swapped = table.swapped
         self._blocks = table.blocks
         self._groups = table.groups
+        self._timeout_ms = self.client.timeout_ms * (1 + self.client.retries)
         self._registers = array("H", bytes(120))
         self._pair = array("H", bytes(4))
         self._unmapped = 0  # the code that a map did not have
@@ -139,18 +142,18 @@ class Device:
     async def _read_due(self, now: int) -> None:
         """Read every block that is due.
 
-        A group goes into the image, as a whole, when the fastest of its blocks were due and none that was due failed, nor one
-        that it needs when it was read last: a slower one says nothing new until it is due again.
+        A group goes into the image, as a whole, when the fastest of its blocks were due and have come, as when they were read
+        last, and of the slower ones that it needs none has lost its values: such a one says nothing new until it is due again.
         """
         due = failed = 0
         for block in self._blocks:
             if time.ticks_diff(now, block.due) >= 0:
-                block.due = time.ticks_add(now, block.period_ms)
                 due |= block.leads
-                if not await self._read_block(block):
-                    failed |= block.groups
-            elif block.failures and _is_needed(block):
-                failed |= block.groups
+                await self._read_block(block, now)
+            if block.failures:
+                self._look_old(block, now)
+                if _is_needed(block):
+                    failed |= block.groups if block.lost else block.leads
         if due == 0:
             return
         inp = self._image.inp
@@ -160,24 +163,39 @@ class Device:
                     inp[slot] = self._values[slot]
                 self._image.heard(seq)
 
-    async def _read_block(self, block) -> bool:
+    async def _read_block(self, block, now: int) -> None:
+        """Read it, and say when it is due next: what has not come is asked for again soon, then ever more seldom."""
+        period_ms = block.period_ms
+        block.due = time.ticks_add(now, period_ms - block.lag_ms)
+        if await self._is_read(block):
+            block.heard_ms = now
+            block.failures = block.lag_ms = 0
+            block.lost = False
+            return
+        wait_ms = min(period_ms, min(_MOST_AGAIN, _AGAIN << min(block.failures, 2)) * self._timeout_ms)
+        block.failures += 1
+        block.lag_ms = (block.lag_ms + wait_ms) % period_ms  # blocks of one period are due together again when all have come
+        block.due = time.ticks_add(now, wait_ms)
+
+    def _look_old(self, block, now: int) -> None:
+        """After its period and a margin what it said last is no value any more."""
+        if not block.lost and time.ticks_diff(now, block.heard_ms) > block.period_ms + _MARGIN * self._timeout_ms:
+            block.lost = True
+            for each in block.points:
+                self._values[each.slot] = im.NO_VALUE
+
+    async def _is_read(self, block) -> bool:
         try:
             await self._ask(block)
-            good = self._decode(block)
+            return self._decode(block)
         except ModbusRefused as error:
             self.unit.note(error)
             if len(block.points) > 1:
-                good = 2 <= error.code <= 3 and await self._read_singly(block)
-            else:
-                good = self._leave_out(block, error)
+                return 2 <= error.code <= 3 and await self._read_singly(block)
+            return self._leave_out(block, error)
         except ModbusError as error:
             self.unit.note(error)
-            good = False
-        block.failures = 0 if good else block.failures + 1
-        if block.failures >= _FAILURES:
-            for each in block.points:
-                self._values[each.slot] = im.NO_VALUE
-        return good
+            return False
 
     async def _ask(self, block) -> None:
         await self._units[block.unit].read(block.address, block.count, self._registers, block.function)
@@ -196,6 +214,9 @@ class Device:
             else:
                 if not self._decode(part):
                     return False
+        for part in parts:
+            part.lost = False
+            part.heard_ms = time.ticks_ms()
         at = self._blocks.index(block)
         self._blocks[at : at + 1] = parts
         text = "registers %d to %d cannot be read together, they are read point by point"

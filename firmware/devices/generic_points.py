@@ -54,7 +54,10 @@ class Block:
         self.groups = 0  # bit = number in Table.groups
         self.leads = 0  # those of them that are heard when this block is
         self.due = 0
-        self.failures = 0
+        self.failures = 0  # in a row
+        self.lag_ms = 0  # by so much it is asked later for them
+        self.heard_ms = 0  # when it has said what it did last ...
+        self.lost = True  # ... unless that is too old, or was never said
         self.left_out = False  # it is one value that is not there, and that was said
 
     def takes(self, point: Point, gap: int, longest: int) -> bool:
