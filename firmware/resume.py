@@ -5,9 +5,9 @@ stop(), an emergency, used-up restarts or maintenance.  A pause stays one, a tim
 manual operation ran nothing starts, unless resume_manual says that it goes on, and it has no end of its own: how long
 power was away is not known.  Resets that follow each other end it too.
 
-A person's limit without an end is kept whatever starts, and said.  Kept are six numbers in the chip's non-volatile storage,
-the fourth whether a person has the control (local) until he gives it back, two the limit.  That less is to go on is stored
-before the call answers.
+A person's limit without an end is kept whatever starts, and said.  Kept are seven numbers in the chip's non-volatile storage,
+the fourth whether a person has the control (local) until he gives it back, two the limit, one an EMS's orders that stand until
+the opposite is given (remote.HELD_*).  That less is to go on is stored before the call answers.
 """
 
 import _thread
@@ -32,6 +32,7 @@ _KEY = const("resume")
 _WATTS = const("resume_w")
 _COUNT = const("resumed")
 _LOCAL = const("local")
+_HELD = const("held")
 _LIMITS = ("limit_dis", "limit_chg")  # W and 1, 0: none
 _MOST_W = const(1000000)  # of a limit
 _NOT_FOUND = const(-0x1102)  # ESP_ERR_NVS_NOT_FOUND
@@ -58,6 +59,7 @@ class Resume:
         self._stored = self._later = self._read(_KEY)
         self.stays = ""  # why what ran before it did not start again
         self._local = self._read(_LOCAL) > 0
+        self._held = pm.remote.held = self._read(_HELD)
         if self._local:
             pm.remote.set_local(True)
             say("resume: a person has the control, as before the reset: local(False) gives it back")
@@ -138,10 +140,13 @@ class Resume:
             starts_less = wanted & 7 == _TIMED and self._stored & 7 != _NOTHING  # nothing would, and now something does
             if wanted & 7 in (_RUNNING, _MANUAL, _TIMED) and not starts_less:
                 wait_ms = _SELDOM_MS
-            if self._keeps_local() != self._local or self._pm.lasting_limit() != self._limits:
+            held = self._pm.remote.held
+            if held & ~self._held or self._keeps_local() != self._local or self._pm.lasting_limit() != self._limits:
                 wait_ms = _RETRY_MS
             elif wanted == self._stored:
-                return
+                if held == self._held:
+                    return
+                wait_ms = _SELDOM_MS
             if waited_ms >= wait_ms:
                 self._settle()
         finally:
@@ -180,6 +185,12 @@ class Resume:
             if not self._set(_LOCAL, 1 if local else 0):
                 return
             self._local = local
+        held = self._pm.remote.held
+        if held != self._held:
+            self._tried_ms = time.ticks_ms()
+            if not self._set(_HELD, held):
+                return
+            self._held = held
         for n, watts in enumerate(self._pm.lasting_limit()):
             if watts != self._limits[n]:
                 self._tried_ms = time.ticks_ms()

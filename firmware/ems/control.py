@@ -8,8 +8,8 @@ limit.
 A command with a reversion time ends when that has run out, and one without when the client that gave it has asked for nothing
 for `silence`: each group of points has its own client and its own silence, as several may command one after the other.  What is
 then in force, 704's own reversion values or nothing, stands until the next command, and says so in the name of its owner.
-All of it is over when a person has the control, or another interface; and no timer undoes what anybody has ordered since it was
-started.
+All of it is over when a person has the control, or another interface, but a disconnection, which ends by its own time or by who
+connects; and no timer undoes what anybody has ordered since it was started.  Orders read what is in force, whoever gave it.
 """
 
 from array import array
@@ -23,6 +23,7 @@ from firmware.ems import curves
 from firmware.ems import tables as t
 from firmware.errors import PowerError
 from firmware.modes import Mode
+from firmware.remote import HELD_OUT, HELD_STANDBY
 from firmware.restriction import Restriction
 
 _LIFE_MS = const(3000)  # of claim, limit and restriction
@@ -36,12 +37,12 @@ _CHARGES = const(1)  # bits of StorCtl_Mod: the rate of this direction is in for
 _DISCHARGES = const(2)
 # groups that end when their timer has run out, or their client is silent: groups below this number have a timer
 _TIMED = t.G_CONN + 1
-_HELD = (t.G_WSET, t.G_WLIMIT, t.G_OLD_LIMIT, t.G_STORAGE, t.G_RESERVE)
-_KEPT_ALIVE = (t.G_WSET, t.G_WLIMIT, t.G_OLD_LIMIT, t.G_STORAGE, t.G_RESERVE, t.G_OP_CTL)  # by what their client asks
+_HELD = (t.G_WSET, t.G_WLIMIT, t.G_OLD_LIMIT, t.G_STORAGE, t.G_RESERVE)  # and are kept alive by what their client asks
 _COMMANDED = t.G_RAMP + 1  # groups below this number have a client that commanded them
 _LIMITS = ((t.G_WLIMIT, t.LIM_ENA), (t.G_OLD_LIMIT, t.OLD_ENA), (t.G_STORAGE, t.STOR_MOD))  # and what puts them in force
 _NOBODY = "ems"
 _LONGEST = const(64)  # characters of an owner
+_ORDERS = (1 << t.G_SET_OP) | (1 << t.G_OP_CTL)
 _STARTS = (1 << t.G_CONN) | (1 << t.G_SET_OP) | (1 << t.G_OP_CTL) | (1 << t.G_RESET) | (1 << t.G_RESET_BATTERY)
 
 
@@ -69,7 +70,10 @@ class Control:
         self._waits_ms = 0  # the first of them
         self._left_ms = array("i", [0] * _TIMED)  # of each group; 0: no timer runs
         self._reverted = 0  # groups in which the reversion value is in force
-        self._standby = False  # ENTER_STANDBY
+        self._held = pm.remote.held  # as it was told; a reset changes nothing of it
+        self._standby = self._held & HELD_STANDBY != 0  # ENTER_STANDBY
+        if self._held & HELD_OUT:
+            chain.registers[t.ES] = 0
         self._orders = pm.arbiter.orders  # as far as they are known here
         self._written_at = 0  # the same when what waits to be looked at was written
         self._away = -1  # the same when 123 Conn disconnected; -1: it has not
@@ -105,7 +109,7 @@ class Control:
         """
         guard = self._guard
         commands = False
-        for group in _KEPT_ALIVE:
+        for group in _HELD:
             if self._by[group] >= 0 and self._is_its(group, client, writes):
                 self._by[group] = client
                 self._silences_ms[group] = 0
@@ -164,6 +168,7 @@ class Control:
         if over:
             self._refuse()
             if not self._over:
+                self._end_disconnection()
                 self._give_up_all()
             if self.is_local():
                 self._give_up_settings()
@@ -175,6 +180,7 @@ class Control:
                 self._take()
         self._over = over
         self._run_down(dt)
+        self._hold()
         self._look_ms -= dt
         self._renew_ms -= dt
         self._narrow_ms -= dt
@@ -182,6 +188,7 @@ class Control:
             self._look_ms = _LOOK_MS
             self._chain.own[t.O_LOCAL] = self.is_local()
             self._show_times()
+            self._show_orders()
             self._act()
 
     def is_local(self) -> int:
@@ -316,7 +323,7 @@ class Control:
         """Timers, and the silence of the client that commanded it, which ends what has no timer."""
         left = self._left_ms
         silences = self._silences_ms
-        for group in _KEPT_ALIVE:
+        for group in _HELD:
             silences[group] = min(silences[group] + dt, self._silence_ms + 1)
         for group in _HELD:
             if left[group]:
@@ -325,8 +332,6 @@ class Control:
                     self._revert(group)
             elif silences[group] > self._silence_ms and not self._reverted >> group & 1:
                 self._revert(group)
-        if silences[t.G_OP_CTL] > self._silence_ms:
-            self._standby = False
         if left[t.G_CONN]:
             left[t.G_CONN] = max(0, left[t.G_CONN] - dt)
             if not left[t.G_CONN]:
@@ -378,7 +383,6 @@ class Control:
     def _give_up_all(self) -> None:
         """What was commanded is over, and does not come back when the emergency or the person's control ends."""
         self._standby = False
-        self._end_disconnection()
         registers = self._chain.registers
         registers[t.SET_ENA_RVRT] = registers[t.LIM_ENA_RVRT] = 0
         for group in _HELD:
@@ -396,8 +400,28 @@ class Control:
         own[t.O_SET_REM] = (self._left_ms[t.G_WSET] + 999) // 1000
         own[t.O_LIM_REM] = (self._left_ms[t.G_WLIMIT] + 999) // 1000
 
+    def _show_orders(self) -> None:
+        """802 SetOp and 715 OpCtl as they stand, whoever has started or stopped; what has just been written is read back."""
+        if self._touched & _ORDERS:
+            return
+        registers = self._chain.registers
+        on = self._chain.image.now[im.ORDER] == im.ORDER_START and self.mode() != Mode.EMERGENCY
+        registers[t.SET_OP] = 1 if on else 2
+        if self._standby:
+            registers[t.OP_CTL] = 2
+        elif not on or registers[t.OP_CTL] != 3:
+            registers[t.OP_CTL] = 1 if on else 0
+
+    def _hold(self) -> None:
+        """What outlives a reset is told when it changes."""
+        held = (0 if self._chain.registers[t.ES] else HELD_OUT) | (HELD_STANDBY if self._standby else 0)
+        if held != self._held and not self._touched:
+            self._held = held
+            self._remote.hold(held)
+
     def end(self) -> None:
-        """The service ends: the site is as it is configured, and what was commanded is over."""
+        """The service ends: the site is as it is configured, and what was commanded is over, until the next start."""
+        self._end_disconnection()
         self._give_up_all()
         self._give_up_settings()
         self._act()

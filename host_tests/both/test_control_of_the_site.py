@@ -45,13 +45,13 @@ def _sunspec(plant, clock, **given):
 class Site:
     """Both on one plant, in step."""
 
-    def __init__(self):
+    def __init__(self, **given):
         self.plant = _plant()
         self.pm = self.plant.pm
         self.can = Rig(plant=self.plant, lifetime_ms=3000, window_ms=2000)
         with self.can:
             clock = remote.time
-        self.ems, self.gate = _sunspec(self.plant, clock)
+        self.ems, self.gate = _sunspec(self.plant, clock, **given)
         self.frame = 0
 
     def run(self, seconds, sunspec=True):
@@ -255,6 +255,120 @@ def _disconnected(seconds=5):
     ems.run(2)
     assert ems.pm.mode == Mode.STANDBY
     return ems
+
+
+def _disconnected_site(seconds):
+    site = Site()
+    assert site.write(123, 3, seconds) == 0 and site.write(123, 4, 0) == 0
+    site.run(2)
+    assert site.pm.mode == Mode.STANDBY and site.ems.get(123, 4) == 0
+    with site.can:
+        site.gate.closed(0)
+    site.ems.server.client = 1
+    assert site.ask(-20000) == ACCEPTED
+    site.run(1, sunspec=False)
+    return site
+
+
+def test_a_disconnection_stands_when_another_interface_takes_the_control_and_ends_by_its_own_time():
+    site = _disconnected_site(6)
+    assert site.pm.mode == Mode.STANDBY and site.ems.get(123, 4) == 0, "what is disconnected is not told to be connected"
+    for _ in range(8):
+        site.ask(-20000)
+        site.run(0.7, sunspec=False)
+    assert site.ems.get(123, 4) == 1 and site.pm.mode == Mode.CHARGE and site.plant.command() == -20000
+
+
+def test_who_has_the_control_then_sees_the_disconnection_and_connects():
+    site = _disconnected_site(0)
+    assert site.write(123, 4, 1) == 6, "the EMS on CAN has it"
+    site.run(60, sunspec=False)
+    assert site.ems.get(123, 4) == 0 and site.pm.mode == Mode.STANDBY, "without a time it stands"
+    assert site.ask(0, 0) == ACCEPTED
+    assert site.write(123, 4, 1) == 0
+    site.run(3, sunspec=False)
+    assert site.ems.get(123, 4) == 1 and site.pm.mode == Mode.IDLE
+
+
+def test_a_start_by_another_interface_is_told_as_connected():
+    site = _disconnected_site(0)
+    site.pm.remote.start()
+    site.run(3, sunspec=False)
+    assert site.ems.get(123, 4) == 1 and site.pm.mode != Mode.STANDBY
+
+
+def _orders(ems):
+    """715 OpCtl and 802 SetOp as they read."""
+    return ems.get(715, 8), ems.get(802, 50)
+
+
+def test_what_the_orders_read_is_what_is_in_force_whoever_gave_it():
+    ems = Ems(Plant(ramp_up=1000.0, ramp_down=1000.0))
+    ems.run(1)
+    assert _orders(ems) == (0, 2), "nobody has started it"
+    ems.pm.start()
+    ems.run(3)
+    assert _orders(ems) == (1, 1)
+    ems.pm.stop()
+    ems.run(1)
+    assert _orders(ems) == (0, 2)
+    ems.put(802, 50, 1)
+    assert ems.get(802, 50) == 1, "a write is read back at once"
+    ems.run(0.1)
+    assert _orders(ems) == (1, 1)
+    ems.put(715, 8, 0)
+    assert ems.get(715, 8) == 0
+    ems.run(0.1)
+    assert _orders(ems) == (0, 2)
+    ems.put(715, 8, 1)
+    ems.run(3)
+    assert _orders(ems) == (1, 1)
+    ems.put(123, 4, 0)
+    ems.run(0.1)
+    assert _orders(ems) == (0, 2)
+    ems.put(123, 4, 1)
+    ems.run(3)
+    assert _orders(ems) == (1, 1)
+    ems.put(715, 8, 2)
+    ems.run(1)
+    assert _orders(ems) == (2, 1)
+    ems.put(715, 8, 3)
+    ems.run(1)
+    assert _orders(ems) == (3, 1)
+    ems.pm.emergency_shutdown()
+    ems.run(1)
+    assert _orders(ems) == (0, 2)
+    ems.pm.reset_emergency()
+    ems.run(1)
+    assert _orders(ems) == (0, 2)
+
+
+def test_a_standby_that_is_over_is_not_read():
+    for end in ("person", "emergency", "interface"):
+        site = Site(allow={"127.0.0.1": "service"})
+        assert site.write(715, 8, 2) == 0
+        site.run(1)
+        assert site.ems.get(715, 8) == 2
+        if end == "person":
+            site.pm.remote.set_local(True)
+            site.pm.remote.set_local(False)
+        elif end == "emergency":
+            site.pm.emergency_shutdown()
+        else:
+            with site.can:
+                site.gate.closed(0)
+            site.ems.server.client = 1
+            assert site.ask(-20000) == ACCEPTED
+        site.run(0.5, sunspec=False)
+        assert site.ems.get(715, 8) == (0 if end == "emergency" else 1), end
+
+
+def test_a_start_that_came_to_nothing_is_not_read_as_one():
+    ems = Ems(_plant())
+    ems.put(802, 50, 1)
+    ems.pm.stop()
+    ems.run(3)
+    assert ems.pm.mode == Mode.STANDBY and _orders(ems) == (0, 2)
 
 
 def test_a_disconnection_that_runs_out_starts_nothing_that_a_person_has_stopped():

@@ -214,13 +214,17 @@ def test_each_group_ends_by_the_silence_of_its_own_client():
         assert ems.pm.curtailments() == [] and ems.plant.command() == 1000, first
 
 
-def test_a_standby_ends_by_the_silence_of_who_has_said_it():
+def test_a_standby_is_an_order_that_stands_whoever_falls_silent():
     ems, access = _rig()
     access.rights[0] = SERVICE
     _one_after_the_other(ems, access, ((715, 8, 2),), (704, 22, 1, 1, 0, 1000), 50)
     assert ems.plant.command() == 0
-    _one_after_the_other(ems, access, (), (704, 22, 1, 1, 0, 1000), 20)
-    assert ems.plant.command() == 1000
+    _one_after_the_other(ems, access, (), (704, 22, 1, 1, 0, 1000), 200)
+    assert ems.plant.command() == 0 and ems.get(715, 8) == 2
+    access.rights[1] = SERVICE
+    assert _as(ems, 1).refusal(715, 8, 3) == 0
+    ems.run(1)
+    assert ems.plant.command() == 1000 and ems.get(715, 8) == 3
 
 
 def test_who_goes_puts_no_reversion_value_of_who_is_there_in_force():

@@ -2,6 +2,7 @@
 
 import notice
 from civil import day_number
+from emsrig import Ems
 from posixtz import PosixTZ
 
 from firmware import Mode
@@ -593,3 +594,88 @@ def test_resume_a_limit_that_cannot_be_is_the_safe_side_of_it():
         Board(True)
         FakeNVS.stored = {"limit_chg": stored}
         assert limits(Board()) == [("console", None, kw)], stored
+
+
+# ---- orders of an EMS ------------------------------------------------------------------------------------------------
+
+
+def _beside(board):
+    """An EMS on this board, and that time passes for both."""
+    ems = Ems(board.plant)
+    ems.run(1)
+    return ems
+
+
+def _restarted(board, ems):
+    """The next start: the service ends with the program."""
+    ems.control.end()
+    board = board.reset()
+    ems = _beside(board)
+    board.run(2)
+    board.plant.pm.claim("optimiser", 10.0, 3600, "tariff")
+    ems.run(5)
+    return board, ems
+
+
+def test_resume_the_permit_that_an_ems_has_taken_outlives_a_reset_and_is_given_back_by_it():
+    board = started()
+    ems = _beside(board)
+    ems.put(703, 2, 0)
+    ems.run(0.1)  # and power goes before the house loop runs
+    for _ in range(2):
+        board, ems = _restarted(board, ems)
+        assert ems.get(703, 2) == 0 and board.runs() and board.plant.command() == 0
+    ems.put(703, 2, 1)
+    ems.run(5)
+    assert board.plant.command() == 10000
+    board.house()
+    board, ems = _restarted(board, ems)
+    assert ems.get(703, 2) == 1 and board.plant.command() == 10000
+
+
+def test_resume_a_standby_outlives_a_reset_too_and_a_person_ends_both():
+    board = started()
+    ems = _beside(board)
+    ems.put(703, 2, 0)
+    ems.put(715, 8, 2)
+    ems.run(0.1)
+    board, ems = _restarted(board, ems)
+    assert ems.get(703, 2) == 0 and ems.get(715, 8) == 2 and board.plant.command() == 0
+    board.pm.remote.set_local(True)
+    ems.run(0.5)
+    board.pm.remote.set_local(False)
+    ems.run(5)
+    board.house()
+    assert ems.get(703, 2) == 1 and ems.get(715, 8) == 1 and board.plant.command() == 10000
+    board, ems = _restarted(board, ems)
+    assert ems.get(703, 2) == 1 and ems.get(715, 8) == 1 and board.plant.command() == 10000
+
+
+def test_resume_a_permit_that_comes_and_goes_does_not_wear_out_the_flash():
+    board = started()
+    ems = _beside(board)
+    before = FakeNVS.writes
+    for _ in range(100):
+        ems.put(703, 2, 0)
+        ems.run(0.1, polls=False)
+        board.house(100)
+        ems.put(703, 2, 1)
+        ems.run(0.1, polls=False)
+        board.house(100)
+    assert FakeNVS.writes - before <= 2 * 3, FakeNVS.writes - before
+    board.house()
+    board, ems = _restarted(board, ems)
+    assert ems.get(703, 2) == 1
+
+
+def test_resume_a_permit_that_cannot_be_stored_is_tried_again():
+    board = started()
+    ems = _beside(board)
+    FakeNVS.fails = [OSError("no space")]
+    ems.put(703, 2, 0)
+    ems.run(0.1)
+    assert board.plant.command() == 0 and "could NOT be stored" in SAID[-1]
+    FakeNVS.fails = None
+    board.house(1100)
+    board, ems = _restarted(board, ems)
+    assert ems.get(703, 2) == 0

@@ -315,13 +315,15 @@ TCP, TLS and RTU.  Positive power is discharge.
   several writes in a row mean is looked at when they pause for two fifths of a cycle.
 - **Lifetimes**: with a reversion time the command ends, or reverts, when that has run out, and with 0 when the client that gave
   it asks for nothing for `silence_s` (60 s), whatever others command meanwhile: 704 WSet, 704 and 123 WMaxLimPct, 124, the
-  reserves of 802 and the standby of 715 each have their own client and time.  Then what has the next priority decides.
+  reserves of 802 each have their own client and time.  Then what has the next priority decides.
   A client that connects anew, from the same address or with the same certificate's role, keeps what it had commanded; another
   connection of that address, which was there beside it, does so by a write or a heartbeat, not by reading.  A reversion value
   that is in force stays so until the next command, whoever gives it and whatever point it is about; reading and heartbeats are
-  none.  703 ES, 123 Conn without a time, 802 SetOp and 715 OpCtl 0 are orders: they stand until the opposite is given.
+  none.  703 ES, 123 Conn without a time, 802 SetOp and 715 OpCtl are orders: they stand until the opposite is given, and read
+  what is in force, whoever gave it.  703 ES 0 and OpCtl 2 outlive a reset of the board.
 - **EMERGENCY, MAINTENANCE and a person** (`local(True)` at the console) end everything that was commanded; nothing of it
-  comes back.  703 ES and 704 WRmp outlive an emergency, and end when a person or another interface takes the control.
+  comes back.  703 ES and 704 WRmp outlive an emergency, and end when a person or another interface takes the control; 123 Conn 0
+  outlives another interface's, and ends by its own time or by who connects.
 - **Half of WSet or WSetRvrt** is refused with 03: another power than anybody meant.  Of times one register may be written.
 - **Several banks**: 714 has a port for each, in the site file's order; 715 and 802 lie 25 registers further for each bank more.
 - **One claim, one limit**: of several setpoints in force 704 WSet goes first, then a rate below 0 of 124, then the reserve of 802;
