@@ -278,6 +278,21 @@ def test_broadcast_acts_and_is_not_answered(mp64: Interpreter) -> None:
     run(story)
 
 
+def test_a_broadcast_acts_once_on_what_answers_as_two_units(mp64: Interpreter) -> None:
+    async def story() -> None:
+        async with wire() as line, rtu_bank(mp64, line, unit=5, also=126) as board:
+            client = AsyncModbusSerialClient(line.add(), framer=FramerType.RTU, baudrate=115200, timeout=1, retries=0)
+            assert await client.connect()
+            assert (await client.read_holding_registers(42, count=1, device_id=126)).registers == [42]
+            await client.write_register(42, 4242, device_id=0, no_response_expected=True)
+            await asyncio.sleep(0.2)
+            assert (await client.read_holding_registers(42, count=1, device_id=5)).registers == [4242]
+            client.close()
+            assert (await board.ask("stop"))["counters"]["frames"] == 3
+
+    run(story)
+
+
 def test_server_keeps_silent_for_other_units_and_finds_its_request_behind_noise(mp64: Interpreter) -> None:
     async def story() -> None:
         async with wire() as line, rtu_bank(mp64, line, unit=5) as board:

@@ -118,7 +118,15 @@ class Server:
             self.serve(1, frame, at, length, scratch, to)
         else:
             for unit in self._units:
-                self.serve(unit, frame, at, length, scratch, to)
+                if self._is_first(unit):
+                    self.serve(unit, frame, at, length, scratch, to)
+
+    def _is_first(self, unit: int) -> bool:
+        """Of the units that are one model, so that this acts once."""
+        for other in self._units:
+            if self._units[other] is self._units[unit]:
+                return other == unit
+        return False
 
     # ---- one request: the answer's length, or minus an exception code ----------------------------------
     def _act(self, model, frame, at: int, length: int, reply, to: int) -> int:

@@ -100,6 +100,7 @@ async def main():
     poller = select.poll()
     poller.register(sys.stdin, select.POLLIN)
     while not tasks[0].done():
+        gate.tell()  # as the service does once a second
         for _ in poller.ipoll(0):
             line = sys.stdin.readline().strip()
             if line == "stop":

@@ -1,7 +1,7 @@
 """A Modbus server with a bank of registers, run under MicroPython as the peer of other people's clients.
 
-argv: JSON {"tcp": port or absent, "uart": n or absent, "baudrate": b, "options": {...}}.  Prints the port and
-then, once a second, how much the heap has grown; the word "stop" on stdin ends it with the counters.
+argv: JSON {"tcp": port or absent, "uart": n or absent, "unit" and "also": units of the bank there, "baudrate": b,
+"options": {...}}.  Prints the port and then, once a second, how much the heap has grown; the word "stop" on stdin ends it with the counters.
 """
 
 import asyncio
@@ -34,7 +34,8 @@ def make():
     from modbus.rtu_server import RtuServer
 
     uart = UART(setup["uart"], setup["baudrate"], timeout=0)
-    return RtuServer({setup.get("unit", 1): bank}, uart, setup["baudrate"], identity=IDENTITY, **options)
+    units = {setup.get("unit", 1): bank, setup.get("also", setup.get("unit", 1)): bank}
+    return RtuServer(units, uart, setup["baudrate"], identity=IDENTITY, **options)
 
 
 async def main():
