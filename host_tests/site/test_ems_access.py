@@ -26,9 +26,9 @@ async def gated(mp: Interpreter, **setup: Any) -> AsyncIterator[tuple[BoardProce
         yield board, port
 
 
-async def client_from(address: str, port: int) -> AsyncModbusTcpClient:
+async def client_from(address: str, port: int, **more: Any) -> AsyncModbusTcpClient:
     """A client that connects from an address of this machine."""
-    client = AsyncModbusTcpClient("127.0.0.1", port=port, source_address=(address, 0), retries=0, timeout=3)
+    client = AsyncModbusTcpClient("127.0.0.1", port=port, source_address=(address, 0), retries=0, timeout=3, **more)
     assert await client.connect()
     return client
 
@@ -86,6 +86,26 @@ def test_of_two_that_may_control_one_does_until_it_has_gone(mp64: Interpreter) -
             await asyncio.sleep(0.1)
             assert await code_of_write(second, 1) == 0
             second.close()
+
+    run(story)
+
+
+def test_who_controls_is_not_closed_for_its_silence_before_its_seat_ends(mp64: Interpreter) -> None:
+    async def story() -> None:
+        async with gated(mp64, idle_ms=500, options={"allow": ALLOW, "seat_s": 3}) as (board, port):
+            ems = await client_from("127.0.0.2", port, reconnect_delay=0)
+            display = await client_from("127.0.0.7", port, reconnect_delay=0)
+            assert await code_of_write(ems, 1) == 0
+            assert (await display.read_holding_registers(3, count=1)).registers == [3]
+            await asyncio.sleep(2)
+            seen = [(one["who"], one["controls"]) for one in await board.ask("clients")]
+            assert seen == [("127.0.0.2", True)], "who only reads is closed"
+            second = await client_from("127.0.0.3", port, reconnect_delay=0)
+            assert await code_of_write(second, 1) == 6
+            await asyncio.sleep(2)
+            assert await board.ask("clients") == [], "its seat has ended, and it has asked nothing for long"
+            for client in (ems, display, second):
+                client.close()
 
     run(story)
 

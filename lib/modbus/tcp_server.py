@@ -63,7 +63,8 @@ class TcpServer(Server):
 
     host: address to listen on; max_clients: connections at a time: for one more, the one that has asked nothing for
     longest (2 s at least) makes room, but never the one in control, which without a gate is who wrote last; if there is
-    none such, the new one is closed at once; idle_ms: a connection that asks nothing for so long is closed (0: never);
+    none such, the new one is closed at once; idle_ms: a connection that asks nothing for so long is closed (0: never), but
+    not that of who is in control by the gate;
     gate: see above; first: the number of the first client, where a gate looks after several servers.  `await run()`
     serves until `stop()`; `port` is the one really listened on.  OSError from run() means that the port cannot be had.
     """
@@ -162,9 +163,11 @@ class TcpServer(Server):
         """Something has come on a connection that has no place yet: a transport with a handshake has such."""
 
     def _sweep(self, now: int) -> None:
-        """Close those who have asked nothing for too long."""
+        """Close those who have asked nothing for too long; who is in control by the gate stays for as long as it is."""
+        kept = -1 if self._gate is None else self._gate.controller
         for client in self._clients:
-            if self._idle_ms and client.sock is not None and time.ticks_diff(now, client.heard_ms) > self._idle_ms:
+            idle = client.sock is not None and client.number != kept and time.ticks_diff(now, client.heard_ms) > self._idle_ms
+            if idle and self._idle_ms:
                 self.count.idle_closed += 1
                 self._close(client)
 
