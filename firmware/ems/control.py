@@ -42,7 +42,6 @@ _COMMANDED = t.G_RAMP + 1  # groups below this number have a client that command
 _LIMITS = ((t.G_WLIMIT, t.LIM_ENA), (t.G_OLD_LIMIT, t.OLD_ENA), (t.G_STORAGE, t.STOR_MOD))  # and what puts them in force
 _NOBODY = "ems"
 _LONGEST = const(64)  # characters of an owner
-_ORDERS = (1 << t.G_SET_OP) | (1 << t.G_OP_CTL)
 _STARTS = (1 << t.G_CONN) | (1 << t.G_SET_OP) | (1 << t.G_OP_CTL) | (1 << t.G_RESET) | (1 << t.G_RESET_BATTERY)
 
 
@@ -184,7 +183,7 @@ class Control:
         self._look_ms -= dt
         self._renew_ms -= dt
         self._narrow_ms -= dt
-        if self._look_ms <= 0:
+        if self._look_ms <= 0 and not self._touched:  # what waits for more does not act yet
             self._look_ms = _LOOK_MS
             self._chain.own[t.O_LOCAL] = self.is_local()
             self._show_times()
@@ -326,6 +325,8 @@ class Control:
         for group in _HELD:
             silences[group] = min(silences[group] + dt, self._silence_ms + 1)
         for group in _HELD:
+            if self._touched >> group & 1:
+                continue  # it has just been written anew
             if left[group]:
                 left[group] = max(0, left[group] - dt)
                 if not left[group]:
@@ -401,9 +402,7 @@ class Control:
         own[t.O_LIM_REM] = (self._left_ms[t.G_WLIMIT] + 999) // 1000
 
     def _show_orders(self) -> None:
-        """802 SetOp and 715 OpCtl as they stand, whoever has started or stopped; what has just been written is read back."""
-        if self._touched & _ORDERS:
-            return
+        """802 SetOp and 715 OpCtl as they stand, whoever has started or stopped."""
         registers = self._chain.registers
         on = self._chain.image.now[im.ORDER] == im.ORDER_START and self.mode() != Mode.EMERGENCY
         registers[t.SET_OP] = 1 if on else 2

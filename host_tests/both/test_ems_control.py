@@ -31,6 +31,89 @@ def test_an_enable_and_then_its_value_act_together():
     assert ems.get(704, 22) == 1 and ems.get_long(704, 24) == -30000
 
 
+def _phases(ems):
+    """Steps of 5 ms, each after an idle time of its own, so that what is due now and then falls before one of them."""
+    for phase in range(0, 240, 5):
+        ems.run(0.5)
+        for _ in range(phase // 5):
+            ems.control.step(5)
+        yield phase
+
+
+def test_an_enable_whose_value_has_not_come_yet_does_not_act_whenever_it_comes():
+    ems = _fast()
+    ems.put(704, 23, 1)
+    for phase in _phases(ems):
+        ems.put(704, 22, 0)
+        ems.put_long(704, 24, 80000)  # an older value that must never act
+        ems.run(0.5)
+        for _ in range(phase // 5):
+            ems.control.step(5)
+        ems.put(704, 22, 1)
+        for _ in range(3):
+            ems.control.step(5)
+            assert ems.pm.claims() == [], phase
+        ems.put_long(704, 24, -30000)
+        ems.run(0.15)
+        assert _watts(ems) == -30000
+
+
+def test_the_same_of_a_limit_and_of_a_mode_and_its_rate():
+    ems = _fast()
+    for phase in _phases(ems):
+        for model, enable, on, value in ((704, 14, 1, 15), (123, 9, 1, 5), (124, 5, 2, 12)):
+            ems.put(model, enable, 0)
+            ems.put(model, value, 0)
+            ems.run(0.3)
+            for _ in range(phase // 5):
+                ems.control.step(5)
+            ems.put(model, enable, on)
+            for _ in range(3):
+                ems.control.step(5)
+                assert ems.limits() == (None, None), (model, phase)
+            ems.put(model, value, 5000)
+            ems.run(0.1)
+            assert ems.limits() == (50.0, None), (model, phase)
+            ems.put(model, enable, 0)
+            ems.run(0.1)
+
+
+def test_what_is_written_in_the_moment_in_which_the_time_runs_out_is_what_stands():
+    for late_ms in range(5, 60, 5):
+        ems = _fast()
+        ems.put(704, 14, 1, 2000, 0, 1, 0, 2)  # 20 % for 2 s, then 0 %
+        ems.put(704, 22, 1, 0, 0, 0, 0, 0, 1000, 0, 0, 0, 2)  # 10 % for 2 s, then nothing
+        ems.put(124, 15, 2)
+        ems.put(124, 12, 3000)
+        ems.put(124, 5, 2)
+        ems.control.step(40)
+        for _ in range((1960 - late_ms) // 5):
+            ems.control.step(5)
+        ems.put(704, 15, 6000)
+        ems.put(704, 28, 5000)
+        ems.put(124, 12, 7000)
+        for _ in range(20):
+            ems.control.step(5)
+        assert (ems.get(704, 14), ems.get(704, 15)) == (1, 6000), late_ms
+        assert (ems.get(704, 22), ems.get(704, 28)) == (1, 5000), late_ms
+        assert (ems.get(124, 5), ems.get(124, 12)) == (2, 7000), late_ms
+        ems.run(0.5)
+        assert _watts(ems) == 50000, late_ms
+
+
+def test_one_reserve_of_the_two_that_is_written_after_both_have_ended_is_the_only_one():
+    ems = _fast()
+    ems.put(802, 9, 6000, 4500)
+    ems.run(1)
+    ems.run(61, polls=False)
+    for offset, value, left, limits in ((10, 5500, (9000, 5500), (0.0, None)), (9, 4000, (4000, 2000), (None, 0.0))):
+        assert (ems.get(802, 9), ems.get(802, 10)) == (9000, 2000)
+        ems.put(802, offset, value)
+        ems.run(1)
+        assert (ems.get(802, 9), ems.get(802, 10)) == left and ems.limits() == limits
+        ems.run(61, polls=False)
+
+
 def test_within_two_cycles_the_setpoint_is_the_command():
     ems = _fast()
     ems.put_long(704, 24, 10000)

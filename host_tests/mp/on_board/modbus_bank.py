@@ -1,7 +1,8 @@
 """A Modbus server with a bank of registers, run under MicroPython as the peer of other people's clients.
 
 argv: JSON {"tcp": port or absent, "uart": n or absent, "unit" and "also": units of the bank there, "baudrate": b,
-"options": {...}}.  Prints the port and then, once a second, how much the heap has grown; the word "stop" on stdin ends it with the counters.
+"options": {...}}.  Prints the port and then, once a second, how much the heap has grown; the word "stop" on stdin ends it with
+the counters.
 """
 
 import asyncio
