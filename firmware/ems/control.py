@@ -196,12 +196,7 @@ class Control:
 
     def _look_at_others(self) -> None:
         """What a person, or another interface, has done since the last look."""
-        seat = self._remote
-        if self._turn != seat.turn:
-            self._turn = seat.turn
-            if seat.holder is not self._guard:  # the control was taken from us
-                self._give_up_all()
-                self._give_up_settings()
+        self.look_at_seat()
         if self._orders == self._pm.arbiter.orders:
             return
         self._orders = self._pm.arbiter.orders
@@ -211,6 +206,15 @@ class Control:
             registers[t.SET_ENA] = 0  # the setpoint of who is silent does not outlive a stop
         if self._chain.image.now[im.ORDER] == im.ORDER_RESET:
             self._give_up_all()  # of an emergency that came and went between two looks
+
+    def look_at_seat(self) -> None:
+        """Where the control was taken from us all is over: also to be called before it is taken again."""
+        seat = self._remote
+        if self._turn != seat.turn:
+            self._turn = seat.turn
+            if seat.holder is not self._guard:
+                self._give_up_all()
+                self._give_up_settings()
 
     def pending(self) -> bool:
         """Something has been written that waits to be looked at."""

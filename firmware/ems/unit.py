@@ -81,6 +81,7 @@ class Unit:
         if start < 0 or start + count > self._chain.size:
             return _NO_REGISTER
         client = self.server.client
+        self._control.look_at_seat()
         self._control.heard(client)
         start = self._chain.inside(start)
         code = self._judge(client, start, count, words)

@@ -222,6 +222,27 @@ def test_control_that_was_taken_for_a_moment_only_has_ended_what_was_commanded()
     assert site.pm.claims() == [] and site.pm.curtailments() == []
 
 
+def test_what_a_person_or_another_interface_has_ended_does_not_come_back_by_a_command_in_the_same_moment():
+    for other in ("person", "can"):
+        site = Site()
+        site.write(802, 9, 2000)
+        site.charge(10000)
+        site.run(1)
+        assert site.plant.command() == -10000 or site.pm.curtailments()
+        if other == "person":
+            site.pm.remote.set_local(True)
+            site.pm.remote.set_local(False)
+        else:
+            with site.can:
+                site.gate.closed(0)
+                site.gate.opened(0, "127.0.0.1")
+            assert site.ask(-20000) == ACCEPTED and site.ask(0, 0) == ACCEPTED
+        assert site.write(123, 5, 9000) == 0
+        site.run(2)
+        assert site.plant.command() == 0 and site.pm.claims() == [] and site.pm.curtailments() == [], other
+        assert site.ems.get(704, 22) == 0 and site.ems.get(802, 9) == 9000, other
+
+
 def test_local_is_for_the_remote_not_for_the_operator_of_the_grid_or_a_schedule():
     plant = _plant()
     plant.pm.limit("operator", 20.0, 4.2)
