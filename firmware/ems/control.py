@@ -40,6 +40,8 @@ _TIMED = t.G_CONN + 1
 _HELD = (t.G_WSET, t.G_WLIMIT, t.G_OLD_LIMIT, t.G_STORAGE, t.G_RESERVE)  # and are kept alive by what their client asks
 _COMMANDED = t.G_RAMP + 1  # groups below this number have a client that commanded them
 _LIMITS = ((t.G_WLIMIT, t.LIM_ENA), (t.G_OLD_LIMIT, t.OLD_ENA), (t.G_STORAGE, t.STOR_MOD))  # and what puts them in force
+_RESETS = ((t.G_RESET, t.ALARM_RESET), (t.G_RESET_BATTERY, t.ALM_RST))  # what is done and over,
+_SHOWN_MS = const(1000)  # and read for so long
 _NOBODY = "ems"
 _LONGEST = const(64)  # characters of an owner
 _STARTS = (1 << t.G_CONN) | (1 << t.G_SET_OP) | (1 << t.G_OP_CTL) | (1 << t.G_RESET) | (1 << t.G_RESET_BATTERY)
@@ -326,6 +328,7 @@ class Control:
         """Timers, and the silence of the client that commanded it, which ends what has no timer."""
         left = self._left_ms
         silences = self._silences_ms
+        registers = self._chain.registers
         for group in _HELD:
             silences[group] = min(silences[group] + dt, self._silence_ms + 1)
         for group in _HELD:
@@ -337,6 +340,10 @@ class Control:
                     self._revert(group)
             elif silences[group] > self._silence_ms and not self._reverted >> group & 1:
                 self._revert(group)
+        for group, place in _RESETS:
+            silences[group] = min(silences[group] + dt, _SHOWN_MS)
+            if silences[group] == _SHOWN_MS:
+                registers[place] = 0
         if left[t.G_CONN]:
             left[t.G_CONN] = max(0, left[t.G_CONN] - dt)
             if not left[t.G_CONN]:

@@ -94,8 +94,6 @@ class Unit:
         self._first = -1
         access = self._rights
         role = _SERVICE if access is None else access.role(client)
-        if role < _CONTROL:
-            return _NOT_ALLOWED
         code = 0
         at = start
         while at < start + count:
@@ -103,12 +101,12 @@ class Unit:
             if row < 0:
                 return _NOT_ALLOWED
             row *= _ROW
-            if t.WRITES[row + 4] > role:
-                return _NOT_ALLOWED
             group = t.WRITES[row + 5]
             self._groups |= 1 << group
             if self._first < 1:
                 self._first = group
+            if role < max(_CONTROL, t.WRITES[row + 4]):
+                return _NOT_ALLOWED
             at = (t.WRITES[row] << 8 | t.WRITES[row + 1]) + (t.WRITES[row + 2] & 63)
             if not self._fits(row, start, count, words):
                 code = _NO_VALUE

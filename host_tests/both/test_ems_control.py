@@ -552,6 +552,25 @@ def test_an_emergency_that_a_person_has_commanded_is_a_person_s_to_reset():
     assert ems.pm.mode == Mode.STANDBY
 
 
+def test_a_reset_that_was_done_is_read_as_none_and_not_done_again_by_who_writes_back_what_it_reads():
+    for model, offset in ((715, 7), (802, 20)):
+        ems = _fast()
+        ems.put(model, offset, 1)
+        assert ems.get(model, offset) == 1, "a write is read back"
+        ems.run(0.9)
+        assert ems.get(model, offset) == 1
+        ems.run(0.5)
+        assert ems.get(model, offset) == 0, (model, offset)
+    block = ems.read(ems.at(715, 5), 4)
+    ems.plant.force[55] = 1  # the emergency stop
+    ems.run(1)
+    ems.plant.force[55] = 0
+    ems.run(1)
+    assert ems.refusal(715, 5, 0, 7, *block[2:3]) == 0
+    ems.run(1)
+    assert ems.pm.mode == Mode.EMERGENCY, "that was a heartbeat"
+
+
 def test_a_reset_does_nothing_while_the_cause_stands():
     ems = _fast()
     ems.plant.force[55] = 1  # the emergency stop

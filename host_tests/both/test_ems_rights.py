@@ -419,6 +419,19 @@ def test_of_a_refused_write_the_value_is_told_that_was_asked_for():
         assert access.told[-1] == (0, False, point, value), (model, offset, access.told[-1])
 
 
+def test_what_the_rights_do_not_reach_is_told_with_its_point_too():
+    for client, model, offset, words, point, value in (
+        (2, 704, 22, (1, 1, 0xFFFF, 45536), "704 WSet", -20000),
+        (2, 802, 10, (3000,), "802 SoCRsvMin", 3000),
+        (0, 715, 8, (1,), "715 OpCtl", 1),
+        (0, 802, 50, (2,), "802 SetOp", 2),
+        (2, 701, 10, (5,), "read-only register", 5),
+    ):
+        ems, access = _rig()
+        assert _as(ems, client).refusal(model, offset, *words) == 1
+        assert access.told == [(client, False, point, value)] and access.controller == -1, (model, offset, access.told)
+
+
 def test_a_reversion_value_in_percent_is_told_in_percent():
     ems, access = _rig()
     ems.put(704, 22, 1, 0, 0, 0, 0, 0, 3000, 0xFC18, 1, 0, 5)
