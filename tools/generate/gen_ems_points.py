@@ -285,7 +285,8 @@ MEANINGS: dict[int, dict[str, str]] = {
     },
     711: {"Ena": "refused until the grid services exist"},
     715: {"LocRemCtl": "1: local, commands are refused with 01", "DERHb": "one more every second",
-          "AlarmReset": "1: lets go an EMERGENCY whose cause is gone (no commanded one), restarts that are used up; reads 0 again 1 s later",
+          "AlarmReset": "1: lets go an EMERGENCY whose cause is gone (no commanded one), restarts that are used up; "
+          "reads 0 again 1 s later",
           "OpCtl": "0 STOP: 0 W and contactors open; 1 START; 2 ENTER_STANDBY: 0 W; 3 EXIT_STANDBY"},
     802: {
         "SocRsvMax": "ceiling: nothing charges above it", "SoCRsvMin": "above SoC: charges to it; at SoC: no discharge below it",
