@@ -141,6 +141,8 @@ class Control:
                 self._written_at = self._pm.arbiter.orders
             self._touched |= groups
             self._written = True
+            if groups >> t.G_VOLT_VAR:
+                curves.adopt(self._chain.registers, groups)  # at once: who asks for the result must not read an older one
             if self._touched == 1 << t.G_WSET and (self._has_setpoint(start, start + count) or (first and start > t.SET_PCT)):
                 self._waits_ms = self._patience_ms  # there is nothing to wait for
             self.commander = client
@@ -246,8 +248,6 @@ class Control:
             self._reset()
         if groups >> t.G_RESET_BATTERY & 1 and registers[t.ALM_RST]:
             self._reset()
-        if groups >> t.G_VOLT_VAR:
-            curves.adopt(registers, groups)
         self._look_ms = 0
 
     def _end_last_words(self, groups: int) -> None:

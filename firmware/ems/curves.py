@@ -18,9 +18,10 @@ _MODELS = (
 
 def adopt(registers, groups: int) -> None:
     """Answer the adopt requests of these groups (bits): the result stands behind the request."""
-    for i, (request, first, stored, head, points, most) in enumerate(_MODELS):
+    for i in range(len(_MODELS)):
         if not groups >> (t.G_VOLT_VAR + i) & 1:
             continue
+        request, first, stored, head, points, most = _MODELS[i]
         if registers[request] == 1:
             registers[request + 1] = _COMPLETED  # what is in force stays so
         elif points and not _ascends(registers, stored, points, most):

@@ -650,6 +650,20 @@ def test_a_curve_is_stored_and_adopted_when_it_can_be():
     assert ems.refusal(705, 3, 3) == 3 and ems.refusal(705, 3, 0) == 3
 
 
+def test_the_result_of_a_request_is_never_that_of_the_one_before():
+    ems = _fast()
+    ems.put(705, 3, 2)
+    ems.run(0.2)
+    assert ems.get(705, 4) == 1
+    ems.put(705, 15 + 18 + 12, 900)  # falls back: no curve
+    ems.put(705, 3, 2)
+    assert ems.get(705, 4) == 2, "asked at once"
+    ems.put(705, 3, 1)
+    ems.plant.force[55] = 1  # the emergency stop, in the same moment
+    ems.run(1)
+    assert ems.get(705, 4) == 1
+
+
 def test_a_droop_is_adopted_too():
     ems = _fast()
     ems.put_long(711, 24, 17)
