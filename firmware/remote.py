@@ -19,6 +19,7 @@ _LONGEST_MS = const(86400000)
 _MOST_W = const(1000000)  # of a limit
 HELD_OUT = const(1)  # bits of Remote.held: the permit to enter service is taken (703 ES 0)
 HELD_STANDBY = const(2)  # ENTER_STANDBY (715 OpCtl 2)
+HELD_AWAY = const(4)  # disconnected (123 Conn 0), and nobody has ordered anything since
 
 
 def _check(owner: str, ms: int) -> None:
@@ -154,7 +155,7 @@ class Remote:
 
     def hold(self, held: int) -> None:
         """An EMS's orders that stand over a reset, from now on; that less may go on is stored before this returns."""
-        less = held & ~self.held
+        less = held & ~self.held & ~HELD_AWAY  # its stop is stored already
         self.held = held
         if less and self._pm.run_memory is not None:
             self._pm.run_memory.settle()

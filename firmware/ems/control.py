@@ -23,7 +23,7 @@ from firmware.ems import curves
 from firmware.ems import tables as t
 from firmware.errors import PowerError
 from firmware.modes import Mode
-from firmware.remote import HELD_OUT, HELD_STANDBY
+from firmware.remote import HELD_AWAY, HELD_OUT, HELD_STANDBY
 from firmware.restriction import Restriction
 
 _LIFE_MS = const(3000)  # of claim, limit and restriction
@@ -76,8 +76,11 @@ class Control:
         if self._held & HELD_OUT:
             chain.registers[t.ES] = 0
         self._orders = pm.arbiter.orders  # as far as they are known here
-        self._written_at = 0  # the same when what waits to be looked at was written
         self._away = -1  # the same when 123 Conn disconnected; -1: it has not
+        if self._held & HELD_AWAY and chain.image.now[im.ORDER] != im.ORDER_START:
+            self._away = self._orders
+            chain.registers[t.CONN] = 0
+        self._written_at = 0  # orders when what waits to be looked at was written
         self._fills = False  # the battery is being charged to the reserve
         self._floor = self._ceiling = False  # the reserves bind
         self._over = False  # EMERGENCY stands, or a person has the control
@@ -425,6 +428,8 @@ class Control:
     def _hold(self) -> None:
         """What outlives a reset is told when it changes."""
         held = (0 if self._chain.registers[t.ES] else HELD_OUT) | (HELD_STANDBY if self._standby else 0)
+        if self._away >= 0:
+            held |= HELD_AWAY
         if held != self._held and not self._touched:
             self._held = held
             self._remote.hold(held)

@@ -651,6 +651,48 @@ def test_resume_a_standby_outlives_a_reset_too_and_a_person_ends_both():
     assert ems.get(703, 2) == 1 and ems.get(715, 8) == 1 and board.plant.command() == 10000
 
 
+def _disconnected(seconds=60):
+    board = started()
+    ems = _beside(board)
+    ems.put(123, 3, seconds)
+    ems.put(123, 4, 0)
+    ems.run(3)
+    assert not board.runs()
+    board.house()
+    board, ems = _restarted(board, ems)
+    assert not board.runs()
+    return board, ems
+
+
+def test_resume_what_an_ems_has_disconnected_is_read_so_after_a_reset_and_connected_by_it():
+    board, ems = _disconnected()
+    assert ems.get(123, 4) == 0 and ems.get(802, 50) == 2
+    ems.put(123, 4, 1)
+    ems.run(5)
+    assert board.runs() and ems.get(123, 4) == 1 and ems.get(802, 50) == 1
+    board.house()
+    board, ems = _restarted(board, ems)
+    assert board.runs() and ems.get(123, 4) == 1
+
+
+def test_resume_a_disconnection_does_not_outlive_what_a_person_orders():
+    board, ems = _disconnected()
+    board.pm.start()
+    ems.run(3)
+    assert board.runs() and ems.get(123, 4) == 1
+    board.house()
+    board, ems = _restarted(board, ems)
+    assert board.runs() and ems.get(123, 4) == 1
+    board, ems = _disconnected()
+    board.pm.stop()
+    ems.run(3)
+    board.house()
+    board, ems = _restarted(board, ems)
+    ems.put(123, 4, 1)
+    ems.run(5)
+    assert not board.runs() and ems.get(123, 4) == 1
+
+
 def test_resume_a_permit_that_comes_and_goes_does_not_wear_out_the_flash():
     board = started()
     ems = _beside(board)

@@ -321,7 +321,8 @@ TCP, TLS and RTU.  Positive power is discharge.
   connection of that address, which was there beside it, does so by a write or a heartbeat, not by reading.  A reversion value
   that is in force stays so until the next command, whoever gives it and whatever point it is about; reading and heartbeats are
   none.  703 ES, 123 Conn without a time, 802 SetOp and 715 OpCtl are orders: they stand until the opposite is given, and read
-  what is in force, whoever gave it.  703 ES 0 and OpCtl 2 outlive a reset of the board.
+  what is in force, whoever gave it.  703 ES 0, OpCtl 2 and 123 Conn 0 outlive a reset of the
+  board, but for Conn's time; limits, setpoints and 704 WRmp do not.
 - **EMERGENCY, MAINTENANCE and a person** (`local(True)` at the console) end everything that was commanded; nothing of it
   comes back.  703 ES and 704 WRmp outlive an emergency, and end when a person or another interface takes the control; 123 Conn 0
   outlives another interface's, and ends by its own time or by who connects.
