@@ -203,7 +203,9 @@ class Control:
 
     def _look_at_others(self) -> None:
         """What a person, or another interface, has done since the last look."""
-        self.look_at_seat()
+        if self.has_lost():
+            self.lose()
+        self._turn = self._remote.turn
         if self._orders == self._pm.arbiter.orders:
             return
         self._orders = self._pm.arbiter.orders
@@ -214,14 +216,14 @@ class Control:
         if self._chain.image.now[im.ORDER] == im.ORDER_RESET:
             self._give_up_all()  # of an emergency that came and went between two looks
 
-    def look_at_seat(self) -> None:
-        """Where the control was taken from us all is over: also to be called before it is taken again."""
-        seat = self._remote
-        if self._turn != seat.turn:
-            self._turn = seat.turn
-            if seat.holder is not self._guard:
-                self._give_up_all()
-                self._give_up_settings()
+    def has_lost(self) -> bool:
+        """The control was taken from us since the last look: to be asked before it is taken again."""
+        return self._turn != self._remote.turn and self._remote.holder is not self._guard
+
+    def lose(self) -> None:
+        """All is over that was commanded before."""
+        self._give_up_all()
+        self._give_up_settings()
 
     def pending(self) -> bool:
         """Something has been written that waits to be looked at."""

@@ -81,7 +81,6 @@ class Unit:
         if start < 0 or start + count > self._chain.size:
             return _NO_REGISTER
         client = self.server.client
-        self._control.look_at_seat()
         self._control.heard(client)
         start = self._chain.inside(start)
         code = self._judge(client, start, count, words)
@@ -121,7 +120,11 @@ class Unit:
         if not self._groups & ~(1 << t.G_BEAT):
             access.keep(client)
             return 0
-        return access.take(client)
+        lost = self._control.has_lost()
+        code = access.take(client)
+        if lost and not code:
+            self._control.lose()
+        return code
 
     def _fits(self, row: int, start: int, count: int, words) -> bool:
         """The point of a row, with what the write makes of it, is inside its range; what it was already it may stay."""
