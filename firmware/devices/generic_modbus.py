@@ -93,7 +93,6 @@ class Device:
         self._swapped = table.swapped
         self._blocks = table.blocks
         self._groups = table.groups
-        self._timeout_ms = self.client.timeout_ms * (1 + self.client.retries)
         self._registers = array("H", bytes(120))
         self._pair = array("H", bytes(4))
         self._unmapped = 0  # the code that a map did not have
@@ -172,14 +171,18 @@ class Device:
             block.failures = block.lag_ms = 0
             block.lost = False
             return
-        wait_ms = min(period_ms, min(_MOST_AGAIN, _AGAIN << min(block.failures, 2)) * self._timeout_ms)
+        wait_ms = min(period_ms, min(_MOST_AGAIN, _AGAIN << min(block.failures, 2)) * self._timeout_ms())
         block.failures += 1
         block.lag_ms = (block.lag_ms + wait_ms) % period_ms  # blocks of one period are due together again when all have come
         block.due = time.ticks_add(now, wait_ms)
 
+    def _timeout_ms(self) -> int:
+        """What an answer that does not come costs; another device of the connection may have made it longer."""
+        return self.client.timeout_ms * (1 + self.client.retries)
+
     def _look_old(self, block, now: int) -> None:
         """After its period and a margin what it said last is no value any more."""
-        if not block.lost and time.ticks_diff(now, block.heard_ms) > block.period_ms + _MARGIN * self._timeout_ms:
+        if not block.lost and time.ticks_diff(now, block.heard_ms) > block.period_ms + _MARGIN * self._timeout_ms():
             block.lost = True
             for each in block.points:
                 self._values[each.slot] = im.NO_VALUE
