@@ -8,6 +8,8 @@ class Registers:
     """`refuse(address, count)` says with which exception a request is answered, 0: none; `written`: (address, words)."""
 
     connections = 0
+    timeout_ms = 500
+    retries = 0
 
     def __init__(self, registers):
         self.count = Counters()

@@ -87,6 +87,8 @@ class Registers:
     """In place of a connection: registers that are read and written."""
 
     connections = 0
+    timeout_ms = 500
+    retries = 0
 
     def __init__(self) -> None:
         self.held: dict[int, int] = {}

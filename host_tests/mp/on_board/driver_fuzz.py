@@ -49,6 +49,8 @@ class Nonsense:
     """A Modbus client whose device has lost its mind."""
 
     connections = 0
+    timeout_ms = 500
+    retries = 0
 
     def __init__(self):
         self.count = 0
