@@ -67,6 +67,7 @@ class Control:
         self._silences_ms = array("i", [0] * _COMMANDED)
         self._touched = 0  # groups that were written and not looked at yet
         self._written = False  # since the step before
+        self._resets = False  # an alarm reset is among it, also one that was taken back since
         self._paused_ms = 0  # the last write
         self._waits_ms = 0  # the first of them
         self._left_ms = array("i", [0] * _TIMED)  # of each group; 0: no timer runs
@@ -148,6 +149,9 @@ class Control:
                 curves.adopt(self._chain.registers, groups)  # at once: who asks for the result must not read an older one
             if self._touched == 1 << t.G_WSET and (self._has_setpoint(start, start + count) or (first and start > t.SET_PCT)):
                 self._waits_ms = self._patience_ms  # there is nothing to wait for
+            for group, place in _RESETS:
+                if groups >> group & 1 and self._chain.registers[place]:
+                    self._resets = True
             self.commander = client
             guard = self._guard
             for group in range(_COMMANDED):
@@ -249,10 +253,9 @@ class Control:
             self._switch(registers[t.SET_OP] == 1)
         if groups >> t.G_OP_CTL & 1:
             self._operate(registers[t.OP_CTL])
-        if groups >> t.G_RESET & 1 and registers[t.ALARM_RESET]:
+        if self._resets and groups & ((1 << t.G_RESET) | (1 << t.G_RESET_BATTERY)):
             self._reset()
-        if groups >> t.G_RESET_BATTERY & 1 and registers[t.ALM_RST]:
-            self._reset()
+        self._resets = False
         self._look_ms = 0
 
     def _end_last_words(self, groups: int) -> None:
@@ -394,7 +397,7 @@ class Control:
         self._touched &= 0 if self.is_local() else (1 << t.G_RESET) | (1 << t.G_RESET_BATTERY)
         if self._touched:
             self._take()
-        self._written = False
+        self._written = self._resets = False
         self._waits_ms = 0
 
     def _give_up_all(self) -> None:

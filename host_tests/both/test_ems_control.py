@@ -571,6 +571,29 @@ def test_a_reset_that_was_done_is_read_as_none_and_not_done_again_by_who_writes_
     assert ems.pm.mode == Mode.EMERGENCY, "that was a heartbeat"
 
 
+def test_a_reset_that_is_written_and_taken_back_at_once_is_done():
+    for model, offset in ((715, 7), (802, 20)):
+        ems = _fast()
+        ems.plant.force[55] = 1  # the emergency stop
+        ems.run(1)
+        ems.plant.force[55] = 0
+        ems.run(1)
+        ems.put(model, offset, 1)
+        ems.put(model, offset, 0)
+        ems.run(0.2)
+        assert ems.pm.mode == Mode.STANDBY, (model, offset)
+        ems.plant.force[55] = 1
+        ems.run(1)
+        ems.plant.force[55] = 0
+        ems.run(1)
+        ems.pm.remote.set_local(True)
+        assert ems.refusal(model, offset, 1) == 1
+        ems.pm.remote.set_local(False)
+        ems.put(model, offset, 0)
+        ems.run(1)
+        assert ems.pm.mode == Mode.EMERGENCY, "that was none"
+
+
 def test_a_reset_does_nothing_while_the_cause_stands():
     ems = _fast()
     ems.plant.force[55] = 1  # the emergency stop
