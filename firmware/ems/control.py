@@ -352,7 +352,7 @@ class Control:
             silences[group] = min(silences[group] + dt, _SHOWN_MS)
             if silences[group] == _SHOWN_MS:
                 registers[place] = 0
-        if left[t.G_CONN]:
+        if left[t.G_CONN] and not self._touched >> t.G_CONN & 1:
             left[t.G_CONN] = max(0, left[t.G_CONN] - dt)
             if not left[t.G_CONN]:
                 self._connect(1)

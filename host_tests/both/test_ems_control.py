@@ -101,6 +101,23 @@ def test_what_is_written_in_the_moment_in_which_the_time_runs_out_is_what_stands
         assert _watts(ems) == 50000, late_ms
 
 
+def test_a_disconnection_that_is_renewed_in_the_moment_in_which_it_runs_out_goes_on():
+    for late_ms in range(5, 60, 5):
+        ems = _fast()
+        ems.put(123, 3, 2)
+        ems.put(123, 4, 0)
+        ems.control.step(40)
+        for _ in range((1960 - late_ms) // 5):
+            ems.control.step(5)
+        ems.put(123, 4, 0)
+        for _ in range(20):
+            ems.control.step(5)
+        assert ems.get(123, 4) == 0 and ems.pm.image.now[im.ORDER] == im.ORDER_STOP, late_ms
+        for _ in range(400):
+            ems.control.step(5)
+        assert ems.get(123, 4) == 1 and ems.pm.image.now[im.ORDER] == im.ORDER_START
+
+
 def test_one_reserve_of_the_two_that_is_written_after_both_have_ended_is_the_only_one():
     ems = _fast()
     ems.put(802, 9, 6000, 4500)
