@@ -44,7 +44,6 @@ _RESETS = ((t.G_RESET, t.ALARM_RESET), (t.G_RESET_BATTERY, t.ALM_RST))  # what i
 _SHOWN_MS = const(1000)  # and read for so long
 _NOBODY = "ems"
 _LONGEST = const(64)  # characters of an owner
-_STARTS = (1 << t.G_CONN) | (1 << t.G_SET_OP) | (1 << t.G_OP_CTL) | (1 << t.G_RESET) | (1 << t.G_RESET_BATTERY)
 
 
 class Control:
@@ -240,7 +239,7 @@ class Control:
         self._touched = 0
         self._waits_ms = 0
         if self._written_at != self._pm.arbiter.orders:
-            groups &= ~_STARTS  # somebody has ordered something else since it was written
+            groups &= ~self._starts()  # somebody has ordered something else since it was written
         if groups:
             self._end_last_words(groups)
         for group in _HELD:
@@ -257,6 +256,18 @@ class Control:
             self._reset()
         self._resets = False
         self._look_ms = 0
+
+    def _starts(self) -> int:
+        """Groups whose orders, as they are written, let more go on; what stops counts whoever has ordered something since."""
+        registers = self._chain.registers
+        found = (1 << t.G_RESET) | (1 << t.G_RESET_BATTERY)
+        if registers[t.CONN]:
+            found |= 1 << t.G_CONN
+        if registers[t.SET_OP] == 1:
+            found |= 1 << t.G_SET_OP
+        if registers[t.OP_CTL] & 1:
+            found |= 1 << t.G_OP_CTL
+        return found
 
     def _end_last_words(self, groups: int) -> None:
         """Reversion values are for as long as nobody commands: any command, whoever gives it, ends those that it does not write."""
@@ -296,7 +307,8 @@ class Control:
     def _end_disconnection(self) -> None:
         self._left_ms[t.G_CONN] = 0
         self._away = -1
-        self._chain.registers[t.CONN] = 1
+        if not self._touched >> t.G_CONN & 1:
+            self._chain.registers[t.CONN] = 1
 
     def _switch(self, on: bool) -> None:
         """Start or stop, and what 123 had disconnected stays so or is started by this."""

@@ -448,6 +448,19 @@ def test_a_start_that_was_written_a_moment_before_a_person_s_stop_starts_nothing
         assert ems.pm.mode == Mode.STANDBY, model
 
 
+def test_a_stop_that_was_written_a_moment_before_a_person_s_order_stops_all_the_same():
+    for model, offset, word in ((715, 8, 0), (802, 50, 2), (123, 4, 0), (715, 8, 2)):
+        ems = Ems(_plant())
+        ems.pm.claim("optimiser", 10.0, 3600, "tariff")
+        ems.run(1)
+        ems.put(model, offset, word)
+        ems.pm.start()  # he has not seen it yet
+        assert ems.get(model, offset) == word
+        ems.run(5)
+        assert ems.get(model, offset) == word and ems.plant.command() == 0, (model, offset)
+        assert word == 2 and model == 715 or ems.pm.mode == Mode.STANDBY, (model, offset)
+
+
 def test_a_start_of_an_ems_leaves_a_person_s_pause():
     ems = Ems(_plant())
     ems.pm.claim("schedule", -20.0, 600, "night")
