@@ -367,6 +367,8 @@ class Control:
         if left[t.G_CONN] and not self._touched >> t.G_CONN & 1:
             left[t.G_CONN] = max(0, left[t.G_CONN] - dt)
             if not left[t.G_CONN]:
+                if self._away >= 0:
+                    self._note(t.G_CONN, "123 Conn reversion", 1)
                 self._connect(1)
 
     def _revert(self, group: int) -> None:

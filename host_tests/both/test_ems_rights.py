@@ -432,6 +432,18 @@ def test_what_the_rights_do_not_reach_is_told_with_its_point_too():
         assert access.told == [(client, False, point, value)] and access.controller == -1, (model, offset, access.told)
 
 
+def test_a_disconnection_that_runs_out_is_told_as_whose_it_was():
+    for stopped in (False, True):
+        ems, access = _rig()
+        assert _as(ems, 1).refusal(123, 3, 5, 0) == 0
+        ems.run(3)
+        if stopped:
+            ems.pm.stop()
+        ems.run(4)
+        told = [(one["who"], one["point"], one["value"]) for one in ems.pm.remote.commands.listed()]
+        assert (("192.168.1.6", "123 Conn reversion", 1) in told) is not stopped, told
+
+
 def test_a_reversion_value_in_percent_is_told_in_percent():
     ems, access = _rig()
     ems.put(704, 22, 1, 0, 0, 0, 0, 0, 3000, 0xFC18, 1, 0, 5)
