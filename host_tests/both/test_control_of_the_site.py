@@ -458,7 +458,7 @@ def test_a_stop_that_was_written_a_moment_before_a_person_s_order_stops_all_the_
         assert ems.get(model, offset) == word
         ems.run(5)
         assert ems.get(model, offset) == word and ems.plant.command() == 0, (model, offset)
-        assert word == 2 and model == 715 or ems.pm.mode == Mode.STANDBY, (model, offset)
+        assert (word == 2 and model == 715) or ems.pm.mode == Mode.STANDBY, (model, offset)
 
 
 def test_a_start_of_an_ems_leaves_a_person_s_pause():
