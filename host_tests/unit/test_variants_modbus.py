@@ -99,6 +99,87 @@ def test_a_device_that_is_busy_is_not_said_to_be_none(life: Virtual, code: int) 
     assert f"exception {code}" in box.said("last_error") and box.said("note") == ""
 
 
+# ---- blocks of several periods ---------------------------------------------------------------------------------------
+
+
+class Slow:
+    """A meter whose voltage is read every 100 ms and whose power, far away, every `period_ms`."""
+
+    def __init__(self, life: Virtual, period_ms: int, fast_ms: int = 100) -> None:
+        self.life = life
+        self.lose = 0  # reads of the power that get no answer
+        self.code = 11
+        self.asked: list[tuple[int, int]] = []  # (ms, address)
+        client = Registers({20: 2300, 106: 500})
+        client.refuse = self.refuse
+        reads = [
+            {"slot": "METER_V", "address": 20, "type": "uint16", "period_ms": fast_ms},
+            {"slot": "METER_P", "address": 106, "type": "int16", "period_ms": period_ms},
+        ]
+        self.box = Box(life, generic_modbus, client, table={"reads": reads})
+        self.registers = client.registers
+
+    def refuse(self, address: int, count: int) -> int:
+        if not self.asked or self.asked[-1][1] != address or self.life.us // 1000 - self.asked[-1][0] > 90:  # busy is asked in place
+            self.asked.append((self.life.us // 1000, address))
+            self.lose -= address == 106
+        return self.code if address == 106 and self.lose >= 0 else 0
+
+    def stands_still(self, ms: int) -> int:
+        """The longest time for which the meter is not heard, within so long."""
+        longest = since = 0
+        heard = self.box.inp[im.SEQ_METER]
+        for _ in range(ms // 50):
+            self.life.run(50)
+            since = since + 50 if self.box.inp[im.SEQ_METER] == heard else 0
+            heard = self.box.inp[im.SEQ_METER]
+            longest = max(longest, since)
+        return longest
+
+
+@pytest.mark.parametrize("code", [4, 5, 6, 10, 11])
+@pytest.mark.parametrize("period_ms", [2000, 10000, 60000])
+def test_one_answer_of_a_slow_block_that_does_not_come_costs_its_group_nothing(life: Virtual, period_ms: int, code: int) -> None:
+    slow = Slow(life, period_ms)
+    slow.code = code
+    life.run(1000)
+    slow.lose = 1
+    slow.registers[106] = 700
+    assert slow.stands_still(period_ms + 1500) < 400
+    assert slow.lose < 0 and slow.box.inp[im.METER_P] == 700, "asked again within two time-outs"
+
+
+def test_a_slow_block_that_says_no_more_is_believed_for_its_period_and_a_margin_however_long_ago_that_is(life: Virtual) -> None:
+    slow = Slow(life, 10000)
+    life.run(1000)
+    slow.lose = 1 << 20
+    assert slow.stands_still(10000) < 400
+    life.run(2000)
+    assert slow.stands_still(300000) == 300000
+    asked = [ms for ms, address in slow.asked if address == 106][-20:]
+    assert 3900 < asked[-1] - asked[-2] < 4600, "every eight time-outs, whatever its period"
+    for _ in range(30):
+        life.skip(12 * 3600 * 1000)  # ticks come round meanwhile
+        assert slow.stands_still(5000) == 5000
+    slow.lose = 0
+    life.run(5000)
+    assert slow.stands_still(20000) < 400
+
+
+def test_blocks_of_one_slow_period_are_read_together_again_after_one_was_lost(life: Virtual) -> None:
+    slow = Slow(life, 10000, 10000)
+    life.run(1000)
+    slow.lose = 1
+    life.run(12000)
+    assert slow.lose < 0
+    heard = slow.box.inp[im.SEQ_METER]
+    del slow.asked[:]
+    life.run(40000)
+    times = {20: [ms for ms, address in slow.asked if address == 20], 106: [ms for ms, address in slow.asked if address == 106]}
+    assert len(times[20]) == len(times[106]) == 4 and all(abs(a - b) < 100 for a, b in zip(times[20], times[106], strict=True)), times
+    assert 4 <= slow.box.inp[im.SEQ_METER] - heard <= 8
+
+
 # ---- values at the edges ------------------------------------------------------------------------------------------
 
 
