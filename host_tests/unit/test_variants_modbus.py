@@ -120,8 +120,9 @@ class Slow:
         self.registers = client.registers
 
     def refuse(self, address: int, count: int) -> int:
-        if not self.asked or self.asked[-1][1] != address or self.life.us // 1000 - self.asked[-1][0] > 90:  # busy is asked in place
-            self.asked.append((self.life.us // 1000, address))
+        now = self.life.us // 1000
+        if not self.asked or self.asked[-1][1] != address or now - self.asked[-1][0] > 90:  # busy is asked in place
+            self.asked.append((now, address))
             self.lose -= address == 106
         return self.code if address == 106 and self.lose >= 0 else 0
 
@@ -175,8 +176,9 @@ def test_blocks_of_one_slow_period_are_read_together_again_after_one_was_lost(li
     heard = slow.box.inp[im.SEQ_METER]
     del slow.asked[:]
     life.run(40000)
-    times = {20: [ms for ms, address in slow.asked if address == 20], 106: [ms for ms, address in slow.asked if address == 106]}
-    assert len(times[20]) == len(times[106]) == 4 and all(abs(a - b) < 100 for a, b in zip(times[20], times[106], strict=True)), times
+    volts, power = [[ms for ms, address in slow.asked if address == which] for which in (20, 106)]
+    assert len(volts) == len(power) == 4, (volts, power)
+    assert all(abs(a - b) < 100 for a, b in zip(volts, power, strict=True)), (volts, power)
     assert 4 <= slow.box.inp[im.SEQ_METER] - heard <= 8
 
 
