@@ -172,6 +172,8 @@ MADE = (
     ("site", im.TRIP_S, "s", "", "", 1, "uptime of that trip"),
     ("site", im.TRIPS, "count", "", "", 1, "restarts used up in this hour"),
     ("site", im.RESTART_MS, "ms", "", "", 1, "back-off left before the next restart"),
+    ("site", im.DARK_P, "W", "", "", 1, "what an island took when it was left because the battery may not carry it; 0: none was"),
+    ("site", im.DARK_BY, "row", "", "", 1, "the row of the limit list that bound it"),
     ("site", im.CAUSE, "row", "", "", 1, "what led to EMERGENCY, of the fault table; -1 for a command"),
     ("site", im.BOUND, "code", "", "", 1, "1 + the row that keeps the request from being met, + 32 for charge; 0: none does"),
     ("site", im.BOUND_S, "s", "", "", 1, "uptime since when"),

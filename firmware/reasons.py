@@ -64,6 +64,7 @@ bms_current the battery allows %.1f A
 soc state of charge %.1f %%, the %s is %.1f %%
 temperature %s, all of it from %.1f to %.1f degC
 """)
+_ENDS_OF_BATTERY = const(("soc", "cell_voltage", "pack_voltage"))
 _OF_A_BANK = NAMES[NAMES.index("bms_forbids") : NAMES.index("bms_current") + 1]
 _SLOWER = const(("bms_period_ms", "pcs_timeout_ms"))  # what bears a slower battery or inverter
 _TRIP = ft.mask(5, ft.TRIP)
@@ -426,7 +427,21 @@ def _waits(view) -> str:
         told.append("the end of " + _faults(view, bits))
     if now[im.RESTART_MS] > 0:
         told.append("the next restart, in %d s" % (now[im.RESTART_MS] // 1000 + 1))
+    if now[im.DARK_P]:
+        told.append(_dark(view))
     return ", ".join(told)
+
+
+def _dark(view) -> str:
+    """Why an island was left that its battery could not carry, and what would end it."""
+    taken = view.now[im.DARK_P]
+    charge = 1 if taken < 0 else 0
+    name = NAMES[view.now[im.DARK_BY]]
+    what = ("full" if charge else "empty") if name in _ENDS_OF_BATTERY else "limited by " + name
+    what = "the battery is %s (%s)" % (what, _row(view, name, charge))
+    if charge:
+        return what
+    return "%s: until it may give the island's %s, or a grid or a surplus is there; it tries once in an hour" % (what, kw(taken))
 
 
 # ---- the modes ------------------------------------------------------------------------------------------

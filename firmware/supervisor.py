@@ -11,10 +11,13 @@ from firmware import faults as ft
 from firmware import image as im
 from firmware.errors import PowerError
 from firmware.event_codes import Event
+from firmware.flows import Grid
+from firmware.limits import NAMES
 from firmware.modes import Mode
 
 _BACKOFF_MAX_MS = const(60000)
 _HOUR_S = const(3600)
+_BATTERY_ROWS = [NAMES.index(name) for name in ("bms_forbids", "soc", "cell_voltage", "pack_voltage", "temperature", "bms_current")]
 _REST_MS = const(60000)  # counted so far
 _TRAVEL_MS = const(200)  # until a command has reached an inverter behind a slow line
 _REST_W = const(300)  # what an inverter at rest takes for itself
@@ -67,6 +70,7 @@ class Supervisor:
         now[im.TRIPPED] = 0
         now[im.TRIPS] = 0
         now[im.RESTART_MS] = 0
+        now[im.DARK_P] = 0
 
     def want_standby(self, order: int = im.ORDER_STOP) -> None:
         """stop(): ramp down, then STANDBY; at once from MAINTENANCE."""
@@ -132,6 +136,8 @@ class Supervisor:
             now[im.CMD_P] = 0  # also where the API enters it between two cycles
             now[im.CMD_RUN] = 0
             self.stop_ms = -1
+        if mode != Mode.STANDBY:
+            now[im.DARK_P] = 0
         if now[im.MODE] != mode:
             now[im.MODE] = mode
             now[im.MODE_S] = now[im.UPTIME_S]
@@ -194,6 +200,8 @@ class Supervisor:
         """A fault takes the system to STANDBY; with auto_restart it comes back after a back-off, a capped number of times."""
         self.enter(Mode.STANDBY)
         now = self._now
+        if self._restart_limit and self._was_too_much():
+            return NOTHING
         trips = now[im.TRIPS] = now[im.TRIPS] + 1
         if trips <= self._restart_limit:
             self._restarts_s[self._restart] = now[im.UPTIME_S]
@@ -207,7 +215,37 @@ class Supervisor:
         now[im.RESTART_MS] = wait if wait < _BACKOFF_MAX_MS or trips == 1 else _BACKOFF_MAX_MS
         return NOTHING if trips <= self._restart_limit else SPENT  # the next start() is a person's, who says anew what to do
 
+    def _was_too_much(self) -> bool:
+        """Overpower in an island, beyond what its battery may take or give: no fault, so it uses up no restart; see _may_serve."""
+        now = self._now
+        taken = now[im.PCS_P]
+        row = now[im.WHY_CHG if taken < 0 else im.WHY_DIS]
+        if now[im.TRIPPED] != 1 << self._overpower or now[im.GRID_OK] != 0 or self._par[im.PAR_GRID_TYPE] >= Grid.INTERACTIVE:
+            return False
+        if row not in _BATTERY_ROWS:
+            return False
+        now[im.DARK_P] = taken
+        now[im.DARK_BY] = row
+        now[im.RESTART_MS] = max(self._restart_ms, _BACKOFF_MAX_MS)
+        return True
+
     # ---- every cycle ------------------------------------------------------------------------------------
+
+    def _may_serve(self) -> bool:
+        """An island that was left with an empty battery may come back: that may carry it again, there is a grid or a surplus.
+
+        In the dark neither its load nor a sun whose inverters need the island is seen: once in an hour it is tried.
+        """
+        now = self._now
+        par = self._par
+        if now[im.GRID_OK] > 0 or now[im.UPTIME_S] - now[im.TRIP_S] >= _HOUR_S:
+            return True
+        if im.NO_VALUE < now[im.NET_P] < -par[im.PAR_FLOW_P]:
+            return True
+        for row in _BATTERY_ROWS:
+            if now[im.LIMIT_ROWS_DIS + row] < max(now[im.DARK_P], par[im.PAR_OVER_P]):
+                return False
+        return True
 
     def step(self, dt: int) -> int:
         """Advance start, stop, back-off and contactors by dt ms; returns what it decided."""
@@ -223,7 +261,7 @@ class Supervisor:
             if now[im.FAULTS] & self._trip_mask == 0:
                 if now[im.RESTART_MS] > 0:
                     now[im.RESTART_MS] -= dt
-                elif now[im.ORDER] == im.ORDER_START and self._alive():
+                elif now[im.ORDER] == im.ORDER_START and self._alive() and (now[im.DARK_P] <= 0 or self._may_serve()):
                     self.enter(Mode.IDLE)
         elif mode == Mode.MAINTENANCE:
             decided = self._serve(dt)

@@ -21,6 +21,7 @@ _AGE = const(58)
 _SOC = const(69)
 _SOC_LOW = const(70)
 _SOC_HIGH = const(71)
+_NET_P = const(73)
 _GRID_OK = const(75)
 _MODE = const(76)
 _GATE = const(80)
@@ -35,14 +36,14 @@ _DT = const(94)
 _COMMANDS = const(102)
 _ORDER = const(110)
 _TRIPS = const(113)
-_BY_BANK = const(134)
-_LIMIT_ROWS_DIS = const(138)
-_LIMIT_ROWS_CHG = const(162)
-_RAMP_REM = const(220)
-_REST_P = const(223)
-_REST_LIMIT = const(225)
-_FRESH = const(228)
-_REST_MS = const(231)
+_BY_BANK = const(136)
+_LIMIT_ROWS_DIS = const(140)
+_LIMIT_ROWS_CHG = const(164)
+_RAMP_REM = const(222)
+_REST_P = const(225)
+_REST_LIMIT = const(227)
+_FRESH = const(230)
+_REST_MS = const(233)
 _PAR_P_CHG = const(0)
 _PAR_P_DIS = const(1)
 _PAR_GRID_TYPE = const(3)
@@ -244,12 +245,13 @@ def state_of_charge(img: ptr32, par: ptr32, parts, pars, which: ptr32, weights: 
 
 @micropython.viper
 def spread(img: ptr32, par: ptr32, parts, pars, n: int):
-    """What the site knows, to its banks: the grid, what an operation sets for each battery."""
+    """What the site knows, to its banks: grid and net load, what an operation sets for each battery."""
     k = 0
     while k < n:
         part = ptr32(parts[k])
         its = ptr32(pars[k])
         part[_GRID_OK] = img[_GRID_OK]
+        part[_NET_P] = img[_NET_P]
         part[_CMD_BALANCE] = img[_CMD_BALANCE]
         i = _OP_I_CHG
         while i <= _OP_SOC_MAX:

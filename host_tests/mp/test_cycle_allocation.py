@@ -34,6 +34,12 @@ def test_nor_do_those_of_several_batteries_and_inverters(mp: Interpreter) -> Non
     assert said["low"] < -20_000 and said["high"] > 20_000 and said["faulty"] > 0 and said["worst"] == 0
 
 
+def test_nor_do_those_of_an_island_that_goes_dark_and_comes_back(mp: Interpreter) -> None:
+    done = run(mp, "island")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.split()[-2:] == ["dark", "3"], done.stdout
+
+
 def test_one_planted_allocation_would_be_caught(mp: Interpreter) -> None:
     done = run(mp, "leak")
     assert done.returncode != 0 and "MemoryError" in done.stdout + done.stderr

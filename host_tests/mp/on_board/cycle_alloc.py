@@ -1,9 +1,9 @@
 """Runs control cycles with the heap locked, so that one allocated byte is a MemoryError: run under MicroPython.
 
-    micropython cycle_alloc.py ROOT CYCLES [leak | several]
+    micropython cycle_alloc.py ROOT CYCLES [leak | several | island]
 
 With "leak" one list is made on purpose, to show that it would be noticed; with "several" there are two banks, of one battery and
-one inverter, and of two each in parallel.
+one inverter, and of two each in parallel; with "island" the inverter carries 20 kW while it runs, and the battery is empty now and then.
 The battery answers, charges, discharges, wants to be charged, goes silent and comes back meanwhile; ticks cross their wrap.
 """
 
@@ -30,14 +30,15 @@ if sys.argv[3:] == ["several"]:
     from firmware.banks import divide
 
     divide(image, [("a", PowerConfig(), 1, 1, 0), ("b", PowerConfig(), 2, 2, 0)])
-pm = PowerManager(PowerConfig(), image, im.HAS_BMS | im.HAS_PCS | im.HAS_METER)
+island = sys.argv[3:] == ["island"]
+pm = PowerManager(PowerConfig(grid_connection=0 if island else 2), image, im.HAS_BMS | im.HAS_PCS | im.HAS_METER)
 for one in image.every():
     for slot, value, _ in healthy():
         one.inp[slot] = value
     one.inp[im.PCS_STATE] = im.PCS_RUNNING
 CELL_V_MAX = image.every()[0].inp[im.CELL_V_MAX]
 SLOW = (im.SEQ_BMS, im.SEQ_BMS_LIMITS, im.SEQ_BMS_CELLS, im.SEQ_BMS_TEMPS, im.SEQ_BMS_FLAGS)
-seen = [0, 0, 0, START_MS]  # least command, greatest command, cycles with a fault, the time
+seen = [0, 0, 0, START_MS, 0]  # least command, greatest command, cycles with a fault, the time, 1 was dark, 2 came back
 
 
 def amps(images: list, others: list) -> int:
@@ -53,6 +54,9 @@ def world(cycle: int) -> None:
     for bank in image.banks:
         for one in bank.inverters:
             power = one.now[im.CMD_P]
+            if island:
+                power = 20000 if one.now[im.CMD_RUN] else 0
+                one.inp[im.PCS_GRID] = 0
             one.inp[im.PCS_P] = power
             one.inp[im.PCS_DC_V] = 6240 + cycle % 7
             one.inp[im.PCS_DC_I] = power // 62
@@ -62,11 +66,14 @@ def world(cycle: int) -> None:
             one.inp[im.BMS_V] = im.NO_VALUE if cycle % 500 == 499 else 6240 + cycle % 5
             one.inp[im.CELL_V_MAX] = im.NO_VALUE if cycle % 1000 > 900 else CELL_V_MAX
             one.inp[im.BMS_I] = amps(bank.inverters, bank.batteries)
+            if island:
+                one.inp[im.BMS_I] = one.inp[im.PCS_DC_I]
+                one.inp[im.BMS_I_DIS] = 0 if 1000 <= cycle % 4000 < 2000 else 1600
             one.inp[im.BMS_REQUESTS] = im.BMS_REQ_FORCE_CHARGE if cycle % 2000 > 1700 else 0
             if cycle % 2000 < 1900:
                 for seq in SLOW:
                     one.heard(seq)
-    image.inp[im.METER_P] = 20000 - image.now[im.CMD_P]
+    image.inp[im.METER_P] = 0 if island else 20000 - image.now[im.CMD_P]
     image.heard(im.SEQ_METER)
 
 
@@ -86,6 +93,7 @@ def live(count: int, first: int) -> None:
             seen[1] = power
         if now[im.FAULTS] or image.banks[0].now[im.FAULTS]:
             seen[2] += 1
+        seen[4] |= 1 if now[im.DARK_P] else 2 if seen[4] and now[im.MODE] else 0
 
 
 ORDERS = (
@@ -115,7 +123,8 @@ while done < cycles:
         micropython.heap_unlock()
         first += count
         done += count
-        pm.start()
+        if not island:
+            pm.start()
 uptime_s = pm.image.now[im.UPTIME_S]
 assert abs(uptime_s - expected_s) <= 1, "uptime %d s instead of %d: the wrap broke it" % (uptime_s, expected_s)
-print("cycles", done, "low", seen[0], "high", seen[1], "faulty", seen[2], "worst", pm.image.now[im.WORST_P])
+print("cycles", done, "low", seen[0], "high", seen[1], "faulty", seen[2], "worst", pm.image.now[im.WORST_P], "dark", seen[4])

@@ -1,0 +1,228 @@
+"""Islands whose inverter carries what the load takes, whatever it is told: with an empty or a full battery, seen by nobody."""
+
+from firmware import image as im
+from firmware.event_codes import Event
+from firmware.flows import Grid
+from firmware.modes import Mode
+from host_tests.both.bankplant import BankPlant
+from host_tests.both.plant import ALL, Plant
+
+SLOW = 150  # ms of a cycle, where hours pass
+NO_METER = ALL & ~im.HAS_METER & ~im.HAS_PV
+
+
+class Island(Plant):
+    """A plant whose inverter forms an island as soon as there is no grid; its PV gives nothing where nobody forms one."""
+
+    sun = 0
+    through = 0  # W
+
+    def _move(self, dt):
+        runs = self.now[im.CMD_RUN] and self.now[im.CMD_CONTACTOR]
+        self.pv = self.sun if runs or self.grid else 0
+        Plant._move(self, dt)
+        if not self.grid:
+            taken = self.load - self.pv if runs else 0
+            self.soc -= (taken - self.power) * dt / (208000 * 36000)
+            self.power = taken
+
+    def _write(self):
+        Plant._write(self)
+        if not self.grid and im.SEQ_METER not in self.silent:
+            self.image.inp[im.METER_P] = self.through  # no grid, nothing through its meter
+
+
+def island(kind, soc=50.0, load=20000, sun=0, has=ALL, **config):
+    """One that is served."""
+    plant = Island(has, grid_connection=kind, **config)
+    plant.load, plant.sun, plant.soc = load, sun, soc
+    plant.grid = kind == Grid.BACKUP
+    plant.ready()
+    plant.grid = False
+    plant.run(1)
+    return plant
+
+
+def emptied(kind, **config):
+    """One whose battery has reached its floor, and that has gone dark by it."""
+    plant = island(kind, soc=20.6, **config)
+    plant.until(lambda: plant.pm.mode == Mode.STANDBY, 1800, SLOW)
+    return plant
+
+
+# ---- an empty battery -----------------------------------------------------------------------------------------------
+
+
+def test_an_island_at_the_floor_goes_dark_and_says_that_the_battery_is_empty():
+    for kind in (Grid.ISOLATED, Grid.BACKUP):
+        plant = emptied(kind)
+        assert 19.9 <= plant.soc <= 20.6, plant.soc
+        plant.run(30)
+        reason = plant.pm.stats()["reason"]
+        assert plant.pm.mode == Mode.STANDBY and plant.power == 0
+        assert "the battery is empty" in reason and "the floor is 20.0 %" in reason, reason
+        assert "used up" not in reason
+
+
+def test_an_island_at_the_floor_uses_up_no_restart_and_waits():
+    plant = emptied(Grid.ISOLATED)
+    floor = plant.soc
+    plant.run(1800, SLOW)
+    assert plant.pm.mode == Mode.STANDBY and plant.now[im.TRIPS] == 0
+    assert len(plant.events("OVERPOWER")) == 1, "it was not tried over and over"
+    assert plant.soc == floor
+    assert plant.pm.stats()["last_trip"].startswith("overpower")
+
+
+def test_a_backup_at_the_floor_comes_back_with_the_grid():
+    plant = emptied(Grid.BACKUP)
+    plant.run(600, SLOW)
+    plant.grid = True
+    plant.run(3)
+    assert plant.pm.mode == Mode.IDLE, plant.pm.stats()["reason"]
+    plant.pm.set_constant_power(-30)
+    plant.run(4)
+    assert plant.command() == -30000, "and is charged"
+    plant.run(600, SLOW)
+    plant.grid = False
+    plant.run(2)
+    assert plant.command() == 20000 and plant.by() == "island", "the next outage is served"
+
+
+def test_an_island_at_the_floor_comes_back_when_its_battery_may_give_again():
+    plant = emptied(Grid.ISOLATED)
+    plant.run(100, SLOW)
+    plant.soc = 23.0  # charged from its DC bus
+    plant.run(5)
+    assert plant.pm.mode == Mode.DISCHARGE and plant.power == 20000, plant.pm.stats()["reason"]
+
+
+def test_an_island_waits_until_its_battery_may_give_what_was_taken():
+    plant = island(Grid.ISOLATED)
+    plant.force[im.BMS_I_DIS] = 150  # 9 kW
+    plant.until_mode(Mode.STANDBY, 5)
+    plant.force[im.BMS_I_DIS] = 300
+    plant.run(300, SLOW)
+    assert plant.pm.mode == Mode.STANDBY, "18 kW are not 20: it would go on and off"
+    assert "limited by bms_current (the battery allows 30.0 A)" in plant.pm.stats()["reason"], plant.pm.stats()["reason"]
+    plant.force[im.BMS_I_DIS] = 400
+    plant.run(5)
+    assert plant.pm.mode == Mode.DISCHARGE and plant.power == 20000, plant.pm.stats()["reason"]
+
+
+def test_an_island_at_the_floor_comes_back_when_a_surplus_is_measured():
+    plant = emptied(Grid.ISOLATED)
+    plant.run(100, SLOW)
+    plant.sun = 35000
+    plant.through = -15000  # by an inverter that needs no island
+    plant.run(2)
+    plant.through = 0
+    plant.run(60)
+    assert plant.pm.mode == Mode.CHARGE and plant.power == -15000, plant.pm.stats()["reason"]
+
+
+def test_an_island_at_the_floor_tries_once_an_hour_whether_the_sun_has_come():
+    plant = emptied(Grid.ISOLATED)
+    plant.run(3000, SLOW)
+    plant.sun = 60000
+    plant.run(500, SLOW)
+    assert plant.pm.mode == Mode.STANDBY, "it cannot see a sun whose inverter needs the island"
+    plant.run(300, SLOW)
+    assert plant.pm.mode == Mode.CHARGE and plant.power == -40000, plant.pm.stats()["reason"]
+
+
+def test_a_person_starts_an_island_at_the_floor_at_once():
+    plant = emptied(Grid.ISOLATED)
+    plant.run(100)
+    plant.load, plant.sun = 0, 20000
+    plant.pm.start()
+    plant.run(3)
+    assert plant.pm.mode == Mode.CHARGE and plant.power == -20000
+
+
+def test_an_island_whose_load_is_small_stops_at_the_floor_too():
+    plant = island(Grid.ISOLATED, soc=20.1, load=3000)
+    plant.until(lambda: plant.pm.mode == Mode.STANDBY, 3600, SLOW)
+    assert plant.soc > 19.4, plant.soc
+
+
+def test_an_island_that_the_bms_lets_give_nothing_waits_for_the_bms():
+    plant = island(Grid.BACKUP)
+    plant.force[im.BMS_I_DIS] = 0
+    plant.until_mode(Mode.STANDBY, 5)
+    plant.run(300)
+    assert plant.pm.mode == Mode.STANDBY and plant.now[im.TRIPS] == 0
+    assert "bms_current" in plant.pm.stats()["reason"] or "the battery allows 0.0 A" in plant.pm.stats()["reason"]
+    plant.force.clear()
+    plant.run(3)
+    assert plant.pm.mode == Mode.DISCHARGE and plant.power == 20000
+
+
+def test_an_overloaded_island_is_a_fault_that_uses_up_restarts():
+    plant = island(Grid.ISOLATED, load=120000, max_discharge_power=100)
+    plant.run(300)
+    reason = plant.pm.stats()["reason"]
+    assert plant.pm.mode == Mode.STANDBY and "restarts are used up" in reason, reason
+
+
+def test_power_that_no_island_explains_uses_up_restarts_at_the_floor_too():
+    plant = Plant(grid_connection=Grid.INTERACTIVE)
+    plant.soc = 19.0
+    plant.ready()
+    plant.follows = False
+    for _ in range(3000):
+        plant.power = 20000 if plant.now[im.CMD_RUN] else 0
+        plant.cycle()
+    assert "restarts are used up" in plant.pm.stats()["reason"], plant.pm.stats()["reason"]
+
+
+# ---- a full battery -------------------------------------------------------------------------------------------------
+
+
+def test_an_island_with_a_full_battery_and_too_much_sun_comes_back_again_and_again():
+    for kind in (Grid.ISOLATED, Grid.BACKUP):
+        plant = island(kind, soc=89.9, load=10000, sun=60000)
+        plant.until(lambda plant=plant: plant.pm.mode == Mode.STANDBY, 1800, SLOW)
+        for _ in range(12):
+            plant.run(70, SLOW)
+            assert plant.now[im.ORDER] == im.ORDER_START, plant.pm.stats()["reason"]
+        assert plant.now[im.TRIPS] == 0 and len(plant.events("OVERPOWER")) > 4
+        plant.sun = 0
+        plant.run(70)
+        assert plant.pm.mode == Mode.DISCHARGE and plant.power == 10000, "evening: nobody had to come"
+
+
+# ---- several banks --------------------------------------------------------------------------------------------------
+
+
+class BankIsland(BankPlant):
+    """Two banks whose inverters form an island together: they carry its load in equal parts."""
+
+    sun = 0
+
+    def _write_inverter(self, one):
+        if not self.grid:
+            running = [each for each in self.inverters if each.image.now[im.CMD_RUN] and each.image.now[im.CMD_CONTACTOR]]
+            one.power = (self.load - self.sun) // len(running) if one in running else 0
+        BankPlant._write_inverter(self, one)
+
+    def _write_site(self):
+        self.force[im.METER_P] = 0
+        if self.grid:
+            del self.force[im.METER_P]
+        BankPlant._write_site(self)
+
+
+def test_of_several_banks_the_empty_one_goes_and_comes_back_with_the_sun():
+    plant = BankIsland(grid_connection=Grid.ISOLATED)
+    plant.grid = False
+    plant.batteries[0].soc = 15.0
+    plant.cycles(2)
+    plant.pm.start()
+    plant.run(120)
+    assert plant.inverters[0].power == 0 and plant.inverters[1].power == 20000, plant.pm.stats()["reason"]
+    assert "the battery is empty" in plant.pm.stats()["reason"], plant.pm.stats()["reason"]
+    assert [data for event, data in plant.told if event == Event.OVERPOWER]
+    plant.sun = 60000
+    plant.run(120)
+    assert plant.inverters[0].power == -20000 and plant.inverters[1].power == -20000, plant.pm.stats()["reason"]
