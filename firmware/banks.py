@@ -122,6 +122,7 @@ _SITE = _INVERTERS + (  # of the banks; an operation goes on as long as one that
     im.AGE + im.SEQ_BMS_CELLS, _ALWAYS, _SMALLEST,
     im.AGE + im.SEQ_BMS_TEMPS, _ALWAYS, _SMALLEST,
     im.AGE + im.SEQ_BMS_FLAGS, _ALWAYS, _SMALLEST,
+    im.ODD_P, _SWITCHES, _LARGEST,
     im.SOC_DRIFT, _CONNECTED, _MAGNITUDE,
     im.SOC_KEEP_MS, _CONNECTED, _SMALLEST,
     im.BMS_ENDS_MS, _CONNECTED, _SMALLEST,

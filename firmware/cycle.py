@@ -108,7 +108,7 @@ class Cycle:
         diagnosis.battery_conditions(now, par)
         diagnosis.detect_frozen(now, par)
         diagnosis.lost_devices(now, par)
-        diagnosis.expect_power(now, par)
+        diagnosis.judge_power(now, par)
         diagnosis.plant_conditions(now, par)
         differ = now[im.CONDITIONS] != now[im.FAULTS]
         if differ or bank.differ:  # else no condition is held or gone for a time that is counted

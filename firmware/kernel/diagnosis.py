@@ -286,11 +286,15 @@ def lost_devices(img: ptr32, par: ptr32):
 
 
 @micropython.viper
-def expect_power(img: ptr32, par: ptr32):
-    """Let SLOW_P follow the command as an inverter with 2 s response would."""
+def judge_power(img: ptr32, par: ptr32):
+    """Let SLOW_P follow the command as an inverter with 2 s response would, and add to CONDITIONS whether the inverter does.
+
+    Who reports seldom reports what was: power is judged when it comes, and has to be odd twice in a row (ODD_P).
+    """
     one = 1
     b = one << 30
     m = b + _RANGE
+    none = 0 - b
     cmd = ((img[_CMD_P] + b) & m) - b
     slow = ((img[_SLOW_P] + b) & m) - b
     q = cmd - slow
@@ -307,13 +311,45 @@ def expect_power(img: ptr32, par: ptr32):
     else:
         slow += k
     img[_SLOW_P] = slow
+    pcs = ((img[_PCS_P] + b) & m) - b
+    if pcs != none and img[_AGE + _SEQ_PCS] <= par[_PAR_STALE_PCS]:
+        low = cmd  # between the command and how a slow inverter would follow it, it is on its way
+        high = cmd
+        if slow < low:
+            low = slow
+        else:
+            high = slow
+        island = img[_GRID_OK] == 0 and par[_PAR_GRID_TYPE] < 2  # the load decides what a forming inverter gives
+        q = par[_PAR_FOLLOW_P]
+        odd = 0
+        if (pcs - high > q or low - pcs > q) and not island:
+            odd = _C_PCS_NOT_FOLLOWING
+        more = (pcs > 0 and pcs - high > q) or (pcs < 0 and low - pcs > q)
+        q = par[_PAR_OVER_P]  # beyond a live limit, and not on the way down from before it fell
+        if island and img[_LIMIT_DIS] == 0 and pcs > 0:
+            q = par[_PAR_FLOW_P]  # a small load would empty the battery all the same
+        if (pcs - img[_LIMIT_DIS] > q and pcs - high > q) or (0 - pcs - img[_LIMIT_CHG] > q and low - pcs > q):
+            odd = odd | _C_OVERPOWER
+        if (img[_FRESH] >> _SEQ_PCS & 1) != 0:
+            count = 0
+            if odd != 0:
+                count = img[_ODD_P] + 1
+                if count > 2:
+                    count = 2
+                if count == 2 and more and (((img[_GRID_OK] + b) & m) - b) == none:
+                    count = 3  # more than it was told, and nobody says whether there is a grid: it carries an island
+            if island and img[_ODD_P] == 3:
+                count = 3
+            img[_ODD_P] = count
+        if img[_ODD_P] > 1:
+            img[_CONDITIONS] = img[_CONDITIONS] | odd
 
 
 @micropython.viper
 def plant_conditions(img: ptr32, par: ptr32):
-    """Add to CONDITIONS what state of charge and inverter say, before any debounce.
+    """Add to CONDITIONS what state of charge and inverter say, before any debounce: after judge_power.
 
-    Who reports seldom reports what was: power and current are judged when they come, and have to be odd twice in a row.
+    Of currents as of power: odd twice in a row, when they come.
     """
     one = 1
     b = one << 30
@@ -328,36 +364,9 @@ def plant_conditions(img: ptr32, par: ptr32):
         q = 0 - q
     if q > par[_PAR_SOC_BOUND]:
         found = found | _C_SOC_DISAGREES
-    cmd = ((img[_CMD_P] + b) & m) - b
-    slow = ((img[_SLOW_P] + b) & m) - b
-    pcs = ((img[_PCS_P] + b) & m) - b
-    if pcs != none and img[_AGE + _SEQ_PCS] <= par[_PAR_STALE_PCS]:
+    if (((img[_PCS_P] + b) & m) - b) != none and img[_AGE + _SEQ_PCS] <= par[_PAR_STALE_PCS]:
         if img[_PCS_STATE] == _PCS_FAULT:
             found = found | _C_PCS_FAULT
-        low = cmd  # between the command and how a slow inverter would follow it, it is on its way
-        high = cmd
-        if slow < low:
-            low = slow
-        else:
-            high = slow
-        island = img[_GRID_OK] == 0 and par[_PAR_GRID_TYPE] < 2  # the load decides what a forming inverter gives
-        odd = 0
-        if (pcs - high > par[_PAR_FOLLOW_P] or low - pcs > par[_PAR_FOLLOW_P]) and not island:
-            odd = _C_PCS_NOT_FOLLOWING
-        q = par[_PAR_OVER_P]  # beyond a live limit, and not on the way down from before it fell
-        if island and img[_LIMIT_DIS] == 0 and pcs > 0:
-            q = par[_PAR_FLOW_P]  # a small load would empty the battery all the same
-        if (pcs - img[_LIMIT_DIS] > q and pcs - high > q) or (0 - pcs - img[_LIMIT_CHG] > q and low - pcs > q):
-            odd = odd | _C_OVERPOWER
-        if (img[_FRESH] >> _SEQ_PCS & 1) != 0:
-            count = 0
-            if odd != 0:
-                count = img[_ODD_P] + 1
-                if count > 2:
-                    count = 2
-            img[_ODD_P] = count
-        if img[_ODD_P] > 1:
-            found = found | odd
         if img[_STILL_BMS_MS] > par[_PAR_FROZEN_MS]:
             found = found | _C_BMS_FROZEN
         if img[_STILL_PCS_MS] > par[_PAR_FROZEN_MS]:

@@ -30,6 +30,7 @@ _FRESH = const(230)
 _METER_SEEN = const(234)
 _METER_ANCHOR = const(235)
 _METER_STILL_MS = const(236)
+_ODD_P = const(237)
 _PAR_GRID_TYPE = const(3)
 _PAR_STALE_PCS = const(13)
 _PAR_STALE_METER = const(14)
@@ -54,7 +55,8 @@ def grid_there(img: ptr32, par: ptr32):
     """Whether the grid is there, by the meter and an inverter that is connected to it: GRID_OK.
 
     Where neither says it, a site that goes by what they see has none.  Of BACKUP, which serves its load as soon as the grid is
-    gone, it is not known: a meter that falls silent has not taken the grid away.
+    gone, it is not known: a meter that falls silent has not taken the grid away, unless an inverter gives what nobody told it to
+    (ODD_P 3): it forms an island.  What a meter of an ISOLATED site measures is the island.
     """
     one = 1
     b = one << 30
@@ -72,18 +74,19 @@ def grid_there(img: ptr32, par: ptr32):
     if meter_ok:
         volts = ((img[_METER_V] + b) & m) - b
         if volts != none:
-            seen = 1
+            seen = seen | par[_PAR_GRID_TYPE]
             if volts < par[_PAR_VG_MIN] or volts > par[_PAR_VG_MAX]:
                 ok = 0
         hz = ((img[_METER_HZ] + b) & m) - b
         if hz != none:
-            seen = 1
+            seen = seen | par[_PAR_GRID_TYPE]
             if hz < par[_PAR_HZ_MIN] or hz > par[_PAR_HZ_MAX]:
                 ok = 0
     if seen == 0:
         ok = 0
         if par[_PAR_GRID_TYPE] == 1:
-            ok = none
+            if img[_ODD_P] != 3 or meter_ok or not pcs_ok or not switching or (par[_PAR_HAS] & _HAS_METER) == 0:
+                ok = none
     img[_GRID_OK] = ok
 
 
@@ -182,8 +185,9 @@ def net_power(img: ptr32, par: ptr32):
         net = none
         switching = img[_PCS_STATE] == _PCS_STANDBY or img[_PCS_STATE] == _PCS_RUNNING
         if img[_GRID_OK] == 0 and (par[_PAR_HAS] & _HAS_METER) != 0 and par[_PAR_GRID_TYPE] < 2 and not meter_ok:
-            if img[_AGE + _SEQ_PCS] <= par[_PAR_STALE_PCS] and switching and img[_PCS_GRID] == 0:
-                net = pcs  # an island without its meter: the inverter that forms it measures it
+            if img[_AGE + _SEQ_PCS] <= par[_PAR_STALE_PCS] and switching:
+                if par[_PAR_GRID_TYPE] == 0 or img[_PCS_GRID] == 0 or img[_ODD_P] == 3:
+                    net = pcs  # an island without its meter: the inverter that forms it measures it
         img[_NET_P] = net
         img[_NET_LOW] = net
         img[_NET_HIGH] = net

@@ -192,6 +192,119 @@ def test_an_island_with_a_full_battery_and_too_much_sun_comes_back_again_and_aga
         assert plant.pm.mode == Mode.DISCHARGE and plant.power == 10000, "evening: nobody had to come"
 
 
+# ---- an island that nobody sees -------------------------------------------------------------------------------------
+
+
+class Unseen(Island):
+    """Of a grid its inverter says nothing, as those of the older SunSpec; its meter is supplied by the grid and goes with it."""
+
+    def _pcs(self, inp, volts, amps):
+        Plant._pcs(self, inp, volts, amps)
+        inp[im.PCS_GRID] = im.NO_VALUE
+
+    def _write(self):
+        self.silent.discard(im.SEQ_METER)
+        if not self.grid:
+            self.silent.add(im.SEQ_METER)
+        Island._write(self)
+
+
+def unseen(load=20000, **config):
+    plant = Unseen(grid_connection=Grid.BACKUP, **config)
+    plant.load = load
+    plant.ready()
+    plant.run(2)
+    return plant
+
+
+def test_a_backup_whose_meter_goes_with_the_grid_serves_the_island():
+    for kw in (0, -30):
+        plant = unseen()
+        if kw:
+            plant.pm.set_constant_power(kw)
+            plant.run(5)
+        plant.grid = False
+        plant.run(10)
+        assert plant.power == 20000 and plant.by() == "island" and plant.command() == 20000, plant.pm.stats()["reason"]
+        assert plant.faults() == ["meter_lost"] and plant.now[im.TRIPS] == 0
+        assert plant.pm.stats()["grid_connected"] is False and plant.events("GRID_DISCONNECTED") == [0]
+        plant.load, plant.sun = 45000, 60000
+        plant.run(2)
+        assert plant.command() == -15000, "its surplus"
+        plant.load, plant.sun = 2000, 0
+        plant.run(60)
+        assert plant.command() == 2000 and plant.by() == "island", "it goes on, however small the load"
+        plant.grid = True
+        plant.run(5)
+        assert plant.pm.stats()["grid_connected"] is True and plant.command() == kw * 1000, plant.pm.stats()["reason"]
+
+
+def test_a_backup_that_starts_in_an_outage_serves_the_island():
+    plant = unseen()
+    plant.pm.stop()
+    plant.run(3)
+    plant.grid = False
+    plant.run(30)
+    assert plant.pm.mode == Mode.STANDBY and plant.pm.stats()["grid_connected"] is None, "off, it sees nothing"
+    plant.pm.start()
+    plant.run(10)
+    assert plant.power == 20000 and plant.by() == "island", plant.pm.stats()["reason"]
+    plant.pm.stop()
+    plant.run(10)
+    assert plant.pm.mode == Mode.STANDBY and plant.power == 0 and plant.pm.stats()["grid_connected"] is None
+
+
+def test_an_inverter_that_does_what_it_is_told_forms_no_island_behind_a_silent_meter():
+    plant = unseen()
+    plant.silent.add(im.SEQ_METER)
+    plant.pm.set_constant_power(60)
+    for _ in range(400):
+        Plant._move(plant, 50)
+        plant.silent.add(im.SEQ_METER)
+        plant.ms += 50
+        Plant._write(plant)
+        plant.pm.cycle(plant.ms)
+        assert plant.command() == 0
+    assert plant.why() == "missing_data" and plant.pm.stats()["grid_connected"] is None
+
+
+def test_one_that_does_not_is_a_fault_where_the_meter_sees_the_grid_or_could_never_see_it():
+    for has in (ALL, NO_METER):
+        plant = Plant(has, grid_connection=Grid.BACKUP)
+        if has != ALL:
+            plant.silent.add(im.SEQ_METER)
+        plant.force[im.PCS_GRID] = im.NO_VALUE
+        plant.ready()
+        plant.follows = False
+        plant.power = 20000
+        plant.run(3)
+        assert plant.pm.mode == Mode.STANDBY and plant.now[im.TRIPS] == 1, plant.pm.stats()["reason"]
+
+
+def test_an_isolated_site_whose_inverter_sees_a_grid_is_slewed_as_on_one():
+    plant = Plant(grid_connection=Grid.ISOLATED).ready()
+    plant.run(3)
+    assert plant.pm.stats()["grid_connected"] is True and plant.command() == 20000
+    plant.load = 60000
+    plant.cycle()
+    assert plant.command() <= 22000
+
+
+def test_an_isolated_site_is_an_island_though_its_meter_measures_a_voltage():
+    plant = Island(grid_connection=Grid.ISOLATED)
+    plant.grid = False
+    plant.force[im.PCS_GRID] = im.NO_VALUE
+    for slot, value in ((im.METER_V, 4000), (im.METER_HZ, 50000)):
+        plant.force[slot] = value  # the island's own
+    plant.ready()
+    plant.run(2)
+    for load in (20000, 70000, 5000, 95000):
+        plant.load = load
+        plant.run(4)
+        assert plant.power == load and plant.command() == load and plant.by() == "island", plant.pm.stats()["reason"]
+    assert plant.faults() == [] and plant.events("GRID_CONNECTED") == [] and plant.now[im.TRIPS] == 0
+
+
 # ---- several banks --------------------------------------------------------------------------------------------------
 
 
@@ -226,3 +339,16 @@ def test_of_several_banks_the_empty_one_goes_and_comes_back_with_the_sun():
     plant.sun = 60000
     plant.run(120)
     assert plant.inverters[0].power == -20000 and plant.inverters[1].power == -20000, plant.pm.stats()["reason"]
+
+
+def test_several_banks_serve_an_island_that_nobody_sees():
+    plant = BankIsland(grid_connection=Grid.BACKUP)
+    for one in plant.inverters:
+        one.force[im.PCS_GRID] = im.NO_VALUE
+    plant.ready()
+    plant.run(2)
+    plant.grid = False
+    plant.silent = (im.SEQ_METER,)
+    plant.run(10)
+    assert [one.power for one in plant.inverters] == [10000, 10000] and sum(plant.commands()) == 20000, plant.pm.stats()["reason"]
+    assert plant.pm.stats()["requested_by"] == "island"

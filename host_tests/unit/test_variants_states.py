@@ -42,14 +42,17 @@ def test_an_island_does_not_go_dark_because_its_meter_is_lost(kind: int, load: i
 
 
 @pytest.mark.parametrize("kind", [Grid.ISOLATED, Grid.BACKUP])
-def test_a_lost_meter_is_no_island_where_the_inverter_sees_nothing(kind: int) -> None:
-    plant = Plant(grid_connection=kind).ready()
-    plant.force[im.PCS_GRID] = im.NO_VALUE
-    plant.follows = False
-    plant.power = 20000
-    plant.silent.add(im.SEQ_METER)
-    plant.run(3)
-    assert plant.now[im.NET_P] == im.NO_VALUE and plant.by() == "idle"
+def test_a_lost_meter_is_an_island_where_the_inverter_says_nothing_and_carries_what_nobody_told_it_to(kind: int) -> None:
+    for watts in (20000, 0):
+        plant = Plant(grid_connection=kind).ready()
+        plant.force[im.PCS_GRID] = im.NO_VALUE
+        plant.follows = False
+        plant.power = watts
+        plant.silent.add(im.SEQ_METER)
+        plant.run(3)
+        serves = watts or kind == Grid.ISOLATED
+        assert plant.now[im.NET_P] == (watts if serves else im.NO_VALUE) and plant.by() == ("island" if serves else "idle")
+        assert plant.command() == watts
 
 
 # ---- after a reset --------------------------------------------------------------------------------------------------

@@ -3,7 +3,8 @@
     micropython cycle_alloc.py ROOT CYCLES [leak | several | island]
 
 With "leak" one list is made on purpose, to show that it would be noticed; with "several" there are two banks, of one battery and
-one inverter, and of two each in parallel; with "island" the inverter carries 20 kW while it runs, and the battery is empty now and then.
+one inverter, and of two each in parallel; with "island" the inverter carries 20 kW while it runs, and the battery gives nothing at
+times.
 The battery answers, charges, discharges, wants to be charged, goes silent and comes back meanwhile; ticks cross their wrap.
 """
 
