@@ -24,6 +24,9 @@ _MOST_W = const(1000000)  # of a part, as kernel/banks.py shares it
 _MOST_DA = const(100000)  # 0.1 A: what a pack allows beyond it is as much, and times 4 stays a small integer
 _BMS_GROUPS = const(0x1F)
 _STEADY_W = const(500)  # inverters stand still
+_CARRIES_DA = const(50)  # 0.1 A of each pack: from there on they are compared
+_UNEVEN = const(1100)  # of 1000 in the mean: who carries more than that bounds the others
+_UNEVEN_READS = const(3)  # in a row: packs do not report at the same instant
 _SHOWN_DA = const(70000)  # 0.1 A: times 1500 V it is a small integer
 _PCS_ROW = NAMES.index("pcs")
 _ODD_HIGH = 1 << im.CELL_V_MAX - im.BMS_SOC  # of BMS_ODD
@@ -141,6 +144,7 @@ class Parts:
         self.last = array("i", [0] * (2 * self.n))  # W that each inverter may have been doing when it was last heard: out, in
         self.unheard = array("i", [0, 0])  # W that those may still be doing that are not heard now: out, in
         self.silent = 0  # which these are, bits
+        self.uneven = 0  # readings of all packs in a row in which one carried more than its part
         self.steady_w = self.steady_ms = 0  # where the others' power has stood still, and for how long
 
 
@@ -239,6 +243,7 @@ class Several:
             now[im.BMS_I_CHG] = max(0, min(now[im.BMS_I_CHG], _MOST_DA)) * packs
         if now[im.BMS_I_DIS] != im.NO_VALUE:
             now[im.BMS_I_DIS] = max(0, min(now[im.BMS_I_DIS], _MOST_DA)) * packs
+        self._bound_the_uneven(now, parts, arrived)
         if now[im.CELL_T_MAX] == im.NO_VALUE or hot > now[im.CELL_T_MAX]:
             now[im.CELL_T_MAX] = hot
         if now[im.CELL_T_MIN] == im.NO_VALUE or im.NO_VALUE < cold < now[im.CELL_T_MIN]:
@@ -249,6 +254,49 @@ class Several:
             now[im.CELL_V_MAX] = im.NO_VALUE
         if odd & _ODD_LOW and now[im.READS_CELL_LO] < 2:
             now[im.CELL_V_MIN] = im.NO_VALUE
+
+    def _bound_the_uneven(self, now, parts: Parts, arrived: int) -> None:
+        """A pack that carries more than its part may carry no more than it allows: all together are bound by that."""
+        total = now[im.BMS_I]
+        slot = im.BMS_I_CHG if total < 0 else im.BMS_I_DIS
+        if abs(total) < _CARRIES_DA * parts.n or total == im.NO_VALUE:
+            parts.uneven = 0
+            return
+        bound = now[slot]
+        for its in parts.nows:
+            share = its[im.BMS_I] * 1000 // total
+            if share * parts.n > _UNEVEN and its[slot] != im.NO_VALUE:
+                bound = min(bound, max(0, min(its[slot], _MOST_DA)) * 1000 // share)
+        if arrived >> im.SEQ_BMS & 1:
+            parts.uneven = parts.uneven + 1 if bound < now[slot] else 0
+        if parts.uneven >= _UNEVEN_READS:
+            now[slot] = bound
+
+    def settle_packs(self, bank: Bank) -> None:
+        """After the bank's settle_soc: the weakest pack is what discharges, the fullest what charges."""
+        now = bank.now
+        if now[im.BMS_SOC] == im.NO_VALUE:
+            return
+        least = most = now[im.BMS_SOC]
+        for its in bank.batteries.nows:
+            least = min(least, its[im.BMS_SOC])
+            most = max(most, its[im.BMS_SOC])
+        now[im.SOC_LOW] = max(0, now[im.SOC_LOW] - now[im.BMS_SOC] + least)
+        now[im.SOC_HIGH] = min(10000, now[im.SOC_HIGH] - now[im.BMS_SOC] + most)
+
+    def watch_packs(self, bank: Bank) -> None:
+        """After the bank's detect_frozen: a pack that repeats itself hides behind the sum, which moves.
+
+        One that carries nothing may be switched off.
+        """
+        now = bank.now
+        parts = bank.batteries
+        for its in parts.nows:
+            its[im.PCS_P] = now[im.PCS_P] if now[im.PCS_P] == im.NO_VALUE else now[im.PCS_P] // parts.n
+            its[im.AGE + im.SEQ_PCS] = now[im.AGE + im.SEQ_PCS]
+            diagnosis.detect_frozen(its, bank.par)
+            if abs(its[im.BMS_I]) >= _CARRIES_DA:
+                now[im.STILL_BMS_MS] = max(now[im.STILL_BMS_MS], its[im.STILL_BMS_MS])
 
     def _confirm_trips(self, now, par, parts: Parts) -> None:
         """Each pack's readings beyond a trip by its own reports: what another sends or does not send confirms nothing of them."""

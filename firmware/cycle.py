@@ -99,6 +99,8 @@ class Cycle:
             inputs.confirm_trips(now, par)
         soc.count_soc(now, par)
         soc.settle_soc(now, par)
+        if bank.batteries is not None:
+            self.several.settle_packs(bank)
 
     def _diagnose(self, bank) -> None:
         """What is missing, what is wrong, and what the supervisor makes of it."""
@@ -107,6 +109,8 @@ class Cycle:
         diagnosis.find_missing(now, par)
         diagnosis.battery_conditions(now, par)
         diagnosis.detect_frozen(now, par)
+        if bank.batteries is not None:
+            self.several.watch_packs(bank)
         diagnosis.lost_devices(now, par)
         diagnosis.judge_power(now, par)
         diagnosis.plant_conditions(now, par)
