@@ -25,6 +25,7 @@ class Arbiter:
     def __init__(self, image, capacity_ah: float, events) -> None:
         self._image = image
         self._events = events
+        self._batteries = [(bank.now, bank.par) for bank in image.banks]
         self._capacity_ah = capacity_ah
         self.claims = rq.Claims()
         self.curtailments = rq.Curtailments()
@@ -262,7 +263,8 @@ class Arbiter:
                 return 0  # recalibrated meanwhile: only the counter sees the end, and the BMS will be believed in minutes
         if direction > 0:
             return self._discharger.done(now, par)
-        return self._charger.done(now, par, self._goal_soc(self._place) if goal == rq.CHARGE else par[im.PAR_SOC_MAX])
+        target = self._goal_soc(self._place) if goal == rq.CHARGE else par[im.PAR_SOC_MAX]
+        return self._charger.done(now, par, target, self._batteries)
 
     def _parts(self) -> bool:
         """BMS and counter part by more than the bound."""

@@ -98,7 +98,7 @@ _INVERTERS = (
     im.PCS_TEMP, _PCS_SEEN, _LARGEST,
     im.PCS_ALARM, _PCS_SEEN, _ALL_BITS,
     im.PCS_SETPOINT, _PCS_SEEN, _SUM,
-    im.PCS_GRID, _SWITCHES, _SMALLEST,
+    im.PCS_GRID, _SWITCHES, _LARGEST,  # one whose own breaker is open takes no grid from the others
     im.AGE + im.SEQ_PCS, _ALWAYS, _SMALLEST,
 )  # fmt: skip
 _SITE = _INVERTERS + (  # of the banks; an operation goes on as long as one that is connected can

@@ -150,10 +150,11 @@ class Charger:
                 return stage[1] if stage[1] < self._current else self._current
         return 0
 
-    def done(self, now, par, target: int) -> int:
+    def done(self, now, par, target: int, batteries: list) -> int:
         """How it has ended, a requests.END_*: target, stages used up, the voltage held at the tail current; 0: it goes on.
 
-        A voltage that was there before anything flowed is no sign of a full battery: it may be mistyped.
+        batteries, (now, par) each: of several each holds a voltage of its own.  One that was there before anything flowed is no
+        sign of a full battery: it may be mistyped.
         """
         if target >= par[im.PAR_SOC_MAX] and now[im.BMS_REQUESTS] > 0 and now[im.BMS_REQUESTS] & im.BMS_REQ_FULL_CHARGE:
             target = 10000
@@ -161,22 +162,30 @@ class Charger:
             return rq.END_TARGET
         if self._method == 2 and now[im.SOC_HIGH] >= self._stages[-1][0]:
             return rq.END_STAGES  # a current that is limited to 0 A is no end
-        ceiling = par[im.PAR_V_MAX]
-        if par[im.OP_V_MAX] < ceiling:
-            ceiling = par[im.OP_V_MAX]
-        if 0 < now[im.BMS_V_MAX] < ceiling:  # 0 is a stop, not a voltage that is reached
-            ceiling = now[im.BMS_V_MAX]
-        held = now[im.BMS_V] >= _near(ceiling)
-        if now[im.CELL_V_MAX] >= _near(par[im.PAR_CELL_MAX]):
-            held = True  # in a pack out of balance the fullest cell ends the charge
-        if now[im.CMD_P] < 0 and now[im.BMS_V] <= ceiling:
-            self._flowed = True
+        held = goes_on = False
+        for its, own in batteries:
+            if self._holds(its, own):
+                held = True
+            elif its[im.GATE] & im.GATE_CLOSED == 0 and its[im.LIMIT_CHG]:
+                goes_on = True
         if self._method == 1 and (self._falls or self._phase_ms >= self._on_ms):
             return 0  # a pulse's rest says nothing
-        if held and now[im.AGE + im.SEQ_BMS] <= par[im.PAR_STALE_BMS] and -self._tail <= now[im.BMS_I] <= 0:
+        if held and not goes_on and now[im.AGE + im.SEQ_BMS] <= par[im.PAR_STALE_BMS] and -self._tail <= now[im.BMS_I] <= 0:
             self._tail_ms += now[im.DT]
         else:
             self._tail_ms = 0
         if self._tail_ms < _TAIL_MS:
             return 0
         return rq.END_TAIL if self._flowed else rq.END_HIGH
+
+    def _holds(self, now, par) -> bool:
+        """A battery is at the voltage that ends a charge."""
+        ceiling = par[im.PAR_V_MAX]
+        if par[im.OP_V_MAX] < ceiling:
+            ceiling = par[im.OP_V_MAX]
+        if 0 < now[im.BMS_V_MAX] < ceiling:  # 0 is a stop, not a voltage that is reached
+            ceiling = now[im.BMS_V_MAX]
+        if now[im.CMD_P] < 0 and now[im.BMS_V] <= ceiling:
+            self._flowed = True
+        # in a pack out of balance the fullest cell ends the charge
+        return now[im.BMS_V] >= _near(ceiling) or now[im.CELL_V_MAX] >= _near(par[im.PAR_CELL_MAX])

@@ -42,6 +42,7 @@ _LIMIT_ROWS_CHG = const(164)
 _RAMP_REM = const(222)
 _REST_P = const(225)
 _REST_LIMIT = const(227)
+_BMS_ENDS_MS = const(229)
 _FRESH = const(230)
 _REST_MS = const(233)
 _PAR_P_CHG = const(0)
@@ -68,6 +69,7 @@ _ROW_BANKS = const(15)
 # slots: end
 
 _DONE_BAND = const(5)  # as charging.py's
+_ENDED_MS = const(60000)  # as arbiter.py's
 _MOST = const(1000000)  # W of a part that are shared: times 1023 they stay inside int32
 _GROUPS = const(0x3F)  # of FRESH: battery and inverter
 _EVERY = const(31)  # all classes
@@ -186,7 +188,8 @@ def state_of_charge(img: ptr32, par: ptr32, parts, pars, which: ptr32, weights: 
     """Of several banks: SOC by their energies (`weights`, kWh), and how far an operation may go on: SOC_LOW and SOC_HIGH.
 
     How far a connected bank (8 in `which`) is from its own floor and ceiling, as if those were the site's; of several the one
-    furthest from its end, since an operation goes on as long as one can.  Where none is connected, SOC.
+    furthest from its end, since an operation goes on as long as one can (one whose BMS has ended it is there).  Where none is
+    connected, SOC.
     """
     one = 1
     b = one << 30
@@ -226,6 +229,11 @@ def state_of_charge(img: ptr32, par: ptr32, parts, pars, which: ptr32, weights: 
             high = ((part[_SOC_HIGH] + b) & m) - b
             if high + _DONE_BAND >= top:
                 high = 10000  # as full as it may be
+            if part[_BMS_ENDS_MS] >= _ENDED_MS:  # its BMS has ended what runs: as near as it comes
+                if part[_MODE] == 2:
+                    high = 10000
+                else:
+                    low = 0
             if low > lowest:
                 lowest = low
             if highest == none or high < highest:

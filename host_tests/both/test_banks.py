@@ -1,6 +1,7 @@
 """Several batteries and inverters: shared power, and what one bank's trouble leaves to the others."""
 
 from firmware import image as im
+from firmware.charging import ChargeParams
 from firmware.errors import PowerError
 from firmware.event_codes import Event
 from firmware.flows import Grid
@@ -621,3 +622,94 @@ def test_maintenance_takes_from_the_bank_that_has_something_though_they_have_lit
     plant.pm.service(contactor=True, pcs=True, kw=4.0, seconds=5)
     plant.run(3)
     assert plant.commands() == [0, 4000] and plant.now[im.BREACHES] == 0, plant.commands()
+
+
+# ---- what one bank or inverter says is not everybody's --------------------------------------------------------------
+
+
+def test_an_inverter_whose_own_breaker_is_open_takes_no_grid_from_the_others():
+    for shape in (((1, 1), (1, 1)), ((1, 2),)):
+        plant = BankPlant(shape, grid_connection=Grid.INTERACTIVE).ready()
+        plant.run(2)
+        plant.inverters[0].force[im.PCS_GRID] = 0
+        plant.run(2)
+        assert plant.pm.stats()["grid_connected"] is True and plant.told.count((Event.GRID_DISCONNECTED, 0)) == 0
+        plant.pm.set_constant_power(60)
+        plant.run(10)
+        assert sum(plant.commands()) == 60000, plant.pm.stats()["reason"]
+        plant.inverters[-1].force[im.PCS_GRID] = 0
+        plant.run(1)
+        assert plant.pm.stats()["grid_connected"] is False, "but where none sees it, it is gone"
+
+
+def test_a_charge_of_banks_of_different_voltage_ends_when_each_has_its_own():
+    low = {"module_count": 8}
+    plant = BankPlant(powers=({}, low), grid_connection=Grid.INTERACTIVE)
+    small = plant.batteries[1]
+    small.force.update({im.BMS_V: 3960, im.BMS_V_MAX: 4320, im.BMS_V_MIN: 3200})
+    plant.batteries[0].force[im.BMS_V_MAX] = 7020
+    plant.inverters[1].force[im.PCS_DC_V] = 3960
+    plant.inverters[1].force[im.PCS_DC_I] = im.NO_VALUE
+    plant.inverters[0].force[im.PCS_DC_I] = im.NO_VALUE
+    plant.ready()
+    plant.pm.set_charge_params(ChargeParams(tail_current=200.0))
+    plant.pm.start_charging()
+    plant.run(20)
+    assert plant.pm.mode == Mode.CHARGE and not [1 for event, _ in plant.told if event == Event.CHARGE_COMPLETE], plant.pm.stats()
+    plant.batteries[0].force[im.BMS_V] = 7010
+    plant.run(20)
+    assert plant.pm.mode == Mode.CHARGE, "the other one is not there yet"
+    small.force[im.BMS_V] = 4315
+    plant.run(20)
+    assert "the tail current is reached" in plant.pm.stats()["last_end"], plant.pm.stats()
+
+
+def test_an_operation_ends_where_one_battery_has_ended_it_and_the_other_is_at_its_target():
+    for sign, socs, slot, said in (
+        (-1, (93.0, 94.9), im.BMS_I_CHG, Event.CHARGE_COMPLETE),
+        (1, (8.0, 5.1), im.BMS_I_DIS, Event.DISCHARGE_COMPLETE),
+    ):
+        plant = BankPlant(min_soc=5, max_soc=100)
+        for one, soc in zip(plant.batteries, socs):
+            one.soc = soc
+        plant.ready()
+        if sign < 0:
+            plant.pm.start_charging(95.0)
+        else:
+            plant.pm.start_discharging()
+        plant.batteries[0].force[slot] = 0
+        plant.run(40)
+        plant.batteries[1].soc = 95.6 if sign < 0 else 4.4
+        plant.run(15)
+        assert said not in [event for event, _ in plant.told], "a BMS that gives nothing has a minute"
+        plant.run(10)
+        assert said in [event for event, _ in plant.told] and plant.pm.mode == Mode.IDLE, plant.pm.stats()["reason"]
+
+
+def test_one_battery_that_has_ended_leaves_the_operation_to_the_other():
+    plant = BankPlant(min_soc=5, max_soc=100)
+    plant.batteries[0].soc, plant.batteries[1].soc = 93.0, 60.0
+    plant.ready()
+    plant.pm.start_charging(95.0)
+    plant.batteries[0].force[im.BMS_I_CHG] = 0
+    plant.run(90)
+    assert plant.pm.mode == Mode.CHARGE and plant.commands()[1] < -50000, plant.pm.stats()["reason"]
+    plant.batteries[0].force.clear()
+    plant.run(5)
+    assert plant.commands()[0] < -20000, "and it takes part again when it may"
+
+
+def test_a_charge_ends_where_one_bank_is_at_its_ceiling_and_the_other_holds_its_voltage():
+    plant = BankPlant()
+    plant.batteries[0].soc = 90.6
+    for number in (0, 1):
+        plant.inverters[number].force[im.PCS_DC_I] = im.NO_VALUE
+    plant.batteries[1].force[im.BMS_V_MAX] = 7020
+    plant.ready()
+    plant.pm.set_charge_params(ChargeParams(tail_current=200.0))
+    plant.pm.start_charging()
+    plant.run(20)
+    assert plant.pm.mode == Mode.CHARGE, plant.pm.stats()["reason"]
+    plant.batteries[1].force[im.BMS_V] = 7010
+    plant.run(10)
+    assert "the tail current is reached" in plant.pm.stats()["last_end"], plant.pm.stats()["reason"]
