@@ -62,8 +62,9 @@ _LOOP_MS = const(221)
 _FRESH = const(230)
 _METER_STILL_MS = const(236)
 _ODD_P = const(237)
-_ODD_I = const(238)
-_ODD_I_CAME = const(239)
+_WAY_P = const(238)
+_ODD_I = const(239)
+_ODD_I_CAME = const(240)
 _PAR_GRID_TYPE = const(3)
 _PAR_STALE_BMS = const(12)
 _PAR_STALE_PCS = const(13)
@@ -322,15 +323,23 @@ def judge_power(img: ptr32, par: ptr32):
         island = img[_GRID_OK] == 0 and par[_PAR_GRID_TYPE] < 2  # the load decides what a forming inverter gives
         q = par[_PAR_FOLLOW_P]
         odd = 0
+        fresh = (img[_FRESH] >> _SEQ_PCS & 1) != 0
         if (pcs - high > q or low - pcs > q) and not island:
             odd = _C_PCS_NOT_FOLLOWING
+            way = ((img[_WAY_P] + b) & m) - b
+            k = par[_PAR_FLOW_P] // 2 + 1
+            if fresh and ((pcs < low and pcs - way >= k) or (pcs > high and way - pcs >= k)):
+                img[_WAY_P] = pcs
+                odd = 0  # slowly, by a ramp of its own, it is on its way
+        elif fresh:
+            img[_WAY_P] = pcs
         more = (pcs > 0 and pcs - high > q) or (pcs < 0 and low - pcs > q)
         q = par[_PAR_OVER_P]  # beyond a live limit, and not on the way down from before it fell
         if island and img[_LIMIT_DIS] == 0 and pcs > 0:
             q = par[_PAR_FLOW_P]  # a small load would empty the battery all the same
         if (pcs - img[_LIMIT_DIS] > q and pcs - high > q) or (0 - pcs - img[_LIMIT_CHG] > q and low - pcs > q):
             odd = odd | _C_OVERPOWER
-        if (img[_FRESH] >> _SEQ_PCS & 1) != 0:
+        if fresh:
             count = 0
             if odd != 0:
                 count = img[_ODD_P] + 1

@@ -414,3 +414,62 @@ def test_restarts_the_last_of_several_trips_is_told_also_while_it_runs_again():
     plant.silent = set()
     plant.until_mode(Mode.IDLE, 10)
     assert "bms_lost" in plant.pm.stats()["last_trip"] and "pcs_fault" not in plant.pm.stats()["last_trip"]
+
+
+# ---- a slow inverter ----------------------------------------------------------------------------------------
+
+
+class Slow(Plant):
+    """Its inverter moves by so many W/s; noise: of what it reports, W."""
+
+    rate = 167  # 10 % of 100 kW in a minute, as grid codes want it
+    noise = 0
+    exact = 0.0
+
+    def _move(self, dt):
+        Plant._move(self, dt)
+        step = self.rate * dt / 1000
+        if not self.now[im.CMD_RUN]:
+            self.exact = 0.0
+        elif self.power > self.exact:
+            self.exact = min(self.power, self.exact + step)
+        else:
+            self.exact = max(self.power, self.exact - step)
+        self.power = int(self.exact) + self.noise * (self.ms // dt % 7 - 3) // 3
+
+
+def slow(noise=0):
+    plant = Slow().ready()
+    plant.noise = noise
+    return plant
+
+
+def test_an_inverter_whose_own_ramp_is_ten_percent_a_minute_is_on_its_way():
+    for kw, noise in ((80, 0), (-80, 0), (80, 150), (-80, 150)):
+        plant = slow(noise)
+        plant.pm.set_constant_power(kw)
+        plant.run(120)
+        assert plant.faults() == [] and plant.command() == kw * 1000, plant.pm.stats()["reason"]
+        assert 19000 < abs(plant.power) < 22000
+        plant.run(400)
+        assert abs(plant.power - kw * 1000) <= noise + 1
+        plant.pm.stop_operation()  # and back, as slowly
+        plant.run(120)
+        assert plant.faults() == [] and plant.now[im.TRIPS] == 0, plant.pm.stats()["reason"]
+
+
+def test_an_inverter_that_stands_still_is_none_whatever_its_noise_and_wherever_it_stands():
+    for noise in (0, 150):
+        plant = slow(noise)
+        plant.pm.set_constant_power(80)
+        plant.run(60)
+        assert plant.faults() == []
+        plant.rate = 0
+        plant.run(6)
+        assert plant.events("FAULT_RAISED") == [ROWS["pcs_not_following"][0]], plant.faults()
+    plant = slow()
+    plant.pm.set_constant_power(80)
+    plant.run(60)
+    plant.rate = -167  # the wrong way
+    plant.run(6)
+    assert plant.events("FAULT_RAISED") == [ROWS["pcs_not_following"][0]]
