@@ -1,8 +1,8 @@
 """Starts again after a reset what ran before it, by the site's rule: power.resume and power.resume_manual.
 
 What start() began goes on, and with it the schedule, an island's supply, and programs that renew their claims; not after
-stop(), an emergency, used-up restarts or maintenance.  A pause stays one, a timed one for at least its rest.  Where a
-manual operation ran nothing starts, unless resume_manual says that it goes on, and it has no end of its own: how long
+stop(), an emergency, used-up restarts or maintenance.  A pause stays one whatever starts, a timed one for at least its rest.
+Where a manual operation ran nothing starts, unless resume_manual says that it goes on, and it has no end of its own: how long
 power was away is not known.  Resets that follow each other end it too.
 
 A person's limit without an end is kept whatever starts, and said.  Kept are seven numbers in the chip's non-volatile storage,
@@ -26,6 +26,7 @@ _RUNNING = const(1)
 _PAUSED = const(2)  # + minutes << 6, 0: no end
 _MANUAL = const(3)  # + goal << 3 + target SoC as PowerManager.start_again takes it << 6; its W in a number of their own
 _TIMED = const(4)  # a manual operation with an end
+_HELD = const(5)  # + minutes << 6: a pause while nothing runs
 
 _MINUTES_MAX = const(10080)  # of a pause
 _KEY = const("resume")
@@ -90,10 +91,16 @@ class Resume:
         config = pm.config
         kind = self._stored & 7
         rest = self._stored >> 6
+        paused = kind in (_PAUSED, _HELD)
+        fits = 0 <= rest <= _MINUTES_MAX
+        if paused and fits:
+            pm.stop_operation(rest)  # before anybody starts it: no program ends a pause
         if pm.is_emergency:
             return "nothing starts again after an emergency"
-        if not _RUNNING <= kind <= _TIMED or (kind == _RUNNING and rest) or (kind == _PAUSED and rest > _MINUTES_MAX):
+        if not _RUNNING <= kind <= _HELD or (kind == _RUNNING and rest) or (paused and not fits):
             return "what is stored of before the reset cannot be: start() is a person's"
+        if kind == _HELD:
+            return "it stood still before the reset, paused: start() is a person's and ends the pause, as resume() does"
         if kind >= _MANUAL and not (config.resume_manual and kind == _MANUAL):
             return "a manual operation ran before the reset: start() and what is to be done are a person's (power.resume_manual)"
         if kind < _MANUAL and not config.resume:
@@ -103,7 +110,7 @@ class Resume:
         self._count += 1
         self._set(_COUNT, self._count)
         if kind == _PAUSED:
-            pm.start_again(rq.PAUSE, 0, 0, rest * 60000 or rq.FOREVER)
+            pm.start_again()
             return "started again, paused as before the reset: resume() ends the pause"
         if kind == _MANUAL:
             goal = self._stored >> 3 & 7
@@ -157,14 +164,15 @@ class Resume:
         order, by, left, watts, goal, target = self._pm.going_on()
         if order == im.ORDER_END and self._later >= _NOTHING:
             return self._later
-        if order != im.ORDER_START:
-            return _NOTHING
         if left and goal == rq.PAUSE:
+            kind = _PAUSED if order == im.ORDER_START else _HELD
             minutes = 0 if left == rq.FOREVER else (left + 59999) // 60000
             kept = self._stored >> 6
-            if self._stored & 7 == _PAUSED and minutes and minutes <= kept:
+            if self._stored & 7 == kind and minutes and minutes <= kept:
                 return self._stored  # it has begun to pass
-            return _PAUSED | minutes << 6
+            return kind | minutes << 6
+        if order != im.ORDER_START:
+            return _NOTHING
         if not left or by != rq.MANUAL:
             return _RUNNING
         if left != rq.FOREVER:

@@ -267,6 +267,71 @@ def test_resume_a_pause_stays_a_pause():
     assert board.pm.claims() == [], "its end is kept too"
 
 
+def _held(board, left=None):
+    """Its pause stands behind a reset, and behind the start of an EMS; `left`: of its seconds."""
+    assert not board.runs() and [one["goal"] for one in board.pm.claims()] == ["pause"], board.pm.claims()
+    if left:
+        assert left - 120 <= board.pm.claims()[0]["seconds_left"] <= left
+    if board.pm.is_emergency:
+        board.pm.reset_emergency()
+    board.pm.remote.start()
+    board.pm.remote.claim(-20000, 60000, "ems")
+    board.pm.claim("schedule", -20, 3600, "plan")
+    board.pm.remote.claim(0, 100, "ems")
+    board.run(5)
+    assert board.runs() and board.plant.command() == 0, board.pm.stats()["reason"]
+    return board
+
+
+def test_resume_a_pause_outlives_a_reset_of_a_site_that_was_stopped():
+    for stop in (lambda pm: pm.remote.stop(), lambda pm: pm.emergency_shutdown()):
+        board = started()
+        board.pm.stop_operation()
+        board.run(1)
+        stop(board.pm)
+        board = board.reset()  # and power goes before the house loop runs
+        board.run(3)
+        assert board.pm.is_emergency or "pause" in board.pm.stats()["reason"], board.pm.stats()["reason"]
+        board = _held(board.reset())
+        board.pm.resume()
+        board.run(5)
+        assert board.plant.command() == -20000
+        board = board.reset()
+        assert board.pm.claims() == [], "its end is kept too"
+    board = started()
+    board.pm.stop_operation(30)
+    board.run(2)
+    board.pm.remote.stop()
+    _held(board.reset(), 1800)
+
+
+def test_resume_a_pause_outlives_a_reset_where_nothing_starts():
+    board = started(resume=False)
+    board.pm.stop_operation()
+    board.run(1)
+    _held(board.reset())
+    board = Board(True)
+    FakeNVS.stored = {"resume": 2, "resumed": 5}
+    _held(Board())
+
+
+def test_resume_a_pause_that_a_person_ended_is_over():
+    for end in (lambda pm: pm.start(), lambda pm: pm.stop(), lambda pm: pm.resume(), lambda pm: pm.set_mode(Mode.MAINTENANCE)):
+        board = started()
+        board.pm.stop_operation()
+        board.pm.remote.stop()
+        board.run(5)
+        end(board.pm)
+        board.run(5)
+        assert board.reset().pm.claims() == []
+    board = started()
+    board.pm.stop_operation(1)
+    board.pm.remote.stop()
+    board.run(70)
+    board = board.reset()
+    assert board.pm.claims() == [] and FakeNVS.stored["resume"] == 0, "it was over"
+
+
 def test_resume_a_timed_pause_lasts_at_least_its_rest_and_ends():
     board = started()
     board.pm.stop_operation(30)
@@ -414,7 +479,7 @@ def test_resume_a_storage_that_fails_harms_nobody_and_starts_nothing():
 
 
 def test_resume_what_is_stored_and_cannot_be_starts_nothing():
-    for number in (-1, 5, 6, 7, 8, 64 | 1, 10081 << 6 | 2, 1 << 30, -(1 << 31), 3 | 7 << 3, 3 | 20000 << 6):
+    for number in (-1, 6, 7, 8, 64 | 1, 10081 << 6 | 2, 10081 << 6 | 5, -59, 1 << 30, -(1 << 31), 3 | 7 << 3, 3 | 20000 << 6):
         Board(True)
         FakeNVS.stored = {"resume": number, "resume_w": 10000}
         board = Board(resume_manual=True)
