@@ -42,6 +42,7 @@ class Arbiter:
         self._timed_by_params = False  # it ends by its parameters' timeout
         self._parted = False  # BMS and counter parted when the operation began
         self._serves_island = False  # the load of an island decides the power
+        self._beside = False  # of several banks one is to be charged, and another one need not be
         self._apply_params()
         self.curtail(0)
         image.par[im.OP_SOC_MAX] = im.FREE
@@ -166,20 +167,17 @@ class Arbiter:
         elif self._serves_island:
             claims.drop(rq.ISLAND)
         self._serves_island = serves
-        flags = now[im.BMS_REQUESTS]
-        if now[im.GATE] & im.GATE_SERVICE:
-            flags = 0  # somebody may have their hands in it
-        forced = claims.table[rq.PROTECTION * rq.PARTS]
-        if flags == im.NO_VALUE or not flags & im.BMS_REQ_FORCE_CHARGE or now[im.AGE + im.SEQ_BMS_FLAGS] > par[im.PAR_STALE_BMS]:
-            if forced:
-                claims.drop(rq.PROTECTION)
-            return
-        top = 10000 if flags & im.BMS_REQ_FULL_CHARGE else par[im.PAR_SOC_MAX]
-        empty = now[im.BMS_PROTECT] > 0 and now[im.BMS_PROTECT] & im.BMS_PROT_UNDER_V
-        top -= DONE_BAND if forced or empty else _FORCE_AGAIN  # where it ends, and where it begins anew
-        if now[im.SOC_HIGH] < top:
-            claims.put(rq.PROTECTION, -(par[im.PAR_P_CHG] // 20), rq.FOREVER, rq.POWER, 0, _FORCE_CHARGE)
-        elif forced:
+        forced = 0
+        beside = False
+        for its, own in self._batteries:
+            its[im.FORCED_P] = 0 if its is not now and its[im.GATE] & im.GATE_CLOSED else _forced(its, own)
+            forced += its[im.FORCED_P]
+            if its[im.FORCED_P] == 0 and its[im.GATE] & im.GATE_CLOSED == 0:
+                beside = True
+        self._beside = beside
+        if forced:
+            claims.put(rq.PROTECTION, -forced, rq.FOREVER, rq.POWER, 0, _FORCE_CHARGE)
+        elif claims.table[rq.PROTECTION * rq.PARTS]:
             claims.drop(rq.PROTECTION)
 
     def request(self, dt: int, stopping: bool) -> int:
@@ -191,6 +189,15 @@ class Arbiter:
         answer = requests.age_claims(table, rq.PLACES, dt)
         place = answer & 0xFF
         source = rq.IDLE if place == rq.PLACES else table[place * rq.PARTS + rq.SOURCE]
+        if source == rq.PROTECTION and self._beside and now[im.LIMIT_DIS]:
+            at = place * rq.PARTS
+            table[at] = 0
+            below = requests.age_claims(table, rq.PLACES, 0) & 0xFF
+            table[at] = rq.FOREVER
+            at = below * rq.PARTS
+            if below != rq.PLACES and table[at + rq.WATTS] > 0 and table[at + rq.GOAL] != rq.CHARGE:
+                place = below  # the others discharge, beside the one that is charged: banks.Several.turn
+                source = table[at + rq.SOURCE]
         if now[im.GATE] & im.GATE_SERVICE and source != rq.MAINTENANCE:
             source = rq.IDLE  # in MAINTENANCE nothing moves but by service()
         if stopping:
@@ -306,3 +313,16 @@ class Arbiter:
     def _is_paused(self) -> bool:
         at = rq.MANUAL * rq.PARTS
         return self.claims.table[at] != 0 and self.claims.table[at + rq.GOAL] == rq.PAUSE
+
+
+def _forced(now, par) -> int:
+    """W with which a battery is charged because its BMS asks for it; 0: it does not."""
+    flags = now[im.BMS_REQUESTS]
+    if flags == im.NO_VALUE or not flags & im.BMS_REQ_FORCE_CHARGE or now[im.AGE + im.SEQ_BMS_FLAGS] > par[im.PAR_STALE_BMS]:
+        return 0
+    if now[im.GATE] & im.GATE_SERVICE:
+        return 0  # somebody may have their hands in it
+    top = 10000 if flags & im.BMS_REQ_FULL_CHARGE else par[im.PAR_SOC_MAX]
+    empty = now[im.BMS_PROTECT] > 0 and now[im.BMS_PROTECT] & im.BMS_PROT_UNDER_V
+    top -= DONE_BAND if now[im.FORCED_P] or empty else _FORCE_AGAIN  # where it ends, and where it begins anew
+    return par[im.PAR_P_CHG] // 20 if now[im.SOC_HIGH] < top else 0

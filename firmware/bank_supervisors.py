@@ -4,6 +4,7 @@ A bank trips, restarts and opens its contactors by itself and leaves the others 
 """
 
 from firmware import image as im
+from firmware import requests as rq
 from firmware import supervisor as sv
 from firmware.bank import Bank
 from firmware.errors import PowerError
@@ -195,7 +196,7 @@ class SiteSupervisor(Supervisor):
         Supervisor.follow(self, direction)
         mode = self._now[im.MODE]
         for its in self._nows:
-            if its[im.MODE] != mode:
+            if its[im.MODE] != mode or its[im.FORCED_P]:
                 self._let_follow(mode)
                 return
 
@@ -206,7 +207,9 @@ class SiteSupervisor(Supervisor):
         elif mode == Mode.DISCHARGE:
             direction = 1
         for bank in self._banks:
-            if bank.now[im.MODE] != mode:
+            if direction > 0 and bank.now[im.FORCED_P] and self._now[im.REQUEST_BY] != rq.ISLAND:
+                bank.states.follow(-1)  # it is charged beside those that discharge
+            elif bank.now[im.MODE] != mode:
                 bank.states.follow(direction)
 
     def _alive(self) -> bool:

@@ -17,6 +17,7 @@ from firmware.bank_supervisors import BankEvents, ParallelSupervisor
 from firmware.faults import debounce_rows
 from firmware.kernel import banks, diagnosis, inputs, invariants, site_limits
 from firmware.limits import NAMES
+from firmware.modes import Mode
 from firmware.supervisor import Supervisor
 
 MOST = const(4)  # banks, batteries, inverters
@@ -29,6 +30,7 @@ _UNEVEN = const(1100)  # of 1000 in the mean: who carries more than that bounds 
 _UNEVEN_READS = const(3)  # in a row: packs do not report at the same instant
 _SHOWN_DA = const(70000)  # 0.1 A: times 1500 V it is a small integer
 _PCS_ROW = NAMES.index("pcs")
+_FORBIDS = im.LIMIT_ROWS_DIS + NAMES.index("bms_forbids")
 _ODD_HIGH = 1 << im.CELL_V_MAX - im.BMS_SOC  # of BMS_ODD
 _ODD_LOW = 1 << im.CELL_V_MIN - im.BMS_SOC
 _ODD_CELLS = _ODD_HIGH | _ODD_LOW
@@ -419,6 +421,8 @@ class Several:
     def limit(self) -> None:
         """What each bank may give, and all of them together: after each one's rows."""
         for bank in self.banks:
+            if bank.now[im.FORCED_P] and self._now[im.REQUEST_BY] != rq.ISLAND:
+                bank.now[_FORBIDS] = 0  # it is to be charged
             if bank.inverters is not None and bank.inverters.silent:
                 _bind_the_heard(bank.now, bank.par, bank.inverters.unheard)
             else:
@@ -433,9 +437,10 @@ class Several:
         how = _CHARGE if now[im.CMD_P] < 0 else 0
         if now[im.REQUEST_BY] == rq.ISLAND and not now[im.GRID_OK]:
             how |= _AT_ONCE  # an island's load is there already
-        rising = banks.portions(now, its.nows, its.pars, its.n, how, _ALL)
+        turned = self.turn(how)
+        rising = banks.portions(now, its.nows, its.pars, its.n, how, _ALL & ~turned)
         if rising and now[im.REST_P]:
-            self.share_rest(how, rising)
+            self.share_rest(how, rising | turned)
         banks.take_portions(now, its.nows, its.pars, its.n)
         broken = 0
         for bank in self.banks:
@@ -446,6 +451,32 @@ class Several:
                 now[im.CMD_P] += bank.now[im.CMD_P]
         if now[im.SOC_LOW] <= self._par[im.PAR_SOC_MIN] and now[im.CMD_P] > 0:
             self._count_who_gives()
+
+    def turn(self, how: int) -> int:
+        """A forced charge is of the bank whose BMS asks for it: the others have no part in it, and discharge beside it.
+
+        Gives those that have their portion by that, bits.
+        """
+        now = self._now
+        by = now[im.REQUEST_BY]
+        turned = 0
+        bit = 1
+        for its in self._all.nows:
+            forced = its[im.FORCED_P] if by != rq.ISLAND else 0
+            if how & _CHARGE:
+                if by == rq.PROTECTION and not forced:
+                    turned |= bit
+                    its[im.REQUEST_P] = 0
+            elif forced or its[im.CMD_P] < 0:
+                turned |= bit
+                watts = 0
+                if forced and now[im.CMD_P] > 0 and its[im.MODE] == Mode.CHARGE:
+                    rise = self._par[im.PAR_RAMP_UP] // 10 * its[im.DT] // 100
+                    watts = min(forced, its[im.LIMIT_CHG], now[im.LIMIT_DIS], rise - min(0, its[im.CMD_P]))  # together no charge
+                its[im.REQUEST_P] = -watts
+                its[im.REQUEST_BY] = rq.PROTECTION
+            bit += bit
+        return turned
 
     def _count_who_gives(self) -> None:
         """A bank that has connected in this cycle, or serves in maintenance, was not one of those with something to give."""

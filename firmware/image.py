@@ -188,10 +188,11 @@ METER_SEEN = const(234)  #    W         METER_P as it was when it last changed, 
 METER_ANCHOR = const(235)  #  W         and PCS_P at that time
 METER_STILL_MS = const(236)  #ms        how long it repeats itself though PCS_P has moved; 0: PCS_P is awaited
 ODD_P = const(237)  #         count     its reports in a row with a power that is not as commanded, at most 2; 3: an island
-WAY_P = const(238)  #         W         PCS_P as near to the command as it came when it last made way
-ODD_I = const(239)  #         count     times in a row that the currents of battery and inverter were not the same, at most 2
-ODD_I_CAME = const(240)  #    bits      1 << group: battery, inverter: has reported since they were compared
-N_SLOTS = const(241)  #       count     length of Image.now
+FORCED_P = const(238)  #      W         what its BMS is charged with because it asks for it; 0: it does not
+WAY_P = const(239)  #         W         PCS_P as near to the command as it came when it last made way
+ODD_I = const(240)  #         count     times in a row that the currents of battery and inverter were not the same, at most 2
+ODD_I_CAME = const(241)  #    bits      1 << group: battery, inverter: has reported since they were compared
+N_SLOTS = const(242)  #       count     length of Image.now
 
 # ---- parameters of the cycle, in Image.par
 PAR_P_CHG = const(0)  #       W         configured charge power

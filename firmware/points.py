@@ -231,6 +231,7 @@ MADE = (
     ("site", im.METER_ANCHOR, "W", "", "", 1, "and PCS_P at that time"),
     ("site", im.METER_STILL_MS, "ms", "", "", 1, "how long it repeats itself though PCS_P has moved; 0: PCS_P is awaited"),
     ("site", im.ODD_P, "count", "", "", 1, "its reports in a row with a power that is not as commanded, at most 2; 3: an island"),
+    ("site", im.FORCED_P, "W", "", "", 1, "what its BMS is charged with because it asks for it; 0: it does not"),
     ("site", im.WAY_P, "W", "", "", 1, "PCS_P as near to the command as it came when it last made way"),
     ("site", im.ODD_I, "count", "", "", 1, "times in a row that the currents of battery and inverter were not the same, at most 2"),
     ("site", im.ODD_I_CAME, "bits", "", "", 1, "1 << group: battery, inverter: has reported since they were compared"),

@@ -351,9 +351,9 @@ def add_limits(img: ptr32, parts, pars, n: int):
 def portions(img: ptr32, parts, pars, n: int, how: int, served: int) -> int:
     """Give parts their portions of CMD_P, as the limit of each is to that of all: REQUEST_P, REQUEST_BY; what is left is REST_P.
 
-    served, a bit each: who is given one now; who is not keeps what he has.  Nobody gets more than his limit, and the last gets
-    what whole watts have left over.  how, bits: 1 they are charged; 2 they follow at once, else a command rises by its ramp (a
-    change of sign stops at 0), and the bits of those are returned whom that leaves less.
+    served, a bit each: who is given one now; who is not keeps what he has, which may be the other way.  Nobody gets more than
+    his limit, and the last gets what whole watts have left over.  how, bits: 1 they are charged; 2 they follow at once, else a
+    command rises by its ramp (a change of sign stops at 0), and the bits of those are returned whom that leaves less.
     """
     one = 1
     b = one << 30
@@ -370,7 +370,7 @@ def portions(img: ptr32, parts, pars, n: int, how: int, served: int) -> int:
             limit += part[_LIMIT_DIS + chg]
         else:
             p = ((part[_REQUEST_P] + b) & m) - b
-            if p < 0:
+            if chg != 0:
                 p = 0 - p
             rest -= p
         k += 1

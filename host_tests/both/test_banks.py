@@ -713,3 +713,71 @@ def test_a_charge_ends_where_one_bank_is_at_its_ceiling_and_the_other_holds_its_
     plant.batteries[1].force[im.BMS_V] = 7010
     plant.run(10)
     assert "the tail current is reached" in plant.pm.stats()["last_end"], plant.pm.stats()["reason"]
+
+
+# ---- a forced charge is of the battery that asks for it -----------------------------------------------------------------
+
+
+def asking(soc=15.0, other=50.0, **config):
+    """Two banks, of which the first wants to be charged."""
+    plant = BankPlant(**config)
+    plant.batteries[0].soc, plant.batteries[1].soc = soc, other
+    plant.ready()
+    plant.batteries[0].force = {im.BMS_REQUESTS: im.BMS_REQ_FORCE_CHARGE}
+    return plant
+
+
+def test_a_forced_charge_is_of_the_bank_that_asks_for_it_alone():
+    for ask in (lambda pm: None, lambda pm: pm.stop_operation(), lambda pm: pm.set_constant_power(0)):
+        plant = asking()
+        ask(plant.pm)
+        plant.run(5)
+        assert plant.commands() == [-5000, 0], plant.pm.stats()["reason"]
+    plant.batteries[1].force = {im.BMS_REQUESTS: im.BMS_REQ_FORCE_CHARGE}
+    plant.run(5)
+    assert sum(plant.commands()) == -10000 and near(plant.commands()[0], -5000, 0.1)
+    plant.batteries[0].force = {}
+    plant.run(5)
+    assert plant.commands() == [0, -5000]
+
+
+def test_a_forced_charge_leaves_a_discharge_to_the_others():
+    for ask in (lambda pm: pm.set_constant_power(40), lambda pm: pm.claim("remote", 40, 600, "ems")):
+        plant = asking(50.0)
+        ask(plant.pm)
+        plant.run(6)
+        assert plant.commands() == [-5000, 45000], (plant.commands(), plant.pm.stats()["reason"])
+        assert plant.pm.mode == Mode.DISCHARGE and plant.bank(0)["mode"] == "CHARGE", plant.bank(0)
+        plant.run(60)
+        assert plant.commands() == [-5000, 45000] and plant.now[im.CMD_P] == 40000
+        assert plant.pm.stats()["faults"] == [] and plant.now[im.BREACHES] == 0
+        plant.batteries[0].force = {}
+        plant.run(10)
+        assert sum(plant.commands()) == 40000 and near(plant.commands()[0], 20000, 0.1), plant.pm.stats()["reason"]
+        assert [bank.now[im.BREACHES] for bank in plant.image.banks] == [0, 0]
+        plant.batteries[0].force = {im.BMS_REQUESTS: im.BMS_REQ_FORCE_CHARGE}
+        plant.run(10)
+        assert plant.commands() == [-5000, 45000], "it turns amid a discharge"
+        assert [bank.now[im.BREACHES] for bank in plant.image.banks] == [0, 0]
+
+
+def test_a_forced_charge_amid_a_discharge_at_the_limit_and_to_its_end():
+    plant = asking(other=22.6)
+    plant.pm.set_constant_power(150)
+    plant.run(12)
+    assert plant.commands() == [-5000, 100000] and plant.now[im.CMD_P] == 95000, plant.pm.stats()["reason"]
+    plant.run(900)
+    assert plant.commands() == [-5000, 0] and plant.pm.mode == Mode.CHARGE, plant.pm.stats()["reason"]
+    assert plant.told.count((Event.DISCHARGE_COMPLETE, 5)) == 1
+    assert [bank.now[im.BREACHES] for bank in plant.image.banks] == [0, 0]
+
+
+def test_a_forced_charge_where_nothing_may_be_discharged_is_not_held_up_by_what_is_asked():
+    plant = asking(grid_connection=Grid.BACKUP)
+    plant.pm.set_constant_power(40)
+    plant.run(6)
+    assert plant.commands() == [-5000, 0], plant.pm.stats()["reason"]
+    plant.grid = False  # an island is served by who can
+    plant.run(6)
+    assert plant.commands() == [0, 20000], plant.pm.stats()["reason"]
+    assert [bank.now[im.BREACHES] for bank in plant.image.banks] == [0, 0]

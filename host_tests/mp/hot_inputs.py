@@ -44,6 +44,7 @@ RANGES: tuple[tuple[str, int, int, bool], ...] = (
     (r"^ENDED$", 0, 511, False),
     (r"^ODD_P$", 0, 3, False),
     (r"^ODD_I$", 0, 2, False),
+    (r"^FORCED_P", 0, 50_000, False),
     (r"^DARK_P|^WAY_P", -0x3FFFFFFF, 0x3FFFFFFF, False),
     (r"^DARK_BY", 0, 15, False),
     (r"^ODD_I_CAME", 0, 33, False),
