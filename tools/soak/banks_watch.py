@@ -9,7 +9,7 @@ from firmware import image as im
 from firmware.faults import TABLE, TRIP
 from firmware.limits import NAMES
 from firmware.modes import Mode
-from firmware.requests import ISLAND
+from firmware.requests import ISLAND, PROTECTION
 from tools.sim.virtual.banks import BatteryNode, InverterNode, VirtualBanks
 from tools.sim.virtual.site import METER_S
 from tools.soak.banks_witness import BanksWitness
@@ -273,7 +273,7 @@ class BanksWatch:
         dis, chg = now[im.LIMIT_DIS], now[im.LIMIT_CHG]
         if not dis >= p >= -chg or p > part.most[1] or -p > part.most[0]:
             raise Broken(f"{who} has {p} W, it may -{chg} .. +{dis} W, configured are -{part.most[0]} .. +{part.most[1]} W")
-        if p * site_p < 0:
+        if p * site_p < 0 and not (p < 0 and self._forced(part)):
             raise Broken(f"{who} has {p} W, the site {site_p} W")
         self._check_move(who, part.was_p, p, dt)
         missing = part.missing()
@@ -383,17 +383,29 @@ class BanksWatch:
     def _check_sharing(self, p: int, dt: int) -> None:
         """Where no bank is on its way up, each has its part of the power as its limit is of all limits."""
         limit = im.LIMIT_DIS if p > 0 else im.LIMIT_CHG
-        total = sum(part.now[limit] for part in self.parts)
+        parts = self.parts
+        if p > 0:  # who is charged because he asks for it has no part in it
+            parts = [part for part in parts if not self._forced(part) and part.now[im.CMD_P] >= 0]
+            p = sum(part.now[im.CMD_P] for part in parts)
+        elif self._now[im.REQUEST_BY] == PROTECTION:  # and this is for him alone
+            parts = [part for part in parts if self._forced(part)]
+            if sum(part.now[im.CMD_P] for part in parts) != p:
+                raise Broken(f"a forced charge of {p} W, those that ask for it have {[part.now[im.CMD_P] for part in parts]} W")
+        total = sum(part.now[limit] for part in parts)
         least = self._rise * min(dt, _DT_MAX_MS) - 1  # who rises less than this could rise more
-        shares = [p * part.now[limit] / total for part in self.parts]
-        for part, share in zip(self.parts, shares, strict=True):
+        shares = [p * part.now[limit] / total for part in parts]
+        for part, share in zip(parts, shares, strict=True):
             watts = abs(part.now[im.CMD_P])
             if watts < abs(share) - 1 and watts - abs(part.was_p) >= least:
                 return
         self.shared += 1
-        for part, share in zip(self.parts, shares, strict=True):
+        for part, share in zip(parts, shares, strict=True):
             if abs(part.now[im.CMD_P] - share) > _SHARE * abs(p) + _SHARE_W:
                 raise Broken(f"bank {part.name} has {part.now[im.CMD_P]} W of {p} W, by its limit it were {share:.0f} W")
+
+    def _forced(self, part: Part) -> bool:
+        """Its battery asks to be charged, and no island is served instead."""
+        return part.now[im.FORCED_P] > 0 and self._now[im.REQUEST_BY] != ISLAND
 
     def _check_fall(self, now: Any, p: int) -> None:
         """The power falls because it is to, or because a bank may no longer give what it gave: not because another comes back."""
@@ -401,8 +413,11 @@ class BanksWatch:
         charge = was < 0
         limit = im.LIMIT_CHG if charge else im.LIMIT_DIS
         wants = max(0, -now[im.REQUEST_P] if charge else now[im.REQUEST_P])
-        able = sum(min(abs(part.was_p), part.now[limit]) for part in self.parts)
+        for_who_asks = charge and now[im.REQUEST_BY] == PROTECTION
+        able = sum(min(abs(part.was_p), part.now[limit]) for part in self.parts if self._forced(part) or not for_who_asks)
         least = min(abs(was), wants, now[limit], able)
+        if not charge:
+            least -= sum(-part.now[im.CMD_P] for part in self.parts if part.now[im.CMD_P] < 0)
         if abs(p) < least - _SHARE_W:
             raise Broken(f"the site falls from {was} W to {p} W, nothing asks it to give less than {least} W")
 
