@@ -17,7 +17,9 @@ from firmware.modes import Mode
 
 _BACKOFF_MAX_MS = const(60000)
 _HOUR_S = const(3600)
-_BATTERY_ROWS = [NAMES.index(name) for name in ("bms_forbids", "soc", "cell_voltage", "pack_voltage", "temperature", "bms_current")]
+_FIRST_ROW = NAMES.index("bms_forbids")  # of the battery's, with the inverter's in between
+_LAST_ROW = NAMES.index("bms_current")
+_PCS_ROW = NAMES.index("pcs")
 _REST_MS = const(60000)  # counted so far
 _TRAVEL_MS = const(200)  # until a command has reached an inverter behind a slow line
 _REST_W = const(300)  # what an inverter at rest takes for itself
@@ -220,9 +222,8 @@ class Supervisor:
         now = self._now
         taken = now[im.PCS_P]
         row = now[im.WHY_CHG if taken < 0 else im.WHY_DIS]
-        if now[im.TRIPPED] != 1 << self._overpower or now[im.GRID_OK] != 0 or self._par[im.PAR_GRID_TYPE] >= Grid.INTERACTIVE:
-            return False
-        if row not in _BATTERY_ROWS:
+        island = now[im.GRID_OK] == 0 and self._par[im.PAR_GRID_TYPE] < Grid.INTERACTIVE
+        if not island or now[im.TRIPPED] != 1 << self._overpower or not _FIRST_ROW <= row <= _LAST_ROW or row == _PCS_ROW:
             return False
         now[im.DARK_P] = taken
         now[im.DARK_BY] = row
@@ -242,10 +243,11 @@ class Supervisor:
             return True
         if im.NO_VALUE < now[im.NET_P] < -par[im.PAR_FLOW_P]:
             return True
-        for row in _BATTERY_ROWS:
-            if now[im.LIMIT_ROWS_DIS + row] < max(now[im.DARK_P], par[im.PAR_OVER_P]):
-                return False
-        return True
+        least = im.FREE
+        for row in range(im.LIMIT_ROWS_DIS + _FIRST_ROW, im.LIMIT_ROWS_DIS + _LAST_ROW + 1):
+            if row != im.LIMIT_ROWS_DIS + _PCS_ROW:
+                least = min(least, now[row])
+        return least >= max(now[im.DARK_P], par[im.PAR_OVER_P])
 
     def step(self, dt: int) -> int:
         """Advance start, stop, back-off and contactors by dt ms; returns what it decided."""
