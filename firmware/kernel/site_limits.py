@@ -197,7 +197,8 @@ def binding(img: ptr32, par: ptr32):
             img[row + _ROW_OPERATION] = q
         img[row + _ROW_REMOTE] = par[_EMS_P_DIS + (_EMS_P_CHG - _EMS_P_DIS) * chg]
         if kind == 0 or (kind == 1 and img[_GRID_OK] == 0):
-            img[row + _ROW_REMOTE] = _RANGE  # what an EMS curtails is the exchange with a grid: in an island the load decides
+            img[row + _ROW_REMOTE] = _RANGE  # what an EMS curtails is the exchange with a grid: in an island the load decides,
+            img[row + _ROW_OPERATION] = _RANGE  # and no operation runs
         img[row + _ROW_CONFIGURATION] = par[_PAR_P_DIS + (_PAR_P_CHG - _PAR_P_DIS) * chg]
 
         p = _RANGE

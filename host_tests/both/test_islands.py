@@ -1,6 +1,8 @@
 """Islands whose inverter carries what the load takes, whatever it is told: with an empty or a full battery, seen by nobody."""
 
 from firmware import image as im
+from firmware.charging import ChargeParams
+from firmware.discharging import DischargeParams
 from firmware.event_codes import Event
 from firmware.flows import Grid
 from firmware.modes import Mode
@@ -352,3 +354,22 @@ def test_several_banks_serve_an_island_that_nobody_sees():
     plant.run(10)
     assert [one.power for one in plant.inverters] == [10000, 10000] and sum(plant.commands()) == 20000, plant.pm.stats()["reason"]
     assert plant.pm.stats()["requested_by"] == "island"
+
+
+def test_what_parameters_say_of_operations_does_not_make_an_island_dark():
+    for kind in (Grid.ISOLATED, Grid.BACKUP):
+        plant = island(kind)
+        plant.pm.set_discharge_params(DischargeParams(discharge_power_max=5.0, discharge_current_max=10.0))
+        plant.pm.set_charge_params(ChargeParams(charge_power_max=5.0, charge_current_max=10.0))
+        plant.run(5)
+        assert plant.power == 20000 and plant.command() == 20000, plant.pm.stats()["reason"]
+        plant.sun = 50000
+        plant.run(5)
+        assert plant.power == -30000 and plant.command() == -30000, plant.pm.stats()["reason"]
+        plant.sun = 0
+        plant.run(2)
+        if kind == Grid.BACKUP:
+            plant.grid = True
+            plant.pm.set_constant_power(-30)
+            plant.run(4)
+            assert plant.command() == -5000, "with the grid there it holds"
