@@ -126,16 +126,21 @@ def accepted(view) -> str:
     """The answer to a manual operation: accepted, and what has priority or leaves less than was asked for."""
     if view.now[im.REQUEST_BY] == rq.ISLAND:
         return "accepted, but waits: the load of the island decides"
+    _, watts, goal, _, _ = view.claim(rq.MANUAL)
+    charge = 1 if watts < 0 or goal == rq.CHARGE else 0
     for source in range(rq.MANUAL):
-        if view.claim(source)[0]:
+        if view.claim(source)[0] and not (source == rq.PROTECTION and watts and not charge and _is_beside(view)):
             return "accepted, but %s has priority" % _claim(view, source)
     if _ends_by_start(view, rq.MANUAL):
         return "accepted, but start() ends it"
-    _, watts, goal, _, _ = view.claim(rq.MANUAL)
-    charge = 1 if watts < 0 or goal == rq.CHARGE else 0
     if watts and view.now[im.LIMIT_DIS + charge] < abs(watts):
         return "accepted, but " + limited(view, view.now[im.WHY_DIS + charge], charge)
     return "accepted"
+
+
+def _is_beside(view) -> bool:
+    """A bank that need not be charged is there: the forced charge of another one takes no discharge from it."""
+    return any(not bank.now[im.FORCED_P] and not _is_out(bank) for bank in view.banks)
 
 
 def waiting(view):
@@ -146,6 +151,8 @@ def waiting(view):
         if view.claim(source)[0]:
             if _ends_by_start(view, source):
                 yield _claim(view, source) + " ends by start()"
+            elif source == rq.PROTECTION < winner:
+                pass  # it flows beside: see _is_beside
             elif source != winner:
                 yield "%s waits: %s has priority" % (_claim(view, source), _claim(view, winner))
             elif now[im.MODE] == Mode.STANDBY:

@@ -4,7 +4,7 @@ import micropython
 from micropython import const
 
 # slots: begin (copied from image.py by `make slots`)
-_CURTAILED_BY = const(138)
+_CURTAILED_BY = const(139)
 _EMS_P_CHG = const(58)
 _EMS_P_DIS = const(59)
 _RANGE = const(1073741823)

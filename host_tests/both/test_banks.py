@@ -6,7 +6,7 @@ from firmware.errors import PowerError
 from firmware.event_codes import Event
 from firmware.flows import Grid
 from firmware.modes import Mode
-from firmware.reasons import event_data
+from firmware.reasons import event_data, waiting
 from host_tests.both.bankplant import BankPlant
 from host_tests.both.plant import EFFICIENCY, refusal
 
@@ -744,8 +744,10 @@ def test_a_forced_charge_is_of_the_bank_that_asks_for_it_alone():
 def test_a_forced_charge_leaves_a_discharge_to_the_others():
     for ask in (lambda pm: pm.set_constant_power(40), lambda pm: pm.claim("remote", 40, 600, "ems")):
         plant = asking(50.0)
-        ask(plant.pm)
+        plant.run(1)
+        assert (ask(plant.pm) or "accepted") == "accepted", "nothing has priority over it"
         plant.run(6)
+        assert list(waiting(plant.pm.instant())) == [], "and neither waits"
         assert plant.commands() == [-5000, 45000], (plant.commands(), plant.pm.stats()["reason"])
         assert plant.pm.mode == Mode.DISCHARGE and plant.bank(0)["mode"] == "CHARGE", plant.bank(0)
         plant.run(60)
