@@ -33,7 +33,7 @@ _KEY = const("resume")
 _WATTS = const("resume_w")
 _COUNT = const("resumed")
 _LOCAL = const("local")
-_HELD = const("held")
+_ORDERS = const("held")
 _LIMITS = ("limit_dis", "limit_chg")  # W and 1, 0: none
 _MOST_W = const(1000000)  # of a limit
 _NOT_FOUND = const(-0x1102)  # ESP_ERR_NVS_NOT_FOUND
@@ -60,7 +60,7 @@ class Resume:
         self._stored = self._later = self._read(_KEY)
         self.stays = ""  # why what ran before it did not start again
         self._local = self._read(_LOCAL) > 0
-        self._held = pm.remote.held = self._read(_HELD)
+        self._held = pm.remote.held = self._read(_ORDERS)
         if self._local:
             pm.remote.set_local(True)
             say("resume: a person has the control, as before the reset: local(False) gives it back")
@@ -196,7 +196,7 @@ class Resume:
         held = self._pm.remote.held
         if held != self._held:
             self._tried_ms = time.ticks_ms()
-            if not self._set(_HELD, held):
+            if not self._set(_ORDERS, held):
                 return
             self._held = held
         for n, watts in enumerate(self._pm.lasting_limit()):
