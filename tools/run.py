@@ -26,7 +26,7 @@ from rich.live import Live
 
 from tools import check_site, claims, ports
 from tools.interpreters import chosen
-from tools.sim import layout, practice
+from tools.sim import layout, pins, practice
 from tools.sim import scenario as scenarios
 from tools.sim.banks_site import BanksSite
 from tools.sim.board import chipboard, profiles, ptyport
@@ -134,19 +134,31 @@ def open_to_ems(args: argparse.Namespace, site: LiveSite) -> LiveSite:
     return site
 
 
-def open_to_browsers(args: argparse.Namespace, site: LiveSite) -> list[str]:
-    """The site with the operator's page where the command line wants one; what is typed first for it, as a technician does."""
+def open_to_browsers(args: argparse.Namespace, site: LiveSite, state: Path) -> list[str]:
+    """The site with the operator's page where the command line wants one; what is typed first for it, as a technician does.
+
+    A board that has its PINs from an earlier run keeps them, but for those that the command line gives.
+    """
+    opening = pins.opening(state, args.web_pins)
     if not args.web:
-        return []
+        return [f"login {opening}"] if opening and not by_hand(args) else []
     site.services["web"] = {"type": "web", "port": args.web, "host": "127.0.0.1", "public": "view", "metrics": True}
     now = time.strftime("%Y-%m-%d %H:%M:%S")
     if type(site) is Site:  # a site file has its own
         site.services["calendar"] = {"type": "calendar", "zone": "Europe/Berlin"}
         site.services |= {"records": {"type": "records"}, "history": {"type": "history"}}
-    operate, service = args.web_pins or (f"{secrets.randbelow(10000):04}", f"{secrets.randbelow(1000000):06}")
+    kept = not args.web_pins and bool(opening)
+    new = (f"{secrets.randbelow(10000):04}", f"{secrets.randbelow(1000000):06}")
+    operate, service = args.web_pins or (pins.noted(state) if kept else None) or new
+    pins.note(state, operate, service)
     text = f"the operator's page: http://127.0.0.1:{args.web}  PINs: operate {operate}, service {service} (docs/web.md)"
-    print(text, file=sys.stderr, flush=True)
-    return [f"login {service}", f"pin service {service}", f"pin operate {operate}", f"clock {now}"]
+    print(text + ", as before" * kept, file=sys.stderr, flush=True)
+    return [f"login {opening or service}", f"pin service {service}", f"pin operate {operate}", f"clock {now}"]
+
+
+def by_hand(args: argparse.Namespace) -> bool:
+    """Whether a person types at the console: nobody else has to log in there."""
+    return bool(args.console or args.pty)
 
 
 def limits_of(args: argparse.Namespace) -> tuple[float, float]:
@@ -177,7 +189,7 @@ def plan(args: argparse.Namespace, live: bool) -> tuple[Scenario, bool]:
 def build(args: argparse.Namespace, script: Scenario, state: Path, repeat: bool) -> Session:
     """Site, board and session for one run."""
     site = open_to_ems(args, site_of(profile_of(args), script, args.site))
-    typed = open_to_browsers(args, site)
+    typed = open_to_browsers(args, site, state)
     return Session(site, board_of(args, site, state), script, repeat, typed)
 
 
@@ -265,7 +277,7 @@ async def run_console(args: argparse.Namespace, state: Path) -> int:
     """The board's console on this terminal, or at a file, until its input ends, or the seconds are over; the exit code."""
     script = Scenario("console", 0.0, args.seed or 1, site={"load_kw": 20.0, "pv_kw": 8.0, "load_noise_kw": 0.5})
     site = open_to_ems(args, site_of(profile_of(args), script, args.site, own_battery=True))
-    typed = open_to_browsers(args, site)
+    typed = open_to_browsers(args, site, state)
     board = board_of(args, site, state)
     desk = practice.Practice(site, board, lambda line: print(line, flush=True), at_port=args.pty is not None)
     port = PtyPort(board, args.pty) if args.pty else None
@@ -395,6 +407,8 @@ def refused(args: argparse.Namespace) -> list[str]:
     if args.console or args.pty:
         others = [f"--{name}" for name in ("headless", "json", "svg", "scenario") if getattr(args, name)]
         errors += [f"--{'pty' if args.pty else 'console'} goes without {', '.join(others)}"] if others else []
+    if args.state and (args.web or not by_hand(args)) and (why := pins.refused(Path(args.state), args.web_pins)):
+        errors.append(why)
     if args.pty and (why := ptyport.refused(args.pty)):
         errors.append(f"--pty {why}")
     if args.svg and not _writable(Path(args.svg)):

@@ -121,16 +121,20 @@ class Session:
     async def _greet(self) -> None:
         """Wait until the console answers, and ask it to report."""
         give_up = time.monotonic() + READY_S
+        # as a line of Python it loads nothing from flash; a console with PINs takes it as a command only, until the login below
+        report = f"monitor {MONITOR_MS}" if self.typed else f"monitor({MONITOR_MS})"
         while not self._ready.is_set():
             if self.board.is_off or time.monotonic() > give_up:
                 tail = "\n".join(list(self.board.lines)[-20:])
                 raise RuntimeError(f"the board did not come up; its console said:\n{tail or '(nothing)'}")
-            await self.board.send(f"monitor({MONITOR_MS})")
+            await self.board.send(report)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ready.wait(), 1.0)
-        for line in self.typed:
-            await self.board.send(line)
         await self._catch_up()
+        for line in self.typed:
+            answer = await self.ask(line)
+            if not answer.startswith("= "):
+                self.problems.append(f"{line.split()[0]!r}, typed at the start, was refused: {answer[1:].strip() or 'no answer'}")
 
     async def _play_once(self) -> None:
         base = time.monotonic()
