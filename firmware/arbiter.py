@@ -136,14 +136,23 @@ class Arbiter:
             target += self._target  # the parameters do not outlive a reset
         return left, watts, goal, target
 
-    def schedule(self, claim: tuple) -> None:
-        """The schedule's claim, Claims.put's arguments from W on; () ends it."""
+    def schedule(self, claim: tuple, how: int) -> None:
+        """The schedule's claim, Claims.put's arguments from W on; () ends it: how, a requests.END_*."""
         if not claim and self._active == rq.SCHEDULE:
-            self.note_end(rq.END_TIME)
+            self.note_end(how)
         self.claims.drop(rq.SCHEDULE)
         if claim:
             self._active = rq.IDLE if self._active == rq.SCHEDULE else self._active  # begin anew
             self.claims.put(rq.SCHEDULE, *claim)
+
+    def take_back(self, source: int, owner=None) -> None:
+        """End what a source, or one owner of it, claims, as somebody has asked for: what was running has ended so."""
+        if self._active == source and owner in (None, self.claims.owners[self._place]):
+            self._note_end(rq.END_BACK)
+        if owner is None:
+            self.claims.drop(source)
+        else:
+            self.claims.drop_owner(source, owner)
 
     # ---- every cycle ------------------------------------------------------------------------------------
 

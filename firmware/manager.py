@@ -244,7 +244,7 @@ class PowerManager:
     def resume(self) -> None:
         """End the manual operation or pause: the next claim below takes over."""
         with self._lock:
-            self.arbiter.claims.drop(rq.MANUAL)
+            self.arbiter.take_back(rq.MANUAL)
 
     def claim(self, source: str, kw: float, seconds: float, owner: str) -> None:
         """A setpoint of a program: "remote", "grid_service", "schedule" or "optimiser"; it ends unless its owner renews it in time.
@@ -267,10 +267,7 @@ class PowerManager:
         if owner is not None:
             _check_owner(owner)
         with self._lock:
-            if owner is None:
-                self.arbiter.claims.drop(rq.SOURCES.index(source))
-            else:
-                self.arbiter.claims.drop_owner(rq.SOURCES.index(source), owner)
+            self.arbiter.take_back(rq.SOURCES.index(source), owner)
 
     def claims(self) -> "list[dict]":
         """Every live claim, the one that wins first: source, owner, kw, seconds_left, goal."""
@@ -450,6 +447,7 @@ class PowerManager:
         """Add a copy of a ScheduleEntry; its id.  PowerError when 16 are in use, ValueError if it is none."""
         if not hasattr(entry, "duration_minutes"):
             raise ValueError("entry = %r: must be a ScheduleEntry" % (entry,))
+        entry.check_fits(self.image.par)
         with self.plan_lock:
             entry_id = self.plan.add(entry)
         from firmware import scheduling  # which came with the plan
@@ -461,6 +459,7 @@ class PowerManager:
         """Put an entry in this one's place.  PowerError when there is no such id."""
         if not hasattr(entry, "duration_minutes"):
             raise ValueError("entry = %r: must be a ScheduleEntry" % (entry,))
+        entry.check_fits(self.image.par)
         with self.plan_lock:
             self.plan.update(entry_id, entry)
         from firmware import scheduling  # which came with the plan
@@ -511,14 +510,14 @@ class PowerManager:
         with self._lock:
             self.events.post(Event.CLOCK_SET, by_s, self.image.now[im.UPTIME_S])
 
-    def take_schedule(self, claim: "tuple | None", events: list) -> None:
-        """scheduling.step's way to claims and events: claim is None (leave it), () (drop it) or Claims.put's arguments."""
+    def take_schedule(self, claim: "tuple | None", events: list, how: int) -> None:
+        """scheduling.step's way to claims and events: claim is None (leave it), () (drop it: how) or Claims.put's arguments."""
         with self._lock:
             at_s = self.image.now[im.UPTIME_S]
             for event, entry_id in events:
                 self.events.post(event, entry_id, at_s)
             if claim is not None:
-                self.arbiter.schedule(claim)
+                self.arbiter.schedule(claim, how)
 
     # ---- what people see --------------------------------------------------------------------------------
 

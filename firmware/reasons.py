@@ -51,7 +51,11 @@ its time was over or it was not renewed
 a fault used up the restarts
 by an emergency
 by stop()
-the highest voltage was there already, and no current flowed""")
+the highest voltage was there already, and no current flowed
+scheduling was switched off
+its schedule entry was disabled
+its schedule entry was deleted or given another time
+taken back by resume(), release() or local control""")
 _BROKEN = const(  # by the bits of kernel/invariants.py
     "beyond a limit\nagainst its mode\nout of a battery at its floor\nfaster than its ramp\n"
     "while nothing may move\nwithout a measurement that it needs"

@@ -116,7 +116,7 @@ class Remote:
             pm.is_local = on
             self.local_holder = holder if on else None
             if on:
-                pm.arbiter.claims.drop(rq.REMOTE)
+                pm.arbiter.take_back(rq.REMOTE)
                 pm.arbiter.orders += 1
                 self.holder = None
                 self.number = -1

@@ -54,6 +54,10 @@ END_SPENT = const(8)
 END_EMERGENCY = const(9)
 END_STOP = const(10)
 END_HIGH = const(11)
+END_OFF = const(12)
+END_DISABLED = const(13)
+END_REMOVED = const(14)
+END_BACK = const(15)  # the last that image.ENDED has bits for
 
 FOREVER = const(0x3FFFFFFF)
 PERSON = "console"  # the owner whose limit without an end is kept over a reset: nobody renews it

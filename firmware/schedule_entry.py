@@ -1,5 +1,6 @@
 """One line of the schedule: when it starts, for how long, and what power it asks for."""
 
+from firmware import image as im
 from firmware.errors import PowerError, in_range
 from firmware.modes import Mode
 from firmware.units import parts
@@ -70,6 +71,13 @@ class ScheduleEntry:
                 raise PowerError("power_setpoint = %s: must be 0 kW in IDLE" % power)
         else:
             raise PowerError("mode = %d: a schedule may ask for IDLE, CHARGE or DISCHARGE" % self.mode)
+
+    def check_fits(self, par) -> None:
+        """PowerError for more than the site's configuration ever allows: entered it would be believed, and less would flow."""
+        if self.mode == Mode.CHARGE:
+            in_range("power_setpoint", self.power_setpoint, -par[im.PAR_P_CHG] / 1000, 0, "kW in CHARGE")
+        elif self.mode == Mode.DISCHARGE:
+            in_range("power_setpoint", self.power_setpoint, 0, par[im.PAR_P_DIS] / 1000, "kW in DISCHARGE")
 
     def mask(self) -> int:
         """The days it starts on, bit 0 Sunday."""

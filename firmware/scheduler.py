@@ -22,6 +22,7 @@ from array import array
 from civil import DAY_S, seconds_between, text_of, weekday
 from micropython import const
 
+from firmware import requests as rq
 from firmware.errors import ConfigError, PowerError
 from firmware.schedule_entry import FIELDS, ScheduleEntry
 
@@ -56,6 +57,7 @@ class Scheduler:
         self.power_w = 0  # W, positive is discharge
         self.wants_most = False  # as much as every limit allows, instead of power_w
         self.remaining_s = 0  # for how much longer, real seconds
+        self.how = rq.END_TIME  # a requests.END_*: of a run that set the power and ends with the next tick
         self.dirty = False
         self.claimed = None  # what scheduling.step claimed last
         self._enabled = True
@@ -96,10 +98,9 @@ class Scheduler:
         old = self._entry(entry_id)
         new = entry.copy()
         if not new.same_times(old):
-            self._end[entry_id] = -1
-            self._phase[entry_id] = _NEVER
+            self._forget(entry_id)
         elif not new.enabled:
-            self._cut(entry_id)
+            self._cut(entry_id, rq.END_DISABLED)
         self._entries[entry_id] = new
         self._last[entry_id] = None
         if entry_id == self.active and self._end[entry_id] >= 0:
@@ -112,8 +113,7 @@ class Scheduler:
         """Removes the entry; its run ends."""
         self._entry(entry_id)
         self._entries[entry_id] = None
-        self._end[entry_id] = -1
-        self._phase[entry_id] = _NEVER
+        self._forget(entry_id)
         self._edited()
 
     def get(self, entry_id: int) -> ScheduleEntry:
@@ -131,7 +131,7 @@ class Scheduler:
             self._enabled = on
             if not on:
                 for i in range(N_ENTRIES):
-                    self._cut(i)
+                    self._cut(i, rq.END_OFF)
             self._edited()
 
     @property
@@ -146,7 +146,16 @@ class Scheduler:
             raise PowerError("schedule id = %d: there is no such entry" % entry_id)
         return self._entries[entry_id]
 
-    def _cut(self, i: int) -> None:
+    def _forget(self, i: int) -> None:
+        """Its run is of another entry than there is now."""
+        if i == self.active:
+            self.how = rq.END_REMOVED
+        self._end[i] = -1
+        self._phase[i] = _NEVER
+
+    def _cut(self, i: int, how: int) -> None:
+        if i == self.active:
+            self.how = how
         if self._end[i] >= 0 or self._phase[i] == _BEGUN:
             self._end[i] = -1
             self._phase[i] = _CUT

@@ -23,6 +23,8 @@ def step(pm) -> None:
     with pm.plan_lock:
         plan.tick(pm.clock)
         happened = plan.take_events()
+        how = plan.how
+        plan.how = rq.END_TIME
         key = (plan.active, plan.run, plan.power_w, plan.mode, plan.wants_most)
         left_ms = plan.remaining_s * 1000 + _GRACE_MS
     claim = None
@@ -30,7 +32,7 @@ def step(pm) -> None:
         plan.claimed = key
         claim = _claim(pm, key, left_ms)
     if claim is not None or happened:
-        pm.take_schedule(claim, [(_event(kind), entry_id) for kind, entry_id in happened])
+        pm.take_schedule(claim, [(_event(kind), entry_id) for kind, entry_id in happened], how)
 
 
 def _event(kind: int) -> int:

@@ -98,9 +98,10 @@ class Planning:
         free = (number for number in range(16) if number not in taken)
         for n, row in enumerate(body["entries"]):
             try:
-                rows.append(_taken(row, free))
+                rows.append(_taken(row, free, self._pm.image.par))
             except (PowerError, ValueError) as error:
-                errors.append("entries[%d]: %s" % (n, error))
+                text = str(error).replace("power_setpoint", "kw").replace("duration_minutes", "minutes")  # as they stand here
+                errors.append("entries[%d]: %s" % (n, text))
         numbers = [row["id"] for row in rows]
         if len(set(numbers)) < len(numbers):
             errors.append("entries: an id stands there twice")
@@ -121,7 +122,7 @@ def _shown(number: int, entry) -> dict:
     return fields
 
 
-def _taken(row, free) -> dict:
+def _taken(row, free, par) -> dict:
     """An entry of the page as ScheduleEntry has it, checked, with its id."""
     if not isinstance(row, dict):
         raise ValueError("%.40r: must be an object" % (row,))
@@ -135,7 +136,9 @@ def _taken(row, free) -> dict:
     fields["mode"] = Mode.names.index(mode)
     fields["power_setpoint"] = row.get("kw", 0.0)
     fields["duration_minutes"] = row.get("minutes", 60)
-    fields = ScheduleEntry(**fields).to_dict()
+    entry = ScheduleEntry(**fields)
+    entry.check_fits(par)
+    fields = entry.to_dict()
     number = row.get("id")
     if number is None:
         number = next(free)

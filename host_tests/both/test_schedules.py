@@ -215,6 +215,68 @@ def test_disabling_scheduling_ends_a_run_and_enabling_resumes_it():
     assert site.pm.scheduling_enabled is True
 
 
+def test_how_a_run_ended_is_said_whoever_ended_it():
+    def off(pm):
+        pm.enable_scheduling(False)
+
+    def disabled(pm):
+        pm.update_schedule(0, night_charge(enabled=False, duration_minutes=3))
+
+    def deleted(pm):
+        pm.delete_schedule(0)
+
+    def another_time(pm):
+        pm.update_schedule(0, night_charge(hour=5))
+
+    for end, words in (
+        (off, "scheduling was switched off"),
+        (disabled, "its schedule entry was disabled"),
+        (deleted, "its schedule entry was deleted or given another time"),
+        (another_time, "its schedule entry was deleted or given another time"),
+        (lambda pm: None, "its time was over or it was not renewed"),
+    ):
+        site = Site(0, 59)
+        site.pm.add_schedule(night_charge(duration_minutes=3))
+        site.seconds(100)
+        assert site.plant.command() == -40000
+        end(site.pm)
+        site.seconds(5)
+        if site.plant.command():
+            site.seconds(180)
+        told = site.pm.stats()["last_end"]
+        assert told.startswith("the charge by schedule ended") and told.endswith(words), told
+        assert words in site.pm.stats()["reason"]
+
+
+def test_what_ends_another_entry_or_ends_and_begins_again_is_no_end_of_the_run():
+    site = Site(0, 59)
+    pm = site.pm
+    pm.add_schedule(night_charge(duration_minutes=3))
+    pm.add_schedule(night_charge(hour=12))
+    site.seconds(100)
+    pm.delete_schedule(1)  # it does not run
+    pm.enable_scheduling(False)
+    pm.enable_scheduling(True)  # before anybody looked
+    site.seconds(5)
+    assert site.plant.command() == -40000 and pm.stats()["last_end"] == ""
+    site.seconds(180)
+    assert site.plant.command() == 0 and pm.stats()["last_end"].endswith("its time was over or it was not renewed")
+
+
+def test_an_entry_beyond_the_sites_power_is_refused_with_the_range():
+    site = Site(12)
+    pm = site.pm  # 100 kW both ways
+    for mode, kw, allowed in ((Mode.CHARGE, -100.5, "-100.0 to 0 kW in CHARGE"), (Mode.DISCHARGE, 500.0, "0 to 100.0 kW in DISCHARGE")):
+        entry = night_charge(mode=mode, power_setpoint=kw)
+        said = refusal(PowerError, pm.add_schedule, entry)
+        assert "power_setpoint = %s: allowed are %s" % (kw, allowed) in said, said
+        assert pm.schedules() == []
+    entry_id = pm.add_schedule(night_charge(power_setpoint=-100.0))
+    said = refusal(PowerError, pm.update_schedule, entry_id, night_charge(power_setpoint=-101.0))
+    assert "power_setpoint = -101.0: allowed are -100.0 to 0 kW in CHARGE" in said and pm.get_schedule(entry_id).power_setpoint == -100.0
+    pm.add_schedule(night_charge(power_setpoint=0.0))  # as much as may flow
+
+
 def test_entries_are_added_read_changed_listed_and_deleted():
     site = Site(12)
     pm = site.pm

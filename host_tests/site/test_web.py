@@ -362,8 +362,12 @@ def test_a_schedule_is_taken_whole_or_not_at_all(house: House, pages: dict[str, 
     before = page.ask("/api/schedules")[1]
     assert [(one["hour"], one["mode"], one["kw"], one["minutes"]) for one in before["entries"]] == [(1, "CHARGE", -40.0, 240)]
     bad = [{"hour": 25, "mode": "CHARGE"}, ENTRY, {"mode": "SELL"}, {"mode": "IDLE", "kw": 3}, {"mode": "IDLE", "id": 99}, 7]
+    bad += [{"mode": "CHARGE", "kw": -500}, {"mode": "DISCHARGE", "kw": 1, "minutes": 2000}]
     status, answer = page.ask("/api/schedules", {"entries": bad})
-    assert (status, [line[:10] for line in answer["errors"]]) == (400, [f"entries[{i}]" for i in (0, 2, 3, 4, 5)])
+    assert (status, [line[:10] for line in answer["errors"]]) == (400, [f"entries[{i}]" for i in (0, 2, 3, 4, 5, 6, 7)])
+    assert answer["errors"][5] == "entries[6]: kw = -500.0: allowed are -100.0 to 0 kW in CHARGE", "what the site may"
+    assert answer["errors"][6] == "entries[7]: minutes = 2000: allowed are 1 to 1440 min"
+    assert page.ask("/api/schedules/preview", {"entries": bad[6:7]})[0] == 400
     assert page.ask("/api/schedules", {"entries": [ENTRY] * 17})[0] == 400
     assert page.ask("/api/schedules")[1]["entries"] == before["entries"]
     status, after = page.ask("/api/schedules", {"entries": [*before["entries"], ENTRY], "rev": before["rev"]})
