@@ -26,7 +26,6 @@ from firmware.modes import Mode, refusal
 from firmware.supervisor import Supervisor
 from firmware.units import parts
 
-_MINUTES_MAX = const(10080)  # a week
 _OWNER_MAX = const(64)  # characters of a claim's
 _PROGRAMS = rq.SOURCES[rq.REMOTE : rq.REMOTE + 1] + rq.SOURCES[rq.GRID_SERVICE : rq.IDLE]
 _AHEAD_MS = const(0x20000000)  # half of the ticks' range
@@ -198,7 +197,7 @@ class PowerManager:
         PowerError if out of range or not now.  Returns, as all operations, "accepted", and what has priority or limits it.
         """
         in_range("target_soc", target_soc, 0, self.image.par[im.PAR_SOC_MAX] / 100, "% (0: default; at most max_soc)")
-        minutes = in_range("minutes", minutes, 0, _MINUTES_MAX, "min", int)
+        minutes = in_range("minutes", minutes, 0, rq.MINUTES_MAX, "min", int)
         target = rq.BY_PARAMS if target_soc == 0 else parts(target_soc, 100)
         return self._operate(-1, rq.CHARGE, self.image.par[im.PAR_P_CHG], minutes, target)
 
@@ -209,14 +208,14 @@ class PowerManager:
         """
         most = self.image.par[im.PAR_P_DIS]
         in_range("kw", kw, 0, most / 1000, "kW")
-        minutes = in_range("minutes", minutes, 0, _MINUTES_MAX, "min", int)
+        minutes = in_range("minutes", minutes, 0, rq.MINUTES_MAX, "min", int)
         watts = most if kw == 0 else parts(kw, 1000)
         return self._operate(1, rq.DISCHARGE, watts, minutes, 0)
 
     def set_constant_power(self, kw: float, minutes: int = 0) -> str:
         """Hold kw at the AC terminals (+ discharge, - charge) for minutes (0: no end), inside every limit."""
         _check_kw(kw, self.image.par)
-        minutes = in_range("minutes", minutes, 0, _MINUTES_MAX, "min", int)
+        minutes = in_range("minutes", minutes, 0, rq.MINUTES_MAX, "min", int)
         watts = parts(abs(kw), 1000)
         return self._operate(-1 if kw < 0 else 1, rq.POWER, watts, minutes, 0)
 
@@ -235,7 +234,7 @@ class PowerManager:
 
     def stop_operation(self, minutes: int = 0) -> str:
         """Ramp to 0 W and hold it against every lower source for minutes (0: until resume() or a new operation)."""
-        minutes = in_range("minutes", minutes, 0, _MINUTES_MAX, "min", int)
+        minutes = in_range("minutes", minutes, 0, rq.MINUTES_MAX, "min", int)
         with self._lock:
             self.arbiter.pause(minutes * 60000 or rq.FOREVER)
         self._keep()

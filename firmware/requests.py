@@ -60,6 +60,7 @@ END_REMOVED = const(14)
 END_BACK = const(15)  # the last that image.ENDED has bits for
 
 FOREVER = const(0x3FFFFFFF)
+MINUTES_MAX = const(10080)  # of an operation or a pause: a week
 PERSON = "console"  # the owner whose limit without an end is kept over a reset: nobody renews it
 BY_PARAMS = const(10001)  # a charge's target SoC: the one of the ChargeParams, whatever they are by then
 

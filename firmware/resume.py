@@ -28,7 +28,6 @@ _MANUAL = const(3)  # + goal << 3 + target SoC as PowerManager.start_again takes
 _TIMED = const(4)  # a manual operation with an end
 _HELD = const(5)  # + minutes << 6: a pause while nothing runs
 
-_MINUTES_MAX = const(10080)  # of a pause
 _KEY = const("resume")
 _WATTS = const("resume_w")
 _COUNT = const("resumed")
@@ -92,7 +91,7 @@ class Resume:
         kind = self._stored & 7
         rest = self._stored >> 6
         paused = kind in (_PAUSED, _HELD)
-        fits = 0 <= rest <= _MINUTES_MAX
+        fits = 0 <= rest <= rq.MINUTES_MAX
         if paused and fits:
             pm.stop_operation(rest)  # before anybody starts it: no program ends a pause
         if pm.is_emergency:

@@ -7,7 +7,7 @@ from firmware.units import parts
 
 ALL_DAYS = 7  # day_of_week for every day
 _MOST_KW = 1000
-_DAY_MINUTES = 1440
+DAY_MINUTES = 1440
 FIELDS = (
     "enabled",
     "day_of_week",
@@ -51,7 +51,7 @@ class ScheduleEntry:
         self.minute = in_range("minute", minute, 0, 59, "min", int)
         self.mode = in_range("mode", mode, 0, 255, "", int)
         self.power_setpoint = in_range("power_setpoint", power_setpoint, -_MOST_KW, _MOST_KW, "kW")
-        self.duration_minutes = in_range("duration_minutes", duration_minutes, 1, _DAY_MINUTES, "min", int)
+        self.duration_minutes = in_range("duration_minutes", duration_minutes, 1, DAY_MINUTES, "min", int)
         self.repeat = in_range("repeat", repeat, 0, 1, "", bool)
         self._check_together()
 

@@ -11,11 +11,12 @@ from rows import each
 
 from firmware import config, reasons
 from firmware import image as im
-from firmware.errors import PowerError, in_range
+from firmware import requests as rq
+from firmware.errors import PowerError
 from firmware.event_codes import Event
 from firmware.events import QUEUE, Cursor
 from firmware.modes import Mode
-from firmware.schedule_entry import ScheduleEntry
+from firmware.schedule_entry import DAY_MINUTES, ScheduleEntry
 from firmware.services import mistyped
 from firmware.services.calls import NO_CLOCK, Calls, names_of, operation, why_none_starts
 from firmware.services.lines import NAMES, OPERATE, SERVICE, VIEW
@@ -66,7 +67,8 @@ _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _EVENTS = const(10)
 _UNITS_MOST = const(32)  # of a Modbus line that are asked in one scan
 _OWNER = "console"
-_HOLDS = "`pause` holds 0 W"
+_HOLDS = "; `pause` holds 0 W"
+_WAYS = {"discharge": im.PAR_P_DIS, "charge": im.PAR_P_CHG}
 _USAGE = const(20)  # characters; what is longer `help COMMAND` says
 
 
@@ -254,20 +256,19 @@ class Commands:
         """To a state of charge, or with a power."""
         found = _measures(words, "charge", "power time soc")
         if "soc" in found or not found:
-            if len(found) > 1:
+            if "power" in found or "time" in found:
                 raise PowerError("charge takes a state of charge, or a power with a time: charge 80%, charge 20kW 30min")
             highest = self._pm.image.par[im.PAR_SOC_MAX] / 100
-            return self._pm.start_charging(_some(found, "%", "charge", highest, "`charge` alone goes as far as it may"))
-        most = self._pm.image.par[im.PAR_P_CHG] / 1000
+            return self._pm.start_charging(_some(found, "%", "charge", highest, "; `charge` alone goes as far as it may"))
         _needed(found, "charge")
-        kw = in_range("charge", _some(found, "kW", "charge", most, _HOLDS), 0, most, "kW")
-        return self._pm.set_constant_power(-kw, _minutes(found))
+        kw = _some(found, "kW", "charge", self._most(im.PAR_P_CHG), _HOLDS)
+        return self._pm.set_constant_power(-kw, _minutes(found, "charge"))
 
     def discharge(self, words) -> str:
         """With a power, for a time."""
         found = _measures(words, "discharge", "power time")
-        most = self._pm.image.par[im.PAR_P_DIS] / 1000
-        return self._pm.start_discharging(_some(found, "kW", "discharge", most, _HOLDS), _minutes(found))
+        kw = _some(found, "kW", "discharge", self._most(im.PAR_P_DIS), _HOLDS)
+        return self._pm.start_discharging(kw, _minutes(found, "discharge"))
 
     def emergency(self, _words) -> bool:
         """Whatever else somebody in need has typed behind it."""
@@ -275,7 +276,7 @@ class Commands:
 
     def pause(self, words) -> str:
         """Hold 0 W, for a time or until `resume`."""
-        return self._pm.stop_operation(_minutes(_measures(words, "pause", "time")))
+        return self._pm.stop_operation(_minutes(_measures(words, "pause", "time"), "pause"))
 
     def limit(self, words) -> str:
         """Bound discharge, charge or both."""
@@ -284,21 +285,25 @@ class Commands:
             return "no limit of the console any more"
         given = {}
         rest = []
-        way = ""
-        for word in words:
-            if word in ("discharge", "charge"):
-                if word in given:
-                    raise PowerError("limit: %s is there twice" % word)
-                way = word
-            elif way:
-                given[way] = _needed(_measures([word], "limit", "power"), "limit")
-                way = ""
-            else:
+        words = list(words)
+        while words:
+            word = words.pop(0)
+            if word not in _WAYS or not words:
                 rest.append(word)
-        if way or not given:
+                continue
+            if word in given:
+                raise PowerError("limit: %s is there twice" % word)
+            text = words.pop(0)
+            if words and words[0].lower() in _UNITS:
+                text += words.pop(0)
+            most = self._most(_WAYS[word])
+            kw = given[word] = _needed(_measures([text], "limit " + word, "power"), "limit")
+            if kw > most:
+                raise PowerError("limit %s %s: allowed are 0 to %s kW" % (word, text, most))
+        if not given or rest[-1:] in (["charge"], ["discharge"]):
             raise PowerError("limit takes discharge POWER, charge POWER or both, and a time; or off: limit charge 5kW 1h")
         found = _measures(rest, "limit", "time")
-        seconds = _some(found, "s", "limit", 86400, "without a time it holds until `limit off`")
+        seconds = _some(found, "s", "limit", 86400, "; without a time it holds until `limit off`")
         self._pm.limit(_OWNER, given.get("discharge"), given.get("charge"), seconds)
         free = "" if len(given) == 2 else "; %s is not bound here" % ("charging" if "discharge" in given else "discharging")
         return "bound%s%s" % (" for %d s" % found["time"] if "time" in found else " until `limit off`", free)
@@ -309,7 +314,7 @@ class Commands:
             return self._schedule()
         self._need(OPERATE, "changing the schedule")
         if words[0] == "add" and len(words) > 2:
-            number = self._pm.add_schedule(_entry(words[1], words[2], words[3:]))
+            number = self._pm.add_schedule(self._entry(words[1], words[2], words[3:]))
             why = why_none_starts(self._pm)
             return "entry %d%s" % (number, "; it does not start: " + why if why else "")
         if words[0] == "remove" and len(words) == 2 and words[1].isdigit():
@@ -329,6 +334,42 @@ class Commands:
                 days, "" if entry.enabled else " (off)",
             )  # fmt: skip
         yield from self._console.names["upcoming"]()
+
+    def _entry(self, start: str, what: str, words) -> ScheduleEntry:
+        """An entry of the schedule as it is typed."""
+        hour, _, minute = start.partition(":")
+        modes = {"charge": Mode.CHARGE, "discharge": Mode.DISCHARGE, "idle": Mode.IDLE}
+        if not (hour.isdigit() and minute.isdigit()) or what not in modes:
+            raise PowerError("schedule add takes HH:MM, then charge, discharge or idle")
+        days = 0
+        measures = []
+        for word in words:
+            small = word.lower()
+            if small in _DAYS:
+                days |= 1 << _DAYS.index(small)
+            elif word[0] in "0123456789.," or small in _UNITS:
+                measures.append(word)
+            else:
+                text = "schedule add %s: a day (%s), or a number without sign and its unit is meant, as in 20kW or 4h"
+                raise PowerError(text % (word, " ".join(_DAYS)))
+        found = _measures(measures, "schedule add", "power time")
+        minutes = _minutes(found, "schedule add", DAY_MINUTES)
+        if not minutes:
+            raise PowerError("schedule add: its time is missing, as in 4h")
+        if what in _WAYS:
+            power = _some(found, "kW", "schedule add " + what, self._most(_WAYS[what]), "; `idle` holds 0 W")
+        else:
+            power = 0.0
+            if found.get("power"):
+                raise PowerError("schedule add idle %s: `idle` holds 0 W" % found[" power"])
+        return ScheduleEntry(
+            hour=int(hour), minute=int(minute), mode=modes[what], power_setpoint=-power if what == "charge" else power,
+            duration_minutes=minutes, days=days,
+        )  # fmt: skip
+
+    def _most(self, slot: int) -> float:
+        """The site's own bound, kW."""
+        return self._pm.image.par[slot] / 1000
 
     # ---- roles, the end ---------------------------------------------------------------------------------
 
@@ -394,7 +435,7 @@ def _whole(words, default: int, low: int, high: int) -> int:
 
 def _measures(words, command: str, kinds: str) -> dict:
     """Numbers with units, "20kW" or "20 kW", by what they are of: kW, s, %.  PowerError that names the word."""
-    found: dict = {}
+    found: dict = {}  # behind a blank what was typed
     words = list(words)
     while words:
         word = words.pop(0)
@@ -417,15 +458,21 @@ def _measures(words, command: str, kinds: str) -> dict:
             what = "%s %s" % (unit, what) if unit else "its unit is missing"
             raise PowerError("%s %s: %s: numbers in %s are meant, each once" % (command, word, what, allowed))
         found[kind] = number * scale
+        found[" " + kind] = word[:end] + unit
     return found
 
 
 def _some(found: dict, unit: str, command: str, most: float, instead: str) -> float:
-    """What was typed in a unit, 0 where nothing was.  PowerError for a typed 0: the manager takes it as "all that is allowed"."""
+    """What was typed in a unit, 0 where nothing was.
+
+    PowerError for more than the most, and for a typed 0, which the manager takes as "all that is allowed": instead.
+    """
     kind = _UNITS[unit.lower()][0]
-    if found.get(kind) == 0:
-        raise PowerError("%s 0%s: allowed are above 0 to %s %s; %s" % (command, unit, most, unit, instead))
-    return found.get(kind, 0.0)
+    value = found.get(kind, 0.0)
+    if kind in found and not 0 < value <= most:
+        instead = "" if value else instead
+        raise PowerError("%s %s: allowed are above 0 to %s %s%s" % (command, found[" " + kind], most, unit, instead))
+    return value
 
 
 def _needed(found: dict, command: str) -> float:
@@ -434,38 +481,11 @@ def _needed(found: dict, command: str) -> float:
     return found["power"]
 
 
-def _minutes(found: dict) -> int:
-    """The time in minutes, 0 for none.  PowerError where it is not a whole number of them."""
+def _minutes(found: dict, command: str, most: int = rq.MINUTES_MAX) -> int:
+    """The time in minutes, 0 for none.  PowerError where it is not a whole number of them, or more."""
     if "time" not in found:
         return 0
     seconds = int(found["time"] + 0.5)
-    if seconds < 60 or seconds % 60:
-        raise PowerError("%d s: whole minutes are meant, 1 or more" % seconds)
+    if seconds < 60 or seconds % 60 or seconds > most * 60:
+        raise PowerError("%s %s: allowed are 1 to %d min, whole minutes" % (command, found[" time"], most))
     return seconds // 60
-
-
-def _entry(start: str, what: str, words) -> ScheduleEntry:
-    """An entry of the schedule as it is typed."""
-    hour, _, minute = start.partition(":")
-    modes = {"charge": Mode.CHARGE, "discharge": Mode.DISCHARGE, "idle": Mode.IDLE}
-    if not (hour.isdigit() and minute.isdigit()) or what not in modes:
-        raise PowerError("schedule add takes HH:MM, then charge, discharge or idle")
-    days = 0
-    measures = []
-    for word in words:
-        if word in _DAYS:
-            days |= 1 << _DAYS.index(word)
-        else:
-            measures.append(word)
-    found = _measures(measures, "schedule", "power time")
-    minutes = _minutes(found)
-    if not minutes:
-        raise PowerError("schedule add: its time is missing, as in 4h")
-    if what == "idle":
-        power = found.get("power", 0.0)
-    else:
-        power = _some(found, "kW", "schedule add " + what, 1000, "`idle` holds 0 W")
-    return ScheduleEntry(
-        hour=int(hour), minute=int(minute), mode=modes[what], power_setpoint=-power if what == "charge" else power,
-        duration_minutes=minutes, days=days,
-    )  # fmt: skip

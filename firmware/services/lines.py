@@ -25,6 +25,7 @@ COMMANDS = (
     " status why limits events faults claims devices services monitor scan start stop charge discharge pause resume limit schedule"
     " history config clock emergency reset login logout pin reboot leave help "
 )
+_EMERGENCY = "emergency"
 _SHOWN = const(30)  # bytes of what is no text
 _PROGRAM = "<stdin>"  # as MicroPython names it in the trace of an error
 NO_PYTHON = "=.([,+*/<>&|^%:;)]!"  # what of Python may follow a name that is also a command's
@@ -123,7 +124,8 @@ class Lines:
         """(the line without brackets that say nothing, its word where it is a command, else "")."""
         if self.role != SERVICE:
             text = text.replace("()", "")  # who may run no Python means the command by limits()
-        elif text[-2:] == "()" and text[:-2] not in self._console.names and command(text[:-2]):
+            return text, command(text, "(")
+        if text[-2:] == "()" and text[:-2] not in self._console.names and command(text[:-2]):
             text = text[:-2]  # events() too, as status() is a name
         return text, command(text)
 
@@ -181,11 +183,21 @@ def text_of(line: bytes) -> str:
     raise ValueError(came + ": is no text in UTF-8; nothing of it was run")
 
 
-def command(text: str) -> str:
-    """The word of a line that is a command, "" of any other."""
+def command(text: str, no_command: str = NO_PYTHON) -> str:
+    """The word of a line that is a command, "" of any other, and where one of no_command follows but as the dot of a number."""
+    if text[:1] in ("e", "E") and text[:9].lower() == _EMERGENCY and _is_in_need(text[9:]):
+        return _EMERGENCY
     end = text.find(" ")
     word = text if end < 0 else text[:end]
     if not word.isalpha() or " %s " % word not in COMMANDS:
         return ""
     rest = "" if end < 0 else text[end:].strip()
-    return "" if rest and rest[0] in NO_PYTHON else word
+    return "" if rest and rest[0] in no_command and not (rest[0] == "." and rest[1:2].isdigit()) else word
+
+
+def _is_in_need(rest: str) -> bool:
+    """Whether what stands behind the word is none of Python: whoever types `emergency!` or `EMERGENCY STOP` means it."""
+    if rest[:1].isalpha() or rest[:1].isdigit() or rest[:1] == "_":
+        return False
+    rest = rest.strip()
+    return not rest.strip(".") or (rest[0] not in "=.([+*/<>&|^%?" and rest[:2] != "!=")

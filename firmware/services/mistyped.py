@@ -9,8 +9,16 @@ from firmware.services.lines import COMMANDS, NO_PYTHON, command
 
 def no_command(text: str, error, pm) -> str:
     """What is said of a line whose first word is what is wrong with it; "" of one that is Python, with what it raised."""
+    if text == "?":
+        return not_a_command(text)
     word, _, rest = text.partition(" ")
     rest = rest.strip()
+    if isinstance(error, SyntaxError):
+        end = 0
+        while text[end : end + 1].isalpha():
+            end += 1
+        if command(text[:end]):
+            return "%s: neither a command nor Python: `help %s` says what it takes" % (text, text[:end])
     if not word.replace("_", "").isalpha() or (rest and rest[0] in NO_PYTHON):
         return ""
     if isinstance(error, NameError):

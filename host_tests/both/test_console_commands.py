@@ -107,6 +107,8 @@ def test_power_and_time_are_typed_as_people_write_them():
         ("discharge", (100.0, None, "discharge")),
         ("pause", (0.0, None, "pause")),
         ("pause 10min", (0.0, 10, "pause")),
+        ("charge .5kW", (-0.5, None, "power")),
+        ("discharge .5 kW .5h", (0.5, 30, "discharge")),
     ):
         desk = desk_with()
         answer = desk.ask(line)
@@ -136,7 +138,37 @@ def test_status_says_power_mode_and_which_site_runs():
 def test_errors_name_what_was_typed_and_what_is_meant():
     desk = desk_with()
     assert "20kA" in desk.ask("charge 20kA") and "kW" in desk.answers()[-1]
-    assert desk.ask("charge 5000kW") == "! PowerError: charge = 5000.0: allowed are 0 to 100.0 kW"
+    for line, wanted in (
+        ("charge 5000kW", "charge 5000kW: allowed are above 0 to 100.0 kW"),
+        ("discharge 500 kW 1h", "discharge 500kW: allowed are above 0 to 100.0 kW"),
+        ("charge 110%", "charge 110%: allowed are above 0 to 90.0 %"),
+        ("charge 20kW 5000h", "charge 5000h: allowed are 1 to 10080 min, whole minutes"),
+        ("discharge 5000h", "discharge 5000h: allowed are 1 to 10080 min, whole minutes"),
+        ("discharge 5kW 30s", "discharge 30s: allowed are 1 to 10080 min, whole minutes"),
+        ("pause .5min", "pause .5min: allowed are 1 to 10080 min, whole minutes"),
+        ("pause 0min", "pause 0min: allowed are 1 to 10080 min, whole minutes"),
+        ("limit charge 500kW", "limit charge 500kW: allowed are 0 to 100.0 kW"),
+        ("limit charge 5kW 5000h", "limit 5000h: allowed are above 0 to 86400 s"),
+        ("schedule add 01:00 charge 5000kW 4h", "schedule add charge 5000kW: allowed are above 0 to 100.0 kW"),
+        ("schedule add 01:00 idle 5kW 1h", "schedule add idle 5kW: `idle` holds 0 W"),
+        ("schedule add 01:00 charge 40kW 25h", "schedule add 25h: allowed are 1 to 1440 min, whole minutes"),
+        ("schedule add 25:00 charge 40kW 2h", "hour = 25: allowed are 0 to 23 h"),
+        (
+            "schedule add 01:00 charge 40kW 2h mon tues",
+            "schedule add tues: a day (sun mon tue wed thu fri sat), or a number without sign and its unit is meant, "
+            "as in 20kW or 4h",
+        ),
+        ("charge +5kW", None),
+        ("charge: 5kW", None),
+    ):
+        desk = desk_with()
+        if wanted is None:
+            wanted = "! %s: neither a command nor Python: `help charge` says what it takes" % line
+            assert desk.ask(line) == wanted
+        else:
+            assert desk.ask(line) == "! PowerError: " + wanted, (line, desk.answers()[-1])
+        assert kw(desk) is None and desk.plant.pm.schedules() == [] and desk.plant.pm.curtailments() == [], line
+    desk = desk_with()
     assert "charge 20: kV is no unit here" in desk.ask("charge 20 kV")
     assert "charge 20: its unit is missing: numbers in kW or W" in desk.ask("charge 20")
     assert "charge 20kW: kW is there twice" in desk.ask("charge 20kW 20kW")
@@ -147,12 +179,12 @@ def test_a_typed_0_is_not_as_much_as_may_flow():
     """`schedule add 03:00 discharge 0kW 1h` was full power, `charge 0%` charged to the ceiling, 0 s was a limit without an end."""
     for line, wanted in (
         ("charge 0%", "charge 0%: allowed are above 0 to 90.0 %; `charge` alone goes as far as it may"),
-        ("charge 0,0 %", "charge 0%: allowed are above 0 to 90.0 %"),
+        ("charge 0,0 %", "charge 0,0%: allowed are above 0 to 90.0 %"),
         ("charge 0kW", "charge 0kW: allowed are above 0 to 100.0 kW; `pause` holds 0 W"),
-        ("charge 0W 1h", "charge 0kW: allowed are above 0 to 100.0 kW; `pause` holds 0 W"),
+        ("charge 0W 1h", "charge 0W: allowed are above 0 to 100.0 kW; `pause` holds 0 W"),
         ("discharge 0kW", "discharge 0kW: allowed are above 0 to 100.0 kW; `pause` holds 0 W"),
-        ("schedule add 03:00 discharge 0kW 1h", "schedule add discharge 0kW: allowed are above 0 to 1000 kW; `idle` holds 0 W"),
-        ("schedule add 03:00 charge 0 W 1h mon", "schedule add charge 0kW: allowed are above 0 to 1000 kW; `idle` holds 0 W"),
+        ("schedule add 03:00 discharge 0kW 1h", "schedule add discharge 0kW: allowed are above 0 to 100.0 kW; `idle` holds 0 W"),
+        ("schedule add 03:00 charge 0 W 1h mon", "schedule add charge 0W: allowed are above 0 to 100.0 kW; `idle` holds 0 W"),
         ("limit charge 5kW 0s", "limit 0s: allowed are above 0 to 86400 s; without a time it holds until `limit off`"),
     ):
         desk = desk_with()
@@ -255,6 +287,9 @@ def test_the_schedule_is_listed_added_to_and_removed_from():
     desk.plant.pm.clock = Clock(PosixTZ("UTC0"), 0)
     assert "= entry 1; it does not start: the clock is not set" in desk.ask("schedule add 18:30 discharge 2h")
     desk.plant.pm.clock.set_text("2026-10-22 09:56:17")
+    assert desk.ask("schedule add 12:00 idle 30min Mon TUE") == "= entry 2"
+    assert desk.plant.pm.get_schedule(2).mask() == 0b0000110
+    desk.plant.pm.delete_schedule(2)
     assert desk.ask("schedule add 12:00 idle 30min") == "= entry 2"
     entries = dict(desk.plant.pm.schedules())
     assert (entries[0].power_setpoint, entries[0].duration_minutes, entries[0].mask()) == (-40.0, 240, 0b0000110)
@@ -284,6 +319,9 @@ def test_a_limit_of_the_console_binds_and_is_taken_away():
     assert desk.ask("limit charge 5kW") == "= bound until `limit off`; discharging is not bound here"
     assert desk.ask("limit discharge 5kW 1h") == "= bound for 3600 s; charging is not bound here"
     assert "twice" in desk.ask("limit charge 5kW charge 6kW")
+    assert desk.ask("limit charge 5 kW discharge .5 kW 1 h") == "= bound for 3600 s", "a number may stand apart from its unit"
+    assert [(c["charge_kw"], c["discharge_kw"]) for c in desk.plant.pm.curtailments()] == [(5.0, 0.5)]
+    assert "its unit is missing" in desk.ask("limit charge 5") and "limit takes" in desk.ask("limit charge")
     assert desk.ask("limit off")[:2] == "= "
     desk.plant.run(2)
     before = len(desk.lines)
@@ -297,6 +335,18 @@ def test_monitor_takes_a_time():
     desk.turn(200)
     assert desk.printed('"soc"')
     assert desk.ask("monitor off") == "= None" and desk.ask("monitor 1s") == "= None" and desk.ask("monitor 500") == "= None"
+
+
+def test_whatever_stands_behind_the_emergency_it_is_one():
+    for behind in (" stop", " STOP", " Stop!", "!", "!!!", " !", ".", ", stop", " - fire"):
+        line = ("emergency", "EMERGENCY", "Emergency")[len(behind) % 3] + behind
+        desk = desk_with()
+        assert desk.ask(line)[:2] == "= " and desk.plant.pm.is_emergency, line
+    for behind in (" = 5", " == 5", ".x", "x", " != 5", "_shutdown", "?"):
+        line = "emergency" + behind
+        desk = desk_with()
+        desk.ask(line)
+        assert not desk.plant.pm.is_emergency, line
 
 
 def test_every_command_may_have_empty_brackets():
@@ -317,6 +367,11 @@ def test_python_is_python_where_it_begins_like_a_command():
     for name in ("status", "why", "limits", "services", "devices"):
         assert desk.ask(name)[:2] == "= " and desk.console.names[name] == 5, "a name of one's own takes no command away: " + name
     assert desk.ask("events == 5")[:12] == "! NameError:"
+    for line, word in (("stop!", "stop"), ("stop !", "stop"), ("status?", "status"), ("charge -5kW!", "charge")):
+        told = desk.ask(line)
+        assert told[:2] == "! " and word in told and "SyntaxError" not in told, told
+    assert desk.ask("?") == "! ?: not a command; `help` lists all"
+    assert desk.ask("1 +")[:14] == "! SyntaxError:" and desk.ask("for x in")[:14] == "! SyntaxError:"
 
 
 # ---- roles ----------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ def test_a_word_that_is_no_command_is_named_with_the_one_that_is_meant():
         assert desk.ask(line) == "! %s: not a command; `help` lists all" % line.split()[0], line
     assert desk.ask("help statsu") == "! PowerError: statsu: not a command; did you mean status? `help` lists all"
     assert desk.plant.pm.claims() == before
-    for line in ("for x in", "import", "while True", "statsu = = 5", "if statsu", "status.", "1 +"):
+    for line in ("for x in", "import", "while True", "statsu = = 5", "if statsu", "1 +"):
         assert desk.ask(line)[:14] == "! SyntaxError:", line
     for line in ("statsu.x", "statsu()", "x = statsu", "statsu + 1", "[statsu]"):
         assert desk.ask(line)[:12] == "! NameError:", line

@@ -528,7 +528,8 @@ def test_what_ended_an_operation():
     plant.pm.set_constant_power(20, 1)
     plant.run(2)
     plant.pm.resume()
-    assert plant.pm.stats()["last_end"] == "the operation by manual ended 0 s ago, taken back by resume(), release() or local control"
+    end = plant.pm.stats()["last_end"]
+    assert end == "the operation by manual ended 0 s ago, taken back by resume(), release() or local control"
     plant.pm.claim("remote", 20, 600, "ems")
     plant.pm.claim("remote", 10, 600, "other")
     plant.run(2)
@@ -537,7 +538,8 @@ def test_what_ended_an_operation():
     assert "by manual" in plant.pm.stats()["last_end"]
     plant.pm.release("remote", "other")
     plant.run(2)
-    assert plant.pm.stats()["last_end"] == "the operation by remote ended 2 s ago, taken back by resume(), release() or local control"
+    end = plant.pm.stats()["last_end"]
+    assert end == "the operation by remote ended 2 s ago, taken back by resume(), release() or local control"
     plant.pm.claim("remote", 20, 600, "ems")
     plant.run(2)
     plant.pm.emergency_shutdown()

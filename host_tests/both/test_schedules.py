@@ -266,14 +266,18 @@ def test_what_ends_another_entry_or_ends_and_begins_again_is_no_end_of_the_run()
 def test_an_entry_beyond_the_sites_power_is_refused_with_the_range():
     site = Site(12)
     pm = site.pm  # 100 kW both ways
-    for mode, kw, allowed in ((Mode.CHARGE, -100.5, "-100.0 to 0 kW in CHARGE"), (Mode.DISCHARGE, 500.0, "0 to 100.0 kW in DISCHARGE")):
+    for mode, kw, allowed in (
+        (Mode.CHARGE, -100.5, "-100.0 to 0 kW in CHARGE"),
+        (Mode.DISCHARGE, 500.0, "0 to 100.0 kW in DISCHARGE"),
+    ):
         entry = night_charge(mode=mode, power_setpoint=kw)
         said = refusal(PowerError, pm.add_schedule, entry)
         assert "power_setpoint = %s: allowed are %s" % (kw, allowed) in said, said
         assert pm.schedules() == []
     entry_id = pm.add_schedule(night_charge(power_setpoint=-100.0))
     said = refusal(PowerError, pm.update_schedule, entry_id, night_charge(power_setpoint=-101.0))
-    assert "power_setpoint = -101.0: allowed are -100.0 to 0 kW in CHARGE" in said and pm.get_schedule(entry_id).power_setpoint == -100.0
+    assert "power_setpoint = -101.0: allowed are -100.0 to 0 kW in CHARGE" in said
+    assert pm.get_schedule(entry_id).power_setpoint == -100.0
     pm.add_schedule(night_charge(power_setpoint=0.0))  # as much as may flow
 
 
