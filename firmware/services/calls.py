@@ -40,6 +40,20 @@ def operation(mode: int, power_kw: float, minutes: int) -> str:
     return "%s%s %d min" % (Mode.name(mode), power, minutes)
 
 
+def counted(counts) -> str:
+    """Counters in words; what is empty says nothing."""
+    if isinstance(counts, (list, tuple)):
+        return " and ".join([counted(one) for one in counts])
+    if not isinstance(counts, dict):
+        return str(counts)
+    found = []
+    for name in sorted(counts):
+        value = counted(counts[name])
+        if value and counts[name] is not None:
+            found.append("%s %s" % (name, "(%s)" % value if isinstance(counts[name], dict) else value))
+    return ", ".join(found)
+
+
 class Calls:
     """The application's state in people's words."""
 
@@ -114,7 +128,7 @@ class Calls:
         app = self._app
         for name, service in app.services.items():
             again = ", started again %d times" % app.restarts[name] if name in app.restarts else ""
-            yield "%s: %r%s" % (name, service.counters(), again)
+            yield "%s: %s%s" % (name, counted(service.counters()), again)
         for name, why in app.stopped.items():
             yield "%s: %s" % (name, why)
 

@@ -18,7 +18,7 @@ from firmware.events import QUEUE, Cursor
 from firmware.modes import Mode
 from firmware.schedule_entry import DAY_MINUTES, ScheduleEntry
 from firmware.services import mistyped
-from firmware.services.calls import NO_CLOCK, Calls, names_of, operation, why_none_starts
+from firmware.services.calls import NO_CLOCK, Calls, counted, names_of, operation, why_none_starts
 from firmware.services.lines import NAMES, OPERATE, SERVICE, VIEW
 
 # word, what may follow it, least role, what it calls: of pm, a name of the console, or a method here; what it does
@@ -189,7 +189,7 @@ class Commands:
         site = self._app.site
         for group in (site.buses, site.devices):
             for name, box in group.items():
-                yield "%s: %s" % (name, _counted(box.counters()))
+                yield "%s: %s" % (name, counted(box.counters()))
 
     def monitor(self, words) -> None:
         """monitor 500ms, monitor 2s, monitor off."""
@@ -413,11 +413,6 @@ def _row(word: str) -> tuple:
         if row[0] == word:
             return row
     raise PowerError(mistyped.not_a_command(word))
-
-
-def _counted(counts: dict) -> str:
-    """Counters in words; a text or list that is empty says nothing."""
-    return ", ".join(["%s %s" % (name, counts[name]) for name in sorted(counts) if counts[name] not in ("", [], None)])
 
 
 def _left(seconds) -> str:

@@ -280,6 +280,45 @@ def test_what_shows_something_shows_it_line_by_line():
     assert len(desk.printed("max_soc = ")) == 2
 
 
+def test_what_services_and_devices_have_counted_is_in_words():
+    desk = desk_with()
+
+    class Box:
+        def counters(self):
+            return {
+                "flash": {"writes": 2, "last_error": ""}, "faults": {}, "problems": [], "clients": [{"address": "10.0.0.1", "asks": 3}],
+                "alarms": ["over_voltage", "fan"], "is_on": False, "note": None, "gap": (1, 2),
+            }  # fmt: skip
+
+    desk.app.services["records"] = desk.app.site.devices["bms"] = Box()
+    desk.app.restarts["records"] = 2
+    desk.app.stopped["web"] = "MemoryError: x"
+    words = "alarms over_voltage and fan, clients address 10.0.0.1, asks 3, flash (writes 2), gap 1 and 2, is_on False"
+    for line in ("services", "services()"):
+        before = len(desk.lines)
+        assert desk.ask(line) == "= None"
+        told = desk.lines[before:]
+        assert "records: " + words + ", started again 2 times" in told and "web: MemoryError: x" in told, told
+        assert "console: dropped 0, starved 0, stores 0" in told, told
+    desk.ask("devices")
+    assert "bms: " + words in desk.lines
+
+
+def test_no_plain_command_shows_what_only_python_reads():
+    desk = desk_with()
+    desk.plant.pm.clock = Clock(PosixTZ("UTC0"), 0)
+    desk.plant.pm.clock.set_text("2026-10-22 09:56:17")
+    for line in ("charge 5kW", "limit charge 4kW 1h", "schedule add 10:00 charge 5kW 1h"):
+        assert desk.ask(line)[:2] == "= ", line
+    for word in lines.COMMANDS.split():
+        if word not in ("monitor", "scan", "login", "pin", "leave", "reboot"):
+            before = len(desk.lines)
+            desk.ask(word)
+            told = "\n".join([text for text in desk.lines[before:] if text[:9] != '{"event":'])
+            for mark in ("{", "}", "':", "('", "['"):
+                assert mark not in told, (word, told)
+
+
 def test_the_schedule_is_listed_added_to_and_removed_from():
     desk = desk_with()
     told = desk.ask("schedule add 01:00 charge 40kW 4h mon tue")

@@ -6,6 +6,7 @@ import pytest
 
 from firmware import Mode, PowerConfig, PowerManager, ScheduleEntry
 from firmware.errors import PowerError
+from firmware.services import commands, lines
 from tools.build import boardfile, planned
 from tools.build.stage import ROOT
 
@@ -47,6 +48,16 @@ def test_the_table_of_boards_names_every_board_with_its_memory_and_its_image() -
         images = [f"`{image}`" for image in board["images"].values()]  # without PSRAM the stock one carries no site
         assert row[1:4] == [board["chip"], memory, " or ".join(images if board["psram_mb"] else images[-1:])]
         assert all((ROOT / site).exists() for site in re.findall(r"`([^`]+)`", row[4]))
+
+
+def test_the_table_of_commands_has_every_command_with_its_role() -> None:
+    roles = {"view": lines.VIEW, "operate": lines.OPERATE, "service": lines.SERVICE, "**none**": lines.VIEW}
+    told: dict[str, int] = {}
+    for cells in rows("docs/console.md", "command")[1:]:
+        for text in re.findall(r"`([^`]+)`", cells[0]):
+            word = text.split()[0]
+            told[word] = min(told.get(word, lines.SERVICE), roles[cells[1]])
+    assert told == {row[0]: row[2] for row in commands.TABLE}
 
 
 def test_the_table_of_pins_is_that_of_the_board_files() -> None:
