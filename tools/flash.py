@@ -132,21 +132,49 @@ def made(path: Path, board: dict[str, Any], arguments: argparse.Namespace) -> wh
             march = arguments.march or deploy.MARCH[board["chip"]]
             parcel = deploy.prepare(Path(scratch), site, march, arguments.site.parent, image)
             place = whole_image.partitions.files_of(whole.table, board["flash_mb"] << 20)
-            whole.parts.append(whole_image.files(parcel, place))
+            whole.parts += whole_image.files(parcel, place)
     return whole
 
 
-def write(whole: whole_image.Whole, arguments: argparse.Namespace, board: dict[str, Any]) -> int:
-    """esptool's status."""
+def heard(command: list[str]) -> tuple[int, str]:
+    """A program's status, and what it has said of errors, which is shown as it comes."""
+    said = ""
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            said += line
+            print(line, end="", file=sys.stderr, flush=True)
+    return process.returncode, said
+
+
+def why_it_failed(said: str, port: str, board: str) -> str:
+    """What esptool has stumbled over, by its own words, and what to do."""
+    if "Could not open" in said:
+        return f"esptool failed: PORT={port} cannot be opened; {serial_line.ports_here()}"
+    if "Failed to connect" in said:
+        return (
+            "esptool failed: nothing like a boot loader answers. Is the port right, is the board in its boot loader "
+            f"(hold BOOT, press RESET)?\nPORT={port}; {serial_line.ports_here()}"
+        )
+    if "Wrong chip" in said:
+        return f"esptool failed: on PORT={port} is another chip than {board} has, see above; nothing was written"
+    return (
+        "esptool failed: it had connected, and says above what happened then. The flash may be erased, or written in part: "
+        "do it again, with a better cable or ARGS='--baud 115200' where it has lost bytes"
+    )
+
+
+def write(whole: whole_image.Whole, arguments: argparse.Namespace, board: dict[str, Any]) -> tuple[int, str]:
+    """esptool's status, and its errors."""
     chip = board["chip"]
     with tempfile.TemporaryDirectory() as scratch:
         pairs = [word for offset, file in whole_image.write(whole, Path(scratch)) for word in (hex(offset), str(file))]
         if arguments.into:
             merge = ["merge-bin", "--output", str(arguments.into), *pairs]
-            return subprocess.run([sys.executable, "-m", "esptool", "--chip", chip, *merge]).returncode
+            return heard([sys.executable, "-m", "esptool", "--chip", chip, *merge])
         before = ["--no-stub"] if arguments.no_stub else []
         erase = [] if arguments.keep else ["--erase-all"]
-        return subprocess.run(esptool(arguments.port, arguments.baud, chip, *before, "write-flash", *erase, *pairs)).returncode
+        return heard(esptool(arguments.port, arguments.baud, chip, *before, "write-flash", *erase, *pairs))
 
 
 def say_what(whole: whole_image.Whole, arguments: argparse.Namespace, board: dict[str, Any]) -> None:
@@ -190,11 +218,10 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     say_what(whole, arguments, board)
-    status = write(whole, arguments, board)
+    status, said = write(whole, arguments, board)
     if status:
-        print("esptool failed. Is the port right, is the board in its boot loader (hold BOOT, press RESET)?", file=sys.stderr)
-        if not arguments.into:
-            print(f"PORT={arguments.port}; {serial_line.ports_here()}", file=sys.stderr)
+        missing = f"esptool failed: {arguments.into} was not written"
+        print(missing if arguments.into else why_it_failed(said, arguments.port, arguments.board), file=sys.stderr)
         return status
     if arguments.into:
         print(f"{arguments.into}: for the beginning of the flash, all of it")

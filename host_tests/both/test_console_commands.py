@@ -286,7 +286,8 @@ def test_what_services_and_devices_have_counted_is_in_words():
     class Box:
         def counters(self):
             return {
-                "flash": {"writes": 2, "last_error": ""}, "faults": {}, "problems": [], "clients": [{"address": "10.0.0.1", "asks": 3}],
+                "flash": {"writes": 2, "last_error": ""}, "faults": {}, "problems": [],
+                "clients": [{"address": "10.0.0.1", "asks": 3}],
                 "alarms": ["over_voltage", "fan"], "is_on": False, "note": None, "gap": (1, 2),
             }  # fmt: skip
 

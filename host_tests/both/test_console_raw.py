@@ -125,7 +125,8 @@ def test_what_shows_something_shows_it_to_a_program_of_one_line_and_to_eval():
         for line, said in (
             ("status()", b"battery: SoC"), ("status", b"battery: SoC"), ("why()", b"nobody asks"), ("limits()", b"at most, kW"),
             ("limits", b"configuration"), ("events 3", b" s  "), ("events()", b" s  "), ("devices", b"bms: frames 7"),
-            ("devices()", b"'bms'"), ("services()", b"console: dropped 0"), ("help", b"charge 20kW"), ("help(pm)", b"set_constant_power"),
+            ("devices()", b"'bms'"), ("services()", b"console: dropped 0"),
+            ("help", b"charge 20kW"), ("help(pm)", b"set_constant_power"),
             ("config", b"cycle_ms"),
             ("print(status())", b"battery: SoC"), ("print(limits())", b"configuration"), ("(n for n in (1, 2))", b"1\r\n2\r\n"),
         ):  # fmt: skip

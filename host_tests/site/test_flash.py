@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import subprocess
@@ -89,7 +90,28 @@ def test_flash_refuses_the_chip_that_is_not_the_boards(tmp_path: Path) -> None:
     with chip_in_boot_mode("esp32s3") as port:
         file = image(tmp_path, "esp32")
         done = run("tools.flash", "--port", port, "--firmware", str(file), "--board", "generic_esp32", "--no-stub")
-    assert done.returncode != 0 and "esptool failed" in done.stderr
+    assert done.returncode != 0 and "is another chip than generic_esp32 has" in done.stderr, done.stderr
+    assert "Is the port right" not in done.stderr, "it was right: the chip has answered"
+
+
+def test_what_esptool_stumbles_over_is_told_apart(tmp_path: Path) -> None:
+    file = image(tmp_path, "esp32")
+    given = ("--firmware", str(file), "--board", "generic_esp32")
+    done = run("tools.flash", "--port", "/dev/does-not-exist", *given)
+    assert done.returncode == 2 and "Could not open /dev/does-not-exist" in done.stderr, "its own words come through"
+    assert "PORT=/dev/does-not-exist cannot be opened; serial ports here: " in done.stderr and "BOOT" not in done.stderr
+    for said, words in (
+        ("A fatal error occurred: Failed to connect to ESP32: No serial data received.", "hold BOOT, press RESET"),
+        ("A fatal error occurred: The chip stopped responding.", "it had connected"),
+        ("A fatal error occurred: File 'x' doesn't fit in the available flash", "it had connected"),
+        ("", "it had connected"),
+    ):
+        told = flash.why_it_failed(said, "/dev/ttyUSB0", "generic_esp32")
+        assert words in told and told.startswith("esptool failed"), told
+        assert ("hold BOOT" in told) == ("Failed to connect" in said), told
+    into = tmp_path / "not_there" / "x.bin"
+    done = run("tools.flash", "--into", str(into), "--firmware", str(stock(tmp_path)), "--board", "lilygo_t_2can")
+    assert done.returncode != 0 and f"esptool failed: {into} was not written" in done.stderr and "PORT" not in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -214,6 +236,12 @@ def test_micropython_generation_and_site_are_one_file_that_boots(mp32: Interpret
     done, content = whole(tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0x0200000 to " in done.stdout and "file system with generation" in done.stdout
+    # LittleFS begins somewhere: what it has left erased between its first blocks and the rest is not written
+    parts = [line.split() for line in done.stdout.splitlines() if "file system" in line]
+    used = sum(content[at : at + 4096].strip(b"\xff") != b"" for at in range(0x200000, len(content), 4096)) * 4096
+    assert used <= sum(int(words[3].replace(",", "")) for words in parts) <= used * 1.2, (used, parts)
+    left = b"\xff".join(content[int(one[2], 16) : int(other[0], 16)] for one, other in itertools.pairwise(parts))
+    assert left.strip(b"\xff") == b"" and int(parts[-1][2], 16) >= len(content), "nothing is left out"
     info = run("esptool", "--chip", "esp32s3", "image-info", str(tmp_path / "whole.bin"))
     assert info.returncode == 0 and "invalid" not in info.stdout.lower(), info.stdout + info.stderr
     state = tmp_path / "state"
@@ -274,9 +302,12 @@ def test_a_board_flashed_with_an_image_of_our_own_refuses_older_ones_from_then_o
     (source / "site.json").write_text("{}")
     place = Partition("vfs", "data", "fat", 0x350000, 0xB0000)
     for code in (False, True):
-        part = whole_image.files(Parcel(source, [Path("site.json")], {}, 77, "0badcafe", code), place)
+        parts = whole_image.files(Parcel(source, [Path("site.json")], {}, 77, "0badcafe", code), place)
         image = tmp_path / "files.img"
-        image.write_bytes(part.content.ljust(place.size, b"\xff"))
+        content = bytearray(b"\xff" * place.size)
+        for part in parts:
+            content[part.offset - place.offset : part.end - place.offset] = part.content
+        image.write_bytes(content)
         flash_image.unpack(image, tmp_path / str(code))
     record = generation.unsealed((tmp_path / "False" / "image").read_bytes())
     assert (record["highest"], record["now"], record["next"]) == (77, {"number": 77, "slot": "ota_0", "sha": ""}, None)

@@ -13,6 +13,7 @@ from tools.sim.board import flash_image
 
 _BLOCK = 4096
 _ERASED = b"\xff"
+_GAP = 16  # erased blocks in a row that are not written: everything is erased before
 
 
 class ImageError(Exception):
@@ -102,8 +103,11 @@ def _moves(old: list[Partition], new: list[Partition], flash_bytes: int) -> list
     return lines
 
 
-def files(parcel: deploy.Parcel, place: Partition) -> Part:
-    """A file system for that partition, with the generation on trial.  ImageError where it does not fit."""
+def files(parcel: deploy.Parcel, place: Partition) -> list[Part]:
+    """A file system for that partition, with the generation on trial.  ImageError where it does not fit.
+
+    LittleFS begins to fill a flash anywhere: what it has left erased in front of that is none of the parts.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         tree, image = Path(scratch) / "tree", Path(scratch) / "files.img"
         for path in parcel.files:
@@ -119,10 +123,19 @@ def files(parcel: deploy.Parcel, place: Partition) -> Part:
             flash_image.deploy(tree, image, place.size // _BLOCK * _BLOCK)
         except flash_image.FlashError as error:
             raise ImageError(f"a file system of {place.size:,} bytes: {error}") from None
-        content = image.read_bytes().rstrip(_ERASED)
-    blocks = -(-len(content) // _BLOCK)  # what is behind them is erased before it is used
+        content = image.read_bytes()
     what = f"file system with generation {parcel.stamp}, {len(parcel.files)} files"
-    return Part(place.offset, content + _ERASED * (blocks * _BLOCK - len(content)), what)
+    return [Part(place.offset + at, content[at:end], what) for at, end in written(content)]
+
+
+def written(content: bytes) -> list[tuple[int, int]]:
+    """Where there is something in a flash's content: (first byte, first byte behind it), in whole blocks."""
+    found: list[tuple[int, int]] = []
+    for at in range(0, len(content), _BLOCK):
+        if content[at : at + _BLOCK].strip(_ERASED):
+            near = bool(found) and at - found[-1][1] < _GAP * _BLOCK
+            found.append((found.pop()[0] if near else at, at + _BLOCK))
+    return found
 
 
 def _copy(source: Path, target: Path) -> None:
