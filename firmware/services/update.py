@@ -139,7 +139,8 @@ class Service:
             self._listener = None
 
     def counters(self) -> dict:
-        """What arrives, and how many were refused."""
+        """What arrives, and how many were refused; a key that was missing is looked for: it counts as soon as it is there."""
+        self._has_key()
         return {"state": self.state, "refused": self.refused}
 
     # ---- one client --------------------------------------------------------------------------------------

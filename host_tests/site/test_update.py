@@ -194,6 +194,11 @@ def test_a_board_without_a_key_says_so_and_takes_the_one_that_is_put_on_it(mp64:
     (plant.board.flash / "keys" / "update.key").unlink()
     port = PtyPort(plant.board, tmp_path / "port")
 
+    async def services() -> str:
+        plant.board.lines.clear()
+        await plant.board.send("services")
+        return await plant.board.wait_line("update: refused ", 10)
+
     async def run() -> None:
         port.open()
         await plant.board.start()
@@ -202,7 +207,10 @@ def test_a_board_without_a_key_says_so_and_takes_the_one_that_is_put_on_it(mp64:
             await plant.board.wait_line("control begins", 30)
             await asyncio.to_thread(ask, plant)  # from now on it listens
             await plant.refused("keys/update.key: is not there")
+            assert "keys/update.key: is not there" in await services()
             await asyncio.to_thread(update.put_key, str(port.path), plant.key)
+            await plant.board.wait_line("control goes on while you type", 10)  # the programs are over
+            assert "is not there" not in await services(), "it counts at once, and that is said at once"
             await plant.refused("number 100 was here; only newer ones are taken", number=100)
             await plant.refused("not signed with this site's key", key=secrets.token_bytes(32))
             assert not any(line.startswith("end: ") for line in plant.board.lines), "control went on"
