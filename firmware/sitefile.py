@@ -1,12 +1,14 @@
 """Reads, checks, saves site.json and builds what it describes.  Every error of the whole file is listed at once."""
 
 import gc
+import json
 
 import pinowners
 import startup
 import watchdog
 from ipv4 import number
 from safestore import Store, StoreError
+from strictjson import wrong
 
 from firmware import buses, config, loading
 from firmware import image as im
@@ -84,8 +86,13 @@ def save(path: str, content: dict) -> None:
         pass
 
 
-def saving(path: str, content: dict):
-    """save(), checked at once and stored by the generator that it returns, step by step: see Store.steps."""
+def saving(path: str, content):
+    """save() of a dict or JSON text, checked at once and stored by the generator that it returns, step by step: see Store.steps."""
+    if isinstance(content, str):
+        why = wrong(content.encode())
+        if why:
+            raise ConfigError(["the text is no JSON: " + why])
+        content = json.loads(content)
     errors = refused(content)
     if errors:
         raise ConfigError(errors)

@@ -140,8 +140,11 @@ class Store:
             raise StoreError("%s: is no JSON (it begins with a byte order mark: save it as UTF-8 without one)" % path)
         if b"\x00" in data:
             raise StoreError("%s: is no JSON (it holds NUL bytes)" % path)
-        if not _is_closed(data):
-            raise StoreError("%s: is no JSON (a bracket or a quote is not closed)" % path)
+        from strictjson import wrong  # a sealed file needs none
+
+        why = wrong(data)
+        if why:
+            raise StoreError("%s: is no JSON (%s)" % (path, why))
         return False
 
     def _to_current_schema(self, path: str, doc: dict) -> dict:
@@ -238,25 +241,6 @@ def _sealed(doc: dict, schema: int) -> bytes:
     whole["schema"] = schema
     body = json.dumps(whole)[:-1].encode()
     return body + _SEAL + b"%08x" % crc32(body) + _END
-
-
-def _is_closed(data: bytes) -> bool:
-    """Whether all brackets and quotes are closed: MicroPython's json takes an object whose end is cut off."""
-    depth = 0
-    quoted = escaped = False
-    for c in data:
-        if escaped:
-            escaped = False
-        elif quoted:
-            escaped = c == 0x5C
-            quoted = c != 0x22
-        elif c == 0x22:
-            quoted = True
-        elif c == 0x7B or c == 0x5B:
-            depth += 1
-        elif c == 0x7D or c == 0x5D:
-            depth -= 1
-    return depth == 0 and not quoted
 
 
 def _exists(path: str) -> bool:

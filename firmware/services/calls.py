@@ -3,12 +3,10 @@
 Generators make one line each; whoever prints them does so in pieces, and control goes on between them.
 """
 
-import json
-
 from firmware import image as im
 from firmware import limits as limit_list
 from firmware import reasons
-from firmware.errors import ConfigError, in_range
+from firmware.errors import in_range
 from firmware.modes import Mode
 
 # of PowerManager: what the application and the services use
@@ -153,11 +151,6 @@ class Calls:
 
         ConfigError lists all that is wrong with it, and nothing was saved.
         """
-        if isinstance(content, str):
-            try:
-                content = json.loads(content)
-            except ValueError as error:
-                raise ConfigError(["the text is no JSON: %s" % error])
         self._console.store(self._app.saving(content))
 
     def restore_site(self) -> None:

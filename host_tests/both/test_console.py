@@ -155,21 +155,28 @@ def test_help_says_the_commands_and_what_python_looks_like():
 def test_a_site_is_saved_from_json_as_it_was_pasted():
     desk = Desk()
     saved = []
-    real = sitefile.saving
+    real = sitefile.store, sitefile.refused
 
-    def saving(path, content):
-        yield
-        saved.append((path, content))
+    class Stored:
+        def __init__(self, path):
+            self.path = path
 
-    sitefile.saving = saving
+        def steps(self, content):
+            yield
+            saved.append((self.path, content))
+
+    sitefile.store, sitefile.refused = Stored, lambda content: []
     try:
         pasted = '{"schema": 1, "power": {"allow_grid_export": true, "auto_restart": false}, "clock": null}'
         for line in ("save_site(%s)" % pasted, "save_site('%s')" % pasted):
             assert desk.ask(line) == "= None", line
+        twice = desk.ask('save_site(\'{"schema": 1, "power": {}, "power": {}}\')')
+        assert '"power" stands twice in one object: only the last would count' in twice, "only the last was kept"
+        assert "a comma is missing" in desk.ask('save_site(\'{"schema": 1 "power": {}}\')')
         refused = desk.ask("save_site('{schema: 1')")
         assert refused[:27] == "! ConfigError: the text is " and "JSON" in refused
     finally:
-        sitefile.saving = real
+        sitefile.store, sitefile.refused = real
     wanted = {"schema": 1, "power": {"allow_grid_export": True, "auto_restart": False}, "clock": None}
     assert saved == [("site.json", wanted), ("site.json", wanted)]
     for wrong in ("5", "[]", "'5'", "'[]'", "None", "{}", "'{\"schema\": 1}'"):

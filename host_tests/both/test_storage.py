@@ -113,6 +113,47 @@ def test_a_hand_written_file_that_is_cut_short_is_refused_at_any_length():
     assert Store(path, 1, by_hand=True).load()["name"] == 'a "quoted" {'
 
 
+WRONG = (  # MicroPython's json takes these, and the like; what is said of them
+    (b'{"schema": 1\n"value": 2}', 'line 2: a comma is missing in front of "value"'),
+    (b'{"schema": 1,\n "p": {"a": 1,\n  "b": 2,\n "a": 3}}', 'line 4: "a" stands twice in one object: only the last would count'),
+    (b'{"schema": 1, "a": {"x": 1}, "a": 2}', 'line 1: "a" stands twice in one object'),
+    (b'{"schema" 1}', "line 1: a colon is missing in front of 1"),
+    (b'{"schema", 1}', 'line 1: "," stands where a colon is meant'),
+    (b'{"schema": 1, "list": [1 2]}', "line 1: a comma is missing in front of 2"),
+    (b'{"schema": 1, "list": [1,\n\n,2]}', 'line 3: "," stands where a value is meant'),
+    (b'{"schema": 1,\n}', 'line 2: "}" stands where a key in quotes is meant'),
+    (b'{"schema": 1, "list": [1,]}', 'line 1: "]" stands where a value is meant'),
+    (b'{"schema": 1, "list": [1, 2}', 'line 1: "}" stands where a comma is meant'),
+    (b'{"schema": 1, 2: 3}', "line 1: 2 stands where a key in quotes is meant"),
+    (b'{"schema": :1}', 'line 1: ":" stands where a value is meant'),
+    (b'{"schema": 1} {"value": 2}', 'line 1: "{" stands behind the end'),
+    (b'{"schema": 1}}', 'line 1: "}" stands behind the end'),
+    (b'{"schema": 01}', "line 1: 01 is no value of JSON"),
+    (b'{"schema": 1, "value": 1.}', "line 1: 1. is no value of JSON"),
+    (b'{"schema": 1, "value": True}', "line 1: True is no value of JSON"),
+    (b'{"schema": 1, "value": NaN}', "line 1: NaN is no value of JSON"),
+    (b'{"schema": 1, "value": "two\nlines"}', "line 1: a text ends within its line"),
+    (b'{"schema": 1, "value": "a\\x41"}', "line 1: \\x in a text is no JSON"),
+    (b'{"schema": 1, "list": ' + b"[" * 60 + b"]" * 60 + b"}", "line 1: nested too deeply"),
+)
+
+
+def test_what_micropythons_json_would_pass_over_is_refused_with_its_line():
+    path = _place("lenient")
+    for data, said in WRONG:
+        _write(path, data)
+        told = _refused(Store(path, 1, by_hand=True).load)
+        assert said in told, (data, told)
+    for data in (
+        b'{"schema": 1, "a": {}, "b": [], "c": [{}, [], 1.5e-3, -0, "x", true, false, null]}',
+        b'{"schema": 1, "d": {"a": "\\"\\u00e9,}]", "b": "\xc3\xbc"}}',
+        b' \r\n\t{\r\n"schema":1}\n \n',
+        b'{"schema": 1, "a": {"x": 1}, "b": {"x": 2}, "x": [{"x": 1}, {"x": 2}]}',
+    ):
+        _write(path, data)
+        assert Store(path, 1, by_hand=True).load()["schema"] == 1, data
+
+
 def test_without_fallback_damage_is_an_error_that_offers_the_version_before():
     path, store = _saved_twice("offer", by_hand=True)
     _write(path, _read(path).replace(b"2", b"3"))

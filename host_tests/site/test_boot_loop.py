@@ -34,6 +34,8 @@ FILES: dict[str, tuple[bytes | None, str]] = {
     "binary": (bytes(range(256)) * 8, "site.json"),
     "NUL bytes": (bytes(4096), "site.json"),
     "cut": (site()[:-20], "is no JSON"),
+    "a comma missing": (site().replace(b', "power"', b'\n "power"'), 'line 2: a comma is missing in front of "power"'),
+    "a key twice": (site()[:-1] + b', "power": {}}', '"power" stands twice in one object'),
     "empty": (b"", "site.json"),
     "a kind that is a list": (site(devices={"m": {"type": []}}, buses={"b": {"type": {}}}), "buses.b.type = {}"),
     "2000 unknown keys": (site(power={f"key{i}": i for i in range(2000)}), "no such key"),

@@ -1,6 +1,7 @@
 """What a site file is refused for on the laptop: all that the board would refuse, in its words, and nothing is opened."""
 
 import json
+import random
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -455,3 +456,37 @@ def test_a_reader_that_has_gone_ends_a_list_without_a_word() -> None:
     lines = f"{sys.executable} -c 'import tools\nfor n in range(100000): print(n)' | head -2"
     done = subprocess.run(["bash", "-c", lines], cwd=stage.ROOT, capture_output=True, text=True, timeout=60)
     assert done.stdout == "0\n1\n" and done.stderr == ""
+
+
+def test_the_board_refuses_what_is_refused_here_as_no_json(tmp_path: Path) -> None:
+    from safestore import Store, StoreError
+
+    whole = b'{"schema": 1, "a": {"b": [1, -2.5e3, "x\\n", true], "c": {}}, "d": [[], {"e": null}], "f": "\xc3\xbc"}'
+    chance = random.Random(7)
+    path = tmp_path / "site.json"
+    refused = 0
+    for _ in range(4000):
+        data = bytearray(whole)
+        for _ in range(chance.choice((1, 1, 2))):
+            at = chance.randrange(len(data))
+            match chance.randrange(3):
+                case 0:
+                    del data[at]
+                case 1:
+                    data.insert(at, chance.choice(b'{}[],:" \n\\0159.e-tab'))
+                case _:
+                    data[at] = chance.choice(b'{}[],:" \n\\0159.e-tab')
+        path.write_bytes(data)
+        try:
+            check_site.parse(bytes(data))
+            good = True
+        except ValueError:
+            good = False
+            refused += 1
+        try:
+            Store(str(path), 1, by_hand=True).load()
+            told = ""
+        except StoreError as error:
+            told = str(error)
+        assert ("is no JSON" in told) == (not good), (bytes(data), told)
+    assert 1000 < refused < 3900
