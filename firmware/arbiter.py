@@ -110,6 +110,8 @@ class Arbiter:
     def pause(self, ms: int) -> None:
         """A person's 0 W, which nobody below may move."""
         self.orders += 1
+        if self._active == rq.MANUAL:
+            self._note_end(rq.END_BACK)
         self.claims.put(rq.MANUAL, 0, ms, rq.PAUSE, 0, "pause")
 
     def end_pause(self) -> None:

@@ -55,7 +55,7 @@ the highest voltage was there already, and no current flowed
 scheduling was switched off
 its schedule entry was disabled
 its schedule entry was deleted or given another time
-taken back by resume(), release() or local control""")
+taken back: pause, resume(), release() or local control""")
 _BROKEN = const(  # by the bits of kernel/invariants.py
     "beyond a limit\nagainst its mode\nout of a battery at its floor\nfaster than its ramp\n"
     "while nothing may move\nwithout a measurement that it needs"

@@ -396,6 +396,10 @@ class Commands:
         sys.modules["machine"].reset()
         return "the board starts again in a moment: 0 W, contactors, reset"
 
+    def leave(self) -> None:
+        """End the program, in order."""
+        self._app.leave()
+
     def _need(self, role: int, what: str) -> None:
         if self._console.lines.role < role:
             raise PowerError("%s needs the role %s, yours is %s: login PIN first" % (what, NAMES[role], self._console.lines.name))
@@ -416,7 +420,7 @@ def _row(word: str) -> tuple:
 
 
 def _left(seconds) -> str:
-    return "no end" if seconds is None else "%s s left" % seconds
+    return "no end" if seconds is None else "%d s left" % seconds
 
 
 def _whole(words, default: int, low: int, high: int) -> int:

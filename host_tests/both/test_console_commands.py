@@ -280,6 +280,14 @@ def test_what_shows_something_shows_it_line_by_line():
     assert len(desk.printed("max_soc = ")) == 2
 
 
+def test_leave_is_a_command_as_leave_with_brackets_is():
+    desk = desk_with()
+    left = []
+    desk.app.leave = lambda: left.append(1)
+    desk.console.names["leave"] = lambda: left.append(2)  # as the application names it
+    assert desk.ask("leave") == "= None" and desk.ask("leave()") == "= None" and left == [1, 2]
+
+
 def test_what_services_and_devices_have_counted_is_in_words():
     desk = desk_with()
 

@@ -529,7 +529,15 @@ def test_what_ended_an_operation():
     plant.run(2)
     plant.pm.resume()
     end = plant.pm.stats()["last_end"]
-    assert end == "the operation by manual ended 0 s ago, taken back by resume(), release() or local control"
+    assert end == "the operation by manual ended 0 s ago, taken back: pause, resume(), release() or local control"
+    plant.pm.start_charging(80)
+    plant.run(2)
+    plant.pm.stop_operation(5)  # in its place
+    plant.run(2)
+    plant.pm.resume()  # a pause is no operation
+    plant.run(2)
+    end = plant.pm.stats()["last_end"]
+    assert end == "the charge by manual ended 4 s ago, taken back: pause, resume(), release() or local control"
     plant.pm.claim("remote", 20, 600, "ems")
     plant.pm.claim("remote", 10, 600, "other")
     plant.run(2)
@@ -539,7 +547,7 @@ def test_what_ended_an_operation():
     plant.pm.release("remote", "other")
     plant.run(2)
     end = plant.pm.stats()["last_end"]
-    assert end == "the operation by remote ended 2 s ago, taken back by resume(), release() or local control"
+    assert end == "the operation by remote ended 2 s ago, taken back: pause, resume(), release() or local control"
     plant.pm.claim("remote", 20, 600, "ems")
     plant.run(2)
     plant.pm.emergency_shutdown()

@@ -41,6 +41,11 @@ def test_after_leave_a_line_is_answered_by_what_a_board_has_there(mp64: Interpre
     assert "!restart" in practice.LEFT
 
 
+def test_leave_without_brackets_leaves_too(mp64: Interpreter, tmp_path: Path) -> None:
+    told = said(mp64, tmp_path, "leave", "!wait 2", "why")
+    assert [line for line in told if line.startswith("end: the program ends (leave())")], told
+
+
 def test_after_leave_the_site_goes_on_and_restart_brings_the_console_back(mp64: Interpreter, tmp_path: Path) -> None:
     told = said(mp64, tmp_path, "leave()", "!wait 2", "why()", "!inject bms_silent", "!clear bms_silent", "!restart", "1 + 1")
     assert told.count(f"[{practice.LEFT}]") == 1 and "[bms_silent ends]" in told, told
