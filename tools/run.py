@@ -379,6 +379,17 @@ def _writable(file: Path) -> bool:
     return not file.is_dir() and os.access(file if file.exists() else file.parent, os.W_OK)
 
 
+def no_folder(state: Path) -> str:
+    """Why the board's flash cannot be kept there, "" where it can: the folder is there then."""
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        return f"--state {state}: is no folder: the board's flash is kept in one"
+    except OSError as error:
+        return f"--state {state}: cannot be written ({error.strerror})"
+    return "" if os.access(state, os.W_OK) else f"--state {state}: cannot be written"
+
+
 def ports_refused(args: argparse.Namespace) -> list[str]:
     """What is wrong with the ports that servers are to listen on."""
     given = {name: getattr(args, name.replace("-", "_")) for name in ("ems", "ems-can", "web")}
@@ -407,7 +418,9 @@ def refused(args: argparse.Namespace) -> list[str]:
     if args.console or args.pty:
         others = [f"--{name}" for name in ("headless", "json", "svg", "scenario") if getattr(args, name)]
         errors += [f"--{'pty' if args.pty else 'console'} goes without {', '.join(others)}"] if others else []
-    if args.state and (args.web or not by_hand(args)) and (why := pins.refused(Path(args.state), args.web_pins)):
+    if args.state and (why := no_folder(Path(args.state))):
+        errors.append(why)
+    elif args.state and (args.web or not by_hand(args)) and (why := pins.refused(Path(args.state), args.web_pins)):
         errors.append(why)
     if args.pty and (why := ptyport.refused(args.pty)):
         errors.append(f"--pty {why}")

@@ -77,6 +77,8 @@ class Line:
     def __init__(self, host: str, port: int, timeout_s: float = ANSWER_S) -> None:
         try:
             self._socket = socket.create_connection((host, port), timeout=timeout_s)
+        except socket.gaierror:
+            raise UpdateError(f"{host}: no address is known for that name; give the address itself") from None
         except OSError as error:
             raise UpdateError(f"{host}:{port}: {error}; is the update service in its site file, with this address?") from None
         self._heard = b""

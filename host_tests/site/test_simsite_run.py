@@ -276,6 +276,8 @@ def test_shipped_scenarios_are_listed() -> None:
         (["--micropython", "/no/such"], "no such program"),
         (["--svg", "/nonexist/x.svg"], "--svg /nonexist/x.svg: cannot be written"),
         (["--svg", "/tmp"], "--svg /tmp: cannot be written"),
+        (["--state", "/etc/passwd"], "--state /etc/passwd: is no folder: the board's flash is kept in one"),
+        (["--state", "/proc/1/x"], "--state /proc/1/x: cannot be written"),
         (["--ems", "0"], "--ems 0: allowed are 1 to 65535"),
         (["--web", "65536"], "--web 65536: allowed are 1 to 65535"),
         (["--web", "20123", "--ems-can", "20123"], "--web 20123: --ems-can has that port: give another one"),

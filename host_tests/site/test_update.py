@@ -6,6 +6,7 @@ import asyncio
 import json
 import secrets
 import shutil
+import socket
 import time
 from pathlib import Path
 
@@ -219,6 +220,15 @@ def test_a_board_without_a_key_says_so_and_takes_the_one_that_is_put_on_it(mp64:
             await port.close()
 
     asyncio.run(run())
+
+
+def test_a_name_that_nobody_knows_is_said_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(update.socket, "create_connection", nobody)
+    with pytest.raises(update.UpdateError, match=r"^board\.local: no address is known for that name; give the address itself$"):
+        update.Line("board.local", 8266)
 
 
 def ask(plant: Plant) -> tuple[str, int, bool, str] | None:
