@@ -62,10 +62,10 @@ class ScheduleEntry:
             raise PowerError("day_of_week = %d: must be 7 where days names them" % self.day_of_week)
         if self.mode == Mode.CHARGE:
             if power > 0:
-                raise PowerError("power_setpoint = %s: allowed are -%d to 0 kW in CHARGE" % (power, _MOST_KW))
+                raise PowerError("power_setpoint = %s: must not be above 0 kW in CHARGE: a charge is negative" % power)
         elif self.mode == Mode.DISCHARGE:
             if power < 0:
-                raise PowerError("power_setpoint = %s: allowed are 0 to %d kW in DISCHARGE" % (power, _MOST_KW))
+                raise PowerError("power_setpoint = %s: must not be below 0 kW in DISCHARGE" % power)
         elif self.mode == Mode.IDLE:
             if power:
                 raise PowerError("power_setpoint = %s: must be 0 kW in IDLE" % power)

@@ -323,8 +323,8 @@ def test_wrong_entries_are_refused_with_value_and_range():
         ({"duration_minutes": 0}, "duration_minutes = 0: allowed are 1 to 1440"),
         ({"days": 128}, "days = 128: allowed are 0 to 127"),
         ({"days": 3, "day_of_week": 2}, "day_of_week = 2: must be 7"),
-        ({"mode": Mode.CHARGE, "power_setpoint": 5}, "allowed are -1000 to 0 kW in CHARGE"),
-        ({"mode": Mode.DISCHARGE, "power_setpoint": -5}, "allowed are 0 to 1000 kW in DISCHARGE"),
+        ({"mode": Mode.CHARGE, "power_setpoint": 5}, "must not be above 0 kW in CHARGE: a charge is negative"),
+        ({"mode": Mode.DISCHARGE, "power_setpoint": -5}, "must not be below 0 kW in DISCHARGE"),
         ({"mode": Mode.IDLE, "power_setpoint": 1}, "must be 0 kW in IDLE"),
         ({"mode": Mode.EMERGENCY}, "may ask for IDLE, CHARGE or DISCHARGE"),
     ):
