@@ -8,7 +8,6 @@ import startup
 import watchdog
 from ipv4 import number
 from safestore import Store, StoreError
-from strictjson import wrong
 
 from firmware import buses, config, loading
 from firmware import image as im
@@ -89,6 +88,8 @@ def save(path: str, content: dict) -> None:
 def saving(path: str, content):
     """save() of a dict or JSON text, checked at once and stored by the generator that it returns, step by step: see Store.steps."""
     if isinstance(content, str):
+        from strictjson import wrong  # who pastes no text needs none
+
         why = wrong(content.encode())
         if why:
             raise ConfigError(["the text is no JSON: " + why])
