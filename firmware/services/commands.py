@@ -329,6 +329,9 @@ class Commands:
                 days = "every day" if entry.repeat else "once"
             elif not entry.repeat:
                 days += ", once"
+            most = self._most(im.PAR_P_CHG if entry.power_setpoint < 0 else im.PAR_P_DIS)
+            if abs(entry.power_setpoint) > most:  # of another site file
+                days += ", of which the site allows %s kW" % most
             yield "%d: %02d:%02d %s, %s%s" % (
                 number, entry.hour, entry.minute, operation(entry.mode, entry.power_setpoint, entry.duration_minutes),
                 days, "" if entry.enabled else " (off)",

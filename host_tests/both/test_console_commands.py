@@ -5,6 +5,7 @@ import os
 import startup
 from posixtz import PosixTZ
 
+from firmware import image as im
 from firmware import loading
 from firmware.clock import Clock
 from firmware.event_codes import Event
@@ -355,6 +356,9 @@ def test_the_schedule_is_listed_added_to_and_removed_from():
     assert "3: 03:00 IDLE 60 min, once" in desk.lines and "4: 03:00 IDLE 60 min, sun mon, once" in desk.lines
     desk.plant.pm.delete_schedule(3)
     desk.plant.pm.delete_schedule(4)
+    desk.plant.pm.image.par[im.PAR_P_CHG] = 30000  # the site file has changed since
+    desk.ask("schedule")
+    assert "0: 01:00 CHARGE -40.0 kW 240 min, mon tue, of which the site allows 30.0 kW" in desk.lines
     assert desk.ask("schedule remove 1") == "= removed" and sorted(dict(desk.plant.pm.schedules())) == [0, 2]
 
 
