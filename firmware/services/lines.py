@@ -185,7 +185,7 @@ def text_of(line: bytes) -> str:
 
 def command(text: str, no_command: str = NO_PYTHON) -> str:
     """The word of a line that is a command, "" of any other, and where one of no_command follows but as the dot of a number."""
-    if text[:1] in ("e", "E") and text[:9].lower() == _EMERGENCY and _is_in_need(text[9:]):
+    if text[:1] in "eE" and text[:9].lower() == _EMERGENCY and _is_in_need(text[9:]):
         return _EMERGENCY
     end = text.find(" ")
     word = text if end < 0 else text[:end]
