@@ -89,6 +89,8 @@ class Reading:
         """Lines for people: the energies; or rows as CSV: kind, from when to when (`moment`).  ValueError for what cannot be."""
         if not words:
             return self._energies()
+        if len(words) > 3:
+            raise ValueError("%r: nothing stands behind kind, from and to" % words[3])
         first = words[1] if len(words) > 1 else _LAST[KINDS.index(words[0])] if words[0] in KINDS and self._pm.clock.is_set else ""
         found = self.pieces(words[0], first, words[2] if len(words) > 2 else "", "csv")
         return (piece[:-2] for piece in found if piece)
@@ -198,7 +200,10 @@ class Reading:
 
     def _span(self, kind: str, first: str, last: str) -> tuple:
         _check("kind", kind, KINDS)
-        return self.moment("from", first, False), self.moment("to", last, True)
+        begin, end = self.moment("from", first, False), self.moment("to", last, True)
+        if begin is not None and end is not None and begin >= end:
+            raise ValueError("from = %r: must be before to = %r" % (first, last))
+        return begin, end
 
     def moment(self, what: str, text: str, is_last: bool):
         """(day, second) in UTC of "-3600" (seconds before now), "2026-11-28" (its begin, or its end), "2026-11-28T12:00" (local),

@@ -271,6 +271,21 @@ def test_a_person_sees_energies_and_the_last_rows():
         assert "second, five, day" in str(error)
 
 
+def test_a_time_that_ends_before_it_begins_and_a_word_too_many_are_refused():
+    rig = Rig("backwards", *NOON).run(5)
+    for words, said in (
+        (["five", "2026-11-29", "2026-11-28"], "from = '2026-11-29': must be before to = '2026-11-28'"),
+        (["second", "-60", "-120"], "from = '-60': must be before to = '-120'"),
+        (["five", "-60", "-10", "5"], "'5': nothing stands behind kind, from and to"),
+    ):
+        try:
+            rig.history.told(words)
+            raise AssertionError("%s was not refused" % words)
+        except ValueError as error:
+            assert str(error) == said, error
+    assert list(rig.history.told(["five", "2026-11-28", "2026-11-28"])), "of a day"
+
+
 def test_hours_by_the_second_take_no_more_heap():
     if not hasattr(gc, "mem_alloc"):
         return
