@@ -323,17 +323,17 @@ def judge_power(img: ptr32, par: ptr32):
         island = img[_GRID_OK] == 0 and par[_PAR_GRID_TYPE] < 2  # the load decides what a forming inverter gives
         q = par[_PAR_FOLLOW_P]
         odd = 0
+        way = ((img[_WAY_P] + b) & m) - b
         fresh = (img[_FRESH] >> _SEQ_PCS & 1) != 0
         if (pcs - high > q or low - pcs > q) and not island:
             odd = _C_PCS_NOT_FOLLOWING
-            way = ((img[_WAY_P] + b) & m) - b
             k = par[_PAR_FLOW_P] // 2 + 1
             if fresh and ((pcs < low and pcs - way >= k) or (pcs > high and way - pcs >= k)):
                 img[_WAY_P] = pcs
                 odd = 0  # slowly, by a ramp of its own, it is on its way
         elif fresh:
             img[_WAY_P] = pcs
-        more = (pcs > 0 and pcs - high > q) or (pcs < 0 and low - pcs > q)
+        more = (pcs > 0 and pcs - high > q and pcs - way > q) or (pcs < 0 and low - pcs > q and way - pcs > q)
         q = par[_PAR_OVER_P]  # beyond a live limit, and not on the way down from before it fell
         if island and img[_LIMIT_DIS] == 0 and pcs > 0:
             q = par[_PAR_FLOW_P]  # a small load would empty the battery all the same
@@ -346,7 +346,7 @@ def judge_power(img: ptr32, par: ptr32):
                 if count > 2:
                     count = 2
                 if count == 2 and more and (((img[_GRID_OK] + b) & m) - b) == none:
-                    count = 3  # more than it was told, and nobody says whether there is a grid: it carries an island
+                    count = 3  # from its command to more, and nobody says whether there is a grid: it carries an island
             if island and img[_ODD_P] == 3:
                 count = 3
             img[_ODD_P] = count

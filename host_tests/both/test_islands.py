@@ -270,6 +270,24 @@ def test_an_inverter_that_does_what_it_is_told_forms_no_island_behind_a_silent_m
     assert plant.why() == "missing_data" and plant.pm.stats()["grid_connected"] is None
 
 
+def test_one_that_comes_down_slowly_or_stands_still_is_no_island_behind_a_silent_meter():
+    for rate in (167, 40, 0):  # W/s; the grid is there all the time
+        plant = Plant(grid_connection=Grid.BACKUP)
+        plant.force[im.PCS_GRID] = im.NO_VALUE
+        plant.ready()
+        plant.pm.set_constant_power(-60)
+        plant.run(10)
+        assert plant.power == -60000
+        plant.silent.add(im.SEQ_METER)
+        plant.run(3)
+        plant.follows = False
+        plant.pm.stop_operation()
+        for _ in range(600):
+            plant.cycle()
+            plant.power = min(0, plant.power + rate // 20) if plant.now[im.CMD_RUN] else 0
+            assert plant.pm.stats()["grid_connected"] is None and plant.by() != "island", plant.pm.stats()["reason"]
+
+
 def test_one_that_does_not_is_a_fault_where_the_meter_sees_the_grid_or_could_never_see_it():
     for has in (ALL, NO_METER):
         plant = Plant(has, grid_connection=Grid.BACKUP)
