@@ -176,6 +176,9 @@ class Service:
         self._told_ms = _TELL_MS  # since the last line of the journal
         self._given_dis = self._given_chg = -1
         self._given_ms = 0
+        self._left = ""  # an owner that we had, and whose limit may still be there
+        self._moved = False  # an input has changed, and what that bounds is not known yet
+        self.short = 0  # looks that the heap was too small for
         self.import_w = self.export_w = im.FREE  # of the exchange with the grid
         self._bound()
         self._limit()
@@ -193,7 +196,10 @@ class Service:
         last = time.ticks_ms()
         while True:
             now = time.ticks_ms()
-            self.look(max(0, min(time.ticks_diff(now, last), _LATE_MS)))
+            try:
+                self.look(max(0, min(time.ticks_diff(now, last), _LATE_MS)))
+            except MemoryError:  # what this look could not do the next one does: it does not wait for a restart
+                self.short += 1
             last = now
             await asyncio.sleep_ms(_STEP_MS)
 
@@ -204,7 +210,9 @@ class Service:
         first = 0 if module is None else module.first
         for one in self.inputs:
             if one.read(bits, first, dt_ms, self._debounce_ms):
-                self._bound()
+                self._moved = True
+        if self._moved:
+            self._bound()
         self._given_ms = min(self._given_ms + dt_ms, _LONG_MS)
         self._limit()
         self._told_ms = min(self._told_ms + dt_ms, _LONG_MS)
@@ -219,6 +227,7 @@ class Service:
         self._called = ("%s: %s" % (self._name, ", ".join(binding)) if binding else self._name)[:_LONGEST]
         if not binding and (self.import_w != im.FREE or self.export_w != im.FREE):
             self._called = ("%s: none is active" % self._name)[:_LONGEST]
+        self._moved = False
 
     def _limit(self) -> None:
         """Give the manager what that leaves of the battery's power: less at once, more within a second."""
@@ -233,25 +242,27 @@ class Service:
             discharge = 0 if net == im.NO_VALUE else max(0, discharge + net // _STEP_W * _STEP_W)
         less = discharge < self._given_dis or charge < self._given_chg
         if less or (self._given_ms >= _RENEW_MS and (discharge != self._given_dis or charge != self._given_chg)):
-            self._given_ms = 0
             self._give(discharge, charge)
-        elif self._called != self._owner or self._given_dis < 0:
+        elif self._left or self._called != self._owner or self._given_dis < 0:
             self._give(discharge if self._given_dis < 0 else self._given_dis, charge if self._given_chg < 0 else self._given_chg)
 
     def _give(self, discharge: int, charge: int) -> None:
-        """The new limit first: whatever happens between the two, there is one."""
+        """The new limit first: whatever happens between the two, there is one.  Noted is what has been given, no sooner."""
+        called = self._owner if self._left else self._called
+        try:
+            self._pm.limit(called, min(discharge, _ANY_W) / 1000, min(charge, _ANY_W) / 1000)
+        except PowerError:  # no place for another name: the one that it has
+            called = self._called = self._owner
+            self._pm.limit(called, min(discharge, _ANY_W) / 1000, min(charge, _ANY_W) / 1000)
         self._given_dis = discharge
         self._given_chg = charge
-        before = self._owner
-        try:
-            self._pm.limit(self._called, min(discharge, _ANY_W) / 1000, min(charge, _ANY_W) / 1000)
-        except PowerError:  # no place for another name: the one that it has
-            self._pm.limit(before, min(discharge, _ANY_W) / 1000, min(charge, _ANY_W) / 1000)
-            self._called = before
-            return
-        self._owner = self._called
-        if before != self._owner:
-            self._pm.limit(before)
+        self._given_ms = 0
+        if called != self._owner:
+            self._left = self._owner
+            self._owner = called
+        if self._left:
+            self._pm.limit(self._left)
+            self._left = ""
 
     def _least(self, of_import: bool) -> int:
         """W that the inputs allow in this direction, image.FREE: any."""
@@ -282,9 +293,9 @@ class Service:
     def _tell(self) -> None:
         for one in self.inputs:
             if one.state != one.told:
+                self._records.log(self._pm.clock, "RELAY " + one.name, one.state)
                 one.told = one.state
                 self._told_ms = 0
-                self._records.log(self._pm.clock, "RELAY " + one.name, one.state)
                 return
 
     def stop(self) -> None:
@@ -301,6 +312,8 @@ class Service:
         found["changes"] = sum([one.changes for one in self.inputs])
         found["import_kw"] = _kw(self.import_w)
         found["export_kw"] = _kw(self.export_w)
+        if self.short:
+            found["short_of_heap"] = self.short
         if self._module is not None:
             found.update(self._module.unit.count.as_dict())
         return found

@@ -223,6 +223,67 @@ def test_a_bound_that_tightens_does_at_once_and_one_that_loosens_waits_a_second(
     assert rig.limits() == (5.0, FREE_KW)
 
 
+class Short:
+    """Instead of a call: MemoryError at the calls that are given by their numbers from 1 on, else what it did."""
+
+    def __init__(self, call, *fails):
+        self.call = call
+        self.fails = fails
+        self.calls = 0
+
+    def __call__(self, *given):
+        self.calls += 1
+        if self.calls in self.fails:
+            raise MemoryError("memory allocation failed, allocating 16 bytes")
+        return self.call(*given)
+
+
+def look(rig, seconds):
+    """As `run` of a service that is started again after what it raises."""
+    for _ in range(int(seconds * 20)):
+        try:
+            rig.service.look(50)
+        except MemoryError:
+            pass
+        rig.plant.cycle()
+
+
+def test_a_tighter_bound_that_a_full_heap_did_not_let_it_give_is_given_at_the_next_look():
+    rig = Rig({"0": {"input_pin": 14, "export_kw": 0}}).ready()
+    rig.set(p14=CLOSED)
+    rig.pm.set_constant_power(60)
+    rig.run(8)
+    assert rig.limits() == (20.0, FREE_KW)
+    rig.pm.limit = Short(rig.pm.limit, 1)
+    rig.plant.load = 5000
+    look(rig, 3)
+    assert rig.limits() == (5.0, FREE_KW) and rig.plant.power <= 5000, "0 kW are exported"
+
+
+def test_whichever_call_meets_a_full_heap_the_bound_holds_and_one_limit_stays():
+    for fails in ((1,), (2,), (2, 3, 4), (2, 4, 6), (1, 3, 5)):
+        rig = Rig(STEPS_9, export_rated_kw=50).ready()
+        rig.pm.limit = Short(rig.pm.limit, *fails)
+        rig.set(p33=CLOSED)
+        look(rig, 0.3)
+        rig.set(p13=CLOSED)
+        look(rig, 2)
+        assert rig.owners() == ["operator: 30, 60"] and rig.limits()[0] == 35.0, (fails, rig.pm.curtailments())
+        rig.set(p33=OPEN, p13=OPEN)
+        look(rig, 2)
+        assert rig.owners() == ["operator"] and rig.limits() == (FREE_KW, FREE_KW), fails
+
+
+def test_a_change_whose_line_found_no_heap_is_in_the_journal_all_the_same():
+    rig = Rig(IMPORT_14A).ready()
+    records = rig.app.services["records"]
+    rig.run(31)
+    records.log = Short(records.log, 1)
+    rig.set(p32=CLOSED)
+    look(rig, 1)
+    assert records.lines[1:] == [("RELAY 14a", 1)]
+
+
 def test_a_service_that_is_stopped_leaves_the_strictest_bounds():
     rig = Rig({"both": {"input_pin": 32, "import_kw": 4, "export_kw": 7}}, has=im.HAS_BMS | im.HAS_PCS).ready()
     rig.run(2)
