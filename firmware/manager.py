@@ -512,11 +512,11 @@ class PowerManager:
     def take_schedule(self, claim: "tuple | None", events: list, how: int) -> None:
         """scheduling.step's way to claims and events: claim is None (leave it), () (drop it: how) or Claims.put's arguments."""
         with self._lock:
-            at_s = self.image.now[im.UPTIME_S]
-            for event, entry_id in events:
-                self.events.post(event, entry_id, at_s)
             if claim is not None:
                 self.arbiter.schedule(claim, how)
+            at_s = self.image.now[im.UPTIME_S]
+            for event, entry_id in events:  # allocates nothing: once the claim is put, all of it is done
+                self.events.post(event, entry_id, at_s)
 
     # ---- what people see --------------------------------------------------------------------------------
 

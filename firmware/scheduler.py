@@ -194,6 +194,10 @@ class Scheduler:
         self._events = []
         return events
 
+    def keep_events(self, events: list) -> None:
+        """What `take_events` gave could not be handed on: it gives it again.  Before the next tick."""
+        self._events = events
+
     def _is_due(self, clock, elapsed_s: int) -> bool:
         """Whether anything may have changed: an edit, a step of the clock, an end, a start."""
         if self._stale or not self._met_clock:
@@ -207,7 +211,7 @@ class Scheduler:
         return clock.day > wake_day or (clock.day == wake_day and clock.sec >= wake_sec)
 
     def _evaluate(self, clock, elapsed_s: int) -> None:
-        self._stale = False
+        self._stale = True  # until all of it is done: a full heap may end it anywhere
         self._wake = (_FAR, 0)
         for i in range(N_ENTRIES):
             if self._entries[i] is not None:
@@ -216,6 +220,7 @@ class Scheduler:
                 if self._enabled and self._entries[i].enabled:
                     self._look_at(i, clock, elapsed_s)
         self._choose()
+        self._stale = False
 
     def _finish(self, i: int) -> None:
         """The entry has run its course."""

@@ -18,7 +18,7 @@ _GRACE_MS = const(5000)
 
 
 def step(pm) -> None:
-    """One look, about once a second."""
+    """One look, about once a second.  What a full heap kept from being handed over is handed over at the next one."""
     plan = pm.plan
     with pm.plan_lock:
         plan.tick(pm.clock)
@@ -28,11 +28,18 @@ def step(pm) -> None:
         key = (plan.active, plan.run, plan.power_w, plan.mode, plan.wants_most)
         left_ms = plan.remaining_s * 1000 + _GRACE_MS
     claim = None
-    if key != plan.claimed:
-        plan.claimed = key
-        claim = _claim(pm, key, left_ms)
-    if claim is not None or happened:
-        pm.take_schedule(claim, [(_event(kind), entry_id) for kind, entry_id in happened], how)
+    is_new = key != plan.claimed
+    try:
+        if is_new:
+            plan.claimed = key  # before it is: a start() meanwhile wants it claimed anew
+            claim = _claim(pm, key, left_ms)
+        if claim is not None or happened:
+            pm.take_schedule(claim, [(_event(kind), entry_id) for kind, entry_id in happened], how)
+    except MemoryError:
+        if is_new:
+            plan.claimed = None
+        plan.keep_events(happened)
+        raise
 
 
 def _event(kind: int) -> int:

@@ -4,6 +4,7 @@ from civil import day_number
 from posixtz import PosixTZ
 
 from firmware import ChargeParams, Event, Mode, PowerError
+from firmware import requests as rq
 from firmware.clock import CONSOLE, EMS, NTP, Clock
 from firmware.schedule_entry import ScheduleEntry
 from host_tests.both.plant import Plant, photo, refusal
@@ -378,3 +379,45 @@ def test_ntp_a_jump_that_one_source_claims_starts_no_entry():
     clock.set(CONSOLE, clock.day, 2 * 3600)  # a person may
     site.seconds(5)
     assert site.plant.command() == -40000 and site.named("SCHEDULE_STARTED") != []
+
+
+class Short:
+    """Instead of a call: MemoryError at its nth time that counts, else what it did; `counts` looks at what it is given."""
+
+    def __init__(self, call, nth, counts=lambda *given: True):
+        self.call = call
+        self.left = nth
+        self.counts = counts
+
+    def __call__(self, *given):
+        if self.counts(*given):
+            self.left -= 1
+            if not self.left:
+                raise MemoryError("memory allocation failed, allocating 32 bytes")
+        return self.call(*given)
+
+
+def test_a_full_heap_in_the_second_in_which_an_entry_starts_or_ends_costs_neither_it_nor_its_events():
+    for name in ("start", "end", "claims", "looks"):
+        site = Site(0, 59)
+        pm = site.pm
+        pm.add_schedule(night_charge(duration_minutes=2))
+        site.seconds(5)
+        if name == "claims":
+            pm.arbiter.claims.put = Short(pm.arbiter.claims.put, 1, lambda source, *rest: source == rq.SCHEDULE)
+        elif name == "looks":
+            pm.plan._choose = Short(pm.plan._choose, 1)
+        else:
+            pm.take_schedule = Short(pm.take_schedule, 1 if name == "start" else 2)
+        short = 0
+        for second in range(240):
+            try:
+                site.second()
+            except MemoryError:
+                short += 1
+            if second == 80:
+                assert site.plant.command() == -40000 and site.plant.by() == "schedule", name
+        assert short == 1, name
+        assert site.named("SCHEDULE_STARTED", "SCHEDULE_ENDED") == [("SCHEDULE_STARTED", 0), ("SCHEDULE_ENDED", 0)], name
+        assert site.plant.command() == 0 and pm.claims() == [], name
+        assert not site.plant.events("OPERATION_TIMEOUT"), "it ended by the schedule"
