@@ -267,11 +267,11 @@ class Orders:
 
     def _end(self, at: int) -> None:
         if self._holds[at]:
-            self._holds[at] = 0
             if at:
                 self._seat.limit(_OWNER, im.FREE, im.FREE)
             else:
                 self._pm.release("remote", _OWNER)
+            self._holds[at] = 0
 
     def _end_both(self) -> None:
         self._end(0)
@@ -287,10 +287,10 @@ class Orders:
     def _look_at_seat(self) -> None:
         """What was commanded before another interface or a person had the control is over."""
         if self._turn != self._seat.turn:
-            self._turn = self._seat.turn
             if self._seat.holder is not self and (self._holds[0] or self._holds[1]):
-                self.ended.append("ended: another has the control")
                 self._end_both()
+                self.ended.append("ended: another has the control")
+            self._turn = self._seat.turn
 
     def look(self, now: int) -> None:
         """What has ended by itself; and a line of the journal, if any is due."""

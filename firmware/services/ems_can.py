@@ -200,11 +200,11 @@ class Service:
     def _end(self, at: int) -> None:
         """What the EMS has of this is over."""
         if self._holds[at]:
-            self._holds[at] = 0
             if at:
                 self._seat.limit(_OWNER, im.FREE, im.FREE)
             else:
                 self._pm.release("remote", _OWNER)
+            self._holds[at] = 0
 
     def _leave(self) -> None:
         """Who has nothing in force does not keep others from controlling."""
@@ -214,8 +214,8 @@ class Service:
     def _look_at_seat(self) -> None:
         """What was commanded before another interface or a person had the control is over."""
         if self._turn != self._seat.turn:
-            self._turn = self._seat.turn
             self._end_both()
+            self._turn = self._seat.turn
 
     def _end_both(self) -> None:
         self._end(0)

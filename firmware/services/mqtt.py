@@ -228,7 +228,8 @@ class Service:
         orders = self._orders
         orders.look(now)
         while orders.ended:  # while the broker is away too: nobody commands anything then, so these are few
-            self.client.promise(self._topics.below("answer"), answer("ended", None, True, orders.ended.pop(0)))
+            self.client.promise(self._topics.below("answer"), answer("ended", None, True, orders.ended[0]))
+            orders.ended.pop(0)
             self._soon(now)
         bits = self._pm.image.now[im.FAULTS] * 8 + self._pm.image.now[im.MODE]
         if bits != self._modes:
@@ -274,7 +275,11 @@ class Service:
         events = self._pm.events
         if self._cursor.at != events.total and len(self.client.waiting) < _WAITING and events.next(self._cursor):
             cursor = self._cursor
-            self.client.promise(self._topics.below("event"), self._event(cursor))
+            try:
+                self.client.promise(self._topics.below("event"), self._event(cursor))
+            except MemoryError:
+                cursor.at = (cursor.at - 1) & 0x3FFFFFFF  # promised it is not yet
+                raise
 
     def _event(self, cursor: Cursor) -> bytes:
         ago = max(0, self._pm.image.now[im.UPTIME_S] - cursor.at_s)

@@ -454,6 +454,30 @@ def test_a_stopped_service_takes_nothing_more():
     assert rig.claims() == []
 
 
+def test_what_a_full_heap_kept_from_ending_ends_at_the_next_look():
+    rig = Rig(lifetime_ms=600000)
+    rig.bound(None, 1000)
+    rig.bound(None, 1000)
+    assert len(rig.plant.pm.curtailments()) == 1
+    seat, full = rig.plant.pm.remote, [True]
+    ends = seat.limit
+
+    def limit(*given):
+        if full:
+            full.clear()
+            raise MemoryError("allocating 32 bytes")
+        return ends(*given)
+
+    seat.set_local(True)
+    seat.limit = limit
+    for _ in range(2):
+        try:
+            rig.run(100)
+        except MemoryError:
+            pass
+    assert not full and rig.plant.pm.curtailments() == []
+
+
 def test_every_place_taken_is_a_refusal_too():
     rig = Rig()
     for i in range(8):

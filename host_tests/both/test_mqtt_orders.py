@@ -3,6 +3,7 @@
 import json
 import time
 
+from firmware import image as im
 from firmware import remote
 from firmware.modes import Mode
 from firmware.mqtt import orders
@@ -406,6 +407,38 @@ def test_when_the_service_ends_so_does_what_it_asked_for():
     with rig:
         rig.orders.end()
     assert rig.pm.claims() == [] and rig.pm.curtailments() == []
+
+
+def test_what_a_full_heap_kept_from_ending_ends_at_the_next_look():
+    rig = Rig()
+    full = [True]
+
+    def limit(*given):
+        if full and given[1:3] == (im.FREE, im.FREE):
+            full.clear()
+            raise MemoryError("allocating 32 bytes")
+        return ends(*given)
+
+    for how in ("give_back", "another"):
+        full.append(True)
+        rig.order("limit", charge_kw=1)
+        assert len(rig.pm.curtailments()) == 1
+        ends, rig.orders._seat.limit = rig.orders._seat.limit, limit
+        try:
+            if how == "give_back":
+                rig.order("give_back")
+            else:
+                rig.pm.remote.set_local(True)
+                rig.pm.remote.set_local(False)
+                rig.clock_on()
+        except MemoryError:
+            pass
+        assert not full, how
+        if how == "give_back":
+            rig.order("give_back")
+        rig.clock_on()
+        assert rig.pm.curtailments() == [], how
+        rig.orders._seat.limit = ends
 
 
 def test_the_emergency_is_taken_in_the_middle_of_a_flood():

@@ -257,6 +257,29 @@ def test_what_ends_while_the_broker_is_away_is_answered_when_it_is_there():
     ]
 
 
+def test_an_event_that_a_full_heap_kept_from_being_promised_is_promised_next():
+    one = service(Plant().ready(), App())
+    one.begin()
+    sent = []
+
+    def short(topic, payload):
+        if not topic.endswith("/event"):
+            return
+        sent.append(json.loads(payload)["n"])
+        if len(sent) == 2:
+            raise MemoryError("allocating 128 bytes")
+
+    one.client.promise = short
+    for _ in range(2):
+        there = There()
+        there.asks = b"{}"
+        try:
+            there.play(one)
+        except MemoryError:
+            one.client.close()
+    assert len(sent) > 2 and sent[1] == sent[2] and sent[2:] == list(range(sent[2], sent[2] + len(sent) - 2)), sent
+
+
 def test_a_command_that_is_too_long_is_answered_and_counted():
     one = service(Plant().ready(), App(), access="control")
     one.begin()
