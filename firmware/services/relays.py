@@ -52,6 +52,7 @@ _LONG_MS = const(0x3FFFFFFF)
 _MOST = const(4)
 _SPAN = const(125)  # bits of the module that lie apart at most: they are read at once
 _UNKNOWN = const(-1)
+_NOT_READ = const(255)  # of a bit: whatever is read next is another
 _STEP_W = const(100)  # of what the site takes or has over: with every watt of it there would be another limit
 _LONGEST = const(64)  # characters of an owner
 
@@ -74,7 +75,19 @@ def check_options(where: str, options: dict, errors: list) -> None:
         errors.append("%s: host or bus is given, and no input has a bit" % where)
     elif bits and max(bits) - min(bits) >= _SPAN:
         errors.append("%s: bits %d and %d: must lie within %d" % (where, min(bits), max(bits), _SPAN))
+    if bits:
+        _check_lost(where, options, errors)
     connection.check_site(where, options, None, errors)
+
+
+def _check_lost(where: str, options: dict, errors: list) -> None:
+    """A module that answers is never lost between two reads, nor by one answer that is late."""
+    poll, lost = options.get("poll_ms", 0), options.get("lost_ms", _LONG_MS)
+    timeout = options.get("timeout_ms", 0) if options.get("host") else 0  # a bus has its own
+    least = poll + max(poll, timeout)
+    if lost < least:
+        text = "%s.lost_ms = %d: must be at least %d ms with poll_ms = %d: that and as much again%s"
+        errors.append(text % (where, lost, least, poll, ", or timeout_ms = %d if that is more" % timeout if timeout else ""))
 
 
 def _inputs(where: str, given: dict, errors: list) -> list:
@@ -119,17 +132,27 @@ class Input:
         self._pin = None if self.bit >= 0 else _pin(options)
         self._candidate = _UNKNOWN
         self._candidate_ms = 0
+        self._since_ms = 0  # since the module was read
 
     def read(self, bits, first: int, dt_ms: int, debounce_ms: int) -> bool:
-        """Look at the pin, or at what the module said of its inputs from the first on (None: silent); True: it has changed."""
+        """Look at the pin, or at what the module said of its inputs from the first on; True: it has changed.
+
+        bits: None: the module is silent; none of them: it has said nothing since the last look, which steadies nothing.
+        """
         before = self.state
         if self._pin is not None:
             closed = 1 if self._pin.value() == self._closed_level else 0
         elif bits is None:
             self.state = self._candidate = _UNKNOWN
+            self._since_ms = 0
             return before != _UNKNOWN
+        elif not bits:
+            self._since_ms += dt_ms
+            return False
         else:
             closed = bits[self.bit - first]
+            dt_ms += self._since_ms
+            self._since_ms = 0
         active = 1 if closed == self._active else 0
         if active != self._candidate:
             self._candidate = active
@@ -339,22 +362,35 @@ class _Module:
         self._function = 1 if options["coils"] else 2
         self._poll_ms = options["poll_ms"]
         self._lost_ms = options["lost_ms"]
+        self._again_ms = min(self._poll_ms, options["debounce_ms"] + _STEP_MS)  # after a read that says something else
         self._silent_ms = self._lost_ms
         self._bits = bytearray(self._count)
+        self._before = bytearray(self._count)  # as it was read before
+        self._before[0] = _NOT_READ
+        self._is_new = False
 
     def known(self, dt_ms: int):
-        """The bits, from the first on; None while it is silent."""
+        """The bits, from the first on, each read of them once: b"" until the next one; None while it is silent."""
         self._silent_ms = min(self._silent_ms + dt_ms, self._lost_ms)
-        return None if self._silent_ms >= self._lost_ms else self._bits
+        if self._silent_ms >= self._lost_ms:
+            return None
+        is_new, self._is_new = self._is_new, False
+        return self._bits if is_new else b""
 
     async def run(self) -> None:
         """Ask for ever."""
         unit = self.unit
         while True:
             unit.count.frames += 1
+            pause_ms = self._poll_ms
             try:
                 await self._read_bits(unit.client, unit.number, self.first, self._count, self._bits, self._function)
                 self._silent_ms = 0
+                self._is_new = True
+                if self._bits != self._before:
+                    self._before[:] = self._bits
+                    pause_ms = self._again_ms
             except self._error as error:
                 unit.note(error)
-            await asyncio.sleep_ms(self._poll_ms)
+                self._before[0] = _NOT_READ
+            await asyncio.sleep_ms(pause_ms)

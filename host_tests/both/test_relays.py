@@ -10,8 +10,10 @@ from rows import each  # noqa: E402
 
 from firmware import image as im  # noqa: E402  (the pins must be ours when the service is imported)
 from firmware.errors import ConfigError  # noqa: E402
+from firmware.devices import modbus_unit  # noqa: E402
 from firmware.services import relays  # noqa: E402
 from host_tests.both.plant import ALL, Plant  # noqa: E402
+from modbus import rarer  # noqa: E402
 
 if _real is None:
     del sys.modules["machine"]
@@ -357,6 +359,105 @@ def test_a_surplus_that_flickers_gives_few_limits_and_none_that_is_too_large():
         rig.run(0.05)
         seen.add(rig.limits()[1])
     assert seen == {34.2}, "whole steps of 100 W of the surplus, cut down"
+
+
+class Unit:
+    """As much of a device's ModbusUnit as an I/O module has: its client answers each read with the next of `samples`."""
+
+    def __init__(self, _client, number):
+        self.client = self.count = self
+        self.number = number
+        self.frames = 0
+        self.samples = [0]
+        self.note = self.notes = None
+
+    def as_dict(self):
+        return {}
+
+
+class ModuleRig(Rig):
+    """Relays whose inputs are a module's; `run` lets it be read when it would be, `samples` says what it then has."""
+
+    def __init__(self, samples, round_ms=20, **given):
+        self.before = modbus_unit.ModbusUnit, relays.connection.open_client, relays.asyncio, rarer.read_bits
+        modbus_unit.ModbusUnit, rarer.read_bits, relays.asyncio = Unit, self._read, self
+        relays.connection.open_client = lambda *_: None
+        self.round_ms = round_ms
+        self.wake_ms = self.at_ms = 0
+        self.samples = samples  # function: which of them -> bit
+        self.reads = 0
+        try:
+            Rig.__init__(self, {"0": {"bit": 0, "export_kw": 0}}, host="10.0.0.9", **given)
+        finally:
+            modbus_unit.ModbusUnit, relays.connection.open_client, _, rarer.read_bits = self.before
+        self.task = self.service.parts["operator_module"].run()
+
+    def end(self):
+        self.task.close()
+        relays.asyncio = self.before[2]
+
+    async def _read(self, _client, _unit, _first, _count, into, _function):
+        await self.sleep_ms(self.round_ms)
+        into[0] = self.samples(self.reads)
+        self.reads += 1
+
+    def sleep_ms(self, ms):
+        self.wake_ms += ms
+        return relays_pause()
+
+    def run(self, seconds):
+        for _ in range(int(seconds * 20)):
+            self.at_ms += 50
+            while self.wake_ms <= self.at_ms:
+                self.task.send(None)
+            self.service.look(50)
+            self.plant.cycle()
+
+
+class relays_pause:
+    """Gives way to who plays the loop."""
+
+    def __await__(self):
+        yield
+
+    __iter__ = __await__
+
+
+def test_a_module_is_read_often_enough_to_be_known_or_refused():
+    bit = {"0": {"bit": 0, "export_kw": 0}}
+    for given, least in (({"poll_ms": 5000}, 10000), ({"lost_ms": 500}, 1000), ({"poll_ms": 100, "lost_ms": 500}, 600)):
+        words = _options(bit, host="10.0.0.9", **given)[1]
+        assert len(words) == 1 and words[0].startswith("services.operator.lost_ms = "), (given, words)
+        assert "at least %d ms" % least in words[0] and "poll_ms = %d" % given.get("poll_ms", 500) in words[0], words
+        assert _options(bit, host="10.0.0.9", **dict(given, lost_ms=least))[1] == []
+    assert _options(bit, bus="rs485", poll_ms=100, lost_ms=500)[1] == [], "a bus has a time-out of its own"
+    assert _options(IMPORT_14A, poll_ms=5000)[1] == [], "no module, nothing that could be lost"
+    rig = ModuleRig(lambda n: 0, poll_ms=2000, lost_ms=4000, round_ms=450).ready()
+    rig.run(5)
+    seen = set()
+    for _ in range(60):
+        rig.run(0.5)
+        seen.add(rig.limits())
+    rig.end()
+    assert seen == {(FREE_KW, FREE_KW)}, "a module that answers is known all the time"
+
+
+def test_a_module_s_input_counts_as_changed_when_a_second_read_says_so_too():
+    rig = ModuleRig(lambda n: 1 if n == 12 else 0, debounce_ms=300).ready()
+    rig.run(10)
+    assert rig.reads > 15 and rig.service.counters()["changes"] == 1, "what a single read met changes nothing"
+    rig.end()
+    rig = ModuleRig(lambda n: 1 if n == 12 else 0, debounce_ms=0).ready()
+    rig.run(10)
+    assert rig.service.counters()["changes"] == 3, "without debouncing each read counts"
+    rig.end()
+    level = [0]
+    rig = ModuleRig(lambda n: level[0], debounce_ms=300).ready()
+    rig.run(3)
+    level[0] = 1
+    rig.run(1)
+    assert rig.service.counters()["0"] == "active", "it is asked again when the debouncing is over, not a whole poll_ms later"
+    rig.end()
 
 
 def test_what_is_wrong_with_the_inputs_is_named():
