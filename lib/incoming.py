@@ -20,6 +20,7 @@ _TREES = ("firmware", "lib")
 _PIECE = 1024  # bytes copied in one step
 _LINES = 8  # of a manifest read in one step
 _SPARE = 8  # blocks that must stay free
+_INLINE = 512  # bytes that LittleFS keeps beside a name, at most
 _DIRECTORY = 0x4000  # of a mode
 _OWN = "_mpy"  # of sys.implementation: what .mpy files this machine takes; the documented name of MicroPython's
 _MACHINE = 0x2F  # bits of it; 0x10 says that more of it follows
@@ -46,7 +47,6 @@ class Incoming:
         self._piece = bytearray(_PIECE)
         self._file = None
         self._keep = keep
-        self._stands = running is None
         if running is not None and running.rstrip("/") == self.place:
             raise Refused("the generation that runs is on trial: wait for the end of its self-test")
 
@@ -62,9 +62,9 @@ class Incoming:
 
     def end(self) -> None:
         """The file that was written is whole."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
     def is_for_here(self, path: str) -> bool:
         """A module that has arrived has no machine code, or this machine's: the third byte of a .mpy, as mpy-cross writes it."""
@@ -90,31 +90,62 @@ class Incoming:
         _remove(place + "/manifest")  # from now on it is not whole
         yield
         yield from self._tidy_all()
-        lacking = 0
-        for at, sha, size, path in self._lines():
-            yield
-            if generations.digest(place + "/" + path, self._piece) == sha:
-                self.kept += 1
-                continue
+        others = yield from self._differing()
+        self._missing = array("H")
+        for at in others:
+            sha, _, path = self._line(at)
             if _mark(path, sha) in theirs:
                 yield from self._copy(path)
                 if generations.digest(place + "/" + path, self._piece) == sha:
                     self.copied += 1
                     continue
             self._missing.append(at)
-            lacking += (size + 4095) // 4096
-        # in operation nobody asks: it passes over everything; where there is no space, writing says so
-        free = _free_blocks() if self._stands else None
-        if free is not None and lacking + _SPARE > free:
-            raise Refused("%d KB are needed on the flash, %d KB are free" % (4 * (lacking + _SPARE), 4 * free))
+            yield
+
+    def _differing(self):
+        """Where the lines are of what is not there as it should be.  Refused where the flash has no space for that."""
+        others = array("H")
+        needed = _SPARE
+        for at, sha, size, path in self._lines():
+            yield
+            there = self.place + "/" + path
+            if generations.digest(there, self._piece) == sha:
+                self.kept += 1
+            else:
+                others.append(at)
+                needed += _blocks(size)
+                size = _size(there)  # what it takes the place of gives its own
+                needed -= _blocks(size) if size > _INLINE else 0
+        yield
+        # it passes over the whole file system, once: as long as a folder that is divided (docs/deploy.md, Gaps)
+        free = _free_blocks() if len(others) else None
+        if free is not None and needed > free:
+            _remove(self.place + "/" + MANIFEST)
+            raise Refused("%d KB are needed on the flash, %d KB are free" % (4 * needed, 4 * free))
+        yield
+        return others
+
+    def give_up(self):
+        """Remove what has arrived, as the flash is full: a generator.  A generation that is still whole here stays."""
+        try:
+            self.end()
+        except OSError:
+            pass  # what was written last has no space
+        _remove(self.place + "/" + MANIFEST)
+        yield
+        if not _size(self.place + "/manifest"):
+            yield from clear(self.place)
 
     def lacking(self):
         """(path, bytes, SHA-256) of what must be sent."""
         for at in self._missing:
-            with open(self.place + "/" + MANIFEST, "rb") as file:
-                file.seek(at)
-                sha, size, path = _entry(file.readline())
+            sha, size, path = self._line(at)
             yield path, size, sha
+
+    def _line(self, at: int) -> tuple:
+        with open(self.place + "/" + MANIFEST, "rb") as file:
+            file.seek(at)
+            return _entry(file.readline())
 
     def _lines(self):
         """(where it begins, SHA-256, bytes, path) of every file of the manifest."""
@@ -320,8 +351,21 @@ def _remove(path: str) -> None:
         pass  # it is not there
 
 
+def _blocks(size: int) -> int:
+    return (size + 4095) // 4096
+
+
+def _size(path: str) -> int:
+    """Bytes of a file, 0 where there is none."""
+    try:
+        return os.stat(path)[6]
+    except OSError:
+        return 0
+
+
 def _free_blocks():
     try:
-        return os.statvfs("/")[3]
+        state = os.statvfs(".")
     except (OSError, AttributeError):
         return None
+    return state[3] if state[3] <= state[2] else 0  # LittleFS counts some blocks twice: less than none

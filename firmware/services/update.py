@@ -34,6 +34,8 @@ _MANIFEST = "UPDATE"  # the first words of what is signed
 _IMAGE = "IMAGE"
 _NOTHING = "nothing arrives"
 _NO_KEY = "%s: is not there, or has not 32 bytes, so nobody can update: tools.update --put-key brings one"
+_FULL = "the flash is full: what had arrived is removed again, what runs stays; make room (records, history), then send it again"
+_NO_SPACE = const(28)  # ENOSPC
 _NO_GENERATION = "this board has no generations of firmware in files: make deploy, over USB"
 _NAP_MS = const(10)
 _ACCEPT_MS = const(200)
@@ -153,16 +155,41 @@ class Service:
                 self._refuse(who, "it may not")
         except (Refused, self._writes.Refused) as error:
             self._refuse(who, str(error))
-            await link.tell("NO %s" % error)
+            await self._tell_no(link, error)
         except OSError as error:  # it is gone, or said nothing for too long; or the flash is full
-            self.state = "broke off: %s" % error
+            if error.errno == _NO_SPACE and self._taking is not None:
+                await self._give_up(link, who)
+            else:
+                self.state = "broke off: %s" % error
         except ValueError as error:  # numbers and names that are none
             self._refuse(who, str(error))
         finally:
             link.close()
             if self._taking is not None:
-                self._taking.end()  # a file that is collected later would be closed over the next one
-                self._taking = None
+                self._end_taking()
+
+    async def _tell_no(self, link, why) -> None:
+        """To a client that may not want to hear it."""
+        try:
+            await link.tell("NO %s" % why)
+        except OSError:
+            pass  # it is gone, and the service is there for the next one
+
+    def _end_taking(self) -> None:
+        """A file that is collected later would be closed over the next one."""
+        taking, self._taking = self._taking, None
+        try:
+            taking.end()
+        except OSError:
+            pass  # the rest of it has no space; it is not whole, and its hash says so
+
+    async def _give_up(self, link, who: str) -> None:
+        """What has arrived goes: a site whose flash is full keeps neither schedules nor records."""
+        self._refuse(who, _FULL)
+        for _ in self._taking.give_up():
+            self.stores += 1
+            await self._turn()
+        await self._tell_no(link, _FULL)
 
     def _may(self, who: str) -> bool:
         there = address_number(who)
