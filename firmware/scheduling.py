@@ -38,6 +38,7 @@ def step(pm) -> None:
     except MemoryError:
         if is_new:
             plan.claimed = None
+            plan.how = how
         plan.keep_events(happened)
         raise
 

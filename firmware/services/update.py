@@ -94,17 +94,18 @@ class Service:
             self._newimage = self._writes = newimage
 
     def _has_key(self) -> bool:
-        """There is one, or it has been brought since."""
-        if not self._key:
-            try:
-                with open(self._options["key"], "rb") as file:
-                    key = file.read(KEY_BYTES + 1)
-            except OSError:
-                key = b""
-            if len(key) == KEY_BYTES:
-                self._key = key
-                self.state = _NOTHING
-        return bool(self._key)
+        """There is one: read whenever it is asked for, as one that is brought or replaced counts at once."""
+        try:
+            with open(self._options["key"], "rb") as file:
+                key = file.read(KEY_BYTES + 1)
+        except OSError:
+            key = b""
+        if len(key) != KEY_BYTES:
+            key = b""
+        elif not self._key:
+            self.state = _NOTHING
+        self._key = key
+        return bool(key)
 
     async def run(self) -> None:
         """For ever: one client after the other."""
@@ -141,8 +142,9 @@ class Service:
             self._listener = None
 
     def counters(self) -> dict:
-        """What arrives, and how many were refused; a key that was missing is looked for: it counts as soon as it is there."""
-        self._has_key()
+        """What arrives, and how many were refused; whether there is a key is looked for: it counts as soon as it is there."""
+        if not self._has_key() and self._taking is None:
+            self.state = _NO_KEY % self._options["key"]
         return {"state": self.state, "refused": self.refused}
 
     # ---- one client --------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import json
 import secrets
 import shutil
 import socket
+import struct
 import time
 from pathlib import Path
 
@@ -198,7 +199,7 @@ def test_a_board_without_a_key_says_so_and_takes_the_one_that_is_put_on_it(mp64:
     async def services() -> str:
         plant.board.lines.clear()
         await plant.board.send("services")
-        return await plant.board.wait_line("update: refused ", 10)
+        return await plant.board.wait_line(lambda line: line.startswith("update: ") and "refused" in line, 10)
 
     async def run() -> None:
         port.open()
@@ -214,6 +215,13 @@ def test_a_board_without_a_key_says_so_and_takes_the_one_that_is_put_on_it(mp64:
             assert "is not there" not in await services(), "it counts at once, and that is said at once"
             await plant.refused("number 100 was here; only newer ones are taken", number=100)
             await plant.refused("not signed with this site's key", key=secrets.token_bytes(32))
+            leaked, plant.key = plant.key, secrets.token_bytes(32)
+            await asyncio.to_thread(update.put_key, str(port.path), plant.key)
+            await plant.refused("not signed with this site's key", key=leaked)
+            await plant.refused("number 100 was here; only newer ones are taken", number=100)
+            await asyncio.to_thread(hang_up, plant)
+            await plant.refused("number 100 was here; only newer ones are taken", number=100)
+            assert not any("restarted after" in line for line in plant.board.lines), "who hangs up closes no port"
             assert not any(line.startswith("end: ") for line in plant.board.lines), "control went on"
         finally:
             await plant.board.stop()
@@ -229,6 +237,14 @@ def test_a_name_that_nobody_knows_is_said_as_that(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(update.socket, "create_connection", nobody)
     with pytest.raises(update.UpdateError, match=r"^board\.local: no address is known for that name; give the address itself$"):
         update.Line("board.local", 8266)
+
+
+def hang_up(plant: Plant) -> None:
+    """Clients that do not wait for their NO: they reset the connection."""
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", plant.port)) as one:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            one.sendall(b"HELLO\n")
 
 
 def ask(plant: Plant) -> tuple[str, int, bool, str] | None:

@@ -122,6 +122,13 @@ class Link:
         pass
 
 
+class Gone(Link):
+    """A client that hangs up before it is told anything."""
+
+    async def tell(self, text):
+        raise OSError(104)
+
+
 class App:
     """As much as the service looks at."""
 
@@ -166,7 +173,10 @@ def free():
 def take(link):
     before = free()
     one = service()
-    asyncio.run(one._serve(link, "10.0.0.1"))
+    try:
+        asyncio.run(one._serve(link, "10.0.0.1"))
+    except OSError as error:
+        return {"restarted": error.errno}
     try:
         Store("data/schedules.json").save({"entries": ["y" * 40] * (60 + len(link.said))})
         saved = True
@@ -186,6 +196,7 @@ deploy(1, 6)
 os.mkdir("data")
 Store("data/schedules.json").save({"entries": ["x" * 40] * 60})
 report = {}
+report["hung up"] = take(Gone(1, 6))
 report["too large"] = take(Link(2, 40))
 report["meanwhile"] = take(Link(3, 12, on_want=lambda n: n == 4 and fill(5)))
 unfill()
