@@ -148,13 +148,20 @@ class Arbiter:
             self.claims.put(rq.SCHEDULE, *claim)
 
     def take_back(self, source: int, owner=None) -> None:
-        """End what a source, or one owner of it, claims, as somebody has asked for: what was running has ended so."""
-        if self._active == source and owner in (None, self.claims.owners[self._place]):
+        """End what a source, or one owner of it, claims, as somebody has asked for: what was running has ended so.
+
+        Of "schedule" what programs claim: an entry ends by its own rules.
+        """
+        claims = self.claims
+        entry = source == self._place == rq.SCHEDULE
+        if self._active == source and not entry and owner in (None, claims.owners[self._place]):
             self._note_end(rq.END_BACK)
-        if owner is None:
-            self.claims.drop(source)
+        if owner is not None:
+            claims.drop_owner(source, owner)
+        elif source == rq.SCHEDULE:
+            claims.drop_programs(source)
         else:
-            self.claims.drop_owner(source, owner)
+            claims.drop(source)
 
     # ---- every cycle ------------------------------------------------------------------------------------
 

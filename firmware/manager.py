@@ -260,13 +260,20 @@ class PowerManager:
             self.arbiter.claims.put(rq.SOURCES.index(source), parts(kw, 1000), int(seconds * 1000), rq.POWER, 0, owner)
 
     def release(self, source: str, owner: "str | None" = None) -> None:
-        """End an owner's claim, or without one all claims of a source.  PowerError if there is no such source."""
+        """End an owner's claim, or without one all claims of a source, but what is not a program's: an entry of the schedule, and a
+        person's pause.  PowerError for the pause, and if there is no such source.
+        """
         if source not in rq.SOURCES[: rq.IDLE]:
             raise PowerError("source = %r: allowed are %s" % (source, ", ".join(rq.SOURCES[: rq.IDLE])))
         if owner is not None:
             _check_owner(owner)
+        number = rq.SOURCES.index(source)
         with self._lock:
-            self.arbiter.take_back(rq.SOURCES.index(source), owner)
+            if number == rq.MANUAL and owner in (None, self.arbiter.claims.owners[number]):
+                left, _, goal, _ = self.arbiter.going_on()
+                if left and goal == rq.PAUSE:
+                    raise PowerError("source = 'manual': a person has paused it, and no program ends that: resume() does")
+            self.arbiter.take_back(number, owner)
 
     def claims(self) -> "list[dict]":
         """Every live claim, the one that wins first: source, owner, kw, seconds_left, goal."""

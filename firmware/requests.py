@@ -107,9 +107,10 @@ class Claims:
     def put(self, source: int, watts: int, ms: int, goal: int, target_soc: int, owner: str) -> None:
         """Set or renew an owner's claim; ms is its lifetime, FOREVER for none.  PowerError when all places are taken.
 
-        What the manager, a person or the schedule asks for has one owner at a time: the next takes its place.
+        What the manager, a person or the schedule asks for has one owner at a time: the next takes its place.  What a program
+        claims as "schedule", a bare setpoint, is beside what an entry does.
         """
-        place = self._place(source, owner)
+        place = self._place(source, owner, source in _SHARED or (source == SCHEDULE and goal == POWER))
         at = place * PARTS
         table = self.table
         if not table[at]:
@@ -133,10 +134,12 @@ class Claims:
         """A copy of the table for people."""
         return _told(self.table, PARTS, self._more)
 
-    def _place(self, source: int, owner: str) -> int:
-        if source not in _SHARED:
+    def _place(self, source: int, owner: str, shares: bool) -> int:
+        if not shares:
             return source
-        free = -1 if self.table[source * PARTS] and self.owners[source] != owner else source
+        free = source
+        if source == SCHEDULE or (self.table[source * PARTS] and self.owners[source] != owner):
+            free = -1
         for place in range(IDLE, PLACES):
             if not self.table[place * PARTS]:
                 if free < 0:
@@ -155,15 +158,20 @@ class Claims:
         return [self.owners[i] for i in range(PLACES) if self.table[i * PARTS]]
 
     def drop(self, source: int) -> None:
-        """End what all owners of a source claim."""
+        """End what all owners of a source claim; of "schedule" what an entry does."""
         self.table[source * PARTS] = 0
+        if source != SCHEDULE:
+            self.drop_programs(source)
+
+    def drop_programs(self, source: int) -> None:
+        """End what programs claim as "schedule"; of other sources what owners claim beside the first."""
         for place in range(IDLE, self.used):
             if self.table[place * PARTS + SOURCE] == source:
                 self.table[place * PARTS] = 0
 
     def drop_owner(self, source: int, owner: str) -> None:
-        """End what one owner of a source claims."""
-        for place in range(PLACES):
+        """End what one owner of a source claims; of "schedule" what it claims as a program."""
+        for place in range(IDLE if source == SCHEDULE else 0, PLACES):
             if self.table[place * PARTS + SOURCE] == source and self.owners[place] == owner:
                 self.table[place * PARTS] = 0
 

@@ -34,6 +34,25 @@ def test_the_highest_source_wins_whatever_the_order_of_asking():
         assert plant.by() == "idle" and plant.command() == 0 and plant.pm.mode == Mode.IDLE
 
 
+def test_a_person_s_pause_is_not_a_program_s_to_release():
+    plant = running()
+    plant.pm.stop_operation()
+    plant.pm.claim("optimiser", 50, 600, "tariff")
+    for owner in ((), ("pause",)):
+        before = photo(plant.pm)
+        text = refusal(PowerError, plant.pm.release, "manual", *owner)
+        assert "'manual'" in text and "resume()" in text
+        assert photo(plant.pm) == before
+        plant.run(5)
+        assert plant.by() == "manual" and plant.command() == 0
+    plant.pm.release("manual", "somebody else")
+    plant.run(1)
+    assert plant.by() == "manual"
+    plant.pm.resume()
+    plant.run(5)
+    assert plant.by() == "optimiser" and plant.command() == 50000
+
+
 def test_emergency_beats_everything_and_ends_every_claim():
     plant = running()
     for source in PRIORITY:

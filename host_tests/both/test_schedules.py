@@ -381,6 +381,47 @@ def test_ntp_a_jump_that_one_source_claims_starts_no_entry():
     assert site.plant.command() == -40000 and site.named("SCHEDULE_STARTED") != []
 
 
+def test_a_program_s_claim_of_the_schedule_s_source_ends_and_the_entry_goes_on():
+    site = Site(1, 0)
+    site.pm.add_schedule(night_charge())
+    site.seconds(20)
+    for end in (lambda: None, lambda: site.pm.release("schedule"), lambda: site.pm.release("schedule", "tariff")):
+        assert site.plant.command() == -40000
+        site.pm.claim("schedule", -5, 6, "tariff")
+        site.seconds(4)
+        assert site.plant.command() == -5000 and site.plant.by() == "schedule"
+        assert [claim["owner"] for claim in site.pm.claims()] == ["tariff", "schedule 0"], "the newest first"
+        end()
+        site.seconds(10)
+    for owner in (None, "schedule 0"):
+        site.pm.release("schedule", owner)
+        site.seconds(3)
+        assert site.plant.command() == -40000, "a program ends what programs claim; an entry ends by its own rules"
+    site.pm.claim("schedule", -5, 3, "schedule 0")
+    site.seconds(10)
+    assert site.plant.command() == -40000, "whatever it calls itself"
+
+
+def test_an_entry_that_starts_or_ends_leaves_what_a_program_claims():
+    site = Site(0, 59)
+    site.pm.add_schedule(night_charge(duration_minutes=1))
+    site.pm.claim("schedule", 7, 600, "tariff")
+    site.seconds(30)
+    assert site.plant.command() == 7000
+    site.seconds(40)
+    assert site.plant.command() == -40000, "the newest"
+    site.seconds(60)
+    assert site.plant.command() == 7000 and site.named("SCHEDULE_ENDED") == [("SCHEDULE_ENDED", 0)]
+    site = Site(0, 59, soc=89.9)
+    site.pm.add_schedule(night_charge())
+    site.seconds(62)
+    site.pm.claim("schedule", 7, 20, "tariff")
+    site.seconds(10)
+    assert site.plant.command() == 7000
+    site.seconds(300)
+    assert len(site.plant.events("CHARGE_COMPLETE")) == 1 and site.pm.claims() == [], "the entry's own end is still its own"
+
+
 class Short:
     """Instead of a call: MemoryError at its nth time that counts, else what it did; `counts` looks at what it is given."""
 
