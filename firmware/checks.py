@@ -115,5 +115,9 @@ class Checked:
                 return _default(row)
         raise AttributeError(name)
 
+    def copy(self):
+        """Another one with the same fields, which are checked again: a field may have been set since."""
+        return type(self)(**self.__dict__)
+
     def _check_together(self, errors: list) -> None:
         """Rules that need two fields."""

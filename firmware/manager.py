@@ -49,6 +49,7 @@ class PowerManager:
             config = PowerConfig()
         if not isinstance(config, PowerConfig):
             raise ValueError("config = %r: must be a PowerConfig" % (config,))
+        config.copy()  # refused where a field was set since to what cannot be
         self.config = config
         self.image = image or im.Image()
         parameters.apply(config, self.image.par, has)
@@ -172,12 +173,13 @@ class PowerManager:
     # ---- operations -------------------------------------------------------------------------------------
 
     def set_charge_params(self, params: ChargeParams) -> None:
-        """How to charge from now on, a running charge included.
+        """How to charge from now on, a running charge included: takes a copy.
 
-        ValueError if it is no ChargeParams; PowerError if its target_soc is above max_soc.
+        ValueError if it is no ChargeParams; PowerError if a field is out of range, its target_soc also above max_soc.
         """
         if not isinstance(params, ChargeParams):
             raise ValueError("params = %r: must be a ChargeParams" % (params,))
+        params = params.copy()
         highest = self.image.par[im.PAR_SOC_MAX] / 100
         in_range("target_soc of the ChargeParams", params.target_soc, 0, highest, "% (at most max_soc)")
         charger = self.arbiter.charger(params)
@@ -185,9 +187,13 @@ class PowerManager:
             self.arbiter.take_charge_params(params, charger)
 
     def set_discharge_params(self, params: DischargeParams) -> None:
-        """How far to discharge from now on, a running discharge included.  ValueError if it is no DischargeParams."""
+        """How far to discharge from now on, a running discharge included: takes a copy.
+
+        ValueError if it is no DischargeParams, PowerError if a field is out of range.
+        """
         if not isinstance(params, DischargeParams):
             raise ValueError("params = %r: must be a DischargeParams" % (params,))
+        params = params.copy()
         with self._lock:
             self.arbiter.take_discharge_params(params)
 

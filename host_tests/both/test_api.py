@@ -291,6 +291,53 @@ def test_more_than_ten_may_listen_and_a_bad_one_stops_nothing():
     assert pm.is_emergency
 
 
+def test_a_field_that_was_set_after_its_parameters_were_made_is_checked_like_any_other():
+    plant = Plant().ready()
+    pm = plant.pm
+    for made, use, wrong in (
+        (DischargeParams, pm.set_discharge_params, ("min_soc", float("nan"), "discharge.min_soc = nan")),
+        (DischargeParams, pm.set_discharge_params, ("min_soc", 150, "discharge.min_soc = 150: allowed are 0 to 100")),
+        (DischargeParams, pm.set_discharge_params, ("discharge_power_max", -5, "discharge_power_max = -5: allowed are 0 to 1000")),
+        (DischargeParams, pm.set_discharge_params, ("timeout_minutes", 2**33, "allowed are 0 to 10080")),
+        (DischargeParams, pm.set_discharge_params, ("min_sok", 30, "no such key; did you mean min_soc?")),
+        (ChargeParams, pm.set_charge_params, ("charge_power_max", -5, "charge.charge_power_max = -5: allowed are 0 to 1000")),
+        (ChargeParams, pm.set_charge_params, ("method", 2, "MULTI_STAGE needs 1 to 8 pairs")),
+        (ChargeParams, pm.set_charge_params, ("pulse_period", float("nan"), "charge.pulse_period = nan")),
+        (ChargeParams, pm.set_charge_params, ("timeout_minutes", 2**33, "allowed are 0 to 10080")),
+        (ChargeParams, pm.set_charge_params, ("target_soc", 1e30, "target_soc")),
+    ):
+        params = made(timeout_minutes=30)
+        setattr(params, wrong[0], wrong[1])
+        before = photo(pm)
+        assert wrong[2] in refusal(PowerError, use, params), wrong
+        assert photo(pm) == before, wrong
+    pm.set_charge_params(ChargeParams(charge_power_max=10))
+    pm.set_discharge_params(DischargeParams(discharge_power_max=12))
+    plant.run(1)
+    assert (pm.image.par[im.OP_P_CHG], pm.image.par[im.OP_P_DIS]) == (10000, 12000), "a good one still counts"
+
+
+def test_what_is_done_to_parameters_after_they_were_given_changes_nothing():
+    plant = Plant().ready()
+    charge, discharge = ChargeParams(timeout_minutes=1), DischargeParams(timeout_minutes=1)
+    plant.pm.set_charge_params(charge)
+    plant.pm.set_discharge_params(discharge)
+    charge.timeout_minutes = discharge.timeout_minutes = 2**33
+    for start in (plant.pm.start_discharging, plant.pm.start_charging):
+        start()
+        plant.run(2)
+        assert plant.by() == "manual" and 55 < plant.pm.claims()[0]["seconds_left"] <= 60
+        plant.run(60)
+        assert plant.command() == 0
+
+
+def test_a_configuration_of_which_a_field_was_set_to_what_cannot_be_is_refused():
+    for name, value in (("max_charge_power", -5), ("max_soc", 150), ("cycle_ms", 0), ("module_count", 1e9), ("min_soc", float("nan"))):
+        config = PowerConfig()
+        setattr(config, name, value)
+        assert "power.%s = %s" % (name, value) in refusal(PowerError, PowerManager, config), name
+
+
 def test_a_configuration_is_required_to_be_one():
     assert PowerManager().config.module_count == PowerConfig().module_count
     for wrong in ({}, "config", 5):
