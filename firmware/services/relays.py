@@ -46,7 +46,9 @@ HEAP_BYTES = 13000
 _STEP_MS = const(50)
 _LATE_MS = const(200)  # a step that comes later was held up: what nobody could look at has not stood still
 _RENEW_MS = const(1000)  # a limit that becomes larger waits so long for the next look
-_TELL_MS = const(30000)  # between two lines of the journal: a contact that flutters does not fill it
+_TELL_MS = const(30000)  # between two lines of the journal: a contact that flutters does not fill it; but
+_STANDS_MS = const(5000)  # a state that has lasted so long has its line as soon as that,
+_SPARE = const(10)  # so often, and once more with every _TELL_MS
 _ANY_W = const(1000000)  # no limit, of an owner that keeps its place among those who limit
 _LONG_MS = const(0x3FFFFFFF)
 _MOST = const(4)
@@ -127,12 +129,14 @@ class Input:
         self.state = _UNKNOWN
         self.changes = 0
         self.told = _UNKNOWN  # the state that the journal has
+        self.untold = 0  # changes that it has not
+        self.stood_ms = 0  # since the last change
         self._active = 1 if options["contact"] == "closes" else 0  # of "closed"
         self._closed_level = options["closed_level"]
         self._pin = None if self.bit >= 0 else _pin(options)
         self._candidate = _UNKNOWN
         self._candidate_ms = 0
-        self._since_ms = 0  # since the module was read
+        self._gap_ms = 0  # since the module was read
 
     def read(self, bits, first: int, dt_ms: int, debounce_ms: int) -> bool:
         """Look at the pin, or at what the module said of its inputs from the first on; True: it has changed.
@@ -144,15 +148,15 @@ class Input:
             closed = 1 if self._pin.value() == self._closed_level else 0
         elif bits is None:
             self.state = self._candidate = _UNKNOWN
-            self._since_ms = 0
+            self._gap_ms = 0
             return before != _UNKNOWN
         elif not bits:
-            self._since_ms += dt_ms
+            self._gap_ms += dt_ms
             return False
         else:
             closed = bits[self.bit - first]
-            dt_ms += self._since_ms
-            self._since_ms = 0
+            dt_ms += self._gap_ms
+            self._gap_ms = 0
         active = 1 if closed == self._active else 0
         if active != self._candidate:
             self._candidate = active
@@ -197,6 +201,8 @@ class Service:
         records = app.services.get("records")
         self._records = None if records is None else records.records
         self._told_ms = _TELL_MS  # since the last line of the journal
+        self._spare = _SPARE  # lines that may follow each other sooner
+        self._spare_ms = 0  # since there was one more of them
         self._given_dis = self._given_chg = -1
         self._given_ms = 0
         self._left = ""  # an owner that we had, and whose limit may still be there
@@ -232,15 +238,17 @@ class Service:
         bits = None if module is None else module.known(dt_ms)
         first = 0 if module is None else module.first
         for one in self.inputs:
+            one.stood_ms = min(one.stood_ms + dt_ms, _LONG_MS)
             if one.read(bits, first, dt_ms, self._debounce_ms):
                 self._moved = True
+                one.stood_ms = 0
+                one.untold += 1
         if self._moved:
             self._bound()
         self._given_ms = min(self._given_ms + dt_ms, _LONG_MS)
         self._limit()
-        self._told_ms = min(self._told_ms + dt_ms, _LONG_MS)
-        if self._records is not None and self._told_ms >= _TELL_MS:
-            self._tell()
+        if self._records is not None:
+            self._journal(dt_ms)
 
     def _bound(self) -> None:
         """What the inputs, as they are now, allow at the grid."""
@@ -313,13 +321,38 @@ class Service:
                 least = min(least, one.import_w if of_import else one.export_w)
         return least
 
-    def _tell(self) -> None:
+    def _journal(self, dt_ms: int) -> None:
+        """A line if one is due: at once where there was none for long, else of what stands, while there are lines to spare."""
+        self._told_ms = min(self._told_ms + dt_ms, _LONG_MS)
+        self._spare_ms += dt_ms
+        if self._spare_ms >= _TELL_MS:
+            self._spare_ms = 0
+            self._spare = min(self._spare + 1, _SPARE)
+        if self._told_ms >= _TELL_MS:
+            self._tell(0)
+        elif self._spare and self._told_ms >= _STANDS_MS:
+            self._tell(_STANDS_MS)
+
+    def _tell(self, least_ms: int) -> None:
+        """The new state of the input that has it longest; where there is none, how often one has changed without a line."""
+        found = None
         for one in self.inputs:
-            if one.state != one.told:
-                self._records.log(self._pm.clock, "RELAY " + one.name, one.state)
-                one.told = one.state
-                self._told_ms = 0
+            if one.state != one.told and one.stood_ms >= least_ms and (found is None or one.stood_ms > found.stood_ms):
+                found = one
+        if found is not None:
+            self._records.log(self._pm.clock, "RELAY " + found.name, found.state)
+            found.told = found.state
+            found.untold -= 1
+        else:
+            for one in self.inputs:
+                if not least_ms and one.untold and one.state == one.told:
+                    found = one
+            if found is None:
                 return
+            self._records.log(self._pm.clock, "RELAY %s changes" % found.name, found.untold)
+            found.untold = 0
+        self._told_ms = 0
+        self._spare = max(0, self._spare - 1)
 
     def stop(self) -> None:
         """Nobody looks any more: the inputs are unknown."""

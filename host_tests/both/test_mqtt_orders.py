@@ -423,7 +423,7 @@ def test_what_a_full_heap_kept_from_ending_ends_at_the_next_look():
         full.append(True)
         rig.order("limit", charge_kw=1)
         assert len(rig.pm.curtailments()) == 1
-        ends, rig.orders._seat.limit = rig.orders._seat.limit, limit
+        ends, rig.pm.remote.limit = rig.pm.remote.limit, limit
         try:
             if how == "give_back":
                 rig.order("give_back")
@@ -438,7 +438,7 @@ def test_what_a_full_heap_kept_from_ending_ends_at_the_next_look():
             rig.order("give_back")
         rig.clock_on()
         assert rig.pm.curtailments() == [], how
-        rig.orders._seat.limit = ends
+        rig.pm.remote.limit = ends
 
 
 def test_the_emergency_is_taken_in_the_middle_of_a_flood():

@@ -9,8 +9,8 @@ sys.modules["machine"] = FakeMachine
 from rows import each  # noqa: E402
 
 from firmware import image as im  # noqa: E402  (the pins must be ours when the service is imported)
-from firmware.errors import ConfigError  # noqa: E402
 from firmware.devices import modbus_unit  # noqa: E402
+from firmware.errors import ConfigError  # noqa: E402
 from firmware.services import relays  # noqa: E402
 from host_tests.both.plant import ALL, Plant  # noqa: E402
 from modbus import rarer  # noqa: E402
@@ -310,6 +310,56 @@ def test_each_change_is_in_the_journal_and_a_contact_that_flutters_does_not_fill
         rig.set(p32=CLOSED)
         rig.run(0.3)
     assert len(lines) <= 5
+
+
+def test_a_limit_that_stands_is_in_the_journal_however_soon_after_another_line_and_what_is_not_is_counted():
+    rig = Rig(IMPORT_14A).ready()
+    lines = rig.app.services["records"].lines
+    rig.run(31)
+    del lines[:]
+
+    def switch(level, seconds):
+        rig.set(p32=level)
+        rig.run(seconds)
+
+    switch(CLOSED, 1)
+    assert lines == [("RELAY 14a", 1)]
+    switch(OPEN, 20)
+    switch(CLOSED, 20)
+    switch(OPEN, 20)
+    assert lines == [("RELAY 14a", 1), ("RELAY 14a", 0), ("RELAY 14a", 1), ("RELAY 14a", 0)]
+    switch(CLOSED, 2)
+    switch(OPEN, 40)
+    assert lines[4:] == [("RELAY 14a changes", 2)], "too short for lines of their own"
+    rig.run(100)
+    assert len(lines) == 5
+
+
+def test_a_contact_that_switches_every_few_seconds_for_an_hour_does_not_fill_the_journal():
+    rig = Rig(IMPORT_14A).ready()
+    lines = rig.app.services["records"].lines
+    rig.run(31)
+    del lines[:]
+    changes = rig.service.counters()["changes"]
+    for _ in range(300):
+        rig.set(p32=CLOSED)
+        rig.run(6)
+        rig.set(p32=OPEN)
+        rig.run(6)
+    assert len(lines) <= 120 + 12, len(lines)
+    rig.run(60)
+    told = sum(data if name == "RELAY 14a changes" else 1 for name, data in lines)
+    assert told == rig.service.counters()["changes"] - changes == 600 and lines[-1] != ("RELAY 14a", 1), "each is in it"
+
+
+def test_several_inputs_that_change_at_once_have_their_lines_within_seconds():
+    rig = Rig(STEPS_9, export_rated_kw=50).ready()
+    lines = rig.app.services["records"].lines
+    rig.run(125)
+    del lines[:]
+    rig.set(p33=CLOSED, p13=CLOSED, p14=CLOSED)
+    rig.run(17)
+    assert sorted(lines) == [("RELAY 0", 1), ("RELAY 30", 1), ("RELAY 60", 1)]
 
 
 def test_the_operator_is_the_reason_that_people_read():

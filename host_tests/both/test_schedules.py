@@ -447,7 +447,7 @@ def test_a_full_heap_in_the_second_in_which_an_entry_starts_or_ends_costs_neithe
         if name == "claims":
             pm.arbiter.claims.put = Short(pm.arbiter.claims.put, 1, lambda source, *rest: source == rq.SCHEDULE)
         elif name == "looks":
-            pm.plan._choose = Short(pm.plan._choose, 1)
+            pm.clock.tz.utc = Short(pm.clock.tz.utc, 1)
         else:
             pm.take_schedule = Short(pm.take_schedule, 1 if name == "start" else 2)
         short = 0

@@ -7,13 +7,15 @@ from pathlib import Path
 from tools.interpreters import Interpreter
 
 
-def test_what_does_not_fit_is_refused_in_figures_what_fills_the_flash_is_removed_and_who_hangs_up_ends_nothing(mp64: Interpreter, root: Path) -> None:
+def test_what_does_not_fit_is_refused_in_figures_what_fills_it_is_removed_and_who_hangs_up_ends_nothing(
+    mp64: Interpreter, root: Path
+) -> None:
     script = root / "host_tests" / "mp" / "on_board" / "incoming_full.py"
     done = subprocess.run([*mp64.command, "-X", "heapsize=8M", str(script), str(root)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     gone = found["hung up"]
-    assert "restarted" not in gone and gone["state"].startswith("refused 10.0.0.1: number 1: number 1 was here"), gone
+    assert not gone["ended"] and gone["state"].startswith("refused 10.0.0.1: number 1: number 1 was here"), gone
     refused = found["too large"]
     assert refused["said"].startswith("NO ") and "512 KB are needed on the flash, " in refused["said"], refused
     assert refused["sent"] == 0 and refused["number"] == 1 and refused["saved"], refused

@@ -54,14 +54,14 @@ def content(number, i, blocks=3):
     return (b"%d %d " % (number, i)) * (BLOCK * blocks // (len("%d %d " % (number, i))) - 8)
 
 
-def manifest(number, files, blocks=3, same=()):
-    """Of that many files; those of `same` are as generation 1 has them."""
+def manifest(number, files, blocks=3):
+    """Of that many files."""
     lines = [json.dumps({"number": number, "stamp": "v%d" % number, "code": True}).encode() + b"\n"]
     found = {}
     for i in range(files):
-        data = content(1, i) if i in same else content(number, i, blocks)
-        found["firmware/m%d.mpy" % i] = b"M\x06\x00" + data
-        lines.append(b"%s %d %s\n" % (hexlify(hashlib.sha256(b"M\x06\x00" + data).digest()), len(data) + 3, b"firmware/m%d.mpy" % i))
+        path = "firmware/m%d.mpy" % i
+        data = found[path] = b"M\x06\x00" + content(number, i, blocks)
+        lines.append(b"%s %d %s\n" % (hexlify(hashlib.sha256(data).digest()), len(data), path.encode()))
     return b"".join(lines), found
 
 
@@ -88,21 +88,31 @@ def deploy(number, files):
         pass
 
 
-class Link:
-    """The client's end as well: it sends what is asked for."""
+class Client:
+    """Its end of a connection and the board's socket in one: it sends what is asked for, and closes when it is told the end."""
 
-    def __init__(self, number, files, blocks=3, same=(), on_want=None):
-        self.manifest, self.files = manifest(number, files, blocks, same)
+    def __init__(self, number, files, blocks=3, on_want=None):
+        self.manifest, self.files = manifest(number, files, blocks)
         text = "UPDATE %d %d %s 0" % (number, len(self.manifest), hexlify(hashlib.sha256(self.manifest).digest()).decode())
-        self.first = text + " " + keyedhash.digest(KEY, text.encode())
+        self.going = (text + " " + keyedhash.digest(KEY, text.encode()) + "\n").encode()
         self.said = []
         self.sent = self.wanted = 0
         self.on_want = on_want
+        self.is_closed = False
 
-    async def line(self):
-        return self.first
+    def setblocking(self, on):
+        pass
 
-    async def tell(self, text):
+    def readinto(self, buffer):
+        if not self.going:
+            raise OSError(11)
+        n = min(len(buffer), len(self.going))
+        buffer[:n] = self.going[:n]
+        self.going = self.going[n:]
+        return n
+
+    def write(self, data):
+        text = data.decode().strip()
         self.said.append(text)
         word, _, rest = text.partition(" ")
         if word == "GO":
@@ -110,23 +120,49 @@ class Link:
         elif word == "WANT":
             self.wanted += 1
             self.going = self.files[rest.partition(" ")[2]]
+            self.sent += len(self.going)
             if self.on_want:
                 self.on_want(self.wanted)
+        return len(data)
 
-    async def piece(self, most):
-        piece, self.going = self.going[:most], self.going[most:]
-        self.sent += len(piece)
-        return piece
+    def close(self):
+        self.is_closed = True
+
+
+class Gone(Client):
+    """One that hangs up before it is told anything."""
+
+    def write(self, data):
+        raise OSError(104)
+
+
+class Network:
+    """The module socket, as far as the service uses it, and its listener: `client` comes once."""
+
+    SOL_SOCKET = SO_REUSEADDR = SOCK_STREAM = 1
+
+    def __init__(self, client):
+        self.client = client
+
+    def socket(self):
+        return self
+
+    def getaddrinfo(self, *_):
+        return ((b"",),)
+
+    def setsockopt(self, *_):
+        pass
+
+    bind = listen = setblocking = setsockopt
+
+    def accept(self):
+        client, self.client = self.client, None
+        if client is None:
+            raise OSError(11)
+        return client, bytes((2, 0, 0, 80, 10, 0, 0, 1))
 
     def close(self):
         pass
-
-
-class Gone(Link):
-    """A client that hangs up before it is told anything."""
-
-    async def tell(self, text):
-        raise OSError(104)
 
 
 class App:
@@ -141,13 +177,23 @@ class App:
         pass
 
 
-def service():
+generations.__file__ = "generations.mpy"  # as on a board that has its firmware in files
+
+
+async def play(client):
+    """What became of the service, which goes on, and its state."""
     options = {row[0]: row[2] for row in update.OPTIONS}
     options["allow"] = {"10.0.0.1": "service"}
+    update.socket = Network(client)
     one = update.Service("update", options, None, App())
-    one._generations, one._incoming = generations, incoming
-    one._writes = incoming
-    return one
+    one.begin()
+    task = asyncio.create_task(one.run())
+    while not client.is_closed:
+        await asyncio.sleep_ms(1)
+    await asyncio.sleep_ms(1)
+    ended = task.done()
+    task.cancel()
+    return ended, one.counters()["state"]
 
 
 def fill(blocks):
@@ -170,22 +216,18 @@ def free():
     return found if found <= BLOCKS else found - (1 << 32)
 
 
-def take(link):
+def take(client):
     before = free()
-    one = service()
+    ended, state = asyncio.run(play(client))
     try:
-        asyncio.run(one._serve(link, "10.0.0.1"))
-    except OSError as error:
-        return {"restarted": error.errno}
-    try:
-        Store("data/schedules.json").save({"entries": ["y" * 40] * (60 + len(link.said))})
+        Store("data/schedules.json").save({"entries": ["y" * 40] * (60 + len(client.said))})
         saved = True
     except OSError:
         saved = False
     generations.load()
     return {
-        "said": link.said[-1] if link.said else "", "sent": link.sent - len(link.manifest), "before": before, "after": free(),
-        "saved": saved, "state": one.state, "number": generations.record["now"]["number"],
+        "said": client.said[-1] if client.said else "", "sent": client.sent, "before": before, "after": free(),
+        "saved": saved, "state": state, "ended": ended, "number": generations.record["now"]["number"],
     }
 
 
@@ -197,17 +239,17 @@ os.mkdir("data")
 Store("data/schedules.json").save({"entries": ["x" * 40] * 60})
 report = {}
 report["hung up"] = take(Gone(1, 6))
-report["too large"] = take(Link(2, 40))
-report["meanwhile"] = take(Link(3, 12, on_want=lambda n: n == 4 and fill(5)))
+report["too large"] = take(Client(2, 40))
+report["meanwhile"] = take(Client(3, 12, on_want=lambda n: n == 4 and fill(5)))
 unfill()
-report["fits"] = take(Link(4, 12))
+report["fits"] = take(Client(4, 12))
 for _ in generations.saving(generations.passed([])):
     pass
 startup.folder = generations.record["now"]["folder"] + "/"
-report["over the one before"] = take(Link(5, 12))
+report["over the one before"] = take(Client(5, 12))
 for _ in generations.saving(generations.passed([])):
     pass
 startup.folder = generations.record["now"]["folder"] + "/"
 fill(11)
-report["what it replaces counts"] = take(Link(6, 12))
+report["what it replaces counts"] = take(Client(6, 12))
 print(json.dumps(report))
