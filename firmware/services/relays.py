@@ -41,7 +41,7 @@ INPUT_OPTIONS = (
     ("export_kw", "float", -1.0, -1, 1000, "kW to the grid at most; -1: not bounded"),
     ("export_percent", "float", -1.0, -1, 100, "% of export_rated_kw, instead"),
 )
-HEAP_BYTES = 13000
+HEAP_BYTES = 14400
 
 _STEP_MS = const(50)
 _LATE_MS = const(200)  # a step that comes later was held up: what nobody could look at has not stood still
@@ -206,10 +206,11 @@ class Service:
         self._given_dis = self._given_chg = -1
         self._given_ms = 0
         self._left = ""  # an owner that we had, and whose limit may still be there
-        self._moved = False  # an input has changed, and what that bounds is not known yet
+        self._is_named = False  # `_called` says what binds
         self.short = 0  # looks that the heap was too small for
         self.import_w = self.export_w = im.FREE  # of the exchange with the grid
         self._bound()
+        self._call()
         self._limit()
         self._module = None
         self.parts = {}
@@ -237,28 +238,35 @@ class Service:
         module = self._module
         bits = None if module is None else module.known(dt_ms)
         first = 0 if module is None else module.first
+        moved = False
         for one in self.inputs:
             one.stood_ms = min(one.stood_ms + dt_ms, _LONG_MS)
             if one.read(bits, first, dt_ms, self._debounce_ms):
-                self._moved = True
+                moved = True
                 one.stood_ms = 0
                 one.untold += 1
-        if self._moved:
+        if moved:
             self._bound()
         self._given_ms = min(self._given_ms + dt_ms, _LONG_MS)
         self._limit()
+        if not self._is_named:
+            self._call()
         if self._records is not None:
             self._journal(dt_ms)
 
     def _bound(self) -> None:
-        """What the inputs, as they are now, allow at the grid."""
+        """What the inputs, as they are now, allow at the grid.  Needs no heap."""
         self.import_w = self._least(True)
         self.export_w = self._least(False)
+        self._is_named = False
+
+    def _call(self) -> None:
+        """The reason that people read."""
         binding = [one.name + ("" if one.state == 1 else " unknown") for one in self.inputs if one.state]
         self._called = ("%s: %s" % (self._name, ", ".join(binding)) if binding else self._name)[:_LONGEST]
         if not binding and (self.import_w != im.FREE or self.export_w != im.FREE):
             self._called = ("%s: none is active" % self._name)[:_LONGEST]
-        self._moved = False
+        self._is_named = True
 
     def _limit(self) -> None:
         """Give the manager what that leaves of the battery's power: less at once, more within a second."""
@@ -274,6 +282,7 @@ class Service:
         less = discharge < self._given_dis or charge < self._given_chg
         if less or (self._given_ms >= _RENEW_MS and (discharge != self._given_dis or charge != self._given_chg)):
             self._give(discharge, charge)
+            self._given_ms = 0
         elif self._left or self._called != self._owner or self._given_dis < 0:
             self._give(discharge if self._given_dis < 0 else self._given_dis, charge if self._given_chg < 0 else self._given_chg)
 
@@ -287,7 +296,6 @@ class Service:
             self._pm.limit(called, min(discharge, _ANY_W) / 1000, min(charge, _ANY_W) / 1000)
         self._given_dis = discharge
         self._given_chg = charge
-        self._given_ms = 0
         if called != self._owner:
             self._left = self._owner
             self._owner = called
@@ -360,6 +368,8 @@ class Service:
             one.state = _UNKNOWN
         self._given_ms = _RENEW_MS
         self._bound()
+        self._limit()
+        self._call()
         self._limit()
 
     def counters(self) -> dict:

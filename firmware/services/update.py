@@ -23,7 +23,7 @@ OPTIONS = (
     ("key", "str", "keys/update.key", 1, 64, "file on the flash with the site's key, 32 bytes (tools/update)"),
     ("allow", "any", {}, 0, 0, "rights by address or network: those with service may update"),
 )
-HEAP_BYTES = 15300
+HEAP_BYTES = 15900
 OWN_HEAP_BYTES = 13000  # the same in an image of our own, a connection with it
 KEY_BYTES = const(32)
 _SERVICE = const(3)  # of allowing.RIGHTS

@@ -276,6 +276,25 @@ def test_whichever_call_meets_a_full_heap_the_bound_holds_and_one_limit_stays():
         assert rig.owners() == ["operator"] and rig.limits() == (FREE_KW, FREE_KW), fails
 
 
+class Nameless:
+    """A name that no heap is found for."""
+
+    def __add__(self, _more):
+        raise MemoryError("memory allocation failed, allocating 64 bytes")
+
+
+def test_a_bound_waits_for_no_name():
+    rig = Rig(IMPORT_14A).ready()
+    one = rig.service.inputs[0]
+    name, one.name = one.name, Nameless()
+    rig.set(p32=CLOSED)
+    look(rig, 1)
+    assert rig.limits() == (FREE_KW, 4.2) and rig.owners() == ["operator"]
+    one.name = name
+    look(rig, 1)
+    assert rig.limits() == (FREE_KW, 4.2) and rig.owners() == ["operator: 14a"]
+
+
 def test_a_change_whose_line_found_no_heap_is_in_the_journal_all_the_same():
     rig = Rig(IMPORT_14A).ready()
     records = rig.app.services["records"]
