@@ -289,7 +289,7 @@ def test_a_schedule_goes_on_charging_after_a_recalibration() -> None:
     pack.run(10)
     pack.pm.start()
     pack.run(2)
-    pack.pm.take_schedule((5000, 7200000, rq.CHARGE, rq.BY_PARAMS, "schedule 0"), [])
+    pack.pm.take_schedule((5000, 7200000, rq.CHARGE, rq.BY_PARAMS, "schedule 0"), [], 0)
     pack.run(5)
     pack.says("355#28006400")
     pack.run(700, 500)
