@@ -4,7 +4,8 @@ UTC as (day, sec, ms) in small integers (`civil.py`), carried on by the monotoni
 the chip's own clock kept over a reset, an external RTC, the EMS, a person at the console, NTP.
 
   first reading      sets the clock.
-  500 ms or less off the clock is slewed at 5 ms a second, so no second is skipped or repeated.
+  500 ms or less off (or no more than the reading's own error: whole seconds are 1 s wrong) the clock is slewed at 5 ms a
+                     second, so no second is skipped or repeated.
   more               the clock is stepped: `steps` counts, `step_s` says by how much.
   more than 10 min   ... or steps that add up to it in a day: held, until another source says the same, or a second reading
                      on which several servers agree, or a person.  One source alone never moves the clock so far.
@@ -37,7 +38,7 @@ _FRESH_S = (0, 0, 7200, 86400, 10800)  # for how long a reading keeps the clock 
 # what became of a reading
 REFUSED = const(0)  # a better source is fresh
 HELD = const(1)  # a big step: waiting for somebody else who says the same
-CONFIRMED = const(2)  # agrees within its own error, which is larger than the clock's
+CONFIRMED = const(2)  # agrees within its own error, which is larger than the clock's: the clock goes on as it was
 SLEWED = const(3)
 STEPPED = const(4)
 
@@ -188,6 +189,11 @@ class Clock:
             self.source = source
             self._read_s = self.elapsed_s
             self._read_error_ms = error_ms
+        elif done == CONFIRMED and source >= self.source:
+            self._read_error_ms = self.error_ms - abs(self._slew_ms)  # no better for it, but heard now
+            self._read_s = self.elapsed_s
+            self.source = source
+            self._doubt_source = -1
         return done
 
     def _judge(self, source: int, off_s: int, off_ms: int, error_ms: int, agreed: int) -> int:
@@ -195,7 +201,8 @@ class Clock:
         if not self.is_set:
             return STEPPED
         if source != CONSOLE:
-            if abs(off_s) < 100000 and abs(off_ms) <= error_ms and self.error_ms < error_ms:
+            agrees = abs(off_s) < 100000 and abs(off_ms) <= error_ms
+            if agrees and self.error_ms < error_ms:
                 return CONFIRMED
             far = self._is_far(off_s, agreed) and (source != RTC or self.source != KEPT)  # at boot the better of the two
             same = far and self._doubt_source >= 0 and abs(off_s - self._doubt_s) <= _SAME_S
@@ -208,6 +215,8 @@ class Clock:
                 self._doubt_source = source
                 self._doubt_s = off_s
                 return HELD
+            if agrees:
+                return SLEWED
         return SLEWED if abs(off_s) <= 1 and abs(off_ms) <= _SLEW_MS else STEPPED
 
     def _is_far(self, off_s: int, agreed: int) -> bool:

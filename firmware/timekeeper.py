@@ -1,6 +1,7 @@
 """Keeps the clock right: asks NTP servers, reads and sets the clock chip, and carries the time over a reset."""
 
 import asyncio
+import time
 
 from civil import DAY_S, date_of, day_number, weekday
 from micropython import const
@@ -62,6 +63,8 @@ class Timekeeper:
 
     async def run(self) -> None:
         """For ever.  Bad answers, silence and a missing network are counted, never raised."""
+        clock = self._clock
+        clock.tick(time.ticks_ms())  # what is read now is of now, not of the calendar's last look; and so is what is handed on
         self.read_kept()
         self.read_chip()
         wait_s = _FIRST_WAIT_S
@@ -72,20 +75,22 @@ class Timekeeper:
             held = done == HELD and not held  # the second look comes soon, the others when it is their time
             if held:
                 pause_s = _HELD_WAIT_S
-            elif done > HELD or self._clock.state == SYNCED or self._ntp is None:
+            elif done > HELD or clock.state == SYNCED or self._ntp is None:
                 pause_s = self.poll_s
                 wait_s = _FIRST_WAIT_S
             else:
                 pause_s = wait_s
                 wait_s = min(wait_s * 2, self.poll_s)
             while pause_s > 0:
+                clock.tick(time.ticks_ms())
                 self.hand_on()
                 part_s = min(pause_s, 60)
-                await asyncio.sleep(part_s)
+                await asyncio.sleep_ms(part_s * 1000)
                 pause_s -= part_s
                 since_chip_s += part_s
             if since_chip_s >= _CHIP_S:
                 since_chip_s = 0
+                clock.tick(time.ticks_ms())
                 self.read_chip()
 
     async def ask_servers(self) -> int:

@@ -7,6 +7,8 @@ Holding registers, unit 1:
 A time that cannot be (before 2026 or after 2099) is refused with exception 3 and changes nothing.
 """
 
+import time
+
 from civil import DAY_S
 
 from firmware.clock import EMS
@@ -35,6 +37,7 @@ class ClockRegisters:
         if table != HOLDING_REGISTERS or address + count > _REGISTERS:
             return _ILLEGAL_ADDRESS
         clock = self._clock
+        clock.tick(time.ticks_ms())  # not as of the calendar's last look, a second ago
         seconds = clock.day * DAY_S + clock.sec if clock.is_set else 0
         values = (seconds >> 16, seconds & 0xFFFF, clock.state, min(clock.error_ms, 65535) if clock.is_set else 65535)
         for i in range(count):
@@ -52,7 +55,8 @@ class ClockRegisters:
         """Give the clock the EMS's time; what the clock makes of it is the clock's affair (docs/time-and-storage.md)."""
         seconds = (words[0] << 16) | words[1]
         try:
-            self._clock.set(EMS, seconds // DAY_S, seconds % DAY_S)
+            self._clock.tick(time.ticks_ms())
+            self._clock.set(EMS, seconds // DAY_S, seconds % DAY_S, 500)  # somewhere in that second
         except PowerError:
             return _ILLEGAL_VALUE
         return 0

@@ -145,6 +145,43 @@ def test_a_coarse_source_that_agrees_only_confirms():
     assert board.clock.source == NTP and board.clock.steps == 1
 
 
+def test_a_source_of_whole_seconds_that_is_right_never_steps_the_clock_however_often_it_speaks():
+    for source, left_ms in ((EMS, 0), (EMS, 500), (RTC, 500)):
+        for period in (3600000, 60000, 10300, 1000):
+            board = Board()
+            true_ms = _NOON * 1000
+            done = set()
+            for n in range(400):
+                at_ms = time.ticks_add(board.ticks, -(n * 373 % 1000))  # the clock was carried on up to a second later
+                then = true_ms - n * 373 % 1000
+                done.add(board.clock.set(source, _DAY, then // 1000 % 86400, left_ms, at_ms=at_ms))
+                if n == 200:
+                    done.clear()
+                off_ms = (board.clock.day - _DAY) * 86400000 + board.clock.sec * 1000 + board.clock.ms - true_ms
+                assert abs(off_ms) <= 1100, (source, period, n, off_ms)
+                board.run(period, 1000)
+                true_ms += period + (period // 50000)  # a crystal 20 ppm slow
+                if then // 86400000 != true_ms // 86400000:
+                    break
+            assert board.clock.steps == 1, (source, period, board.clock.steps)
+            assert board.clock.state == (HOLDOVER if source == RTC else SYNCED)
+
+
+def test_a_source_that_is_no_better_than_its_own_last_word_keeps_the_clock_synced():
+    board = synced(NTP, error_ms=20)
+    for _ in range(30):
+        board.run(3600000, 60000)
+        assert board.off_by_ms(NTP, 30, error_ms=1400) in (CONFIRMED, SLEWED)
+        assert board.clock.state == SYNCED and board.clock.error_ms <= 1430
+
+
+def test_a_source_of_whole_seconds_that_is_wrong_by_more_is_stepped_to():
+    board = synced(EMS)
+    board.run(60000)
+    assert board.off_by_ms(EMS, 5000) == STEPPED
+    assert board.clock.step_s == 5
+
+
 def test_a_big_step_on_which_servers_agree_waits_for_a_second_reading_that_says_the_same():
     board = synced(NTP)
     assert board.off_by_ms(NTP, 86400000, agreed=3) == HELD

@@ -5,9 +5,12 @@ from ds3231 import DS3231
 from posixtz import PosixTZ
 from rows import each
 
-from firmware.clock import CONSOLE, EMS, HOLDOVER, KEPT, NTP, RTC, UNSET, Clock
+from firmware import timekeeper
+from firmware.clock import CONSOLE, EMS, HOLDOVER, KEPT, NTP, RTC, SYNCED, UNSET, Clock
+from firmware.services import ems_clock
 from firmware.timekeeper import OPTIONS, Timekeeper
 from host_tests.both.ds3231chip import Chip
+from host_tests.both.virtual import Virtual
 
 _DAY = day_number(2026, 11, 22)
 
@@ -44,6 +47,70 @@ def _good_chip(second=17):
 
 def _time(clock):
     return text_of(clock.day, clock.sec)
+
+
+class Ticks:
+    """time.ticks_ms of a module, which the test moves."""
+
+    ms = 0
+
+    def ticks_ms(self):
+        return self.ms & 0x3FFFFFFF
+
+
+def test_an_ems_that_writes_its_right_time_in_whole_seconds_sets_the_clock_once():
+    usual = ems_clock.time
+    ticks = ems_clock.time = Ticks()
+    try:
+        for period in (60000, 10000, 1000):
+            ticks.ms = 0
+            clock = Clock(PosixTZ("UTC0"), 0)
+            registers = ems_clock.ClockRegisters(clock)
+            ticked = written = 0
+            while ticks.ms < 4 * 3600000:
+                if ticked <= written:  # the calendar's loop: a second, and what the loop takes
+                    ticks.ms = ticked
+                    clock.tick(ticks.ms & 0x3FFFFFFF)
+                    ticked += 1004
+                else:
+                    ticks.ms = written
+                    now = _DAY * 86400 + ticks.ms // 1000
+                    assert registers.write(3, 0, 2, [now >> 16, now & 0xFFFF]) == 0
+                    words = [0] * 4
+                    registers.read(3, 0, 4, words)
+                    assert abs((words[0] << 16 | words[1]) - now) <= 1, "what it reads back is what it wrote"
+                    written += period
+            assert clock.steps == 1 and clock.state == SYNCED, (period, clock.steps)
+    finally:
+        ems_clock.time = usual
+
+
+def test_a_clock_chip_that_is_looked_at_every_hour_does_not_step_the_clock():
+    chip = _good_chip()
+    clock, keeper = _keeper(chip)
+    chip.load(2026, 11, 22, 0, 0, 0)
+    ticks = true_ms = 0
+    for n in range(23):
+        keeper.read_chip()
+        step = 3600000 + n * 373 % 1000
+        chip.run((true_ms + step) // 1000 - true_ms // 1000)
+        true_ms += step
+        ticks += step * 50001 // 50000
+        clock.tick(ticks & 0x3FFFFFFF)
+    assert clock.steps == 1
+
+
+def test_the_timekeeper_hands_on_the_time_as_it_is_when_it_does():
+    """The calendar carries the clock on once a second: the chip's own clock lost up to that at each reset."""
+    chip, kept = Chip(), Kept()
+    clock, keeper = _keeper(chip, kept)
+    with Virtual(timekeeper, ms=1000) as life:
+        clock.tick(1000)
+        clock.set(NTP, _DAY, 35777, 250)
+        life.run(900)
+        life.start_task = life.live(keeper)
+        life.run(10)
+    assert kept.moment == (2026, 11, 22, 6, 9, 56, 18, 150000), kept.moment
 
 
 def test_after_a_reset_the_chips_own_clock_is_believed_as_holdover():
