@@ -204,7 +204,8 @@ class Clock:
             agrees = abs(off_s) < 100000 and abs(off_ms) <= error_ms
             if agrees and self.error_ms < error_ms:
                 return CONFIRMED
-            far = self._is_far(off_s, agreed) and (source != RTC or self.source != KEPT)  # at boot the better of the two
+            # At boot a clock chip is the better of the two, unless it stands still: what was kept is past, so nothing is behind it.
+            far = self._is_far(off_s, agreed) and (source != RTC or self.source != KEPT or off_s < 0)
             same = far and self._doubt_source >= 0 and abs(off_s - self._doubt_s) <= _SAME_S
             if same and (agreed > 1 or self._doubt_source != source):
                 self._walked_s = 0 - abs(off_s)  # this step is nobody's alone

@@ -261,11 +261,27 @@ def test_ntp_small_steps_of_one_source_do_not_add_up_to_a_big_one_within_a_day()
         assert board.off_by_ms(NTP, 300) in (SLEWED, CONFIRMED), "slewing is no step"
 
 
-def test_ntp_at_boot_a_clock_chip_betters_the_chips_own_clock_by_any_step():
+def test_ntp_at_boot_a_clock_chip_betters_the_chips_own_clock_by_any_step_ahead():
+    """The chip's own clock may have stood still for a while; what it kept is past all the same."""
     board = synced(KEPT)
     assert board.off_by_ms(RTC, 7200000) == STEPPED
     for _ in range(3):
         assert board.off_by_ms(RTC, 86400000) == HELD, "but no other time does so by itself"
+
+
+def test_a_clock_chip_that_is_behind_the_kept_time_stands_still_and_moves_nothing_alone():
+    for off_s in (-601, -7200, -200 * 86400, -2000 * 86400):
+        board = Board()
+        day = _DAY + 3000
+        board.clock.set(KEPT, day, _NOON)
+        for _ in range(3):
+            assert board.clock.set(RTC, day + (_NOON + off_s) // 86400, (_NOON + off_s) % 86400, 500) == HELD
+            board.run(60000)
+        assert board.clock.day == day and board.clock.steps == 1 and "RTC says" in board.clock.report()["held"]
+        assert board.off_by_ms(NTP, 300, error_ms=20) == SLEWED, "a server that knows better need not convince anybody"
+    board = synced(KEPT)
+    assert board.off_by_ms(RTC, -7200000) == HELD
+    assert board.off_by_ms(EMS, -7200000) == STEPPED, "two say so: the kept clock was wrong"
 
 
 def test_one_falseticker_does_not_move_the_clock():
