@@ -22,7 +22,7 @@ _FARTHEST_MS = const(1500)  # RFC 5905, MAXDIST: half the delay plus dispersion,
 
 
 class KissOfDeath(ValueError):
-    """The server asks to be left alone; `code` says why (RATE, DENY, RSTR ...)."""
+    """The server asks to be left alone; `code` says why: DENY and RSTR for good, RATE for longer than before."""
 
     def __init__(self, code: str) -> None:
         super().__init__("server refuses: " + code)
@@ -47,7 +47,10 @@ def parse(reply: bytes, request: bytes, sent_ms: int, now_ms: int):
     if reply[0] & 7 != 4 or not 3 <= reply[0] >> 3 & 7 <= 4:
         raise ValueError("reply is not NTP version 3 or 4 from a server")
     if reply[1] == 0:
-        raise KissOfDeath("".join([chr(c) for c in reply[12:16] if 32 < c < 127]))
+        code = "".join([chr(c) for c in reply[12:16] if 32 < c < 127])
+        if code in ("DENY", "RSTR", "RATE"):
+            raise KissOfDeath(code)
+        raise ValueError("server is not synchronised itself: " + code)  # INIT, STEP and the like: it may be later
     if reply[1] > 15 or reply[0] >> 6 == 3:
         raise ValueError("server is not synchronised itself")
     root_ms = _short_ms(reply, 4) // 2 + _short_ms(reply, 8)

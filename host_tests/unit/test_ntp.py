@@ -130,6 +130,8 @@ _WRONG: list[tuple[dict[str, bytes | int], str]] = [
     ({"first": 0x14}, "not NTP"),
     ({"stratum": 16}, "not synchronised"),
     ({"stratum": 0, "reference": b"DENY"}, "refuses: DENY"),
+    ({"stratum": 0, "first": 0xE4, "reference": b"INIT"}, "not synchronised itself: INIT"),
+    ({"stratum": 0, "first": 0xE4, "reference": bytes(4)}, "not synchronised"),
     ({"sent": bytes(8)}, "no transmit time"),
     ({"received": _stamp(1.8e9)}, "do not fit"),
     ({"dispersion": b"\0\2\0\0"}, "away from true time"),
@@ -246,6 +248,72 @@ def test_a_server_that_says_deny_is_not_asked_again(serve: Callable[..., int]) -
     assert keeper.counters()["rejected"] == 1 and keeper.counters()["answers"] == 4
 
 
+def test_a_server_that_says_deny_is_asked_again_a_day_later(serve: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    """A name may be another host by then: one host of a pool must not end the whole pool."""
+    said: list[dict[str, bytes | int]] = [{"stratum": 0, "reference": b"DENY"}]
+    answer = lambda request: _reply(request, time.time(), **said[0])  # noqa: E731
+    clock, keeper = _keeper(serve(answer), ntp="127.0.0.1")
+    for _ in range(3):
+        assert _round(clock, keeper) == REFUSED
+    assert keeper.counters()["rejected"] == 1
+    assert "127.0.0.1: server refuses: DENY; it is asked again in a day" in keeper.counters()["last_error"]
+    assert capsys.readouterr().out.count("DENY") == 1, "a person is told once"
+    said[0] = {}
+    assert _round(clock, keeper) == REFUSED and not clock.is_set
+    clock.elapsed_s += 86400
+    assert _round(clock, keeper) == STEPPED
+
+
+@pytest.mark.parametrize("code", [b"INIT", b"STEP", bytes(4), b"XABC", b"DROP"])
+def test_a_server_that_is_not_synchronised_yet_is_asked_again(serve: Callable[..., int], code: bytes) -> None:
+    """A router that came back with the site's power: stratum 0 and a reference that is no kiss-o'-death."""
+    ready = [False]
+    spoilt: dict[str, bytes | int] = {"first": 0xE4, "stratum": 0, "reference": code, "sent": bytes(8), "received": bytes(8)}
+    answer = lambda request: _reply(request, time.time(), **({} if ready[0] else spoilt))  # noqa: E731
+    clock, keeper = _keeper(serve(answer), ntp="127.0.0.1")
+    for _ in range(3):
+        assert _round(clock, keeper) == REFUSED
+    ready[0] = True
+    assert _round(clock, keeper) == STEPPED and clock.state == SYNCED
+
+
+def test_a_server_that_is_asked_too_often_is_asked_less_until_it_answers_again(serve: Callable[..., int]) -> None:
+    said: list[dict[str, bytes | int]] = [{"stratum": 0, "reference": b"RATE"}]
+    rate = lambda request: _reply(request, time.time(), **said[0])  # noqa: E731
+    clock, keeper = _keeper(serve(rate, _off_by(0), _off_by(0)))
+    for _ in range(9):
+        _round(clock, keeper)
+    assert keeper.poll_s == 86400
+    said[0] = {}
+    seen = []
+    for _ in range(8):
+        _round(clock, keeper)
+        seen.append(keeper.poll_s)
+    assert seen == sorted(seen, reverse=True) and seen[-1] == 1024
+
+
+def test_one_of_several_servers_is_not_believed_alone_while_the_others_are_silent(serve: Callable[..., int]) -> None:
+    lost = [True]
+    flaky = lambda request: None if lost[0] else _reply(request, time.time())  # noqa: E731
+    names = "127.0.0.1 127.0.0.2 127.0.0.3"
+    clock, keeper = _keeper(serve(_off_by(3 * 3600), flaky, flaky), ntp=names)
+    assert _round(clock, keeper) == REFUSED and not clock.is_set
+    assert "1 of 3 NTP servers" in keeper.counters()["last_error"] and keeper.counters()["held"] == 1
+    lost[0] = False
+    assert _round(clock, keeper) == STEPPED
+    said = (_EPOCH + timedelta(days=clock.day, seconds=clock.sec)).timestamp()
+    assert abs(said - time.time()) < 2
+    lost[0] = True
+    for _ in range(3):
+        assert _round(clock, keeper) == REFUSED, "nor does it move a clock that is set"
+
+
+def test_a_site_whose_other_servers_never_answer_gets_its_clock_all_the_same(serve: Callable[..., int]) -> None:
+    clock, keeper = _keeper(serve(_off_by(0)), ntp="127.0.0.1 127.0.0.9 127.0.0.8")
+    done = [_round(clock, keeper) for _ in range(9)]
+    assert done[:7] == [REFUSED] * 7 and done[7] == STEPPED and done[8] > HELD
+
+
 def test_times_before_this_firmware_are_refused(serve: Callable[..., int]) -> None:
     clock, keeper = _keeper(serve(_off_by(1.76e9 - time.time())), ntp="127.0.0.1")
     assert _round(clock, keeper) == REFUSED
@@ -270,13 +338,15 @@ def test_ntp_one_server_that_jumps_ten_years_is_not_believed_however_often_it_sa
     """One server, one under several names, and the only one that answers."""
     shift = [0.0]
     clock, keeper = _keeper(serve(lambda request: _reply(request, time.time() + shift[0])), ntp=names)
-    assert _round(clock, keeper) == STEPPED
-    day = clock.day
+    for _ in range(8):  # at once, or in the round in which one is enough that no other contradicts
+        if not clock.is_set:
+            assert _round(clock, keeper) in (STEPPED, REFUSED)
+    day, held = clock.day, int(str(keeper.counters()["held"]))
     shift[0] = 3653 * 86400
     for _ in range(4):
         assert _round(clock, keeper) == HELD
     assert clock.day == day and clock.steps == 1
-    assert keeper.counters()["held"] == 4
+    assert keeper.counters()["held"] == held + 4
     shift[0] = 0
     assert _round(clock, keeper) > HELD
 
