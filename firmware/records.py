@@ -11,6 +11,7 @@ import os
 from flashwear import Wear
 from journal import Journal
 from micropython import const
+from notice import say
 from safestore import Store, StoreError
 from writeback import WriteBack
 
@@ -76,6 +77,7 @@ class Records:
         self._in_wh = self._out_wh = 0  # before this boot
         self._saved_wh = 0
         self._free_blocks = 1  # when it was loaded
+        self._told: list = []  # what people know of that cannot be saved
         self._batch = WriteBack()
         self._batch.add("schedules", self._save_schedules, _SCHEDULE_S, _REFILL_S, _AT_ONCE)
         self._batch.add("energy", self._save_energy, 0, _ENERGY_S)
@@ -191,7 +193,25 @@ class Records:
         if self._total_wh() - self._saved_wh >= _ENERGY_STEP_WH:
             self._batch.mark("energy")
         self._mark_faults()
+        errors = self._batch.errors
         yield from self._batch.steps(elapsed_s)
+        if self._told or self._batch.errors != errors:
+            self._tell()
+
+    def _tell(self) -> None:
+        """Say once of each thing that it cannot be saved, and once that everything is."""
+        failing = self._batch.failing
+        if not failing:
+            say("storage: everything is stored again")
+        elif any(name not in self._told for name in failing):
+            say("storage: %s; what has changed is lost with the power; tried again every minute" % self.failing, True)
+        self._told = failing
+
+    @property
+    def failing(self) -> str:
+        """What cannot be stored, and why, for people; "" where everything can."""
+        names = ", ".join(self._batch.failing)
+        return "cannot store %s (%s)" % (names, self._batch.last_error.split(": ", 1)[1]) if names else ""
 
     def _mark_schedules(self) -> None:
         plan = self._planner.planned

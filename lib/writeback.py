@@ -22,6 +22,7 @@ class _Row:
         self.dirty_s = -1  # when it was marked; -1: nothing to save
         self.next_s = 0  # when the next would be, one in each interval; so much of them may be ahead of it as its budget says
         self.retry_s = 0  # not before
+        self.failed = False  # the last time
 
 
 def _turn(row: _Row) -> tuple:
@@ -61,6 +62,11 @@ class WriteBack:
     def waits(self) -> bool:
         """Whether anything does."""
         return any(row.dirty_s >= 0 for row in self._rows.values())
+
+    @property
+    def failing(self) -> list:
+        """The names of what could not be saved the last time."""
+        return [row.name for row in self._rows.values() if row.failed]
 
     def tick(self, now_s: int) -> str:
         """Does the save that is due, the most urgent if there are several, and returns its name ("" for none)."""
@@ -124,9 +130,11 @@ class WriteBack:
             if steps is not None:
                 yield from steps
             saved = True
+            row.failed = False
             row.next_s = max(row.next_s, self._now_s) + row.interval_s
         except (OSError, MemoryError) as error:
             row.retry_s = self._now_s + _RETRY_S
+            row.failed = True
             self.errors += 1
             self.last_error = "%s: %s" % (row.name, error)
         finally:

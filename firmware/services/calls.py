@@ -90,6 +90,9 @@ class Calls:
             if text:
                 yield title + text
         app = self._app
+        records = app.services.get("records")
+        if records is not None and records.records.failing:
+            yield "storage: " + records.records.failing
         site = "no site: %s is refused" % app.path if pm.refused else "site %s, in %s" % (app.site.name, app.path)
         yield "%s; firmware %s" % (site, getattr(app, "generation", "of its sources"))
         if getattr(app, "news", ""):  # who comes later has not read the lines of boot

@@ -8,11 +8,12 @@ from host_tests.both.test_io_board import FakeMachine
 
 _real = sys.modules.get("machine")
 sys.modules["machine"] = FakeMachine
+import journal  # noqa: E402
 import notice  # noqa: E402
 
 from firmware.event_codes import Event  # noqa: E402
 from firmware.faults import rows  # noqa: E402
-from firmware.services import records  # noqa: E402
+from firmware.services import calls, records  # noqa: E402
 from host_tests.both.plant import Plant  # noqa: E402
 
 if _real is None:
@@ -30,6 +31,9 @@ class Clock:
     def __init__(self):
         self.is_set = True
         self.day, self.sec, self.elapsed_s = 9822, 43200, 0
+
+    def text_ago(self, _seconds):
+        return "12:00"
 
     def pass_by(self, seconds):
         self.sec += seconds
@@ -112,6 +116,36 @@ def test_what_is_below_the_level_of_the_site_is_not_kept():
     for event in (Event.FLOW_CHANGE, Event.MODE_CHANGE, Event.GRID_DISCONNECTED, Event.EMERGENCY):
         rig.post(event)
     assert [row[0] for row in rig.logged()] == ["GRID_DISCONNECTED", "EMERGENCY"]
+    rig.service.stop()
+
+
+def test_the_status_says_that_nothing_can_be_stored_as_long_as_it_is_so():
+    rig = Rig("failing")
+    rig.app.site.name, rig.app.path = "yard", "site.json"
+    status = calls.Calls(rig.app, None).status
+    rig.app.pm = rig.pm
+    sink, notice.sink = notice.sink, lambda text: None
+
+    def full(path, *_mode):
+        raise OSError(28)
+
+    def saved_at(second):
+        for _ in rig.service.records.steps(second):
+            pass
+        return [line for line in status() if line.startswith("storage: ")]
+
+    assert saved_at(1) == []
+    journal.open = full
+    try:
+        rig.post(Event.EMERGENCY, -1)
+        saved_at(2)
+        assert "cannot store urgent events (" in saved_at(5)[0]
+    finally:
+        del journal.open
+        notice.sink = sink
+    assert saved_at(100) == []
+    said = [row for row in rig.logged() if row[0] == "SAID"]
+    assert [row[2] for row in said] == ["E", "I"] and "cannot store" in said[0][1]
     rig.service.stop()
 
 

@@ -2,6 +2,8 @@
 
 import os
 
+import journal as journal_lib
+import notice
 import safestore
 from safestore import Store
 
@@ -278,6 +280,34 @@ def test_ordinary_events_wait_and_urgent_ones_take_them_along():
     records.log(Clock(), "EMERGENCY", 3, urgent=True)
     _run(records, 10, 305)
     assert records.wear.writes == 1 and records.events.waiting == 0
+
+
+def test_that_nothing_can_be_stored_is_said_once_and_that_it_can_again():
+    """An edit of the schedule was accepted and gone with the power, and nobody knew."""
+    _, _, scheduler, records = _boot("telling")
+    records.load()
+    said = []
+
+    def full(path, *_mode):
+        raise OSError(28)
+
+    sink, notice.sink = notice.sink, said.append
+    journal_lib.open = safestore.open = full
+    try:
+        scheduler.add(ScheduleEntry(hour=14, mode=Mode.DISCHARGE, power_setpoint=100))
+        records.log(Clock(), "EMERGENCY", 5, urgent=True)
+        _run(records, 7200)
+        assert len(said) == 2 and records.report()["save_errors"] > 100, said
+        assert [line.split(":")[0] for line in said] == ["storage", "storage"]
+        assert "schedules" in said[0] + said[1] and "urgent events" in said[0] + said[1] and "28" in said[0]
+        assert "schedules" in records.failing and "urgent events" in records.failing
+    finally:
+        del safestore.open, journal_lib.open
+    try:
+        _run(records, 200, 7200)
+        assert said[2:] == ["storage: everything is stored again"] and records.failing == ""
+    finally:
+        notice.sink = sink
 
 
 def test_a_full_flash_is_counted_and_nothing_raised():
