@@ -22,7 +22,8 @@ class Journal:
         self._limit = limit
         self._files = files
         self._waiting: list = []
-        self._writing: list = []  # of the flush under way
+        self._writing = 0  # how many of them the flush under way writes
+        self._is_whole = False  # it is known that the file ends with a line's end
         self._most_waiting = waiting
         self._wear = wear
 
@@ -30,15 +31,15 @@ class Journal:
         """Takes a line (without line breaks) to be written at the next flush."""
         if "\n" in line or "\r" in line:
             raise ValueError("a line of a journal cannot hold line breaks")
-        if len(self._waiting) >= self._most_waiting:
-            self._waiting.pop(0)
+        if len(self._waiting) - self._writing >= self._most_waiting:
+            self._waiting.pop(self._writing)
             self.lost += 1
         self._waiting.append(line)
 
     @property
     def waiting(self) -> int:
         """Lines not yet in flash."""
-        return len(self._writing) + len(self._waiting)
+        return len(self._waiting)
 
     def flush(self) -> None:
         """Writes the waiting lines, all of them or (after a power cut) none.  OSError leaves them waiting."""
@@ -52,26 +53,40 @@ class Journal:
         """
         if not self._waiting or self._writing:
             return
-        self._writing = self._waiting
-        self._waiting = []
+        self._writing = len(self._waiting)
+        sealed: list = []
+        size = torn = 0
         try:
             yield
-            data = b"".join([_sealed(line) for line in self._writing])
+            sealed = [_sealed(self._waiting[i]) for i in range(self._writing)]
+            data = b"".join(sealed)
             size = _size(self.path)
             if size and size + len(data) > self._limit:
                 yield from self._rotation()
                 size = 0
                 yield
+            if size and not self._is_whole and _last(self.path, size) != b"\n":
+                torn = 1  # what a write that failed has left: nothing stands behind it in one line
+                data = b"\n" + data
+            self._is_whole = False
             yield from _append(self.path, data)
-            self._writing = []
+            self._is_whole = True
         finally:
-            self._waiting = self._writing + self._waiting  # what was not written waits again
-            self._writing = []
-            while len(self._waiting) > self._most_waiting:
-                self._waiting.pop(0)
-                self.lost += 1
+            self._written(sealed, size + torn)
         if self._wear is not None:
             self._wear.wrote(len(data), size)
+
+    def _written(self, sealed: list, size: int) -> None:
+        """The flush is over: what reached the file, which was so long, waits no more; of one that failed, too, as much as is whole."""
+        self._writing = 0
+        reached = _size(self.path) - size
+        for line in sealed:
+            reached -= len(line)
+            if reached >= 0:
+                self._waiting.pop(0)
+        while len(self._waiting) > self._most_waiting:
+            self._waiting.pop(0)
+            self.lost += 1
 
     def _rotation(self):
         """Moves every file one on; the oldest is replaced by the one before it."""
@@ -113,7 +128,7 @@ class Journal:
                         yield line
             finally:
                 file.close()
-        for line in self._writing + self._waiting:
+        for line in self._waiting[:]:
             yield line
 
 
@@ -126,6 +141,13 @@ def _append(path: str, data: bytes):
         yield from in_pieces(file, data, 1)
     finally:
         file.close()
+
+
+def _last(path: str, size: int) -> bytes:
+    """A file's last byte."""
+    with open(path, "rb") as file:
+        file.seek(size - 1)
+        return file.read(1)
 
 
 def _sealed(line: str) -> bytes:

@@ -61,7 +61,7 @@ class RowLog:
             last = max(numbers)
             size = _size(self._file(last))
             self._stored = last * self._per_file + size // self._row
-            if size % self._row or size > self._per_file * self._row:
+            if size > self._per_file * self._row or (size % self._row and not self._is_begun(size % self._row)):
                 self._stored = (last + 1) * self._per_file  # damaged at its end: nothing goes behind it
         self.next = self._stored
         while self.next - self._stored < self._tail and self._read_tiny(self.next):
@@ -71,6 +71,16 @@ class RowLog:
             if not numbers:
                 self.first = self.next
         self._kept = self.next
+
+    def _is_begun(self, rest: int) -> bool:
+        """Whether the newest file ends with the begin of the next row, which a write that failed has left: the others follow it."""
+        number = self._stored
+        if not self._read_tiny(number):
+            return False
+        at = number % self._most * self._row
+        with open(self._file(number // self._per_file), "rb") as file:
+            file.seek(number % self._per_file * self._row)
+            return file.read(rest) == self._rows[at : at + rest]
 
     def _read_tiny(self, number: int) -> bool:
         try:
@@ -143,7 +153,8 @@ class RowLog:
         inside = self._stored % self._per_file
         count = min(self._tail, self._per_file - inside)
         size = _size(self._file(number))
-        if size != inside * self._row:
+        done = size - inside * self._row  # of these rows, by a write that failed half way
+        if not 0 <= done <= count * self._row:
             raise OSError("%s: %d bytes: must have %d" % (self._file(number), size, inside * self._row))
         if not inside and number - self.first // self._per_file >= self._files:
             yield from self._drop(number)
@@ -151,13 +162,13 @@ class RowLog:
         file = open(self._file(number), "ab")
         try:
             yield
-            file.write(data[:1])  # LittleFS copies the file's last block for it: the rest may need another one
-            yield from in_pieces(file, data, 1)
+            file.write(data[done : done + 1])  # LittleFS copies the file's last block for it: the rest may need another one
+            yield from in_pieces(file, data, done + 1)
         finally:
             file.close()
         self._stored += count
         if self._wear is not None:
-            self._wear.wrote(len(data), size)
+            self._wear.wrote(len(data) - done, size)
 
     def _drop(self, number: int):
         """Remove what is too old beside a new file."""

@@ -103,18 +103,25 @@ class Service:
             raise OSError(self.records.unsaved)
 
     def log_one(self) -> bool:
-        """Log the oldest event that is not logged yet; False when there is none."""
+        """Log the oldest event that is not logged yet; False when there is none, or no heap for it."""
         cursor = self._events
         if not self._pm.events.next(cursor):
             return False
-        name = Event.name(cursor.event)
-        level = _OF_EVENTS[cursor.event]
-        if cursor.event in (Event.FAULT_RAISED, Event.FAULT_CLEARED):
-            name += " " + str(reasons.event_data(cursor.event, cursor.data))
-            if cursor.event == Event.FAULT_RAISED and not self._mild >> (cursor.data & 31) & 1:
-                level = ERROR
-        self._log(name, cursor.data, cursor.event in _URGENT, level)
+        try:
+            self._log_event(cursor.event, cursor.data)
+        except MemoryError:  # it is the oldest still: a second later it may fit
+            cursor.at = (cursor.at - 1) & 0x3FFFFFFF
+            return False
         return True
+
+    def _log_event(self, event: int, data: int) -> None:
+        name = Event.name(event)
+        level = _OF_EVENTS[event]
+        if event in (Event.FAULT_RAISED, Event.FAULT_CLEARED):
+            name += " " + str(reasons.event_data(event, data))
+            if event == Event.FAULT_RAISED and not self._mild >> (data & 31) & 1:
+                level = ERROR
+        self._log(name, data, event in _URGENT, level)
 
     def _log(self, name: str, data, urgent: bool, level: str) -> None:
         if LEVELS.index(level) <= self._least:

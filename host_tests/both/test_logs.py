@@ -119,6 +119,25 @@ def test_what_is_below_the_level_of_the_site_is_not_kept():
     rig.service.stop()
 
 
+def test_an_event_for_which_there_was_no_heap_is_logged_later_and_in_its_turn():
+    rig = Rig("heap")
+    usual = rig.service.records.log
+    refusals = [MemoryError(), MemoryError()]
+
+    def short(*row):
+        if refusals:
+            raise refusals.pop()
+        usual(*row)
+
+    rig.service.records.log = short
+    rig.post(Event.EMERGENCY, -1)
+    assert rig.logged() == []
+    rig.post(Event.MODE_CHANGE, 4)
+    rig.post(Event.GRID_CONNECTED)
+    assert [row[0] for row in rig.logged()] == ["EMERGENCY", "MODE_CHANGE", "GRID_CONNECTED"]
+    rig.service.stop()
+
+
 def test_the_status_says_that_nothing_can_be_stored_as_long_as_it_is_so():
     rig = Rig("failing")
     rig.app.site.name, rig.app.path = "yard", "site.json"

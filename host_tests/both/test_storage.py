@@ -3,6 +3,8 @@
 import json
 import os
 
+import journal
+import rowlog
 from flashwear import Wear
 from journal import Journal
 from safestore import Store, StoreError
@@ -25,8 +27,25 @@ def _place(name):
     except OSError:
         pass
     for left in os.listdir(place):
-        os.remove(place + "/" + left)
+        if left != "history":
+            os.remove(place + "/" + left)
     return place + "/doc.json"
+
+
+def _folder(name):
+    """An empty folder for rows."""
+    _place(name)
+    place = _ROOT + "/" + name + "/"
+    for folder in (place, place + "history/", place + "history/tail/"):
+        try:
+            os.mkdir(folder[:-1])
+        except OSError:
+            pass
+    for folder in (place + "history/tail/", place + "history/"):
+        for left in os.listdir(folder[:-1]):
+            if left != "tail":
+                os.remove(folder + left)
+    return place + "history"
 
 
 def _read(path):
@@ -515,6 +534,90 @@ def test_lines_that_could_not_be_written_wait_in_their_order():
     except OSError:
         pass
     assert list(log.lines()) == ["line 1", "line 2", "meanwhile", "one more"] and log.lost == 1
+
+
+class Failing:
+    """In the place of in_pieces of a module: fails once, behind so many pieces that are written."""
+
+    def __init__(self, module, pieces, error):
+        self._module, self._left, self._error = module, pieces, error
+        self._usual = module.in_pieces
+        module.in_pieces = self
+
+    def __call__(self, file, data, at=0):
+        self._module.in_pieces = self._usual
+        for step in self._usual(file, data, at):
+            if self._left == 0:
+                raise self._error
+            self._left -= 1
+            yield step
+
+
+def test_a_log_whose_write_fails_half_way_damages_no_line_and_doubles_none():
+    """An emergency was the first line of the next write: it stood behind what was left of the one that failed."""
+    for error in (MemoryError(), OSError(28)):
+        for pieces, count in ((0, 3), (1, 3), (1, 100), (2, 100), (3, 100)):
+            path = _place("half")
+            log = Journal(path, limit=16384, waiting=200)
+            log.append("before")
+            log.flush()
+            lines = ["line %d of some length, so that several pieces are written" % n for n in range(count)]
+            for line in lines:
+                log.append(line)
+            Failing(journal, pieces, error)
+            try:
+                log.flush()
+            except (MemoryError, OSError):
+                pass
+            log.append("EMERGENCY")
+            assert list(log.lines()) == ["before"] + lines + ["EMERGENCY"], (error, pieces, count)
+            log.flush()
+            assert log.waiting == 0
+            assert list(log.lines()) == ["before"] + lines + ["EMERGENCY"], (error, pieces, count)
+            assert list(Journal(path).lines()) == ["before"] + lines + ["EMERGENCY"]
+
+
+def test_a_log_that_ends_torn_at_a_boot_damages_no_line_behind_it():
+    path = _place("torn")
+    log = Journal(path)
+    log.append("line 0")
+    log.flush()
+    _write(path, _read(path) + b"3f")
+    log = Journal(path)
+    log.append("EMERGENCY")
+    log.flush()
+    log.append("line 1")
+    log.flush()
+    assert list(log.lines()) == ["line 0", "EMERGENCY", "line 1"] and log.damaged == 1
+
+
+def _row(n):
+    return bytes([n % 251]) * 78
+
+
+def test_rows_whose_write_fails_half_way_go_on_behind_it_also_after_a_boot():
+    for pieces in (0, 1, 2):
+        for boot in (False, True):
+            place = _folder("rows")
+            log = rowlog.RowLog(place, "five", 78, 36, 4, 12)
+            log.begin()
+            for n in range(60):
+                assert log.append(_row(n))
+                if n == 29:
+                    Failing(rowlog, pieces, MemoryError())
+                try:
+                    for _ in log.steps():
+                        pass
+                except MemoryError:
+                    if boot:
+                        log = rowlog.RowLog(place, "five", 78, 36, 4, 12)
+                        log.begin()
+                        assert log.next == n + 1, "the tiny files have them"
+            assert log.waiting == 0 and log.lost == 0
+            assert [row for _, row in log.rows()] == [_row(n) for n in range(60)], (pieces, boot)
+            log = rowlog.RowLog(place, "five", 78, 36, 4, 12)
+            log.begin()
+            assert [row for _, row in log.rows()] == [_row(n) for n in range(60)], (pieces, boot)
 
 
 def test_a_save_that_is_done_in_steps_is_finished_before_another_begins():
