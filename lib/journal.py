@@ -77,7 +77,7 @@ class Journal:
             self._wear.wrote(len(data), size)
 
     def _written(self, sealed: list, size: int) -> None:
-        """The flush is over: what reached the file, which was so long, waits no more; of one that failed, too, as much as is whole."""
+        """The flush is over: what is whole in the file, which had so many bytes before, waits no more, even if it failed."""
         self._writing = 0
         reached = _size(self.path) - size
         for line in sealed:

@@ -97,14 +97,21 @@ class RowLog:
     # ---- writing --------------------------------------------------------------------------------------
 
     def append(self, row) -> bool:
-        """Take a row, to be kept by the next `steps`.  False, and it is lost, where the flash has taken none for `tail` rows."""
+        """Take a row, to be kept by the next `steps`.
+
+        False, and it is lost, where the flash has taken none for `tail` rows, or there is no heap for its checksum.
+        """
         if self.next - self._stored >= self._most:
             self.lost += 1
             return False
         at = self.next % self._most * self._row
         seal = at + self._row - _SEAL
+        try:
+            self._rows[seal : seal + _SEAL] = crc32(row, self.next).to_bytes(_SEAL, "little")
+        except MemoryError:
+            self.lost += 1
+            return False
         self._rows[at:seal] = row
-        self._rows[seal : seal + _SEAL] = crc32(row, self.next).to_bytes(_SEAL, "little")
         self.next += 1
         return True
 

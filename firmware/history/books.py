@@ -35,7 +35,20 @@ class Books:
         self.count = [0, 0, 0]  # periods of each kind that are over
 
     def take(self, date, flags: int, numbers) -> None:
-        """A row's numbers: its energies in Wh, its seconds measured of each, and its seconds; date: local, None: not known."""
+        """A row's numbers: its energies in Wh, its seconds measured of each, and its seconds; date: local, None: not known.
+
+        All of it or, with MemoryError, nothing.
+        """
+        before = self.keys, self.books, self.closed, self.count
+        after = self.keys[:], [book[:] for book in self.books], self.closed[:], self.count[:]
+        self.keys, self.books, self.closed, self.count = after
+        try:
+            self._take(date, flags, numbers)
+        except MemoryError:
+            self.keys, self.books, self.closed, self.count = before
+            raise
+
+    def _take(self, date, flags: int, numbers) -> None:
         if flags & BOOT:
             self._add(UNDATED, self.books[LOOSE])
             self.books[LOOSE] = [0] * NUMBERS

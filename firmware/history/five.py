@@ -42,19 +42,25 @@ class Five:
         self._out_wh = im.energy_wh(image.now, im.E_OUT_TURNS, im.E_OUT_WH)
         self._rest = [0] * 6  # W ms of each energy that are not yet a Wh; the battery's are in the image
         self.wh = [0] * 6
-        self._begin()
-
-    def _begin(self) -> None:
-        self.ms = 0
         self._sums = [0] * 4
         self._samples = [0] * 4
         self._measured_ms = [0] * 4
+        self._limits = [0, 0]
+        self._why = [0, 0]
+        self.begin()
+
+    def begin(self) -> None:
+        """The next row, from now on.  Allocates nothing: the one before is in the books."""
+        self.ms = 0
         self._least = im.RANGE
         self._most = -im.RANGE
-        self._limits = [im.FREE, im.FREE]
-        self._why = [0, 0]
         for i in range(6):
             self.wh[i] = 0
+        for i in range(4):
+            self._sums[i] = self._samples[i] = self._measured_ms[i] = 0
+        for i in range(2):
+            self._limits[i] = im.FREE
+            self._why[i] = 0
 
     def sample(self) -> None:
         """Take in what is measured now."""
@@ -109,7 +115,7 @@ class Five:
         return self.wh + seconds + [(self.ms + 500) // 1000]
 
     def row(self, day: int, sec: int, date, flags: int) -> bytes:
-        """The row, and begin the next one.
+        """The row so far.
 
         day and sec: its end in UTC (NO_DAY and seconds since boot); date: the local one, or None.
         """
@@ -119,14 +125,12 @@ class Five:
         means = [self._sums[i] // self._samples[i] if self._samples[i] else im.NO_VALUE for i in range(4)]
         seen = self._samples[0] > 0
         soc = now[im.SOC]
-        row = struct.pack(
+        return struct.pack(
             _ROW, day, sec, min((self.ms + 500) // 1000, 0xFFFF), now[im.MODE], flags, *means,
             self._least if seen else im.NO_VALUE, self._most if seen else im.NO_VALUE,
             soc if 0 <= soc <= 10000 else NO_SOC, self._limits[0], self._limits[1], self._why[0], self._why[1],
             *[min(each, 0xFFFFFFFF) for each in self.wh], *[min(each, 0xFFFF) for each in self.numbers()[6:10]],
         )  # fmt: skip
-        self._begin()
-        return row
 
 
 def unpacked(row) -> tuple:

@@ -174,22 +174,20 @@ class Service:
         self._end((clock.day, clock.sec), day if self._five.ms < sec * 1000 else None)
 
     def _end(self, at: tuple, date) -> None:
-        """The row is over: keep it, and take it into the books."""
+        """The row is over: take it into the books, and keep it.  MemoryError, and it goes on, where there is no heap for that."""
         if self._turn < 0 or self._five.ms < 500:
             return
         flags = self._flags
         if date is None:
             at = (fv.NO_DAY, self._pm.clock.elapsed_s)
-            self._undated = True
-        elif self._undated:
-            self._undated = False
-            if self._pm.clock.elapsed_s <= self._pm.clock.local()[1]:  # it began today
-                flags |= bk.SETTLES
-        numbers = self._five.numbers()
+        elif self._undated and self._pm.clock.elapsed_s <= self._pm.clock.local()[1]:  # it began today
+            flags |= bk.SETTLES
         row = self._five.row(at[0], at[1], date, flags)
+        self.books.take(date, flags, self._five.numbers())
+        self._five.begin()
+        self._undated = date is None
         if self.fives.append(row):
             self._flags = 0
-        self.books.take(date, flags, numbers)
         self._records.changed_beside(NAME)
 
     def spare_the_heap(self) -> None:
@@ -210,9 +208,11 @@ class Service:
         is_due = self.fives.is_full or bool(self.books.closed)
         yield from self.fives.steps()
         while self.books.closed:
-            kind, number, packed = self.books.closed.pop(0)
+            kind, number, packed = self.books.closed[0]
+            yield from self.periods[kind].steps()  # there is room for one now
             if number >= self.periods[kind].next:  # else it was kept, and the power was cut before the books were
                 self.periods[kind].append(packed)
+            self.books.closed.pop(0)
         for log in self.periods:
             yield from log.steps()
         if is_due and not self.fives.waiting:

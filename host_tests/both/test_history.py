@@ -4,7 +4,13 @@ import gc
 import json
 import os
 
+import journal
+import notice
+import rowlog
+import safestore
+
 from firmware import image as im
+from firmware.history import books
 from firmware.history.seconds import Seconds, coded, decoded
 from host_tests.both.historyrig import NOON, Rig
 
@@ -146,6 +152,72 @@ def test_books_that_are_damaged_are_begun_anew_and_that_is_said():
     assert again.history.totals()["imported"] is None and len(again.rows("five")) == 24, "the rows are there still"
     again.run(600)
     assert again.history.totals()["imported"] == 2000
+
+
+def test_days_that_end_while_the_flash_is_full_wait_for_it():
+    rig = Rig("full", *NOON).set(battery=12000)
+
+    def run(seconds):
+        for _ in range(seconds // 300):
+            rig.run(295, 295).run(5)
+
+    run(86400)
+
+    def full(path, mode="r", *_more):
+        if mode != "rb":
+            raise OSError(28)
+        return open(path, mode)
+
+    sink, notice.sink = notice.sink, lambda text: None
+    rowlog.open = safestore.open = journal.open = full
+    try:
+        run(4 * 86400)
+    finally:
+        del rowlog.open, safestore.open, journal.open
+    run(3 * 3600)
+    notice.sink = sink
+    flowed = (5 * 86400 + 3 * 3600) * 12000 // 3600
+    for again in (rig, Rig("full", rig.pm.clock.day, rig.pm.clock.sec)):
+        days = again.rows("day")
+        assert [row["period"] for row in days] == ["2026-11-%02d" % day for day in range(22, 28)], days
+        assert abs(sum([row["discharged_wh"] for row in days]) - flowed) <= KWH_12
+        assert again.history.totals()["discharged"] == sum([row["discharged_wh"] for row in days])
+
+
+class Short:
+    """A function for which the heap is too short once: when all of those that share `left` were called so often."""
+
+    def __init__(self, usual, left):
+        self._usual, self._left = usual, left
+
+    def __call__(self, *given):
+        self._left[0] -= 1
+        if self._left[0] == -1:
+            raise MemoryError
+        return self._usual(*given)
+
+
+def test_a_row_for_which_there_is_no_heap_is_counted_everywhere_or_nowhere():
+    usual = books.keys_of
+    for fails in range(12):
+        rig = Rig("heap-%d" % fails, *NOON).set(battery=12000).run(295)
+        left = [fails]
+        history = rig.history
+        books.keys_of = Short(usual, left)
+        history.fives.append = Short(history.fives.append, left)
+        history._five.row = Short(history._five.row, left)
+        history._five.numbers = Short(history._five.numbers, left)
+        try:
+            for _ in range(300):
+                try:
+                    rig.run(5)
+                except MemoryError:
+                    pass
+        finally:
+            books.keys_of = usual
+        total = history.totals()["discharged"]
+        assert total == sum([row["discharged_wh"] for row in rig.rows("day")]), fails
+        assert abs(total - 1795 * 12000 // 3600) <= 20, (fails, total)
 
 
 def test_rows_are_bounded_and_the_oldest_go():
