@@ -239,6 +239,7 @@ class Scheduler:
         if not entry.enabled:
             return
         last, following = self._last[i], self._next[i]
+        was_next = (_FAR, 0) if last is None else following
         if last is None or not last <= (day, sec) < following:
             date, start_day, start_sec, next_day, next_sec = self._around(entry, clock.tz, day, sec)
             self._date[i] = date
@@ -248,6 +249,11 @@ class Scheduler:
             self._wake = following
         start_day, start_sec = last
         date = self._date[i]
+        if not entry.repeat and self._end[i] < 0 and self._phase[i] in (_BEGUN, _CUT):
+            began = _start_on(entry, clock.tz, self._begun[i])
+            if 0 <= seconds_between(began[0], began[1], day, sec) < entry.duration_minutes * 60:
+                start_day, start_sec = began  # once is once: it goes on, although its next start has come
+                date = self._begun[i]
         if start_day > -_FAR:
             past_s = seconds_between(start_day, start_sec, day, sec)
             left_s = entry.duration_minutes * 60 - past_s
@@ -259,6 +265,8 @@ class Scheduler:
                     self._begin(i, date, start_day, start_sec, elapsed_s + left_s)
             elif is_new and self._met_clock and seconds_between(self._day, self._sec, start_day, start_sec) > 0:
                 self._events.append((MISSED, i))
+        elif was_next <= (day, sec) and (entry.repeat or self._end[i] < 0):  # a start that the clock skipped is farther back than is looked for
+            self._events.append((MISSED, i))
 
     def _settle(self, i: int, clock) -> None:
         """What a reboot or a step of the clock left behind of an activation that is not running."""

@@ -200,6 +200,23 @@ def test_a_one_shot_of_24_hours_runs_once_on_a_day_of_23():
     assert follow(scheduler, clock, 3000) == [("2026-03-29 00:00", STARTED, 0), ("2026-03-30 01:00", ENDED, 0)]
 
 
+def test_nor_a_second_time_for_a_reboot_in_its_last_hour():
+    for cut_by_a_person in (False, True):
+        scheduler, clock = started("2027-03-27 12:00", None, charge(hour=12, duration_minutes=1440, repeat=False))
+        clock.run(84600)
+        scheduler.tick(clock)
+        if cut_by_a_person:
+            scheduler.enable(False)
+        after = Scheduler()
+        after.from_doc(scheduler.to_doc())
+        if cut_by_a_person:
+            after.enable(True)
+        later = Clock()
+        later.day, later.sec, later.is_set = clock.day, clock.sec, True
+        assert follow(after, later, 3000) == [("2027-03-28 12:30", STARTED, 0), ("2027-03-28 13:00", ENDED, 0)]
+        assert not after.get(0).enabled
+
+
 def test_a_one_shot_stopped_before_the_clock_was_set_again_is_not_done():
     scheduler, clock = started("2026-11-23 01:00", None, charge(hour=1, duration_minutes=60, repeat=False))
     after = Scheduler()
@@ -244,6 +261,18 @@ def test_a_window_skipped_by_the_clock_is_reported_and_not_caught_up_with():
     scheduler, clock = started("2026-11-22 22:00", None, charge(hour=1, duration_minutes=30))
     clock.at("2026-11-23 04:00")
     assert follow(scheduler, clock, 60) == [("2026-11-23 04:00", MISSED, 0)]
+
+
+def test_one_that_it_skips_by_days_is_reported_too():
+    for days in (1, 2, 3, 4, 6, 30):
+        scheduler, clock = started("2026-11-21 12:00", None, charge(day_of_week=0, hour=8, duration_minutes=60))
+        clock.run(60)
+        scheduler.tick(clock)
+        clock.day += days
+        assert follow(scheduler, clock, 60)[:1] == [("2026-%02d-%02d 12:01" % ((11, 21 + days) if days < 10 else (12, 21)), MISSED, 0)]
+    scheduler, clock = started("2026-11-21 12:00", None, charge(day_of_week=0, hour=8, duration_minutes=60))
+    clock.day -= 5
+    assert follow(scheduler, clock, 60) == [], "what comes again is not missed"
 
 
 def test_disabled_in_a_run_it_ends_and_enabled_in_time_it_resumes():

@@ -167,6 +167,9 @@ class _Reference:
         if not past or (line.left and not line.fields["repeat"]):
             return
         utc, date = max(past)
+        newest = max(line.begun) if line.begun else 0
+        if line.unfinished and not line.fields["repeat"] and line.begun[newest] <= now < line.begun[newest] + length:
+            utc, date = line.begun[newest], newest  # once is once
         is_new = all(date > begun for begun in line.begun)
         resumes = bool(line.begun) and date == max(line.begun) and bool(line.unfinished)
         if now < utc + length:
