@@ -265,7 +265,7 @@ class Scheduler:
                     self._begin(i, date, start_day, start_sec, elapsed_s + left_s)
             elif is_new and self._met_clock and seconds_between(self._day, self._sec, start_day, start_sec) > 0:
                 self._events.append((MISSED, i))
-        elif was_next <= (day, sec) and (entry.repeat or self._end[i] < 0):  # a start that the clock skipped is farther back than is looked for
+        elif was_next <= (day, sec) and (entry.repeat or self._end[i] < 0):  # skipped, and farther back than is looked for
             self._events.append((MISSED, i))
 
     def _settle(self, i: int, clock) -> None:

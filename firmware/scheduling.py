@@ -26,7 +26,7 @@ def step(pm) -> None:
         how = plan.how
         plan.how = rq.END_TIME
         key = (plan.active, plan.run, plan.power_w, plan.mode, plan.wants_most)
-        left_ms = plan.remaining_s * 1000 + _GRACE_MS
+        left_ms = plan.remaining_s * 1001 + _GRACE_MS  # by a crystal that may be faster than the clock, which is slewed
     claim = None
     is_new = key != plan.claimed
     try:

@@ -20,7 +20,7 @@ ROW_BYTES = const(78)
 NO_DAY = const(0xFFFF)
 NO_SOC = const(0xFFFF)
 MEANS = (im.PCS_P, im.METER_P, im.LOAD_P, im.PV_P)  # battery + discharge, grid + import
-_AWAY = const(4)  # in the flags: where the distance of the local date is, + 1
+_AWAY = const(4)  # in the flags: where the distance of the local date is, + 1, of four bits: 12 and more is below 0
 _WH = const(3600000)  # W ms
 _MOST_MS = const(5000)  # who was not there for longer knows nothing of the time between
 
@@ -121,7 +121,7 @@ class Five:
         """
         now = self._now
         if date is not None:
-            flags |= (date - day + 1) << _AWAY
+            flags |= (date - day + 1 & 15) << _AWAY
         means = [self._sums[i] // self._samples[i] if self._samples[i] else im.NO_VALUE for i in range(4)]
         seen = self._samples[0] > 0
         soc = now[im.SOC]
@@ -140,7 +140,7 @@ def unpacked(row) -> tuple:
 
 def date_and_flags(row: tuple) -> tuple:
     """(local date or None, what it says to the books) of an unpacked row."""
-    date = None if row[0] == NO_DAY else row[0] + (row[4] >> _AWAY) - 1
+    date = None if row[0] == NO_DAY else row[0] + ((row[4] >> _AWAY) + 4 & 15) - 5  # zones reach from -25 h to 25 h
     return date, row[4] & ((1 << _AWAY) - 1)
 
 

@@ -451,3 +451,13 @@ def test_when_the_heap_runs_short_the_last_hour_is_given_back_first():
     assert rig.history.counters()["given_back"] == 25 and rig.rows("second") == []
     rig.app.metering.free_bytes = 100000
     assert Rig("none", *NOON, minutes=0).run(600).rows("second") == []
+
+
+def test_a_zone_that_is_a_whole_day_off_has_its_days_too():
+    for n, zone in enumerate(("AAA24", "AAA24:59:59", "AAA-24BBB-24:59,M3.5.0,M10.5.0")):
+        rig = Rig("zone-%d" % n, *NOON, zone=zone).set(grid=12000)
+        for _ in range(2 * 288):
+            rig.run(295, 295).run(5)
+        days = rig.rows("day")
+        assert len(days) == 3 and sum([row["seconds"] for row in days]) == 2 * 86400, (zone, days)
+        assert len(Rig("zone-%d" % n, rig.pm.clock.day, rig.pm.clock.sec, zone=zone).rows("day")) == 3

@@ -269,7 +269,7 @@ def test_one_that_it_skips_by_days_is_reported_too():
         clock.run(60)
         scheduler.tick(clock)
         clock.day += days
-        assert follow(scheduler, clock, 60)[:1] == [("2026-%02d-%02d 12:01" % ((11, 21 + days) if days < 10 else (12, 21)), MISSED, 0)]
+        assert [row[1:] for row in follow(scheduler, clock, 60)] == [(MISSED, 0)], days
     scheduler, clock = started("2026-11-21 12:00", None, charge(day_of_week=0, hour=8, duration_minutes=60))
     clock.day -= 5
     assert follow(scheduler, clock, 60) == [], "what comes again is not missed"

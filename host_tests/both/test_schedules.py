@@ -462,3 +462,21 @@ def test_a_full_heap_in_the_second_in_which_an_entry_starts_or_ends_costs_neithe
         assert site.named("SCHEDULE_STARTED", "SCHEDULE_ENDED") == [("SCHEDULE_STARTED", 0), ("SCHEDULE_ENDED", 0)], name
         assert site.plant.command() == 0 and pm.claims() == [], name
         assert not site.plant.events("OPERATION_TIMEOUT"), "it ended by the schedule"
+
+
+def test_a_claim_does_not_end_before_its_entry_where_a_fast_crystal_is_slewed_back():
+    """By ticks a day is 7 s longer than by the clock at 80 ppm; here an hour is, with a crystal that is worse."""
+    site = Site(0, 59)
+    site.pm.add_schedule(night_charge(mode=Mode.DISCHARGE, power_setpoint=1.0, duration_minutes=60))
+    clock = site.pm.clock
+    started = site.plant.ms
+    second = clock.sec
+    for n in range(3600 + 90):
+        site.second()
+        if n % 30 == 0:
+            true_ms = (site.plant.ms - started) * 1000 // 1002  # 2000 ppm fast
+            clock.set(NTP, MIDNIGHT, second + true_ms // 1000, true_ms % 1000, 20)
+    assert [name for name, _ in site.named("OPERATION_TIMEOUT", "SCHEDULE_STARTED", "SCHEDULE_ENDED")] == [
+        "SCHEDULE_STARTED",
+        "SCHEDULE_ENDED",
+    ]
