@@ -4,8 +4,8 @@ UTC as (day, sec, ms) in small integers (`civil.py`), carried on by the monotoni
 the chip's own clock kept over a reset, an external RTC, the EMS, a person at the console, NTP.
 
   first reading      sets the clock.
-  500 ms or less off (or no more than the reading's own error: whole seconds are 1 s wrong) the clock is slewed at 5 ms a
-                     second, so no second is skipped or repeated.
+  500 ms or less off (or no more than the reading and the clock may be wrong: two whole seconds that are right are up to 1 s
+                     apart) the clock is slewed at 5 ms a second, so no second is skipped or repeated.
   more               the clock is stepped: `steps` counts, `step_s` says by how much.
   more than 10 min   ... or steps that add up to it in a day: held, until another source says the same, or a second reading
                      on which several servers agree, or a person.  One source alone never moves the clock so far.
@@ -176,7 +176,8 @@ class Clock:
         off_ms = off_s * 1000 + ms - self.ms + late_ms if abs(off_s) < 100000 else off_s
         done = self._judge(source, off_s, off_ms, error_ms, agreed)
         if done >= SLEWED:
-            self._slew_ms = off_ms if done == SLEWED else 0
+            coarse_ms = error_ms // 2 if error_ms > _SLEW_MS else 0  # of a whole second it may be any moment: only what is beyond
+            self._slew_ms = off_ms - max(-coarse_ms, min(coarse_ms, off_ms)) if done == SLEWED else 0
             self._slew_rem = 0
             if done == STEPPED:
                 self._step(day, sec, ms + late_ms, off_s)
@@ -201,7 +202,7 @@ class Clock:
         if not self.is_set:
             return STEPPED
         if source != CONSOLE:
-            agrees = abs(off_s) < 100000 and abs(off_ms) <= error_ms
+            agrees = abs(off_s) < 100000 and abs(off_ms) <= error_ms + min(self.error_ms, error_ms)
             if agrees and self.error_ms < error_ms:
                 return CONFIRMED
             # At boot a clock chip is the better of the two, unless it stands still: what was kept is past, so nothing is behind it.

@@ -1,5 +1,6 @@
 """The wall clock: states, sources, slewing and stepping, doubts, and time that goes on across the wrap of ticks."""
 
+import random
 import time
 
 import micropython
@@ -165,6 +166,24 @@ def test_a_source_of_whole_seconds_that_is_right_never_steps_the_clock_however_o
                     break
             assert board.clock.steps == 1, (source, period, board.clock.steps)
             assert board.clock.state == (HOLDOVER if source == RTC else SYNCED)
+
+
+def test_nor_does_one_whose_seconds_are_read_at_any_moment_for_a_year():
+    """Two whole seconds that are both right may be a second apart, and more with what a crystal drifts and a line takes."""
+    random.seed(5)
+    for source, period, readings, late in ((RTC, 3600000, 24 * 365, 10), (EMS, 60000, 20000, 150), (EMS, 1000, 20000, 150)):
+        board = Board()
+        true_ms = _NOON * 1000
+        ran = 0
+        for n in range(readings):
+            then = true_ms - random.randrange(late)
+            board.clock.set(source, _DAY + then // 86400000, then // 1000 % 86400, 500)
+            assert board.clock.steps == 1, (source, period, n)
+            part = period + random.randrange(1000)
+            true_ms += part
+            ran += part * 30
+            board.run(part + ran // 1000000, 60000)  # a crystal 30 ppm fast
+            ran %= 1000000
 
 
 def test_a_source_that_is_no_better_than_its_own_last_word_keeps_the_clock_synced():
