@@ -24,23 +24,20 @@ _READINGS = const("""100 % state of charge
 10 degC highest cell temperature
 10 degC lowest cell temperature""")
 # what missing_data means, a line for each bit of image.MISSING, set by kernel/diagnosis.py and site_limits.py
-# (a tuple: of a text, cutting out what is missing took a fifth of all that pm.stats() may take)
-MISSING = (
-    "the inverter is not received",
-    "the battery's measurements are not received",
-    "the battery's limits are not received",
-    "the battery's cell voltages are not received any more",
-    "the battery's cell temperatures are not received any more",
-    "the battery's status is not received any more",
-    "the board's inputs are not read",
-    "the battery reports no state of charge that can be true",
-    "the battery reports no voltage",
-    "the battery reports no current",
-    "the inverter reports no power",
-    "the battery reports no temperature",
-    "the meter reports no power",
-    "neither inverter nor meter says whether there is a grid",
-)
+MISSING = """the inverter is not received
+the battery's measurements are not received
+the battery's limits are not received
+the battery's cell voltages are not received
+the battery's cell temperatures are not received
+the battery's status is not received
+the board's inputs are not read
+the battery reports no state of charge that can be true
+the battery reports no voltage
+the battery reports no current
+the inverter reports no power
+the battery reports no temperature
+the meter reports no power
+neither inverter nor meter says whether there is a grid"""
 # protections.TABLE's words, a bit each; "" where the table is at hand: read from flash once, or in an image of our own
 _CONDITIONS = "\n".join([row[0] for row in each(protections.TABLE)]) if isinstance(protections.TABLE, str) else ""
 
@@ -56,7 +53,7 @@ def _behind(bits: int, lines: str) -> "list[str]":
 
 def missing(bits: int) -> "list[str]":
     """What is missing, in words, behind a mask of image.MISSING."""
-    return [text for i, text in enumerate(MISSING) if bits >> i & 1] if bits else []
+    return _behind(bits, MISSING) if bits else []
 
 
 def reading(slot: int, value: int) -> str:

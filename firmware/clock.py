@@ -132,8 +132,7 @@ class Clock:
     def text_ago(self, seconds: int) -> str:
         """The local time so many seconds ago: "12:03", with the date where that was longer ago than 20 hours."""
         day, sec = self.tz.local(self.day + (self.sec - seconds) // DAY_S, (self.sec - seconds) % DAY_S)
-        text = text_of(day, sec)
-        return text[:16] if seconds > 72000 else text[11:16]
+        return text_of(day, sec)[:16] if seconds > 72000 else "%02d:%02d" % (sec // 3600, sec // 60 % 60)
 
     def report(self) -> dict:
         """Everything about the clock, for people."""

@@ -54,7 +54,7 @@ async def run(app, word: str) -> None:
     """Do what was checked: one step in each turn for long work, nothing started meanwhile; then the chip starts again."""
     kept = ""
     turn = app.metering.loop_time.turn
-    app.pm.remote.hold(0)  # it is kept over a reset, and nobody would know of it
+    app.pm.held = 0  # it is kept over a reset, and nobody would know of it
     app.pm.limit(rq.PERSON)  # nor of this
     if "records" in app.services:
         records = app.services["records"].records

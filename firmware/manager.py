@@ -69,6 +69,7 @@ class PowerManager:
         self._last_ms = -1
         self.lock_wait_us = 0  # the longest the cycle ever waited for the lock
         self.is_local = False  # a person has the control, and no program outside: see remote.Remote
+        self.held = 0  # remote.HELD_*: what an EMS has ordered to stand over a reset; resume.py keeps it
         self._remote = None
         self._plan = None  # the Scheduler, loaded when there is something to schedule
         self._run_schedule = None  # scheduling.step, loaded with it
@@ -278,7 +279,7 @@ class PowerManager:
             if number == rq.MANUAL and owner in (None, self.arbiter.claims.owners[number]):
                 left, _, goal, _ = self.arbiter.going_on()
                 if left and goal == rq.PAUSE:
-                    raise PowerError("source = 'manual': a person has paused it, and no program ends that: resume() does")
+                    raise PowerError("source = 'manual': only resume() ends a person's pause")
             self.arbiter.take_back(number, owner)
 
     def claims(self) -> "list[dict]":

@@ -204,7 +204,7 @@ class Records:
         if not failing:
             say("storage: everything is stored again")
         elif any(name not in self._told for name in failing):
-            say("storage: %s; what has changed is lost with the power; tried again every minute" % self.failing, True)
+            say("storage: %s; it is lost with the power, and tried again each minute" % self.failing, True)
         self._told = failing
 
     @property

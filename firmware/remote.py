@@ -17,7 +17,7 @@ from firmware.modes import Mode, refusal
 _OWNER_MAX = const(64)  # characters
 _LONGEST_MS = const(86400000)
 _MOST_W = const(1000000)  # of a limit
-HELD_OUT = const(1)  # bits of Remote.held: the permit to enter service is taken (703 ES 0)
+HELD_OUT = const(1)  # bits of PowerManager.held: the permit to enter service is taken (703 ES 0)
 HELD_STANDBY = const(2)  # ENTER_STANDBY (715 OpCtl 2)
 HELD_AWAY = const(4)  # disconnected (123 Conn 0), and nobody has ordered anything since
 
@@ -45,7 +45,6 @@ class Remote:
         self.number = -1
         self.turn = 0
         self.local_holder = None  # the interface by which a person has taken local control for a time; None: nobody has
-        self.held = 0  # HELD_*: what an EMS has ordered to stand over a reset; firmware/resume.py keeps it
         self.commands = Commands(pm)
         self._kept_ms = 0  # when who controls last commanded, or said that it still does
         self._keeps_ms = 0  # for how long it has the seat from then on
@@ -155,10 +154,11 @@ class Remote:
 
     def hold(self, held: int) -> None:
         """An EMS's orders that stand over a reset, from now on; that less may go on is stored before this returns."""
-        less = held & ~self.held & ~HELD_AWAY  # its stop is stored already
-        self.held = held
-        if less and self._pm.run_memory is not None:
-            self._pm.run_memory.settle()
+        pm = self._pm
+        less = held & ~pm.held & ~HELD_AWAY  # its stop is stored already
+        pm.held = held
+        if less and pm.run_memory is not None:
+            pm.run_memory.settle()
 
     # ---- claims and limits ------------------------------------------------------------------------------
 

@@ -59,7 +59,7 @@ class Resume:
         self._stored = self._later = self._read(_KEY)
         self.stays = ""  # why what ran before it did not start again
         self._local = self._read(_LOCAL) > 0
-        self._held = pm.remote.held = self._read(_ORDERS)
+        self._held = pm.held = self._read(_ORDERS)
         if self._local:
             pm.remote.set_local(True)
             say("resume: a person has the control, as before the reset: local(False) gives it back")
@@ -99,7 +99,7 @@ class Resume:
         if not _RUNNING <= kind <= _HELD or (kind == _RUNNING and rest) or (paused and not fits):
             return "what is stored of before the reset cannot be: start() is a person's"
         if kind == _HELD:
-            return "it stood still before the reset, paused: start() is a person's and ends the pause, as resume() does"
+            return "it stood still before the reset, paused: start() is a person's and ends that"
         if kind >= _MANUAL and not (config.resume_manual and kind == _MANUAL):
             return "a manual operation ran before the reset: start() and what is to be done are a person's (power.resume_manual)"
         if kind < _MANUAL and not config.resume:
@@ -146,7 +146,7 @@ class Resume:
             starts_less = wanted & 7 == _TIMED and self._stored & 7 != _NOTHING  # nothing would, and now something does
             if wanted & 7 in (_RUNNING, _MANUAL, _TIMED) and not starts_less:
                 wait_ms = _SELDOM_MS
-            held = self._pm.remote.held
+            held = self._pm.held
             if held & ~self._held or self._keeps_local() != self._local or self._pm.lasting_limit() != self._limits:
                 wait_ms = _RETRY_MS
             elif wanted == self._stored:
@@ -192,7 +192,7 @@ class Resume:
             if not self._set(_LOCAL, 1 if local else 0):
                 return
             self._local = local
-        held = self._pm.remote.held
+        held = self._pm.held
         if held != self._held:
             self._tried_ms = time.ticks_ms()
             if not self._set(_ORDERS, held):

@@ -71,7 +71,7 @@ class Control:
         self._waits_ms = 0  # the first of them
         self._left_ms = array("i", [0] * _TIMED)  # of each group; 0: no timer runs
         self._reverted = 0  # groups in which the reversion value is in force
-        self._held = pm.remote.held  # as it was told; a reset changes nothing of it
+        self._held = pm.held  # as it was told; a reset changes nothing of it
         self._standby = self._held & HELD_STANDBY != 0  # ENTER_STANDBY
         if self._held & HELD_OUT:
             chain.registers[t.ES] = 0

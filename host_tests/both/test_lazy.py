@@ -4,6 +4,7 @@ import sys
 
 import startup
 
+from host_tests.both.fakenvs import FakeNVS, loaded
 from host_tests.both.plant import Plant
 
 
@@ -39,6 +40,18 @@ def test_of_the_two_dialects_of_an_inverter_only_the_one_that_the_site_names_is_
         assert there == [word for word in modules if spoken in (word, "any")], spoken
     sys.modules[modules["newer"]] = devices.pcs_der = pcs_der  # for the tests after this one
     sys.modules[modules["older"]] = devices.pcs_inverter = pcs_inverter
+
+
+def test_who_keeps_what_went_on_over_a_reset_does_not_load_what_only_programs_outside_use():
+    before = sys.modules.pop("firmware.remote", None)
+    FakeNVS.stored = {}
+    plant = Plant().ready()
+    memory = loaded("firmware.resume").Resume(plant.pm)
+    memory.step()
+    memory.settle()
+    assert "firmware.remote" not in sys.modules
+    if before is not None:
+        sys.modules["firmware.remote"] = before  # for the tests after this one
 
 
 def test_no_clock_source_of_the_network_is_loaded_without_servers():

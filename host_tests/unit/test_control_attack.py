@@ -332,7 +332,7 @@ def test_whatever_comes_in_whatever_order(seed: int) -> None:
     assert registers[t.SET_OP] == (1 if on else 2) and registers[t.OP_CTL] in (((1, 3) if on else (0,)) + (2,)), story.done[-12:]
     assert registers[t.CONN] == 1 or not on, story.done[-12:]
     held = (registers[t.ES] == 0) + 2 * (registers[t.OP_CTL] == 2)
-    assert site.pm.remote.held & 3 == held, story.done[-12:]
+    assert site.pm.held & 3 == held, story.done[-12:]
     still = held or long or any(owner.endswith("reversion value") for owner in left)
     assert left == [] or still, (left, story.done[-12:])
     assert not site.pm.remote.controller or site.pm.remote.controller == "local"

@@ -125,13 +125,13 @@ _SEEDS = {
     "a_scale_factor_is_read_once": 7,
     "late_data_are_young": 68,
     "one_reading_latches": 23,
-    "packs_in_parallel_forget_a_protection": 8,
+    "packs_in_parallel_forget_a_protection": 21,
     "what_ran_does_not_start_again": 10,
 }
 _ERAS = {
     "a_scale_factor_is_read_once": 4,
     "a_setpoint_keeps_the_scale_of_before": 9,
-    "packs_in_parallel_forget_a_protection": 5,
+    "packs_in_parallel_forget_a_protection": 11,
 }
 _RARE = (
     "a_broken_sensor_costs_more_than_itself",
