@@ -14,19 +14,17 @@ def report(with_heap: int) -> None:
     sim_pace.off()
     try:
         figures = {}
-        try:
-            import sim_flash
-            import sim_pool
-
-            figures["flash"] = list(sim_flash.counts)
-            figures["pool"] = [sim_pool.size, sim_pool.code, sim_pool.wifi, sim_pool.third, sim_pool.free()]
-            if "sim_frozen" in sys.modules:
-                figures["constants"] = sys.modules["sim_frozen"].constants
-                figures["loaded"] = sys.modules["sim_frozen"].loaded
-        except ImportError:
-            pass  # a fast board has neither
-        if "sim_watch" in sys.modules:
-            figures["watch"] = sys.modules["sim_watch"].report()
+        there = sys.modules  # a fast board has none of them, and a full heap no room to look for them
+        if "sim_flash" in there:
+            figures["flash"] = list(there["sim_flash"].counts)
+        if "sim_pool" in there:
+            pool = there["sim_pool"]
+            figures["pool"] = [pool.size, pool.code, pool.wifi, pool.third, pool.free()]
+        if "sim_frozen" in there:
+            figures["constants"] = there["sim_frozen"].constants
+            figures["loaded"] = there["sim_frozen"].loaded
+        if "sim_watch" in there:
+            figures["watch"] = there["sim_watch"].report()
         if with_heap:
             gc.collect()
             figures["live"] = gc.mem_alloc()
