@@ -49,7 +49,8 @@ class PowerManager:
             config = PowerConfig()
         if not isinstance(config, PowerConfig):
             raise ValueError("config = %r: must be a PowerConfig" % (config,))
-        config.copy()  # refused where a field was set since to what cannot be
+        if image is None:
+            config.copy()  # refused where a field was set since to what cannot be; a site file's was made just now
         self.config = config
         self.image = image or im.Image()
         parameters.apply(config, self.image.par, has)

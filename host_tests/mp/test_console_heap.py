@@ -57,4 +57,5 @@ def test_a_full_heap_costs_no_emergency_amid_a_program_and_programs_come_back(mp
     assert "MemoryError" in "\n".join(said["line"]) and said["line"][-1].count("\x04") <= 2, "the host has the end of its answer"
     assert said["modes"] == [DISCHARGE, EMERGENCY], "control went on, and the emergency came in the turn that read it"
     after = "\n".join(said["after"])
-    assert "'mode': 'EMERGENCY'" in after and said["after"][-1] == "= 2"
+    answers = [line for line in said["after"] if not line.startswith('{"t"')]  # the monitor may have its line behind it
+    assert "'mode': 'EMERGENCY'" in after and answers[-1] == "= 2"
