@@ -234,7 +234,7 @@ def test_end_of_program_a_second_signal_does_not_shorten_the_road(mp: Interprete
     async def story(run: Run) -> None:
         process = run.board._process
         assert process is not None
-        for moment in range(12):  # each delay twice: each begins the writes anew, and more would use up the bounded wait on a busy host
+        for moment in range(12):  # each delay twice; each begins the writes anew, and a busy host has no more time for them
             run.board.lines.clear()
             os.kill(process.pid, signal.SIGINT)
             await heard(run.board)
