@@ -267,7 +267,7 @@ class App:
             start("callbacks", coroutine)
 
     async def _keep(self, name: str, box) -> None:
-        """Run a device, bus or service for ever; what it raises is printed, and it starts again."""
+        """Run a device, bus or service for ever; what it raises is printed, and it starts again, also where that ends the program."""
         pause_ms = _AGAIN_MS
         while True:
             begun = time.ticks_ms()
@@ -286,6 +286,9 @@ class App:
                     pass  # what cannot be said in a full heap must not be the end of it
                 if self.heap_watch is not None and isinstance(error, MemoryError):
                     self.heap_watch.wanted(name)
+            except BaseException:  # the program ends in the middle of its step: on the way to the end it is wanted all the same
+                self._start(name, box)
+                raise
             await asyncio.sleep_ms(pause_ms)
             pause_ms = min(2 * pause_ms, _AGAIN_MAX_MS)
 

@@ -124,22 +124,28 @@ class _Watched:
         self._put_off_for = 0  # the beat that it gave way to last
 
     def send(self, value):
-        """One step; see the coroutine's own send.  Put off, it comes back by itself."""
-        goes_first = self._loop_time.goes_first
-        if goes_first is not None:
-            beat = goes_first()
-            if beat and beat != self._put_off_for:
-                self._put_off_for = beat
-                return next(asyncio.sleep_ms(_BEHIND_MS))  # queues this task anew
-        self._loop_time.running = self._number
-        weigher = self._loop_time.weigher
-        if weigher is not None and weigher.wants(self._number):
-            return weigher.weigh(self._number, self._coroutine, value)
-        begun = time.ticks_us()
+        """One step; see the coroutine's own send.  Put off, or interrupted before its step, it comes back by itself."""
+        begun = -1
         try:
+            goes_first = self._loop_time.goes_first
+            if goes_first is not None:
+                beat = goes_first()
+                if beat and beat != self._put_off_for:
+                    self._put_off_for = beat
+                    return next(asyncio.sleep_ms(_BEHIND_MS))  # queues this task anew
+            self._loop_time.running = self._number
+            weigher = self._loop_time.weigher
+            if weigher is not None and weigher.wants(self._number):
+                return weigher.weigh(self._number, self._coroutine, value)
+            begun = time.ticks_us()
             return self._coroutine.send(value)
+        except KeyboardInterrupt:
+            if begun < 0:  # asyncio has taken it out of its queue already
+                asyncio.get_event_loop().create_task(self)
+            raise
         finally:
-            self._loop_time.took(self._number, time.ticks_diff(time.ticks_us(), begun))
+            if begun >= 0:
+                self._loop_time.took(self._number, time.ticks_diff(time.ticks_us(), begun))
 
     def throw(self, *error):
         """One step that begins with an error; see the coroutine's own throw."""

@@ -48,6 +48,39 @@ def test_the_task_with_the_longest_step_is_named_and_its_errors_pass_through():
     assert loop_time.longest() == ""
 
 
+def test_an_interrupt_before_a_step_costs_the_program_and_not_the_task():
+    if not _MICROPYTHON:
+        return  # CPython ends every task with the loop: there is no way that goes on in it
+    loop_time = LoopTime()
+    steps = []
+
+    async def main():
+        async def work():
+            for step in range(3):
+                steps.append(step)
+                await asyncio.sleep(0.001)
+
+        tasks.append(asyncio.get_event_loop().create_task(loop_time.watched("work", work())))
+        await asyncio.sleep(1)
+
+    def interrupted():
+        if len(steps) == 1 and not interrupts:
+            interrupts.append(len(steps))
+            raise KeyboardInterrupt
+        return 0
+
+    interrupts = []
+    tasks = []
+    loop_time.goes_first = interrupted
+    try:
+        asyncio.run(main())
+        assert False, "it was not interrupted"
+    except KeyboardInterrupt:
+        pass
+    asyncio.run(asyncio.sleep(0.05))
+    assert interrupts == [1] and steps == [0, 1, 2]
+
+
 def test_a_task_that_is_cancelled_ends_inside_its_wrapper():
     loop_time = LoopTime()
     seen = []
