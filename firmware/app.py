@@ -267,7 +267,7 @@ class App:
             start("callbacks", coroutine)
 
     async def _keep(self, name: str, box) -> None:
-        """Run a device, bus or service for ever; what it raises is printed, and it starts again, also where that ends the program."""
+        """Run a device, bus or service for ever; what it raises is printed, and it starts again; also where it ends the program."""
         pause_ms = _AGAIN_MS
         while True:
             begun = time.ticks_ms()

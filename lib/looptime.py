@@ -141,7 +141,7 @@ class _Watched:
             return self._coroutine.send(value)
         except KeyboardInterrupt:
             if begun < 0:  # asyncio has taken it out of its queue already
-                asyncio.get_event_loop().create_task(self)
+                asyncio.get_event_loop().create_task(self)  # type: ignore[arg-type]  # as it was handed over the first time
             raise
         finally:
             if begun >= 0:
