@@ -392,11 +392,12 @@ class BanksWatch:
             if sum(part.now[im.CMD_P] for part in parts) != p:
                 raise Broken(f"a forced charge of {p} W, those that ask for it have {[part.now[im.CMD_P] for part in parts]} W")
         total = sum(part.now[limit] for part in parts)
-        least = self._rise * min(dt, _DT_MAX_MS) - 1  # who rises less than this could rise more
+        # who rises less than this could rise more: the ramp is in whole W/s, and its step in whole W
+        least = int(self._rise * 1000) * min(dt, _DT_MAX_MS) // 1000 - 1
         shares = [p * part.now[limit] / total for part in parts]
         for part, share in zip(parts, shares, strict=True):
             watts = abs(part.now[im.CMD_P])
-            if watts < abs(share) - 1 and watts - abs(part.was_p) >= least:
+            if watts < abs(share) - 1 and (watts - abs(part.was_p) >= least or part.was_p * p < 0):  # who turns is at 0 for a cycle
                 return
         self.shared += 1
         for part, share in zip(parts, shares, strict=True):
