@@ -441,6 +441,8 @@ class Several:
         rising = banks.portions(now, its.nows, its.pars, its.n, how, _ALL & ~turned)
         if rising and now[im.REST_P]:
             self.share_rest(how, rising | turned)
+        if turned and not how & _CHARGE:
+            self._hold_back(now[im.REST_P] - now[im.CMD_P])
         banks.take_portions(now, its.nows, its.pars, its.n)
         broken = 0
         for bank in self.banks:
@@ -472,11 +474,19 @@ class Several:
                 watts = 0
                 if forced and now[im.CMD_P] > 0 and its[im.MODE] == Mode.CHARGE:
                     rise = self._par[im.PAR_RAMP_UP] // 10 * its[im.DT] // 100
-                    watts = min(forced, its[im.LIMIT_CHG], now[im.LIMIT_DIS], rise - min(0, its[im.CMD_P]))  # together no charge
+                    watts = min(forced, its[im.LIMIT_CHG], now[im.LIMIT_DIS], rise - min(0, its[im.CMD_P]))
                 its[im.REQUEST_P] = -watts
                 its[im.REQUEST_BY] = rq.PROTECTION
             bit += bit
         return turned
+
+    def _hold_back(self, watts: int) -> None:
+        """What the others do not carry of forced charges while the site discharges, so much, waits for them: together no charge."""
+        for its in self._all.nows:
+            if watts > 0 > its[im.REQUEST_P]:
+                less = min(watts, -its[im.REQUEST_P])
+                its[im.REQUEST_P] += less
+                watts -= less
 
     def _count_who_gives(self) -> None:
         """A bank that has connected in this cycle, or serves in maintenance, was not one of those with something to give."""

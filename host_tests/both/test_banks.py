@@ -763,6 +763,25 @@ def test_a_forced_charge_leaves_a_discharge_to_the_others():
         assert [bank.now[im.BREACHES] for bank in plant.image.banks] == [0, 0]
 
 
+def test_a_forced_charge_gives_way_where_who_carries_it_is_lost():
+    for lost in ("batteries", "inverters"):
+        plant = BankPlant(((1, 1),) * 3, ramp_up=10.0)
+        for battery, soc in zip(plant.batteries, (50.0, 50.0, 50.0)):
+            battery.soc = soc
+        plant.ready()
+        plant.inverters[2].force[im.PCS_P_DIS] = 2000  # the third can hardly help
+        plant.batteries[0].force = {im.BMS_REQUESTS: im.BMS_REQ_FORCE_CHARGE}
+        plant.pm.set_constant_power(1.0)
+        plant.run(6)
+        assert plant.commands()[0] == -5000 and sum(plant.commands()) == 1000, (plant.commands(), plant.pm.stats()["reason"])
+        getattr(plant, lost)[1].silent = True
+        for _ in range(200):
+            plant.cycle()
+            assert sum(plant.commands()) == plant.now[im.CMD_P] >= 0 or plant.pm.mode == Mode.CHARGE, plant.commands()
+        assert plant.now[im.BREACHES] == 0 and [bank.now[im.BREACHES] for bank in plant.image.banks] == [0, 0, 0]
+        assert -2000 <= plant.commands()[0] < 0, (plant.commands(), plant.pm.stats()["reason"])
+
+
 def test_a_forced_charge_amid_a_discharge_at_the_limit_and_to_its_end():
     plant = asking(other=22.6)
     plant.pm.set_constant_power(150)
