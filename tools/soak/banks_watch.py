@@ -549,5 +549,6 @@ class BanksWatch:
         was = self._e
         if honest and abs(pcs.power_w) <= self._par[im.PAR_MOST_P]:
             self.counted_wh += (e_in - was[0] + e_out - was[1]) / 3600000
-            self.true_wh += wh_in - was[2] + wh_out - was[3]
+            # as the meter of them all would: one bank that charges beside another's discharge is no energy of the site's
+            self.true_wh += abs(wh_in - was[2] - (wh_out - was[3]))
         self._e = (e_in, e_out, wh_in, wh_out)
