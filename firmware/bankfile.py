@@ -1,21 +1,22 @@
 """The section "banks" of a site file: which batteries and inverters hang on one DC bus.  Loaded only where there is one."""
 
 import pinowners
+from micropython import const
 
 from firmware import config
 from firmware import image as im
 from firmware.banks import MOST, divide
 from firmware.errors import ConfigError
 
-_BATTERY = 0x1F  # bits of sitefile's groups: what a battery fills
-_SITE_ONLY = (  # fields of "power" that are the site's: one grid, one beat, one rule for starting
+_BATTERY = const(0x1F)  # bits of sitefile's groups: what a battery fills
+_SITE_ONLY = const((  # fields of "power" that are the site's: one grid, one beat, one rule for starting
     "grid_connection", "max_grid_export_power", "allow_grid_charging", "allow_grid_export", "cycle_ms", "grid_frequency",
     "grid_voltage", "meter_timeout_ms", "resume", "resume_manual", "ramp_up", "ramp_down", "service_power",
-)  # fmt: skip
-_NAME_MAX = 16  # it stands in every sentence about its bank
-_KEYS = ("batteries", "inverters", "io", "power")
-_HINT = 'a site with several batteries or inverters says in "banks" which hang on one DC bus: %s'
-_EXAMPLE = '"banks": {"a": {"batteries": ["bms_a"], "inverters": ["pcs_a"]}, ...}'
+))  # fmt: skip
+_NAME_MAX = const(16)  # it stands in every sentence about its bank
+_KEYS = const(("batteries", "inverters", "io", "power"))
+_HINT = const('a site with several batteries or inverters says in "banks" which hang on one DC bus: %s')
+_EXAMPLE = const('"banks": {"a": {"batteries": ["bms_a"], "inverters": ["pcs_a"]}, ...}')
 
 
 class Plan:

@@ -32,8 +32,8 @@ EMS = const(2)
 CONSOLE = const(3)
 NTP = const(4)
 SOURCE_NAMES = ("KEPT", "RTC", "EMS", "CONSOLE", "NTP")
-_ERROR_MS = (5000, 1000, 1000, 2000, 50)  # of a reading, where the source does not say
-_FRESH_S = (0, 0, 7200, 86400, 10800)  # for how long a reading keeps the clock SYNCED
+_ERROR_MS = const((5000, 1000, 1000, 2000, 50))  # of a reading, where the source does not say
+_FRESH_S = const((0, 0, 7200, 86400, 10800))  # for how long a reading keeps the clock SYNCED
 
 # what became of a reading
 REFUSED = const(0)  # a better source is fresh

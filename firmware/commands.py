@@ -15,8 +15,8 @@ _WINDOW_S = const(600)  # what a client repeats meanwhile is one line more of th
 _KINDS = const(16)  # of commands that are told apart at a time: so many windows, and twice as many lines
 _SHARE = const(8)  # of them one client's; what it asks for besides is counted together
 _REFUSED_SHARE = const(5)  # the same of what is refused
-_REST = "other points"
-_URGENT = "emergency"  # however many others there are, it is told
+_REST = const("other points")
+_URGENT = const("emergency")  # however many others there are, it is told
 _MOST = const(0x3FFFFFFF)  # of a value: it is shown, not used
 
 # A kind of command: in two lists who asked ("" nobody: it is free) and for which point, and of numbers

@@ -1,5 +1,7 @@
 """What is configured: PowerConfig and its fields.  The form of a row, and the checking, are in checks.py."""
 
+from micropython import const
+
 from firmware.checks import Checked
 from firmware.checks import check as check
 from firmware.errors import ConfigError
@@ -57,7 +59,7 @@ FIELDS = (
     ("restart_limit", "int", 5, 0, 100, "restarts in an hour, then start() is needed"),
 )
 
-_ASCENDING = (  # fields of PowerConfig, each pair the lower one first
+_ASCENDING = const((  # fields of PowerConfig, each pair the lower one first
     ("min_soc", "max_soc"),
     ("cell_voltage_min", "cell_voltage_max"),
     ("cell_voltage_max", "cell_trip_high"),
@@ -68,7 +70,7 @@ _ASCENDING = (  # fields of PowerConfig, each pair the lower one first
     ("discharge_temp_zero_low", "discharge_temp_full_low"),
     ("discharge_temp_full_low", "discharge_temp_full_high"),
     ("discharge_temp_full_high", "discharge_temp_zero_high"),
-)
+))
 
 
 class PowerConfig(Checked):

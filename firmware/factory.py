@@ -18,11 +18,11 @@ from firmware.modes import Mode
 SETTINGS = "ERASE"
 EVERYTHING = "ERASE ALL"
 # at the top of the flash; in a generation's folder what its manifest names, since what lacks a part of that does not start
-_KEPT = "boot.py main.py firmware lib www rom generations.mpy incoming.mpy switch image"
-_GENERATIONS = "a b"
-_MANIFEST = "manifest"
-_SITE = "site.json"
-_RECORDS = "energy events faults history"  # without what stands behind the first dot; the schedule is a setting
+_KEPT = const("boot.py main.py firmware lib www rom generations.mpy incoming.mpy switch image")
+_GENERATIONS = const("a b")
+_MANIFEST = const("manifest")
+_SITE = const("site.json")
+_RECORDS = const("energy events faults history")  # without what stands behind the first dot; the schedule is a setting
 _SAID_MS = const(300)
 _TOLD_PERCENT = const(20)
 _HELP = (

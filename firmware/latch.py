@@ -17,7 +17,7 @@ from firmware import image as im
 from firmware.faults import rows
 from firmware.modes import Mode
 
-_KEY = "emergency"
+_KEY = const("emergency")
 _NONE = const(0)  # stored is cause + 2, so that "commanded" (-1) is 1
 _UNKNOWN = const(-1)  # it is not known what is stored
 _NOT_FOUND = const(-0x1102)  # ESP_ERR_NVS_NOT_FOUND: nothing was ever stored

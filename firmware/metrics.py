@@ -59,7 +59,7 @@ _GROUPS = const("""
 # points: end
 
 _LABELS = {"battery": "battery", "pcs": "inverter"}  # of what there may be several of
-_GAUGES = "tec rec state quality pending"  # of the counters of devices and buses: what does not only grow
+_GAUGES = const("tec rec state quality pending")  # of the counters of devices and buses: what does not only grow
 _ENERGIES = const("""charged AC energy into the battery
 discharged AC energy out of the battery
 imported Energy from the grid

@@ -1,5 +1,7 @@
 """The modes and the one transition table: what a person or a program may ask for, from each mode."""
 
+from micropython import const
+
 from firmware.names import Names
 
 
@@ -16,7 +18,7 @@ class Mode(Names):
 
 
 # rows: from; columns: to, in the order of Mode.  "y" allowed, "." already there, else the reason below.
-_TABLE = (
+_TABLE = const((
     # SICDEM
     ".yffyy",  # STANDBY
     "y.yyyy",  # IDLE
@@ -24,7 +26,7 @@ _TABLE = (
     "yyy.ys",  # DISCHARGE
     "rrrr.r",  # EMERGENCY
     "ymmmy.",  # MAINTENANCE
-)
+))
 
 _REASONS = {
     "f": "start() it first",

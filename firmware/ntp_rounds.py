@@ -13,7 +13,7 @@ _PAUSE_MS = const(20)
 _LONGEST_S = const(86400)
 _DENIED_S = const(86400)  # a server that refuses is left alone for so long: a pool's name is another host by then
 _FEW = const(8)  # rounds (nine minutes of a clock that is not set) after which the others are taken to be gone
-_SAME = ()
+_SAME = const(())
 
 
 class NtpRounds:

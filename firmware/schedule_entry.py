@@ -1,12 +1,14 @@
 """One line of the schedule: when it starts, for how long, and what power it asks for."""
 
+from micropython import const
+
 from firmware import image as im
 from firmware.errors import PowerError, in_range
 from firmware.modes import Mode
 from firmware.units import parts
 
 ALL_DAYS = 7  # day_of_week for every day
-_MOST_KW = 1000
+_MOST_KW = const(1000)
 DAY_MINUTES = 1440
 FIELDS = (
     "enabled",

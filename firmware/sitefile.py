@@ -7,6 +7,7 @@ import pinowners
 import startup
 import watchdog
 from ipv4 import number
+from micropython import const
 from safestore import Store, StoreError
 
 from firmware import buses, config, loading
@@ -35,9 +36,9 @@ _WIFI_ROWS = (
     ("password", "str", "", 0, 63, "of the network, empty: open"),
     ("country", "str", "XX", 2, 2, "two letters, for the channels"),
 )
-_LINES = 20  # of errors are printed: a person reads no more, and each takes time in boot
-_WIDTH = 300  # characters of each
-_WPA_LEAST = 8  # characters of a password that any access point takes
+_LINES = const(20)  # of errors are printed: a person reads no more, and each takes time in boot
+_WIDTH = const(300)  # characters of each
+_WPA_LEAST = const(8)  # characters of a password that any access point takes
 
 # By the first word of its type: what a device brings to the site, and what it fills, unless its driver says so itself
 # (`brings`, `fills(options)`).  Bit = SEQ slot of a group, which has one owner, and behind them the power command.
@@ -54,13 +55,13 @@ _WITNESSES = _FILLS["pcs"] | _FILLS["meter"]  # who may see the grid
 _IN_BANKS = _FILLS["bms"] | _FILLS["pcs"]  # what each bank has of its own
 # services that a site has without naming them, in the order in which they are built: kind, the sections of which one brings it
 # ("": every site has it, always), and the one with its options
-_IMPLIED = (
+_IMPLIED = const((
     ("console", "", ""),
     ("emergency_memory", "", ""),
     ("calendar", "clock storage", "clock"),
     ("records", "clock storage", "storage"),
-)
-_ONCE = ("history",)  # two would write the same files
+))
+_ONCE = const(("history",))  # two would write the same files
 
 
 def store(path: str):

@@ -1,6 +1,8 @@
 """From people's units to the cycle's whole numbers."""
 
-_LEAST = 0.999  # of one part: what a float of 32 bits makes of exactly one may be a little less
+from micropython import const
+
+_LEAST = const(0.999)  # of one part: what a float of 32 bits makes of exactly one may be a little less
 
 
 def parts(value: float, per_unit: int) -> int:

@@ -20,10 +20,10 @@ from micropython import const
 
 STARTS = const(3)  # of one on trial without a passed self-test
 FOLDERS = ("a", "b")
-_SWITCH = "switch"
-_MANIFEST = "/manifest"
+_SWITCH = const("switch")
+_MANIFEST = const("/manifest")
 _FED_MS = const(60000)  # nothing else feeds the watchdog while files are checked
-_SITE = ("site.json",)  # what people change in a generation that runs: not checked after its first start
+_SITE = const(("site.json",))  # what people change in a generation that runs: not checked after its first start
 _LONGEST = const(4096)  # bytes of a record
 _NOT_THERE = const(2)  # ENOENT
 

@@ -14,17 +14,18 @@ from array import array
 
 import generations
 import ubinascii
+from micropython import const
 
 MANIFEST = "manifest.new"
-_TREES = ("firmware", "lib")
-_PIECE = 1024  # bytes copied in one step
-_LINES = 8  # of a manifest read in one step
-_SPARE = 8  # blocks that must stay free
-_INLINE = 512  # bytes that LittleFS keeps beside a name, at most
-_DIRECTORY = 0x4000  # of a mode
-_OWN = "_mpy"  # of sys.implementation: what .mpy files this machine takes; the documented name of MicroPython's
-_MACHINE = 0x2F  # bits of it; 0x10 says that more of it follows
-_MANIFEST_MOST = 0xFFFF  # bytes that an array of "H" can point into
+_TREES = const(("firmware", "lib"))
+_PIECE = const(1024)  # bytes copied in one step
+_LINES = const(8)  # of a manifest read in one step
+_SPARE = const(8)  # blocks that must stay free
+_INLINE = const(512)  # bytes that LittleFS keeps beside a name, at most
+_DIRECTORY = const(0x4000)  # of a mode
+_OWN = const("_mpy")  # of sys.implementation: what .mpy files this machine takes; the documented name of MicroPython's
+_MACHINE = const(0x2F)  # bits of it; 0x10 says that more of it follows
+_MANIFEST_MOST = const(0xFFFF)  # bytes that an array of "H" can point into
 
 
 class Refused(Exception):

@@ -3,7 +3,9 @@
 import hashlib
 from binascii import hexlify
 
-_BLOCK = 64
+from micropython import const
+
+_BLOCK = const(64)
 
 
 def digest(key: bytes, message: bytes) -> str:

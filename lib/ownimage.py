@@ -12,7 +12,7 @@ import generations
 import machine
 from micropython import const
 
-_FILE = "image"
+_FILE = const("image")
 _FED_MS = const(60000)  # the chip looks through all of an image before it takes it
 
 record = None  # see _first

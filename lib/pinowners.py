@@ -7,10 +7,12 @@ its pin stays an input.  The check of a site file asks the same questions, so wh
 import json
 import os
 
+from micropython import const
+
 SITE_BYTES = 32768  # the longest site file: twice what any site needs, and read within the watchdog's time
-_LAST_PIN = 48
-_SPI = ("sck_pin", "mosi_pin", "miso_pin")  # lines that several controllers on one SPI bus share
-_SHOWN = 60  # characters of a value in a message
+_LAST_PIN = const(48)
+_SPI = const(("sck_pin", "mosi_pin", "miso_pin"))  # lines that several controllers on one SPI bus share
+_SHOWN = const(60)  # characters of a value in a message
 
 
 def load(path: str):

@@ -19,7 +19,7 @@ GAP = const(1)  # clocks are put forward over it: it does not exist
 OVERLAP = const(2)  # clocks are put back over it: it comes twice
 
 _FAR = const(0x10000000)  # days; farther than any date
-_DEFAULT_RULES = ",M3.2.0,M11.1.0"
+_DEFAULT_RULES = const(",M3.2.0,M11.1.0")
 
 
 class _Reader:

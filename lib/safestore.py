@@ -17,9 +17,9 @@ from binascii import crc32
 from micropython import const
 
 _PIECE = const(2048)  # bytes written in one step: fewer than a block of flash has, so that at most one is erased
-_SEAL = b',\n"crc": "'
-_END = b'"}\n'
-_EDITED = '%s: its CRC is wrong: it is damaged, or was edited (then delete its "crc")'
+_SEAL = const(b',\n"crc": "')
+_END = const(b'"}\n')
+_EDITED = const('%s: its CRC is wrong: it is damaged, or was edited (then delete its "crc")')
 
 
 class StoreError(Exception):

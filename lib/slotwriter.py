@@ -14,7 +14,7 @@ _ERASE = const(6)  # of ioctl
 _MAGIC = const(0xE9)  # first byte of every ESP image
 _CHIP = const(12)  # where its header has the chip, 16 bits, low byte first
 _DESCRIPTION = const(32)  # where an application has its description, and a boot loader has not
-_DESCRIBED = b"\x32\x54\xcd\xab"  # what it begins with
+_DESCRIBED = const(b"\x32\x54\xcd\xab")  # what it begins with
 HEAD_BYTES = const(36)
 _CHIPS = {0: "ESP32", 2: "ESP32-S2", 5: "ESP32-C3", 9: "ESP32-S3", 13: "ESP32-C6"}
 

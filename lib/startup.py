@@ -5,6 +5,7 @@ import sys
 import time
 
 import watchdog
+from micropython import const
 
 # What boot.py takes of the heap before anything else, so that all that lives lies above it; None once control begins.  Each
 # call of a function with many locals takes a frame from the heap and gives it back, and MicroPython looks for it from the
@@ -12,7 +13,7 @@ import watchdog
 low = None
 folder = ""  # where the site file and what it names stand, with its /: boot.py sets it
 
-_FOUND = "array binascii collections errno io json os random struct time machine select socket"
+_FOUND = const("array binascii collections errno io json os random struct time machine select socket")
 
 
 def find_builtins() -> None:

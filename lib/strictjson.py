@@ -22,7 +22,7 @@ _MARKS = {
     0x20: _BLANK, 9: _BLANK, 10: _BLANK, 13: _BLANK, 0x2C: _A_COMMA, 0x3A: _A_COLON, 0x7B: _OPENS, 0x5B: _OPENS, 0x7D: _CLOSES,
     0x5D: _CLOSES, 0x22: _QUOTE,
 }  # fmt: skip
-_MEANT = ("a value", "a key in quotes", "a colon", "a comma")
+_MEANT = const(("a value", "a key in quotes", "a colon", "a comma"))
 
 
 def wrong(data: bytes) -> str:

@@ -14,7 +14,7 @@ _PIECE = const(2048)  # bytes written in one step: fewer than a block has
 _SMALL = const(100)  # bytes of a file that lies in its directory's log
 _TURNS = const(90)  # so many of them: the two blocks of that log are each written anew twice and more
 _LARGEST = const(0x4000000)  # bytes of a board's flash
-_FILLER = "wiping"
+_FILLER = const("wiping")
 
 
 def found(place: str) -> list:

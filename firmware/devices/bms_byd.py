@@ -62,8 +62,8 @@ FRAMES = (
 PAIRS = ((im.BMS_V_MAX, im.BMS_V_MIN), (im.CELL_T_MAX, im.CELL_T_MIN))
 EQUIPMENT = (0x250,)
 
-_IDENTIFY = b"\1\0\0\0\0\0\0\0"
-_PRESENT = b"\0\0\0\0\0\0\0\0"
+_IDENTIFY = const(b"\1\0\0\0\0\0\0\0")
+_PRESENT = const(b"\0\0\0\0\0\0\0\0")
 _TELL = const(2)  # s between two reports of what the inverter measures
 _CLOCK = const(10)  # and of the time
 _CLOCK_SET = const(1704067200)  # 2024: a clock before it is not set

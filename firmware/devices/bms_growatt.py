@@ -7,6 +7,8 @@ discharge limit below zero is taken for what it is meant.  The controller sends 
 
 import sys
 
+from micropython import const
+
 from firmware import image as im
 from firmware.devices import can_fields as f
 from firmware.devices.can_tables import Battery
@@ -58,7 +60,7 @@ FRAMES = (
 PAIRS = ((im.CELL_V_MAX, im.CELL_V_MIN),)
 EQUIPMENT = ()
 
-_ALIVE = b"\0\0\0\0\0\0\0\0"
+_ALIVE = const(b"\0\0\0\0\0\0\0\0")
 
 
 class Device(Battery):

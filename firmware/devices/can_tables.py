@@ -52,7 +52,7 @@ _PERCENT_MOST = const(12500)  # 0.01 %: up to here a percentage beyond 100 is ta
 _FLAG_SLOTS = const(3)  # a flag belongs to 0 BMS_REQUESTS, 1 BMS_PROTECT, 2 BMS_ALARM
 _FORBIDS = const(3)  # im.BMS_REQ_NO_CHARGE | im.BMS_REQ_NO_DISCHARGE
 
-_ODD_KINDS = ("cannot be true", "is taken as 100 %", "is below its minimum", "was never measured")
+_ODD_KINDS = const(("cannot be true", "is taken as 100 %", "is below its minimum", "was never measured"))
 _NEVER = const(3)
 _N_READINGS = const(13)  # im.BMS_SOC to im.CELL_T_MIN
 # two batteries on one bus: their states of charge are this far apart, and alternate so often within so many reports

@@ -6,18 +6,19 @@ Used when a site file is checked and when the driver is built.  See docs/generic
 import json
 
 import startup
+from micropython import const
 
 from firmware import image as im
 from firmware.devices.generic_points import LONGEST, TYPES, Block, Point
 from firmware.errors import ConfigError
 from firmware.groups import GROUPS, PLAUSIBLE
 
-_READ_KEYS = (
+_READ_KEYS = const((
     "slot", "address", "minus", "type", "scale", "offset", "function", "missing", "low", "high", "map", "mask", "period_ms",
     "unit",
-)  # fmt: skip
-_TABLE_KEYS = ("name", "about", "word_order", "reads", "writes", "gap")  # about: for people, a deploy leaves it out
-_ALONE = ("offset", "map", "mask")  # what a difference has not
+))  # fmt: skip
+_TABLE_KEYS = const(("name", "about", "word_order", "reads", "writes", "gap"))  # about: for people, a deploy leaves it out
+_ALONE = const(("offset", "map", "mask"))  # what a difference has not
 
 # of the points, as long as this module is loaded: SEQ slot, first and last slot, what it brings, of each group that a device
 # on Modbus can fill; lowest and highest that can be true, by slot

@@ -11,7 +11,7 @@ from micropython import const
 from firmware.devices.generic_points import TYPES, ratio, whole_map
 from firmware.devices.generic_table import Conditions, check_row, whole
 
-_KEYS = ("from", "value", "heartbeat", "address", "type", "scale", "function", "map", "refresh", "unit")
+_KEYS = const(("from", "value", "heartbeat", "address", "type", "scale", "function", "map", "refresh", "unit"))
 SOURCES = (  # what the command says, in the order of Writer.command
     "CMD_P",
     "CMD_CHARGE",
@@ -29,8 +29,8 @@ REACTIVE = const(8)  # var
 BEAT = const(9)  # behind the sources: the heartbeat
 _CONSTANT = const(-1)
 _FLOAT = const(7)
-_HIGHEST_FLOAT = 3.4e38
-_RANGES = ((-32768, 32767), (0, 65535), (-2147483648, 2147483647), (0, 4294967295))  # of the first four kinds
+_HIGHEST_FLOAT = const(3.4e38)
+_RANGES = const(((-32768, 32767), (0, 65535), (-2147483648, 2147483647), (0, 4294967295)))  # of the first four kinds
 
 
 class Value:

@@ -26,7 +26,7 @@ _OWN_OPTIONS = (
 )
 OPTIONS = (CONNECTION_OPTIONS, _OWN_OPTIONS)
 
-_MODELS = (201, 202, 203, 204, 211, 212, 213, 214)
+_MODELS = const((201, 202, 203, 204, 211, 212, 213, 214))
 _FLOATS = const(210)  # models above it
 _RETRY_MS = const(200)  # after a discovery that failed
 _DECIDE_MS = const(5000)  # and after one that needs a person

@@ -4,6 +4,8 @@ The controller asks with 0x4200 (byte 0: 0 operating data, 2 equipment); 0x421x 
 answer, x being the battery's address.  bms_pylontech.py reads these tables; `tools/generate/gen_dbc.py` makes a DBC of them.
 """
 
+from micropython import const
+
 from firmware import image as im
 from firmware.devices import can_fields as f
 from firmware.devices.can_words import text
@@ -109,9 +111,9 @@ PAIRS = ((im.CELL_V_MAX, im.CELL_V_MIN), (im.CELL_T_MAX, im.CELL_T_MIN), (im.BMS
 EQUIPMENT = (0x7310, 0x7320, 0x7330, 0x7340)
 
 
-_WANTED = b"\xaa\0\0\0\0\0\0\0"  # of 0x8200: leave sleep; of 0x8210: close the pack's contactors for a charge
-_ASK_EQUIPMENT = b"\2\0\0\0\0\0\0\0"
-_ASK = b"\0\0\0\0\0\0\0\0"
+_WANTED = const(b"\xaa\0\0\0\0\0\0\0")  # of 0x8200: leave sleep; of 0x8210: close the pack's contactors for a charge
+_ASK_EQUIPMENT = const(b"\2\0\0\0\0\0\0\0")
+_ASK = const(b"\0\0\0\0\0\0\0\0")
 
 
 def poll(bus, wish, known, turn):

@@ -8,6 +8,8 @@ them 0, so they count only where they agree with the whole percents.  The contro
 without it many packs stop sending, or open their relay.
 """
 
+from micropython import const
+
 from firmware import image as im
 from firmware.devices import can_fields as f
 from firmware.devices.can_words import text
@@ -129,7 +131,7 @@ PAIRS = ((im.BMS_V_MAX, im.BMS_V_MIN), (im.CELL_V_MAX, im.CELL_V_MIN), (im.CELL_
 EQUIPMENT = (0x35E, 0x35F, 0x379)
 
 
-_ALIVE = b"\0\0\0\0\0\0\0\0"
+_ALIVE = const(b"\0\0\0\0\0\0\0\0")
 
 
 def poll(bus, _wish, _known, _turn):

@@ -4,6 +4,7 @@
 """
 
 from ipv4 import number
+from micropython import const
 
 OPTIONS = (
     ("allow", "any", {}, 0, 0, "rights by address or network: off, read-only, control, service"),
@@ -19,8 +20,8 @@ TLS_OPTIONS = (
     ("tls_clients", "int", 2, 1, 4, "connections over TLS at a time, 35 KB of a chip's memory each"),
 )
 RIGHTS = ("off", "read-only", "control", "service")
-_MOST = 16  # entries: each connection walks them
-_HOST = "127.0.0.0/8"  # this machine itself
+_MOST = const(16)  # entries: each connection walks them
+_HOST = const("127.0.0.0/8")  # this machine itself
 
 
 def _network(text: str) -> tuple:

@@ -42,7 +42,7 @@ _COMMANDED = t.G_RAMP + 1  # groups below this number have a client that command
 _LIMITS = ((t.G_WLIMIT, t.LIM_ENA), (t.G_OLD_LIMIT, t.OLD_ENA), (t.G_STORAGE, t.STOR_MOD))  # and what puts them in force
 _RESETS = ((t.G_RESET, t.ALARM_RESET), (t.G_RESET_BATTERY, t.ALM_RST))  # what is done and over,
 _SHOWN_MS = const(1000)  # and read for so long
-_NOBODY = "ems"
+_NOBODY = const("ems")
 _LONGEST = const(64)  # characters of an owner
 
 

@@ -12,8 +12,8 @@ from firmware import image as im
 from firmware.ems import tables as t
 from firmware.modes import Mode
 
-_INVERTER = b"\x00\x02\x07\x03\x06"  # 701 InvSt of image.PCS_*
-_OLDER = b"\x01\x03\x08\x04\x07"  # 103 St of them
+_INVERTER = const(b"\x00\x02\x07\x03\x06")  # 701 InvSt of image.PCS_*
+_OLDER = const(b"\x01\x03\x08\x04\x07")  # 103 St of them
 _THROTTLED = const(4)  # InvSt; St has one more of this and of the next
 _SHUTTING_DOWN = const(5)
 _MAX_W = const(1)  # 701 ThrotSrc

@@ -20,13 +20,13 @@ _SERVICE = const(3)
 _ROW = const(6)
 _QUIET = (1 << t.G_BEAT) | (1 << t.G_RESET) | (1 << t.G_RESET_BATTERY)  # what is accepted in EMERGENCY
 _MOST = const(0x3FFFFFFF)
-_POINTS = (  # what the journal says of each group of meaning, and what it says instead
+_POINTS = const((  # what the journal says of each group of meaning, and what it says instead
     "stored point", "704 WSet", "704 WMaxLimPct", "123 WMaxLimPct", "124 StorCtl_Mod", "802 SoCRsvMin", "123 Conn", "802 SetOp",
     "703 ES", "715 OpCtl", "715 AlarmReset", "802 AlmRst", "704 WRmp", "heartbeat", "705 AdptCrvReq", "706 AdptCrvReq",
     "711 AdptCtlReq", "712 AdptCrvReq",
     "704 WSetEna", "704 WSetPct", "704 WMaxLimPctEna", "123 WMaxLim_Ena", "124 OutWRte", "124 InWRte", "124 ChaGriSet",
     "802 SocRsvMax",
-)  # fmt: skip
+))  # fmt: skip
 _SET_ENA = const(18)
 _SET_PCT = const(19)
 _LIM_ENA = const(20)
@@ -40,7 +40,7 @@ _PLACES = (  # where each is kept; -1: of these the first word that is written i
     -1, t.VV_REQ, t.VW_REQ, t.DROOP_REQ, t.WV_REQ,
     t.SET_ENA, t.SET_PCT, t.LIM_ENA, t.OLD_ENA, t.OUT_RATE, t.IN_RATE, t.FROM_GRID, t.RSV_MAX,
 )  # fmt: skip
-_REFUSED = "read-only register"
+_REFUSED = const("read-only register")
 
 
 class Unit:

@@ -17,7 +17,7 @@ PERIODS = ("day", "month", "year")
 TOTAL = const(3)
 UNDATED = const(4)  # of boots whose clock was set too late, or never
 LOOSE = const(5)  # of the present boot: its date is not known yet
-_PERIOD = "<H6Q5I"  # a period that is over: which, and the numbers
+_PERIOD = const("<H6Q5I")  # a period that is over: which, and the numbers
 PERIOD_BYTES = const(70)
 
 # what a row says beside its numbers

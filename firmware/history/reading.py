@@ -22,12 +22,12 @@ from firmware.modes import Mode
 _MOMENT = const("%s = %r: must be like 2026-11-28, 2026-11-28T12:00, 2026-11-28T12:00:00Z, -3600 (s before now) or Unix seconds")
 KINDS = ("second", "five") + PERIODS
 FORMS = ("json", "csv")
-_ASKED = ("kind", "from", "to", "format")
+_ASKED = const(("kind", "from", "to", "format"))
 _NOW = const("battery_w grid_w load_w pv_w soc_percent limit_discharge_w limit_charge_w why_discharge why_charge mode")
 _WH = const("charged_wh discharged_wh imported_wh exported_wh pv_wh load_wh")
 _OF = const("battery_s grid_s load_s pv_s")
 _SOC_AT = const((6, 7, -1, -1, -1))  # which column of each kind is a state of charge, in 0.01 %
-_LAST = ("-30", "-7200", "", "", "")  # from when on a person is shown rows of each kind who names no time
+_LAST = const(("-30", "-7200", "", "", ""))  # from when on a person is shown rows of each kind who names no time
 _FAR = const(0x3FFFFFFF)
 _MANY = const(16)  # rows that are passed over in one go
 _PIECE = const(3000)  # characters in one answer: the console cuts longer ones

@@ -14,8 +14,8 @@ from firmware import image as im
 
 _OF = (im.METER_P, im.METER_P, im.PV_P, im.LOAD_P)  # import, export, PV, load
 _EXPORT = const(1)
-_NAMES = ("grid_import", "grid_export", "pv_energy", "load_energy")
-_HISTORYS = ("charged", "discharged", "imported", "exported", "pv", "load")  # its names of battery_* and these
+_NAMES = const(("grid_import", "grid_export", "pv_energy", "load_energy"))
+_HISTORYS = const(("charged", "discharged", "imported", "exported", "pv", "load"))  # its names of battery_* and these
 _WH = const(3600000)  # W ms
 _LATE_MS = const(5000)  # longer than that nobody looked: what flowed meanwhile is not known
 

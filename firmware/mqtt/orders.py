@@ -18,8 +18,8 @@ from firmware.errors import PowerError, in_range
 from firmware.modes import Mode
 from firmware.units import parts
 
-_OWNER = "mqtt"
-_HOME_ASSISTANT = "mqtt ha"
+_OWNER = const("mqtt")
+_HOME_ASSISTANT = const("mqtt ha")
 _MOST_MINUTES = const(1440)
 _SHORT_MS = const(1000)  # for which a command without a lifetime keeps the seat
 _A_SECOND = const(5)  # commands in it
@@ -27,13 +27,15 @@ _AGAIN_MS = const(10000)  # between two refusals that people read
 _LONGEST_ID = const(40)
 _MODES = const(("automatic", "hold", "charge", "discharge"))
 _WORDS = const("power limit give_back mode lifetime start stop reset emergency")
-_OVER = ("ended: the time of the setpoint is over", "ended: the time of the limits is over")
-_TAKEN = (
+_OVER = const(("ended: the time of the setpoint is over", "ended: the time of the limits is over"))
+_TAKEN = const((
     "ended: the setpoint was ended by a stop, or by a person",
     "ended: the limits were ended by a person",
-)
+))
 _COMMON = const("do id by")  # keys of every command, and
-_KEYS = (("power", "kw minutes"), ("limit", "discharge_kw charge_kw minutes"), ("mode", "mode minutes"), ("lifetime", "minutes"))
+_KEYS = const((
+    ("power", "kw minutes"), ("limit", "discharge_kw charge_kw minutes"), ("mode", "mode minutes"), ("lifetime", "minutes"),
+))  # fmt: skip
 
 
 class Orders:

@@ -7,6 +7,7 @@ import asyncio
 import time
 
 from machine import RTC
+from micropython import const
 
 from firmware import zones
 from firmware.clock import Clock
@@ -21,7 +22,7 @@ _OWN_OPTIONS = (
 )
 OPTIONS = (TIMEKEEPER_OPTIONS, _OWN_OPTIONS)
 HEAP_BYTES = 19500
-_BOUND_S = 0x3FFFFFFF
+_BOUND_S = const(0x3FFFFFFF)
 
 
 class Service:

@@ -3,6 +3,8 @@
 Generators make one line each; whoever prints them does so in pieces, and control goes on between them.
 """
 
+from micropython import const
+
 from firmware import image as im
 from firmware import limits as limit_list
 from firmware import reasons
@@ -10,13 +12,13 @@ from firmware.errors import in_range
 from firmware.modes import Mode
 
 # of PowerManager: what the application and the services use
-_INTERNAL = "clock_was_set cycle going_on halt instant note_end plan planned restore_emergency run_schedule start_again"
+_INTERNAL = const("clock_was_set cycle going_on halt instant note_end plan planned restore_emergency run_schedule start_again")
 
 NO_CLOCK = "this site has no clock: its site file has no \"clock\" section"
 
-_HELP = """\
+_HELP = const("""\
 `help` lists the commands.  Python: pm.start(), pm.set_constant_power(-20), save_site({...}) and so on;
-help(pm): what pm can do; docs/console.md: all.  Names for a line:"""
+help(pm): what pm can do; docs/console.md: all.  Names for a line:""")
 
 
 def why_none_starts(pm) -> str:

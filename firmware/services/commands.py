@@ -63,11 +63,11 @@ _UNITS = {  # as they are typed, without capitals: what of, and how much
     "%": ("soc", 1.0),
 }
 _KINDS = {"power": "kW or W", "time": "s, min or h", "soc": "%"}
-_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_DAYS = const(("sun", "mon", "tue", "wed", "thu", "fri", "sat"))
 _EVENTS = const(10)
 _UNITS_MOST = const(32)  # of a Modbus line that are asked in one scan
-_OWNER = "console"
-_HOLDS = "; `pause` holds 0 W"
+_OWNER = const("console")
+_HOLDS = const("; `pause` holds 0 W")
 _WAYS = {"discharge": im.PAR_P_DIS, "charge": im.PAR_P_CHG}
 _USAGE = const(20)  # characters; what is longer `help COMMAND` says
 

@@ -42,9 +42,9 @@ _TOO_LONG = "! ValueError: the line has more than %d bytes: allowed are 1 to %d;
     te.LINE_MAX, te.LINE_MAX, reasons.by_cable(),
 )  # fmt: skip
 _NO_MEMORY = "! " + lines.NO_MEMORY
-_RESTS = "console: the heap is full, the monitor rests"
-_FORGOTTEN = "console: the heap was full: the names given here are forgotten, with what they kept"
-_END = "\r\n"
+_RESTS = const("console: the heap is full, the monitor rests")
+_FORGOTTEN = const("console: the heap was full: the names given here are forgotten, with what they kept")
+_END = const("\r\n")
 
 # what is being written
 _NOTHING = const(0)

@@ -34,7 +34,7 @@ OPTIONS = (
 )
 HEAP_BYTES = 18500
 
-_OWNER = "ems can"
+_OWNER = const("ems can")
 _STEP_MS = const(20)
 _AFTER_MS = const(60)  # where the cycle is slower than that, a step comes without one
 _FEW = const(2)  # frames a step: a frame takes an ESP32 1.5 ms,
@@ -45,7 +45,7 @@ _PATIENCE = const(5)  # steps: on a bus that is never quiet
 _AGAIN_MS = const(10000)  # between two refusals that people read
 _TELL_MS = const(1000)  # between two lines of the journal, and two looks at what the manager still has
 _SOON_MS = const(200)  # before the end of a lifetime, which the manager counts in cycles
-_POINTS = ("SETPOINT", "BOUNDS")  # in it
+_POINTS = const(("SETPOINT", "BOUNDS"))  # in it
 _COUNTED = const(65535)
 _THIS = const(1)  # codes of CONTROLLER; 0: nobody
 _ANOTHER = const(2)

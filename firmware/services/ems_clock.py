@@ -10,6 +10,7 @@ A time that cannot be (before 2026 or after 2099) is refused with exception 3 an
 import time
 
 from civil import DAY_S
+from micropython import const
 
 from firmware.clock import EMS
 from firmware.errors import PowerError
@@ -19,11 +20,11 @@ from modbus.tcp_server import TcpServer
 OPTIONS = (("port", "int", 502, 1, 65535, "TCP port"),)
 HEAP_BYTES = 14000
 NEEDS = ("calendar",)
-_ILLEGAL_ADDRESS = 2
-_ILLEGAL_VALUE = 3
-_REGISTERS = 4
-_FIRST_DAY = 9497  # 2026-01-01, as clock.Clock accepts
-_LAST_DAY = 36524  # 2099-12-31
+_ILLEGAL_ADDRESS = const(2)
+_ILLEGAL_VALUE = const(3)
+_REGISTERS = const(4)
+_FIRST_DAY = const(9497)  # 2026-01-01, as clock.Clock accepts
+_LAST_DAY = const(36524)  # 2099-12-31
 
 
 class ClockRegisters:

@@ -33,7 +33,7 @@ _EVERY_S = const(300)
 _A_DAY = const(288)  # rows of one file
 _TAIL = const(12)  # an hour of rows has files of its own, before they go together into one
 # rows a file and files, of days, months and years: three years of days and more, ten of months, fifty of years
-_PERIODS = ((183, 7), (60, 3), (60, 2))
+_PERIODS = const(((183, 7), (60, 3), (60, 2)))
 _PERIOD_TAIL = const(1)
 _LARGE_HEAP = const(1000000)  # bytes: who has more has PSRAM
 _SMALL_MINUTES = const(5)  # what is not on the flash yet

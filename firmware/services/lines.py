@@ -25,9 +25,9 @@ COMMANDS = (
     " status why limits events faults claims devices services monitor scan start stop charge discharge pause resume limit schedule"
     " history config clock emergency reset login logout pin reboot leave help "
 )
-_EMERGENCY = "emergency"
+_EMERGENCY = const("emergency")
 _SHOWN = const(30)  # bytes of what is no text
-_PROGRAM = "<stdin>"  # as MicroPython names it in the trace of an error
+_PROGRAM = const("<stdin>")  # as MicroPython names it in the trace of an error
 NO_PYTHON = "=.([,+*/<>&|^%:;)]!"  # what of Python may follow a name that is also a command's
 
 

@@ -15,18 +15,18 @@ from firmware.services.answers import PIECE_MAX, answer, slices
 _CODE_MAX = const(16384)  # bytes of a program
 _NOWHERE = const(0x3FFFFFFF)
 WINDOW = const(128)  # bytes that a host may send before it is told to go on; twice that fits into a chip's own buffer
-_BANNER = b"raw REPL; CTRL-B to exit\r\n>"
-_REBOOTED = b"OK\r\nMPY: soft reboot\r\nraw REPL; CTRL-B to exit\r\n>"  # it is answered, and not done
-_UNDERSTOOD = b"OK"
-_ACKNOWLEDGED = b"\x04"
-_HEADER = b"R\x01\x80\x00\x01"  # the window, and a second one from the beginning
-_BREAK = b"\x04\x04KeyboardInterrupt: \r\n\x04>"
+_BANNER = const(b"raw REPL; CTRL-B to exit\r\n>")
+_REBOOTED = const(b"OK\r\nMPY: soft reboot\r\nraw REPL; CTRL-B to exit\r\n>")  # it is answered, and not done
+_UNDERSTOOD = const(b"OK")
+_ACKNOWLEDGED = const(b"\x04")
+_HEADER = const(b"R\x01\x80\x00\x01")  # the window, and a second one from the beginning
+_BREAK = const(b"\x04\x04KeyboardInterrupt: \r\n\x04>")
 _LEAST_OUTPUT = const(4096)
 _SHARE = const(4)  # of what is free: what a program may print
-_IN_A_FILE = '  File "'
-_THEIRS = '  File "<stdin>"'  # where a trace comes to what the program has
-_SPENT = "MemoryError: the heap is full\r\n"
-_END_OF_TEXT = "\x04"
+_IN_A_FILE = const('  File "')
+_THEIRS = const('  File "<stdin>"')  # where a trace comes to what the program has
+_SPENT = const("MemoryError: the heap is full\r\n")
+_END_OF_TEXT = const("\x04")
 
 
 class RawRepl:

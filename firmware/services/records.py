@@ -20,10 +20,10 @@ OPTIONS = (
 HEAP_BYTES = 20000
 NEEDS = ("calendar",)
 # names of the board's own in its flash
-_TAKEN = "a b boot.py firmware generations.mpy image image.new incoming.mpy keys lib main.py rom site.json switch switch.new"
-_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789_-."
+_TAKEN = const("a b boot.py firmware generations.mpy image image.new incoming.mpy keys lib main.py rom site.json switch switch.new")
+_LETTERS = const("abcdefghijklmnopqrstuvwxyz0123456789_-.")
 _URGENT = (Event.EMERGENCY, Event.FAULT_RAISED)
-_OF_EVENTS = "IDIIIWIIWEIWIWIIIIWI"  # the level of each event, in the order of their codes; FAULT_RAISED: of a mere warning
+_OF_EVENTS = const("IDIIIWIIWEIWIWIIIIWI")  # the level of each event, in the order of their codes; FAULT_RAISED: of a mere warning
 # of what is said to people, which a device may do without end
 _SAID_MOST = const(12)  # lines in
 _SAID_S = const(600)

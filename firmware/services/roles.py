@@ -22,7 +22,9 @@ _TRIES = const(3)  # wrong ones in a row that cost nothing
 _WAIT_MS = const(5000)  # after one more, and twice as long after each that follows
 _DOUBLED = const(6)
 _FORGET_MS = const(3600000)
-_LOG_IN = "lines of Python and programs need the role service, yours is %s: login PIN first (mpremote: exec \"login('PIN')\")"
+_LOG_IN = const(
+    "lines of Python and programs need the role service, yours is %s: login PIN first (mpremote: exec \"login('PIN')\")"
+)
 
 
 class Roles:

@@ -7,11 +7,11 @@ from firmware.services.answers import slices
 _WIDTH = const(70)  # bytes of a line that are shown while it is typed
 _HISTORY = const(8)  # lines kept,
 _KEPT_MAX = const(128)  # none of them longer
-_SECRETS = (b"login", b"pin ")  # lines that begin so are neither shown nor kept
-_CLEAR = b"\r\x1b[K"
-_HERE = "control goes on while you type; `help` lists the commands, `emergency` stops everything; "
-_NO_PIN = "no PIN is set: whoever is at this port has the service role, `pin service ...` sets one (4 to 32 characters)\r\n"
-_LOG_IN = "`login PIN` gives a role\r\n"
+_SECRETS = const((b"login", b"pin "))  # lines that begin so are neither shown nor kept
+_CLEAR = const(b"\r\x1b[K")
+_HERE = const("control goes on while you type; `help` lists the commands, `emergency` stops everything; ")
+_NO_PIN = const("no PIN is set: whoever is at this port has the service role, `pin service ...` sets one (4 to 32 characters)\r\n")
+_LOG_IN = const("`login PIN` gives a role\r\n")
 
 
 class Screen:

@@ -18,7 +18,7 @@ _REFUSED_MAX = const(200)  # turns of the loop: 2 to 4 s
 _READ_US = const(5000)  # reading for longer than this goes on in the next turn
 _AT_ONCE = const(16)  # letters between two looks at the clock
 _QUIET_MS = const(20)  # without a key for so long: what is there is not the first half of a program's line
-_EMERGENCY = (b"pm.emergency_shutdown()", b"emergency_shutdown()", b"emergency()", b"emergency")
+_EMERGENCY = const((b"pm.emergency_shutdown()", b"emergency_shutdown()", b"emergency()", b"emergency"))
 _EDITS = const(0x08A14A76)  # bit n: control character n edits: A B D E F I (Tab) K N P U W and escape
 
 # what has been typed, as `read` tells it

@@ -30,17 +30,19 @@ _SERVICE = const(3)  # of allowing.RIGHTS
 _PIECE = const(512)  # bytes written between two cycles
 _LINE = const(200)  # characters
 _LARGEST = const(65536)  # bytes of a manifest
-_MANIFEST = "UPDATE"  # the first words of what is signed
-_IMAGE = "IMAGE"
-_NOTHING = "nothing arrives"
-_NO_KEY = "%s: is not there, or has not 32 bytes, so nobody can update: tools.update --put-key brings one"
-_FULL = "the flash is full: what had arrived is removed again, what runs stays; make room (records, history), then send it again"
+_MANIFEST = const("UPDATE")  # the first words of what is signed
+_IMAGE = const("IMAGE")
+_NOTHING = const("nothing arrives")
+_NO_KEY = const("%s: is not there, or has not 32 bytes, so nobody can update: tools.update --put-key brings one")
+_FULL = const(
+    "the flash is full: what had arrived is removed again, what runs stays; make room (records, history), then send it again"
+)
 _NO_SPACE = const(28)  # ENOSPC
-_NO_GENERATION = "this board has no generations of firmware in files: make deploy, over USB"
+_NO_GENERATION = const("this board has no generations of firmware in files: make deploy, over USB")
 _NAP_MS = const(10)
 _ACCEPT_MS = const(200)
 _SILENT_MS = const(20000)  # after which a connection is closed
-_AGAIN = (11, 35, 115, 116)  # EAGAIN and what else says: not yet
+_AGAIN = const((11, 35, 115, 116))  # EAGAIN and what else says: not yet
 
 
 class Refused(Exception):

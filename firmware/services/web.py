@@ -5,6 +5,7 @@ import io
 import sys
 import time
 
+from micropython import const
 from notice import say
 
 from firmware.errors import ConfigError
@@ -24,8 +25,8 @@ OPTIONS = (
 )
 HEAP_BYTES = 64300  # with four pages and four connections that say nothing
 OWN_HEAP_BYTES = 18200  # the same in an image of our own
-_REQUESTS = 24  # of one address at once
-_SECOND_MS = 1000
+_REQUESTS = const(24)  # of one address at once
+_SECOND_MS = const(1000)
 
 
 def check_options(where: str, options: dict, errors: list) -> None:

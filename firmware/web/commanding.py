@@ -13,11 +13,11 @@ from firmware.modes import Mode
 from firmware.services.lines import NAMES, OPERATE, SERVICE
 from firmware.units import parts
 
-_OWNER = "web"
+_OWNER = const("web")
 _LONGEST_MIN = const(1440)
 _SEAT_MS = const(60000)  # who has commanded without a time keeps the seat for so long
 _MINUTE_MS = const(60000)
-_AT_CONSOLE = "local control: a person at the console has the control; local(False) there gives it back"
+_AT_CONSOLE = const("local control: a person at the console has the control; local(False) there gives it back")
 # what is asked for, least role, what must be given, whether it takes the seat
 _TABLE = (
     ("start", OPERATE, "", True),
@@ -36,8 +36,8 @@ _TABLE = (
     ("maintenance", SERVICE, "on", True),
     ("reboot", SERVICE, "", False),
 )
-_OPERATIONS = ("power", "charge", "discharge", "pause")
-_KNOWN = ("do", "confirm", "kw", "soc", "minutes", "on", "time", "discharge_kw", "charge_kw")
+_OPERATIONS = const(("power", "charge", "discharge", "pause"))
+_KNOWN = const(("do", "confirm", "kw", "soc", "minutes", "on", "time", "discharge_kw", "charge_kw"))
 
 
 class Commanding:

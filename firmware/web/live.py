@@ -12,7 +12,7 @@ from firmware.events import QUEUE, Cursor
 from firmware.web import jsontext, state
 
 _TOGETHER = const(6)  # pieces
-_HELLO = "retry: 3000\n\n"
+_HELLO = const("retry: 3000\n\n")
 
 
 def event(pm, cursor: Cursor) -> dict:

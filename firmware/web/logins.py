@@ -26,7 +26,7 @@ _PACE_MS = const(1000)  # one PIN in all
 _MANY = const(20)  # wrong ones in a row, from wherever
 _SLOW_MS = const(10000)
 _FORGET_MS = const(3600000)
-_COOKIE = "session="
+_COOKIE = const("session=")
 
 
 class Session:

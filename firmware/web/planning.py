@@ -4,15 +4,16 @@ import json
 from binascii import crc32
 
 from httpd.answer import Refused
+from micropython import const
 
 from firmware.errors import ConfigError, PowerError
 from firmware.modes import Mode
 from firmware.schedule_entry import ScheduleEntry
 from firmware.web import state
 
-_KEYS = ("id", "enabled", "day_of_week", "days", "hour", "minute", "mode", "kw", "minutes", "repeat")
-_NEXT = 5
-_MOST_NEXT = 20
+_KEYS = const(("id", "enabled", "day_of_week", "days", "hour", "minute", "mode", "kw", "minutes", "repeat"))
+_NEXT = const(5)
+_MOST_NEXT = const(20)
 
 
 class Planning:

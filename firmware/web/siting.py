@@ -3,12 +3,13 @@
 import json
 
 from httpd.answer import Refused
+from micropython import const
 from rows import each
 
 from firmware import config, loading
 from firmware.errors import ConfigError
 
-_HIDDEN = "****"
+_HIDDEN = const("****")
 
 
 class Siting:

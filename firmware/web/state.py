@@ -3,6 +3,7 @@
 import gc
 
 from civil import DAY_S, UNIX_DAY
+from micropython import const
 
 from firmware import faults, flows, reasons, reports, units
 from firmware import image as im
@@ -12,7 +13,7 @@ from firmware.clock import SOURCE_NAMES, STATE_NAMES
 from firmware.generation import STAMP
 from firmware.modes import Mode
 
-_WHAT = ("battery", "inverter", "meter", "PV meter", "I/O board")  # bit 1 << i of image.HAS_*
+_WHAT = const(("battery", "inverter", "meter", "PV meter", "I/O board"))  # bit 1 << i of image.HAS_*
 
 
 def brief(app):

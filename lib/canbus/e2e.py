@@ -20,7 +20,7 @@ _COUNTERS = const(15)
 _FIRST = const(-1)  # no frame yet
 _SILENT = const(-2)  # none for longer than the window
 # what four bits more make of the CRC, by its upper four
-_TABLE = b"\x00\x1d\x3a\x27\x74\x69\x4e\x53\xe8\xf5\xd2\xcf\x9c\x81\xa6\xbb"
+_TABLE = const(b"\x00\x1d\x3a\x27\x74\x69\x4e\x53\xe8\xf5\xd2\xcf\x9c\x81\xa6\xbb")
 
 
 def _add(crc: int, byte: int) -> int:

@@ -9,7 +9,7 @@ import os
 from micropython import const
 
 CLOCK_HZ = const(80000000)  # APB, from which the TWAI's quanta are made
-_TWAI_BIT = 19
+_TWAI_BIT = const(19)
 
 # chip -> TWAI registers, clock enable, reset, GPIO matrix input select, output select, "through the matrix" bit,
 # input signal, output signal, largest prescaler, whether it is the first ESP32 with its layout bit and errata

@@ -1,6 +1,8 @@
 """What a request is answered with."""
 
-_WORDS = (
+from micropython import const
+
+_WORDS = const(
     " 200 OK 204 No Content 304 Not Modified 400 Bad Request 401 Unauthorized 403 Forbidden 404 Not Found 405 Method Not Allowed"
     " 406 Not Acceptable 408 Request Timeout 409 Conflict 411 Length Required 413 Content Too Large 414 URI Too Long"
     " 415 Unsupported Media Type 429 Too Many Requests 431 Request Header Fields Too Large 500 Internal Server Error"

@@ -12,7 +12,7 @@ _SHORTEST = const(4)  # of their names
 _LONGEST = const(17)
 _LINES_MAX = const(64)  # of a head: a browser sends some twenty
 _JOINED_MAX = const(256)  # letters of a header that stands there several times
-_METHODS = ("GET", "HEAD", "POST")
+_METHODS = const(("GET", "HEAD", "POST"))
 _ONCE = const(" content-length host transfer-encoding cookie ")
 
 

@@ -18,7 +18,7 @@ from micropython import const
 
 from httpd.connection import DRAINS, Connection
 
-_BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+_BUSY = const(b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 _READ = const(512)  # bytes at a time
 _SWEEP_MS = const(200)
 _NAP_MS = const(20)  # between two looks when there is nothing to do

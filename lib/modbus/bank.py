@@ -2,10 +2,12 @@
 
 from array import array
 
+from micropython import const
+
 from modbus import hot
 from modbus.server import COILS, DISCRETE_INPUTS, HOLDING_REGISTERS, INPUT_REGISTERS
 
-_ILLEGAL_ADDRESS = 2
+_ILLEGAL_ADDRESS = const(2)
 
 
 class Bank:

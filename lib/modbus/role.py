@@ -5,18 +5,19 @@ dates is looked at: the signature is the TLS library's affair.
 """
 
 from civil import DAY_S, day_number
+from micropython import const
 
 _OID = bytes((0x2B, 6, 1, 4, 1, 0x83, 0x89, 0x0C, 0x86, 0x22, 1))
-_SEQUENCE = 0x30
-_EXTENSIONS = 0xA3  # [3] of a certificate
-_OBJECT_ID = 6
-_BOOLEAN = 1
-_OCTETS = 4
-_UTF8 = 12
-_UTC_TIME = 23
-_GENERALIZED_TIME = 24
-_VERSION = 0xA0  # [0] of a certificate
-_LONGEST = 64  # characters of a role
+_SEQUENCE = const(0x30)
+_EXTENSIONS = const(0xA3)  # [3] of a certificate
+_OBJECT_ID = const(6)
+_BOOLEAN = const(1)
+_OCTETS = const(4)
+_UTF8 = const(12)
+_UTC_TIME = const(23)
+_GENERALIZED_TIME = const(24)
+_VERSION = const(0xA0)  # [0] of a certificate
+_LONGEST = const(64)  # characters of a role
 
 
 def role_in(certificate) -> str:

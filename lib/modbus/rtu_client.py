@@ -31,8 +31,8 @@ _TURNAROUND_MAX_US = const(100000)
 _LATEST_MS = const(30000)  # no answer is awaited for so long: a moment that lies further ahead is days old
 _NOISE = const(4)  # bytes of noise in front of an echo
 _PROBE_SIZE = const(20)
-_ALIKE = (5, 6, 22)  # functions that are answered with the request itself
-_ECHOES = 'the line echoes what is sent: set its option "echo" to true'
+_ALIKE = const((5, 6, 22))  # functions that are answered with the request itself
+_ECHOES = const('the line echoes what is sent: set its option "echo" to true')
 
 
 class RtuClient(Client):
