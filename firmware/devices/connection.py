@@ -64,6 +64,8 @@ def open_client(name: str, options: dict, buses: dict, registers: int = 125):
         if owner is buses and (host, port) == (options["host"], options["port"]):
             if speaks != transport:
                 raise ValueError("%s: transport is %s, another device asks %s:%d with %s" % (name, transport, host, port, speaks))
+            from modbus import silent as silent  # what their client asks for in operation is loaded now
+
             client.widen(registers)
             for key in ("timeout_ms", "pause_ms", "settle_ms"):
                 setattr(client, key, max(getattr(client, key), options[key]))

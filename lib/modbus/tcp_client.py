@@ -13,7 +13,6 @@ from micropython import const
 
 from modbus import ModbusBadFrame, ModbusTimeout, ModbusUnreachable, hot
 from modbus.client import PDU, UNIT, Client, Slot
-from modbus.silent import Silent
 from modbus.tcp_connect import connect
 
 _NAP_MS = const(1)  # between two looks at the socket
@@ -27,7 +26,6 @@ _SAME_MS = const(5000)  # since its last answer: a peer that has closed a connec
 _CUT_MS = const(1000)  # and one that has cut it off
 _SETTLE_FIRST_MS = const(250)
 _SETTLE_MAX_MS = const(5000)
-_HELD_MS = const(3000)  # so long after a request was given up a gateway may still wait for the unit's answer
 
 
 class TcpClient(Client):
@@ -47,6 +45,8 @@ class TcpClient(Client):
     that the gateway still spends on that one.
     """
 
+    settle_ms = 0  # of the class, as pause_ms is: between connecting and the first request
+
     def __init__(
         self,
         host: str,
@@ -62,7 +62,8 @@ class TcpClient(Client):
         Client.__init__(self, retries, pipeline, registers)
         if pause_ms:
             self.pause_ms = pause_ms
-        self.settle_ms = settle_ms
+        if settle_ms:
+            self.settle_ms = settle_ms
         self.host = host
         self.port = port
         self.timeout_ms = timeout_ms
@@ -81,10 +82,6 @@ class TcpClient(Client):
         self._cut = False  # it has closed the connection on a request, having answered others
         self._oddity = ""  # what is odd about what came, for people
         self._unit = -1  # the first unit that was asked
-        self._held_by = -1  # the unit for whose answer a gateway may still wait, until _held_until; -1: none
-        self._held_until = 0
-        self._borne = False  # another one was given the time, and nothing has come since
-        self._held_transaction = 0  # of the request that was given up
         self._make_room()
 
     def _make_room(self) -> None:
@@ -117,6 +114,8 @@ class TcpClient(Client):
         if self._unit < 0:
             self._unit = unit
         elif unit != self._unit and self.silent is None:
+            from modbus.silent import Silent  # one unit behind a connection needs none
+
             self.silent = Silent()
 
     async def _exchange(self, slot: Slot, length: int) -> int:
@@ -135,7 +134,8 @@ class TcpClient(Client):
         await self._wait_until_free()
         slot.fill(PDU + length)
         begun = time.ticks_ms()
-        deadline = time.ticks_add(begun, self.timeout_ms + self._held_ms(slot.frame[UNIT]))
+        held_ms = 0 if self.silent is None else self.silent.held_ms(slot.frame[UNIT])
+        deadline = time.ticks_add(begun, self.timeout_ms + held_ms)
         self._oddity = ""
         self._send(slot, length)
         await asyncio.sleep_ms(0)  # an answer that is there at once would make one long step of this request and the next
@@ -152,7 +152,8 @@ class TcpClient(Client):
             if time.ticks_diff(now, deadline) >= 0:
                 break
             await asyncio.sleep_ms(0 if time.ticks_diff(now, begun) < _EAGER_MS else _NAP_MS)
-        self._hold(slot)
+        if self.silent is not None:
+            self.silent.hold(slot.frame[UNIT], slot.transaction)
         slot.transaction = -1
         self.count.timeouts += 1
         self._silent += 1
@@ -162,29 +163,10 @@ class TcpClient(Client):
             "%s:%d: no answer of unit %d in %d ms%s" % (self.host, self.port, slot.frame[UNIT], self.timeout_ms, self._oddity)
         )
 
-    def _hold(self, slot: Slot) -> None:
-        """A request is given up: where several units are behind the peer, it may go on with that one for a while."""
-        if self.silent is not None and not self._borne:
-            self._held_by = slot.frame[UNIT]
-            self._held_until = time.ticks_add(time.ticks_ms(), _HELD_MS)
-            self._held_transaction = slot.transaction
-
-    def _held_ms(self, unit: int) -> int:
-        """How much longer a request to this unit may take for another one's sake.
-
-        Once until something comes: a peer that says nothing more is gone, and that is found out soon.
-        """
-        if self._held_by < 0 or self._held_by == unit or self._borne:
-            return 0
-        self._borne = True
-        return min(max(0, time.ticks_diff(self._held_until, time.ticks_ms())), _HELD_MS)
-
     def _freed(self) -> None:
-        """The peer goes on: now the others have the time that it has kept them waiting."""
-        if self._held_by >= 0 and self.silent is not None:
-            self.silent.give_way(self._held_by, self.timeout_ms)
-        self._held_by = -1
-        self._borne = False
+        """The peer goes on."""
+        if self.silent is not None:
+            self.silent.freed(self.timeout_ms)
 
     async def _wait_until_free(self) -> None:
         """Until the peer may be asked: after its last answer, and after connecting.  Raises ModbusUnreachable if it hangs up."""
@@ -358,7 +340,7 @@ class TcpClient(Client):
                 return
         if (self._next_transaction - transaction) & 0xFFFF <= _RECENT:
             self.count.late += 1
-            if self._borne or transaction == self._held_transaction:
+            if self.silent is not None and self.silent.frees(transaction):
                 self._freed()
             self._oddity = "; an answer with an earlier transaction id came, %d" % transaction
             return
