@@ -279,18 +279,22 @@ class App:
             except Exception as error:
                 if not 0 <= time.ticks_diff(time.ticks_ms(), begun) < _AGAIN_MAX_MS or name not in self.services:
                     pause_ms = _AGAIN_MS  # it ran well until now; a device is wanted back at once
-                try:
-                    self.restarts[name] = self.restarts.get(name, 0) + 1
-                    _report("%s: restarted after %s: %s" % (name, type(error).__name__, error), error)
-                except MemoryError:
-                    pass  # what cannot be said in a full heap must not be the end of it
-                if self.heap_watch is not None and isinstance(error, MemoryError):
-                    self.heap_watch.wanted(name)
+                self._restarted(name, error)
             except BaseException:  # the program ends in the middle of its step: on the way to the end it is wanted all the same
                 self._start(name, box)
                 raise
             await asyncio.sleep_ms(pause_ms)
             pause_ms = min(2 * pause_ms, _AGAIN_MAX_MS)
+
+    def _restarted(self, name: str, error: Exception) -> None:
+        """Count and say what one has raised.  Apart from _keep, whose frame lives as long as each of its tasks."""
+        try:
+            self.restarts[name] = self.restarts.get(name, 0) + 1
+            _report("%s: restarted after %s: %s" % (name, type(error).__name__, error), error)
+        except MemoryError:
+            pass  # what cannot be said in a full heap must not be the end of it
+        if self.heap_watch is not None and isinstance(error, MemoryError):
+            self.heap_watch.wanted(name)
 
     async def _watch(self) -> None:
         """Feed the watchdog while every critical task reports."""

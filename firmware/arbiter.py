@@ -315,22 +315,23 @@ class Arbiter:
     def let_go(self) -> None:
         """The same, of what has not ended by that."""
         self.orders += 1
-        self.claims.drop_all(self._is_paused())
+        self.claims.drop_all(_is_paused(self.claims))
 
     def spend(self) -> None:
         """Restarts are used up: a person's operation has ended so, a pause has not."""
         self._note_end(rq.END_SPENT)
-        if not self._is_paused():
+        if not _is_paused(self.claims):
             self.claims.drop(rq.MANUAL)
 
     def _note_end(self, how: int) -> None:
         """note_end, but of a pause, which goes on."""
-        if self._active != rq.MANUAL or not self._is_paused():
+        if self._active != rq.MANUAL or not _is_paused(self.claims):
             self.note_end(how)
 
-    def _is_paused(self) -> bool:
-        at = rq.MANUAL * rq.PARTS
-        return self.claims.table[at] != 0 and self.claims.table[at + rq.GOAL] == rq.PAUSE
+
+def _is_paused(claims) -> bool:
+    at = rq.MANUAL * rq.PARTS
+    return claims.table[at] != 0 and claims.table[at + rq.GOAL] == rq.PAUSE
 
 
 def _forced(now, par) -> int:

@@ -40,6 +40,14 @@ def _check_kw(kw: float, par) -> None:
     in_range("kw", kw, -par[im.PAR_P_CHG] / 1000, par[im.PAR_P_DIS] / 1000, "kW")
 
 
+def _answer(pm, words) -> str:
+    """What a call that was accepted says; it is accepted in a heap without space for words too."""
+    try:
+        return words(pm.instant())
+    except MemoryError:
+        return "accepted"
+
+
 class PowerManager:
     """The power manager of one battery.  Thread-safe; positive power is discharge; kW, V, A, %, minutes."""
 
@@ -96,7 +104,7 @@ class PowerManager:
             self.states.want_running()
             if self._plan is not None:
                 self._plan.claimed = None  # an entry whose window it is goes on, as after a reboot
-        return self._answer(reasons.started)
+        return _answer(self, reasons.started)
 
     def stop(self) -> None:
         """End every operation and a pause, ramp to 0 W, open the contactors, STANDBY.  No effect in EMERGENCY."""
@@ -238,7 +246,7 @@ class PowerManager:
             if goal != rq.CHARGE:
                 watts *= sign
             self.arbiter.operate(goal, watts, minutes, target)
-        return self._answer(reasons.accepted)
+        return _answer(self, reasons.accepted)
 
     def stop_operation(self, minutes: int = 0) -> str:
         """Ramp to 0 W and hold it against every lower source for minutes (0: until resume() or a new operation)."""
@@ -246,7 +254,7 @@ class PowerManager:
         with self._lock:
             self.arbiter.pause(minutes * 60000 or rq.FOREVER)
         self._keep()
-        return self._answer(reasons.accepted)
+        return _answer(self, reasons.accepted)
 
     def resume(self) -> None:
         """End the manual operation or pause: the next claim below takes over."""
@@ -538,13 +546,6 @@ class PowerManager:
     def stats(self) -> dict:
         """Everything at one instant; keys and units in reports.stats."""
         return reports.stats(self.instant())
-
-    def _answer(self, words) -> str:
-        """What a call that was accepted says; it is accepted in a heap without space for words too."""
-        try:
-            return words(self.instant())
-        except MemoryError:
-            return "accepted"
 
     def instant(self) -> reports.Instant:
         """Copies of what words and figures are made of."""

@@ -189,7 +189,8 @@ def brief(now):
     for table in (_BATTERY, _PCS, _SITE):
         for i in range(0, len(table), 4):
             if table[i + 3]:
-                yield table[i + 3], _value(table[i], table[i + 1], now[table[i]])
+                parts, value = table[i + 1], now[table[i]]
+                yield table[i + 3], number(value, parts) if parts else _word(table[i], value)
 
 
 def _add_points(figures: dict, now, tables: tuple = (_BATTERY, _PCS, _SITE)) -> dict:
@@ -200,12 +201,8 @@ def _add_points(figures: dict, now, tables: tuple = (_BATTERY, _PCS, _SITE)) -> 
             if key:
                 value = now[table[i]]
                 parts = table[i + 1]
-                figures[key] = None if parts and value == im.NO_VALUE else _value(table[i], parts, value)
+                figures[key] = _word(table[i], value) if not parts else None if value == im.NO_VALUE else number(value, parts)
     return figures
-
-
-def _value(slot, parts, value):
-    return number(value, parts) if parts else _word(slot, value)
 
 
 def number(value: int, parts: int):

@@ -63,7 +63,7 @@ class Resume:
         if self._local:
             pm.remote.set_local(True)
             say("resume: a person has the control, as before the reset: local(False) gives it back")
-        self._limits = [self._limit_of(self._read(key)) for key in _LIMITS]
+        self._limits = [_limit_of(self._read(key)) for key in _LIMITS]
         self._bind()
         if self._stored > _NOTHING:
             self.text = self._begin()
@@ -71,10 +71,6 @@ class Resume:
                 self.stays = self.text
             say("resume: " + self.text)
         pm.run_memory = self
-
-    def _limit_of(self, stored: int) -> int:
-        """What a number that is stored bounds, W; one that cannot be does so as far as there is power, or to 0."""
-        return im.FREE if stored == 0 else max(0, min(stored - 1, _MOST_W))
 
     def _bind(self) -> None:
         """Bind what starts, as before the reset, and say so: who typed it may have forgotten it."""
@@ -242,6 +238,11 @@ class Resume:
             if not (error.args and error.args[0] == _NOT_FOUND):
                 say("resume: what ran before the reset cannot be read (%s): start() is a person's" % error)
             return 0
+
+
+def _limit_of(stored: int) -> int:
+    """What a number that is stored bounds, W; one that cannot be does so as far as there is power, or to 0."""
+    return im.FREE if stored == 0 else max(0, min(stored - 1, _MOST_W))
 
 
 def _tell(error) -> None:

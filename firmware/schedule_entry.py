@@ -110,13 +110,3 @@ class ScheduleEntry:
         for name in FIELDS:
             setattr(other, name, getattr(self, name))
         return other
-
-    def same_times(self, other: "ScheduleEntry") -> bool:
-        """Whether both start and end at the same times and repeat alike."""
-        return (
-            self.mask() == other.mask()
-            and self.hour == other.hour
-            and self.minute == other.minute
-            and self.duration_minutes == other.duration_minutes
-            and self.repeat == other.repeat
-        )

@@ -97,7 +97,7 @@ class Scheduler:
         """Puts the entry in this one's place.  With the same times a run goes on, with the new power."""
         old = self._entry(entry_id)
         new = entry.copy()
-        if not new.same_times(old):
+        if not _same_times(new, old):
             self._forget(entry_id)
         elif not new.enabled:
             self._cut(entry_id, rq.END_DISABLED)
@@ -442,6 +442,17 @@ class Scheduler:
             self._end[i] = -1
         self._stale = True
         self.dirty = False
+
+
+def _same_times(one: ScheduleEntry, other: ScheduleEntry) -> bool:
+    """Whether both start and end at the same times and repeat alike."""
+    return (
+        one.mask() == other.mask()
+        and one.hour == other.hour
+        and one.minute == other.minute
+        and one.duration_minutes == other.duration_minutes
+        and one.repeat == other.repeat
+    )
 
 
 def _start_on(entry, tz, date: int) -> tuple:

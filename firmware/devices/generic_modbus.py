@@ -11,13 +11,12 @@ import time
 from array import array
 
 from micropython import const
-from notice import say
+from notice import Once, say
 
 from firmware import image as im
 from firmware.devices.connection import CONNECTION_OPTIONS, open_client, units
 from firmware.devices.connection import check_site as check_connection
 from firmware.devices.modbus_unit import ModbusUnit
-from firmware.devices.once import Once
 from firmware.devices.sunspec_numbers import from_float
 from modbus import ModbusError, ModbusRefused
 

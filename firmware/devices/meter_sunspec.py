@@ -8,13 +8,12 @@ production meter taken for the grid's would be worse than none.
 import asyncio
 
 from micropython import const
-from notice import say
+from notice import Once, say
 
 from firmware import image as im
 from firmware.devices import sunspec_tables as t
 from firmware.devices.connection import CONNECTION_OPTIONS, open_client, reading
 from firmware.devices.connection import check_site as check_site
-from firmware.devices.once import Once
 from firmware.devices.sunspec import LONGEST_METER, SunSpec, measure
 from firmware.devices.sunspec_chain import NeedsPerson, NotSunSpec
 from modbus import ModbusError

@@ -13,13 +13,12 @@ import time
 
 from looptime import Part
 from micropython import const
-from notice import say
+from notice import Once, say
 
 from firmware import image as im
 from firmware.devices import sunspec_tables as t
 from firmware.devices.connection import CONNECTION_OPTIONS, open_client, reading
 from firmware.devices.connection import check_site as check_site
-from firmware.devices.once import Once
 from firmware.devices.pcs_dialect import OLDER
 from firmware.devices.sunspec import LONGEST_PCS, SunSpec, measure
 from firmware.devices.sunspec_chain import NeedsPerson, NotSunSpec
@@ -71,7 +70,6 @@ _RANGES = (
     t.X_STOR_IN, -100000, 100000,
 )  # fmt: skip
 # points: end
-_ESSENTIAL = (im.PCS_P, im.PCS_V, im.PCS_HZ)  # without one of them the measurement is none
 
 
 def sees_grid(options: dict) -> bool:
@@ -106,7 +104,8 @@ class Device:
         self.ready = False
         self._found = 0  # hash of what discovery has said: the text is 100 bytes
         client = open_client(name, options, buses, LONGEST_PCS)
-        self.sun = SunSpec(client, options["unit"], _RANGES, _ESSENTIAL, LONGEST_PCS, *reading(options, client))
+        essential = (im.PCS_P, im.PCS_V, im.PCS_HZ)  # without one of them the measurement is none
+        self.sun = SunSpec(client, options["unit"], _RANGES, essential, LONGEST_PCS, *reading(options, client))
         self._client = client
         self._once = Once(name)
         self._options = {key: options[key] for key in _LOOKED_AT}

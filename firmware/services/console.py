@@ -57,6 +57,10 @@ _ECHO = const(4)
 class Service:
     """Reads lines, evaluates them, writes answers, events and monitor lines."""
 
+    # of the class, for a board that no program talks to in the raw REPL: its service holds neither
+    _raw = None  # the RawRepl, from the first Ctrl-A on
+    _dropped_told = 0  # of the lines that were dropped, so many have been told at its end
+
     def __init__(self, name: str, options: dict, pm, app, port=None) -> None:
         """port: see port.Port; None is the board's own."""
         self._app = app
@@ -85,10 +89,8 @@ class Service:
         self._answers_turn = False  # a typed line goes before a monitor line that is due
         self._spare = Spare(app)
         self.dropped = 0  # lines for people and of the monitor that were not written
-        self._dropped_told = 0
         self._storing = None  # the steps of what a line has stored, and which its answer waits for
         self.stores = 0  # such steps so far: each may erase flash
-        self._raw = None  # the RawRepl, from the first Ctrl-A on
         self._in_raw = False  # programs are answered: nothing else is printed
         self._printing = False  # a program runs: what it prints is its own
         self._idle = False

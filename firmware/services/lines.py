@@ -9,7 +9,6 @@ from micropython import const
 from firmware import loading
 from firmware.event_codes import Event
 from firmware.services.answers import GENERATOR, slices
-from firmware.services.calls import names_of
 
 VIEW = const(0)
 OPERATE = const(1)
@@ -19,7 +18,7 @@ NAMES = ("view", "operate", "service")
 LINE_MS = const(2000)  # what a line may take: control waits meanwhile
 NO_MEMORY = "MemoryError: the heap is full; emergency_shutdown() always works"
 INTERRUPTED = "Interrupted: the line ran for more than %d ms, and control has to go on" % LINE_MS
-_CALLABLES = (type(Event.name), type(names_of), type(len), type([].append), type(slices))  # what brackets are forgotten of
+_CALLABLES = (type(Event.name), type(loading.exists), type(len), type([].append), type(slices))  # what brackets are forgotten of
 # words that begin a command where no Python follows; a test compares them with commands.TABLE
 COMMANDS = (
     " status why limits events faults claims devices services monitor scan start stop charge discharge pause resume limit schedule"

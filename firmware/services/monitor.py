@@ -10,9 +10,8 @@ import json
 from micropython import const
 
 from firmware import image as im
-from firmware import reasons
+from firmware import reasons, reports
 from firmware.event_codes import Event
-from firmware.reports import brief, number, wh
 
 _REASON = const(160)  # characters of the reason: the line has to fit into the console's buffer
 
@@ -37,12 +36,12 @@ def state(app):
 
 def _measured(now):
     yield "t", now[im.UPTIME_S] + now[im.UPTIME_MS] / 1000
-    for key, value in brief(now):
+    for key, value in reports.brief(now):
         if key == "hz" and value is None:
-            value = number(now[im.PCS_HZ], 1000)
+            value = reports.number(now[im.PCS_HZ], 1000)
         yield key, value
-    yield "e_in", wh(now, im.E_IN_TURNS, im.E_IN_WH, im.E_IN_REM)
-    yield "e_out", wh(now, im.E_OUT_TURNS, im.E_OUT_WH, im.E_OUT_REM)
+    yield "e_in", reports.wh(now, im.E_IN_TURNS, im.E_IN_WH, im.E_IN_REM)
+    yield "e_out", reports.wh(now, im.E_OUT_TURNS, im.E_OUT_WH, im.E_OUT_REM)
     yield "violation_w", now[im.WORST_P]
 
 

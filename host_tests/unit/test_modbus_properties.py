@@ -11,6 +11,7 @@ from typing import Any
 
 from hypothesis import example, given
 from hypothesis import strategies as st
+from notice import Once
 from pymodbus.framer.rtu import FramerRTU
 from pymodbus.pdu import DecodePDU
 
@@ -22,7 +23,6 @@ from firmware.devices.generic_points import ratio
 from firmware.devices.generic_table import Table
 from firmware.devices.generic_writes import made as writes_of
 from firmware.devices.modbus_unit import ModbusUnit
-from firmware.devices.once import Once
 from firmware.points import plausible
 from host_tests.both.virtual import Virtual
 from modbus import hot
