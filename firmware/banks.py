@@ -10,7 +10,6 @@ from array import array
 from micropython import const
 
 from firmware import image as im
-from firmware import parameters
 from firmware import requests as rq
 from firmware.bank import Bank
 from firmware.bank_supervisors import BankEvents, ParallelSupervisor
@@ -154,6 +153,8 @@ class Several:
     """What the cycle does for a site of several banks, beside what it does for each."""
 
     def __init__(self, image, has: int, events) -> None:
+        from firmware import parameters  # here: as in manager.py
+
         self._inp = image.inp
         self._now = image.now
         self._par = image.par

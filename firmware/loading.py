@@ -15,12 +15,12 @@ from micropython import const
 DRIVER = ("driver", "firmware/devices", ("OPTIONS", "Device"))
 SERVICE = ("service", "firmware/services", ("OPTIONS", "HEAP_BYTES", "Service"))
 BUILDERS = (
-    "pinowners safestore strictjson firmware.groups firmware.sitefile firmware.buses firmware.devices.generic_table "
-    "firmware.devices.generic_writes"
+    "pinowners safestore strictjson firmware.groups firmware.sitefile firmware.buses firmware.devices.connection "
+    "firmware.devices.generic_table firmware.devices.generic_writes"
 )
 _OF_SOME = const(
     "canbus.backends ipv4 firmware.bankfile firmware.services.sunspec_server firmware.ems.allowing firmware.ems.beside "
-    "firmware.ems.filling"
+    "firmware.ems.filling firmware.parameters"
 )
 
 

@@ -11,7 +11,7 @@ import time
 from micropython import const
 
 from firmware import image as im
-from firmware import parameters, reasons, reports
+from firmware import reasons, reports
 from firmware import requests as rq
 from firmware.arbiter import Arbiter
 from firmware.charging import ChargeParams
@@ -53,6 +53,8 @@ class PowerManager:
 
     def __init__(self, config=None, image=None, has: int = im.HAS_BMS | im.HAS_PCS) -> None:
         """A manager in STANDBY.  config: a PowerConfig; image: an Image; has: image.HAS_* bits of the site's devices."""
+        from firmware import parameters  # here: whoever runs does not need it any more, see loading.py
+
         if config is None:
             config = PowerConfig()
         if not isinstance(config, PowerConfig):

@@ -14,8 +14,7 @@ from micropython import const
 from notice import Once, say
 
 from firmware import image as im
-from firmware.devices.connection import CONNECTION_OPTIONS, open_client, units
-from firmware.devices.connection import check_site as check_connection
+from firmware.devices.connection import CONNECTION_OPTIONS
 from firmware.devices.modbus_unit import ModbusUnit
 from firmware.devices.sunspec_numbers import from_float
 from modbus import ModbusError, ModbusRefused
@@ -48,10 +47,16 @@ def _is_needed(block) -> bool:
 
 def check_site(where: str, options: dict, power, errors: list) -> None:
     """Called when a site file is checked: the table must fit the connection, and its registers the powers of this PowerConfig."""
-    check_connection(where, options, power, errors)
+    _connection().check_site(where, options, power, errors)
     options["powers_w"] = (-int(power.max_charge_power * 1000), int(power.max_discharge_power * 1000))
     if "table" in options:
         _tables().problems(where, options["table"], _conditions(options), errors)
+
+
+def _connection():
+    from firmware.devices import connection  # here: as generic_table
+
+    return connection
 
 
 def _tables():
@@ -62,7 +67,8 @@ def _tables():
 
 def _conditions(options: dict):
     """What the table has to fit, of options that may not be whole."""
-    return _tables().Conditions(options.get("longest_read", 125), options.get("unit", 1), units(options), options.get("powers_w"))
+    units = _connection().units(options)
+    return _tables().Conditions(options.get("longest_read", 125), options.get("unit", 1), units, options.get("powers_w"))
 
 
 def fills(options: dict) -> int:
@@ -81,7 +87,7 @@ class Device:
     def __init__(self, name: str, options: dict, image, buses: dict) -> None:
         """Raises ConfigError with everything that is wrong with the table."""
         self.name = name
-        self.client = open_client(name, options, buses)
+        self.client = _connection().open_client(name, options, buses)
         self.unit = ModbusUnit(self.client, options["unit"])
         table = _tables().Table(options["table"], options["period_ms"], _conditions(options))
         options["table"] = None  # what was needed of it is in the blocks

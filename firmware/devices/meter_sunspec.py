@@ -12,8 +12,7 @@ from notice import Once, say
 
 from firmware import image as im
 from firmware.devices import sunspec_tables as t
-from firmware.devices.connection import CONNECTION_OPTIONS, open_client, reading
-from firmware.devices.connection import check_site as check_site
+from firmware.devices.connection import CONNECTION_OPTIONS
 from firmware.devices.sunspec import LONGEST_METER, SunSpec, measure
 from firmware.devices.sunspec_chain import NeedsPerson, NotSunSpec
 from modbus import ModbusError
@@ -46,15 +45,24 @@ _RANGES = (
 # points: end
 
 
+def check_site(where: str, options: dict, power, errors: list) -> None:
+    """Called when a site file is checked, see sitefile.py."""
+    from firmware.devices import connection  # here: whoever runs does not need it any more, see firmware/loading.py
+
+    connection.check_site(where, options, power, errors)
+
+
 class Device:
     """One meter.  `sun`: the SunSpec side of it."""
 
     def __init__(self, name: str, options: dict, image, buses: dict) -> None:
+        from firmware.devices import connection  # here: see check_site
+
         self.name = name
         self._found = 0  # hash of what discovery has said: the text is 100 bytes
         self.model = 0
-        client = open_client(name, options, buses, LONGEST_METER)
-        longest, gap = reading(options, client)
+        client = connection.open_client(name, options, buses, LONGEST_METER)
+        longest, gap = connection.reading(options, client)
         self.sun = SunSpec(client, options["unit"], _RANGES, (im.METER_P,), LONGEST_METER, longest, gap, im.METER_HZ + 1)
         self._options = {key: options[key] for key in ("which", "period_ms", "reversed")}  # the others have built it
         self._image = image

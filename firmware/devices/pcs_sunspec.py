@@ -17,8 +17,7 @@ from notice import Once, say
 
 from firmware import image as im
 from firmware.devices import sunspec_tables as t
-from firmware.devices.connection import CONNECTION_OPTIONS, open_client, reading
-from firmware.devices.connection import check_site as check_site
+from firmware.devices.connection import CONNECTION_OPTIONS
 from firmware.devices.pcs_dialect import OLDER
 from firmware.devices.sunspec import LONGEST_PCS, SunSpec, measure
 from firmware.devices.sunspec_chain import NeedsPerson, NotSunSpec
@@ -96,16 +95,25 @@ def _parts(options: dict) -> tuple:
     return newer, older, reactive
 
 
+def check_site(where: str, options: dict, power, errors: list) -> None:
+    """Called when a site file is checked, see sitefile.py."""
+    from firmware.devices import connection  # here: whoever runs does not need it any more, see firmware/loading.py
+
+    connection.check_site(where, options, power, errors)
+
+
 class Device:
     """One PCS.  `ready`: discovered and talking; `sun`: the SunSpec side of it."""
 
     def __init__(self, name: str, options: dict, image, buses: dict) -> None:
+        from firmware.devices import connection  # here: see check_site
+
         self.name = name
         self.ready = False
         self._found = 0  # hash of what discovery has said: the text is 100 bytes
-        client = open_client(name, options, buses, LONGEST_PCS)
+        client = connection.open_client(name, options, buses, LONGEST_PCS)
         essential = (im.PCS_P, im.PCS_V, im.PCS_HZ)  # without one of them the measurement is none
-        self.sun = SunSpec(client, options["unit"], _RANGES, essential, LONGEST_PCS, *reading(options, client))
+        self.sun = SunSpec(client, options["unit"], _RANGES, essential, LONGEST_PCS, *connection.reading(options, client))
         self._client = client
         self._once = Once(name)
         self._options = {key: options[key] for key in _LOOKED_AT}

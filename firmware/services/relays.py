@@ -14,7 +14,7 @@ from micropython import const
 
 from firmware import config
 from firmware import image as im
-from firmware.devices import connection
+from firmware.devices.connection import CONNECTION_OPTIONS
 from firmware.errors import ConfigError, PowerError
 
 _OWN_OPTIONS = (
@@ -29,7 +29,7 @@ _OWN_OPTIONS = (
     ("lost_ms", "int", 3000, 500, 60000, "ms after which a silent module's inputs are unknown"),
     ("coils", "bool", False, 0, 0, "the module has its inputs as coils (function 1)"),
 )
-OPTIONS = (connection.CONNECTION_OPTIONS, _OWN_OPTIONS)
+OPTIONS = (CONNECTION_OPTIONS, _OWN_OPTIONS)
 INPUT_OPTIONS = (
     ("input_pin", "int", -1, -1, 48, "GPIO; -1: an input of the I/O module"),
     ("bit", "int", -1, -1, 65535, "address of the module's discrete input; -1: a pin"),
@@ -79,6 +79,8 @@ def check_options(where: str, options: dict, errors: list) -> None:
         errors.append("%s: bits %d and %d: must lie within %d" % (where, min(bits), max(bits), _SPAN))
     if bits:
         _check_lost(where, options, errors)
+    from firmware.devices import connection  # here: whoever runs does not need it any more, see firmware/loading.py
+
     connection.check_site(where, options, None, errors)
 
 
@@ -393,6 +395,7 @@ class _Module:
     """The I/O module: its inputs as they were read last, until it has been silent for too long."""
 
     def __init__(self, name: str, options: dict, inputs: list, buses: dict) -> None:
+        from firmware.devices import connection
         from firmware.devices.modbus_unit import ModbusUnit  # a site with pins only leaves these in flash
         from modbus import ModbusError, rarer
 

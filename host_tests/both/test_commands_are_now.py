@@ -5,7 +5,7 @@ import time
 
 from firmware import config
 from firmware import image as im
-from firmware.devices import pcs_der, pcs_dialect, pcs_inverter, pcs_sunspec, sunspec
+from firmware.devices import connection, pcs_der, pcs_dialect, pcs_inverter, pcs_sunspec, sunspec
 from firmware.devices import sunspec_tables as t
 from firmware.devices.pcs_der import Der
 from firmware.devices.pcs_inverter import Inverter
@@ -288,12 +288,12 @@ class Life:
         life.full = False
         self.image = im.Image()
         self.line = line = SlowLine(life, wait_ms)
-        usual = pcs_sunspec.open_client
-        pcs_sunspec.open_client = lambda name, options, buses, registers: line
+        usual = connection.open_client
+        connection.open_client = lambda name, options, buses, registers: line
         try:
             self.device = pcs_sunspec.Device("pcs", options, self.image, {})
         finally:
-            pcs_sunspec.open_client = usual
+            connection.open_client = usual
         life.live(self.device)
         command(self.image, 5000, 1)
 

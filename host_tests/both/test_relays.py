@@ -9,7 +9,7 @@ sys.modules["machine"] = FakeMachine
 from rows import each  # noqa: E402
 
 from firmware import image as im  # noqa: E402  (the pins must be ours when the service is imported)
-from firmware.devices import modbus_unit  # noqa: E402
+from firmware.devices import connection, modbus_unit  # noqa: E402
 from firmware.errors import ConfigError  # noqa: E402
 from firmware.services import relays  # noqa: E402
 from host_tests.both.plant import ALL, Plant  # noqa: E402
@@ -448,9 +448,9 @@ class ModuleRig(Rig):
     """Relays whose inputs are a module's; `run` lets it be read when it would be, `samples` says what it then has."""
 
     def __init__(self, samples, round_ms=20, **given):
-        self.before = modbus_unit.ModbusUnit, relays.connection.open_client, relays.asyncio, rarer.read_bits
+        self.before = modbus_unit.ModbusUnit, connection.open_client, relays.asyncio, rarer.read_bits
         modbus_unit.ModbusUnit, rarer.read_bits, relays.asyncio = Unit, self._read, self
-        relays.connection.open_client = lambda *_: None
+        connection.open_client = lambda *_: None
         self.round_ms = round_ms
         self.wake_ms = self.at_ms = 0
         self.samples = samples  # function: which of them -> bit
@@ -458,7 +458,7 @@ class ModuleRig(Rig):
         try:
             Rig.__init__(self, {"0": {"bit": 0, "export_kw": 0}}, host="10.0.0.9", **given)
         finally:
-            modbus_unit.ModbusUnit, relays.connection.open_client, _, rarer.read_bits = self.before
+            modbus_unit.ModbusUnit, connection.open_client, _, rarer.read_bits = self.before
         self.task = self.service.parts["operator_module"].run()
 
     def end(self):

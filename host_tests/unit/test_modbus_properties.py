@@ -17,7 +17,7 @@ from pymodbus.pdu import DecodePDU
 
 from firmware import config
 from firmware import image as im
-from firmware.devices import generic_modbus, generic_writer
+from firmware.devices import connection, generic_modbus, generic_writer
 from firmware.devices.float_words import float_bits, nearest_bits
 from firmware.devices.generic_points import ratio
 from firmware.devices.generic_table import Table
@@ -115,14 +115,14 @@ def measured(table: dict[str, Any], registers: Registers) -> Any:
     """The image of a device with this table, once it has looked at these registers."""
     options = config.check(generic_modbus.OPTIONS, {"host": "here", "table": {**table}}, "x", [])
     image = im.Image()
-    usual = generic_modbus.open_client
-    generic_modbus.open_client = lambda name, options, buses, registers_of=registers: registers_of
+    usual = connection.open_client
+    connection.open_client = lambda name, options, buses, registers_of=registers: registers_of
     try:
         with Virtual(generic_modbus) as life:
             life.live(generic_modbus.Device("x", options, image, {}))
             life.run(50)
     finally:
-        generic_modbus.open_client = usual
+        connection.open_client = usual
     return image
 
 

@@ -8,6 +8,7 @@ import pytest
 from firmware import config
 from firmware import image as im
 from firmware.devices import (
+    connection,
     generic_modbus,
     generic_writer,
     meter_sunspec,
@@ -44,12 +45,12 @@ class Box:
         self.client = client
         self.image = im.Image()
         self.inp, self.now = self.image.inp, self.image.now
-        usual = module.open_client
-        module.open_client = lambda *_: client
+        usual = connection.open_client
+        connection.open_client = lambda *_: client
         try:
             self.device = module.Device("box", options, self.image, {})
         finally:
-            module.open_client = usual
+            connection.open_client = usual
         life.live(self.device)
 
     def said(self, key: str) -> str:

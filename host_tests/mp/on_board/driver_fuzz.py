@@ -14,6 +14,7 @@ import notice
 import firmware.image as im
 from firmware import config
 from firmware.devices import (
+    connection,
     generic_modbus,
     generic_writer,
     meter_sunspec,
@@ -108,7 +109,7 @@ def check(image):
 
 def made(module, name, image, peer, **given):
     """A driver of this module, whose device is the peer."""
-    module.open_client = lambda name, options, buses, registers=125: peer
+    connection.open_client = lambda name, options, buses, registers=125: peer
     given["host"] = "10.0.0.2"
     return module.Device(name, config.check(module.OPTIONS, given, name, []), image, {})
 
