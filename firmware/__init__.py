@@ -1,7 +1,6 @@
 """The power manager's public names."""
 
-from firmware.charge_methods import ChargeMethod
-from firmware.charging import ChargeParams
+from firmware.charging import ChargeMethod, ChargeParams
 from firmware.config import PowerConfig
 from firmware.discharging import DischargeParams
 from firmware.errors import ConfigError, PowerError

@@ -8,8 +8,8 @@ from micropython import const
 
 from firmware import image as im
 from firmware import requests as rq
-from firmware.charge_methods import ChargeMethod
 from firmware.checks import Checked
+from firmware.names import Names
 from firmware.units import parts
 
 DONE_BAND = const(5)  # 0.01 %: the taper approaches the target for ever, this near is there
@@ -17,6 +17,16 @@ _SHORT_MS = const(100000)  # what is left of a pulse: 100 s at the steepest ramp
 _TAIL_MS = const(5000)  # the tail current must hold this long
 _STAGES_MAX = const(8)
 _NEAR_V = const(995)  # 0.1 %: the voltage counts as held from here
+
+
+class ChargeMethod(Names):
+    """How the battery is charged."""
+
+    CC_CV = 0  # current-limited, then the voltage held until the tail current
+    PULSED = 1  # current for `pulse_duty` % of `pulse_period`, then rest
+    MULTI_STAGE = 2  # a table of SoC to current
+    TRICKLE = 3  # a small current to the target
+    names = ("CC_CV", "PULSED", "MULTI_STAGE", "TRICKLE")
 
 
 class ChargeParams(Checked):

@@ -1,8 +1,7 @@
 """Charging: each method's current, where it ends and with which event, balancing, what the BMS asks for."""
 
 from firmware import image as im
-from firmware.charge_methods import ChargeMethod
-from firmware.charging import ChargeParams
+from firmware.charging import ChargeMethod, ChargeParams
 from firmware.discharging import DischargeParams
 from firmware.errors import ConfigError, PowerError
 from firmware.modes import Mode

@@ -4,8 +4,7 @@ from civil import day_number
 from posixtz import PosixTZ
 
 from firmware import image as im
-from firmware.charge_methods import ChargeMethod
-from firmware.charging import ChargeParams
+from firmware.charging import ChargeMethod, ChargeParams
 from firmware.clock import CONSOLE, Clock
 from firmware.discharging import DischargeParams
 from firmware.errors import ConfigError
