@@ -87,8 +87,8 @@ class Battery:
         self._warnings_first = options.get("warnings_first", False)
         self._scratch = array("i", [im.NO_VALUE] * (im.BMS_STATUS + 1))  # a group as it comes in, frame by frame
         self._limits = array("i", [-1, -1])  # charge and discharge limit as last reported
-        self._parts = array("i", [0] * 9)  # which frames of each group have come since it was last complete
-        self._known = array("i", [0] * 9)  # which ever came
+        self._parts = bytearray(9)  # which frames of each group have come since it was last complete
+        self._known = bytearray(9)  # which ever came
         self._parts_ms = array("i", [0] * 9)  # when the first of them came
         frames = protocol.FRAMES
         self._frame_ms = array("i", [0] * len(frames))  # when each came last with something that can be true,
