@@ -1,11 +1,12 @@
 """The cycle: from frozen inputs to the command slot, the kernels in their order.  It allocates nothing and always finishes."""
 
+from array import array
+
 from micropython import const
 
 from firmware import image as im
 from firmware import requests as rq
 from firmware import supervisor as sv
-from firmware.bank import Bank
 from firmware.event_codes import Event
 from firmware.faults import debounce_rows
 from firmware.kernel import battery_limits, diagnosis, flow, inputs, invariants, ramp, site_limits, site_power, soc
@@ -14,6 +15,25 @@ from firmware.limits import NAMES
 _BANKS = NAMES.index("banks")
 _LIMIT_DEBOUNCE_MS = const(1000)
 _FLOW_DEBOUNCE_MS = const(200)  # two readings of the meters
+
+
+class Bank:
+    """A bank as the cycle sees it: what hangs on one DC bus.  A site with one battery and one inverter is one bank.
+
+    Its arrays, its mode machine, the state of its faults; batteries, inverters: banks.Parts where they are several.
+    """
+
+    def __init__(self, image, states, rows) -> None:
+        self.image = image
+        self.inp = image.inp
+        self.now = image.now
+        self.par = image.par
+        self.states = states
+        self.fault_state = array("H", [0] * len(rows))  # three numbers for each, the third the times it was raised
+        self.differ = False  # conditions and faults did in the cycle before
+        self.batteries = None
+        self.inverters = None
+        self.parts = False  # it has devices in parallel
 
 
 class Cycle:

@@ -42,11 +42,13 @@ class MapMoved(NotSunSpec):
 class Block:
     """A table of sunspec_tables.py placed at its address in one device.
 
-    pieces: (address, how many, where to), the requests it takes: one, unless the device or its line bears only short
-    ones.  Then those with scale factors come first, and once more behind the others (`again`).  registers: what was read
-    last, counted from the model's id; blocks that one task reads one after the other share them.
+    count: registers of the one request that it takes; 0 where the device or its line bears only short ones.  Then there are
+    `pieces`, (address, how many, where to): those with scale factors come first, and once more behind the others (`again`).
+    registers: what was read last, counted from the model's id; blocks that one task reads one after the other share them.
     """
 
+    # of the class, for hardly a device has any
+    pieces: tuple = ()
     again: tuple = ()
     _factors = None  # scale factors, raw, as they came last; what is read in one request has those that belong to it
 
@@ -54,12 +56,15 @@ class Block:
         self.model, self.address, self.length = entry
         self.rows = table[2]
         self.registers = registers
+        cuts = _pieces(self.rows, longest, gap)
+        self.count = cuts[0][1] if len(cuts) == 1 else 0
+        if self.count:
+            return
         pieces = []
         again = []
-        cuts = _pieces(self.rows, longest, gap)
         for first, end in cuts:
             piece = (self.address + first, end - first, memoryview(registers)[first:end] if first else registers)
-            if len(cuts) > 1 and _holds_factor(self.rows, first, end):
+            if _holds_factor(self.rows, first, end):
                 again.append(piece)
             else:
                 pieces.append(piece)
@@ -249,6 +254,8 @@ class SunSpec:
         """
         for tries in range(_STEADY_TRIES, 0, -1):
             begun = time.ticks_ms()
+            if block.count:
+                await self.unit.read(block.address, block.count, block.registers, 3, to_write)
             for i in range(len(block.pieces)):
                 address, count, view = block.pieces[i]
                 await self.unit.read(address, count, view, 3, to_write)

@@ -109,7 +109,7 @@ class Service:
         names.update({name: getattr(firmware, name) for name in dir(firmware) if "A" <= name[0] <= "Z"})
         pm = self._app.pm
         names.update({"pm": pm, "app": self._app, "__name__": "__main__", "true": True, "false": False, "null": None})  # JSON's too
-        names.update({"emergency": pm.emergency_shutdown, "emergency_shutdown": pm.emergency_shutdown})
+        names["emergency"] = names["emergency_shutdown"] = pm.emergency_shutdown
         for command in (
             calls.status, calls.why, self.monitor, calls.limits, calls.devices, calls.services, calls.upcoming, calls.save_site,
             calls.restore_site, calls.help, calls.dir, self.print, self.lines.login,

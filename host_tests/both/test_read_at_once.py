@@ -46,6 +46,7 @@ class Block:
         view = memoryview(self.registers)
         self.pieces = [(0, 1, view[0:1]), (1, 1, view[1:2])]
         self.again = []
+        self.count = 0
         self.rows = b""  # nothing of it is decoded
 
     @property
