@@ -6,7 +6,7 @@ A bank trips, restarts and opens its contactors by itself and leaves the others 
 from firmware import image as im
 from firmware import requests as rq
 from firmware import supervisor as sv
-from firmware.bank import Bank
+from firmware.cycle import Bank
 from firmware.errors import PowerError
 from firmware.event_codes import Event
 from firmware.kernel import banks

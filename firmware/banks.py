@@ -11,8 +11,8 @@ from micropython import const
 
 from firmware import image as im
 from firmware import requests as rq
-from firmware.bank import Bank
 from firmware.bank_supervisors import BankEvents, ParallelSupervisor
+from firmware.cycle import Bank
 from firmware.faults import debounce_rows
 from firmware.kernel import banks, diagnosis, inputs, invariants, site_limits
 from firmware.limits import NAMES

@@ -190,7 +190,7 @@ def brief(now):
         for i in range(0, len(table), 4):
             if table[i + 3]:
                 parts, value = table[i + 1], now[table[i]]
-                yield table[i + 3], number(value, parts) if parts else _word(table[i], value)
+                yield table[i + 3], number(value, parts) if parts else _word(table[i], value)  # type: ignore[arg-type]  # keys last
 
 
 def _add_points(figures: dict, now, tables: tuple = (_BATTERY, _PCS, _SITE)) -> dict:
