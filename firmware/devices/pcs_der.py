@@ -48,9 +48,9 @@ class Der(Dialect):
         self._set = self.before_writing(t.PCS_SET)
         self._control = self.before_writing(t.CONTROLLER)
         await self.add_slow(t.PCS_CAPACITY, 2000, self._take_capacity)
-        await self.add_slow(t.PCS_DC, 200, self._take_dc)
-        await self.add_slow(t.PCS_SET, 500, self._take_setpoint)
-        await self.add_slow(t.PCS_HEAT, 2000, self.take_heat)
+        await self.add_slow(t.PCS_DC, 200, self._take_dc, True)
+        await self.add_slow(t.PCS_SET, 500, self._take_setpoint, True)
+        await self.add_slow(t.PCS_HEAT, 2000, self.take_heat, True)
 
     def forget(self) -> None:
         """Nothing is known of what the PCS was told: everything is written again."""

@@ -9,9 +9,12 @@ from firmware import image as im
 from firmware.devices import sunspec_tables as t
 from firmware.devices.sunspec import questions_the_map
 from firmware.devices.sunspec_chain import NeedsPerson
-from modbus import ModbusError, ModbusRefused
+from modbus import ModbusError, ModbusRefused, ModbusTimeout
 
 _TIMER = const("the reversion timer")
+_SELDOM_MS = const(60000)  # between two tries of a slow block that does not come
+_MOST_FAILURES = const(9)
+_FADES = const(4)  # the try, of those in vain in a row, before which what was said last is no value any more
 OLDER = (103, 102, 101, 113, 112, 111)  # models that measure an inverter of the older dialect
 LONGEST_WRITE_BLOCK = 58  # registers of the longest block that is read before a write: 704
 
@@ -32,13 +35,14 @@ class Dialect:
         self.image = image
         self.options = options
         self.main = None  # the block read every period
-        self.slow = []  # [block, period in ms, when due, what to do with it, it has been read]
+        self.slow = []  # [block, period in ms, when due, what to do with it, it has been read, tries in vain since, see add_slow]
         self.outdated = False  # what the setpoint was scaled by has changed since it was written
         self._before = array("H", bytes(2 * LONGEST_WRITE_BLOCK))  # what is read before a write
         self._refusals = []  # what was said of what it refuses beside the power
         self.refused = False  # something of that, to be tried again at the next refresh
         self._words = array("H", bytes(12))  # to be written
         self._current = None  # what brings them up to date, if anything
+        self.note = ""  # what a person has to know of this device as it was discovered
         self.reactive = None  # pcs_reactive, where the site gives reactive power
         self.told_w = self.told_run = -1  # the command when it was asked for last
         self.check_control = None  # raises ModbusError if nobody decides any more
@@ -53,15 +57,30 @@ class Dialect:
             self.reactive.forget()
         self._run_written = -1
 
-    async def add_slow(self, table: tuple, period_ms: int, take) -> None:
-        """Read a block now and every period_ms, if the device has it; if not, what it gave before has no value any more."""
+    async def add_slow(self, table: tuple, period_ms: int, take, fades: bool = False) -> None:
+        """Read a block now and every period_ms, if the device has it; if not, what it gave before has no value any more.
+
+        fades: what it says is none any more when it has not come for a while; without it, it is true until it says otherwise.
+        One that twice in a row got no answer while the device was discovered, which did answer elsewhere, is done without.
+        """
         block = self.sun.block(table)
         if block is None:
             take()
             return
-        entry = [block, period_ms, time.ticks_ms(), take, False]
+        unread = self.sun.unread
+        if unread.count(block.address) > 1:
+            self.note = "model %d (register %d) does not answer, it is done without" % (block.model, block.address)
+            take()
+            return
+        entry = [block, period_ms, time.ticks_ms(), take, False, 0, fades]
         self.slow.append(entry)
-        await self._read_slow(entry)
+        try:
+            await self._read_slow(entry)
+        except ModbusTimeout:
+            unread.append(block.address)
+            raise
+        while block.address in unread:
+            unread.remove(block.address)
 
     async def read_one_slow(self, now: int) -> None:
         """Read the slow block that has been due for longest, if any."""
@@ -76,18 +95,29 @@ class Dialect:
             await self._read_slow(due)
 
     async def _read_slow(self, entry: list) -> None:
-        """One that the device lists but never gave is done without; one that it refuses now may have moved."""
-        entry[2] = time.ticks_add(time.ticks_ms(), entry[1])
+        """One that the device lists but never gave is done without; one that it refuses now may have moved.  What does not come
+        any more is asked for ever more seldom."""
+        block, period_ms, _, take, given, failures, fades = entry
+        entry[2] = time.ticks_add(time.ticks_ms(), min(period_ms << failures, _SELDOM_MS))
+        entry[5] = min(failures + 1, _MOST_FAILURES)
+        if fades and entry[5] == _FADES:
+            self.sun.blank(block)
+            take()
         try:
-            if await self.sun.read(entry[0]):
-                entry[3]()
+            if await self.sun.read(block):
+                take()
             entry[4] = True
+            entry[5] = 0
         except ModbusRefused as error:
-            if entry[4] and questions_the_map(error):
-                self.sun.lose(entry[0], str(error))
+            if given and questions_the_map(error):
+                self.sun.lose(block, str(error))
             self.sun.note(error)
-            if not entry[4]:
-                entry[3]()
+            if not given:
+                take()
+        except ModbusTimeout as error:
+            if not given:
+                raise
+            self.sun.note(error)
 
     def before_writing(self, table: tuple):
         """The block of `table` as it is read just before a write to its model; None if the device has none."""
@@ -122,7 +152,7 @@ class Dialect:
         """Line to line; from the phase voltage of a symmetrical three-phase system where only that is measured."""
         values = self.sun.values
         voltage = values[im.PCS_V]
-        if voltage == im.NO_VALUE and values[t.X_PHASE_V] != im.NO_VALUE:
+        if voltage <= 0 < values[t.X_PHASE_V]:  # not implemented, for which some say 0
             voltage = values[t.X_PHASE_V] if single_phase else values[t.X_PHASE_V] * 1732 // 1000
         self.image.inp[im.PCS_V] = voltage
 

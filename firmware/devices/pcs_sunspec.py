@@ -116,6 +116,7 @@ class Device:
         self.sun = SunSpec(client, options["unit"], _RANGES, essential, LONGEST_PCS, *connection.reading(options, client))
         self._client = client
         self._once = Once(name)
+        self._barred = ""  # what kept it from being commanded
         self._options = {key: options[key] for key in _LOOKED_AT}
         self._image = image
         self._newer, self._older, self._reactive = _parts(options)
@@ -176,11 +177,14 @@ class Device:
         await dialect.place()
         if self._reactive is not None:
             self._reactive.add(dialect, newer, self._dialect)
-        sun.forget()
-        if newer and not chain.has(704):
-            self._once.say("no model 704: it can be measured, not commanded")
+        note = dialect.note
+        if newer and sun.block(t.PCS_SET) is None:
+            note = "no model 704, or too short a one: it can be measured, not commanded"
+        if note:
+            self._once.say(note)
         else:
             self._once.text = ""
+        sun.forget()
         self._dialect = dialect
         self._forget()
         self.ready = True
@@ -218,10 +222,13 @@ class Device:
                 continue
             try:
                 await self._command(now)
+                if self._once.text == self._barred:
+                    self._once.text = ""  # it is commanded again
             except ModbusError as error:
                 self.sun.note(error)
                 if isinstance(error, (NeedsPerson, NotSunSpec)):
-                    self._once.say(str(error))
+                    self._barred = str(error)
+                    self._once.say(self._barred)
                 if isinstance(error, NotSunSpec):
                     self.ready = False  # the measuring task finds the models again
                 self._dialect.forget()

@@ -134,6 +134,7 @@ class SunSpec:
         self._lacks = 0  # a function (6 or 16) that this device does not know
         self.moved = False  # the map is not the one that was discovered
         self.identity = ""
+        self.unread: list = []  # addresses of models that gave no answer when they were read for the first time
 
     # ---- discovery -------------------------------------------------------------------------------------
     async def discover(self) -> None:
@@ -303,6 +304,11 @@ class SunSpec:
                 raise
             self._lacks = 16
             await self.write(address, words, count, True, fresh)
+
+    def blank(self, block: Block) -> None:
+        """What it said has no value any more."""
+        for at in range(3, len(block.rows), _ROW):
+            self.values[block.rows[at]] = im.NO_VALUE
 
     def lose(self, block: Block, why: str) -> None:
         """The map is not what it was: raises MapMoved, and whoever measures discovers the device anew."""

@@ -46,6 +46,7 @@ class Sun:
             (AT.X_STOR_RVRT_S, 5), (AT.X_STOR_GRID, 1),
         ):  # fmt: skip
             self.values[slot] = value
+        self.unread = []
         self.written = []  # (address, words)
         self.read_to_write = []  # of each read, whether it was for a command
         self.meanwhile = None
