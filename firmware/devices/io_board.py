@@ -31,6 +31,7 @@ OPTIONS = (
 _STEP_MS = const(20)
 _LATE_MS = const(100)  # a step that comes later was held up: what nobody could look at has not stood still
 _UNKNOWN = const(2)  # the emergency stop, until its pin has been steady once: the group is not heard before
+_LOOSE = const(100)  # so many turns without being steady once are no noise: a loose wire, which is a broken one
 _DEAD_MS = const(1000)  # a command this old is no command: the contactor opens
 
 
@@ -58,6 +59,7 @@ class Device:
         self._pressed = 0 if self._estop is None else _UNKNOWN
         self._candidate = 0  # what the pin says, not yet for long enough to count
         self._candidate_ms = 0
+        self._turns = 0  # of the pin since it was steady
         self._seq = -1
         self._seq_ms = 0  # how long CMD_SEQ has stood still
         self._blink_ms = 0
@@ -96,12 +98,18 @@ class Device:
         if pressed != self._candidate:
             self._candidate = pressed
             self._candidate_ms = 0
+            self._turns += 1
         else:
             self._candidate_ms = min(self._candidate_ms + dt_ms, 10000)
-        if pressed == self._pressed or self._candidate_ms < (self._press_ms if pressed else self._release_ms):
+        if self._candidate_ms >= (self._press_ms if pressed else self._release_ms):
+            self._turns = 0
+        elif self._turns < _LOOSE or self._pressed == _UNKNOWN:
             return
-        self._pressed = pressed
-        self.presses += pressed
+        else:
+            pressed = 1  # it is never steady: the wire is loose
+        if pressed != self._pressed:
+            self._pressed = pressed
+            self.presses += pressed
 
     def _drive_contactor(self, dt_ms):
         now = self._image.now

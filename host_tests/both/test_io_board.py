@@ -89,6 +89,24 @@ def test_a_press_counts_after_its_debounce_and_noise_does_not():
     assert image.inp[im.IO_ESTOP] == 0
 
 
+def test_a_button_that_is_never_steady_has_a_loose_wire():
+    """One that opens and closes faster than the debounce never counted, while the inputs were heard as released."""
+    device, image, pins = _rig()
+    pins[34].level = 0
+    _steps(device, image, 400)
+    for turn in range(120):
+        pins[34].level = 1 - turn % 2
+        _steps(device, image, 20)
+    assert image.inp[im.IO_ESTOP] == 1 and device.presses == 1
+    pins[34].level = 0
+    _steps(device, image, 400)
+    assert image.inp[im.IO_ESTOP] == 0, "steady again for as long as a release takes"
+    for turn in range(1000):  # a spike now and then is noise, for however long
+        pins[34].level = 1 if turn % 20 == 0 else 0
+        _steps(device, image, 20)
+        assert image.inp[im.IO_ESTOP] == 0
+
+
 def test_a_broken_wire_reads_as_pressed():
     device, image, pins = _rig(estop_pressed_level=0, estop_pull="down")
     assert pins[34].pull == FakePin.PULL_DOWN
