@@ -116,11 +116,11 @@ class Device:
         inp = self._image.inp
         inp[im.METER_P] = -values[im.METER_P] if self._options["reversed"] else values[im.METER_P]
         voltage = values[im.METER_V]
-        if voltage == im.NO_VALUE and values[t.X_PHASE_V] != im.NO_VALUE:
+        if voltage <= 0 < values[t.X_PHASE_V]:  # not implemented, for which some say 0
             voltage = values[t.X_PHASE_V]
             if self.model % 10 != 1:  # all but single phase: line to line, of a symmetrical three-phase system
                 voltage = voltage * 1732 // 1000
         inp[im.METER_V] = voltage
         inp[im.METER_I] = values[im.METER_I]
-        inp[im.METER_HZ] = values[im.METER_HZ]
+        inp[im.METER_HZ] = values[im.METER_HZ] or (im.NO_VALUE if voltage > 0 else 0)  # no voltage has 0 Hz
         self._image.heard(im.SEQ_METER)
