@@ -29,8 +29,9 @@ OPTIONS = (CONNECTION_OPTIONS, _OWN_OPTIONS)
 
 _BESIDE = (  # slots without which the rest of their group is what it was
     im.PCS_Q, im.PCS_V, im.PCS_I, im.PCS_HZ, im.PCS_DC_V, im.PCS_DC_I, im.PCS_DC_P, im.PCS_TEMP, im.PCS_ALARM, im.PCS_SETPOINT,
-    im.PCS_S_MAX, im.METER_V, im.METER_I, im.METER_HZ,
+    im.PCS_S_MAX, im.METER_V, im.METER_I, im.METER_HZ, im.BMS_SOH, im.BMS_TEMP,
 )  # fmt: skip
+_PERCENT_MOST = const(12500)  # 0.01 %: up to here a percentage beyond 100 is taken as 100, as of a battery on CAN
 _LOOK_MS = const(10)
 _AGAIN = const(2)  # time-outs of the connection until what got no answer is asked for again; twice that the next time ...
 _MOST_AGAIN = const(8)  # ... up to this, or its period
@@ -247,6 +248,9 @@ class Device:
         results = []
         for each in block.points:
             value = self._value(each, each.address - block.address)
+            if value is not None and each.high == 10000 < value <= _PERCENT_MOST and each.slot <= im.BMS_SOH:
+                value = 10000
+                self._once.say("register %d gives more than 100 %%, it is taken as 100 %%" % (each.address + each.at))
             if value is None or (value != im.NO_VALUE and not each.low <= value <= each.high):
                 self._reject(each, value)
                 if each.slot not in _BESIDE:
