@@ -49,7 +49,12 @@ class Discharger:
         if now[im.SOC] != im.NO_VALUE and now[im.SOC_LOW] <= floor + DONE_BAND:
             return rq.END_FLOOR
         low = par[im.PAR_P_DIS] // 100
+        volts = now[im.BMS_V]
         odd = now[im.BMS_ODD]  # what was refused leaves nothing either, and ends nothing
+        if volts <= 0:
+            odd = _ODD_PACK | _ODD_CELL  # nor does a pack that says no voltage ...
+        elif 0 < now[im.PCS_DC_V] < volts - volts // 8:
+            odd |= _ODD_PACK  # ... nor an inverter that measures another one on the same wires
         if (now[_PACK_VOLTAGE] <= low and not odd & _ODD_PACK) or (now[_CELL_VOLTAGE] <= low and not odd & _ODD_CELL):
             self._empty_ms += now[im.DT]
         else:

@@ -329,6 +329,9 @@ def _is_silent(view, i: int) -> bool:
 def _silence(view, i: int, named: bool) -> str:
     """That nothing comes from a device, since when and where: named as a device, or in a sentence of its own."""
     name, where = view.places.get(1 << i, (_DEVICES[i], ""))
+    if not i and min([view.now[im.AGE + seq] for seq in range(im.SEQ_BMS, im.SEQ_PCS)]) <= view.par[im.PAR_STALE_BMS]:
+        told = ", ".join(missing(view.now[im.MISSING] & _MISSED[0])) + where  # the battery does speak
+        return "%s (%s)" % (name, told) if named else told
     age = _age(view, i)
     if age >= im.AGE_NEVER:
         if named:
@@ -579,7 +582,10 @@ def _row(view, name: str, charge: int) -> str:
     if name == "cell_voltage":
         return words % (now[im.CELL_V_MIN - charge], par[im.PAR_CELL_MIN - charge])
     if name == "pack_voltage":
-        return words % (now[im.BMS_V] / 10, _cut_off(view, charge))
+        volts, other = now[im.BMS_V], now[im.PCS_DC_V]
+        if 0 < other and now[im.PCS_STATE] == im.PCS_RUNNING and (volts < other if charge else other < volts):
+            return "the inverter measures " + words % (other / 10, _cut_off(view, charge))
+        return words % (volts / 10, _cut_off(view, charge))
     if words:
         return words % (now[im.BMS_I_DIS - charge] / 10)
     if name == "grid_connection":
@@ -657,7 +663,8 @@ def _temperature(view) -> str:
     now = view.now
     high, low = [now[slot] if now[slot] != im.NO_VALUE else now[im.BMS_TEMP] for slot in (im.CELL_T_MAX, im.CELL_T_MIN)]
     if im.NO_VALUE in (high, low):
-        return ""
+        refused = odd(now[im.BMS_ODD] & 3 << im.CELL_T_MAX - im.BMS_SOC)
+        return "no %s that can be true" % refused[0] if refused else ""
     return "%.1f degC" % (high / 10) if high == low else "%.1f to %.1f degC" % (low / 10, high / 10)
 
 

@@ -139,6 +139,8 @@ def temperature_row(img: ptr32, par: ptr32):
                     q = full * (t3 - t) // (t3 - t2)
                 if q < p:
                     p = q
+            elif (img[_BMS_ODD] >> (_CELL_T_MAX + k - _BMS_SOC) & 1) != 0:
+                p = 0  # it was refused, so it may be anything
             k += 1
         img[row + _ROW_TEMPERATURE] = p
         chg += 1
@@ -167,7 +169,7 @@ def headroom(img: ptr32, par: ptr32):
                 here = ((img[_PCS_DC_I] + b) & m) - b
                 if here != none and img[_AGE + _SEQ_PCS] <= par[_PAR_STALE_PCS] and img[_PCS_STATE] == _PCS_RUNNING:
                     q = ((img[_PCS_DC_V] + b) & m) - b
-            if q != none:
+            if q > 0:  # neither has 0 V while it runs: one that says so does not measure it
                 if chg == 0:
                     gap = par[_PAR_V_MIN]
                     t = ((img[_BMS_V_MIN] + b) & m) - b
