@@ -193,7 +193,7 @@ class Charger:
         ceiling = par[im.PAR_V_MAX]
         if par[im.OP_V_MAX] < ceiling:
             ceiling = par[im.OP_V_MAX]
-        if 0 < now[im.BMS_V_MAX] < ceiling:  # 0 is a stop, not a voltage that is reached
+        if now[im.BMS_V] * 31 // 32 <= now[im.BMS_V_MAX] < ceiling:  # far below what it has is a stop, no voltage that is reached
             ceiling = now[im.BMS_V_MAX]
         if now[im.CMD_P] < 0 and now[im.BMS_V] <= ceiling:
             self._flowed = True

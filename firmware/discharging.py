@@ -53,8 +53,8 @@ class Discharger:
         odd = now[im.BMS_ODD]  # what was refused leaves nothing either, and ends nothing
         if volts <= 0:
             odd = _ODD_PACK | _ODD_CELL  # nor does a pack that says no voltage ...
-        elif 0 < now[im.PCS_DC_V] < volts - volts // 8:
-            odd |= _ODD_PACK  # ... nor an inverter that measures another one on the same wires
+        elif 0 < now[im.PCS_DC_V] < volts - volts // 8 or now[im.BMS_V_MIN] > volts + volts // 32:
+            odd |= _ODD_PACK  # ... nor an inverter that measures another one on the same wires, and a bound far off is a stop
         if (now[_PACK_VOLTAGE] <= low and not odd & _ODD_PACK) or (now[_CELL_VOLTAGE] <= low and not odd & _ODD_CELL):
             self._empty_ms += now[im.DT]
         else:

@@ -14,6 +14,7 @@ from firmware.devices.sunspec_chain import NeedsPerson
 from firmware.devices.sunspec_numbers import truncate_to_scale
 
 _HEARTBEAT_MS = const(1000)  # 715: "incremented every second by the controller"
+_DC_MS = const(4000)  # and some turns: what the DC side said so long ago stands beside nothing that is so now
 _STOP = const(0)  # 715 OpCtl
 _START = const(1)
 _LARGEST = const(2147483647)  # of 704 WSet
@@ -44,13 +45,14 @@ class Der(Dialect):
         self.main = sun.block(t.PCS_AC)
         if self.main is None:
             raise NeedsPerson("model 701 is too short")
+        self._dc_ms = time.ticks_ms()  # when 714 came last
         self._scale = im.NO_VALUE  # of the setpoint as it was written
         self._set = self.before_writing(t.PCS_SET)
         self._control = self.before_writing(t.CONTROLLER)
         await self.add_slow(t.PCS_CAPACITY, 2000, self._take_capacity)
-        await self.add_slow(t.PCS_DC, 200, self._take_dc, True)
-        await self.add_slow(t.PCS_SET, 500, self._take_setpoint, True)
-        await self.add_slow(t.PCS_HEAT, 2000, self.take_heat, True)
+        await self.add_slow(t.PCS_DC, 200, self._take_dc)
+        await self.add_slow(t.PCS_SET, 500, self._take_setpoint)
+        await self.add_slow(t.PCS_HEAT, 2000, self.take_heat)
 
     def forget(self) -> None:
         """Nothing is known of what the PCS was told: everything is written again."""
@@ -72,6 +74,8 @@ class Der(Dialect):
             inp[im.PCS_STATE] = im.PCS_RUNNING if values[t.X_ON] else im.PCS_OFF
         self.copy((im.PCS_P, im.PCS_Q, im.PCS_I, im.PCS_HZ, im.PCS_ALARM, im.PCS_GRID))
         self.take_voltage()
+        if time.ticks_diff(time.ticks_ms(), self._dc_ms) > _DC_MS + 8 * self.options["period_ms"]:
+            inp[im.PCS_DC_V] = inp[im.PCS_DC_I] = inp[im.PCS_DC_P] = im.NO_VALUE
         self.image.heard(im.SEQ_PCS)
 
     def _take_capacity(self) -> None:
@@ -83,6 +87,7 @@ class Der(Dialect):
         inp[im.PCS_P_CHG] = charge if charge != im.NO_VALUE else self.least(t.X_W_RTG, t.X_W_MAX)
 
     def _take_dc(self) -> None:
+        self._dc_ms = time.ticks_ms()
         self.copy((im.PCS_DC_V, im.PCS_DC_I, im.PCS_DC_P))
 
     def _take_setpoint(self) -> None:

@@ -12,9 +12,7 @@ from firmware.devices.sunspec_chain import NeedsPerson
 from modbus import ModbusError, ModbusRefused, ModbusTimeout
 
 _TIMER = const("the reversion timer")
-_SELDOM_MS = const(60000)  # between two tries of a slow block that does not come
-_MOST_FAILURES = const(9)
-_FADES = const(4)  # the try, of those in vain in a row, before which what was said last is no value any more
+_SELDOM = const(5)  # times a slow block that does not come is asked for after twice as long
 OLDER = (103, 102, 101, 113, 112, 111)  # models that measure an inverter of the older dialect
 LONGEST_WRITE_BLOCK = 58  # registers of the longest block that is read before a write: 704
 
@@ -57,11 +55,10 @@ class Dialect:
             self.reactive.forget()
         self._run_written = -1
 
-    async def add_slow(self, table: tuple, period_ms: int, take, fades: bool = False) -> None:
+    async def add_slow(self, table: tuple, period_ms: int, take) -> None:
         """Read a block now and every period_ms, if the device has it; if not, what it gave before has no value any more.
 
-        fades: what it says is none any more when it has not come for a while; without it, it is true until it says otherwise.
-        One that twice in a row got no answer while the device was discovered, which did answer elsewhere, is done without.
+        One that gave no answer in two discoveries, of a device that answers elsewhere, is done without, until the next but one.
         """
         block = self.sun.block(table)
         if block is None:
@@ -70,9 +67,10 @@ class Dialect:
         unread = self.sun.unread
         if unread.count(block.address) > 1:
             self.note = "model %d (register %d) does not answer, it is done without" % (block.model, block.address)
+            unread.remove(block.address)
             take()
             return
-        entry = [block, period_ms, time.ticks_ms(), take, False, 0, fades]
+        entry = [block, period_ms, time.ticks_ms(), take, False, 0]
         self.slow.append(entry)
         try:
             await self._read_slow(entry)
@@ -97,12 +95,9 @@ class Dialect:
     async def _read_slow(self, entry: list) -> None:
         """One that the device lists but never gave is done without; one that it refuses now may have moved.  What does not come
         any more is asked for ever more seldom."""
-        block, period_ms, _, take, given, failures, fades = entry
-        entry[2] = time.ticks_add(time.ticks_ms(), min(period_ms << failures, _SELDOM_MS))
-        entry[5] = min(failures + 1, _MOST_FAILURES)
-        if fades and entry[5] == _FADES:
-            self.sun.blank(block)
-            take()
+        block, period_ms, _, take, given, failures = entry
+        entry[2] = time.ticks_add(time.ticks_ms(), period_ms << failures)
+        entry[5] = min(failures + 1, _SELDOM)
         try:
             if await self.sun.read(block):
                 take()

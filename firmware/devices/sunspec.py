@@ -305,11 +305,6 @@ class SunSpec:
             self._lacks = 16
             await self.write(address, words, count, True, fresh)
 
-    def blank(self, block: Block) -> None:
-        """What it said has no value any more."""
-        for at in range(3, len(block.rows), _ROW):
-            self.values[block.rows[at]] = im.NO_VALUE
-
     def lose(self, block: Block, why: str) -> None:
         """The map is not what it was: raises MapMoved, and whoever measures discovers the device anew."""
         self.moved = True
