@@ -193,9 +193,10 @@ class Charger:
         ceiling = par[im.PAR_V_MAX]
         if par[im.OP_V_MAX] < ceiling:
             ceiling = par[im.OP_V_MAX]
-        if now[im.BMS_V] * 31 // 32 <= now[im.BMS_V_MAX] < ceiling:  # far below what it has is a stop, no voltage that is reached
+        volts = now[im.BMS_V]
+        if 0 < volts - volts // 32 <= now[im.BMS_V_MAX] < ceiling:  # far below what it has is a stop, no voltage that is reached
             ceiling = now[im.BMS_V_MAX]
-        if now[im.CMD_P] < 0 and now[im.BMS_V] <= ceiling:
+        if now[im.CMD_P] < 0 and volts <= ceiling:
             self._flowed = True
         # in a pack out of balance the fullest cell ends the charge
-        return now[im.BMS_V] >= _near(ceiling) or now[im.CELL_V_MAX] >= _near(par[im.PAR_CELL_MAX])
+        return volts >= _near(ceiling) or now[im.CELL_V_MAX] >= _near(par[im.PAR_CELL_MAX])

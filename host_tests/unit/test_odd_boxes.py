@@ -89,6 +89,16 @@ def test_a_voltage_bound_far_on_the_wrong_side_of_the_pack_is_a_stop_and_no_end(
     assert pack.by() == "manual" and pack.command() * kw > 0
 
 
+def test_a_battery_that_says_0_v_and_no_voltage_to_charge_to_is_not_charged() -> None:
+    plant = Plant().ready()
+    plant.pm.start_charging(90)
+    plant.run(8)
+    assert plant.command() < 0
+    plant.force.update({im.BMS_V: 0, im.BMS_V_MAX: 0, im.BMS_I: 0})
+    plant.run(60)
+    assert plant.command() == 0 and plant.by() == "manual", reason(plant)
+
+
 # ---- the inverter's DC voltage ------------------------------------------------------------------------------------
 
 
