@@ -238,8 +238,8 @@ def last_end(view) -> str:
     return "the %s by %s ended %s, %s" % (what, rq.SOURCES[code & 15], since(view, view.now[im.ENDED_S], ""), how)
 
 
-def event_data(event: int, data: int):
-    """An event's data as the name it has, or the number."""
+def event_data(event: int, data: int, banks=()):
+    """An event's data as the name it has, or the number; banks: their Images, where people know them by their names."""
     names = ()
     if event == Event.MODE_CHANGE:
         names = Mode.names
@@ -253,10 +253,14 @@ def event_data(event: int, data: int):
         if data == -1:
             return "commanded"
         names = ft.names(1 << (data & 31)) if 0 <= data < 160 and data & 31 < 30 else ()
-        return (names[0] if data < 32 else "%s of bank %d" % (names[0], data >> 5)) if names else data
+        return (names[0] if data < 32 else "%s of bank %s" % (names[0], _bank(banks, data >> 5))) if names else data
     elif event == Event.BANK_CHANGE and 32 <= data < 160 and data & 31 < len(Mode.names):
-        return "bank %d: %s" % (data >> 5, Mode.name(data & 31))
+        return "bank %s: %s" % (_bank(banks, data >> 5), Mode.name(data & 31))
     return names[data] if 0 <= data < len(names) else data
+
+
+def _bank(banks, number: int):
+    return banks[number - 1].name if number <= len(banks) else number
 
 
 # ---- numbers, times, claims -----------------------------------------------------------------------------

@@ -161,9 +161,11 @@ class Commands:
         """The last events, oldest first: s since boot, name, data."""
         count = _whole(words, _EVENTS, 1, QUEUE)
         events = self._pm.events
+        banks = self._pm.image.banks
         cursor = Cursor((events.total - min(events.total, count)) & 0x3FFFFFFF)
         while events.next(cursor):
-            yield "%7d s  %s  %s" % (cursor.at_s, Event.name(cursor.event), reasons.event_data(cursor.event, cursor.data))
+            data = reasons.event_data(cursor.event, cursor.data, banks)
+            yield "%7d s  %s  %s" % (cursor.at_s, Event.name(cursor.event), data)
 
     def faults(self):
         """Active and past faults, a line each."""

@@ -392,7 +392,7 @@ class Service:
     def _print_event(self) -> None:
         cursor = self._events
         self._event_waits = True
-        data = json.dumps(reasons.event_data(cursor.event, cursor.data))
+        data = json.dumps(reasons.event_data(cursor.event, cursor.data, self._app.pm.image.banks))
         self._hide()
         self._terminal.put('{"event": "%s", "data": %s, "t": %d}\r\n' % (Event.name(cursor.event), data, cursor.at_s))
         self._terminal.finish()

@@ -285,7 +285,8 @@ class Service:
         ago = max(0, self._pm.image.now[im.UPTIME_S] - cursor.at_s)
         clock = self._pm.clock
         at = clock.text_ago(ago) if clock is not None and clock.is_set else None
-        said = {"event_type": Event.name(cursor.event), "data": reasons.event_data(cursor.event, cursor.data)}
+        data = reasons.event_data(cursor.event, cursor.data, self._pm.image.banks)
+        said = {"event_type": Event.name(cursor.event), "data": data}
         said.update({"n": cursor.at, "uptime_s": cursor.at_s, "time": at, "lost": cursor.lost})
         return json.dumps(said).encode()
 

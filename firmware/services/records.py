@@ -118,7 +118,7 @@ class Service:
         name = Event.name(event)
         level = _OF_EVENTS[event]
         if event in (Event.FAULT_RAISED, Event.FAULT_CLEARED):
-            name += " " + str(reasons.event_data(event, data))
+            name += " " + str(reasons.event_data(event, data, self._pm.image.banks))
             if event == Event.FAULT_RAISED and not self._mild >> (data & 31) & 1:
                 level = ERROR
         self._log(name, data, event in _URGENT, level)

@@ -18,7 +18,7 @@ _HELLO = const("retry: 3000\n\n")
 def event(pm, cursor: Cursor) -> dict:
     """The event that a cursor is at."""
     name = Event.name(cursor.event)
-    data = reasons.event_data(cursor.event, cursor.data)
+    data = reasons.event_data(cursor.event, cursor.data, pm.image.banks)
     ago_s = pm.image.now[im.UPTIME_S] - cursor.at_s
     return {
         "n": (cursor.at - 1) & 0x3FFFFFFF, "t": cursor.at_s, "name": name, "data": data, "text": "%s %s" % (name, data),

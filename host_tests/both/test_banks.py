@@ -7,6 +7,7 @@ from firmware.event_codes import Event
 from firmware.flows import Grid
 from firmware.modes import Mode
 from firmware.reasons import event_data, waiting
+from firmware.web import live
 from host_tests.both.bankplant import BankPlant
 from host_tests.both.plant import EFFICIENCY, refusal
 
@@ -91,6 +92,18 @@ def test_an_event_says_whether_a_fault_is_the_site_s_or_which_bank_s():
         assert event_data(Event.FAULT_RAISED, data) == data, "no fault of anybody"
     for data in (0, 31, 32 * 5, -1, 32 + 6):
         assert event_data(Event.BANK_CHANGE, data) == data, "no mode of a bank"
+
+
+def test_an_event_names_a_bank_as_people_do():
+    plant = BankPlant().ready()
+    plant.batteries[1].silent = True
+    plant.run(TRIP_S)
+    plant.pm.clock = None
+    told = [one["text"] for one in live.last_events(plant.pm, 64)]
+    for text in ("FAULT_RAISED bms_lost of bank b", "COMMS_LOST bms_lost of bank b", "BANK_CHANGE bank a: IDLE", "BANK_CHANGE bank b: STANDBY"):
+        assert text in told, told
+    assert event_data(Event.BANK_CHANGE, 32 * 3, plant.image.banks) == "bank 3: STANDBY", "of one that is no more"
+    assert event_data(Event.FAULT_RAISED, 0, plant.image.banks) == "bms_lost", "the site's own"
 
 
 def test_a_value_that_one_device_does_not_say_costs_its_bank_and_no_other():

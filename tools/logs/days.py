@@ -68,7 +68,7 @@ class Happened:
             return f"{self.name} {self.data}"
         words = event.replace("_", " ").lower()
         try:
-            told = str(reasons.event_data(Event.names.index(event), self.data))
+            told = more or str(reasons.event_data(Event.names.index(event), self.data))
         except (IndexError, TypeError, ValueError):  # another firmware's
             told = more or str(self.data)
         return words if told in ("0", "None") and event in _WITHOUT_DATA else f"{words}: {told}"
