@@ -75,7 +75,12 @@ class ScheduleEntry:
             raise PowerError("mode = %d: a schedule may ask for IDLE, CHARGE or DISCHARGE" % self.mode)
 
     def check_fits(self, par) -> None:
-        """PowerError for more than the site's configuration ever allows: entered it would be believed, and less would flow."""
+        """PowerError for more than the site's configuration ever allows: it would be believed, and less would flow.
+
+        One that is switched off asks for nothing, and switching off is always possible.
+        """
+        if not self.enabled:
+            return
         if self.mode == Mode.CHARGE:
             in_range("power_setpoint", self.power_setpoint, -par[im.PAR_P_CHG] / 1000, 0, "kW in CHARGE")
         elif self.mode == Mode.DISCHARGE:

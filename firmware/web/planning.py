@@ -97,9 +97,10 @@ class Planning:
         errors: list = []
         taken = [row.get("id") for row in body["entries"] if isinstance(row, dict)]
         free = (number for number in range(16) if number not in taken)
+        kept = dict(self._pm.schedules())
         for n, row in enumerate(body["entries"]):
             try:
-                rows.append(_taken(row, free, self._pm.image.par))
+                rows.append(_taken(row, free, self._pm.image.par, kept))
             except (PowerError, ValueError) as error:
                 text = str(error).replace("power_setpoint", "kw").replace("duration_minutes", "minutes")  # as they stand here
                 errors.append("entries[%d]: %s" % (n, text))
@@ -123,7 +124,7 @@ def _shown(number: int, entry) -> dict:
     return fields
 
 
-def _taken(row, free, par) -> dict:
+def _taken(row, free, par, kept: dict) -> dict:
     """An entry of the page as ScheduleEntry has it, checked, with its id."""
     if not isinstance(row, dict):
         raise ValueError("%.40r: must be an object" % (row,))
@@ -138,12 +139,13 @@ def _taken(row, free, par) -> dict:
     fields["power_setpoint"] = row.get("kw", 0.0)
     fields["duration_minutes"] = row.get("minutes", 60)
     entry = ScheduleEntry(**fields)
-    entry.check_fits(par)
     fields = entry.to_dict()
     number = row.get("id")
     if number is None:
         number = next(free)
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 16:
         raise ValueError("id = %.20r: allowed are 0 to 15, or none" % (number,))
+    if number not in kept or kept[number].to_dict() != fields:  # else nobody could change another one, nor switch it off
+        entry.check_fits(par)
     fields["id"] = number
     return fields

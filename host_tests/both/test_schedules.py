@@ -4,6 +4,7 @@ from civil import day_number
 from posixtz import PosixTZ
 
 from firmware import ChargeParams, Event, Mode, PowerError
+from firmware import image as im
 from firmware import requests as rq
 from firmware.clock import CONSOLE, EMS, NTP, Clock
 from firmware.schedule_entry import ScheduleEntry
@@ -280,6 +281,20 @@ def test_an_entry_beyond_the_sites_power_is_refused_with_the_range():
     assert "power_setpoint = -101.0: allowed are -100.0 to 0 kW in CHARGE" in said
     assert pm.get_schedule(entry_id).power_setpoint == -100.0
     pm.add_schedule(night_charge(power_setpoint=0.0))  # as much as may flow
+
+
+def test_an_entry_that_became_too_large_can_be_switched_off_and_not_on_again():
+    site = Site(12)
+    pm = site.pm
+    entry_id = pm.add_schedule(night_charge(power_setpoint=-100.0))
+    pm.image.par[im.PAR_P_CHG] = 60000  # the site file was changed, the entry was kept
+    entry = pm.get_schedule(entry_id)
+    entry.enabled = False
+    pm.update_schedule(entry_id, entry)
+    assert not pm.get_schedule(entry_id).enabled and pm.get_schedule(entry_id).power_setpoint == -100.0
+    entry.enabled = True
+    assert "allowed are -60.0 to 0 kW" in refusal(PowerError, pm.update_schedule, entry_id, entry)
+    assert not pm.get_schedule(entry_id).enabled
 
 
 def test_entries_are_added_read_changed_listed_and_deleted():
