@@ -101,8 +101,14 @@ def problems(where: str, given, site: Conditions, errors: list) -> None:
 def _load(given, errors: list) -> dict:
     if isinstance(given, str):
         try:
-            with open(startup.folder + given) as file:
-                given = json.load(file)
+            with open(startup.folder + given, "rb") as file:
+                text = file.read()
+            from strictjson import wrong  # who names no file needs none
+
+            why = wrong(text)
+            if why:
+                raise ValueError(why)
+            given = json.loads(text)
         except (OSError, ValueError) as error:
             errors.append("table %s: cannot be read (%s)" % (given, error))
             return {}

@@ -9,6 +9,7 @@ import json
 import time
 from array import array
 
+from marks import wrong
 from micropython import const
 from notice import say
 
@@ -16,6 +17,7 @@ from firmware import image as im
 from firmware import reasons
 from firmware.errors import PowerError, in_range
 from firmware.modes import Mode
+from firmware.remote import bound
 from firmware.units import parts
 
 _OWNER = const("mqtt")
@@ -73,6 +75,9 @@ class Orders:
             if not isinstance(given, dict):
                 raise ValueError("a command is a JSON object such as {\"do\": \"power\", \"kw\": 5, \"minutes\": 15}")
             order = given
+            why = wrong(payload, given)
+            if why and order.get("do") != "emergency":  # that one is done however it is written
+                raise ValueError("the command is no JSON: " + why)
             if order.get("by") == "ha":
                 self._who = _HOME_ASSISTANT
             says = self._obey(order, retained, now)
@@ -213,7 +218,7 @@ class Orders:
         watts = [im.FREE, im.FREE]
         for i, key in enumerate(("discharge_kw", "charge_kw")):
             if order.get(key) is not None:
-                watts[i] = parts(in_range(key, order[key], 0, 1000, "kW"), 1000)
+                watts[i] = parts(bound(self._pm.image.par, key, order[key]), 1000)
         if watts[0] == watts[1] == im.FREE:
             self._end(1)
             self._keep_seat(now)

@@ -10,6 +10,7 @@ from micropython import const
 from firmware import requests as rq
 from firmware.errors import PowerError, in_range
 from firmware.modes import Mode
+from firmware.remote import bound
 from firmware.services.lines import NAMES, OPERATE, SERVICE
 from firmware.units import parts
 
@@ -37,7 +38,7 @@ _TABLE = (
     ("reboot", SERVICE, "", False),
 )
 _OPERATIONS = const(("power", "charge", "discharge", "pause"))
-_KNOWN = const(("do", "confirm", "kw", "soc", "minutes", "on", "time", "discharge_kw", "charge_kw"))
+_BOUNDS = const(("discharge_kw", "charge_kw"))
 
 
 class Commanding:
@@ -162,12 +163,14 @@ class Commanding:
         what, role, needs, takes = row
         if session.role < role:
             raise Refused(403, "%s needs the role %s, yours is %s" % (what, NAMES[role], NAMES[session.role]))
+        needed = needs.split(" ") if needs else []
+        known = ["do", "confirm"] + needed + (list(_BOUNDS) if what == "limit" else [])
         for key in body:
-            if key not in _KNOWN:
-                raise Refused(400, "%.40s: no such key; known are %s" % (key, ", ".join(_KNOWN)))
+            if key not in known and what != "emergency":  # a charge with 20 kW to 80 % would be one with all there is
+                raise Refused(400, "%.40s: %s has no such key; allowed are %s" % (key, what, ", ".join(known)))
         if body.get("confirm") is not True:
             raise Refused(400, '%s: "confirm": true is missing: has the person been asked?' % what)
-        for key in needs.split(" ") if needs else ():
+        for key in needed:
             if key not in body:
                 raise Refused(400, "%s: %s is missing" % (what, key))
         try:
@@ -241,9 +244,10 @@ class Commanding:
 
     def limit(self, body: dict, _session) -> str:
         """Bound discharge, charge or both."""
-        if body.get("discharge_kw") is None and body.get("charge_kw") is None:
+        bounds = [None if body.get(key) is None else bound(self._pm.image.par, key, body[key]) for key in _BOUNDS]
+        if bounds == [None, None]:
             raise ValueError("limit: discharge_kw or charge_kw is missing")
-        self._pm.limit(_OWNER, body.get("discharge_kw"), body.get("charge_kw"), body["minutes"] * 60)
+        self._pm.limit(_OWNER, bounds[0], bounds[1], body["minutes"] * 60)
         return "bound for %d min" % body["minutes"]
 
     def give_back(self, _body: dict, session) -> str:

@@ -6,6 +6,7 @@ import time
 import startup
 from httpd.answer import Answer, Refused
 from httpd.files import Files
+from marks import wrong
 from micropython import const
 
 from firmware.errors import ConfigError, PowerError
@@ -45,7 +46,6 @@ _TABLE = (
 _ANY_BODY = const(1024)
 _JOURNAL_MOST = const(500)
 _LOCAL = const(" local lan home internal arpa localdomain ")  # last parts of names that nobody can register
-_DEEPEST = const(12)  # lists and objects within one another in a body
 
 
 class Pages:
@@ -241,7 +241,7 @@ class Pages:
             raise Refused(404, "this site keeps no records")
         from firmware.web import journal  # see __init__
 
-        return self._told(iter((("lines", journal.last(records.records, count)),)))
+        return self._told(iter((("lines", journal.last(records.records, count, self._pm.image.banks)),)))
 
     def schedules(self, _request, _session) -> Answer:
         """The schedule."""
@@ -304,9 +304,12 @@ class Pages:
         return self._sited(request, session, True)
 
     def _sited(self, request, session, store: bool):
-        body = _body(request)
+        try:
+            work = self.siting.working(_body(request), store)
+        except Refused:
+            work = self.siting.explaining(request.body)
         request.body = b""
-        errors = yield from self.siting.working(body, store)
+        errors = yield from work
         if store:
             self.commanding.note(session.who, not errors, "site file", 0)
         if errors:
@@ -337,20 +340,10 @@ def _body(request):
         found = json.loads(request.body.decode())
     except (ValueError, UnicodeError, RuntimeError):  # RuntimeError: too deep
         raise Refused(400, "the body is no JSON")
-    if _is_deeper(found, _DEEPEST):
-        raise Refused(400, "the body has more than %d lists and objects within one another" % _DEEPEST)
+    why = wrong(request.body, found)
+    if why and not (isinstance(found, dict) and found.get("do") == "emergency"):  # that one is done however it is written
+        raise Refused(400, "the body is no JSON: " + why)
     return found
-
-
-def _is_deeper(value, most: int) -> bool:
-    if isinstance(value, dict):
-        value = value.values()
-    elif not isinstance(value, list):
-        return False
-    for each in value:
-        if not most or _is_deeper(each, most - 1):
-            return True
-    return False
 
 
 def _number(query: dict, name: str, default: int, low: int, high: int) -> int:

@@ -52,14 +52,31 @@ class Siting:
         """A generator that has a site checked, and stored, and returns what is wrong with it."""
         if not isinstance(body, dict) or not isinstance(body.get("site"), dict):
             raise Refused(400, "site: must be an object")
-        if self.job is not None:
-            raise Refused(409, "another one is being looked at", "Retry-After: 2\r\n")
         content = _revealed(body["site"], self._read(), "site")
         content.pop("crc", None)
-        job = self.job = self._saving(content) if store else self._checking(content)
+        return (yield from self._worked(self._saving(content) if store else self._checking(content)))
+
+    def explaining(self, text: bytes):
+        """A generator that returns where a text is no JSON."""
+        return self._worked(self._reading(text))
+
+    def _worked(self, job):
+        if self.job is not None:
+            raise Refused(409, "another one is being looked at", "Retry-After: 2\r\n")
+        self.job = job
         while self.job is job:
             yield
         return self.errors
+
+    def _reading(self, text: bytes):
+        try:
+            yield
+            from strictjson import wrong
+
+            why = wrong(text) or "nested too deeply"
+        finally:
+            loading.let_builders_go(self._app.kept())
+        raise ConfigError(["the text is no JSON: " + why])
 
     def _saving(self, content: dict):
         yield from self._app.saving(content)

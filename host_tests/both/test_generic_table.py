@@ -3,9 +3,12 @@
 table-two-rows of safety.md, and what else can be seen when a table is loaded.
 """
 
+import os
+
 from firmware import sitefile
 from firmware.devices.generic_table import Conditions, Table, problems
 from firmware.errors import ConfigError
+from host_tests.both import scratch
 
 READS = [{"slot": "METER_P", "address": 1}]
 DIRECTION = {"from": "CMD_DIRECTION", "address": 5, "type": "uint16", "map": {"-1": 2, "0": 0, "1": 3}}
@@ -254,3 +257,21 @@ def test_last_register_is_65535():
 def test_bounds_that_nothing_meets_are_refused():
     assert "low = 5: is above high = 4, nothing could be true" in said_of_reads(changed(READS[0], low=5, high=4))
     assert said_of_reads(changed(READS[0], low=4, high=4)) == ""
+
+
+def test_a_file_that_json_would_pass_over_is_refused_as_a_site_file_is():
+    path = scratch.place("table")
+    for text, why in (
+        ('{"reads": [{"slot": "PV_P", "address": 1}]}', ""),
+        ('{"reads": [{"slot": "PV_P", "address": 1\n "scale": 1}]}', 'line 2: a comma is missing in front of "scale"'),
+        ('{"reads": [{"slot": "PV_P", "address": 1,\n "address": 7}]}', 'line 2: "address" stands twice'),
+    ):
+        with open(path, "w") as file:
+            file.write(text)
+        try:
+            Table(path, 100, Conditions())
+            told = ""
+        except ConfigError as error:
+            told = str(error)
+        assert (why in told) if why else not told, told
+    os.remove(path)

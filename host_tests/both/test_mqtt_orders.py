@@ -1,6 +1,7 @@
 """Commands over MQTT: claims and limits with a lifetime, one controller at a time, all in the journal, and answers in words."""
 
 import json
+import sys
 import time
 
 from firmware import image as im
@@ -9,6 +10,8 @@ from firmware.modes import Mode
 from firmware.mqtt import orders
 from host_tests.both.emscan import Clock, Journal
 from host_tests.both.plant import Plant
+
+LENIENT = sys.implementation.name == "micropython"  # its json passes over a missing mark
 
 
 class Rig:
@@ -142,7 +145,8 @@ def test_what_cannot_be_is_refused_with_its_value_and_range():
     for minutes in (0, -1, 1441, "5", None):
         assert "minutes" in rig.refused("power", kw=1, minutes=minutes)
     assert "allowed are power, limit" in rig.refused("dance")
-    assert "allowed are 0 to 1000" in rig.refused("limit", charge_kw=-1)
+    assert rig.refused("limit", charge_kw=-1) == "charge_kw = -1: allowed are 0 to 100.0 kW"
+    assert rig.refused("limit", discharge_kw=100.1) == "discharge_kw = 100.1: allowed are 0 to 100.0 kW"
     for payload in (
         b"", b"5", b"[]", b"{", b"\xff\xfe", b"[[[[[[", b'{"do": 5}', b'{"do": ["power"]}', b"null", b'{"do":"power","kw":1e999}',
     ):  # fmt: skip
@@ -457,3 +461,21 @@ def test_a_command_nested_without_end_is_refused_like_any_other():
         assert not found["ok"] and found["says"], body[:10]
     rig.run(2)
     assert rig.order("power", kw=5)["ok"]
+
+
+def test_what_json_passes_over_is_refused_and_an_emergency_is_done_however_it_is_written():
+    rig = Rig()
+    for payload in (
+        b'{"do": "power", "minutes": 5, "kw": 5,5}',  # as people write who have a comma for a point
+        b'{"do": "power", "kw": 5, "kw": 90}', b'{"do": "power", "kw": 5 "minutes": 5}', b'{"do": "power", "kw" 5}',
+        b'{"do": "power", "kw": 5,, "minutes": 5}', b'{"do": "power", "kw": 5,}', b'{"do": "stop", "do": "start"}',
+    ):  # fmt: skip
+        rig.clock_on()
+        found = rig.raw(payload)
+        assert not found["ok"] and ("comma" in found["says"] or not LENIENT), (payload, found)
+    assert rig.pm.claims() == [] and rig.pm.mode == Mode.IDLE and rig.orders.accepted == 0
+    rig.clock_on()
+    assert rig.raw(b'{"do": "power", "kw": 5, "id": "a:,\\"b\\\\"}')["ok"], "what stands in a text is no mark"
+    rig.clock_on()
+    assert not LENIENT or rig.raw(b'{"do": "emergency" "id": "x",}')["ok"]
+    assert rig.pm.is_emergency == LENIENT

@@ -223,8 +223,8 @@ def test_a_person_at_the_console_who_takes_the_control_from_the_page_has_it_for_
     rig.local(True)
     rig.run(120)
     assert rig.pm.is_local
-    for what in ("take", "power"):
-        status, words = rig.do(what, kw=3, minutes=1)
+    for what, given in (("take", {}), ("power", {"kw": 3})):
+        status, words = rig.do(what, minutes=1, **given)
         assert status == 409 and "a person at the console" in words
     rig.do("give_back")
     assert rig.pm.is_local
@@ -242,3 +242,31 @@ def test_maintenance_keeps_no_seat_for_what_it_ended():
     assert rig.do("maintenance", on=True) == "accepted"
     rig.run(62)
     assert rig.is_free()
+
+
+def test_a_limit_beyond_the_site_s_own_power_is_refused_with_value_and_range_and_what_stood_stands():
+    rig = Rig(max_charge_power=40.0)
+    assert not isinstance(rig.do("limit", minutes=5, discharge_kw=100, charge_kw=40), tuple), "all that it has"
+    for given, said in (
+        ({"discharge_kw": 1000}, "discharge_kw = 1000: allowed are 0 to 100.0 kW"),
+        ({"charge_kw": 40.5}, "charge_kw = 40.5: allowed are 0 to 40.0 kW"),
+        ({"charge_kw": 5, "discharge_kw": 100.1}, "discharge_kw = 100.1: allowed are 0 to 100.0 kW"),
+        ({"charge_kw": -1}, "charge_kw = -1: allowed are 0 to 40.0 kW"),
+    ):
+        status, words = rig.do("limit", minutes=5, **given)
+        assert status == 400 and words.startswith(said), words
+    assert [(row["discharge_kw"], row["charge_kw"]) for row in rig.pm.curtailments()] == [(100.0, 40.0)]
+
+
+def test_a_key_that_a_command_has_not_is_refused_but_of_an_emergency():
+    rig = Rig()
+    for what, given in (
+        ("charge", {"soc": 80, "minutes": 5, "kw": 20}),  # it would charge with all there is
+        ("power", {"kw": 5, "minutes": 5, "soc": 80}), ("pause", {"minutes": 5, "kw": 5}), ("start", {"minutes": 5}),
+        ("give_back", {"kw": 0}), ("take", {"minutes": 5, "on": False}), ("limit", {"minutes": 5, "charge_kw": 5, "kw": 5}),
+    ):  # fmt: skip
+        status, words = rig.do(what, **given)
+        assert status == 400 and "no such key; allowed are do, confirm" in words, (what, words)
+        assert not rig.operation() and not rig.pm.curtailments() and rig.is_free(), what
+    assert "EMERGENCY" in rig.do("emergency", minutes=5, why="smoke")
+    assert rig.pm.is_emergency
