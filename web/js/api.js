@@ -18,7 +18,7 @@ export function setCsrf(value) {
   csrf = value || "";
 }
 
-async function ask(method, path, body) {
+async function ask(method, path, body, again = true) {
   const options = { method, credentials: "same-origin", cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS), headers: {} };
   if (body !== undefined) {
     options.headers["Content-Type"] = "application/json";
@@ -38,6 +38,10 @@ async function ask(method, path, body) {
     answer = text ? JSON.parse(text) : {};
   } catch {
     throw new Refused(`the board answered what is no JSON (status ${response.status})`, response.status);
+  }
+  if (again && response.status === 403 && /X-CSRF/.test(answer.error)) { // another tab has logged in anew: this one has its cookie
+    setCsrf((await ask("GET", "/api/session")).csrf);
+    return ask(method, path, body, false);
   }
   if (!response.ok) throw new Refused(answer.error || `the board refused it (status ${response.status})`, response.status, answer);
   return answer;

@@ -99,7 +99,7 @@ function reset() {
 function changed(what) {
   header();
   banners();
-  if (what === "session") show(false);
+  if (what === "session" && !(may("view") && current.unsaved && current.unsaved())) show(false); // what is typed stays
   else if (current) current.update(what);
 }
 

@@ -175,7 +175,7 @@ function heard(short) {
   short.banks.forEach(([watts, soc], i) => Object.assign(state.banks[i] || {}, { battery_w: watts, soc }));
   keep(short);
   tell("state");
-  if (turned || Date.now() - fullAt > FULL_MS) refresh();
+  if (turned || Math.abs(Date.now() - fullAt) > FULL_MS) refresh();
 }
 
 function rows(short) {
@@ -223,11 +223,12 @@ function setStale(stale) {
 }
 
 setInterval(() => {
+  if (heardAt > Date.now()) heardAt = Date.now(); // this device's clock was put back: nothing is young for longer by that
   if (Date.now() - heardAt > (store.polling ? STALE_MS + POLL_MS : STALE_MS)) setStale(true);
   if (document.hidden && source && hiddenAt && Date.now() - hiddenAt > PAUSE_HIDDEN_MS) close();
 }, 1000);
 
 document.addEventListener("visibilitychange", () => {
   hiddenAt = document.hidden ? Date.now() : 0;
-  if (!document.hidden && !source && may("view")) open();
+  if (!document.hidden && !source && may("view")) askSession(); // which may be over, or another tab's; it opens the stream
 });

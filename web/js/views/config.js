@@ -53,6 +53,10 @@ function editor(config, again) {
       told([`The text of the site file is no JSON: ${error.message}`]);
       return;
     }
+    if (twice(text.value)) {
+      told([twice(text.value)]);
+      return;
+    }
     found.power = found.power || {};
     if (value === undefined) delete found.power[key];
     else found.power[key] = value;
@@ -88,6 +92,10 @@ function editor(config, again) {
       found = JSON.parse(text.value);
     } catch (error) {
       told([`The text is no JSON: ${error.message}`]);
+      return null;
+    }
+    if (twice(text.value)) {
+      told([twice(text.value)]);
       return null;
     }
     try {
@@ -131,15 +139,34 @@ function editor(config, again) {
       h("div", { class: "field" }, h("label", { for: "site-json" }, "Site file"), h("span", { class: "why", id: "site-json-why" }, "Secrets stand as \"****\": left so, they stay as they are."), text), keys())))];
 }
 
+/** What JSON.parse passes over: a key that stands twice in one object, in words; "" for none. */
+function twice(text) {
+  const open = [];
+  for (const [token, word, colon] of text.matchAll(/("(?:\\.|[^"\\])*")(\s*:)?|[{}[\]]/g)) {
+    if (token === "{" || token === "[") open.push(new Set());
+    else if (!word) open.pop();
+    else if (colon && open[open.length - 1].has(word)) return `${word} stands twice in one object: only the last would count`;
+    else if (colon) open[open.length - 1].add(word);
+  }
+  return "";
+}
+
+/** A number that has names, "Grid: 0 ISOLATED, 1 BACKUP, ...", is chosen by them: the site file takes them too. */
+function worded([key, kind, usual, low, high, meaning]) {
+  const names = kind === "int" ? [...meaning.matchAll(/\d ([A-Z]{2,})/g)].map((found) => found[1]) : [];
+  return names.length > 1 ? [key, names, names[usual], low, high, meaning.split(":")[0]] : [key, kind, usual, low, high, meaning];
+}
+
 /** One field of the power section, which calls changed(key, value): {box, input, show(value), wrong(words), clear()}. */
-function field([key, kind, usual, low, high, meaning], value, changed) {
+function field(row, value, changed) {
+  const [key, kind, usual, low, high, meaning] = worded(row);
   const id = `set-${key}`;
   const wrong = h("span", { class: "wrong", id: `${id}-wrong` });
   const input = kind === "bool" || Array.isArray(kind) ? choice(id, key, kind, usual, changed) : entry(id, key, kind, usual, changed);
   input.setAttribute("aria-describedby", `${id}-why ${id}-wrong`);
   const range = kind === "float" || kind === "int" ? ` (${low} to ${high})` : "";
   const show = (to) => {
-    input.value = to === undefined ? "" : String(to);
+    input.value = to === undefined ? "" : String(Array.isArray(kind) && typeof to === "number" ? kind[to] : to);
   };
   show(value);
   return {

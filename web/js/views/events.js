@@ -3,10 +3,14 @@
 import { get } from "../api.js";
 import { card, h, put, putWhere } from "../dom.js";
 import { noted, store } from "../store.js";
-import { capital } from "../words.js";
+import { capital, power, span } from "../words.js";
 
 const BAD = /EMERGENCY|FAULT_RAISED|COMMS_LOST|OVERPOWER|GRID_DISCONNECTED|REFUSED/;
 const LEVELS = { error: ["bad", "Error: "], warning: ["warn", "Warning: "] };
+const entry = (id) => (id === -1 ? "the clock is not set" : `schedule ${id}`);
+const SAID = { // of what has a number
+  SCHEDULE_STARTED: entry, SCHEDULE_ENDED: entry, SCHEDULE_MISSED: entry, OVERPOWER: (watts) => power(watts), CLOCK_SET: (s) => (s ? `put ${s > 0 ? "on" : "back"} by ${span(Math.abs(s))}` : ""),
+};
 const WARN = /MISSED|TIMEOUT|LIMIT_CHANGE/;
 
 /** The view: {element, update(what), end()}. */
@@ -60,7 +64,8 @@ function tone(name) {
 
 /** "Limit change: discharge by temperature". */
 function readable(event) {
-  const data = event.data ? `: ${event.data}` : ""; // a bare 0 says nothing
+  const said = (SAID[event.name] || ((data) => data || ""))(event.data); // a bare 0 says nothing
+  const data = said === "" ? "" : `: ${said}`;
   return `${capital(event.name.toLowerCase().replaceAll("_", " "))}${data}`;
 }
 

@@ -7,7 +7,6 @@ import { noted, store } from "../store.js";
 import { capital, energy, figure, flowing, power, UNKNOWN } from "../words.js";
 import { LINES } from "./now.js";
 
-const DAY_S = 86400;
 const ENERGIES = [
   { key: "charged", label: "Charged", colour: "battery" }, { key: "discharged", label: "Discharged", colour: "generator" },
   { key: "imported", label: "Imported", colour: "grid" }, { key: "exported", label: "Exported", colour: "export" },
@@ -137,11 +136,12 @@ function powers(found, span, at) {
     times.push(row.unix);
     columns.forEach((column, i) => column.push(row[lines[i].key]));
   }
-  const start = new Date(at.getFullYear(), at.getMonth(), at.getDate()).getTime() / 1000;
-  // the whole day, until somebody draws a frame around a part of it
+  // the whole day, of 23 to 25 h and as the board has it if its zone is another, until somebody draws a frame around a part of it
+  const midnight = (days) => new Date(at.getFullYear(), at.getMonth(), at.getDate() + days).getTime() / 1000;
+  const day = [Math.min(midnight(0), times[0]), Math.max(midnight(1), times[times.length - 1])];
   const range = (u, low, high) => {
     const all = low === null || (low <= times[0] && high >= times[times.length - 1]);
-    return !all ? [low, high] : span === "day" ? [start, start + DAY_S] : [times[0], Math.max(times[times.length - 1], times[0] + 60)];
+    return !all ? [low, high] : span === "day" ? day : [times[0], Math.max(times[times.length - 1], times[0] + 60)];
   };
   const graph = chart({ label: `Powers of the ${span}: ${lines.map((line) => line.label).join(", ")}`, lines, height: 320, range, sparse: true });
   return { ...graph, draw: () => graph.set([times, ...columns]) };

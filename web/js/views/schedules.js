@@ -63,7 +63,7 @@ export function schedulesView() {
     ] : h("button", { type: "button", class: "quiet", onclick: () => login("operate") }, "Log in to change it"));
   const row = (entry, i, edits) => {
     const active = plan.active !== undefined && entry.id === plan.active;
-    if (!edits) return h("div", { class: `entry ${entry.enabled ? "" : "off"}` }, h("strong", null, described(entry)), active ? h("span", { class: "chip good" }, "runs now") : null);
+    if (!edits) return h("div", { class: `entry ${entry.enabled ? "" : "off"}` }, h("strong", null, described(entry)), h("span", { class: "small soft" }, ` schedule ${entry.id} `), active ? h("span", { class: "chip good" }, "runs now") : null);
     return editor(entry, i, active, touched, () => {
       plan.entries.splice(i, 1);
       draw();
@@ -123,7 +123,7 @@ export function schedulesView() {
     noted(error);
     if (ended) return;
     const errors = (error.answer && error.answer.errors) || [error.message];
-    put(wrong, errors.map((words) => h("p", { class: "wrong" }, capital(words))), error.status === 409 ? h("button", { type: "button", class: "quiet", onclick: read }, "Read theirs") : null);
+    put(wrong, errors.map((words) => h("p", { class: "wrong" }, capital(numbered(words)))), error.status === 409 ? h("button", { type: "button", class: "quiet", onclick: read }, "Read theirs") : null);
     mark(errors);
   };
   /** The entries that an error names: "entries[2].hour = 25: ..." or "entry 2: hour = 25: ...". */
@@ -140,19 +140,18 @@ export function schedulesView() {
     h("dl", { class: "pairs" }, [["Local time", of.local || "not set"], ["State", plain(of.state || "").toLowerCase()], ["Set by", of.source || "nobody"], ["Zone", of.zone || "UTC"]].map(([name, value]) => [h("dt", null, name), h("dd", null, value)])),
     may("operate") ? h("p", { class: "row" }, h("button", { type: "button", class: "quiet", onclick: setClock }, "Set the clock ...")) : null);
   const setClock = async () => {
-    const now = new Date();
-    const two = (n) => String(n).padStart(2, "0");
-    const value = `${now.getFullYear()}-${two(now.getMonth() + 1)}-${two(now.getDate())} ${two(now.getHours())}:${two(now.getMinutes())}:${two(now.getSeconds())}`;
+    const value = deviceTime();
     const field = h("input", { id: "clock-time", name: "time", value });
     const done = await command({
       title: "Set the clock", text: "Local time of the site. This device's time is filled in.", button: "Set",
-      fields: h("div", { class: "field" }, h("label", { for: "clock-time" }, "Local time"), field), body: () => ({ do: "clock", time: field.value }),
+      fields: h("div", { class: "field" }, h("label", { for: "clock-time" }, "Local time"), field), body: () => ({ do: "clock", time: field.value === value ? deviceTime() : field.value }), // as it is when it is sent
     });
     if (done) read();
   };
   read();
   return {
     element,
+    unsaved: () => plan !== null && changed(),
     update(what) {
       if (what === "session") draw();
       if (plan && what === "state" && store.state.clock.now) {
@@ -166,6 +165,18 @@ export function schedulesView() {
       clearTimeout(timer);
     },
   };
+}
+
+/** The time of this device, as the board takes it. */
+function deviceTime() {
+  const now = new Date();
+  const two = (n) => String(n).padStart(2, "0");
+  return `${now.getFullYear()}-${two(now.getMonth() + 1)}-${two(now.getDate())} ${two(now.getHours())}:${two(now.getMinutes())}:${two(now.getSeconds())}`;
+}
+
+/** "entries[0]: ..." is entry 1 to people. */
+function numbered(words) {
+  return words.replace(/^entries\[(\d+)\]/, (all, i) => `entry ${Number(i) + 1}`);
 }
 
 function mask(entry) {
@@ -225,7 +236,7 @@ function editor(entry, i, active, touched, gone) {
     return h("label", null, box, DAYS[day]);
   })));
   return h("div", { class: `entry ${entry.enabled ? "" : "off"}`, role: "group", "aria-label": `Entry ${i + 1}` },
-    h("div", { class: "row between" }, says, active ? h("span", { class: "chip good" }, "runs now") : null),
+    h("div", { class: "row between" }, says, entry.id === undefined ? null : h("span", { class: "small soft" }, `schedule ${entry.id}`), active ? h("span", { class: "chip good" }, "runs now") : null),
     h("div", { class: "fields" }, field("time", "Starts at", time), field("mode", "Does", mode), field("kw", "Power, kW", kw), field("minutes", "For, minutes", minutes)),
     days,
     h("div", { class: "row between" },
