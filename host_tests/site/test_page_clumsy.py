@@ -53,6 +53,10 @@ def test_a_day_is_drawn_whole(browser: Browser, run: Running) -> None:
     clumsy.a_day_is_drawn_whole(browser, run)
 
 
+def test_numbers_are_taken_as_people_type_them(page: Page, run: Running) -> None:
+    clumsy.numbers_as_people_type_them(page, run)
+
+
 def test_settings_are_in_words(page: Page, run: Running) -> None:
     clumsy.settings_in_words(page, run)
 

@@ -247,10 +247,15 @@ def test_bodies_that_make_no_sense_are_explained(pages: dict[str, Page]) -> None
         ({"do": "clock", "time": "noon"}, "noon"),
         ({"do": "start", "sudo": 1}, "no such key"),
         ({"do": ["start"]}, "do"),
+        ({"do": "charge", "soc": 80, "kw": 20, "minutes": 5}, "kw: charge has no such key"),
+        ({"do": "limit", "charge_kw": 1000, "minutes": 5}, "charge_kw = 1000: allowed are 0 to 100.0 kW"),
     ):
         status, answer = page.ask("/api/command", {"confirm": True, **given})
         assert status == 400, (given, answer)
         assert said in answer["error"], (given, answer)
+    for body in (b'"kw": 5,5', b'"kw": 5, "kw": 90', b'"kw" 5', b'"kw": 5,'):
+        status, answer = page.ask("/api/command", b'{"do": "power", "confirm": true, "minutes": 5, %s}' % body)
+        assert (status, "comma" in answer["error"]) == (400, True), (body, answer)
     deep = b"[" * 900 + b"]" * 900
     for path, body in (
         ("/api/command", b'{"do": "scheduling", "confirm": true, "on": %s}' % deep[450:-450]),
@@ -378,6 +383,10 @@ def test_a_schedule_is_taken_whole_or_not_at_all(house: House, pages: dict[str, 
     assert [one["start"] for one in seen["next"]] == ["2026-11-29 02:30 CET", "2026-12-06 02:30 CET"]
     assert page.ask("/api/schedules")[1]["entries"] == after["entries"], "only looked at"
     assert page.ask("/api/schedules", {"entries": after["entries"][1:]})[1]["entries"] == after["entries"][1:]
+    large = {**ENTRY, "kw": -500, "mode": "CHARGE"}
+    assert page.ask("/api/schedules", {"entries": [{**large, "enabled": False}]})[0] == 200, "it asks for nothing"
+    assert page.ask("/api/schedules", {"entries": [large]})[0] == 400
+    assert page.ask("/api/schedules", {"entries": after["entries"][1:]})[0] == 200
     seen = page.ask("/api/schedules")[1]
     house.call(house.type("pm.add_schedule(ScheduleEntry(hour=5, mode=Mode.IDLE))", "= "))
     assert page.ask("/api/schedules", {"entries": [], "rev": seen["rev"]})[0] == 409, "somebody at the console has changed it"
@@ -390,6 +399,15 @@ def test_a_site_file_is_explained_stored_and_keeps_its_secrets(house: House, pag
     content = page.ask("/api/config")[1]["site"]
     assert content["wifi"]["password"] == "****"
     assert page.ask("/api/config/check", {"site": content}) == (200, {"ok": True})
+    text = json.dumps({"site": content}, indent=1).encode()
+    for wrong, said in (
+        (text.replace(b'"min_soc"', b'"min_soc": 5, "min_soc"'), '"min_soc" stands twice in one object'),
+        (text.replace(b",\n", b"\n", 1), "a comma is missing in front of"),
+    ):
+        for path in ("/api/config", "/api/config/check"):
+            status, answer = page.ask(path, wrong)
+            assert (status, said in answer["errors"][0], "line " in answer["errors"][0]) == (400, True, True), answer
+    assert page.ask("/api/config")[1]["site"] == content
     content["power"]["max_soc"] = 300
     content["devices"]["x"] = {"type": "bms_nobody"}
     status, answer = page.ask("/api/config", {"site": content})

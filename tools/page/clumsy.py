@@ -41,7 +41,7 @@ def _post(page: Page, path: str, body: dict[str, str]) -> None:
     """As another tab of the same browser does."""
     headers = '{"Content-Type": "application/json", "X-CSRF": session.csrf}'
     sent = f'{{method: "POST", headers: {headers}, body: {json.dumps(json.dumps(body))}}}'
-    page.eval(f"""fetch("/api/session").then((a) => a.json()).then((session) => fetch({json.dumps(path)}, {sent})).then((a) => a.status)""")
+    page.eval(f'fetch("/api/session").then((a) => a.json()).then((session) => fetch("{path}", {sent})).then((a) => a.status)')
 
 
 def another_tab_logs_in(browser: Browser, run: Running) -> None:
@@ -110,6 +110,42 @@ def a_day_is_drawn_whole(browser: Browser, run: Running) -> None:
     low, high, first, last = page.eval("(({scales: {x}, data: [t]}) => [x.min, x.max, t[0], t[t.length - 1]])(window.plots[0])")
     expect(low <= first and high >= last, "all of it is in the picture", low, first, last, high)
     page.close()
+
+
+def numbers_as_people_type_them(page: Page, run: Running) -> None:
+    """A comma is a point, and what is no number, or out of range, is said with its range and asked of nobody."""
+    log_in(page, run, "operate")
+    view(page, "now")
+    for field, typed, said in (
+        ("kw", "5,5", "Charge with 5.5 kW?"), ("kw", "abc", "abc kW: allowed are more than 0, up to 100 kW"), ("kw", "0", "allowed are"),
+        ("kw", "-5", "allowed are"), ("soc", "0", "State of charge = 0 %: allowed are 20 to 90 %"), ("soc", "101", "20 to 90 %"),
+        ("soc", "80,5", "Charge to 80.5 %?"),
+    ):  # fmt: skip
+        page.fill("#cmd-kw", typed if field == "kw" else "")
+        page.fill("#cmd-soc", typed if field == "soc" else "")
+        page.press("main form button[type=submit]")
+        found = page.until("(document.querySelector('dialog h2') || document.querySelector('main form .wrong')).innerText")
+        expect(said in str(found), f"{field} {typed}", found)
+        page.key("Escape")
+        page.until("!document.querySelector('dialog')", "the dialog is gone")
+    page.press("main button", "Limit")
+    for typed, said in (("", "Give a bound"), ("1000", "Discharging at most, kW = 1000: allowed are 0 to 100 kW"), ("x", "allowed are")):
+        page.fill("#limit-dis", typed)
+        page.press("dialog button[type=submit]")
+        page.reads("dialog .wrong", said, f"a limit of {typed}")
+    page.key("Escape")
+    view(page, "schedules")
+    page.press("main button", "Add an entry")
+    page.fill("#entry-0-kw", "5,5")
+    page.reads("main .entry", "charging 5.5 kW", "a comma is a point here too")
+    page.fill("#entry-0-minutes", "x")
+    page.reads("main [role=alert]", "For, minutes = x: must be a number", "what is no number is said")
+    page.fill("#entry-0-minutes", "60")
+    page.fill("#entry-0-time", "")
+    page.press("main button", "Save")
+    page.reads("main [role=alert]", "must be a time of day", "an empty time is not the one before")
+    expect(not run.get("/api/schedules")["entries"], "nothing was stored")
+    page.press("main .entry button", "Remove")
 
 
 def settings_in_words(page: Page, run: Running) -> None:

@@ -4,7 +4,7 @@ import { command, login } from "./dialogs.js";
 import { byId, card, h, putWhere } from "./dom.js";
 import { endsAt, lifetime } from "./lifetime.js";
 import { may, store } from "./store.js";
-import { power } from "./words.js";
+import { numeral, power } from "./words.js";
 
 const WAYS = { charge: "Charge", discharge: "Discharge", hold: "Hold still" };
 
@@ -42,8 +42,8 @@ function viewer() {
 
 function operation(which, state) {
   const most = which === "charge" ? state.max.charge_w : state.max.discharge_w;
-  const kw = h("input", { id: "cmd-kw", name: "kw", type: "number", min: "0", max: String(most / 1000), step: "0.1", inputmode: "decimal", placeholder: "as much as it may", "aria-describedby": "cmd-kw-why" });
-  const soc = h("input", { id: "cmd-soc", name: "soc", type: "number", min: String(state.max.min_soc), max: String(state.max.max_soc), step: "1", inputmode: "decimal", placeholder: `${state.max.max_soc}` });
+  const kw = h("input", { id: "cmd-kw", name: "kw", class: "number", autocomplete: "off", inputmode: "decimal", placeholder: "as much as it may", "aria-describedby": "cmd-kw-why" });
+  const soc = h("input", { id: "cmd-soc", name: "soc", class: "number", autocomplete: "off", inputmode: "decimal", placeholder: `${state.max.max_soc}` });
   const life = lifetime("cmd-minutes");
   const wrong = h("p", { class: "wrong", role: "alert" });
   const form = h("form", { novalidate: true },
@@ -55,7 +55,7 @@ function operation(which, state) {
     h("p", { class: "row" }, h("button", { type: "submit" }, `${WAYS[which]} ...`)));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    const found = wish(which, kw, soc, Number(life.select.value), most);
+    const found = wish(which, kw.value, soc.value, Number(life.select.value), state.max);
     wrong.textContent = found.wrong || "";
     const bad = found.wrong && byId(found.field);
     [kw, soc].forEach((input) => input.removeAttribute("aria-invalid"));
@@ -70,17 +70,17 @@ function operation(which, state) {
 }
 
 /** What the fields ask for: {words, body}, or {wrong, field}. Their ranges are the board's; it checks again. */
-function wish(which, kw, soc, minutes, most) {
+function wish(which, kw, soc, minutes, max) {
   if (which === "hold") return { words: "Hold still, with 0 W", body: { do: "pause", minutes } };
-  const given = kw.value.trim();
-  const to = which === "charge" ? soc.value.trim() : "";
-  if (given && to) return { wrong: "Either a power or a state of charge, not both.", field: "cmd-soc" };
-  const value = Number(given);
-  if (kw.validity.badInput || (given && !(value > 0 && value <= most / 1000))) return { wrong: `Power = ${given || "?"} kW: allowed are more than 0, up to ${most / 1000} kW.`, field: "cmd-kw" };
-  if (soc.validity.badInput) return { wrong: "The state of charge is not a number.", field: "cmd-soc" };
-  if (given) return { words: `${WAYS[which]} with ${power(value * 1000)}`, body: { do: "power", kw: which === "charge" ? -value : value, minutes } };
+  const most = (which === "charge" ? max.charge_w : max.discharge_w) / 1000;
+  const value = numeral(kw);
+  const to = which === "charge" ? numeral(soc) : null;
+  if (value !== null && to !== null) return { wrong: "Either a power or a state of charge, not both.", field: "cmd-soc" };
+  if (value !== null && !(value > 0 && value <= most)) return { wrong: `Power = ${kw.trim()} kW: allowed are more than 0, up to ${most} kW.`, field: "cmd-kw" };
+  if (to !== null && !(to >= max.min_soc && to <= max.max_soc)) return { wrong: `State of charge = ${soc.trim()} %: allowed are ${max.min_soc} to ${max.max_soc} %.`, field: "cmd-soc" };
+  if (value !== null) return { words: `${WAYS[which]} with ${power(value * 1000)}`, body: { do: "power", kw: which === "charge" ? -value : value, minutes } };
   if (which === "discharge") return { words: "Discharge with as much as it may", body: { do: "discharge", kw: 0, minutes } };
-  return { words: to ? `Charge to ${to} %` : "Charge to the highest state of charge allowed", body: { do: "charge", soc: Number(to || 0), minutes } };
+  return { words: to !== null ? `Charge to ${to} %` : "Charge to the highest state of charge allowed", body: { do: "charge", soc: to || 0, minutes } };
 }
 
 /** A key that asks and commands; `what` is read when it is pressed, so its getters give fresh fields each time. */
@@ -110,7 +110,7 @@ function taking() {
 function limiting(state) {
   const fields = () => {
     const one = (id, words, most) => h("div", { class: "field" }, h("label", { for: id }, words),
-      h("input", { id, name: id, type: "number", min: "0", max: String(most / 1000), step: "0.1", inputmode: "decimal", placeholder: "no bound" }));
+      h("input", { id, name: id, class: "number", autocomplete: "off", inputmode: "decimal", placeholder: "no bound" }), h("span", { class: "why" }, `0 to ${most / 1000} kW`));
     return [one("limit-chg", "Charging at most, kW", state.max.charge_w), one("limit-dis", "Discharging at most, kW", state.max.discharge_w), lifetime("limit-minutes", 120).field];
   };
   return {
@@ -118,10 +118,13 @@ function limiting(state) {
     get fields() { return fields(); },
     body: (form) => {
       const what = { do: "limit", minutes: Number(form.elements.minutes.value) };
-      const unread = ["limit-chg", "limit-dis"].map((name) => form.elements[name]).find((input) => input.validity.badInput);
-      if (unread) throw new Error(`${unread.labels[0].textContent}: is not a number`);
-      if (form.elements["limit-chg"].value !== "") what.charge_kw = Number(form.elements["limit-chg"].value);
-      if (form.elements["limit-dis"].value !== "") what.discharge_kw = Number(form.elements["limit-dis"].value);
+      for (const [name, key, most] of [["limit-chg", "charge_kw", state.max.charge_w / 1000], ["limit-dis", "discharge_kw", state.max.discharge_w / 1000]]) {
+        const input = form.elements[name];
+        const value = numeral(input.value);
+        if (value !== null && !(value >= 0 && value <= most)) throw new Error(`${input.labels[0].textContent} = ${input.value.trim()}: allowed are 0 to ${most} kW`);
+        if (value !== null) what[key] = value;
+      }
+      if (what.charge_kw === undefined && what.discharge_kw === undefined) throw new Error("Give a bound for charging, for discharging, or both");
       return what;
     },
   };

@@ -55,6 +55,13 @@ export function span(seconds) {
   return `${Math.floor(s / 86400)} days`;
 }
 
+/** What was typed as a number, with a point or a comma; null for nothing, NaN for what is none. A field of the type number would
+ *  drop a comma that its browser's language has not: 5,5 kW would be 55. */
+export function numeral(text) {
+  const typed = text.trim().replace(",", ".");
+  return typed === "" ? null : Number(typed);
+}
+
 /** A name of the firmware's as words: "max_charge_power" is "max charge power". */
 export function plain(name) {
   return String(name).replaceAll("_", " ");

@@ -4,7 +4,7 @@ import { get, post } from "../api.js";
 import { command, login } from "../dialogs.js";
 import { card, h, put, say } from "../dom.js";
 import { may, noted, store } from "../store.js";
-import { capital, flowing, plain, power, span } from "../words.js";
+import { capital, flowing, numeral, plain, power, span } from "../words.js";
 
 const DAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 const ORDER = [1, 2, 3, 4, 5, 6, 0]; // a week begins on Monday
@@ -84,8 +84,9 @@ export function schedulesView() {
   };
   /** What cannot be sent, in words: the board is not asked then. */
   const unsaid = () => {
-    const errors = [...list.querySelectorAll(".entry")].flatMap((box, i) => [...box.querySelectorAll("input[data-field]")]
-      .filter((input) => input.validity.badInput).map((input) => `entry ${i + 1}: ${input.labels[0].textContent}: is not a number`));
+    const errors = [...list.querySelectorAll(".entry")].flatMap((box, i) => [...box.querySelectorAll("input[data-field]:not([type=checkbox])")]
+      .filter((input) => (input.type === "time" ? !input.value : Number.isNaN(numeral(input.value))))
+      .map((input) => `entry ${i + 1}: ${input.labels[0].textContent} = ${input.value.trim() || "nothing"}: must be a ${input.type === "time" ? "time of day" : "number"}`));
     plan.entries.forEach((entry, i) => entry.days || errors.push(`entry ${i + 1}: on no day: choose one, or remove it`));
     if (errors.length) put(wrong, errors.map((words) => h("p", { class: "wrong" }, capital(words))));
     return errors.length > 0;
@@ -215,18 +216,18 @@ function editor(entry, i, active, touched, gone) {
   };
   const field = (name, words, input) => h("div", { class: "field" }, h("label", { for: id(name) }, words), input);
   const time = h("input", { id: id("time"), type: "time", required: true, value: `${two(entry.hour)}:${two(entry.minute)}`, "data-field": "hour", "data-also": "minute",
-    oninput: () => time.value && set(() => ([entry.hour, entry.minute] = time.value.split(":").map(Number))) });
+    oninput: () => set(() => time.value && ([entry.hour, entry.minute] = time.value.split(":").map(Number))) });
   const mode = h("select", { id: id("mode"), "data-field": "mode", onchange: () => set(() => {
     entry.mode = mode.value;
     entry.kw = entry.mode === "IDLE" ? 0 : Math.abs(entry.kw) * (entry.mode === "CHARGE" ? -1 : 1);
     kw.disabled = entry.mode === "IDLE";
   }) }, Object.entries(MODES).map(([value, words]) => h("option", { value }, words)));
   mode.value = entry.mode;
-  const kw = h("input", { id: id("kw"), type: "number", min: "0", step: "0.1", inputmode: "decimal", placeholder: "as much as it may", disabled: entry.mode === "IDLE",
+  const kw = h("input", { id: id("kw"), class: "number", autocomplete: "off", inputmode: "decimal", placeholder: "as much as it may", disabled: entry.mode === "IDLE",
     value: entry.kw ? String(Math.abs(entry.kw)) : "", "data-field": "kw", "data-also": "power_setpoint",
-    oninput: () => set(() => (entry.kw = (entry.mode === "CHARGE" ? -1 : 1) * Number(kw.value || 0))) });
-  const minutes = h("input", { id: id("minutes"), type: "number", min: "1", max: "1440", step: "1", inputmode: "numeric", value: String(entry.minutes), "data-field": "minutes", "data-also": "duration_minutes",
-    oninput: () => set(() => (entry.minutes = Number(minutes.value))) });
+    oninput: () => set(() => (entry.kw = (entry.mode === "CHARGE" ? -1 : 1) * (numeral(kw.value) || 0))) });
+  const minutes = h("input", { id: id("minutes"), class: "number", autocomplete: "off", inputmode: "numeric", value: String(entry.minutes), "data-field": "minutes", "data-also": "duration_minutes",
+    oninput: () => set(() => (entry.minutes = numeral(minutes.value) || 0)) });
   const tick = (words, checked, change) => {
     const box = h("input", { type: "checkbox", checked, onchange: () => set(() => change(box.checked)) });
     return h("label", { class: "check" }, box, words);
