@@ -34,11 +34,6 @@ def _check_limit(watts: int) -> None:
         raise PowerError("watts = %r: allowed are 0 to %d W" % (watts, _MOST_W))
 
 
-def bound(par, name: str, kw) -> float:
-    """discharge_kw or charge_kw of a limit that somebody asks for.  PowerError for more than the site has: it would be believed."""
-    return in_range(name, kw, 0, par[im.PAR_P_CHG if name == "charge_kw" else im.PAR_P_DIS] / 1000, "kW")
-
-
 class Remote:
     """`holder` and `number`: the interface and its client that control; number -1: the seat is free, and holder had it last.
 

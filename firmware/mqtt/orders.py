@@ -15,9 +15,9 @@ from notice import say
 
 from firmware import image as im
 from firmware import reasons
+from firmware.bounding import bound
 from firmware.errors import PowerError, in_range
 from firmware.modes import Mode
-from firmware.remote import bound
 from firmware.units import parts
 
 _OWNER = const("mqtt")

@@ -8,9 +8,9 @@ from httpd.answer import Refused
 from micropython import const
 
 from firmware import requests as rq
+from firmware.bounding import bound
 from firmware.errors import PowerError, in_range
 from firmware.modes import Mode
-from firmware.remote import bound
 from firmware.services.lines import NAMES, OPERATE, SERVICE
 from firmware.units import parts
 

@@ -117,8 +117,9 @@ def numbers_as_people_type_them(page: Page, run: Running) -> None:
     log_in(page, run, "operate")
     view(page, "now")
     for field, typed, said in (
-        ("kw", "5,5", "Charge with 5.5 kW?"), ("kw", "abc", "abc kW: allowed are more than 0, up to 100 kW"), ("kw", "0", "allowed are"),
-        ("kw", "-5", "allowed are"), ("soc", "0", "State of charge = 0 %: allowed are 20 to 90 %"), ("soc", "101", "20 to 90 %"),
+        ("kw", "5,5", "Charge with 5.5 kW?"), ("kw", "abc", "abc kW: allowed are more than 0, up to 100 kW"),
+        ("kw", "0", "allowed are"), ("kw", "-5", "allowed are"),
+        ("soc", "0", "State of charge = 0 %: allowed are 20 to 90 %"), ("soc", "101", "20 to 90 %"),
         ("soc", "80,5", "Charge to 80.5 %?"),
     ):  # fmt: skip
         page.fill("#cmd-kw", typed if field == "kw" else "")
@@ -129,7 +130,8 @@ def numbers_as_people_type_them(page: Page, run: Running) -> None:
         page.key("Escape")
         page.until("!document.querySelector('dialog')", "the dialog is gone")
     page.press("main button", "Limit")
-    for typed, said in (("", "Give a bound"), ("1000", "Discharging at most, kW = 1000: allowed are 0 to 100 kW"), ("x", "allowed are")):
+    said_of = {"": "Give a bound", "1000": "Discharging at most, kW = 1000: allowed are 0 to 100 kW", "x": "allowed are"}
+    for typed, said in said_of.items():
         page.fill("#limit-dis", typed)
         page.press("dialog button[type=submit]")
         page.reads("dialog .wrong", said, f"a limit of {typed}")
