@@ -30,6 +30,7 @@ _REFUSAL = const(120)  # characters of why a site is refused
 _SILENT_MS = const(3000)  # a critical task that has not reported for this long starves the watchdog
 _AGAIN_MS = const(1000)  # before what has raised is started again; a service that goes on raising waits twice as long each time
 _AGAIN_MAX_MS = const(64000)
+_SOON_MS = const(20)  # the same, where it ends the program: it has to tell of 0 W
 
 
 class App:
@@ -175,12 +176,12 @@ class App:
         loop.create_task(shutdown.critical("control", self._control()))
         startup.step("control begins")
         if self.selftest is not None:
-            self._start("selftest", self.selftest)
+            self._start("selftest", self.selftest, "selftest")
         await self._watch()
 
-    def _start(self, name: str, box):
+    def _start(self, name: str, box, service: str = ""):
         """Make a device, bus or service a task whose steps are timed."""
-        return asyncio.get_event_loop().create_task(self._loop_time.watched(name, self._keep(name, box)))
+        return asyncio.get_event_loop().create_task(self._loop_time.watched(name, self._keep(name, box, service)))
 
     def _start_service(self, name: str, service) -> None:
         """Its tasks: its own, and those of its parts."""
@@ -188,20 +189,30 @@ class App:
         if hasattr(service, "run"):
             parts[name] = service
         for part, box in parts.items():
-            task = self._start(part, box)
+            task = self._start(part, box, name)
             if self.heap_watch is not None:
                 self.heap_watch.add(name, part, task)
 
     def stop_service(self, name: str, why: str) -> None:
-        """End a service for good, and let go of what it holds; `why` is said, and kept in `stopped`."""
-        service = self.services.pop(name)
+        """End a service for good, and let go of what it holds; `why` is said, and kept in `stopped`.
+
+        MemoryError where there is no heap even for that: then it goes on.
+        """
         self.stopped[name] = "stopped: " + why
+        service = self.services[name]
         for known, thing in getattr(service, "names", {}).items():
             if self.names.get(known) is thing:
                 del self.names[known]
-        if hasattr(service, "stop"):
-            service.stop()
-        say("%s: stopped: %s" % (name, why))
+        self.services.pop(name)  # no heap is needed for it, nor may anything be raised from here on
+        try:
+            if hasattr(service, "stop"):
+                service.stop()
+        except Exception as error:
+            _report(name, "its stop() was ended by", error)
+        try:
+            say("%s: stopped: %s" % (name, why))
+        except MemoryError:
+            pass
 
     async def _control(self) -> None:
         """The cycle, on an absolute beat; a late one starts a new beat instead of hurrying after the old."""
@@ -253,6 +264,8 @@ class App:
                     self.heap_watch.step()
             except MemoryError:
                 pass  # a full heap costs the callbacks their turn, not the house its life
+            except Exception as error:  # nor does anything else here
+                _report("house", "goes on after", error)
             self._seen["house"] = 0
             await asyncio.sleep_ms(100)
 
@@ -266,23 +279,36 @@ class App:
                 coroutine = self._coroutines.pop(0)
             start("callbacks", coroutine)
 
-    async def _keep(self, name: str, box) -> None:
-        """Run a device, bus or service for ever; what it raises is printed, and it starts again; also where it ends the program."""
+    async def _keep(self, name: str, box, service: str) -> None:
+        """Run a device, bus or part of a service for ever: what it raises is said, and it starts again.
+
+        Done may a service be, or stopped; a device or bus never is, whatever ends its run().  What ends the program does so in
+        order, and until then the box is wanted: an inverter that nobody tells 0 W any more is disconnected under load.
+        """
         pause_ms = _AGAIN_MS
         while True:
             begun = time.ticks_ms()
             try:
                 await box.run()
-                return
-            except asyncio.CancelledError:  # it was stopped
-                return
-            except Exception as error:
+                if service:
+                    return
+                raise RuntimeError("its run() has returned")
+            except (Exception, asyncio.CancelledError) as error:
+                if service in self.stopped:
+                    return
                 if not 0 <= time.ticks_diff(time.ticks_ms(), begun) < _AGAIN_MAX_MS or name not in self.services:
                     pause_ms = _AGAIN_MS  # it ran well until now; a device is wanted back at once
-                self._restarted(name, error)
-            except BaseException:  # the program ends in the middle of its step: on the way to the end it is wanted all the same
-                self._start(name, box)
-                raise
+                try:
+                    self.restarts[name] = self.restarts.get(name, 0) + 1
+                except MemoryError:
+                    pass
+                _report(name, "restarted after", error)
+                if self.heap_watch is not None and isinstance(error, MemoryError):
+                    self.heap_watch.wanted(name)
+            except BaseException as error:
+                self.ending.ask("interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__)
+                await asyncio.sleep_ms(_SOON_MS)
+                continue
             await asyncio.sleep_ms(pause_ms)
             pause_ms = min(2 * pause_ms, _AGAIN_MAX_MS)
 
@@ -309,10 +335,16 @@ class App:
             await asyncio.sleep_ms(_FEED_MS)
 
 
-def _report(text: str, error: Exception) -> None:
-    """Say what happened, and where, through the console's queue: printed at once, a traceback holds the loop 0.1 s."""
-    say(text, True)
-    trace = io.StringIO()
-    sys.print_exception(error, trace)
-    for line in trace.getvalue().rstrip().split("\n"):
-        say(line)
+def _report(name: str, what: str, error: BaseException) -> None:
+    """Say what happened, and where, through the console's queue: printed at once, a traceback holds the loop 0.1 s.
+
+    What cannot be said (a full heap, a console that is gone, an error without words) must not be the end of who says it.
+    """
+    try:
+        say("%s: %s %s: %s" % (name, what, type(error).__name__, error), True)
+        trace = io.StringIO()
+        sys.print_exception(error, trace)
+        for line in trace.getvalue().rstrip().split("\n"):
+            say(line)
+    except Exception:
+        pass

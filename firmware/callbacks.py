@@ -9,6 +9,7 @@ import sys
 import time
 
 from micropython import const
+from notice import say
 
 from firmware.dispatching import abandon, dispatch, print_report
 
@@ -33,12 +34,13 @@ class Worker:
     def __init__(self, events) -> None:
         self._events = events
         self._number = 0  # of the thread in charge; an abandoned one sees that it no longer is
+        self._refused = False  # there is none: the chip had no memory for it
         self.abandoned = 0
 
     def step(self) -> None:
         """Call a few times a second from the loop: starts the thread, replaces one that hangs."""
         events = self._events
-        if self._number == 0:
+        if self._number == 0 or self._refused:
             for callback in events.callbacks:
                 if not _is_async(callback.fn):
                     self._start()
@@ -65,7 +67,14 @@ class Worker:
             _thread.stack_size(_STACK << 4 if sys.maxsize >> 31 else _STACK)  # a 64-bit host does not check it: it dies
         except (AttributeError, ValueError):
             pass  # a port with a fixed stack
-        _thread.start_new_thread(self._run, (self._number,))
+        before = self._refused
+        self._refused = True
+        try:
+            _thread.start_new_thread(self._run, (self._number,))
+            self._refused = False
+        except (OSError, RuntimeError, MemoryError) as error:  # the next step tries again
+            if not before:
+                say("callbacks: there is no thread for them (%s: %s); tried again" % (type(error).__name__, error), True)
 
     def _run(self, number: int) -> None:
         while self._number == number:

@@ -250,6 +250,7 @@ class Clock:
         sec = digits[3] * 3600 + digits[4] * 60 + digits[5]
         if not text.endswith("Z"):
             day, sec = self.tz.utc(day, sec)
+        self.tick(time.ticks_ms())  # it is typed now, and not at the calendar's last look
         return self.set(CONSOLE, day, sec)
 
 

@@ -76,6 +76,7 @@ class HeapWatch:
         if self._loop_time.weigher is None:
             self._loop_time.weigher = self
             self._looks = 0
+            self._looked_ms = self._turned_ms = now_ms  # days ago they would look like the future
         if self._looks >= _LOOKS * len(self._services):
             if 0 <= time.ticks_diff(now_ms, self._looked_ms) < _PAUSE_MS:
                 return
@@ -125,19 +126,19 @@ class HeapWatch:
             self._stop(most, free)
 
     def _stop(self, number: int, free: int) -> None:
-        name = self._services.pop(number)
-        kept = self.kept[number]
         text = "it kept %d bytes of heap in the steps that were weighed, when %d were free of a reserve of %d"
-        why = text % (kept, free, self.reserve)
+        # first what needs heap, of which there is little: where it fails nothing has changed, and the next step tries again
+        kept = array("i", [0] * (len(self._services) - 1))
+        self._app.stop_service(self._services[number], text % (self.kept[number], free, self.reserve))
+        self._services.pop(number)
         tasks = self._tasks.pop(number)
         for i in range(len(self._of)):
             if self._of[i] == number:
                 self._of[i] = -1
             elif self._of[i] > number:
                 self._of[i] -= 1
-        self.kept = array("i", [0] * len(self._services))
+        self.kept = kept
         self._turn = self._looks = 0
         self._alarm = False
-        self._app.stop_service(name, why)
         for task in tasks:
             task.cancel()

@@ -240,15 +240,15 @@ class Scheduler:
             return
         last, following = self._last[i], self._next[i]
         was_next = (_FAR, 0) if last is None else following
+        date = new_date = self._date[i]
         if last is None or not last <= (day, sec) < following:
-            date, start_day, start_sec, next_day, next_sec = self._around(entry, clock.tz, day, sec)
-            self._date[i] = date
-            self._last[i] = last = (start_day, start_sec)
-            self._next[i] = following = (next_day, next_sec)
+            new_date, start_day, start_sec, next_day, next_sec = self._around(entry, clock.tz, day, sec)
+            last = (start_day, start_sec)
+            following = (next_day, next_sec)
+            date = new_date
         if following < self._wake:
             self._wake = following
         start_day, start_sec = last
-        date = self._date[i]
         if not entry.repeat and self._end[i] < 0 and self._phase[i] in (_BEGUN, _CUT):
             began = _start_on(entry, clock.tz, self._begun[i])
             if 0 <= seconds_between(began[0], began[1], day, sec) < entry.duration_minutes * 60:
@@ -264,9 +264,17 @@ class Scheduler:
                 if is_new or (date == self._begun[i] and self._end[i] < 0 and self._phase[i] != _DONE):
                     self._begin(i, date, start_day, start_sec, elapsed_s + left_s)
             elif is_new and self._met_clock and seconds_between(self._day, self._sec, start_day, start_sec) > 0:
-                self._events.append((MISSED, i))
+                self._miss(i)
         elif was_next <= (day, sec) and (entry.repeat or self._end[i] < 0):  # skipped, and farther back than is looked for
-            self._events.append((MISSED, i))
+            self._miss(i)
+        self._date[i] = new_date  # at last, without heap: a look that ends before it is repeated as it was
+        self._last[i] = last
+        self._next[i] = following
+
+    def _miss(self, i: int) -> None:
+        event = (MISSED, i)
+        if event not in self._events:  # or this look is the second one, and a full heap ended the first behind it
+            self._events.append(event)
 
     def _settle(self, i: int, clock) -> None:
         """What a reboot or a step of the clock left behind of an activation that is not running."""
@@ -304,18 +312,23 @@ class Scheduler:
         run = self._run[best] if best >= 0 else 0
         if run == self.run:
             return
-        if self.active >= 0:
-            self._events.append((ENDED, self.active))
+        # first what needs heap: what a full one ends here has changed nothing, and the next look does all of it
+        mode = -1
+        power_w = 0
+        wants_most = False
+        happened = [(ENDED, self.active)] if self.active >= 0 else []
+        if best >= 0:
+            entry = self._entries[best]
+            mode = entry.mode
+            power_w = entry.power_w()
+            wants_most = entry.wants_most()
+            happened.append((STARTED, best))
+        self._events = self._events + happened
         self.active = best
         self.run = run
-        self.mode = -1
-        self.power_w = 0
-        self.wants_most = False
-        if best >= 0:
-            self.mode = self._entries[best].mode
-            self.power_w = self._entries[best].power_w()
-            self.wants_most = self._entries[best].wants_most()
-            self._events.append((STARTED, best))
+        self.mode = mode
+        self.power_w = power_w
+        self.wants_most = wants_most
 
     # ---- when -----------------------------------------------------------------------------------------
 

@@ -20,13 +20,17 @@ _GRACE_MS = const(5000)
 def step(pm) -> None:
     """One look, about once a second.  What a full heap kept from being handed over is handed over at the next one."""
     plan = pm.plan
-    with pm.plan_lock:
+    if not pm.plan_lock.acquire(0):
+        return  # another thread reads the plan, which may take long: the loop does not wait for it, and looks again
+    try:
         plan.tick(pm.clock)
-        happened = plan.take_events()
-        how = plan.how
-        plan.how = rq.END_TIME
         key = (plan.active, plan.run, plan.power_w, plan.mode, plan.wants_most)
         left_ms = plan.remaining_s * 1001 + _GRACE_MS  # by a crystal that may be faster than the clock, which is slewed
+        happened = plan.take_events()  # the last that needs heap
+        how = plan.how
+        plan.how = rq.END_TIME
+    finally:
+        pm.plan_lock.release()
     claim = None
     is_new = key != plan.claimed
     try:

@@ -137,6 +137,7 @@ def orderly(app, why: str) -> None:
     deadline = time.ticks_add(time.ticks_ms(), app.pm.image.par[im.PAR_BREAK_MS] + _MARGIN_MS)
     open_at = time.ticks_add(time.ticks_ms(), _LEAST_MS)
     told: list = []
+    gc.enable()  # control may have ended in its cycle, and telling the inverter of 0 W takes heap
     try:
         while time.ticks_diff(deadline, time.ticks_ms()) > 0:
             try:
@@ -179,6 +180,8 @@ async def _until_open_contactors(pm, deadline: int, open_at: int) -> None:
         watchdog.feed()
         if now[im.CMD_SEQ] == seq:
             _cycle(pm)  # control is what has ended
+        if pm.emergency_memory is not None:
+            pm.emergency_memory.step()  # the house has ended, and an emergency that arises now must outlive the reset too
         if now[im.CMD_CONTACTOR] == 0 and time.ticks_diff(time.ticks_ms(), open_at) >= 0:
             break
     _open_contactors(pm)
@@ -233,7 +236,6 @@ def store(app) -> None:
     Without the loop, as nothing is controlled any more.  What could not be saved is said, and keeps nothing from ending.
     """
     deadline = time.ticks_add(time.ticks_ms(), _STORE_MS)
-    gc.enable()  # control may have ended in its cycle
     for name, service in app.services.items():
         if hasattr(service, "last_steps"):
             why = "interrupted"

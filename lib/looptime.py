@@ -125,7 +125,7 @@ class _Watched:
 
     def send(self, value):
         """One step; see the coroutine's own send.  Put off, or interrupted before its step, it comes back by itself."""
-        begun = -1
+        begun = -1  # of its step; -1: it has not, -2: the weigher looks at that
         try:
             goes_first = self._loop_time.goes_first
             if goes_first is not None:
@@ -136,11 +136,12 @@ class _Watched:
             self._loop_time.running = self._number
             weigher = self._loop_time.weigher
             if weigher is not None and weigher.wants(self._number):
+                begun = -2
                 return weigher.weigh(self._number, self._coroutine, value)
             begun = time.ticks_us()
             return self._coroutine.send(value)
         except KeyboardInterrupt:
-            if begun < 0:  # asyncio has taken it out of its queue already
+            if begun == -1:  # asyncio has taken it out of its queue already
                 asyncio.get_event_loop().create_task(self)  # type: ignore[arg-type]  # as it was handed over the first time
             raise
         finally:

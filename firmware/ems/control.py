@@ -595,9 +595,9 @@ class Control:
             self._release()
             self._rename(0, self._asks)
         if due or watts != self._claim_w:
-            self._claim_w = watts
             owner = self._owners[0]
             self._remote.claim(watts, _LIFE_MS, owner)
+            self._claim_w = watts
             self._pm.arbiter.claims.lasts(rq.REMOTE, owner, self._left_ms[self._asks] or rq.FOREVER)
 
     def _tell_limit(self, discharge: int, charge: int, due: bool) -> None:
@@ -608,9 +608,10 @@ class Control:
             self._unbind()
             self._rename(1, self._binds)
         if due or discharge != self._dis_w or charge != self._chg_w:
-            self._dis_w, self._chg_w = discharge, charge
             owner = self._owners[1]
             self._remote.limit(owner, discharge, charge, _LIFE_MS)
+            self._dis_w = discharge
+            self._chg_w = charge
             self._pm.arbiter.curtailments.lasts(owner, self._limit_left())
 
     def _limit_left(self) -> int:
@@ -628,10 +629,10 @@ class Control:
 
     def _release(self) -> None:
         if self._claim_w != im.FREE:
-            self._claim_w = im.FREE
             self._pm.release("remote", self._owners[0])
+            self._claim_w = im.FREE  # once it is: what a full heap has kept from it is done at the next look
 
     def _unbind(self) -> None:
         if self._dis_w != im.FREE or self._chg_w != im.FREE:
-            self._dis_w = self._chg_w = im.FREE
             self._remote.limit(self._owners[1], im.FREE, im.FREE)
+            self._dis_w = self._chg_w = im.FREE

@@ -54,9 +54,10 @@ class Service:
         pm = self._pm
         clock = self.clock
         clock.tick(time.ticks_ms())
-        if clock.steps != self._steps:
-            self._steps = clock.steps
+        steps = clock.steps
+        if steps != self._steps:
             pm.clock_was_set(max(-_BOUND_S, min(_BOUND_S, clock.step_s)))
+            self._steps = steps  # once it is told
         pm.run_schedule()
 
     def counters(self) -> dict:

@@ -25,12 +25,16 @@ class Service:
         stored = self.stores
         self.latch.step()
         if self.stores == stored:
-            self.resume.step()
+            try:
+                self.resume.step()
+            except MemoryError:
+                pass  # it looks again: no reason to end the program
         if self.stores != stored:
             self._loop_time.take_turn()  # an erase may have been in it: nothing else long until the next cycle
 
     def last_steps(self):
-        """What went on when the program ended, however new it is."""
+        """What went on when the program ended, however new it is; and an emergency that arose on its last way."""
+        self.latch.settle()
         self.resume.settle()
         yield
 
