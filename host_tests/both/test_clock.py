@@ -7,6 +7,7 @@ import micropython
 from civil import day_number, text_of
 from posixtz import PosixTZ
 
+from firmware import clock as clock_module
 from firmware.clock import (
     CONFIRMED,
     CONSOLE,
@@ -25,6 +26,7 @@ from firmware.clock import (
 )
 from firmware.errors import PowerError
 from host_tests.both.plant import refusal
+from host_tests.both.virtual import Virtual
 
 _NOON = 12 * 3600
 _DAY = day_number(2026, 11, 22)
@@ -353,3 +355,17 @@ def test_a_tick_allocates_nothing():
         clock.tick(now)
     micropython.heap_unlock()
     assert clock.elapsed_s == 95
+
+
+def test_what_is_typed_counts_from_when_it_is_typed_and_not_from_the_last_tick():
+    real, clock_module.time = clock_module.time, Virtual(ms=5000)
+    try:
+        clock = Clock(PosixTZ("UTC0"), 5000)
+        clock.tick(5100)
+        clock_module.time.us += 900000  # the calendar looks once a second
+        clock.set_text("2026-11-22 09:56:17")
+        clock_module.time.us += 200000
+        clock.tick(clock_module.time.ticks_ms())
+        assert (clock.sec % 60, clock.ms) == (17, 200)
+    finally:
+        clock_module.time = real

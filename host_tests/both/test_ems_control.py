@@ -794,3 +794,41 @@ def test_each_of_several_banks_has_a_port_and_what_follows_is_found_behind_them(
     for offset in range(95):
         assert ems.refusal(714, offset, 1) == 1
     assert ems.read(ems.starts[714], 95) == before
+
+
+def test_what_a_full_heap_keeps_from_being_given_back_is_given_back_at_the_next_look():
+    """A claim and a limit of which the controller thinks that they are gone would act until their time is over."""
+    for what, model, enable in (("release", 704, 22), ("limit", 704, 14)):
+        ems = _fast()
+        pm = ems.pm
+        if what == "release":
+            ems.put(704, 23, 1)
+            ems.put_long(704, 24, 40000)
+        else:
+            ems.put(704, 15, 3000)
+            pm.set_constant_power(60)
+        ems.put(model, enable, 1)
+        ems.run(1)
+        assert _watts(ems) == (40000 if what == "release" else 30000), (what, _watts(ems))
+        holder = pm if what == "release" else pm.remote
+        real = getattr(holder, what)
+        short = [1]
+
+        def full(*given, short=short, real=real):
+            if short:
+                short.pop()
+                raise MemoryError("memory allocation failed, allocating 32 bytes")
+            return real(*given)
+
+        setattr(holder, what, full)
+        ems.put(model, enable, 0)
+        raised = 0
+        for _ in range(40):
+            try:
+                ems.control.step(20)
+            except MemoryError:
+                raised += 1
+        setattr(holder, what, real)
+        assert raised == 1 and not short
+        assert pm.claims() == [] if what == "release" else pm.curtailments() == [], (what, pm.claims(), pm.curtailments())
+

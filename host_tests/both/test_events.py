@@ -4,7 +4,9 @@ import _thread
 import sys
 import time
 
-from firmware import dispatching
+import notice
+
+from firmware import callbacks, dispatching
 from firmware import image as im
 from firmware.callbacks import STUCK_MS, Worker
 from firmware.dispatching import MAX_FAILURES
@@ -369,3 +371,40 @@ def test_the_report_of_a_callback_that_raises_names_the_error_and_says_its_text(
     for line in lines:
         assert "fails" in line and "KeyError" in line and "of the cupboard" in line, line
     assert "suspended" in lines[-1] and "suspended" not in lines[0]
+
+
+class NoThreads:
+    """_thread of a chip without memory for another stack, as often as it is said."""
+
+    def __init__(self, times, error):
+        self.times = times
+        self.error = error
+
+    def stack_size(self, _bytes):
+        return 0
+
+    def start_new_thread(self, run, given):
+        if self.times:
+            self.times -= 1
+            raise self.error
+        return _thread.start_new_thread(run, given)
+
+
+def test_a_thread_that_cannot_be_had_is_said_once_and_asked_for_again():
+    for error in (OSError("can't create thread"), RuntimeError("can't start new thread"), MemoryError()):
+        plant = ready()
+        quiet(plant)
+        good = Ear()
+        plant.pm.register_callback(Event.CLOCK_SET, good)
+        said = []
+        before = callbacks._thread, notice.sink
+        callbacks._thread, notice.sink = NoThreads(3, error), said.append
+        worker = Worker(plant.pm.events)
+        try:
+            post(plant, Event.CLOCK_SET, 1)
+            wait_for(lambda: len(good.heard) == 1, plant, worker)
+        finally:
+            callbacks._thread, notice.sink = before
+            worker.stop()
+        assert len(said) == 1 and said[0].startswith("callbacks: there is no thread for them (%s" % type(error).__name__), said
+        time.sleep_ms(100)

@@ -786,3 +786,40 @@ def test_resume_a_permit_that_cannot_be_stored_is_tried_again():
     board.house(1100)
     board, ems = _restarted(board, ems)
     assert ems.get(703, 2) == 0
+
+
+class Application:
+    """What the service uses of it."""
+
+    class metering:
+        class loop_time:
+            @staticmethod
+            def take_turn():
+                return True
+
+
+def test_resume_a_heap_too_full_to_look_at_what_runs_is_no_error_of_the_house():
+    board = started()
+    service = Service("emergency_memory", {}, board.pm, Application)
+    real = board.pm.going_on
+    board.pm.going_on = full
+    service.step()
+    board.pm.going_on = real
+    service.step()
+    board.pm.emergency_shutdown()
+    assert FakeNVS.stored["emergency"] == 1
+
+
+def full():
+    raise MemoryError("memory allocation failed, allocating 48 bytes")
+
+
+def test_resume_an_emergency_that_arises_when_the_house_has_ended_is_stored_at_the_end():
+    board = started()
+    service = Service("emergency_memory", {}, board.pm, Application)
+    service.step()
+    board.pm.halt()
+    board.pm.states.enter_emergency(3)  # as the cycle does on the way to the end, in which nobody calls step()
+    for _ in service.last_steps():
+        pass
+    assert FakeNVS.stored["emergency"] == 5

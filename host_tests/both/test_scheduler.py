@@ -376,3 +376,94 @@ def test_a_stored_schedule_with_errors_lists_them_all_and_changes_nothing():
     else:
         raise AssertionError("accepted")
     assert scheduler.get(0).hour == 1
+
+
+class Short:
+    """A heap that is full at the nth thing that is asked of it, once; it counts all of them."""
+
+    def __init__(self, nth):
+        self.left = nth
+
+    def take(self):
+        self.left -= 1
+        if self.left == 0:
+            raise MemoryError("memory allocation failed, allocating 32 bytes")
+
+    def before(self, call):
+        def asks(*given):
+            self.take()
+            return call(*given)
+
+        return asks
+
+
+class Noted(list):
+    """The scheduler's events, for which a short heap may have no space."""
+
+    def __init__(self, heap):
+        super().__init__()
+        self.heap = heap
+
+    def append(self, event):
+        self.heap.take()
+        super().append(event)
+
+    def __add__(self, more):
+        self.heap.take()
+        return list(self) + more
+
+
+def _days_with_a_short_heap(nth):
+    """(what happened, the power at every look, whether the heap was short) of three days with two jumps of the clock."""
+    clock = Clock()
+    heap = Short(nth)
+    scheduler, _ = started(
+        "2026-11-22 00:50",
+        clock,
+        charge(40, hour=1, minute=0, duration_minutes=120),
+        discharge(30.5, hour=2, minute=0, duration_minutes=30),
+        charge(20, hour=5, minute=0, duration_minutes=60, repeat=False),
+        charge(10, hour=6, minute=0, duration_minutes=60, day_of_week=1),
+        discharge(5, hour=6, minute=30, duration_minutes=20),
+    )
+    utc = clock.tz.utc
+    real = ScheduleEntry.power_w
+    ScheduleEntry.power_w = heap.before(real)
+    happened = []
+    powers = []
+    short = 0
+    try:
+        for look in range(200):
+            if look == 150:
+                clock.at("2026-11-22 09:00")  # over two windows
+            if look == 180:
+                clock.at("2026-12-02 12:00")  # and by days over that of Monday
+            scheduler._events = Noted(heap)
+            clock.tz.utc = heap.before(utc)
+            try:
+                scheduler.tick(clock)
+            except MemoryError:
+                short += 1
+                scheduler.tick(clock)  # the next look finds what it needs
+            clock.tz.utc = utc
+            happened += scheduler.take_events()
+            powers.append((scheduler.active, scheduler.mode, scheduler.power_w, scheduler.remaining_s))
+            clock.run(60)
+    finally:
+        ScheduleEntry.power_w = real
+    return happened, powers, short
+
+
+def test_a_heap_that_is_full_at_any_moment_of_a_look_costs_no_event_doubles_none_and_loses_no_power():
+    happened, powers, short = _days_with_a_short_heap(0)
+    assert short == 0 and happened.count((STARTED, 0)) == 2 and (MISSED, 3) in happened and (MISSED, 4) in happened, happened
+    assert happened.count((MISSED, 2)) == 2, happened  # by each of the jumps
+    tried = 0
+    while True:
+        tried += 1
+        found = _days_with_a_short_heap(tried)
+        if not found[2]:
+            break
+        assert found[0] == happened, (tried, found[0], happened)
+        assert found[1] == powers, tried
+    assert tried > 40

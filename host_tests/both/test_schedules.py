@@ -495,3 +495,16 @@ def test_a_claim_does_not_end_before_its_entry_where_a_fast_crystal_is_slewed_ba
         "SCHEDULE_STARTED",
         "SCHEDULE_ENDED",
     ]
+
+
+def test_a_thread_that_reads_the_plan_for_long_holds_up_nobody():
+    site = Site(0, 59)
+    site.pm.add_schedule(night_charge(duration_minutes=2))
+    site.seconds(5)
+    site.pm.plan_lock.acquire()  # as another thread has it
+    site.seconds(70)
+    assert site.plant.command() == 0 and site.plant.by() != "schedule"
+    site.pm.plan_lock.release()
+    site.seconds(10)
+    assert site.plant.command() == -40000 and site.plant.by() == "schedule"
+

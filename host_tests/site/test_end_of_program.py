@@ -191,6 +191,20 @@ CRASHES = {
         "pcs = app.site.devices['pcs']\nreal = pcs._watch_control\ndef watch(now):\n"
         " if 'go' in app.names and app.names.pop('go'): raise KeyboardInterrupt\n real(now)\npcs._watch_control = watch"
     ),
+    "the task that tells the inverter, forty times": (
+        "pcs = app.site.devices['pcs']\nreal = pcs._watch_control\nleft = [40]\ndef watch(now):\n"
+        " if 'go' in app.names and left[0]:\n  left[0] -= 1\n  raise KeyboardInterrupt\n real(now)\npcs._watch_control = watch"
+    ),
+    "a box at each of its starts": (
+        "import asyncio\nclass Box:\n async def run(self):\n  while 'go' not in app.names: await asyncio.sleep_ms(20)\n"
+        "  raise SystemExit\napp.site.devices['odd'] = Box()"
+    ),
+    "the cycle in a heap without space for garbage": (
+        "import gc\nreal = app.pm.cycle\nhoard = [None] * 200\ndef fill():\n gc.collect()\n at, size = 0, 65536\n"
+        " while gc.mem_free() > 24000 and at < 200:\n  if gc.mem_free() - 20000 < size: size //= 2\n"
+        "  else:\n   hoard[at] = bytearray(size)\n   at += 1\n"
+        "def cycle(ms):\n if 'go' in app.names:\n  if hoard[0] is None: fill()\n  1 / 0\n return real(ms)\napp.pm.cycle = cycle"
+    ),
 }
 
 
@@ -199,7 +213,7 @@ def test_end_of_program_an_error_in_what_may_not_end_takes_the_road(mp: Interpre
     async def story(run: Run) -> None:
         await run.board.send("go = 1")
         await run.until(lambda: bool(run.openings), 8)
-        if what == "the cycle":  # nobody measures any more: the bounded wait, with 0 W written long before
+        if what.startswith("the cycle"):  # nobody measures any more: the bounded wait, with 0 W written long before
             amps, kw = run.openings[0]
             assert kw == 0 and amps < BREAK_A
         else:
