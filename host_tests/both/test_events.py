@@ -402,7 +402,7 @@ def test_a_thread_that_cannot_be_had_is_said_once_and_asked_for_again():
         worker = Worker(plant.pm.events)
         try:
             post(plant, Event.CLOCK_SET, 1)
-            wait_for(lambda: len(good.heard) == 1, plant, worker)
+            wait_for(lambda good=good: len(good.heard) == 1, plant, worker)
         finally:
             callbacks._thread, notice.sink = before
             worker.stop()

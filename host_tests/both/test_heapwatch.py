@@ -6,7 +6,6 @@ from firmware import heapwatch
 from host_tests.both.virtual import Virtual
 
 
-
 class Heap:
     """Stands for the gc module, which CPython's has not."""
 

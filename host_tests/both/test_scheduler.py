@@ -438,7 +438,7 @@ def _days_with_a_short_heap(nth):
                 clock.at("2026-11-22 09:00")  # over two windows
             if look == 180:
                 clock.at("2026-12-02 12:00")  # and by days over that of Monday
-            scheduler._events = Noted(heap)
+            scheduler.keep_events(Noted(heap))
             clock.tz.utc = heap.before(utc)
             try:
                 scheduler.tick(clock)

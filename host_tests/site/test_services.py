@@ -126,7 +126,12 @@ class Service:
         """How often it ran."""
         return {"runs": self.runs}
 '''
-FILES = {"beacon": BEACON, "leak": LEAK, "raises": RAISES, "unsaid": UNSAID}
+STUBBORN = LEAK + """
+    def stop(self):
+        \"\"\"Its socket is gone.\"\"\"
+        raise OSError(9)
+"""
+FILES = {"beacon": BEACON, "leak": LEAK, "stubborn": STUBBORN, "raises": RAISES, "unsaid": UNSAID}
 
 
 def site(**services: Any) -> dict[str, Any]:
@@ -230,6 +235,18 @@ def test_who_eats_the_heap_is_stopped_by_name_and_the_others_go_on(tree: Path, s
         await until(board, "app.metering.loop_time.weigher", lambda said: said == "None")  # nothing is weighed any more
 
     board = run(tree, site(sign={"type": "beacon"}, thief={"type": "leak", "bytes": size}), "230K", story)
+    assert board.resets == []
+
+
+def test_who_eats_the_heap_and_raises_when_it_is_stopped_is_stopped_all_the_same(tree: Path) -> None:
+    async def story(board: Board) -> None:
+        await board.wait_line("thief: its stop() was ended by OSError: [Errno 9] EBADF", 40)
+        await board.wait_line("thief: stopped: it kept ", 5)
+        await until(board, "app.metering.free_bytes", lambda said: said.isdigit() and int(said) > 20000)  # its task is gone too
+        assert await ask(board, "sorted(app.stopped), app.ending.why") == "(['thief'], '')"
+        assert await ask(board, "{k: v for k, v in app.restarts.items() if k != 'thief'}") == "{}"
+
+    board = run(tree, site(thief={"type": "stubborn", "bytes": 1000}), "230K", story)
     assert board.resets == []
 
 
