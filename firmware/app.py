@@ -30,7 +30,7 @@ _REFUSAL = const(120)  # characters of why a site is refused
 _SILENT_MS = const(3000)  # a critical task that has not reported for this long starves the watchdog
 _AGAIN_MS = const(1000)  # before what has raised is started again; a service that goes on raising waits twice as long each time
 _AGAIN_MAX_MS = const(64000)
-_SOON_MS = const(20)  # the same, where it ends the program: it has to tell of 0 W
+_SOON_MS = const(20)  # the same of a device that had run, and of whatever ends the program
 
 
 class App:
@@ -296,8 +296,11 @@ class App:
             except (Exception, asyncio.CancelledError) as error:
                 if service in self.stopped:
                     return
-                if not 0 <= time.ticks_diff(time.ticks_ms(), begun) < _AGAIN_MAX_MS or name not in self.services:
-                    pause_ms = _AGAIN_MS  # it ran well until now; a device is wanted back at once
+                ran_ms = time.ticks_diff(time.ticks_ms(), begun)
+                if not 0 <= ran_ms < _AGAIN_MAX_MS or name not in self.services:
+                    pause_ms = _AGAIN_MS  # it ran well until now
+                if not service and not 0 <= ran_ms < _AGAIN_MS:
+                    pause_ms = _SOON_MS  # a device that did is wanted at once: it may be an emergency whose 0 W it has to tell
                 try:
                     self.restarts[name] = self.restarts.get(name, 0) + 1
                 except MemoryError:
