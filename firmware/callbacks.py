@@ -9,7 +9,6 @@ import sys
 import time
 
 from micropython import const
-from notice import say
 
 from firmware.dispatching import abandon, dispatch, print_report
 
@@ -38,7 +37,10 @@ class Worker:
         self.abandoned = 0
 
     def step(self) -> None:
-        """Call a few times a second from the loop: starts the thread, replaces one that hangs."""
+        """Call a few times a second from the loop: starts the thread, replaces one that hangs.
+
+        OSError and MemoryError where there is no thread to be had; not again, while it asks again.
+        """
         events = self._events
         if self._number == 0 or self._refused:
             for callback in events.callbacks:
@@ -67,14 +69,13 @@ class Worker:
             _thread.stack_size(_STACK << 4 if sys.maxsize >> 31 else _STACK)  # a 64-bit host does not check it: it dies
         except (AttributeError, ValueError):
             pass  # a port with a fixed stack
-        before = self._refused
-        self._refused = True
+        before, self._refused = self._refused, True
         try:
             _thread.start_new_thread(self._run, (self._number,))
             self._refused = False
-        except (OSError, RuntimeError, MemoryError) as error:  # the next step tries again
+        except (OSError, MemoryError):  # the next step tries again
             if not before:
-                say("callbacks: there is no thread for them (%s: %s); tried again" % (type(error).__name__, error), True)
+                raise  # once, for who says so
 
     def _run(self, number: int) -> None:
         while self._number == number:
