@@ -282,15 +282,16 @@ class App:
     async def _keep(self, name: str, box, service: str) -> None:
         """Run a device, bus or part of a service for ever: what it raises is said, and it starts again.
 
-        Done may a service be, or stopped; a device or bus never is, whatever ends its run().  What ends the program does so in
-        order, and until then the box is wanted: an inverter that nobody tells 0 W any more is disconnected under load.
+        Done may a service be, or stopped, and a device at once, which reports by itself; whatever ends its run() later, it is
+        wanted.  What ends the program does so in order, and until then the box is wanted too: an inverter that nobody tells 0 W
+        any more is disconnected under load.
         """
         pause_ms = _AGAIN_MS
         while True:
             begun = time.ticks_ms()
             try:
                 await box.run()
-                if service:
+                if service or 0 <= time.ticks_diff(time.ticks_ms(), begun) < _AGAIN_MS:
                     return
                 raise RuntimeError("its run() has returned")
             except (Exception, asyncio.CancelledError) as error:

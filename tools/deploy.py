@@ -239,6 +239,14 @@ def broken_off(arguments: argparse.Namespace) -> Iterator[None]:
         raise DeployError(f"\nended by Ctrl-C: {STANDS % arguments.port}") from None
 
 
+def in_words(error: LineError) -> str:
+    """What the board says of an error; a number means nothing to who deploys."""
+    said = str(error)
+    if said in ("OSError: 28", "OSError: [Errno 28] ENOSPC"):
+        said += ": the board's flash is full.  Journal and history take the space: docs/time-and-storage.md says how to have less"
+    return said
+
+
 def deploy(arguments: argparse.Namespace, title: str, site: dict, march: str) -> int:
     """0 when the board has everything and has passed its self-test.  Raises DeployError, LineError, stage.CompileError."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -267,7 +275,7 @@ def deploy(arguments: argparse.Namespace, title: str, site: dict, march: str) ->
                     print(Copying(prompt, parcel, arguments.live).run())
                 except LineError as error:
                     again = ".  Deploy again." if arguments.live else f"; {STANDS % arguments.port}"
-                    raise DeployError(f"{error}\nThe board starts what it had before{again}") from None
+                    raise DeployError(f"{in_words(error)}\nThe board starts what it had before{again}") from None
             for table in sorted(set(check_site.tables(site).values())):
                 print(f"  {table}: a table that the site names")
             if arguments.no_reset:

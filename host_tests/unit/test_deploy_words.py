@@ -71,3 +71,9 @@ def test_a_line_that_breaks_says_the_same(monkeypatch: pytest.MonkeyPatch, capsy
     assert told == "the board does not answer any more\nThe board starts what it had before; " + STANDS
     told = said(monkeypatch, capsys, True, "Copying.run", LineError("the board does not answer any more"))
     assert told == "the board does not answer any more\nThe board starts what it had before.  Deploy again.\n"
+
+
+def test_a_flash_that_is_full_is_told_in_words(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for said_by_board in ("OSError: 28", "OSError: [Errno 28] ENOSPC"):
+        told = said(monkeypatch, capsys, True, "Copying.run", LineError(said_by_board))
+        assert told.startswith(said_by_board + ": the board's flash is full.") and told.endswith("before.  Deploy again.\n"), told
