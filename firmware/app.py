@@ -28,9 +28,9 @@ from firmware.metering import Metering
 _FEED_MS = const(250)
 _REFUSAL = const(120)  # characters of why a site is refused
 _SILENT_MS = const(3000)  # a critical task that has not reported for this long starves the watchdog
-_AGAIN_MS = const(1000)  # before what has raised is started again; a service that goes on raising waits twice as long each time
+_SOON_MS = const(20)  # before a device that has raised is started again, or whatever ends the program ...
+_AGAIN_MS = const(1000)  # ... before a service is; who goes on raising waits twice as long each time, a device no longer than this
 _AGAIN_MAX_MS = const(64000)
-_SOON_MS = const(20)  # the same of a device that had run, and of whatever ends the program
 
 
 class App:
@@ -286,7 +286,9 @@ class App:
         wanted.  What ends the program does so in order, and until then the box is wanted too: an inverter that nobody tells 0 W
         any more is disconnected under load.
         """
-        pause_ms = _AGAIN_MS
+        # a device is wanted at once: it may be an emergency whose 0 W it has to tell
+        pause_ms = least_ms = _AGAIN_MS if service else _SOON_MS
+        most_ms = _AGAIN_MAX_MS if name == service else _AGAIN_MS
         while True:
             begun = time.ticks_ms()
             try:
@@ -297,11 +299,8 @@ class App:
             except (Exception, asyncio.CancelledError) as error:
                 if service in self.stopped:
                     return
-                ran_ms = time.ticks_diff(time.ticks_ms(), begun)
-                if not 0 <= ran_ms < _AGAIN_MAX_MS or name not in self.services:
-                    pause_ms = _AGAIN_MS  # it ran well until now
-                if not service and not 0 <= ran_ms < _AGAIN_MS:
-                    pause_ms = _SOON_MS  # a device that did is wanted at once: it may be an emergency whose 0 W it has to tell
+                if not 0 <= time.ticks_diff(time.ticks_ms(), begun) < most_ms:
+                    pause_ms = least_ms  # it ran well until now
                 try:
                     self.restarts[name] = self.restarts.get(name, 0) + 1
                 except MemoryError:
@@ -314,7 +313,7 @@ class App:
                 await asyncio.sleep_ms(_SOON_MS)
                 continue
             await asyncio.sleep_ms(pause_ms)
-            pause_ms = min(2 * pause_ms, _AGAIN_MAX_MS)
+            pause_ms = min(2 * pause_ms, most_ms)
 
     def _restarted(self, name: str, error: Exception) -> None:
         """Count and say what one has raised.  Apart from _keep, whose frame lives as long as each of its tasks."""

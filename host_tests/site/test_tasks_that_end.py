@@ -84,26 +84,3 @@ def test_an_emergency_that_arises_on_the_road_outlives_the_reset(mp: Interpreter
         assert await run.ask("pm.is_emergency, pm.emergency_cause") == "= (True, 3)"
 
     under_load(mp, tmp_path, story, CRASH.format(how=ON_THE_ROAD))
-
-
-HOARD = (
-    "exec('hoard = [None] * 4000\\ndef fill(size=65536, at=0):\\n while size >= 32:\\n  try:\\n   hoard[at] = bytearray(size)\\n"
-    "   at += 1\\n  except MemoryError:\\n   size //= 2\\n return at')"
-)
-
-
-def test_a_heap_without_a_free_byte_does_not_keep_0_w_of_an_emergency_from_the_inverter(mp32: Interpreter, tmp_path: Path) -> None:
-    """Its task has just raised, and an emergency does not wait a second for it."""
-
-    async def story(run: Run) -> None:
-        await run.ask(HOARD)
-        await run.board.send("fill()")
-        await run.until(lambda: any("restarted after MemoryError" in line or line[:2] == "= " for line in run.board.lines), 5)
-        begun = run.site.truth()["t"]
-        run.site.inject("estop")
-        await run.until(lambda: run.site.plant.pcs.setpoint_w == 0, 5)
-        assert run.site.truth()["t"] - begun < 0.6
-        await run.until(lambda: bool(run.openings), 5)
-        run.opened_in_order()
-
-    under_load(mp32, tmp_path, story)
