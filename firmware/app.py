@@ -286,9 +286,7 @@ class App:
         wanted.  What ends the program does so in order, and until then the box is wanted too: an inverter that nobody tells 0 W
         any more is disconnected under load.
         """
-        # a device is wanted at once: it may be an emergency whose 0 W it has to tell
-        pause_ms = least_ms = _AGAIN_MS if service else _SOON_MS
-        most_ms = _AGAIN_MAX_MS if name == service else _AGAIN_MS
+        pause_ms = 0
         while True:
             begun = time.ticks_ms()
             try:
@@ -299,31 +297,29 @@ class App:
             except (Exception, asyncio.CancelledError) as error:
                 if service in self.stopped:
                     return
-                if not 0 <= time.ticks_diff(time.ticks_ms(), begun) < most_ms:
-                    pause_ms = least_ms  # it ran well until now
-                try:
-                    self.restarts[name] = self.restarts.get(name, 0) + 1
-                except MemoryError:
-                    pass
-                _report(name, "restarted after", error)
-                if self.heap_watch is not None and isinstance(error, MemoryError):
-                    self.heap_watch.wanted(name)
+                pause_ms = self._restarted(name, service, error, time.ticks_diff(time.ticks_ms(), begun), pause_ms)
             except BaseException as error:
                 self.ending.ask("interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__)
-                await asyncio.sleep_ms(_SOON_MS)
-                continue
+                pause_ms = _SOON_MS
             await asyncio.sleep_ms(pause_ms)
-            pause_ms = min(2 * pause_ms, most_ms)
 
-    def _restarted(self, name: str, error: Exception) -> None:
-        """Count and say what one has raised.  Apart from _keep, whose frame lives as long as each of its tasks."""
+    def _restarted(self, name: str, service: str, error: BaseException, ran_ms: int, pause_ms: int) -> int:
+        """Count and say what one has raised; for how many ms it rests, pause_ms being what it has before.
+
+        A device is wanted at once: it may be an emergency whose 0 W it has to tell.  Apart from _keep, whose frame lives as long as
+        each of its tasks.
+        """
         try:
             self.restarts[name] = self.restarts.get(name, 0) + 1
-            _report("%s: restarted after %s: %s" % (name, type(error).__name__, error), error)
         except MemoryError:
-            pass  # what cannot be said in a full heap must not be the end of it
+            pass
+        _report(name, "restarted after", error)
         if self.heap_watch is not None and isinstance(error, MemoryError):
             self.heap_watch.wanted(name)
+        least_ms = _AGAIN_MS if service else _SOON_MS
+        most_ms = _AGAIN_MAX_MS if name == service else _AGAIN_MS
+        ran_well = not 0 <= ran_ms < most_ms  # below 0: for days
+        return least_ms if ran_well else max(least_ms, min(2 * pause_ms, most_ms))
 
     async def _watch(self) -> None:
         """Feed the watchdog while every critical task reports."""
