@@ -454,7 +454,7 @@ def test_what_a_pack_in_parallel_once_sent_must_go_on_coming_whatever_the_others
             mute(plant.batteries[each], (group,))
         plant.ready()
         plant.pm.set_constant_power(-30.0)
-        plant.run(20)
+        plant.run(6)
         assert plant.commands() == [-30000], (group, never, plant.pm.stats()["reason"])
         mute(plant.batteries[1], (group,))
         plant.run(4)
@@ -462,7 +462,7 @@ def test_what_a_pack_in_parallel_once_sent_must_go_on_coming_whatever_the_others
         plant.run(TRIP_S)
         assert "bms_lost" in plant.pm.stats()["faults"], (group, never, plant.pm.stats()["faults"])
         mute(plant.batteries[1], ())
-        plant.run(40)
+        plant.run(15)
         assert plant.commands() == [-30000], (group, never, plant.pm.stats()["reason"])
 
 
@@ -797,11 +797,11 @@ def test_a_forced_charge_gives_way_where_who_carries_it_is_lost():
 
 
 def test_a_forced_charge_amid_a_discharge_at_the_limit_and_to_its_end():
-    plant = asking(other=22.6)
+    plant = asking(other=20.9, soc_taper=0.5)
     plant.pm.set_constant_power(150)
     plant.run(12)
     assert plant.commands() == [-5000, 100000] and plant.now[im.CMD_P] == 95000, plant.pm.stats()["reason"]
-    plant.run(900)
+    plant.run(200)
     assert plant.commands() == [-5000, 0] and plant.pm.mode == Mode.CHARGE, plant.pm.stats()["reason"]
     assert plant.told.count((Event.DISCHARGE_COMPLETE, 5)) == 1
     assert [bank.now[im.BREACHES] for bank in plant.image.banks] == [0, 0]

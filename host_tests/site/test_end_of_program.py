@@ -202,7 +202,7 @@ CRASHES = {
 
 
 @pytest.mark.parametrize("what", CRASHES)
-def test_end_of_program_an_error_in_what_may_not_end_takes_the_road(mp: Interpreter, tmp_path: Path, what: str) -> None:
+def test_end_of_program_an_error_in_what_may_not_end_takes_the_road(mp32: Interpreter, tmp_path: Path, what: str) -> None:
     async def story(run: Run) -> None:
         await run.board.send("go = 1")
         await run.until(lambda: bool(run.openings), 8)
@@ -217,7 +217,7 @@ def test_end_of_program_an_error_in_what_may_not_end_takes_the_road(mp: Interpre
             await run.until(lambda: run.board.resets == ["WDT_RESET"], 12)
             await run.board.wait_line("control begins", 15)
 
-    under_load(mp, tmp_path, story, CRASH.format(how=CRASHES[what]))
+    under_load(mp32, tmp_path, story, CRASH.format(how=CRASHES[what]))
 
 
 def slept(process: "asyncio.subprocess.Process") -> int:

@@ -36,7 +36,7 @@ ENDS = {
 
 
 @pytest.mark.parametrize("how", ENDS)
-def test_who_tells_the_inverter_is_started_again_whatever_has_ended_it(mp: Interpreter, tmp_path: Path, how: str) -> None:
+def test_who_tells_the_inverter_is_started_again_whatever_has_ended_it(mp32: Interpreter, tmp_path: Path, how: str) -> None:
     async def story(run: Run) -> None:
         await run.board.send("go = 1")
         await asyncio.sleep(1.5)  # it is back a second later
@@ -45,7 +45,7 @@ def test_who_tells_the_inverter_is_started_again_whatever_has_ended_it(mp: Inter
         assert await run.ask("app.restarts, Mode.name(pm.mode)") == "= ({'pcs commands': 1}, 'DISCHARGE')"
         assert run.openings == []
 
-    under_load(mp, tmp_path, story, CRASH.format(how=ENDS[how]))
+    under_load(mp32, tmp_path, story, CRASH.format(how=ENDS[how]))
 
 
 NO_THREAD = (
@@ -75,7 +75,7 @@ ON_THE_ROAD = (
 )
 
 
-def test_an_emergency_that_arises_on_the_road_outlives_the_reset(mp: Interpreter, tmp_path: Path) -> None:
+def test_an_emergency_that_arises_on_the_road_outlives_the_reset(mp32: Interpreter, tmp_path: Path) -> None:
     async def story(run: Run) -> None:
         await run.ask("__import__('machine').reset()")
         await run.until(lambda: bool(run.board.resets), 8)
@@ -83,4 +83,4 @@ def test_an_emergency_that_arises_on_the_road_outlives_the_reset(mp: Interpreter
         await run.board.wait_line("control begins", 15)
         assert await run.ask("pm.is_emergency, pm.emergency_cause") == "= (True, 3)"
 
-    under_load(mp, tmp_path, story, CRASH.format(how=ON_THE_ROAD))
+    under_load(mp32, tmp_path, story, CRASH.format(how=ON_THE_ROAD))

@@ -106,7 +106,7 @@ def test_the_managers_own_times_pass_over_the_wrap(before_ms: int) -> None:
     assert plant.pm.claims()[0]["seconds_left"] == pytest.approx(31, abs=1)
     plant.run(20)
     assert plant.command() < -20000
-    plant.silent.add(im.SEQ_BMS)
+    plant.silent.update(range(im.SEQ_BMS, im.SEQ_PCS))
     plant.run(2.9)
     assert "bms_lost" not in plant.faults()
     plant.run(0.4)
