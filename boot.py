@@ -10,11 +10,7 @@ gc.threshold(81920 if _roomy else 8192)
 # And before what lives, with PSRAM, where it is not missed: startup.py says why
 _low = bytearray(gc.mem_free() // 8) if _roomy else None
 
-import sys
-
 import machine
-
-sys.modules["machine"] = machine  # else generations.py searches all of the flash for it again, see startup.find_builtins
 
 WATCHDOG_MS = 8000  # longer than loading the firmware takes, shorter than a person's patience
 
