@@ -253,7 +253,7 @@ def test_end_of_program_a_second_signal_does_not_shorten_the_road(mp: Interprete
             os.kill(process.pid, signal.SIGINT)
             await heard(run.board)
             if run.openings or asyncio.get_running_loop().time() - begun > 1.5:
-                break  # half of the bounded wait: each begins the writes anew, and on a busy host 24 took all of it
+                break  # half of the bounded wait: the rest is for the road itself, however slow the host
             await asyncio.sleep(moment % 6 / 100)  # in the middle of what that one has begun: telling, feeding, waiting
         await run.until(lambda: bool(run.openings), 6)
         run.opened_in_order()
