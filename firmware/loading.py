@@ -70,8 +70,7 @@ def restoring(path: str, kept: str):
     """Make the site before the present one that of the next start again, in steps too.  StoreError where there is none."""
     try:
         yield from _load_builders()
-        store = sys.modules["firmware.sitefile"].store(path)
-        yield from store.restore(store.previous())
+        yield from sys.modules["firmware.sitefile"].restoring(path)
     finally:
         let_builders_go(kept)
 

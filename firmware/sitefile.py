@@ -102,10 +102,29 @@ def saving(path: str, content):
 
 
 def _stored(path: str, content: dict):
+    _check_next()
     try:
         yield from store(path).steps(content)
     except StoreError as error:
         raise ConfigError([str(error)])
+
+
+def restoring(path: str):
+    """Make the site before the present one that of the next start again, in steps too.  StoreError where there is none."""
+    _check_next()
+    kept = store(path)
+    yield from kept.restore(kept.previous())
+
+
+def _check_next() -> None:
+    """ConfigError where another generation than this starts next, as after an update: it has a site file of its own."""
+    try:
+        with open("switch") as file:
+            folder = json.loads(file.read()[:-9])["now"]["folder"]  # whether its sum is right, lib/generations.py looks at
+    except (OSError, ValueError, KeyError):
+        return
+    if folder + "/" != (startup.folder or "/"):
+        raise ConfigError(["%s starts next, with its own site file: restart first, then save" % (folder or "what was before")])
 
 
 def refused(content: dict) -> list:

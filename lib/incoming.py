@@ -48,6 +48,7 @@ class Incoming:
         self._piece = bytearray(_PIECE)
         self._file = None
         self._keep = keep
+        self._kept_at = 0  # of what is taken over: where its lines of the manifest begin
         if running is not None and running.rstrip("/") == self.place:
             raise Refused("the generation that runs is on trial: wait for the end of its self-test")
 
@@ -102,6 +103,7 @@ class Incoming:
                     continue
             self._missing.append(at)
             yield
+        yield from self._check_kept()
 
     def _differing(self):
         """Where the lines are of what is not there as it should be.  Refused where the flash has no space for that."""
@@ -148,10 +150,11 @@ class Incoming:
             file.seek(at)
             return _entry(file.readline())
 
-    def _lines(self):
-        """(where it begins, SHA-256, bytes, path) of every file of the manifest."""
+    def _lines(self, at: int = 0):
+        """(where it begins, SHA-256, bytes, path) of every file of the manifest, or of those from one line on."""
         with open(self.place + "/" + MANIFEST, "rb") as file:
-            at = len(file.readline())
+            file.seek(at)
+            at = at or len(file.readline())
             for line in file:
                 sha, size, path = _entry(line)
                 yield at, sha, size, path
@@ -201,6 +204,7 @@ class Incoming:
 
     def _take_over(self, theirs: set, others: list):
         """Into the manifest what the generation that runs has besides modules, as it is now: people may have changed its site."""
+        self._kept_at = _size(self.place + "/" + MANIFEST)
         for path in sorted(others):
             source = "%s/%s" % (self._from, path)
             sha = generations.digest(source, self._piece)
@@ -214,6 +218,14 @@ class Incoming:
                 yield
             finally:
                 file.close()
+            yield
+
+    def _check_kept(self):
+        """Refused where people have changed their site since it was taken over: it would be lost."""
+        for _, sha, _, path in self._lines(self._kept_at) if self._keep else ():
+            source = "%s/%s" % (self._from, path)
+            if generations.digest(source, self._piece) != sha:
+                raise Refused("%s was changed meanwhile: send it again" % source)
             yield
 
     def is_of(self, number: int) -> bool:
@@ -270,6 +282,7 @@ class Incoming:
             if generations.digest(place + "/" + path, self._piece) != sha:
                 raise Refused("%s: did not arrive as it was sent" % path)
             yield
+        yield from self._check_kept()
         os.rename(place + "/" + MANIFEST, place + "/manifest")
         yield
         yield from generations.saving(generations.switched(place))

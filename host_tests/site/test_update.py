@@ -173,6 +173,58 @@ def test_a_board_whose_firmware_stands_at_the_top_says_so_and_takes_nothing(mp64
     assert not (flash / "a" / "manifest.new").exists() and (flash / "site.json").exists()
 
 
+def saved_meanwhile(plant: Plant, at_want: int) -> str:
+    """What an update ends with beside which the site file is saved anew, while so many files have been wanted."""
+    with update.Line("127.0.0.1", plant.port) as line:
+        line.send(update.first_line(plant.key, plant.parcel.manifest, plant.parcel.number, False))
+        wanted = 0
+        while True:
+            word, _, rest = line.line().partition(" ")
+            if word == "GO":
+                line.send(plant.parcel.manifest)
+            elif word == "WANT":
+                wanted += 1
+                if wanted == at_want:
+                    site = json.loads((plant.board.flash / "a" / "site.json").read_text())
+                    (plant.board.flash / "a" / "site.json").write_text(json.dumps({**site, "power": {"max_discharge_power": 7}}))
+                line.send((plant.parcel.source / rest.partition(" ")[2]).read_bytes())
+            elif word in ("NO", "DONE"):
+                return f"{word} {rest}"
+
+
+def test_a_site_that_is_saved_while_an_update_arrives_or_waits_is_not_lost_unsaid(mp64: Interpreter, tmp_path: Path) -> None:
+    """The page said that it is stored for the next start; and that came with the site of before, and its limits."""
+    plant = Plant(mp64, tmp_path)
+    flash = plant.board.flash
+
+    async def said(line: str, words: str) -> str:
+        plant.board.lines.clear()
+        await plant.board.send(line)
+        return await plant.board.wait_line(lambda text: words in text, 20)
+
+    async def run() -> None:
+        await plant.board.start()
+        try:
+            await plant.board.wait_line("control begins", 30)
+            await asyncio.to_thread(ask, plant)
+            end = await asyncio.to_thread(saved_meanwhile, plant, 1)
+            assert end == "NO a/site.json was changed meanwhile: send it again"
+            assert switched(flash)["now"]["number"] == 100
+            await plant.send()  # at once: it takes what stands there now
+            assert json.loads((flash / "b" / "site.json").read_text())["power"] == {"max_discharge_power": 7}
+            waits = "b starts next, with its own site file: restart first, then save"
+            site = json.loads((flash / "b" / "site.json").read_text())
+            for line in (f"save_site({site!r})", "restore_site()"):
+                await said(line, waits)
+            before = (flash / "a" / "site.json").read_bytes()
+            await said("1 + 1", "= 2")
+            assert (flash / "a" / "site.json").read_bytes() == before
+        finally:
+            await plant.board.stop()
+
+    asyncio.run(run())
+
+
 def test_a_firmware_for_another_machine_is_refused_before_the_board_restarts(mp64: Interpreter, tmp_path: Path) -> None:
     plant = Plant(mp64, tmp_path)
     text = "import micropython\n@micropython.viper\ndef f() -> int:\n    return 1\n"
