@@ -227,6 +227,7 @@ def load(path: Path) -> tuple[dict[str, Any], list[str]]:
         return {}, [f"{path}: {error}"]
     if not isinstance(site, dict):
         return {}, [f"{path}: must be a JSON object"]
+    site.pop("crc", None)  # of a file that a board has saved: it is brought here to be changed
     return site, errors_in(site, path.parent) or _nothing_to_do(site, path.parent)
 
 

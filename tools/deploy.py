@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools import check_site
+from tools import board_site, check_site
 from tools.build import boardfile, fits, frozen, generation, stage, web
 from tools.serial_line import LineError, RawPrompt, leave, machine_code
 
@@ -194,6 +194,7 @@ def arguments_of() -> argparse.Namespace:
     parser.add_argument("--image", choices=fits.IMAGES, default=fits.STOCK, help=fits.IMAGE_HELP)
     parser.add_argument("--march", help="machine code of viper functions (default: the board is asked)")
     parser.add_argument("--again", action="store_true", help="also where the board has all of it and runs it")
+    parser.add_argument("--replace-site", action="store_true", help="also where the board has another site, or a changed one")
     parser.add_argument("--live", action="store_true", help="control runs until the restart (boards with PSRAM)")
     parser.add_argument("--resume", action="store_true", help="do not soft-reset the board first")
     parser.add_argument("--no-reset", action="store_true", help="do not restart the board afterwards")
@@ -247,6 +248,13 @@ def in_words(error: LineError) -> str:
     return said
 
 
+def _require_same_site(prompt: RawPrompt, site: dict, arguments: argparse.Namespace) -> None:
+    """DeployError where the board's site file has something that this deploy would undo."""
+    if why := board_site.against(prompt, site, arguments.site, arguments.port):
+        why.append("nothing was sent, control goes on; ARGS=--replace-site: the file here takes the place of the board's")
+        raise DeployError("\n".join(why))
+
+
 def deploy(arguments: argparse.Namespace, title: str, site: dict, march: str) -> int:
     """0 when the board has everything and has passed its self-test.  Raises DeployError, LineError, stage.CompileError."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -257,9 +265,11 @@ def deploy(arguments: argparse.Namespace, title: str, site: dict, march: str) ->
             print(f"{name} in {target}")
             return 0
         print(name, flush=True)
-        if not arguments.again:
+        if not (arguments.again and arguments.replace_site):
             with RawPrompt(arguments.port, soft_reset=False) as prompt:
-                running = runs_already(prompt, parcel)
+                running = "" if arguments.again else runs_already(prompt, parcel)
+                if not (running or arguments.replace_site):
+                    _require_same_site(prompt, site, arguments)
             if running:
                 print(f"the board has all of it, and runs it: {running}")
                 print("nothing was sent, nothing restarts (ARGS=--again: all the same)")

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tools import board_site, check_site
 from tools.build import frozen, generation, stage, web
 from tools.deploy import Parcel, prepare, runs_already
 from tools.interpreters import Interpreter
@@ -91,7 +92,10 @@ def test_a_deployed_board_boots_into_the_firmware_and_the_next_deploy_sends_what
         record = generation.unsealed((flash / "switch").read_bytes())
         assert record["trial"] and record["starts"] == 1 and record["before"]["folder"] == ""
         (flash / "switch").write_bytes(generation.sealed(generation.record(record["now"], trial=False)))  # as if it had passed
-        again = deploy(port, site, "x64")
+        refused = deploy(port, site, "x64")
+        assert refused.returncode == 1 and not (flash / "b").exists()
+        assert f'the board at {port} is that of the site "deployed", {site} is "another"' in refused.stderr
+        again = deploy(port, site, "x64", "--replace-site")
         assert f"folder b: 0 files are there, {len(first) - 1} taken over, 1 (" in again.stdout
         assert not (flash / "firmware").exists(), "what was there before generations were goes when nothing needs it"
         assert stamp_of(again) == stamp
@@ -166,6 +170,47 @@ def test_what_was_changed_or_damaged_or_is_on_trial_or_stands_still_is_not_what_
             assert await asyncio.to_thread(there, parcel) != ""
             await asyncio.to_thread(leave, str(tmp_path / "port"))
             assert await asyncio.to_thread(there, parcel) == "", "at the prompt nothing controls: a deploy starts it"
+
+    asyncio.run(play())
+
+
+def test_what_was_saved_on_the_board_is_undone_by_no_deploy_that_does_not_say_so(mp64: Interpreter, tmp_path: Path) -> None:
+    """A limit that was narrowed on the page was gone with the next deploy of the file on the laptop, and nothing said so."""
+    wifi = {"ssid": "plant", "password": "a $ecret"}
+
+    def against(site: dict[str, Any]) -> list[str]:
+        with RawPrompt(str(tmp_path / "port"), soft_reset=False) as at_board:
+            return board_site.against(at_board, site, Path("site.json"), "/dev/ttyX")
+
+    async def play() -> None:
+        file = tmp_path / "site.json"
+        file.write_text(json.dumps(SITE))
+        async with running_board(mp64, tmp_path) as (board, flash, _):
+            assert await asyncio.to_thread(against, {**SITE, "power": {"max_charge_power": 50}}) == [], "changed here, not there"
+            await board.wait_line("control goes on while you type", 20)  # mpremote has left
+            narrowed = {**SITE, "power": {"max_charge_power": 30}, "wifi": wifi}
+            await board.send(f"save_site({narrowed!r})")
+            await board.send("7 * 191")
+            await board.wait_line("= 1337", 20)
+            assert json.loads((flash / "a" / "site.json").read_text())["power"] == narrowed["power"]
+            done = await asyncio.to_thread(run, "tools.deploy", "--port", str(tmp_path / "port"), "--site", str(file))
+            assert done.returncode == 1 and not (flash / "b").exists(), done.stdout + done.stderr
+            for line in (
+                f"the board's site was changed on the board since it was deployed, and {file} would undo that:",
+                "  power.max_charge_power = 30 on the board, 42 here",
+                '  wifi = {"ssid": "plant", "password": "****"} on the board, nothing here',
+                f"`mpremote connect {tmp_path / 'port'} resume cp :a/site.json FILE` brings the board's file here",
+                "nothing was sent, control goes on; ARGS=--replace-site: the file here takes the place of the board's",
+            ):
+                assert line in done.stderr.splitlines(), done.stderr
+            assert not board.is_off and not any(line.startswith("end: ") for line in board.lines), "control went on"
+            brought = tmp_path / "brought.json"
+            shutil.copyfile(flash / "a" / "site.json", brought)
+            content, errors = check_site.load(brought)
+            assert errors == [], "what a board has saved is a site file here"
+            assert await asyncio.to_thread(against, content) == []
+            other = await asyncio.to_thread(against, {**content, "name": "depot 8"})
+            assert other[0] == 'the board at /dev/ttyX is that of the site "deployed", site.json is "depot 8"'
 
     asyncio.run(play())
 

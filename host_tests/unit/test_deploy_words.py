@@ -30,7 +30,7 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], li
 
     arguments = argparse.Namespace(
         port="/dev/ttyX", board="", site=Path("site.json"), image="stock", again=True, live=live, resume=False, no_reset=False,
-        dry_run=None, march="x64", ssid="", password="",
+        dry_run=None, march="x64", ssid="", password="", replace_site=True,
     )  # fmt: skip
     monkeypatch.setattr(deploy, "arguments_of", lambda: arguments)
     monkeypatch.setattr(deploy, "target_of", lambda _: (None, "x64"))
