@@ -3,7 +3,7 @@
 Each input is a pin of the board or a discrete input of an I/O module on Modbus.  While it is active it bounds import, export
 or both, in kW or in percent of a rating; of several the smallest holds.  What is bounded is the exchange with the grid: what
 the site's own surplus charges is no import, what its load takes of a discharge no export.  An input that is not known (not yet
-steady, its module silent, none of several active of which one always is) counts as active, or as fail_safe says.
+steady or no longer, its module silent, none of several active of which one always is) counts as active, or as fail_safe says.
 """
 
 import asyncio
@@ -45,6 +45,7 @@ HEAP_BYTES = 14400
 
 _STEP_MS = const(50)
 _LATE_MS = const(200)  # a step that comes later was held up: what nobody could look at has not stood still
+_RESTLESS_MS = const(5000)  # beyond the debounce time: who has not stood still for so long is not known
 _RENEW_MS = const(1000)  # a limit that becomes larger waits so long for the next look
 _TELL_MS = const(30000)  # between two lines of the journal: a contact that flutters does not fill it; but
 _STANDS_MS = const(5000)  # a state that has lasted so long has its line as soon as that,
@@ -138,6 +139,7 @@ class Input:
         self._pin = None if self.bit >= 0 else _pin(options)
         self._candidate = _UNKNOWN
         self._candidate_ms = 0
+        self._restless_ms = 0  # since it was steady
         self._gap_ms = 0  # since the module was read
 
     def read(self, bits, first: int, dt_ms: int, debounce_ms: int) -> bool:
@@ -165,9 +167,16 @@ class Input:
             self._candidate_ms = 0
         elif self._candidate_ms < debounce_ms:
             self._candidate_ms += dt_ms
-        if self._candidate_ms >= debounce_ms and self.state != active:
-            self.state = active
-            self.changes += 1
+        if self._candidate_ms < debounce_ms:
+            self._restless_ms += dt_ms
+            if self._restless_ms >= debounce_ms + _RESTLESS_MS:
+                self._restless_ms = 0
+                self.state = _UNKNOWN
+        else:
+            self._restless_ms = 0
+            if self.state != active:
+                self.state = active
+                self.changes += 1
         return before != self.state
 
 

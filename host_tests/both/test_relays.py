@@ -186,6 +186,34 @@ def test_a_contact_that_bounces_changes_nothing_until_it_is_steady():
     assert rig.limits() == (FREE_KW, 4.2)
 
 
+def test_a_contact_that_never_comes_to_rest_is_not_known_and_counts_as_active():
+    """A loose wire that flaps ten times a second stood for "rests" for ever, also while the operator limited."""
+    rig = Rig(IMPORT_14A).ready()
+
+    def flap(seconds, pause_s=0.05):
+        for _ in range(int(seconds / (2 * pause_s))):
+            rig.set(p32=CLOSED)
+            rig.run(pause_s)
+            rig.set(p32=OPEN)
+            rig.run(pause_s)
+
+    flap(3)
+    assert rig.limits() == (FREE_KW, FREE_KW)
+    flap(3)
+    assert rig.limits() == (FREE_KW, 4.2) and rig.owners() == ["operator: 14a unknown"]
+    rig.run(2)
+    assert rig.limits() == (FREE_KW, FREE_KW), "it is at rest again"
+    rig.set(p32=CLOSED)
+    rig.run(1)
+    flap(8)
+    assert rig.limits() == (FREE_KW, 4.2) and rig.owners() == ["operator: 14a unknown"]
+    rig = Rig(IMPORT_14A, debounce_ms=10000)
+    rig.run(11)
+    rig.set(p32=CLOSED)
+    rig.run(8)
+    assert rig.service.counters()["14a"] == "rests", "no longer than it has to be looked at"
+
+
 def test_from_power_on_until_a_contact_was_steady_it_counts_as_active():
     rig = Rig({"both": {"input_pin": 32, "import_kw": 4, "export_kw": 7}}, debounce_ms=500, has=im.HAS_BMS | im.HAS_PCS)
     assert rig.limits() == (7.0, 4.0)
