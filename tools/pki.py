@@ -12,10 +12,12 @@ connection that lives too; to end them sooner make a new authority, and new clie
 
 import argparse
 import datetime
+import hashlib
 import ipaddress
 import os
-import subprocess
+import re
 import sys
+from base64 import b64encode
 from pathlib import Path
 
 from cryptography import x509
@@ -31,6 +33,11 @@ ROLES = ("ReadOnlySunSpec", "GridServiceSunSpec", "NetworkAdministratorSunSpec",
 BOARD = "board"  # folder of what goes on the board
 BOARD_FILES = ("server.der", "server_key.der", "authority.der")
 ON_BOARD = "keys"
+_MOST_DAYS = 36500
+_MOST_NAME = 48  # characters
+_HOST = re.compile(r"(?=.{1,48}$)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*")
+_PIECE = 512  # bytes of a file in one line for the board
+IS_ON_BOARD = "the keys are on the board, which goes on; they count from its next start on (`reboot` at the console)"
 _EARLY = datetime.timedelta(days=1)  # clocks differ
 _UTF8_STRING = 12
 
@@ -129,6 +136,8 @@ def _host(text: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(text))
     except ValueError:
+        if not _HOST.fullmatch(text):
+            raise PkiError(f"host = {text!r}: must be an address, or a name of letters a to z, digits, - and .") from None
         return x509.DNSName(text)
 
 
@@ -140,18 +149,30 @@ def _outside(folder: Path) -> Path:
     return folder
 
 
+def _check_days(days: float) -> None:
+    if not 0 < days <= _MOST_DAYS:
+        raise PkiError(f"days = {days}: allowed are 1 to {_MOST_DAYS}")
+
+
+def _check_name(name: str) -> None:
+    """It becomes a file's name too: one that leaves the folder might write a key anywhere."""
+    if not 1 <= len(name) <= _MOST_NAME or not all(one.isalnum() or one in "-_." for one in name) or name[0] == ".":
+        raise PkiError(f"name = {name!r}: must be 1 to {_MOST_NAME} letters, digits, - _ and . (not the first)")
+
+
 def make(folder: Path, hosts: list[str], days: int = 3650) -> None:
     """Authority, server and a client for each role in a new folder.  PkiError where a file of them is there already."""
     folder = _outside(folder)
     if not hosts:
         raise PkiError("no host: give the board's address or name, as its clients call it")
+    _check_days(days)
+    names = x509.SubjectAlternativeName([_host(host) for host in hosts])  # before anything is written: half a folder is none
     there = [path for path in (folder / "authority_key.pem", folder / BOARD / "server_key.der") if path.exists()]
     if there:
         raise PkiError(f"{there[0]}: is there already, and is not written over")
     authority = Authority.made(f"{hosts[0]} authority", days)
     _write(folder / "authority_key.pem", _key_bytes(authority.key, serialization.Encoding.PEM), secret=True)
     _write(folder / "authority.pem", authority.certificate.public_bytes(serialization.Encoding.PEM))
-    names = x509.SubjectAlternativeName([_host(host) for host in hosts])
     key, certificate = authority.signs(hosts[0], days, False, [names])
     der = serialization.Encoding.DER
     parts = (certificate.public_bytes(der), _key_bytes(key, der), authority.certificate.public_bytes(der))
@@ -169,21 +190,39 @@ def client(folder: Path, name: str, role: str, days: float = 3650) -> None:
     folder = _outside(folder)
     if role not in ROLES:
         raise PkiError(f"{role}: there is no such role; there are {', '.join(ROLES)}")
+    _check_name(name)
+    _check_days(days)
     extension = x509.UnrecognizedExtension(ROLE_EXTENSION, _utf8(role))
-    key, certificate = Authority.of(folder).signs(name, days, True, [extension])
+    authority = Authority.of(folder)
+    ends = authority.certificate.not_valid_after_utc
+    if ends <= datetime.datetime.now(datetime.UTC):
+        raise PkiError(f"{folder}: its authority ended on {ends:%Y-%m-%d}, and with it all that it signs; make a new one, elsewhere")
+    key, certificate = authority.signs(name, days, True, [extension])
     _write(folder / "clients" / f"{name}_key.pem", _key_bytes(key, serialization.Encoding.PEM), secret=True)
     _write(folder / "clients" / f"{name}.pem", certificate.public_bytes(serialization.Encoding.PEM))
 
 
-def put(folder: Path, port: str, resume: bool = False) -> None:
-    """Copy the server's keys on the board.  PkiError where they are missing, serial_line.LineError where it fails."""
+def put(folder: Path, port: str) -> None:
+    """Copy the server's keys on the board, which goes on: they count from its next start on, all of them or none.
+
+    PkiError where they are missing or do not arrive, serial_line.LineError where it fails.
+    """
     files = [folder / BOARD / name for name in BOARD_FILES]
     missing = [file for file in files if not file.is_file()]
     if missing:
         raise PkiError(f"{missing[0]}: is missing; `make` makes it")
-    serial_line.leave(port)
-    serial_line.mpremote(port, resume, "exec", f"import os\nif {ON_BOARD!r} not in os.listdir(): os.mkdir({ON_BOARD!r})")
-    serial_line.mpremote(port, True, "cp", *map(str, files), f":{ON_BOARD}/")
+    with serial_line.RawPrompt(port, soft_reset=False) as board:
+        board.run("LIVE = True\n" + (ROOT / "tools" / "onboard" / "top.py").read_text())
+        for file in files:
+            content = file.read_bytes()
+            board.run(f"begin('{ON_BOARD}/{file.name}')")
+            for at in range(0, len(content), _PIECE):
+                board.run(f"arriving.write(a2b_base64(b'{b64encode(content[at : at + _PIECE]).decode()}'))")
+            board.run("arriving.close()")
+            if board.run(f"print(digest('{ON_BOARD}/{file.name}.new'))").strip() != hashlib.sha256(content).hexdigest():
+                raise PkiError(f"{ON_BOARD}/{file.name}: did not arrive as it was sent: put them again")
+        # together: a certificate without its key would be refused at the next start
+        board.run(f"for name in {BOARD_FILES!r}:\n    os.rename('{ON_BOARD}/' + name + '.new', '{ON_BOARD}/' + name)")
 
 
 def main() -> int:
@@ -201,7 +240,6 @@ def main() -> int:
     for command in (of_make, of_client):
         command.add_argument("--days", type=int, default=3650, help="for which the certificates are valid")
     of_put.add_argument("--port", required=True)
-    of_put.add_argument("--resume", action="store_true", help="do not soft-reset the board first")
     arguments = parser.parse_args()
     try:
         if arguments.command == "make":
@@ -209,11 +247,11 @@ def main() -> int:
         elif arguments.command == "client":
             client(arguments.folder, arguments.name, arguments.role, arguments.days)
         else:
-            put(arguments.folder, arguments.port, arguments.resume)
-    except (PkiError, serial_line.LineError, subprocess.TimeoutExpired, OSError) as error:
+            put(arguments.folder, arguments.port)
+    except (PkiError, serial_line.LineError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"{arguments.folder}: done")
+    print(f"{arguments.folder}: done" if arguments.command != "put" else IS_ON_BOARD)
     return 0
 
 

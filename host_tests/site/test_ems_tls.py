@@ -329,8 +329,8 @@ async def send(writer: asyncio.StreamWriter, data: bytes) -> None:
 
 def test_the_keys_come_on_a_board_as_they_were_made(mp64: Interpreter, site: Path, tmp_path: Path) -> None:
     with prompt(mp64, tmp_path / "flash") as port:
-        pki.put(site, port, resume=True)
-        pki.put(site, port, resume=True)  # again: the folder is there
+        pki.put(site, port)
+        pki.put(site, port)  # again: the folder is there
     there = {path.name: path.read_bytes() for path in (tmp_path / "flash" / "keys").iterdir()}
     assert there == {path.name: path.read_bytes() for path in (site / "board").iterdir()}
     assert not [path for path in (tmp_path / "flash").rglob("*") if "authority_key" in path.name]

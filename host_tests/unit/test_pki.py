@@ -1,9 +1,12 @@
 """tools/pki: a site's certificates, none written over, none in the repository, the board's part on the board."""
 
+import datetime
+import re
 import stat
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cryptography import x509
@@ -12,6 +15,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from modbus.role import role_in
 from tools import pki, serial_line
 from tools.build.stage import ROOT
+
+
+class TwoMonthsAgo(datetime.datetime):
+    @classmethod
+    def now(cls, tz: datetime.tzinfo | None = None) -> "TwoMonthsAgo":
+        return super().now(tz) - datetime.timedelta(days=60)
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +105,40 @@ def test_a_client_more_is_made_at_the_command_line_which_says_nothing_of_its_key
 
 
 def test_a_folder_without_a_board_s_keys_is_not_put_on_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serial_line, "leave", lambda port: pytest.fail("the board was asked"))
+    monkeypatch.setattr(serial_line, "RawPrompt", lambda *_, **__: pytest.fail("the board was asked"))
     with pytest.raises(pki.PkiError, match=r"server\.der: is missing"):
         pki.put(tmp_path, "/dev/nowhere")
+
+
+@pytest.mark.parametrize(("hosts", "days", "words"), [
+    (["192.168.1.20", "übel.local"], 30, "host = 'übel.local': must be an address, or a name"),
+    (["bess local"], 30, "host = 'bess local'"),
+    (["a" * 49], 30, "host = 'aaa"),
+    (["bess.local"], 0, "days = 0: allowed are 1 to 36500"),
+    (["bess.local"], -5, "days = -5: allowed are 1 to 36500"),
+    (["bess.local"], 99_999_999, "days = 99999999: allowed are 1 to 36500"),
+])  # fmt: skip
+def test_what_cannot_be_a_certificate_is_refused_and_leaves_no_half_folder(
+    hosts: list[str], days: int, words: str, tmp_path: Path
+) -> None:
+    """A traceback, and an authority without a server: the next `make` said that it is there already."""
+    with pytest.raises(pki.PkiError, match=re.escape(words)):
+        pki.make(tmp_path / "new", hosts, days)
+    assert files(tmp_path) == {}
+
+
+@pytest.mark.parametrize("name", ["../../evil", "/tmp/evil", "", "a" * 49, ".hidden", "a\nb"])
+def test_a_client_s_name_leaves_the_folder_never(name: str, site: Path) -> None:
+    before = files(site.parent)
+    with pytest.raises(pki.PkiError, match="name = .*: must be 1 to 48 letters"):
+        pki.client(site, name, "GridServiceSunSpec")
+    assert files(site.parent) == before
+
+
+def test_an_authority_that_has_ended_signs_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It made clients that were over when they were made, and said: done."""
+    with monkeypatch.context() as before:
+        before.setattr(pki, "datetime", SimpleNamespace(UTC=datetime.UTC, timedelta=datetime.timedelta, datetime=TwoMonthsAgo))
+        pki.make(tmp_path / "old", ["bess.local"], 30)
+    with pytest.raises(pki.PkiError, match="its authority ended on .*, and with it all that it signs"):
+        pki.client(tmp_path / "old", "evcc", "GridServiceSunSpec")
