@@ -32,6 +32,7 @@ SLICE_MS = 2000  # that the board works before it answers
 LIVE_SLICE_MS = 20
 BEAT_S = 1.5  # in which control that runs has had a cycle
 STANDS = "control does not run until the board starts: deploy again, or `mpremote connect %s reset`"
+MAY_STAND = "control has been asked to end, and may stand still: deploy again, or `mpremote connect %s reset`"
 VERDICT_S = 180.0  # a restart, and the self-test's longest time
 
 
@@ -231,9 +232,13 @@ def site_of(arguments: argparse.Namespace, board: dict | None) -> dict:
 
 @contextlib.contextmanager
 def broken_off(arguments: argparse.Namespace) -> Iterator[None]:
-    """Ctrl-C where control has ended for the copying says so, and how to go on."""
+    """Ctrl-C where control has ended for the copying says so, and how to go on; a line that breaks where it may have, too."""
     try:
         yield
+    except LineError as error:
+        if arguments.live:
+            raise
+        raise DeployError(f"{error}\n{MAY_STAND % arguments.port}") from None
     except KeyboardInterrupt:
         if arguments.live:
             raise

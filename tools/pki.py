@@ -196,7 +196,7 @@ def client(folder: Path, name: str, role: str, days: float = 3650) -> None:
     authority = Authority.of(folder)
     ends = authority.certificate.not_valid_after_utc
     if ends <= datetime.datetime.now(datetime.UTC):
-        raise PkiError(f"{folder}: its authority ended on {ends:%Y-%m-%d}, and with it all that it signs; make a new one, elsewhere")
+        raise PkiError(f"{folder}: its authority ended on {ends:%Y-%m-%d}, and with it all that it signs; make a new one")
     key, certificate = authority.signs(name, days, True, [extension])
     _write(folder / "clients" / f"{name}_key.pem", _key_bytes(key, serialization.Encoding.PEM), secret=True)
     _write(folder / "clients" / f"{name}.pem", certificate.public_bytes(serialization.Encoding.PEM))

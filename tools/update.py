@@ -116,6 +116,12 @@ def first_line(key: bytes, content: bytes, number: int, restart: bool, what: str
     return f"{text} {hmac.new(key, text.encode(), hashlib.sha256).hexdigest()}\n".encode()
 
 
+def refusal(host: str, why: str) -> UpdateError:
+    """What the board says against it, and what to do where a number made of this computer's time is the reason."""
+    hint = ": is this computer's clock right? It makes the numbers, or --number gives one" if "only newer ones" in why else ""
+    return UpdateError(f"{host} refuses it: {why}{hint}")
+
+
 def send(host: str, port: int, key: bytes, parcel: deploy.Parcel, restart: bool) -> None:
     """Sends a generation.  UpdateError with what the board says against it."""
     with Line(host, port) as line:
@@ -144,7 +150,7 @@ def send(host: str, port: int, key: bytes, parcel: deploy.Parcel, restart: bool)
                 print(f"generation {parcel.stamp} is the next start")
                 return
             elif word == "NO":
-                raise UpdateError(f"{host} refuses it: {rest}")
+                raise refusal(host, rest)
             else:
                 raise UpdateError("the connection broke off; run it again, and it goes on where it was")
 
@@ -190,7 +196,7 @@ def send_image(host: str, port: int, key: bytes, content: bytes, number: int, re
                 print(f"image {hashlib.sha256(content).hexdigest()[:8]} is the next start")
                 return sent
             elif word == "NO":
-                raise UpdateError(f"{host} refuses it: {rest}")
+                raise refusal(host, rest)
             elif word not in ("GO", "."):
                 raise UpdateError("the connection broke off; run it again, and it goes on where it was")
 

@@ -125,7 +125,8 @@ def test_an_update_is_signed_newer_resumed_and_brings_the_board_to_the_new_gener
             assert running is not None and running[1:] == (100, False, "")
             await plant.refused("not signed with this site's key", key=secrets.token_bytes(32))
             for number in (100, 1):
-                await plant.refused(f"number {number}: number 100 was here; only newer ones are taken", number=number)
+                newer = "number 100 was here; only newer ones are taken: is this computer's clock right"
+                await plant.refused(f"number {number}: {newer}", number=number)
             with pytest.raises(update.UpdateError):
                 await asyncio.to_thread(update.send, "127.0.0.1", plant.shut, plant.key, plant.parcel, False)
             plant.parcel.number = 200

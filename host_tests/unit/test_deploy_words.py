@@ -73,6 +73,15 @@ def test_a_line_that_breaks_says_the_same(monkeypatch: pytest.MonkeyPatch, capsy
     assert told == "the board does not answer any more\nThe board starts what it had before.  Deploy again.\n"
 
 
+@pytest.mark.parametrize("where", ["leave", "RawPrompt"])
+def test_a_line_that_breaks_before_anything_is_copied_says_that_control_may_stand(
+    where: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = said(monkeypatch, capsys, False, where, LineError("PORT=/dev/ttyX: no prompt within 42 s"))
+    stands = "control has been asked to end, and may stand still: deploy again, or `mpremote connect /dev/ttyX reset`\n"
+    assert told == "PORT=/dev/ttyX: no prompt within 42 s\n" + stands
+
+
 def test_a_flash_that_is_full_is_told_in_words(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for said_by_board in ("OSError: 28", "OSError: [Errno 28] ENOSPC"):
         told = said(monkeypatch, capsys, True, "Copying.run", LineError(said_by_board))

@@ -130,7 +130,7 @@ def test_what_cannot_be_a_certificate_is_refused_and_leaves_no_half_folder(
 @pytest.mark.parametrize("name", ["../../evil", "/tmp/evil", "", "a" * 49, ".hidden", "a\nb"])
 def test_a_client_s_name_leaves_the_folder_never(name: str, site: Path) -> None:
     before = files(site.parent)
-    with pytest.raises(pki.PkiError, match="name = .*: must be 1 to 48 letters"):
+    with pytest.raises(pki.PkiError, match=r"name = .*: must be 1 to 48 letters"):
         pki.client(site, name, "GridServiceSunSpec")
     assert files(site.parent) == before
 
@@ -140,5 +140,5 @@ def test_an_authority_that_has_ended_signs_nobody(tmp_path: Path, monkeypatch: p
     with monkeypatch.context() as before:
         before.setattr(pki, "datetime", SimpleNamespace(UTC=datetime.UTC, timedelta=datetime.timedelta, datetime=TwoMonthsAgo))
         pki.make(tmp_path / "old", ["bess.local"], 30)
-    with pytest.raises(pki.PkiError, match="its authority ended on .*, and with it all that it signs"):
+    with pytest.raises(pki.PkiError, match=r"its authority ended on .*, and with it all that it signs"):
         pki.client(tmp_path / "old", "evcc", "GridServiceSunSpec")
