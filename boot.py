@@ -10,14 +10,17 @@ gc.threshold(81920 if _roomy else 8192)
 # And before what lives, with PSRAM, where it is not missed: startup.py says why
 _low = bytearray(gc.mem_free() // 8) if _roomy else None
 
+import sys
+
 import machine
+
+sys.modules["machine"] = machine  # else generations.py searches all of the flash for it again, see startup.find_builtins
 
 WATCHDOG_MS = 8000  # longer than loading the firmware takes, shorter than a person's patience
 
 machine.WDT(timeout=WATCHDOG_MS)
 
 import esp32
-import generations
 import vfs
 
 
@@ -29,7 +32,11 @@ def _mount_with_larger_reads() -> None:
     keeps files of up to 512 bytes beside their names, and some of them it cannot read through a smaller cache ("corrupt").
     It passes over everything in it to find free blocks: with a bit for every block once, and not at every 256th.
     """
-    readsize = 512 if _roomy or generations.in_files() else 128
+    readsize = 512
+    if not _roomy:  # else it is read behind this, in larger pieces
+        from generations import in_files
+
+        readsize = 512 if in_files() else 128
     found = esp32.Partition.find(esp32.Partition.TYPE_DATA, label="vfs")
     if found:
         vfs.umount("/")
@@ -44,6 +51,9 @@ try:
     _mount_with_larger_reads()
 except Exception as error:
     print("boot: the flash stays mounted as it was (%s: %s)" % (type(error).__name__, error))
+
+import generations
+
 try:
     generations.choose()
 except Exception as error:  # a flash that cannot be written: what is there starts
