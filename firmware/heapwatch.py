@@ -63,7 +63,7 @@ class HeapWatch:
     def step(self) -> None:
         """Call a few times a second: looks whether the heap runs short, whose turn it is, and who is to be stopped."""
         free = self._app.metering.free_bytes
-        if not free:
+        if free < 0:
             return
         now_ms = time.ticks_ms()
         if self._alarm and not 0 <= time.ticks_diff(now_ms, self._alarm_ms) < _ALARM_MS:

@@ -29,7 +29,7 @@ class Metering:
         self.held_up = array("H", bytes(2 * (len(loop_time.worst_us) + 2)))  # cycles that came late, by cause
         self.worst_gap_us = array("i", [0] * len(self.held_up))
         self.collections = 0
-        self.free_bytes = 0  # of the heap after the last one; 0 until it is known
+        self.free_bytes = -1  # of the heap after the last one; -1 until it is known: a heap that is full has 0
         self.collection_us = 0  # the longest
         self._collected_us = 0  # since the last cycle
         self.stores = 0  # to flash, since boot: whoever stores counts here

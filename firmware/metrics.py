@@ -218,7 +218,7 @@ def _control(app):
     held = [(_label("by", name), count) for name, (count, _) in metering.causes().items()]
     yield _family("cycle_held_up_total", "counter", "Control cycles that came late, by what held the processor", held)
     yield _family("heap_collections_total", "counter", "Collections of garbage", [("", metering.collections)])
-    if metering.free_bytes:
+    if metering.free_bytes >= 0:
         yield _family("heap_free_bytes", "gauge", "Free bytes of the heap after the last collection", [("", metering.free_bytes)])
     restarts = [(_label("task", name), count) for name, count in app.restarts.items()]
     yield _family("task_restarts_total", "counter", "Devices and services started again after an error", restarts)

@@ -85,7 +85,7 @@ class SelfTest:
         lost = [name for name in self._wanted if name in silent]
         if lost:
             return "nothing is received from %s, which was there before" % ", ".join(lost)
-        if 0 < metering.free_bytes < _HEAP_BYTES:
+        if 0 <= metering.free_bytes < _HEAP_BYTES:
             return "%d bytes of heap are free: %d are needed" % (metering.free_bytes, _HEAP_BYTES)
         return ""
 

@@ -193,7 +193,7 @@ class Service:
     def spare_the_heap(self) -> None:
         """Give back of the last hour when the heap runs short: whoever steers needs it more."""
         watch = self._app.heap_watch
-        if watch is not None and 0 < self._app.metering.free_bytes < watch.reserve and self.seconds.minutes:
+        if watch is not None and 0 <= self._app.metering.free_bytes < watch.reserve and self.seconds.minutes:
             given = self.seconds.give_back(_GIVEN_BACK)
             self.given_back += given
             say("%s: %d minutes by the second given back: the heap runs short" % (self._name, given))

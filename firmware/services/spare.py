@@ -15,6 +15,15 @@ _LEAST = const(6144)  # the same: with less, control goes first: the reserve and
 _RETRY_MS = const(1000)  # a reserve that cannot be had costs a collection: not more often than this
 
 
+def _is_in_crumbs() -> bool:
+    """Whether no line could be made of what is free: a hoard may leave kilobytes of it in pieces of some bytes."""
+    try:
+        bytearray(_RESERVE)
+        return False
+    except MemoryError:
+        return True
+
+
 class Spare:
     """`starved`: times that the heap had nothing for the console."""
 
@@ -55,10 +64,10 @@ class Spare:
 
     def is_short(self, idle: bool) -> bool:
         """Whether so little is free since a line has run that what it has kept must go; said once.  idle: no answer is made."""
-        if self._spends and 0 < self._app.metering.free_bytes < _LEAST:
+        if self._spends and (self._is_sure or 0 <= self._app.metering.free_bytes < _LEAST):
             if not self._is_sure:  # it is looked at a cycle after it is collected: what a line has left behind since is in it
                 self.sweep()
-            if self._app.metering.free_bytes < _LEAST:
+            if self._app.metering.free_bytes < _LEAST or _is_in_crumbs():
                 self._spends = self._is_sure = False
                 return True
         self._is_sure = False
@@ -70,7 +79,7 @@ class Spare:
 
     def keep(self) -> bool:
         """Have the reserve, a small heap when it runs short, again if need be, tried once a second; False: it cannot be had."""
-        if self._pieces is not None or (self._app.collector.small and not 0 < self._app.metering.free_bytes < _PLENTY):
+        if self._pieces is not None or (self._app.collector.small and not 0 <= self._app.metering.free_bytes < _PLENTY):
             return True
         if time.ticks_diff(time.ticks_ms(), self._again_ms) < 0:
             return False

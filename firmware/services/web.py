@@ -90,7 +90,7 @@ class Service:
         if metering.collections != self._collections:
             self._collections = metering.collections
             server.made = 0
-        return not metering.free_bytes or server.made <= metering.free_bytes // 3
+        return metering.free_bytes < 0 or server.made <= metering.free_bytes // 3
 
     def _failed(self, error) -> None:
         """A fault of ours, answered with 500: said where people and the log see it."""

@@ -14,7 +14,7 @@ from host_tests.both.plant import Plant
 if not hasattr(gc, "mem_alloc"):  # CPython
     import traceback
 
-    gc.mem_alloc = gc.mem_free = lambda: 0
+    gc.mem_alloc = gc.mem_free = lambda: 1 << 20
     gc.threshold = lambda *_bytes: -1
     sys.print_exception = lambda error, file=None: traceback.print_exception(error, file=file)
 

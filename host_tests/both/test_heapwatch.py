@@ -69,6 +69,17 @@ def watching():
     return watch, tasks, app
 
 
+def test_a_heap_with_nothing_left_is_short_and_one_that_nobody_has_looked_at_is_not():
+    for free, judged in ((0, True), (-1, False)):
+        watch, tasks, app = watching()
+        app.metering.free_bytes = free
+        watch.step()
+        watch.kept[0] = 5000
+        watch.step()
+        assert [name for name, _ in app.stopped] == (["web"] if judged else []), free
+        assert tasks["web"].cancelled == judged
+
+
 def test_after_days_of_quiet_the_steps_of_each_service_are_weighed_all_the_same():
     for days in (1, 7, 10, 13):
         watch, _, app = watching()
