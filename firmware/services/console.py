@@ -369,6 +369,8 @@ class Service:
         if terminal.length:
             terminal.person = True  # programs send their lines whole
         if terminal.person:
+            if self._screen is None and not self._app.metering.loop_time.take_turn():
+                return  # it is loaded
             screen = self.screen()
             if screen.greeted:
                 screen.show()
@@ -402,7 +404,7 @@ class Service:
         """The oldest of what has been typed: its echo, then what it does."""
         kind = self._kinds[0]
         if not self._headed:
-            if kind == te.ENTER and self._screen is None and not self._app.metering.loop_time.take_turn():
+            if self._screen is None and kind != te.LINE and kind < te.CODE and not self._app.metering.loop_time.take_turn():
                 return False  # it is loaded
             return self._head(kind, self._typed[0])
         if kind >= te.CODE and self._terminal.waiting:

@@ -18,7 +18,7 @@ from tools.sim.board import faster
 from tools.sim.board.board import Board
 from tools.sim.shipped import ShippedSite
 
-TIMES = 10
+TIMES = 3  # a host that has other work too bears that: at 10 its boxes fell silent
 SECONDS = 30.0
 
 
@@ -91,6 +91,6 @@ def test_waits_are_shorter_and_the_clock_comes_back(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_factor_that_cannot_be_is_refused(tmp_path: Path) -> None:
-    for wrong in (0, -1, 21):
-        with pytest.raises(ValueError, match="allowed are 1 to 20"):
+    for wrong in (0, -1, 21, 2.5):
+        with pytest.raises(ValueError, match="allowed are whole numbers from 1 to 20"):
             faster.environment(wrong, tmp_path)

@@ -53,8 +53,8 @@ def environment(factor: int, place: Path) -> dict[str, str]:
     (The shell that starts it says that it cannot use it: that is another machine's.)  ValueError for a factor that cannot
     be, OSError where nothing can be compiled.
     """
-    if not 1 <= factor <= MOST:
-        raise ValueError(f"{factor} times as fast: allowed are 1 to {MOST}")
+    if not (isinstance(factor, int) and 1 <= factor <= MOST):
+        raise ValueError(f"{factor} times as fast: allowed are whole numbers from 1 to {MOST}")
     compiler = shutil.which(os.environ.get("CC", "cc"))
     if compiler is None:
         raise OSError("faster.c: needs a C compiler (cc, or the one that CC names)")
