@@ -38,6 +38,7 @@ _WIFI_ROWS = (
 )
 _LINES = const(20)  # of errors are printed: a person reads no more, and each takes time in boot
 _WIDTH = const(300)  # characters of each
+_NAME_MOST = const(64)  # characters: an owner of limits has no more
 _WPA_LEAST = const(8)  # characters of a password that any access point takes
 
 # By the first word of its type: what a device brings to the site, and what it fills, unless its driver says so itself
@@ -174,6 +175,7 @@ def check(content: dict) -> Checked:
         found.wifi = config.check(_WIFI_ROWS, top["wifi"], "wifi", errors)
         if 0 < len(found.wifi.get("password", "")) < _WPA_LEAST:
             errors.append("wifi.password: has %d characters; allowed are 8 to 63, or none: open" % len(found.wifi["password"]))
+    _check_names(top, errors)
     _check_services(found, top)
     found.buses = _section(top, "buses", errors)
     divided = top.get("banks") is not None
@@ -194,6 +196,16 @@ def check(content: dict) -> Checked:
         if not where or not any(error.startswith(where) for error in errors):  # what a row has refused is said
             errors.append(problem)
     return found
+
+
+def _check_names(top: dict, errors: list) -> None:
+    """People read them in lines, and limits are given in them."""
+    for section in ("buses", "devices", "services"):
+        named = top.get(section)
+        for name in sorted(named) if isinstance(named, dict) else ():
+            if not 1 <= len(name) <= _NAME_MOST or min(name) < " ":
+                form = "%s: the name %s: must have 1 to %d characters, of one line"
+                errors.append(form % (section, pinowners.shown(name), _NAME_MOST))
 
 
 def _power(top: dict, errors: list):

@@ -43,6 +43,20 @@ def refused(content: bytes | str, tmp_path: Path) -> str:
     return errors[0].removeprefix(f"{path}: ")
 
 
+@pytest.mark.parametrize("section", ["buses", "devices", "services"])
+def test_a_name_that_is_no_line_of_people_is_refused_here_and_not_by_a_board_that_does_not_start(section: str) -> None:
+    """Relays called by 70 characters were good here, and on the board their limit had no owner: nothing was built."""
+    about = {"buses": {"type": "can"}, "devices": {"type": "io_board"}, "services": {"type": "relays", "inputs": {}}}[section]
+    for name, shown in (("o" * 65, "'ooo"), ("", "''"), ("a\nb", "'a\\nb'")):
+        made = site()
+        made.setdefault(section, {})[name] = about
+        said = [error for error in check_site.errors_in(made) if error.startswith(f"{section}: the name {shown}")]
+        assert len(said) == 1 and said[0].endswith("must have 1 to 64 characters, of one line"), name
+    made = site()
+    made.setdefault(section, {})["Anlage Süd " * 5] = about
+    assert not any("the name" in error for error in check_site.errors_in(made))
+
+
 def test_a_good_site_is_good_before_and_after_another_was_refused() -> None:
     chip = {"machine", "network", "esp32"}
     before = chip & set(sys.modules)
