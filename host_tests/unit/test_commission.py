@@ -23,7 +23,7 @@ from tools.commission.people import Terminal
 from tools.commission.plots import svg
 from tools.commission.steps import BY_ID, STEPS, Step
 from tools.commission.walk import State, Walk, outcome
-from tools.commission.wire import Console, Locked, Refused, Silent
+from tools.commission.wire import Console, Locked, Refused, Sample, Silent
 from tools.run import ROOT
 from tools.sim.healthy import plant
 from tools.sim.measure import ONE_TURNED, SWAPPED, TURNED, WIRED, Gauss, MeterSensors, Wiring
@@ -331,9 +331,9 @@ DEVICES = [{"name": "bms", "type": "bms_pylontech", "where": "can0", "says": "PY
 FACTS = report.Facts({"export_kw": 60.0, "ems": "10.0.0.2:502"}, "A. Technician", "Storage Ltd", DEVICES)
 
 
-def written(folder: Path, verdict: str = PASS) -> tuple[Path, Path]:
-    """A report of a walk in which every step came to that."""
-    state = State(folder / "state.json", SUBJECT)
+def written(folder: Path, verdict: str = PASS, name: str = "") -> tuple[Path, Path]:
+    """A report of a walk in which every step came to that; name: of the site."""
+    state = State(folder / "state.json", {**SUBJECT, "site": name or SUBJECT["site"]})
     lines = [Series("p & q", [(0.0, -1.5), (1.0, 2.0)]), Series("dots", [(0.5, 1.0)], True), Series("none", [])]
     plot = Plot("a <plot>", "s", "kW", lines)
     for step in STEPS:
@@ -370,6 +370,17 @@ def test_whatever_is_changed_in_a_report_is_seen(change: Callable[[str], str], t
         file.write_text(change(file.read_text()))
         text, sound = report.verify(file)
         assert not sound, f"{file.name}: {text}"
+
+
+def test_a_name_that_looks_like_markup_leaves_the_page_whole(tmp_path: Path) -> None:
+    """In a script `<!--<script>` hides the script's own end, and with it the rest of the page."""
+    page, _ = written(tmp_path, name="<!--<script> </script><b>&amp; Süd\u2028")
+    text = page.read_text()
+    shown, data = text.split('<script type="application/json"')
+    assert "<script" not in shown and "<b>&amp;" not in shown
+    assert "<!--" not in data and data.count("</script>") == 1
+    said, sound = report.verify(page)
+    assert sound, said
 
 
 def test_what_is_no_report_is_said(tmp_path: Path) -> None:
@@ -555,11 +566,12 @@ class Accepts(Replies):
         super().__init__()
         self.sent: list[str] = []
         self.deaf = False
+        self.mode = "STANDBY"
 
     async def send(self, line: str) -> None:
         self.sent.append(line)
         if not self.deaf:
-            self.on_line('{"t": 1.0, "mode": "STANDBY", "cmd": 0}')
+            self.on_line(f'{{"t": 1.0, "mode": "{self.mode}", "cmd": 0}}')
             self.on_line("= 'accepted'")
 
 
@@ -605,6 +617,32 @@ def test_a_board_that_is_silent_at_the_end_is_not_said_to_be_at_rest(monkeypatch
     asyncio.run(asyncio.wait_for(session(), 20))
     assert any("PRESS THE EMERGENCY STOP" in text for text in hand.told)
     assert not any("STANDBY." in text for text in hand.told), hand.told
+
+
+def test_an_emergency_that_somebody_gives_amid_a_step_is_left_to_them_and_told_at_the_end(tmp_path: Path) -> None:
+    """"stopped here: 0 W, STANDBY." was said of a site whose emergency stood."""
+    port, hand = Accepts(), NoHand()
+
+    async def stopped_by_somebody(bench: Bench) -> None:
+        port.mode = "EMERGENCY"
+        await bench.check_running(await bench.state())
+
+    async def session() -> None:
+        step = Step("stopped", "Somebody presses the button on the page", stopped_by_somebody)
+        console = Console(port)
+        console.next_sample = lambda *_: sample(port)  # type: ignore[method-assign]
+        bench = Bench(console, {}, Agreed({}), hand)
+        assert await Walk(bench, State(tmp_path / "state.json", {}), steps=(step,)).run() is False
+
+    asyncio.run(asyncio.wait_for(session(), 20))
+    assert any("the site has stopped by itself" in text for text in hand.told), hand.told
+    assert "stopped here: 0 W, an EMERGENCY stands: find its cause, then pm.reset_emergency()." in hand.told
+    assert not any("reset_emergency" in line or "pm.stop" in line for line in port.sent), port.sent
+
+
+async def sample(port: Accepts) -> Sample:
+    await asyncio.sleep(0)
+    return Sample(0.0, {"mode": port.mode, "cmd": 0})
 
 
 def _hasty(lines: Callable[..., Any]) -> Callable[..., Any]:

@@ -216,14 +216,14 @@ class Bench:
         await self.set_power(0)
         await self.until(lambda state: abs(state.get("cmd") or 0) < 0.01, 10, "0 W after start()")
 
-    async def stop(self) -> None:
-        """0 W, contactors open, STANDBY."""
+    async def stop(self) -> str:
+        """0 W, contactors open: STANDBY, or EMERGENCY where somebody has stopped it before; which of the two."""
         self._no_keeper()
         mode = (await self.state()).get("mode")
-        if mode not in ("STANDBY", "EMERGENCY"):
-            await self.console.ask("pm.stop()")
-        if mode != "EMERGENCY":
-            await self.mode("STANDBY")
+        if mode in ("STANDBY", "EMERGENCY"):
+            return str(mode)
+        await self.console.ask("pm.stop()")
+        return str((await self.mode("STANDBY", "EMERGENCY")).state["mode"])
 
     async def set_power(self, kw: float) -> float:
         """Command a power (+ discharge); when it was sent.  It goes on until another, stop() or free(), or a minute without us."""

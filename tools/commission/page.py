@@ -43,7 +43,8 @@ def name_of(content: dict[str, Any]) -> str:
 def page_of(content: dict[str, Any]) -> str:
     """The page for a report."""
     about = content["subject"]
-    data = json.dumps(content, sort_keys=True, ensure_ascii=True).replace("</", "<\\/")
+    # neither ends the script, nor begins a comment in which its end would not be one
+    data = json.dumps(content, sort_keys=True, ensure_ascii=True).replace("</", "<\\/").replace("<!--", "\\u003c!--")
     of = " (simulated)" if content.get("simulated") else ""
     title = f"Commissioning of {_text(about.get('site'))}"
     return "\n".join((

@@ -17,6 +17,7 @@ from tools.commission.steps import STEPS, Step
 from tools.commission.wire import Refused, Silent
 
 SAFE_S = 15.0
+_AT_REST = {"STANDBY": "0 W, STANDBY.", "EMERGENCY": "0 W, an EMERGENCY stands: find its cause, then pm.reset_emergency()."}
 AGAIN_S = 15.0  # in which a board that was reset amid a step has started again
 
 
@@ -123,11 +124,10 @@ class Walk:
                         break
                     await self.make_safe()
         finally:
-            safe = await self.make_safe()
+            rests = await self.make_safe()
             await self._hush()
         if not sound and not self.go_on:
-            state = "0 W, STANDBY." if safe else ""
-            bench.hand.say(f"stopped here: {state}")
+            bench.hand.say(f"stopped here: {_AT_REST.get(rests, '')}")
         return sound
 
     async def one(self, step: Step, check: bool = True) -> Outcome:
@@ -165,11 +165,8 @@ class Walk:
         return result
 
     async def _begin(self) -> None:
-        state = await self.bench.state()
-        if state.get("mode") == "EMERGENCY":
+        if await self.bench.stop() == "EMERGENCY":
             raise Failed(f"an emergency stands: {await self.bench.why()}", "find its cause, then pm.reset_emergency()")
-        if state.get("mode") != "STANDBY":
-            await self.bench.stop()
 
     async def _end(self) -> None:
         try:
@@ -190,16 +187,15 @@ class Walk:
         for line in mend.entries(result.patch):
             say(f"   {line}")
 
-    async def make_safe(self) -> bool:
-        """0 W, contactors open: whether it is so; else its emergency; a person is told where the console is silent."""
+    async def make_safe(self) -> str:
+        """0 W, contactors open: the mode; "" where it is not so: its emergency, and a person is told of a silent console."""
         bench = self.bench
         try:
             try:
-                await self._stopped()
+                return await self._stopped()
             except Silent:  # a board that has started again keeps the monitor silent, and a console with a PIN locked
                 await bench.console.wait_up(AGAIN_S)
-                await self._stopped()
-            return True
+                return await self._stopped()
         except (Failed, Refused, Silent, TimeoutError) as error:
             bench.hand.say(f"the site does not come to STANDBY: {error}")
             try:
@@ -209,12 +205,12 @@ class Walk:
                 bench.hand.say(
                     "THE BOARD DOES NOT ANSWER: PRESS THE EMERGENCY STOP (what was commanded here ends by itself within a minute)"
                 )
-        return False
+        return ""
 
-    async def _stopped(self) -> None:
+    async def _stopped(self) -> str:
         await self.bench.tidy()
         async with asyncio.timeout(SAFE_S):
-            await self.bench.stop()
+            return await self.bench.stop()
 
     async def _hush(self) -> None:
         """The monitor rests."""
