@@ -81,10 +81,10 @@ class Der(Dialect):
     def _take_capacity(self) -> None:
         """What it can do now: its rating, or the setting that derates it; charging falls back on the same."""
         inp = self.image.inp
-        inp[im.PCS_P_DIS] = self.least(t.X_W_RTG, t.X_W_MAX, t.X_DIS_RTG, t.X_DIS_MAX)
-        inp[im.PCS_S_MAX] = self.least(t.X_VA_RTG, t.X_VA_MAX)
-        charge = self.least(t.X_CHG_RTG, t.X_CHG_MAX)
-        inp[im.PCS_P_CHG] = charge if charge != im.NO_VALUE else self.least(t.X_W_RTG, t.X_W_MAX)
+        inp[im.PCS_P_DIS] = self.least(im.PCS_P_DIS, t.X_W_RTG, t.X_W_MAX, t.X_DIS_RTG, t.X_DIS_MAX)
+        inp[im.PCS_S_MAX] = self.least(im.PCS_S_MAX, t.X_VA_RTG, t.X_VA_MAX)
+        charge = self.least(im.PCS_P_CHG, t.X_CHG_RTG, t.X_CHG_MAX)
+        inp[im.PCS_P_CHG] = charge if charge != im.NO_VALUE else self.least(im.PCS_P_CHG, t.X_W_RTG, t.X_W_MAX)
 
     def _take_dc(self) -> None:
         self._dc_ms = time.ticks_ms()

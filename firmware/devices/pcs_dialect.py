@@ -36,6 +36,7 @@ class Dialect:
         self.slow = []  # [block, period in ms, when due, what to do with it, it has been read, tries in vain since, see add_slow]
         self.outdated = False  # what the setpoint was scaled by has changed since it was written
         self._before = array("H", bytes(2 * LONGEST_WRITE_BLOCK))  # what is read before a write
+        self.given = 0  # ratings that have come since it was discovered, a bit for each slot
         self._refusals = []  # what was said of what it refuses beside the power
         self.refused = False  # something of that, to be tried again at the next refresh
         self._words = array("H", bytes(12))  # to be written
@@ -156,11 +157,19 @@ class Dialect:
         values = self.sun.values
         self.image.inp[im.PCS_TEMP] = max(values[t.X_TMP_CAB], values[t.X_TMP_SNK])
 
-    def least(self, *slots) -> int:
-        """The smallest of the values that there are, NO_VALUE if there is none."""
+    def least(self, rating: int, *slots) -> int:
+        """The smallest of the values that there are, NO_VALUE if there is none: for the slot of that rating in the image.
+
+        One that came and does not come any more leaves what that was before, until it comes again.
+        """
         least = im.NO_VALUE
         for slot in slots:
             value = self.sun.values[slot]
+            if value != im.NO_VALUE:
+                self.given |= 1 << slot
+            elif self.given >> slot & 1:
+                value = self.image.inp[rating]
+                self.sun.unit.reject("a rating is not given any more: it stays as it was")
             if value != im.NO_VALUE and (least == im.NO_VALUE or value < least):
                 least = value
         return least

@@ -87,9 +87,9 @@ class Inverter(Dialect):
 
     def _take_capacity(self) -> None:
         inp = self.image.inp
-        inp[im.PCS_P_DIS] = self.least(t.X_W_RTG, t.X_W_MAX, t.X_DIS_RTG, t.X_STOR_MAX)
-        inp[im.PCS_P_CHG] = self.least(t.X_W_RTG, t.X_W_MAX, t.X_CHG_RTG, t.X_STOR_MAX)
-        inp[im.PCS_S_MAX] = self.least(t.X_VA_RTG, t.X_VA_MAX)
+        inp[im.PCS_P_DIS] = self.least(im.PCS_P_DIS, t.X_W_RTG, t.X_W_MAX, t.X_DIS_RTG, t.X_STOR_MAX)
+        inp[im.PCS_P_CHG] = self.least(im.PCS_P_CHG, t.X_W_RTG, t.X_W_MAX, t.X_CHG_RTG, t.X_STOR_MAX)
+        inp[im.PCS_S_MAX] = self.least(im.PCS_S_MAX, t.X_VA_RTG, t.X_VA_MAX)
 
     def _take_storage(self) -> None:
         """The setpoint it follows, if its two limits leave just one; and what 100 % is now."""
@@ -100,8 +100,7 @@ class Inverter(Dialect):
             setpoint = self._percent_of(values[t.X_STOR_MAX], rate)
         self.image.inp[im.PCS_SETPOINT] = setpoint
         self._take_capacity()
-        full = values[t.X_STOR_MAX] if values[t.X_STOR_MAX] != im.NO_VALUE else values[t.X_W_RTG]
-        if self.sent is not None and (full != self._full_w or values[t.X_STOR_SF] != self._scale):
+        if self.sent is not None and (self._full() != self._full_w or values[t.X_STOR_SF] != self._scale):
             self.outdated = True
 
     # ---- commanding ------------------------------------------------------------------------------------
@@ -166,14 +165,19 @@ class Inverter(Dialect):
         self._grid_ms = now
         self._grid_after_ms = min(2 * self._grid_after_ms, _GRID_MOST_MS) if soon else _GRID_AGAIN_MS
 
+    def _full(self) -> int:
+        """What 100 % is.  One that gave WChaMax means it still where it does not say it: no other reference stands for that."""
+        full = self.sun.values[t.X_STOR_MAX]
+        return full if full != im.NO_VALUE or self.given >> t.X_STOR_MAX & 1 else self.sun.values[t.X_W_RTG]
+
     async def _read_basis(self) -> None:
         """What 100 % is and how percents are written, as it is now.  Raises ModbusError if the device does not say."""
         values = self.sun.values
         await self.read_before(self._storage)
         if values[t.X_STOR_MAX] == im.NO_VALUE and self._rating is not None:
             await self.read_before(self._rating)
-        full = values[t.X_STOR_MAX] if values[t.X_STOR_MAX] != im.NO_VALUE else values[t.X_W_RTG]
-        if full == im.NO_VALUE or full <= 0:
+        full = self._full()
+        if full <= 0:
             where = self._storage.place_of(t.X_STOR_MAX)
             raise ModbusError("%s: neither WChaMax nor 120 WRtg says what 100 %% is: it is not commanded" % where)
         if values[t.X_STOR_SF] == im.NO_VALUE:

@@ -373,3 +373,96 @@ def test_meter_that_is_discovered_asleep_is_measured_when_it_wakes(mp64: Interpr
             await one.until(lambda: one.has(METER_P=-5670), 3)
 
     run(story)
+
+
+def factor_lost(chain: Chain, name: str, raw: int) -> Callable[[], None]:
+    """Make a scale factor none; what is given back brings it back."""
+    place = chain.places[name].address - chain.base
+    before, chain.registers[place] = chain.registers[place], raw
+
+    def back() -> None:
+        chain.registers[place] = before
+
+    return back
+
+
+@pytest.mark.parametrize("scale", [0x8000, 11])
+def test_rating_that_is_not_given_any_more_stays_as_it_was(mp: Interpreter, scale: int) -> None:
+    """inverter-scale-changes: 702 derated to 30 kW loses its scale factor while it runs; that widens nothing."""
+
+    async def story() -> None:
+        peer = newer.Peer()
+        peer.chain.put("702.WMax", 30000)
+        peer.chain.put("702.WChaRteMax", 25000)
+        async with newer.driver(mp, peer, period_ms=20) as one:
+            await one.until(lambda: one.has(PCS_P_DIS=30000, PCS_P_CHG=25000))
+            watch = Watch(one, im.PCS_P_DIS)
+            back = factor_lost(peer.chain, "702.W_SF", scale)
+            await asyncio.sleep(2.5)
+            assert one.has(PCS_P_DIS=30000, PCS_P_CHG=25000) and watch.end() == {30000}
+            assert "rating" in (await one.counters())["last_error"]
+            back()
+            peer.chain.put("702.WMax", 40000)
+            await one.until(lambda: one.has(PCS_P_DIS=40000, PCS_P_CHG=25000))
+
+    run(story)
+
+
+def test_derating_alone_that_is_not_given_any_more_does_not_give_the_rating_back(mp64: Interpreter) -> None:
+    """inverter-scale-changes: 121 WMax_SF while 120 WRtg stays; what still comes narrows it further."""
+
+    async def story() -> None:
+        peer = older.Peer()
+        peer.chain.put("121.WMax", 30000)
+        async with older.driver(mp64, peer, period_ms=20) as one:
+            await one.until(lambda: one.has(PCS_P_DIS=30000, PCS_P_CHG=30000))
+            back = factor_lost(peer.chain, "121.WMax_SF", 0x8000)
+            await asyncio.sleep(2.5)
+            assert one.has(PCS_P_DIS=30000, PCS_P_CHG=30000)
+            peer.chain.put("120.MaxChaRte", 20000)
+            await one.until(lambda: one.has(PCS_P_DIS=30000, PCS_P_CHG=20000))
+            back()
+            peer.chain.put("120.MaxChaRte", 45000)
+            await one.until(lambda: one.has(PCS_P_DIS=30000, PCS_P_CHG=30000))
+
+    run(story)
+
+
+def test_inverter_that_never_had_a_rating_is_bounded_by_the_configuration(mp64: Interpreter) -> None:
+    """inverter-scale-changes: all of 702 without a scale factor from the first reading on, until it has one."""
+
+    async def story() -> None:
+        peer = newer.Peer()
+        back = factor_lost(peer.chain, "702.W_SF", 0x8000)
+        async with newer.driver(mp64, peer, period_ms=20) as one:
+            await one.until(lambda: one.seq(im.SEQ_PCS) > 10)
+            assert one.has(PCS_P_DIS=im.NO_VALUE, PCS_P_CHG=im.NO_VALUE)
+            await one.command(20000)
+            await one.until(lambda: peer.setpoints[-1:] == [20000.0])
+            back()
+            await one.until(lambda: one.has(PCS_P_DIS=100000, PCS_P_CHG=100000))
+
+    run(story)
+
+
+@pytest.mark.parametrize("factor", ["124.WChaMax_SF", "124.InOutWRte_SF"])
+def test_reference_that_is_not_given_any_more_is_not_replaced_by_another(mp64: Interpreter, factor: str) -> None:
+    """reference-changes: percents of WChaMax 20 kW are none of WRtg 50 kW; nothing is commanded until it is known again."""
+
+    async def story() -> None:
+        peer = older.Peer()
+        peer.chain.put("124.WChaMax", 20000)
+        async with older.driver(mp64, peer, refresh_ms=300) as one:
+            await one.command(10000)
+            await one.until(lambda: peer.rates[-1:] == [(50.0, -50.0)])
+            back = factor_lost(peer.chain, factor, 0x8000)
+            await asyncio.sleep(0.3)
+            number = len(peer.rates)
+            await one.command(8000)
+            await asyncio.sleep(0.6)
+            assert len(peer.rates) == number, peer.rates
+            assert "not commanded" in (await one.counters())["last_error"]
+            back()
+            await one.until(lambda: peer.rates[-1] == (40.0, -40.0))
+
+    run(story)
