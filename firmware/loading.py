@@ -15,7 +15,7 @@ from micropython import const
 DRIVER = ("driver", "firmware/devices", ("OPTIONS", "Device"))
 SERVICE = ("service", "firmware/services", ("OPTIONS", "HEAP_BYTES", "Service"))
 BUILDERS = (
-    "pinowners safestore strictjson firmware.groups firmware.sitefile firmware.buses firmware.devices.connection "
+    "pinowners safestore strictjson firmware.groups firmware.devices.connection firmware.sitefile firmware.buses "
     "firmware.devices.generic_table firmware.devices.generic_writes"
 )
 _OF_SOME = const(

@@ -12,6 +12,7 @@ from safestore import Store, StoreError
 
 from firmware import buses, config, loading
 from firmware import image as im
+from firmware.devices import connection
 from firmware.errors import ConfigError
 from firmware.flows import Grid
 from firmware.groups import GROUPS
@@ -376,6 +377,8 @@ def _check_connection(found: Checked, where: str, module, options: dict) -> None
     _check_host(where, options, found.errors)
     if modbus and bool(options["host"]) == bool(bus):
         found.errors.append("%s: host = %r, bus = %r: give either host or bus" % (where, options["host"], bus))
+    if modbus:
+        connection.check(where, options, found.errors)
     if not bus:
         return
     if bus not in found.buses:

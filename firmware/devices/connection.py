@@ -33,8 +33,8 @@ def units(options: dict) -> tuple:
     return (1, 247) if _serial(options) else (0, 255)
 
 
-def check_site(where: str, options: dict, _power, errors: list) -> None:
-    """Called when a site file is checked, see sitefile.py."""
+def check(where: str, options: dict, errors: list) -> None:
+    """What a site file's options of a connection must be beside each other: of every device that has them, see sitefile.py."""
     low, high = units(options)
     unit = options.get("unit", low)
     if not low <= unit <= high:
@@ -52,7 +52,7 @@ def open_client(name: str, options: dict, buses: dict, registers: int = 125):
     if bool(options["host"]) == bool(options["bus"]):
         raise ValueError("%s: give either host or bus" % name)
     errors: list = []
-    check_site(name, options, None, errors)
+    check(name, options, errors)
     if errors:
         raise ValueError(errors[0])
     if options["bus"]:

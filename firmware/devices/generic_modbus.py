@@ -47,8 +47,7 @@ def _is_needed(block) -> bool:
 
 
 def check_site(where: str, options: dict, power, errors: list) -> None:
-    """Called when a site file is checked: the table must fit the connection, and its registers the powers of this PowerConfig."""
-    _connection().check_site(where, options, power, errors)
+    """Called when a site file is checked: a table's registers must fit the powers of this PowerConfig."""
     options["powers_w"] = (-int(power.max_charge_power * 1000), int(power.max_discharge_power * 1000))
     if "table" in options:
         _tables().problems(where, options["table"], _conditions(options), errors)

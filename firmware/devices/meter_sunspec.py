@@ -45,18 +45,11 @@ _RANGES = (
 # points: end
 
 
-def check_site(where: str, options: dict, power, errors: list) -> None:
-    """Called when a site file is checked, see sitefile.py."""
-    from firmware.devices import connection  # here: whoever runs does not need it any more, see firmware/loading.py
-
-    connection.check_site(where, options, power, errors)
-
-
 class Device:
     """One meter.  `sun`: the SunSpec side of it."""
 
     def __init__(self, name: str, options: dict, image, buses: dict) -> None:
-        from firmware.devices import connection  # here: see check_site
+        from firmware.devices import connection  # here: whoever runs does not need it any more, see firmware/loading.py
 
         self.name = name
         self._found = 0  # hash of what discovery has said: the text is 100 bytes

@@ -95,18 +95,11 @@ def _parts(options: dict) -> tuple:
     return newer, older, reactive
 
 
-def check_site(where: str, options: dict, power, errors: list) -> None:
-    """Called when a site file is checked, see sitefile.py."""
-    from firmware.devices import connection  # here: whoever runs does not need it any more, see firmware/loading.py
-
-    connection.check_site(where, options, power, errors)
-
-
 class Device:
     """One PCS.  `ready`: discovered and talking; `sun`: the SunSpec side of it."""
 
     def __init__(self, name: str, options: dict, image, buses: dict) -> None:
-        from firmware.devices import connection  # here: see check_site
+        from firmware.devices import connection  # here: whoever runs does not need it any more, see firmware/loading.py
 
         self.name = name
         self.ready = False

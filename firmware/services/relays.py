@@ -82,7 +82,7 @@ def check_options(where: str, options: dict, errors: list) -> None:
         _check_lost(where, options, errors)
     from firmware.devices import connection  # here: whoever runs does not need it any more, see firmware/loading.py
 
-    connection.check_site(where, options, None, errors)
+    connection.check(where, options, errors)
 
 
 def _check_lost(where: str, options: dict, errors: list) -> None:
