@@ -42,6 +42,7 @@ _TOO_LONG = "! ValueError: the line has more than %d bytes: allowed are 1 to %d;
     te.LINE_MAX, te.LINE_MAX, reasons.by_cable(),
 )  # fmt: skip
 _NO_MEMORY = "! " + lines.NO_MEMORY
+_STOP = (b"pm.stop()",)
 _RESTS = const("console: the heap is full, the monitor rests")
 _FORGOTTEN = const("console: the heap was full: the names given here are forgotten, with what they kept")
 _END = const("\r\n")
@@ -215,7 +216,7 @@ class Service:
                 break
             self._idle = False
             ends = kind == te.LINE or kind == te.ENTER or kind == te.CODE or kind == te.PASTED
-            if kind == te.EMERGENCY or (ends and terminal.is_emergency()):
+            if kind == te.EMERGENCY or (ends and terminal.says()):
                 self._emergency(kind)
             elif kind == te.KEY or (kind == te.RAW and self._raw is None):
                 self._loads = kind
@@ -287,6 +288,9 @@ class Service:
         if over:
             too_long = _TOO_LONG if terminal.raw is None else self._raw.TOO_LONG
             line = too_long if over == te.TOO_LONG else _NO_MEMORY
+            terminal.clear()
+        elif terminal.raw is None and terminal.says(_STOP):
+            line = _STOP[0]
             terminal.clear()
         else:
             try:
@@ -484,17 +488,22 @@ class Service:
     def _run_line(self, kind: int, line) -> None:
         """Evaluate a typed line with the heap that is kept for it, and have its answer ready."""
         self._answer_behind = ""
-        if isinstance(line, str):
-            self._answer = slices(line + _END)
-            return
-        self._spare.give()
-        try:
-            self._evaluate(line, kind == te.ENTER)
-            if self._unfinished:
-                self.print()
-        except MemoryError:  # not even the text of what went wrong
-            self._is_spent()
-            self._answer = slices(_NO_MEMORY + _END)
+        if not isinstance(line, str):
+            self._spare.give()
+            try:
+                if line != _STOP[0] or self.lines.role != lines.SERVICE:
+                    self._evaluate(line, kind == te.ENTER)
+                    if self._unfinished:
+                        self.print()
+                    return
+                self._app.pm.stop()  # not compiled either: it works in a heap that is full
+                if kind == te.ENTER:
+                    return
+                line = "= None"
+            except MemoryError:  # not even the text of what went wrong
+                self._is_spent()
+                line = _NO_MEMORY
+        self._answer = slices(line + _END)
 
     def _evaluate(self, line: bytes, quiet: bool) -> None:
         """quiet: for a person, who needs no = None."""

@@ -98,7 +98,7 @@ class RawRepl:
             terminal.mark = _NOWHERE
         if code != te.LINE and code != te.ENTER:
             return te.NOTHING
-        found = te.EMERGENCY if terminal.is_emergency() else te.NOTHING
+        found = te.EMERGENCY if terminal.says() else te.NOTHING
         if terminal.over:
             terminal.length = 0
         terminal.mark = terminal.length

@@ -167,8 +167,8 @@ class Terminal:
         self.line = larger
         return True
 
-    def is_emergency(self) -> bool:
-        """Whether the line is an emergency word, in capitals or not, spaces around it aside.  Allocates nothing."""
+    def says(self, words: tuple = _EMERGENCY) -> bool:
+        """Whether the line is one of these words, in capitals or not, spaces around it aside.  Allocates nothing."""
         line = self.line
         start = self.mark
         end = self.length
@@ -178,8 +178,8 @@ class Terminal:
             start += 1
         while start < end and line[end - 1] <= 32:
             end -= 1
-        for n in range(len(_EMERGENCY)):
-            if len(_EMERGENCY[n]) == end - start and self._is(_EMERGENCY[n], start):
+        for n in range(len(words)):
+            if len(words[n]) == end - start and self._is(words[n], start):
                 return True
         return False
 

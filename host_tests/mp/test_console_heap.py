@@ -59,3 +59,9 @@ def test_a_full_heap_costs_no_emergency_amid_a_program_and_programs_come_back(mp
     after = "\n".join(said["after"])
     answers = [line for line in said["after"] if not line.startswith('{"t"')]  # the monitor may have its line behind it
     assert "'mode': 'EMERGENCY'" in after and answers[-1] == "= 2"
+
+
+def test_a_full_heap_refuses_no_stop(mp: Interpreter) -> None:
+    said = story(mp, "stop")
+    assert said["stopped"], said["monitor"]
+    assert said["monitor"][-1] == "= None" and said["modes"] == [DISCHARGE, EMERGENCY], "the emergency comes over it"

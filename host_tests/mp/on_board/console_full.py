@@ -2,7 +2,8 @@
 
     micropython -X heapsize=... console_full.py ROOT HOW
 
-HOW: "crumbs" leaves no piece of more than a few bytes, "all" none at all, "raw" none either, while programs are read.
+HOW: "crumbs" leaves no piece of more than a few bytes, "all" none at all, "raw" none either, while programs are read; "stop" as
+"all", and an operation is stopped there before the emergency.
 """
 
 import gc
@@ -13,6 +14,7 @@ import time
 root, how = sys.argv[1:3]
 sys.path[:] = [root, root + "/lib", root + "/host_tests/both", ".frozen"]
 
+from firmware import image as im  # noqa: E402
 from host_tests.both import desk as both_desk  # noqa: E402
 from host_tests.both.plant import Plant  # noqa: E402
 
@@ -76,6 +78,7 @@ def wait(ms):
 
 LINE = b"pm.stats()\n"
 EMERGENCY = b"pm.emergency_shutdown()\n"
+STOP = b" pm.stop()\n"
 if how == "raw":
     LINE, EMERGENCY = b"print(pm.stats())\x04", b"x = [\n" + b"1234567890,\n" * 30 + b"pm.emergency_shutdown()\n"
 SIMPLE = b"1 + 1\n"
@@ -95,6 +98,8 @@ turns(300)
 story["before"] = port.take()
 at = [0, 0, 0, 0]
 modes = [0, 0]
+order = [0]
+kept = None  # has its place: none is left for one afterwards
 gc.collect()
 kept = fill()
 turn()
@@ -105,6 +110,12 @@ at[0] = port.end
 wait(300)  # the monitor is due three times
 at[1] = port.end
 modes[0] = plant.pm.mode
+if how == "stop":
+    port.typed = STOP
+    port.at = 0
+    turns(50)
+    order[0] = plant.pm.image.now[im.ORDER]
+    at[1] = port.end
 plant.pm.cycle(plant.ms + 50)
 port.typed = EMERGENCY
 port.at = 0
@@ -125,6 +136,7 @@ story["line"] = whole[: at[0]].split("\r\n")[:-1]
 story["monitor"] = whole[at[0] : at[1]].split("\r\n")[:-1]
 story["emergency"] = whole[at[1] : at[2]].split("\r\n")[:-1]
 story["modes"] = modes
+story["stopped"] = order[0] == im.ORDER_STOP
 story["starved"] = console.counters()["starved"]
 wait(1500)
 port.typed, port.at = (b"\r\x03\r\x01" + LINE + b"\x02" if how == "raw" else LINE) + SIMPLE, 0
