@@ -17,9 +17,12 @@ from firmware.modes import Mode, refusal
 _OWNER_MAX = const(64)  # characters
 _LONGEST_MS = const(86400000)
 _MOST_W = const(1000000)  # of a limit
-HELD_OUT = const(1)  # bits of PowerManager.held: the permit to enter service is taken (703 ES 0)
+# bits of PowerManager.held, so many for each EMS's server in the order of the site's services
+HELD_OUT = const(1)  # the permit to enter service is taken (703 ES 0)
 HELD_STANDBY = const(2)  # ENTER_STANDBY (715 OpCtl 2)
 HELD_AWAY = const(4)  # disconnected (123 Conn 0), and nobody has ordered anything since
+HELD_ALL = const(7)
+_HELD_BITS = const(3)
 
 
 def _check(owner: str, ms: int) -> None:
@@ -47,6 +50,7 @@ class Remote:
         self.local_holder = None  # the interface by which a person has taken local control for a time; None: nobody has
         self.commands = Commands(pm)
         self._kept_ms = 0  # when who controls last commanded, or said that it still does
+        self._places = 0  # bits of PowerManager.held that are given
         self._keeps_ms = 0  # for how long it has the seat from then on
         self._pm = pm
         self._lock = pm.image.lock
@@ -152,11 +156,17 @@ class Remote:
         if pm.run_memory is not None:
             pm.run_memory.settle()
 
-    def hold(self, held: int) -> None:
+    def place(self) -> int:
+        """Where in PowerManager.held the next server has its bits."""
+        place = self._places
+        self._places += _HELD_BITS
+        return place
+
+    def hold(self, held: int, place: int) -> None:
         """An EMS's orders that stand over a reset, from now on; that less may go on is stored before this returns."""
         pm = self._pm
-        less = held & ~pm.held & ~HELD_AWAY  # its stop is stored already
-        pm.held = held
+        less = held & ~(pm.held >> place) & ~HELD_AWAY  # its stop is stored already
+        pm.held = pm.held & ~(HELD_ALL << place) | held << place
         if less and pm.run_memory is not None:
             pm.run_memory.settle()
 

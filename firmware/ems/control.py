@@ -23,7 +23,7 @@ from firmware.ems import curves
 from firmware.ems import tables as t
 from firmware.errors import PowerError
 from firmware.modes import Mode
-from firmware.remote import HELD_AWAY, HELD_OUT, HELD_STANDBY
+from firmware.remote import HELD_ALL, HELD_AWAY, HELD_OUT, HELD_STANDBY
 from firmware.restriction import Restriction
 
 _LIFE_MS = const(3000)  # of claim, limit and restriction
@@ -71,7 +71,8 @@ class Control:
         self._waits_ms = 0  # the first of them
         self._left_ms = array("i", [0] * _TIMED)  # of each group; 0: no timer runs
         self._reverted = 0  # groups in which the reversion value is in force
-        self._held = pm.held  # as it was told; a reset changes nothing of it
+        self._place = pm.remote.place()
+        self._held = pm.held >> self._place & HELD_ALL  # as it was told; a reset changes nothing of it
         self._standby = self._held & HELD_STANDBY != 0  # ENTER_STANDBY
         if self._held & HELD_OUT:
             chain.registers[t.ES] = 0
@@ -186,7 +187,12 @@ class Control:
             self._waits_ms += dt
             self._written = False
             if self._paused_ms >= self._pause_ms or self._waits_ms >= self._patience_ms:
-                self._take()
+                groups = self._touched
+                try:
+                    self._take()
+                except MemoryError:
+                    self._touched |= groups  # was accepted: the next step takes it
+                    raise
         self._over = over
         self._run_down(dt)
         self._hold()
@@ -451,7 +457,7 @@ class Control:
             held |= HELD_AWAY
         if held != self._held and not self._touched:
             self._held = held
-            self._remote.hold(held)
+            self._remote.hold(held, self._place)
 
     def end(self) -> None:
         """The service ends: the site is as it is configured, and what was commanded is over, until the next start."""

@@ -18,6 +18,7 @@ from modbus.tcp_server import TcpServer
 _STEP_MS = const(20)  # between two steps of what acts ...
 _SOON_MS = const(4)  # ... and while something that was written waits for more
 _NAP_MS = const(10)  # between two looks where nothing is served but a line
+_NO_HEAP = const("MemoryError")
 _TELL_MS = const(1000)  # between two lines of the journal
 
 
@@ -89,19 +90,22 @@ class Service:
                 now = time.ticks_ms()
                 nap = _NAP_MS
                 found = False
-                for server in servers:
-                    if server.look(now):
-                        found = True
-                    if server.nap_ms < nap:
-                        nap = server.nap_ms
-                dt = time.ticks_diff(now, before)
-                if dt >= due_ms or (found and control.pending()):
-                    before = now
-                    control.step(dt)
-                    due_ms = _SOON_MS if control.pending() else _STEP_MS
-                    if time.ticks_diff(now, told) >= _TELL_MS:
-                        told = now
-                        self.access.tell()
+                try:
+                    for server in servers:
+                        if server.look(now):
+                            found = True
+                        if server.nap_ms < nap:
+                            nap = server.nap_ms
+                    dt = time.ticks_diff(now, before)
+                    if dt >= due_ms or (found and control.pending()):
+                        before = now
+                        control.step(dt)
+                        due_ms = _SOON_MS if control.pending() else _STEP_MS
+                        if time.ticks_diff(now, told) >= _TELL_MS:
+                            told = now
+                            self.access.tell()
+                except MemoryError:  # what this look could not do the next one does: nobody's connection ends by it
+                    control.problem = _NO_HEAP
                 await asyncio.sleep_ms(nap)
         finally:
             for server in servers:

@@ -25,7 +25,7 @@ _POINTS = const((  # what the journal says of each group of meaning, and what it
     "703 ES", "715 OpCtl", "715 AlarmReset", "802 AlmRst", "704 WRmp", "heartbeat", "705 AdptCrvReq", "706 AdptCrvReq",
     "711 AdptCtlReq", "712 AdptCrvReq",
     "704 WSetEna", "704 WSetPct", "704 WMaxLimPctEna", "123 WMaxLim_Ena", "124 OutWRte", "124 InWRte", "124 ChaGriSet",
-    "802 SocRsvMax",
+    "802 SocRsvMax", "802 SoCRsvMin above SocRsvMax",
 ))  # fmt: skip
 _SET_ENA = const(18)
 _SET_PCT = const(19)
@@ -35,10 +35,11 @@ _OUT_RATE = const(22)
 _IN_RATE = const(23)
 _FROM_GRID = const(24)
 _RSV_MAX = const(25)
+_CROSSED = const(26)
 _PLACES = (  # where each is kept; -1: of these the first word that is written is told
     -1, t.SET_W, t.LIM_PCT, t.OLD_PCT, t.STOR_MOD, t.RSV_MIN, t.CONN, t.SET_OP, t.ES, t.OP_CTL, t.ALARM_RESET, t.ALM_RST, t.RAMP,
     -1, t.VV_REQ, t.VW_REQ, t.DROOP_REQ, t.WV_REQ,
-    t.SET_ENA, t.SET_PCT, t.LIM_ENA, t.OLD_ENA, t.OUT_RATE, t.IN_RATE, t.FROM_GRID, t.RSV_MAX,
+    t.SET_ENA, t.SET_PCT, t.LIM_ENA, t.OLD_ENA, t.OUT_RATE, t.IN_RATE, t.FROM_GRID, t.RSV_MAX, t.RSV_MIN,
 )  # fmt: skip
 _REFUSED = const("read-only register")
 
@@ -108,6 +109,11 @@ class Unit:
                 return _NOT_ALLOWED
             at = (t.WRITES[row] << 8 | t.WRITES[row + 1]) + (t.WRITES[row + 2] & 63)
             if not self._fits(row, start, count, words):
+                code = _NO_VALUE
+        if self._groups >> t.G_RESERVE & 1:
+            at = self._chain.kept(start)
+            if self._word(t.RSV_MIN, at, count, words) > self._word(t.RSV_MAX, at, count, words):
+                self._first = _CROSSED  # a floor above its ceiling: nothing could move
                 code = _NO_VALUE
         if self._control.is_local():
             return _NOT_ALLOWED

@@ -450,6 +450,60 @@ def test_nothing_charges_above_the_upper_reserve():
     assert _watts(ems) == 0 and ems.limits() == (None, 0.0)
 
 
+def test_reserves_that_cross_are_refused_as_a_whole():
+    ems = _fast()
+    ems.put(802, 9, 6000, 4500)
+    for offset, words in ((9, (4000, 4500)), (10, (6001,)), (9, (4499,)), (9, (0, 1))):
+        assert ems.refusal(802, offset, *words) == 3, words
+        assert (ems.get(802, 9), ems.get(802, 10)) == (6000, 4500)
+    ems.put(802, 9, 4000, 3000)  # together: one after the other they would cross in between
+    ems.put(802, 10, 4000)
+    assert (ems.get(802, 9), ems.get(802, 10)) == (4000, 4000), "at one state of charge it is held"
+
+
+def test_each_server_of_a_site_keeps_its_own_orders_over_a_reset():
+    ems = _fast()
+    other = Ems(ems.plant)
+    ems.put(703, 2, 0)
+    other.put(715, 8, 2)
+    for one in (ems, other) * 4:
+        one.run(0.3)
+    kept = ems.pm.held
+    again = Plant()
+    again.pm.held = kept
+    first, second = Ems(again.ready()), Ems(again)
+    for one in (first, second) * 4:
+        one.run(0.3)
+    assert (first.get(703, 2), first.get(715, 8)) == (0, 1)
+    assert (second.get(703, 2), second.get(715, 8)) == (1, 2)
+    second.put(715, 8, 3)
+    for one in (first, second) * 4:
+        one.run(0.3)
+    assert again.pm.held and again.pm.held != kept, "the other's stands"
+
+
+def test_an_order_for_which_there_is_no_heap_is_carried_out_in_the_next_step():
+    ems = _fast()
+    remote = ems.pm.remote
+    stop = remote.stop
+    tries = []
+
+    def starved():
+        tries.append(1)
+        if len(tries) < 3:
+            raise MemoryError
+        stop()
+
+    remote.stop = starved
+    ems.put(715, 8, 0)
+    for _ in range(20):
+        try:
+            ems.control.step(25)
+        except MemoryError:
+            pass
+    assert len(tries) == 3 and ems.pm.image.now[im.ORDER] == im.ORDER_STOP
+
+
 def test_disconnecting_and_connecting_the_battery():
     ems = _fast()
     ems.put(802, 50, 2)

@@ -105,7 +105,9 @@ def test_every_request_out_of_range_is_refused_with_its_code():
 
 
 class Picky(Bank):
-    """Accepts no 13 anywhere in a write, fails on 14."""
+    """Accepts no 13 anywhere in a write, fails on 14, and has no heap for 15 once."""
+
+    fed = False
 
     def check(self, table, address, count, words):
         for i in range(count):
@@ -116,6 +118,9 @@ class Picky(Bank):
     def write(self, table, address, count, words):
         if words[0] == 14:
             raise RuntimeError("broken")
+        if words[0] == 15 and not self.fed:
+            self.fed = True
+            raise MemoryError
         return Bank.write(self, table, address, count, words)
 
 
@@ -131,6 +136,7 @@ def test_a_model_that_fails_is_a_device_failure_and_the_server_lives():
     server = Server(Picky(holding=4))
     assert serve(server, b"\x06\x00\x00\x00\x0e") == b"\x86\x04"
     assert "broken" in server.count.last_error
+    assert serve(server, b"\x06\x00\x00\x00\x0f") == b"\x86\x06", "busy: who asks again has it"
     assert serve(server, b"\x06\x00\x00\x00\x0f") == b"\x06\x00\x00\x00\x0f"
 
 

@@ -240,3 +240,36 @@ def modbus_read(device: Any, unit: int) -> bytes:
     """The chain's first two registers, of that unit."""
     device.client.slave_id = unit
     return device.client.read(40000, 2)
+
+
+def test_a_heap_that_is_full_for_a_moment_cuts_no_client_and_costs_no_command(mp: Interpreter) -> None:
+    """What the service could not do it does in the next step; who is there, and who controls, stays."""
+
+    async def asked(stream: tuple[asyncio.StreamReader, asyncio.StreamWriter], pdu: bytes) -> bytes:
+        reader, writer = stream
+        writer.write(bytes((0, 1, 0, 0, 0, len(pdu) + 1, 1)) + pdu)
+        head = await asyncio.wait_for(reader.readexactly(7), 5)
+        return await reader.readexactly(head[5] - 1)
+
+    async def story() -> None:
+        async with over_tcp(mp) as (board, device):
+            await asyncio.to_thread(device.scan)
+            at = device.models[704][0].points["WSetEna"].model.model_addr + 22
+            both = [await asyncio.open_connection("127.0.0.1", device.ipport) for _ in range(2)]
+            await board.ask("starve")
+            written = await asked(both[0], bytes((16, at >> 8, at & 255, 0, 4, 8, 0, 1, 0, 1, 255, 255, 0xB1, 0xE0)))
+            assert written[0] == 16
+            for _ in range(100):
+                if await board.ask("command") == -20000:
+                    break
+                assert (await asked(both[1], b"\x03\x9c\x40\x00\x02"))[2:] == b"SunS"
+                await asyncio.sleep(0.05)
+            assert await board.ask("command") == -20000
+            assert (await asked(both[0], b"\x03\x9c\x40\x00\x02"))[2:] == b"SunS"
+            counters = await board.ask("counters")
+            assert counters["ems_tcp"]["connections"] == 3 and counters["problem"] == "MemoryError"
+            for _, writer in both:
+                writer.close()
+                await writer.wait_closed()
+
+    run(story)

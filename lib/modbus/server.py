@@ -28,6 +28,7 @@ _ILLEGAL_FUNCTION = const(1)
 _ILLEGAL_ADDRESS = const(2)
 _ILLEGAL_VALUE = const(3)
 _DEVICE_FAILURE = const(4)
+_BUSY = const(6)
 _NO_TARGET = const(11)  # "gateway target device failed to respond"
 _SILENCE = const(-1)
 
@@ -96,6 +97,8 @@ class Server:
         else:
             try:
                 code = self._act(model, frame, at, length, reply, to)
+            except MemoryError:  # whoever asks again finds it as it was, or done
+                code = -_BUSY
             except Exception as error:  # a model's mistake must not end the server
                 count.last_error = "function %d: %r" % (function, error)
                 code = -_DEVICE_FAILURE

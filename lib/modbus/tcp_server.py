@@ -144,8 +144,11 @@ class TcpServer(Server):
                     break
             else:
                 self._serve_newcomer(entry[0], now)
-        if comes:
-            self._accept(now)  # last: who has just gone has left its place
+        if comes:  # last: who has just gone has left its place
+            try:
+                self._accept(now)
+            except (OSError, MemoryError) as error:  # it has already gone again; or nothing to be had for it: the others stay
+                self.count.last_error = str(error)
         if self._resting:
             self._wake(now)
         if time.ticks_diff(now, self._swept_ms) > _SWEEP_MS:
@@ -172,11 +175,7 @@ class TcpServer(Server):
                 self._close(client)
 
     def _accept(self, now: int) -> None:
-        try:
-            sock, peer = self._listener.accept()
-        except OSError as error:  # it has already gone again
-            self.count.last_error = str(error)
-            return
+        sock, peer = self._listener.accept()
         address = "" if self._gate is None else dotted(peer)
         rank = 1 if self._gate is None else self._gate.rank(address)
         if rank:
@@ -202,12 +201,12 @@ class TcpServer(Server):
         if client is None or (self._gate is not None and not self._gate.opened(client.number, address, role) and rank):
             self._turn_away(sock)
             return None
+        self._poller.register(sock, select.POLLIN)  # first: where that fails the place is free
         client.sock = sock
         client.rank = rank
         client.have = 0
         client.left = 0
         client.heard_ms = now
-        self._poller.register(sock, select.POLLIN)
         self.count.connections += 1
         self.count.clients += 1
         return client

@@ -1,7 +1,8 @@
 """A plant in real time with the EMS's face, run under MicroPython as the peer of other people's clients.
 
 argv: JSON {"options": of the service, "stands": the plant does not move, "power": PowerConfig's}.  On stdin: "stats", what
-pm.stats() says; "command", W; "counters"; "stop".
+pm.stats() says; "command", W; "counters"; "starve": the heap has nothing for the next three things that the EMS's commands
+make; "stop".
 """
 
 import gc
@@ -61,7 +62,26 @@ del low
 gc.collect()
 
 
+def starve():
+    """As a heap that is full for a moment."""
+    remote = plant.pm.remote
+    claim = remote.claim
+    left = [3]
+
+    def starved(*given):
+        if left[0]:
+            left[0] -= 1
+            raise MemoryError
+        remote.claim = claim
+        claim(*given)
+
+    remote.claim = starved
+    return 1
+
+
 def answer(question):
+    if question == "starve":
+        return starve()
     if question == "stats":
         return {key: value for key, value in plant.pm.stats().items() if isinstance(value, (int, float))}
     if question == "counters":
