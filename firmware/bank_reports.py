@@ -21,6 +21,7 @@ class BankInstant(Instant):
         self.curtailed = site.curtailed
         self.forbids_grid = site.forbids_grid
         self.refused = ""
+        self.barred = [each.barred for each in bank.inverters]
         self.stays = "the site stands by" if site.now[im.MODE] == Mode.STANDBY else ""
         self.clock = site.clock
         self.banks = self.batteries = self.inverters = []

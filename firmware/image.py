@@ -148,51 +148,53 @@ BROKE_P = const(135)  #       W         the command that broke them
 PARTS_LOST = const(136)  #    bits      which of several inverters in parallel are not received, or stopped by a fault
 BY_BANK = const(137)  #       code      1 + the bank that is bound furthest below what it is configured for; 0: none (2 slots)
 CURTAILED_BY = const(139)  #  code      whose limit is the smallest: a place of requests.OWNERS, that for none (2 slots)
-LIMIT_ROWS_DIS = const(141)  #W         one slot per row of the limit list, discharge (24 slots)
-LIMIT_ROWS_CHG = const(165)  #W         one slot per row of the limit list, charge (24 slots)
-SOC_SAID = const(189)  #      0.01 %    the BMS's value of the cycle before, to see its steps
-SOC_REM = const(190)  #       0.1 A ms  charge counted that is not yet a 0.01 % step
-SOC_LEAK = const(191)  #      ms        time carried to the next step of the leak
-STILL_BMS_MS = const(192)  #  ms        how long the BMS has repeated voltage and current though the power has moved
-STILL_PCS_MS = const(193)  #  ms        how long the PCS has repeated DC voltage and power though the battery's has moved
-STILL_SUM_BMS = const(194)  # mixed     their sum the cycle before
-STILL_SUM_PCS = const(195)  # mixed     their sum the cycle before
-SLOW_P = const(196)  #        W         the command as an inverter with 2 s response would follow it
-STILL_LOW = const(197)  #     W         least power seen elsewhere while BMS (PCS: next slot) repeated itself (2 slots)
-STILL_HIGH = const(199)  #    W         the most (2 slots)
-SOC_ZERO_MS = const(201)  #   ms        how long the BMS has reported a SoC of 0 that cannot be believed yet
-READS_CELL_HI = const(202)  # count     readings in a row beyond PAR_CELL_TRIP_HI, at most 2
-READS_CELL_LO = const(203)  # count     the same below PAR_CELL_TRIP_LO
-READS_TEMP_HI = const(204)  # count     the same beyond PAR_T_TRIP_HI
-DOUBT_READ = const(205)  #    mixed     the last reading beyond each trip (3 slots, as READS_*) (3 slots)
-DOUBTS = const(208)  #        count     how many there were since boot
-DOUBTS_SEEN = const(209)  #   count     how many of them diagnose has seen
-SOC_YOUNG_MS = const(210)  #  ms        since the first SoC that could be believed, up to 8 s
-CONDITIONS_BMS = const(211)  #bits      of CONDITIONS: those that the battery alone makes
-GAPS = const(212)  #          0.1 V     voltage headroom: pack (BMS), pack (PCS), worst cell; discharge, then charge (6 slots)
-SOC_KEEP_DRIFT = const(218)  #0.01 %    by how much
-SOC_JUMP = const(219)  #      0.01 %    how far the BMS's SoC moved in this cycle, if more than a step
-NET_LOW = const(220)  #       W         NET_P for the discharge limit: falls at once, rises smoothed
-NET_HIGH = const(221)  #      W         NET_P for the charge limit: rises at once, falls smoothed
-LOOP_MS = const(222)  #       ms        since this controller itself was held up: a device was silent at most so long
-RAMP_REM = const(223)  #      mW        ramp remainder carried to the next cycle
-WAS_P = const(224)  #         W         the command of the cycle before
-ARRIVED = const(225)  #       bits      of several batteries in parallel: groups that have arrived since all had
-REST_P = const(226)  #        W         of a command that is being shared: what is left (2 slots)
-REST_LIMIT = const(228)  #    W         what those may give who have no portion yet (2 slots)
-BMS_ENDS_MS = const(230)  #   ms        how long the BMS has given nothing in the running direction, near its end
-FRESH = const(231)  #         bits      1 << group: it has arrived since the cycle before
-HELD_MS = const(232)  #       ms        how long the cycle before held this controller up; 0: it was not late
-OPEN_MS = const(233)  #       ms        how long the contactors have been wanted open while closed
-REST_MS = const(234)  #       ms        how long 0 W has been commanded, up to 60 s
-METER_SEEN = const(235)  #    W         METER_P as it was when it last changed, while the grid is there,
-METER_ANCHOR = const(236)  #  W         and PCS_P at that time
-METER_STILL_MS = const(237)  #ms        how long it repeats itself though PCS_P has moved; 0: PCS_P is awaited
-ODD_P = const(238)  #         count     its reports in a row with a power that is not as commanded, at most 2; 3: an island
-WAY_P = const(239)  #         W         PCS_P as near to the command as it came when it last made way
-ODD_I = const(240)  #         count     times in a row that the currents of battery and inverter were not the same, at most 2
-ODD_I_CAME = const(241)  #    bits      1 << group: battery, inverter: has reported since they were compared
-N_SLOTS = const(242)  #       count     length of Image.now
+FAULT_CMD = const(141)  #     W         the command when the last fault that trips came
+FAULT_P = const(142)  #       W         what the inverter gave then
+LIMIT_ROWS_DIS = const(143)  #W         one slot per row of the limit list, discharge (24 slots)
+LIMIT_ROWS_CHG = const(167)  #W         one slot per row of the limit list, charge (24 slots)
+SOC_SAID = const(191)  #      0.01 %    the BMS's value of the cycle before, to see its steps
+SOC_REM = const(192)  #       0.1 A ms  charge counted that is not yet a 0.01 % step
+SOC_LEAK = const(193)  #      ms        time carried to the next step of the leak
+STILL_BMS_MS = const(194)  #  ms        how long the BMS has repeated voltage and current though the power has moved
+STILL_PCS_MS = const(195)  #  ms        how long the PCS has repeated DC voltage and power though the battery's has moved
+STILL_SUM_BMS = const(196)  # mixed     their sum the cycle before
+STILL_SUM_PCS = const(197)  # mixed     their sum the cycle before
+SLOW_P = const(198)  #        W         the command as an inverter with 2 s response would follow it
+STILL_LOW = const(199)  #     W         least power seen elsewhere while BMS (PCS: next slot) repeated itself (2 slots)
+STILL_HIGH = const(201)  #    W         the most (2 slots)
+SOC_ZERO_MS = const(203)  #   ms        how long the BMS has reported a SoC of 0 that cannot be believed yet
+READS_CELL_HI = const(204)  # count     readings in a row beyond PAR_CELL_TRIP_HI, at most 2
+READS_CELL_LO = const(205)  # count     the same below PAR_CELL_TRIP_LO
+READS_TEMP_HI = const(206)  # count     the same beyond PAR_T_TRIP_HI
+DOUBT_READ = const(207)  #    mixed     the last reading beyond each trip (3 slots, as READS_*) (3 slots)
+DOUBTS = const(210)  #        count     how many there were since boot
+DOUBTS_SEEN = const(211)  #   count     how many of them diagnose has seen
+SOC_YOUNG_MS = const(212)  #  ms        since the first SoC that could be believed, up to 8 s
+CONDITIONS_BMS = const(213)  #bits      of CONDITIONS: those that the battery alone makes
+GAPS = const(214)  #          0.1 V     voltage headroom: pack (BMS), pack (PCS), worst cell; discharge, then charge (6 slots)
+SOC_KEEP_DRIFT = const(220)  #0.01 %    by how much
+SOC_JUMP = const(221)  #      0.01 %    how far the BMS's SoC moved in this cycle, if more than a step
+NET_LOW = const(222)  #       W         NET_P for the discharge limit: falls at once, rises smoothed
+NET_HIGH = const(223)  #      W         NET_P for the charge limit: rises at once, falls smoothed
+LOOP_MS = const(224)  #       ms        since this controller itself was held up: a device was silent at most so long
+RAMP_REM = const(225)  #      mW        ramp remainder carried to the next cycle
+WAS_P = const(226)  #         W         the command of the cycle before
+ARRIVED = const(227)  #       bits      of several batteries in parallel: groups that have arrived since all had
+REST_P = const(228)  #        W         of a command that is being shared: what is left (2 slots)
+REST_LIMIT = const(230)  #    W         what those may give who have no portion yet (2 slots)
+BMS_ENDS_MS = const(232)  #   ms        how long the BMS has given nothing in the running direction, near its end
+FRESH = const(233)  #         bits      1 << group: it has arrived since the cycle before
+HELD_MS = const(234)  #       ms        how long the cycle before held this controller up; 0: it was not late
+OPEN_MS = const(235)  #       ms        how long the contactors have been wanted open while closed
+REST_MS = const(236)  #       ms        how long 0 W has been commanded, up to 60 s
+METER_SEEN = const(237)  #    W         METER_P as it was when it last changed, while the grid is there,
+METER_ANCHOR = const(238)  #  W         and PCS_P at that time
+METER_STILL_MS = const(239)  #ms        how long it repeats itself though PCS_P has moved; 0: PCS_P is awaited
+ODD_P = const(240)  #         count     its reports in a row with a power that is not as commanded, at most 2; 3: an island
+WAY_P = const(241)  #         W         PCS_P as near to the command as it came when it last made way
+ODD_I = const(242)  #         count     times in a row that the currents of battery and inverter were not the same, at most 2
+ODD_I_CAME = const(243)  #    bits      1 << group: battery, inverter: has reported since they were compared
+N_SLOTS = const(244)  #       count     length of Image.now
 
 # ---- parameters of the cycle, in Image.par
 PAR_P_CHG = const(0)  #       W         configured charge power
@@ -367,8 +369,11 @@ class Image:
     parameters of the cycle as integers (parameters.py fills it).  A device that writes several slots of one
     group from a thread other than the main loop holds `lock`; on the main loop no await between the
     writes is enough.  `banks`, `batteries`, `inverters`: the Images of each, in order; of a site with one of each, it is its
-    own.  A bank's Image has the bank's `name`, its `config`, and in `has` what further devices it has.
+    own.  A bank's Image has the bank's `name`, its `config`, and in `has` what further devices it has.  `barred`: what keeps its
+    inverter from being commanded, in words.
     """
+
+    barred = ""
 
     def __init__(self) -> None:
         self.inp = array("i", [NO_VALUE] * N_INPUTS)

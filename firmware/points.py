@@ -190,6 +190,8 @@ MADE = (
     ("site", im.PARTS_LOST, "bits", "", "", 1, "which of several inverters in parallel are not received, or stopped by a fault"),
     ("site", im.BY_BANK, "code", "", "", 2, "1 + the bank that is bound furthest below what it is configured for; 0: none"),
     ("site", im.CURTAILED_BY, "code", "", "", 2, "whose limit is the smallest: a place of requests.OWNERS, that for none"),
+    ("site", im.FAULT_CMD, "W", "", "", 1, "the command when the last fault that trips came"),
+    ("site", im.FAULT_P, "W", "", "", 1, "what the inverter gave then"),
     # from here on: what no Instant copies (reports.py)
     ("site", im.LIMIT_ROWS_DIS, "W", "", "", 24, "one slot per row of the limit list, discharge"),
     ("site", im.LIMIT_ROWS_CHG, "W", "", "", 24, "one slot per row of the limit list, charge"),

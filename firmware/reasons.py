@@ -364,7 +364,8 @@ def detail(view, name: str) -> str:
         return _silence(view, i, False) if _is_silent(view, i) else "it is received again"
     over = now[im.FAULTS] & _TRIP & ~now[im.CONDITIONS]
     if over and name != "breach" and name in ft.names(over):
-        return "not seen any more, it has to stay so"  # nor its figures, which a trip has ended
+        text = "not seen any more, it has to stay so"  # nor its figures, which a trip has ended
+        return text + _followed(view) if name == "pcs_not_following" else text
     if name[:5] == "cell_":
         return "%d mV" % now[im.CELL_V_MAX if name == "cell_over_voltage" else im.CELL_V_MIN]
     if name[-12:] == "_temperature":
@@ -374,17 +375,29 @@ def detail(view, name: str) -> str:
     if name == "current_mismatch":
         return "the battery reports %.1f A, the inverter %.1f A" % (now[im.BMS_I] / 10, now[im.PCS_DC_I] / 10)
     if name == "pcs_not_following":
-        return _entry(_FAULTS, name) + _followed(now)
+        return _entry(_FAULTS, name) + _followed(view)
     if name == "breach":
         return _broken(now)
     text = _entry(_FAULTS, name) or battery_detail(name, now)
     return _parallel(view) + text if name == "inverter_silent" else text
 
 
-def _followed(now) -> str:
-    """What is commanded, what the inverter gives, and what it says that it follows."""
-    text = ": commanded %s, measured %s" % (kw(now[im.CMD_P]), kw(now[im.PCS_P]))
-    return text if now[im.PCS_SETPOINT] == im.NO_VALUE else "%s, it says that it follows %s" % (text, kw(now[im.PCS_SETPOINT]))
+def _followed(view) -> str:
+    """What was commanded when it was seen, and what the inverter gave, and says that it follows; and what that looks like."""
+    now = view.now
+    commanded, measured = now[im.FAULT_CMD], now[im.FAULT_P]
+    near = abs(commanded) // 5
+    text = ": commanded %s, measured %s" % (kw(commanded), kw(measured))
+    if abs(measured + commanded) < near:
+        text += " (its sign is turned?)"
+    elif abs(2 * measured - commanded) < near:
+        text += " (half of it: a scale or a reference?)"
+    if now[im.PCS_SETPOINT] != im.NO_VALUE:
+        text += ", it says that it follows " + kw(now[im.PCS_SETPOINT])
+    for words in view.barred:
+        if words:
+            text += ", " + words
+    return text
 
 
 def _broken(now) -> str:

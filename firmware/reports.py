@@ -84,6 +84,7 @@ class Instant:
         self.stays = "" if pm.run_memory is None else pm.run_memory.stays
         self.name = ""
         self.parallel = []
+        self.barred = [each.barred for each in image.inverters]  # what keeps each from being commanded
         self.banks = [pm.bank_view(self, bank) for bank in pm.image.banks] if pm.image.divided else []
 
     def claim(self, source: int) -> tuple:

@@ -166,9 +166,12 @@ class Supervisor:
         now = self._now
         active = now[im.FAULTS]
         at_s = now[im.UPTIME_S]
-        if active & changed & self._trip_mask and (self._closed or self._run):
-            now[im.TRIPPED] = active & changed & self._trip_mask
-            now[im.TRIP_S] = at_s
+        if active & changed & self._trip_mask:
+            now[im.FAULT_CMD] = now[im.CMD_P]
+            now[im.FAULT_P] = now[im.PCS_P]
+            if self._closed or self._run:
+                now[im.TRIPPED] = active & changed & self._trip_mask
+                now[im.TRIP_S] = at_s
         i = 0
         bit = 1
         while bit <= changed:

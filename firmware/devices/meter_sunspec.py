@@ -5,17 +5,13 @@ were mounted the other way round.  Where a chain holds several meters, `which` n
 production meter taken for the grid's would be worse than none.
 """
 
-import asyncio
-
 from micropython import const
-from notice import Once, say
 
 from firmware import image as im
 from firmware.devices import sunspec_tables as t
 from firmware.devices.connection import CONNECTION_OPTIONS
-from firmware.devices.sunspec import LONGEST_METER, SunSpec, measure
-from firmware.devices.sunspec_chain import NeedsPerson, NotSunSpec
-from modbus import ModbusError
+from firmware.devices.sunspec import LONGEST_METER, Box, SunSpec
+from firmware.devices.sunspec_chain import NeedsPerson
 
 _OWN_OPTIONS = (
     ("period_ms", "int", 100, 20, 5000, "ms between measurements"),
@@ -26,8 +22,6 @@ OPTIONS = (CONNECTION_OPTIONS, _OWN_OPTIONS)
 
 _MODELS = const((201, 202, 203, 204, 211, 212, 213, 214))
 _FLOATS = const(210)  # models above it
-_RETRY_MS = const(200)  # after a discovery that failed
-_DECIDE_MS = const(5000)  # and after one that needs a person
 
 # points: begin (what can be true: slot, lowest, highest; copied from points.py by `make slots`)
 # im.METER_P
@@ -45,59 +39,34 @@ _RANGES = (
 # points: end
 
 
-class Device:
-    """One meter.  `sun`: the SunSpec side of it."""
+class Device(Box):
+    """One meter."""
 
     def __init__(self, name: str, options: dict, image, buses: dict) -> None:
         from firmware.devices import connection  # here: whoever runs does not need it any more, see firmware/loading.py
 
-        self.name = name
-        self._found = 0  # hash of what discovery has said: the text is 100 bytes
         self.model = 0
         client = connection.open_client(name, options, buses, LONGEST_METER)
         longest, gap = connection.reading(options, client)
-        self.sun = SunSpec(client, options["unit"], _RANGES, (im.METER_P,), LONGEST_METER, longest, gap, im.METER_HZ + 1)
-        self._options = {key: options[key] for key in ("which", "period_ms", "reversed")}  # the others have built it
+        sun = SunSpec(client, options["unit"], _RANGES, (im.METER_P,), LONGEST_METER, longest, gap, im.METER_HZ + 1)
+        Box.__init__(self, name, sun, options["period_ms"])
+        self._which = options["which"]  # the others have built it
+        self._reversed = options["reversed"]
         self._image = image
         self._block = None  # where its measurement is
-        self._once = Once(name)
 
-    async def run(self) -> None:
-        """Work for ever; whatever happens on the wire is counted, and tried again."""
-        while True:
-            try:
-                await self._discover()
-                await measure(self.sun, self._read, self._options["period_ms"])
-            except ModbusError as error:
-                self.sun.note(error)
-                if isinstance(error, (NeedsPerson, NotSunSpec)):
-                    self._once.say(str(error))
-                if isinstance(error, NeedsPerson):
-                    await asyncio.sleep_ms(_DECIDE_MS)
-            await asyncio.sleep_ms(_RETRY_MS)
-
-    def counters(self) -> dict:
-        """Counts of this device since boot; `note`: what a person has to know or do."""
-        counts = self.sun.unit.count.as_dict()
-        counts["note"] = self._once.text
-        return counts
-
-    async def _discover(self) -> None:
+    async def place(self) -> None:
+        """Find the model that it is measured by.  Raises NeedsPerson where there is none."""
         sun = self.sun
-        await sun.discover()
-        found = sun.found()
-        if hash(found) != self._found:
-            self._found = hash(found)
-            say("%s: %s" % (self.name, found))
-        self.model = await sun.choose(_MODELS, self._options["which"])
+        self.model = await sun.choose(_MODELS, self._which)
         table = t.METER_FLOAT if self.model > _FLOATS else t.METER_INT
         self._block = sun.block(table, self.model) if self.model else None
         if self._block is None:
             raise NeedsPerson("there is no meter model (201 to 204, 211 to 214) in this chain")
         sun.forget()
-        self._once.text = ""
+        self.once.text = ""
 
-    async def _read(self, _now: int) -> None:
+    async def read(self, _now: int) -> None:
         """One measurement into the image.  A meter without power is none."""
         sun = self.sun
         if not await sun.read(self._block):
@@ -107,7 +76,7 @@ class Device:
             sun.unit.reject("%s: power is not implemented, or not now" % self._block.place_of(im.METER_P))
             return
         inp = self._image.inp
-        inp[im.METER_P] = -values[im.METER_P] if self._options["reversed"] else values[im.METER_P]
+        inp[im.METER_P] = -values[im.METER_P] if self._reversed else values[im.METER_P]
         voltage = values[im.METER_V]
         if voltage <= 0 < values[t.X_PHASE_V]:  # not implemented, for which some say 0
             voltage = values[t.X_PHASE_V]

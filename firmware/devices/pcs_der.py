@@ -9,7 +9,7 @@ from micropython import const
 
 from firmware import image as im
 from firmware.devices import sunspec_tables as t
-from firmware.devices.pcs_dialect import Dialect
+from firmware.devices.pcs_dialect import STATES, Dialect
 from firmware.devices.sunspec_chain import NeedsPerson
 from firmware.devices.sunspec_numbers import truncate_to_scale
 
@@ -18,18 +18,6 @@ _DC_MS = const(4000)  # and some turns: what the DC side said so long ago stands
 _STOP = const(0)  # 715 OpCtl
 _START = const(1)
 _LARGEST = const(2147483647)  # of 704 WSet
-
-# 701 InvSt: off, sleeping, starting, running, throttled, shutting down, fault, standby
-_STATES = (
-    im.PCS_OFF,
-    im.PCS_OFF,
-    im.PCS_STARTING,
-    im.PCS_RUNNING,
-    im.PCS_RUNNING,
-    im.PCS_OFF,
-    im.PCS_FAULT,
-    im.PCS_STANDBY,
-)
 
 
 def _reset() -> tuple:
@@ -66,8 +54,8 @@ class Der(Dialect):
         values = self.sun.values
         inp = self.image.inp
         state = values[t.X_STATE]
-        if 0 <= state < len(_STATES):
-            inp[im.PCS_STATE] = _STATES[state]
+        if 0 <= state < len(STATES):
+            inp[im.PCS_STATE] = STATES[state]
         elif values[t.X_ON] == im.NO_VALUE:
             inp[im.PCS_STATE] = im.NO_VALUE
         else:

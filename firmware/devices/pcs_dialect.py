@@ -14,6 +14,10 @@ from modbus import ModbusError, ModbusRefused, ModbusTimeout
 _TIMER = const("the reversion timer")
 _SELDOM = const(5)  # times a slow block that does not come is asked for after twice as long
 OLDER = (103, 102, 101, 113, 112, 111)  # models that measure an inverter of the older dialect
+# 701 InvSt, and 103 St from 1: off, sleeping, starting, running (tracking), throttled, shutting down, fault, standby
+STATES = (
+    im.PCS_OFF, im.PCS_OFF, im.PCS_STARTING, im.PCS_RUNNING, im.PCS_RUNNING, im.PCS_OFF, im.PCS_FAULT, im.PCS_STANDBY,
+)  # fmt: skip
 LONGEST_WRITE_BLOCK = 58  # registers of the longest block that is read before a write: 704
 
 

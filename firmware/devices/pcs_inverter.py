@@ -12,7 +12,7 @@ from micropython import const
 
 from firmware import image as im
 from firmware.devices import sunspec_tables as t
-from firmware.devices.pcs_dialect import OLDER, Dialect
+from firmware.devices.pcs_dialect import OLDER, STATES, Dialect
 from firmware.devices.sunspec_chain import NeedsPerson
 from firmware.devices.sunspec_numbers import truncate_to_scale
 from modbus import ModbusError, ModbusRefused
@@ -26,18 +26,6 @@ _FROM_PV = const(0)  # 124 ChaGriSet
 _FROM_GRID = const(1)
 _GRID_AGAIN_MS = const(60000)  # it may live in flash: where it does not stay it is written again so much later,
 _GRID_MOST_MS = const(43200000)  # and each time after twice as long
-
-# 103 St, from 1: off, sleeping, starting, tracking, throttled, shutting down, fault, standby
-_STATES = (
-    im.PCS_OFF,
-    im.PCS_OFF,
-    im.PCS_STARTING,
-    im.PCS_RUNNING,
-    im.PCS_RUNNING,
-    im.PCS_OFF,
-    im.PCS_FAULT,
-    im.PCS_STANDBY,
-)
 
 
 class Inverter(Dialect):
@@ -72,7 +60,7 @@ class Inverter(Dialect):
         values = self.sun.values
         inp = self.image.inp
         state = values[t.X_STATE]
-        inp[im.PCS_STATE] = _STATES[state - 1] if 1 <= state <= len(_STATES) else im.NO_VALUE
+        inp[im.PCS_STATE] = STATES[state - 1] if 1 <= state <= len(STATES) else im.NO_VALUE
         self.copy((im.PCS_P, im.PCS_Q, im.PCS_I, im.PCS_HZ, im.PCS_ALARM, im.PCS_DC_V, im.PCS_DC_P))
         current = values[im.PCS_DC_I]
         power = values[im.PCS_DC_P] if values[im.PCS_DC_P] != im.NO_VALUE else values[im.PCS_P]

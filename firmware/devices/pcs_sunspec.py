@@ -13,15 +13,14 @@ import time
 
 from looptime import Part
 from micropython import const
-from notice import Once, say
 
 from firmware import image as im
 from firmware.devices import sunspec_tables as t
 from firmware.devices.connection import CONNECTION_OPTIONS
 from firmware.devices.pcs_dialect import OLDER
-from firmware.devices.sunspec import LONGEST_PCS, SunSpec, measure
+from firmware.devices.sunspec import LONGEST_PCS, Box, SunSpec
 from firmware.devices.sunspec_chain import NeedsPerson, NotSunSpec
-from modbus import ModbusError
+from modbus import ModbusError, ModbusRefused
 
 _OWN_OPTIONS = (
     ("period_ms", "int", 100, 20, 5000, "ms between measurements"),
@@ -37,9 +36,8 @@ OPTIONS = (CONNECTION_OPTIONS, _OWN_OPTIONS)
 
 _LOOK_MS = const(10)
 _HOLD_MS = const(100)  # after a write that failed
+_MANY = const(10)  # writes in a row that failed, one now and then is not said
 _SILENT_MAX_MS = const(60000)  # of keep_silent()
-_RETRY_MS = const(200)  # after a discovery that failed
-_DECIDE_MS = const(5000)  # and after one that needs a person
 _NEWER = const((701,))
 
 # of the options, while it works: the others have built it
@@ -95,21 +93,18 @@ def _parts(options: dict) -> tuple:
     return newer, older, reactive
 
 
-class Device:
-    """One PCS.  `ready`: discovered and talking; `sun`: the SunSpec side of it."""
+class Device(Box):
+    """One PCS."""
 
     def __init__(self, name: str, options: dict, image, buses: dict) -> None:
         from firmware.devices import connection  # here: whoever runs does not need it any more, see firmware/loading.py
 
-        self.name = name
-        self.ready = False
-        self._found = 0  # hash of what discovery has said: the text is 100 bytes
         client = connection.open_client(name, options, buses, LONGEST_PCS)
         essential = (im.PCS_P, im.PCS_V, im.PCS_HZ)  # without one of them the measurement is none
-        self.sun = SunSpec(client, options["unit"], _RANGES, essential, LONGEST_PCS, *connection.reading(options, client))
+        sun = SunSpec(client, options["unit"], _RANGES, essential, LONGEST_PCS, *connection.reading(options, client))
+        Box.__init__(self, name, sun, options["period_ms"])
         self._client = client
-        self._once = Once(name)
-        self._barred = ""  # what kept it from being commanded
+        self._vain = 0  # tries to command it that failed, since one did not
         self._options = {key: options[key] for key in _LOOKED_AT}
         self._image = image
         self._newer, self._older, self._reactive = _parts(options)
@@ -120,28 +115,6 @@ class Device:
         self._forget()
         self.parts = {name + " commands": Part(self._command_for_ever)}
 
-    async def run(self) -> None:
-        """Measure for ever; whatever happens on the wire is counted, and tried again.  What is commanded goes out in `parts`."""
-        while True:
-            try:
-                await self._discover()
-                await measure(self.sun, self._read, self._options["period_ms"])
-            except ModbusError as error:
-                self.ready = False
-                self.sun.note(error)
-                if isinstance(error, (NeedsPerson, NotSunSpec)):
-                    self._once.say(str(error))
-                if isinstance(error, NeedsPerson):
-                    await asyncio.sleep_ms(_DECIDE_MS)
-            self.ready = False
-            await asyncio.sleep_ms(_RETRY_MS)
-
-    def counters(self) -> dict:
-        """Counts of this device since boot; `note`: what a person has to know or do."""
-        counts = self.sun.unit.count.as_dict()
-        counts["note"] = self._once.text
-        return counts
-
     def keep_silent(self, ms: int) -> None:
         """For commissioning: it is told nothing for so long (60 s at most), so that its own watchdog is seen to act."""
         self._hold_until = time.ticks_add(time.ticks_ms(), min(ms, _SILENT_MAX_MS))
@@ -151,13 +124,9 @@ class Device:
             self._dialect.forget()
 
     # ---- measuring -------------------------------------------------------------------------------------
-    async def _discover(self) -> None:
+    async def place(self) -> None:
+        """Find the models that it is measured and commanded by.  Raises NeedsPerson where a person has to decide."""
         sun = self.sun
-        await sun.discover()
-        found = sun.found()
-        if hash(found) != self._found:
-            self._found = hash(found)
-            say("%s: %s" % (self.name, found))
         chain = sun.chain
         older = self._older is not None and chain.of_kind(OLDER) and chain.has(124)
         newer = self._newer is not None and chain.has(701) and (chain.has(704) or not older)
@@ -165,7 +134,7 @@ class Device:
         if (spoken == "newer" and not newer) or (spoken == "older" and not chain.of_kind(OLDER)):
             raise NeedsPerson('it does not have the models of the option "dialect", which is "%s": "any" takes either' % spoken)
         await sun.choose(_NEWER if newer else OLDER, self._options["which"])
-        dialect = (self._newer if newer else self._older)(sun, self._image, self._options, self._once)
+        dialect = (self._newer if newer else self._older)(sun, self._image, self._options, self.once)
         dialect.check_control = self._check_control
         await dialect.place()
         if self._reactive is not None:
@@ -174,15 +143,15 @@ class Device:
         if newer and sun.block(t.PCS_SET) is None:
             note = "no model 704, or too short a one: it can be measured, not commanded"
         if note:
-            self._once.say(note)
+            self.once.say(note)
         else:
-            self._once.text = ""
+            self.once.text = ""
         sun.forget()
         self._dialect = dialect
         self._forget()
         self.ready = True
 
-    async def _read(self, now: int) -> None:
+    async def read(self, now: int) -> None:
         """The main block into the image, and one of the slower blocks, if one is due."""
         dialect = self._dialect
         if await self.sun.read(dialect.main):
@@ -203,6 +172,7 @@ class Device:
 
     async def _command_for_ever(self) -> None:
         self._forget()
+        image = self._image
         while True:
             await asyncio.sleep_ms(_LOOK_MS)
             now = time.ticks_ms()
@@ -215,13 +185,20 @@ class Device:
                 continue
             try:
                 await self._command(now)
-                if self._once.text == self._barred:
-                    self._once.text = ""  # it is commanded again
+                self._vain = 0
+                if image.barred:  # it is commanded again
+                    if self.once.text == image.barred:
+                        self.once.text = ""
+                    image.barred = ""
             except ModbusError as error:
                 self.sun.note(error)
+                self._vain += 1
                 if isinstance(error, (NeedsPerson, NotSunSpec)):
-                    self._barred = str(error)
-                    self._once.say(self._barred)
+                    image.barred = str(error)
+                elif isinstance(error, ModbusRefused) and self._vain >= _MANY:
+                    image.barred = "it refuses what is commanded: %s" % error
+                if image.barred:
+                    self.once.say(image.barred)
                 if isinstance(error, NotSunSpec):
                     self.ready = False  # the measuring task finds the models again
                 self._dialect.forget()

@@ -12,6 +12,7 @@ import time
 from array import array
 
 from micropython import const
+from notice import Once, say
 
 from firmware import image as im
 from firmware.devices import sunspec_tables as tables
@@ -31,6 +32,8 @@ _ROW = const(5)  # bytes of a row of a block table
 _NO_SCALE = const(255)
 LONGEST_METER = const(44)  # registers that a meter's blocks and the discovery need at most
 LONGEST_PCS = const(123)  # and an inverter's
+_RETRY_MS = const(200)  # after a discovery that failed
+_DECIDE_MS = const(5000)  # and after one that needs a person
 _UNKNOWN = Chain()  # of a device that was not discovered, or whose blocks are placed
 _LOST_MS = const(10000)  # without a measurement, after which the device is discovered anew: it may be another one
 
@@ -347,24 +350,67 @@ _NAMES = (
 )  # fmt: skip
 
 
-async def measure(sun: SunSpec, read, period_ms: int) -> None:
-    """`await read(now)` every period, until the map is no longer where it was, or the device has been away for long."""
-    measured = time.ticks_ms()
-    while True:
-        begun = time.ticks_ms()
-        try:
-            await read(begun)
-            measured = begun
-        except ModbusError as error:
-            if questions_the_map(error):
-                raise  # it is another device, or another firmware in it
-            sun.note(error)
-            if time.ticks_diff(begun, measured) > _LOST_MS:
-                return
-        if sun.moved:
-            return  # whoever writes has found that out
-        spent = time.ticks_diff(time.ticks_ms(), begun)
-        await asyncio.sleep_ms(max(1, period_ms - spent))
+class Box:
+    """What every device that speaks SunSpec does for ever.  `sun`: the SunSpec side of it; `ready`: discovered and talking.
+
+    A subclass adds `await place()`, which finds its blocks in what was discovered, and `await read(now)`, a measurement.
+    """
+
+    def __init__(self, name: str, sun: SunSpec, period_ms: int) -> None:
+        self.name = name
+        self.sun = sun
+        self.ready = False
+        self.once = Once(name)
+        self._period_ms = period_ms
+        self._found = 0  # hash of what discovery has said: the text is 100 bytes
+
+    async def run(self) -> None:
+        """Measure; whatever happens on the wire is counted, and tried again."""
+        sun = self.sun
+        while True:
+            try:
+                await sun.discover()
+                found = sun.found()
+                if hash(found) != self._found:
+                    self._found = hash(found)
+                    say("%s: %s" % (self.name, found))
+                await self.place()  # type: ignore[attr-defined]  # the subclass's
+                await self._measure()
+            except ModbusError as error:
+                self.ready = False
+                sun.note(error)
+                if isinstance(error, (NeedsPerson, NotSunSpec)):
+                    self.once.say(str(error))
+                if isinstance(error, NeedsPerson):
+                    await asyncio.sleep_ms(_DECIDE_MS)
+            self.ready = False
+            await asyncio.sleep_ms(_RETRY_MS)
+
+    def counters(self) -> dict:
+        """Counts of this device since boot; `note`: what a person has to know or do."""
+        counts = self.sun.unit.count.as_dict()
+        counts["note"] = self.once.text
+        return counts
+
+    async def _measure(self) -> None:
+        """Every period, until the map is no longer where it was, or the device has been away for long."""
+        sun = self.sun
+        measured = time.ticks_ms()
+        while True:
+            begun = time.ticks_ms()
+            try:
+                await self.read(begun)  # type: ignore[attr-defined]  # likewise
+                measured = begun
+            except ModbusError as error:
+                if questions_the_map(error):
+                    raise  # it is another device, or another firmware in it
+                sun.note(error)
+                if time.ticks_diff(begun, measured) > _LOST_MS:
+                    return
+            if sun.moved:
+                return  # whoever writes has found that out
+            spent = time.ticks_diff(time.ticks_ms(), begun)
+            await asyncio.sleep_ms(max(1, self._period_ms - spent))
 
 
 def questions_the_map(error: ModbusError) -> bool:

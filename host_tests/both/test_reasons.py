@@ -486,12 +486,36 @@ def test_an_inverter_that_does_not_follow_with_both_powers_and_what_it_says_it_f
         plant.power = 26000
         plant.force[im.PCS_SETPOINT] = setpoint
         plant.until_mode(Mode.STANDBY)
-        told = "fault pcs_not_following: the inverter does not follow its setpoint: commanded 0 kW, measured 26 kW"
+        told = "fault pcs_not_following: the inverter does not follow its setpoint: commanded 20 kW, measured 26 kW"
         assert says(plant, told + more + "; starts by itself")
         plant.power = 0
         plant.force[im.PCS_SETPOINT] = 0
         plant.run(1)
-        assert says(plant, "fault pcs_not_following: not seen any more")
+        assert says(plant, "fault pcs_not_following: not seen any more, it has to stay so: commanded 20 kW, measured 26 kW")
+
+
+def test_an_inverter_that_takes_its_setpoint_in_another_way_with_what_that_looks_like():
+    """A trip ends both powers: what was seen when it came stays in words."""
+    for power, seen in ((-20000, "measured -20 kW (its sign is turned?)"), (10000, "10 kW (half of it: a scale or a reference?)")):
+        plant = running()
+        plant.follows = False
+        plant.power = power
+        plant.until_mode(Mode.STANDBY)
+        plant.power = 0
+        plant.run(1)
+        assert says(plant, "fault pcs_not_following: not seen any more, it has to stay so: commanded 20 kW, ", seen)
+
+
+def test_an_inverter_that_refuses_its_setpoint_with_what_its_driver_has_seen():
+    plant = running()
+    plant.follows = False
+    plant.power = 0
+    plant.pm.image.barred = told = "it refuses what is commanded: function 16 refused, exception 3: illegal value"
+    plant.until_mode(Mode.STANDBY)
+    plant.run(1)
+    assert says(plant, ": commanded 20 kW, measured 0 kW", ", " + told)
+    plant.pm.image.barred = ""
+    assert "refuses" not in plant.pm.stats()["reason"]
 
 
 def test_a_fault_that_forbids_without_a_trip():

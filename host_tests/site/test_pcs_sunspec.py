@@ -261,6 +261,25 @@ def test_refused_writes_are_counted_and_tried_again(mp64: Interpreter) -> None:
     run(story)
 
 
+def test_one_that_refuses_every_setpoint_is_named_with_why_until_it_takes_one(mp64: Interpreter) -> None:
+    async def story() -> None:
+        peer = Peer()
+        async with driver(mp64, peer) as one:
+            await one.command(1000)
+            await one.until(lambda: peer.setpoints[-1:] == [1000.0])
+            peer.faults.refuses = True
+            await one.command(2000)
+            await one.until(lambda: any("it refuses what is commanded: function" in line for line in one.printed))
+            assert "exception 4: it failed" in (await one.counters())["note"]
+            peer.faults.refuses = False
+            await one.until(lambda: peer.setpoints[-1] == 2000.0)
+            await asyncio.sleep(0.2)
+            assert (await one.counters())["note"] == ""
+            assert len([line for line in one.printed if "it refuses" in line]) == 1
+
+    run(story)
+
+
 def test_spoilt_frames_cost_no_more_than_their_own_measurement(mp: Interpreter) -> None:
     async def story() -> None:
         peer = Peer()

@@ -36,7 +36,8 @@ class ModbusRefused(ModbusError):
     """
 
     def __init__(self, function: int, code: int) -> None:
-        super().__init__("function %d refused, exception %d" % (function, code))
+        what = ("", ": illegal function", ": illegal address", ": illegal value", ": it failed")[code if code < 5 else 0]
+        super().__init__("function %d refused, exception %d%s" % (function, code, what))
         self.function = function
         self.code = code
         self.busy = code in (5, 6, 10, 11)
