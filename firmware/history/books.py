@@ -20,6 +20,8 @@ LOOSE = const(5)  # of the present boot: its date is not known yet
 _PERIOD = const("<H6Q5I")  # a period that is over: which, and the numbers
 PERIOD_BYTES = const(70)
 
+_WAIT = const(40)  # periods that are over, 130 bytes each: more than a month of a flash that takes nothing
+
 # what a row says beside its numbers
 BOOT = const(1)  # the first one of a boot
 SETTLES = const(2)  # what this boot measured before the clock was set belongs to the date of this row
@@ -33,6 +35,7 @@ class Books:
         self.books = [[0] * NUMBERS for _ in range(6)]
         self.closed: list = []
         self.count = [0, 0, 0]  # periods of each kind that are over
+        self.dropped = 0  # of them, since boot, because too many waited
 
     def take(self, date, flags: int, numbers) -> None:
         """A row's numbers: its energies in Wh, its seconds measured of each, and its seconds; date: local, None: not known.
@@ -71,6 +74,11 @@ class Books:
             packed = struct.pack(_PERIOD, self.keys[kind], *self.books[kind])
             self.closed.append((kind, self.count[kind], packed))
             self.count[kind] += 1
+            if len(self.closed) > _WAIT:  # the oldest goes; those behind it move up, as they are kept without a gap
+                gone = self.closed.pop(0)[0]
+                self.closed = [(which, number - (which == gone), row) for which, number, row in self.closed]
+                self.count[gone] -= 1
+                self.dropped += 1
         self.books[kind] = [0] * NUMBERS
 
     def _add(self, book: int, numbers) -> None:

@@ -267,7 +267,7 @@ class Service:
         """What is kept, what waits for the flash and what was lost; minutes by the second."""
         return {
             "days": self.days, "rows": self.fives.next - self.fives.first, "waiting": self.fives.waiting,
-            "lost": self.fives.lost, "damaged": self.fives.damaged, "minutes": self.seconds.minutes,
+            "lost": self.fives.lost + self.books.dropped, "damaged": self.fives.damaged, "minutes": self.seconds.minutes,
             "given_back": self.given_back, "problems": self.problems,
         }  # fmt: skip
 

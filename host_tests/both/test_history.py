@@ -184,6 +184,20 @@ def test_days_that_end_while_the_flash_is_full_wait_for_it():
         assert again.history.totals()["discharged"] == sum([row["discharged_wh"] for row in days])
 
 
+def test_days_that_end_while_the_flash_stays_full_are_bounded_and_those_that_go_are_counted():
+    waiting = books.Books()
+    for day in range(9000, 9100):
+        waiting.take(day, 0, [1000] * books.NUMBERS)
+    kept = {0: [], 1: [], 2: []}
+    for kind, number, packed in waiting.closed:
+        kept[kind].append((number, books.period(packed)[0]))
+    assert len(waiting.closed) == 40 and 60 <= waiting.dropped <= 63, "99 days and some months are over"
+    assert kept[0][-1][1] == 9098 and kept[0][0][1] == 9098 - len(kept[0]) + 1, "the newest"
+    for kind in range(3):
+        assert [number for number, _ in kept[kind]] == list(range(len(kept[kind]))), "kept without a gap"
+        assert waiting.count[kind] == len(kept[kind])
+
+
 class Short:
     """A function for which the heap is too short once: when all of those that share `left` were called so often."""
 
