@@ -549,6 +549,7 @@ def _copy_outputs(now, devices: list) -> None:
     for its in devices:
         its[im.CMD_RUN] = now[im.CMD_RUN]
         its[im.CMD_CONTACTOR] = now[im.CMD_CONTACTOR]
+        its[im.ORDER] = now[im.ORDER]
         its[im.CMD_BALANCE] = now[im.CMD_BALANCE]
         its[im.FAULTS] = now[im.FAULTS]
         its[im.MODE] = now[im.MODE]

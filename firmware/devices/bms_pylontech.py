@@ -19,7 +19,7 @@ OPTIONS = (
     ("discharge_limit_sign", ("either", "positive", "negative"), "either", 0, 0, "sign of the discharge current limit"),
     ("current_max", "int", 1000, 1, 3000, "A; a current or limit beyond it cannot be true"),
     ("voltage_max", "int", 1500, 10, 1500, "V; a battery voltage beyond it cannot be true"),
-    ("wake", "bool", True, 0, 0, "hv: wake a sleeping or empty pack when the contactors are wanted closed"),
+    ("wake", "bool", True, 0, 0, "hv: wake a sleeping or empty pack when the site is started"),
     ("warnings_first", "bool", False, 0, 0, "lv: 0x359 holds its warnings before its protections (LG)"),
 )
 
@@ -37,15 +37,18 @@ class Device(Battery):
         return self.protocol.poll(self.bus, self._wish(), self.answers, turn)
 
     def _wish(self):
-        """What the pack is asked for while the contactors are wanted closed, bits: 1 wake up, 2 close yours for a charge.
+        """What the pack is asked for, bits: 1 wake up, from start() on; 2 close yours for a charge, with the site's contactors.
 
-        In under-voltage it has opened its own, and nothing but this closes them; it says itself when it is charged.
+        Asleep it may say 0 V, and start() waits for a voltage before these close.  In under-voltage it has opened its own, and
+        nothing but this closes them; it says itself when it is charged.
         """
         inp = self.image.inp
-        if not self._wake or self.image.now[im.CMD_CONTACTOR] != 1:
+        now = self.image.now
+        closed = now[im.CMD_CONTACTOR] == 1
+        if not self._wake or not (closed or now[im.ORDER] == im.ORDER_START):
             return 0
         wish = 1 if inp[im.BMS_STATUS] == 0 else 0
-        if inp[im.BMS_PROTECT] > 0 and inp[im.BMS_PROTECT] & im.BMS_PROT_UNDER_V and inp[im.BMS_STATUS] != 1:
+        if closed and inp[im.BMS_PROTECT] > 0 and inp[im.BMS_PROTECT] & im.BMS_PROT_UNDER_V and inp[im.BMS_STATUS] != 1:
             wish |= 2
         return wish
 

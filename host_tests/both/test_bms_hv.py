@@ -265,9 +265,12 @@ def test_it_polls_and_counts_the_polls_that_nobody_answers():
 
 
 def test_a_sleeping_pack_is_woken_only_when_the_contactors_are_wanted():
-    for wanted, woken in ((0, False), (1, True)):
+    """Or are to be: start() waits for the voltage of a pack that says 0 V while it sleeps."""
+    cases = ((0, im.ORDER_STOP, False), (1, im.ORDER_STOP, True), (0, im.ORDER_START, True), (0, im.ORDER_RESTORED, False))
+    for wanted, order, woken in cases:
         rig = Rig(period_ms=10)
         rig.image.now[im.CMD_CONTACTOR] = wanted
+        rig.image.now[im.ORDER] = order
         rig.hear(0x4250, bms.status(basic=0))
         rig.hear(0x4280, bms.forbidden())
 
