@@ -76,9 +76,12 @@ class Writer:
             refresh = time.ticks_diff(now, self._refreshed) >= self._refresh_ms
             try:
                 await self._round(refresh)
+                if self._write is not None:
+                    self._units[self._write.unit].taken(self._image, self._once)
                 if refresh:
                     self._refreshed = time.ticks_ms()  # see pcs_sunspec: a round takes a second on a slow line
-            except ModbusError:
+            except ModbusError as error:
+                self._units[self._write.unit].refused(error, self._image, self._once)
                 self._forget()
                 self._doubts = True
                 self._refreshed = now  # everything is written again anyway

@@ -11,6 +11,9 @@ _TRIES = const(5)  # of a request that is answered with "busy"
 _BUSY_MS = const(20)  # between them
 
 
+_MANY = const(10)  # refusals in a row: one now and then is not said
+
+
 class ModbusUnit:
     """Unit `number` behind `client`; `count`: this unit's own counters, where the client's are those of a bus that others share.
 
@@ -21,6 +24,7 @@ class ModbusUnit:
         self.client = client
         self.number = number
         self.count = Counters()
+        self._refusals = 0  # of commands, since one was taken
 
     async def read(self, address: int, count: int, out, function: int = 3, to_write: bool = False) -> None:
         """`count` registers from `address` into out[0:count]; function 3 holding, 4 input; to_write: for a command."""
@@ -59,6 +63,22 @@ class ModbusUnit:
             count.exceptions += 1
         else:
             count.rejected += 1
+
+    def refused(self, error: ModbusError, image, once) -> None:
+        """A command has failed: what keeps the device from being commanded is told to people, here and in reasons."""
+        if isinstance(error, ModbusRefused):
+            self._refusals += 1
+            if self._refusals >= _MANY:
+                image.barred = "it refuses what is commanded: %s" % self.count.last_error
+                once.say(image.barred)
+
+    def taken(self, image, once) -> None:
+        """It has been commanded."""
+        self._refusals = 0
+        if image.barred:
+            if once.text == image.barred:
+                once.text = ""
+            image.barred = ""
 
     def reject(self, text: str) -> None:
         """Count an answer, or a part of one, that cannot be true."""

@@ -20,7 +20,7 @@ from firmware.devices.connection import CONNECTION_OPTIONS
 from firmware.devices.pcs_dialect import OLDER
 from firmware.devices.sunspec import LONGEST_PCS, Box, SunSpec
 from firmware.devices.sunspec_chain import NeedsPerson, NotSunSpec
-from modbus import ModbusError, ModbusRefused
+from modbus import ModbusError
 
 _OWN_OPTIONS = (
     ("period_ms", "int", 100, 20, 5000, "ms between measurements"),
@@ -36,7 +36,6 @@ OPTIONS = (CONNECTION_OPTIONS, _OWN_OPTIONS)
 
 _LOOK_MS = const(10)
 _HOLD_MS = const(100)  # after a write that failed
-_MANY = const(10)  # writes in a row that failed, one now and then is not said
 _SILENT_MAX_MS = const(60000)  # of keep_silent()
 _NEWER = const((701,))
 
@@ -104,7 +103,6 @@ class Device(Box):
         sun = SunSpec(client, options["unit"], _RANGES, essential, LONGEST_PCS, *connection.reading(options, client))
         Box.__init__(self, name, sun, options["period_ms"])
         self._client = client
-        self._vain = 0  # tries to command it that failed, since one did not
         self._options = {key: options[key] for key in _LOOKED_AT}
         self._image = image
         self._newer, self._older, self._reactive = _parts(options)
@@ -185,19 +183,12 @@ class Device(Box):
                 continue
             try:
                 await self._command(now)
-                self._vain = 0
-                if image.barred:  # it is commanded again
-                    if self.once.text == image.barred:
-                        self.once.text = ""
-                    image.barred = ""
+                self.sun.unit.taken(image, self.once)
             except ModbusError as error:
                 self.sun.note(error)
-                self._vain += 1
+                self.sun.unit.refused(error, image, self.once)
                 if isinstance(error, (NeedsPerson, NotSunSpec)):
                     image.barred = str(error)
-                elif isinstance(error, ModbusRefused) and self._vain >= _MANY:
-                    image.barred = "it refuses what is commanded: %s" % error
-                if image.barred:
                     self.once.say(image.barred)
                 if isinstance(error, NotSunSpec):
                     self.ready = False  # the measuring task finds the models again

@@ -382,6 +382,20 @@ def test_a_register_that_is_refused_does_not_wear_out_another_ones_flash(
     assert constants(client) == before
 
 
+def test_one_that_refuses_what_is_commanded_is_named_with_register_and_why_until_it_takes_it(life: Virtual) -> None:
+    client = Registers({0: 0})
+    box = Box(life, generic_modbus, client, table=table(PARTS))
+    box.commanded(5000)
+    assert box.device.counters()["note"] == "" and box.image.barred == ""
+    client.refuse = lambda address, count: 3 if address == 40 else 0
+    box.commanded(10000)
+    told = "it refuses what is commanded: register 40 cannot be written: function 16 refused, exception 3: illegal value"
+    assert box.device.counters()["note"] == box.image.barred == told
+    client.refuse = lambda address, count: 0
+    box.commanded(5000)
+    assert box.device.counters()["note"] == "" and box.image.barred == ""
+
+
 def test_after_lost_answers_a_constant_is_written_again_at_most_once_a_minute_and_ever_more_seldom(life: Virtual) -> None:
     client = Silent({0: 0})
     box = Box(life, generic_modbus, client, table=table(FLASH))
