@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import struct
 from collections.abc import Callable, Coroutine
@@ -74,6 +75,14 @@ def test_pins_of_the_file_lead_to_the_site(root: Path) -> None:
     assert site.plant.contactor_wanted
     site.board_pin(25, 0)
     assert site.plant.contactor_wanted, "no pin of this board's"
+
+
+def test_a_pin_that_is_not_wired_leads_nowhere(root: Path, tmp_path: Path) -> None:
+    """A site without an emergency stop could be neither run nor commissioned here: "pin -1 (allowed: 0 to 48)"."""
+    site = json.loads((root / "docs" / "site.t_can485.json").read_text())
+    site["devices"]["io"].update(estop_pin=-1, feedback_pin=-1)
+    (tmp_path / "site.json").write_text(json.dumps(site))
+    assert ShippedSite(tmp_path / "site.json").inputs() == {}
 
 
 def test_a_scenario_with_its_own_powers_and_a_fast_board_have_the_default_site() -> None:

@@ -640,6 +640,42 @@ def test_an_emergency_that_somebody_gives_amid_a_step_is_left_to_them_and_told_a
     assert not any("reset_emergency" in line or "pm.stop" in line for line in port.sent), port.sent
 
 
+@pytest.mark.parametrize("ends", ["an emergency", "Ctrl-C"])
+def test_an_inverter_that_is_told_nothing_is_told_0_w_at_once_when_somebody_stops_the_step(
+    ends: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For the rest of a minute it went on with its power, and the contactors opened under it."""
+    port = Accepts()
+
+    async def session() -> None:
+        console = Console(port)
+        bench = Bench(console, {"devices": {"pcs": {"type": "pcs_sunspec"}}}, Agreed({}), NoHand())
+        console.next_sample = lambda *_: running_sample(port)  # type: ignore[method-assign]
+        monkeypatch.setattr(bench, "start", nothing)
+        monkeypatch.setattr(bench, "hold", nothing)
+        step = asyncio.create_task(losses.watchdog(bench))
+        while not any("keep_silent" in line for line in port.sent):
+            await asyncio.sleep(0.01)
+        if ends == "Ctrl-C":
+            step.cancel()
+        else:
+            port.mode = "EMERGENCY"
+        with pytest.raises(asyncio.CancelledError if ends == "Ctrl-C" else Failed):
+            await step
+
+    asyncio.run(asyncio.wait_for(session(), 10))
+    assert [line for line in port.sent if "keep_silent" in line][-1] == "app.site.devices['pcs'].keep_silent(0)"
+
+
+async def nothing(*_: Any) -> None:
+    """A step's beginning, for which no board is there."""
+
+
+async def running_sample(port: Accepts) -> Sample:
+    await asyncio.sleep(0.01)
+    return Sample(0.0, {"mode": "DISCHARGE" if port.mode == "STANDBY" else port.mode, "cmd": 5, "p": 5.0})
+
+
 async def sample(port: Accepts) -> Sample:
     await asyncio.sleep(0)
     return Sample(0.0, {"mode": port.mode, "cmd": 0})

@@ -1,12 +1,14 @@
 """Steps in which something is taken away: each device, the commands to the inverter, the grid."""
 
 import asyncio
+import contextlib
 import time
 from typing import Any, NamedTuple
 
 from tools.commission import figures
 from tools.commission.bench import SAMPLE_MS, Bench
 from tools.commission.outcome import DoesNotApply, Failed, NotTested
+from tools.commission.wire import Refused, Silent
 
 AGE_MAX_MS = 900_000_000  # of a group: from here on it was never heard
 NOTICED_S = 0.5  # from the fault, or what is missing, to 0 W commanded
@@ -163,13 +165,19 @@ async def watchdog(bench: Bench) -> None:
         ) from None
     small = 0.3 * bench.pulse_kw
     ended = None
-    while time.monotonic() - began < silent_s - 0.5:
-        sample = await bench.console.next_sample()
-        if abs(sample.state.get("p") or 0.0) < small:
-            ended = sample.at - began
-            break
-    await bench.set_power(0.0)
-    await asyncio.sleep(max(0.0, silent_s + 1.5 - (time.monotonic() - began)))
+    try:
+        while time.monotonic() - began < silent_s - 0.5:
+            sample = await bench.console.next_sample()
+            if sample.state.get("mode") == "EMERGENCY":
+                await bench.check_running(sample.state)
+            if abs(sample.state.get("p") or 0.0) < small:
+                ended = sample.at - began
+                break
+        await bench.set_power(0.0)
+        await asyncio.sleep(max(0.0, silent_s + 1.5 - (time.monotonic() - began)))
+    finally:  # whoever stops it meanwhile: the 0 W are not to wait for the rest of a minute
+        with contextlib.suppress(Refused, Silent):
+            await bench.console.ask(f"app.site.devices[{name!r}].keep_silent(0)")
     bench.plot("nobody commands", began, {"cmd": "command", "p": "inverter"})
     bench.note(
         "power ended by itself after",

@@ -41,7 +41,7 @@ class ShippedSite(Site):
         self._uart = 1
         devices = self.content["devices"]
         io: dict[str, Any] = next((device for device in devices.values() if device["type"] == "io_board"), {})
-        self._pins = {own: io[key] for key, own in _PINS.items() if key in io}
+        self._pins = {own: io[key] for key, own in _PINS.items() if io.get(key, -1) >= 0}
         for bus in self.content["buses"].values():
             if bus["type"] == "modbus_rtu":
                 self.line = RtuLine(bus.get("baudrate", 9600))
