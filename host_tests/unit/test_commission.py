@@ -681,6 +681,31 @@ async def sample(port: Accepts) -> Sample:
     return Sample(0.0, {"mode": port.mode, "cmd": 0})
 
 
+def test_a_step_that_meets_what_nobody_reports_has_failed_and_the_walk_goes_on(tmp_path: Path) -> None:
+    """A meter that fell silent amid the export's step ended all of it with a traceback, and no result was kept."""
+    port, hand = Accepts(), NoHand()
+    done: list[str] = []
+
+    async def without_meter(bench: Bench) -> None:
+        bench_module.mean([{"p": 1.0, "grid_p": None}])["grid_p"]
+
+    async def next_one(bench: Bench) -> None:
+        done.append("next")
+
+    async def session() -> State:
+        console = Console(port)
+        console.next_sample = lambda *_: sample(port)  # type: ignore[method-assign]
+        steps = (Step("export", "Export", without_meter), Step("next", "The next", next_one))
+        state = State(tmp_path / "state.json", {})
+        assert await Walk(Bench(console, {}, Agreed({}), hand), state, go_on=True, steps=steps).run() is False
+        return state
+
+    state = asyncio.run(asyncio.wait_for(session(), 20))
+    assert done == ["next"]
+    assert state.outcomes["export"].verdict == FAIL
+    assert state.outcomes["export"].text == "the step could not be ended: the board's monitor has no value of 'grid_p'"
+
+
 def _hasty(lines: Callable[..., Any]) -> Callable[..., Any]:
     return lambda line, timeout=0.0, **more: lines(line, 0.05, **more)
 

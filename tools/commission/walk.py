@@ -157,6 +157,9 @@ class Walk:
         except (Refused, Silent) as error:
             again = "; it has started again meanwhile" if bench.console.starts > starts else ""
             result.verdict, result.text = FAIL, f"the board: {error}{again}"
+        except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, AssertionError) as error:
+            what = "the board's monitor has no value of" if isinstance(error, KeyError) else f"{type(error).__name__}:"
+            result.verdict, result.text = FAIL, f"the step could not be ended: {what} {error}"
         result.seconds = round(time.monotonic() - began, 1)
         if result.verdict == FAIL and (held := bench.hand.held_up()):
             result.text += f" ({held})"
