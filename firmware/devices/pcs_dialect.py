@@ -204,13 +204,8 @@ class Dialect:
         try:
             await self.write_current(address, current)
         except ModbusRefused as error:
-            if error.busy:
-                raise
-            self.sun.note(error)
+            self._leave(what, address, error)
             self.refused = True
-            if what not in self._refusals:
-                self._refusals.append(what)
-                self.once.say("%s (register %d) cannot be written (%s): it is left as it is" % (what, address, error))
 
     def tries_again(self, refresh: bool) -> bool:
         """What was refused beside the power is tried again, with a refresh."""
@@ -226,11 +221,16 @@ class Dialect:
         try:
             await self.write(address, *values)
         except ModbusRefused as error:
-            if error.busy:
-                raise
-            self.sun.note(error)
-            self._refusals.append(_TIMER)
-            self.once.say("%s at register %d cannot be written (%s): it is left as it is" % (_TIMER, address, error))
+            self._leave(_TIMER, address, error)
+
+    def _leave(self, what: str, address: int, error: ModbusRefused) -> None:
+        """What power does not need was refused: said once.  Raises the error again where it says nothing against it."""
+        if error.busy:
+            raise error
+        self.sun.note(error)
+        if what not in self._refusals:
+            self._refusals.append(what)
+            self.once.say("%s (register %d) cannot be written (%s): it is left as it is" % (what, address, error))
 
     async def _write(self, address: int, values: tuple, divisible: bool) -> None:
         self._put(values)

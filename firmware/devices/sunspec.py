@@ -365,7 +365,10 @@ class Box:
         self._found = 0  # hash of what discovery has said: the text is 100 bytes
 
     async def run(self) -> None:
-        """Measure; whatever happens on the wire is counted, and tried again."""
+        """Measure every period; whatever happens on the wire is counted, and tried again.
+
+        Where the map is no longer where it was, or the device has been away for long, it is discovered anew.
+        """
         sun = self.sun
         while True:
             try:
@@ -375,7 +378,17 @@ class Box:
                     self._found = hash(found)
                     say("%s: %s" % (self.name, found))
                 await self.place()  # type: ignore[attr-defined]  # the subclass's
-                await self._measure()
+                measured = begun = time.ticks_ms()
+                while not sun.moved and time.ticks_diff(begun, measured) <= _LOST_MS:  # whoever writes has found out the one
+                    begun = time.ticks_ms()
+                    try:
+                        await self.read(begun)  # type: ignore[attr-defined]  # likewise
+                        measured = begun
+                    except ModbusError as error:
+                        if questions_the_map(error):
+                            raise  # it is another device, or another firmware in it
+                        sun.note(error)
+                    await asyncio.sleep_ms(max(1, self._period_ms - time.ticks_diff(time.ticks_ms(), begun)))
             except ModbusError as error:
                 self.ready = False
                 sun.note(error)
@@ -391,26 +404,6 @@ class Box:
         counts = self.sun.unit.count.as_dict()
         counts["note"] = self.once.text
         return counts
-
-    async def _measure(self) -> None:
-        """Every period, until the map is no longer where it was, or the device has been away for long."""
-        sun = self.sun
-        measured = time.ticks_ms()
-        while True:
-            begun = time.ticks_ms()
-            try:
-                await self.read(begun)  # type: ignore[attr-defined]  # likewise
-                measured = begun
-            except ModbusError as error:
-                if questions_the_map(error):
-                    raise  # it is another device, or another firmware in it
-                sun.note(error)
-                if time.ticks_diff(begun, measured) > _LOST_MS:
-                    return
-            if sun.moved:
-                return  # whoever writes has found that out
-            spent = time.ticks_diff(time.ticks_ms(), begun)
-            await asyncio.sleep_ms(max(1, self._period_ms - spent))
 
 
 def questions_the_map(error: ModbusError) -> bool:
