@@ -154,7 +154,8 @@ class ChipBoard:
     def _take_apart(self, tree: Path) -> tuple[set[str], dict[str, int]]:
         """What a frozen image has in flash: its names; by module the bytes of its constants, and of its path, which is a name too.
 
-        Also those of the chip's modules, be they C on a chip or frozen drivers.
+        One more, an odd number, where a module has no constant objects: see sim_frozen.  Also those of the chip's
+        modules, be they C on a chip or frozen drivers.
         """
         folders = [(tree, name, f"{romfs.MOUNT}/") for name in stage.TREES] + [(self.rom, "", "/chip/")]
         found = {}
@@ -169,7 +170,8 @@ class ChipBoard:
         sizes = {}
         for path, (module, letters) in found.items():
             blocks = round(letters / mpyfile.BLOCK)
-            sizes[chiprom.module_name(path)] = module.constant_bytes(names) + blocks * mpyfile.BLOCK
+            size = module.constant_bytes(names) + blocks * mpyfile.BLOCK
+            sizes[chiprom.module_name(path)] = size if module.objects else size + 1
         self._paths = len(sizes)
         return {name for name in names if name.isprintable()}, sizes
 

@@ -28,13 +28,14 @@ class Module:
     """`names`: those that the file spells out, so not the ones every MicroPython has.  `code`: bytes of machine code.
 
     `constants`: bytes of 32-bit heap that its tables and constant objects take from ROMFS, but for its `texts`: constant
-    strings, which take a block each unless they are names too.
+    strings, which take a block each unless they are names too.  `objects`: how many its table of objects has.
     """
 
     names: set[str] = field(default_factory=set)
     code: int = 0
     constants: int = 0
     texts: list[str] = field(default_factory=list)
+    objects: int = 0
 
     def constant_bytes(self, names: set[str]) -> int:
         """What a frozen image has in flash of it, where these names are known."""
@@ -80,6 +81,7 @@ class _Reader:
             self._uint()
         start = self.at
         names, objects = self._uint(), self._uint()
+        self.found.objects = objects
         first = self.at
         for _ in range(names):
             self._name()

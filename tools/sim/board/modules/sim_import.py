@@ -19,6 +19,7 @@ _FIXED = ("network", "esp32", "simlink")
 _real_import = builtins.__import__
 _real_open = builtins.open
 _kept: dict = {}
+hidden: dict = {}  # what only measures, by name: a chip has none of it in sys.modules, whose table it would make larger
 _own = False  # the chip's own code is being loaded
 _told = 0  # flash reads that were put down to an inner import already
 
@@ -33,6 +34,8 @@ _give = _keep = _nothing  # told of each module, before it is loaded and then: w
 def _load(name: str):
     """One of the chip's own modules."""
     global _own
+    if name in hidden:
+        return hidden[name]
     _give(name)
     before = sys.path[:]
     _own = True
@@ -80,6 +83,8 @@ def _import(*arguments):
         name = "asyncio." + arguments[0] if arguments[0] else "asyncio"
         arguments = (name, None, None, arguments[3] or True, 0)
     name = arguments[0]
+    if name in hidden:
+        return hidden[name]
     if _own:
         _give(name)
         return _real_import(*arguments)
@@ -157,6 +162,12 @@ def _open(file, mode="r", *rest, **named):
             _ended(0x53 if store else 0x4F, -1 if store else sim_flash.OPENS, name, before, outer)
     finally:
         sim_pace.on()
+
+
+def hide(*names) -> None:
+    """Take modules out of sys.modules; whoever imports them finds them here."""
+    for name in names:
+        hidden[name] = sys.modules.pop(name)
 
 
 def install(give=_nothing, keep=_nothing) -> None:

@@ -68,14 +68,18 @@ def start() -> None:
     import sim_import
     import sim_pool
     import sim_select
+    import sim_socket  # noqa: F401  (now: on a chip it is C)
     import sim_watch  # noqa: F401  (now: what it weighs is an instrument's)
     import sim_wlan  # noqa: F401  (now: on a chip it is C, and asking for it is no work)
 
     sim_select.waits.append(sim_flash.boot_over)
     if sim_pace.paced:  # else it would have to collect each time
         sim_select.waits.append(sim_pool.look)
+    sim_import.hide("sim_end", "sim_flash", "sim_interrupt", "sim_pace", "sim_pool", "sim_select", "sim_socket", "sim_watch")
     if firmware is not None:
         import sim_frozen
+
+        sim_import.hide("sim_frozen")
     instruments = gc_alloc() - before
     constants = names = 0
     if firmware is not None:

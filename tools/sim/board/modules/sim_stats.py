@@ -15,6 +15,8 @@ def report(with_heap: int) -> None:
     try:
         figures = {}
         there = sys.modules  # a fast board has none of them, and a full heap no room to look for them
+        if "sim_import" in there:
+            there = there["sim_import"].hidden
         if "sim_flash" in there:
             figures["flash"] = list(there["sim_flash"].counts)
         if "sim_pool" in there:
@@ -27,7 +29,7 @@ def report(with_heap: int) -> None:
             figures["watch"] = there["sim_watch"].report()
         if with_heap:
             gc.collect()
-            figures["live"] = gc.mem_alloc()
+            figures["live"] = gc.mem_alloc() - (there["sim_frozen"].owed if "sim_frozen" in there else 0)
             micropython.mem_info()
             micropython.qstr_info()
         simlink.send_data(0x53, 0, json.dumps(figures).encode())
