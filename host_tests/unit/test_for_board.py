@@ -1,4 +1,4 @@
-"""What the build does to a source before it is compiled: numbers for constants, declared tables, and nothing else."""
+"""What the build does to a source before it is compiled: numbers and tuples for constants, declared tables, and nothing else."""
 
 import ast
 import io
@@ -15,7 +15,7 @@ ROOT = stage.ROOT
 SOURCES = [path for path in stage.device_files() if path.suffix == ".py" and path.name not in stage.ENTRY_FILES]
 
 
-CONSTANTS: dict[str, set[int]] = {}
+CONSTANTS: dict[str, set[int | tuple]] = {}
 
 
 def tokens(text: str) -> list[tokenize.TokenInfo]:
@@ -34,20 +34,22 @@ def free_lines(path: Path, text: str) -> set[int]:
     return found
 
 
-def constants() -> dict[str, set[int]]:
-    """Every number that a name of the tree is defined as, by the name: `NAME = const(5)` and `NAME = 5` in a class."""
-    found: dict[str, set[int]] = {}
+def constants() -> dict[str, set[int | tuple]]:
+    """What a name of the tree is defined as, by the name: `NAME = const(5)`, `NAME = const((1, b"x"))` and `NAME = 5` in a class."""
+    found: dict[str, set[int | tuple]] = {}
     for path in SOURCES:
         for node in ast.walk(ast.parse((ROOT / path).read_text())):
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
                 value = node.value
-                if isinstance(value, ast.Call) and ast.unparse(value.func) == "const":
+                is_const = isinstance(value, ast.Call) and ast.unparse(value.func) == "const"
+                if isinstance(value, ast.Call) and is_const:
                     value = value.args[0]
                 try:
                     number = ast.literal_eval(value)
                 except ValueError:
                     continue
-                if type(number) is int:
+                public = is_const and not node.targets[0].id.startswith("_")
+                if type(number) is int or (type(number) is tuple and public):
                     found.setdefault(node.targets[0].id, set()).add(number)
     return found
 
@@ -55,11 +57,14 @@ def constants() -> dict[str, set[int]]:
 CONSTANTS.update(constants())
 
 
-def number_at(got: list[str], at: int) -> tuple[int, int]:
-    """The number written there, and how many tokens it takes."""
-    if got[at : at + 2] == ["(", "-"]:
-        return -int(got[at + 2], 0), 4
-    return int(got[at], 0), 1
+def value_at(got: list[str], at: int) -> tuple[int | tuple, int]:
+    """The number or the tuple written there, and how many tokens it takes."""
+    if got[at] != "(":
+        return int(got[at], 0), 1
+    end = at
+    while got[at : end + 1].count("(") > got[at : end + 1].count(")"):
+        end += 1
+    return ast.literal_eval(" ".join(got[at : end + 1])), end + 1 - at
 
 
 def read(path: Path) -> str:
@@ -79,11 +84,11 @@ def test_every_token_is_as_written_but_constants_imports_and_declared_tables(pat
         if j < len(after) and before[i] == after[j]:
             i, j = i + 1, j + 1
             continue
-        number, taken = number_at(after, j)  # fails for anything but a number
-        if i + 2 < len(before) and before[i + 1] == "." and number in CONSTANTS.get(before[i + 2], ()):
+        value, taken = value_at(after, j)  # fails for anything but a number or a tuple of literals
+        if i + 2 < len(before) and before[i + 1] == "." and value in CONSTANTS.get(before[i + 2], ()):
             i += 3
         else:
-            assert number in CONSTANTS.get(before[i], ()), f"{before[i - 3 : i + 4]} became {after[j - 3 : j + 4]}"
+            assert value in CONSTANTS.get(before[i], ()), f"{before[i - 3 : i + 4]} became {after[j - 3 : j + 4]}"
             i += 1
         j += taken
     assert j == len(after)
@@ -270,3 +275,11 @@ def test_a_stamped_file_without_its_line_fails_the_build(tmp_path: Path) -> None
     (root / "lib" / "generation.py").write_text("STAMP = ''\n")
     with pytest.raises(stage.CompileError, match=r"lib/generation\.py"):
         stage.stage(root, tmp_path / "one", "x64")
+
+
+def test_a_public_constant_tuple_is_written_where_it_is_used() -> None:
+    """So no board loads the tables of SunSpec: those of a dialect that a device does not speak take nothing of its heap."""
+    made, _ = stage.for_board(ROOT, Path("firmware/devices/pcs_der.py"))
+    assert "sun.block((701, 120, b'" in made
+    loaded = {path for path in SOURCES if "sunspec_tables" in " ".join(imported(stage.for_board(ROOT, path)[0]).values())}
+    assert loaded == set()

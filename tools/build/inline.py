@@ -1,8 +1,9 @@
-"""Writes the firmware's numbered constants into the files that use them, before they are cross-compiled.
+"""Writes the firmware's numbers and constant tuples into the files that use them, before they are cross-compiled.
 
 `const` in MicroPython reaches no further than its own file: from outside, `im.CMD_P` is two dictionary look-ups in the
 cycle, and every name costs RAM.  So for .mpy files the build does what the compiler does inside a file: a public
-`NAME = const(number)` is replaced by the number wherever another file uses it, and so is a code such as Mode.IDLE.
+`NAME = const(number)` is replaced by the number wherever another file uses it, and so is a code such as Mode.IDLE, and a
+public `NAME = const((...))` by the tuple: a file of such tables need not be on the board's heap at all.
 `const` itself is not called when a compiled module runs, so it is not imported either, and neither is what a file used for
 its numbers alone: 8 bytes of every module for each.  Nothing else is touched: every line keeps its number.
 """
@@ -17,6 +18,7 @@ from functools import cache
 from pathlib import Path
 
 _CONST = re.compile(r"^([A-Z][A-Z0-9_]*) = const\((-?\d+|-?0x[0-9A-Fa-f]+)\)", re.M)
+_CONST_TUPLE = re.compile(r"^[A-Z][A-Z0-9_]* = const\(\(", re.M)
 _CONST_IMPORT = re.compile(r"^from micropython import const$", re.M)
 _TREES = ("firmware", "lib")
 
@@ -28,27 +30,41 @@ def _module(relative: Path) -> str:
 
 
 @cache
-def _constants(root: Path) -> dict[str, dict[str, int]]:
-    """Every module's public numbered constants."""
+def _constants(root: Path) -> dict[str, dict[str, str]]:
+    """Every module's public numbered constants and constant tuples, as they are written into another file."""
     found = {}
     for path in sorted(path for tree in _TREES for path in (root / tree).rglob("*.py")):
-        numbers = {name: int(value, 0) for name, value in _CONST.findall(path.read_text())}
-        if numbers:
-            found[_module(path.relative_to(root))] = numbers
+        text = path.read_text()
+        values = {name: _literal(int(value, 0)) for name, value in _CONST.findall(text)}
+        if _CONST_TUPLE.search(text):
+            values |= _tuples(text)
+        if values:
+            found[_module(path.relative_to(root))] = values
+    return found
+
+
+def _tuples(text: str) -> dict[str, str]:
+    """The public constant tuples of a file, each on one line."""
+    found = {}
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.Assign) and _CONST_TUPLE.match(ast.unparse(node)):
+            call = node.value
+            if isinstance(call, ast.Call) and isinstance(call.args[0], ast.Tuple):
+                found[ast.unparse(node.targets[0])] = repr(ast.literal_eval(call.args[0]))
     return found
 
 
 @cache
-def _class_codes(root: Path) -> dict[str, dict[str, int]]:
+def _class_codes(root: Path) -> dict[str, dict[str, str]]:
     """The numbers of every class of named codes (flows.Names), by the class's name."""
-    found: dict[str, dict[str, int]] = {}
+    found: dict[str, dict[str, str]] = {}
     for path in sorted((root / "firmware").glob("*.py")):
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.ClassDef) and [ast.unparse(base) for base in node.bases] == ["Names"]:
-                codes: dict[str, int] = {}
+                codes: dict[str, str] = {}
                 for item in node.body:
                     if isinstance(item, ast.Assign) and isinstance(item.targets[0], ast.Name) and item.targets[0].id != "names":
-                        codes[item.targets[0].id] = int(ast.literal_eval(item.value))
+                        codes[item.targets[0].id] = _literal(int(ast.literal_eval(item.value)))
                 found[node.name] = codes
     return found
 
@@ -56,10 +72,10 @@ def _class_codes(root: Path) -> dict[str, dict[str, int]]:
 _Imports = list[ast.Import | ast.ImportFrom]
 
 
-def _uses(imports: _Imports, known: dict[str, dict[str, int]]) -> tuple[dict[str, str], dict[str, int]]:
+def _uses(imports: _Imports, known: dict[str, dict[str, str]]) -> tuple[dict[str, str], dict[str, str]]:
     """What a file calls the modules (alias: module), and which constants it imports by name."""
     modules: dict[str, str] = {}
-    names: dict[str, int] = {}
+    names: dict[str, str] = {}
     for node in imports:
         if isinstance(node, ast.Import):
             modules.update({alias.asname or alias.name: alias.name for alias in node.names if alias.name in known})
@@ -101,13 +117,13 @@ def _numbers(source: str, root: Path) -> str:
             continue
         row, column = token.start
         if token.string in names:
-            edits.append((row, column, token.end[1], _literal(names[token.string])))
+            edits.append((row, column, token.end[1], names[token.string]))
             gone.add(token.string)
         elif (token.string in modules or token.string in classes) and tokens[i + 1].string == ".":
             numbers = classes.get(token.string) or known[modules[token.string]]
-            number = numbers.get(tokens[i + 2].string)
-            if number is not None and tokens[i + 2].end[0] == row:
-                edits.append((row, column, tokens[i + 2].end[1], _literal(number)))
+            literal = numbers.get(tokens[i + 2].string)
+            if literal is not None and tokens[i + 2].end[0] == row:
+                edits.append((row, column, tokens[i + 2].end[1], literal))
                 gone.add(token.string)
             else:
                 used.add(token.string)
