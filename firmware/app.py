@@ -26,7 +26,6 @@ from firmware.manager import PowerManager
 from firmware.metering import Metering
 
 _FEED_MS = const(250)
-_REFUSAL = const(120)  # characters of why a site is refused
 _SILENT_MS = const(3000)  # a critical task that has not reported for this long starves the watchdog
 _SOON_MS = const(20)  # before a device that has raised is started again, or whatever ends the program ...
 _AGAIN_MS = const(1000)  # ... before a service is; who goes on raising waits twice as long each time, a device no longer than this
@@ -71,20 +70,10 @@ class App:
         self.site = site
         self.pm = PowerManager(self.site.config, self.site.image, self.site.has)
         self.pm.places = self.site.places
-        self.pm.refused = self._refusal()
+        self.pm.refused = site.refused
         self.metering.expect(self.site.config.cycle_ms)
-        self._build_services()
-        buses = [bus for bus in self.site.buses.values() if hasattr(bus, "last_ms")]
-        self.collector = Collector(self.metering, buses, len(startup.low or b""))
-        self.callbacks = None  # their Worker, from the first registration on
-        self._coroutines: list = []  # of async callbacks, handed over by their thread
-        self._handing_over = _thread.allocate_lock()
-        self._seen = {"control": 0, "house": 0}
-        self.ending = shutdown.Ending()
-
-    def _build_services(self) -> None:
-        """Those of the site, in its order; one that cannot be built is left out, but none of those that every site has."""
-        for name, module, options, stays in self.site.services:
+        # its services in its order; one that cannot be built is left out, but none of those that every site has
+        for name, module, options, stays in site.services:
             try:
                 startup.make_room()
                 service = module.Service(name, options, self.pm, self)
@@ -107,7 +96,14 @@ class App:
 
                 self.heap_watch = HeapWatch(self)
         # what has been built needs neither its options nor its module from here
-        self.site.services = [(name, None, None, stays) for name, _, _, stays in self.site.services]
+        site.services = [(name, None, None, stays) for name, _, _, stays in site.services]
+        buses = [bus for bus in self.site.buses.values() if hasattr(bus, "last_ms")]
+        self.collector = Collector(self.metering, buses, len(startup.low or b""))
+        self.callbacks = None  # their Worker, from the first registration on
+        self._coroutines: list = []  # of async callbacks, handed over by their thread
+        self._handing_over = _thread.allocate_lock()
+        self._seen = {"control": 0, "house": 0}
+        self.ending = shutdown.Ending()
 
     def forget_names(self) -> None:
         """Only what the application and its services are called by is known from here; allocates behind what it lets go."""
@@ -130,14 +126,6 @@ class App:
     def restoring(self):
         """Make the site before the present one that of the next start again: see loading.restoring."""
         return loading.restoring(self.path, self.kept())
-
-    def _refusal(self) -> str:
-        """Why the site is refused, "" if it is not: the first of its errors, and how many more there are."""
-        errors = self.site.errors
-        if not errors:
-            return ""
-        more = " (and %d more)" % (len(errors) - 1) if len(errors) > 1 else ""
-        return errors[0][:_REFUSAL] + more
 
     def run(self) -> None:
         """Run until something ends the program, then leave the inverters at 0 W and the contactors open, in that order."""
@@ -231,7 +219,10 @@ class App:
             commanded_w = pm.cycle(now_ms)
             gc.enable()
             if not first:
-                timing.stores = self._stores()
+                stores = 0  # how often anything was stored to flash since boot: each may stop the chip for an erase
+                for service in self._storing:
+                    stores += service.stores
+                timing.stores = stores
                 timing.add(time.ticks_diff(started, before), time.ticks_diff(time.ticks_us(), started))
             first = False
             before = started
@@ -239,13 +230,6 @@ class App:
             if collector.step(now_ms, commanded_w):
                 self._loop_time.take_turn()
             await beat.next()
-
-    def _stores(self) -> int:
-        """How often anything was stored to flash since boot: each may stop the chip for an erase."""
-        stores = 0
-        for service in self._storing:
-            stores += service.stores
-        return stores
 
     def _hand_over(self, coroutine) -> None:
         """From the callbacks' thread: the loop starts the coroutine at its next look."""

@@ -84,6 +84,8 @@ def _deciamps(amps: float, default: int) -> int:
 class Charger:
     """Runs one charge at a time.  `step` is called by the cycle: integers only, allocates nothing."""
 
+    _stages: list | tuple = ()  # of the class, for hardly anybody gives any
+
     def __init__(self, params: ChargeParams, capacity_ah: float) -> None:
         self._method = params.method
         self._balance = 1 if params.enable_balancing else 0
@@ -94,7 +96,8 @@ class Charger:
         self._on_ms = int(params.pulse_period * params.pulse_duty * 10)
         self._voltage = params.charge_voltage_max
         self._flowed = False  # below the voltage that ends it: what then tapers is full
-        self._stages = [(parts(soc, 100), parts(amps, 10)) for soc, amps in params.stages]
+        if params.stages:
+            self._stages = [(parts(soc, 100), parts(amps, 10)) for soc, amps in params.stages]
         self._phase_ms = 0
         self._falls = False  # the pulse's current is on its way to 0
         self._tail_ms = 0

@@ -6,6 +6,7 @@ from firmware import image as im
 class Site:
     """What a site file describes, checked and built: see sitefile.build."""
 
+    refused = ""  # why the file is refused, where it is
     secrets: tuple = ()  # texts that no log may hold; a service with a password in its options adds it
 
     def __init__(self) -> None:

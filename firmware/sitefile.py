@@ -37,6 +37,7 @@ _WIFI_ROWS = (
     ("password", "str", "", 0, 63, "of the network, empty: open"),
     ("country", "str", "XX", 2, 2, "two letters, for the channels"),
 )
+_REFUSAL = const(120)  # characters of why a site is refused
 _LINES = const(20)  # of errors are printed: a person reads no more, and each takes time in boot
 _WIDTH = const(300)  # characters of each
 _NAME_MOST = const(64)  # characters: an owner of limits has no more
@@ -442,8 +443,8 @@ def load(path: str) -> Site:
         print("site: %s is refused; staying in STANDBY" % path)
         site.devices = {}
         site.has = im.HAS_BMS | im.HAS_PCS
-    if site.errors:
         site.services = _always()
+        _refuse(site)
     if site.config is None:
         site.config = config.PowerConfig()
     return site
@@ -463,7 +464,15 @@ def standby(path: str, error: Exception) -> Site:
     site.has = im.HAS_BMS | im.HAS_PCS
     site.config = config.PowerConfig()
     site.services = _always()
+    _refuse(site)
     return site
+
+
+def _refuse(site: Site) -> None:
+    """Say why the site is refused: the first of its errors, and how many more there are."""
+    errors = site.errors
+    more = " (and %d more)" % (len(errors) - 1) if len(errors) > 1 else ""
+    site.refused = errors[0][:_REFUSAL] + more
 
 
 def _always() -> list:

@@ -113,8 +113,8 @@ class Block:
 class SunSpec:
     """The models of one device behind a Modbus client.
 
-    After `discover`: `base`, `chain` (id, address, length of each model), `identity` (maker, model, version, serial
-    number); after `choose`: `models`, the part of the chain that is this device.  Every method that talks raises ModbusError.
+    After `discover`: `base`, `chain` (id, address, length of each model, and who the device is).  Every method that talks raises
+    ModbusError.
 
     bounds: what can be true of this device: slot, lowest, highest, and so on; essential: slots without which the rest of
     their block is not taken either; span: registers of the longest block; longest: registers in one request; gap:
@@ -136,7 +136,6 @@ class SunSpec:
         self.chain: Chain = _UNKNOWN
         self._lacks = 0  # a function (6 or 16) that this device does not know
         self.moved = False  # the map is not the one that was discovered
-        self.identity = ""
         self.unread: list = []  # addresses of models that gave no answer when they were read for the first time
 
     # ---- discovery -------------------------------------------------------------------------------------
@@ -161,7 +160,7 @@ class SunSpec:
         self._lacks = 0
         for slot in range(len(self.values)):
             self.values[slot] = im.NO_VALUE  # what an earlier device said
-        self.identity = await self._identify(chain.first(1))
+        chain.identity = await self._identify(chain.first(1))
         self.moved = False
 
     async def choose(self, kind: tuple, which: str) -> int:
@@ -195,13 +194,12 @@ class SunSpec:
 
     def forget(self) -> None:
         """Let go of the map of models and of the name, which nobody needs once the blocks are placed."""
-        self.identity = ""
         self.chain = _UNKNOWN
 
     def found(self) -> str:
         """One line that says what was discovered."""
         ids = " ".join([str(entry[0]) for entry in self.chain.entries])
-        return "%s, SunSpec at %d, models %s" % (self.identity, self.base, ids)
+        return "%s, SunSpec at %d, models %s" % (self.chain.identity, self.base, ids)
 
     def block(self, table: tuple, model: int = 0, registers=None):
         """The block of `table` in this device, or None if the device lacks the model (or that part of it).

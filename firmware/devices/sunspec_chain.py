@@ -22,10 +22,11 @@ class NeedsPerson(ModbusError):
 
 
 class Chain:
-    """entries: (id, address of the id register, length) in the order of the chain."""
+    """entries: (id, address of the id register, length) in the order of the chain; identity: who the device is."""
 
     def __init__(self) -> None:
         self.entries = []
+        self.identity = ""
         self._part = []  # the entries that are one device
         self._index = -1  # which of several alike among them; -1: nobody said
 

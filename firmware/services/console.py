@@ -21,11 +21,9 @@ from firmware import reasons
 from firmware.errors import PowerError
 from firmware.event_codes import Event
 from firmware.events import Cursor
-from firmware.services import lines, mistyped, monitor
+from firmware.services import answers, lines, mistyped, monitor
 from firmware.services import terminal as te
-from firmware.services.answers import ANSWER_MAX, GENERATOR, PIECE_MAX, answer, slices
 from firmware.services.calls import Calls
-from firmware.services.port import Port
 from firmware.services.spare import Spare
 
 OPTIONS = ()
@@ -38,10 +36,10 @@ _NOTES_MAX = const(2048)  # characters of other people's lines that may wait; mo
 _SPACE = const(640)  # bytes: a piece, at four bytes a character, and what ends a line
 _IDLE_MS = const(600000)  # without a key: who was here has gone
 
-_TOO_LONG = "! ValueError: the line has more than %d bytes: allowed are 1 to %d; nothing of it was run; a site file goes by %s" % (
-    te.LINE_MAX, te.LINE_MAX, reasons.by_cable(),
-)  # fmt: skip
-_NO_MEMORY = "! " + lines.NO_MEMORY
+_TOO_LONG = const(
+    "! ValueError: the line has more than %d bytes: allowed are 1 to %d; nothing of it was run; a site file goes by %s"
+)
+_NO_MEMORY = const("! MemoryError: the heap is full; emergency_shutdown() always works")
 _STOP = (b"pm.stop()",)
 _RESTS = const("console: the heap is full, the monitor rests")
 _FORGOTTEN = const("console: the heap was full: the names given here are forgotten, with what they kept")
@@ -55,6 +53,15 @@ _PROGRAM = const(3)  # what a program of the raw REPL has printed: not cut
 _ECHO = const(4)
 
 
+def _complete(terminal):
+    """A line or program as bytes, or the text that is said of one that is too long."""
+    if not terminal.over:
+        return _STOP[0] if terminal.raw is None and terminal.says(_STOP) else terminal.take()
+    if terminal.over == te.NO_HEAP:
+        return _NO_MEMORY
+    return _TOO_LONG % (te.LINE_MAX, te.LINE_MAX, reasons.by_cable()) if terminal.raw is None else terminal.raw.TOO_LONG
+
+
 class Service:
     """Reads lines, evaluates them, writes answers, events and monitor lines."""
 
@@ -63,9 +70,9 @@ class Service:
     _dropped_told = 0  # of the lines that were dropped, so many have been told at its end
 
     def __init__(self, name: str, options: dict, pm, app, port=None) -> None:
-        """port: see port.Port; None is the board's own."""
+        """port: see terminal.Port; None is the board's own."""
         self._app = app
-        self._terminal = te.Terminal(port or Port())
+        self._terminal = te.Terminal(port or te.Port())
         self.limit = TimeLimit(lines.LINE_MS, app.pm.image.lock)  # of a line; the application's timer calls its check
         self._parts = (self._read, self._write, self._terminal.drain)
         self._typed: list = [None] * _AHEAD  # lines to evaluate (bytes), and answers that are known already (str)
@@ -150,7 +157,7 @@ class Service:
 
     def print(self, *values, sep: str = " ", end: str = "\n", file=None) -> None:
         """Print values, as the built-in does, without holding the loop until the port has taken them; of a generator its lines."""
-        if len(values) == 1 and type(values[0]) is GENERATOR:  # print(status()), as `mpremote eval` has it
+        if len(values) == 1 and type(values[0]) is answers.GENERATOR:  # print(status()), as `mpremote eval` has it
             values, sep = tuple(values[0]), "\n"
         if file is not None:
             builtins.print(*values, sep=sep, end=end, file=file)
@@ -280,28 +287,19 @@ class Service:
 
     def _keep_line(self, kind: int) -> None:
         terminal = self._terminal
-        over = terminal.over
         if kind == te.RAW:
             terminal.raw = self._raw
         elif kind == te.FRIENDLY:
             terminal.raw = None
-        if over:
-            too_long = _TOO_LONG if terminal.raw is None else self._raw.TOO_LONG
-            line = too_long if over == te.TOO_LONG else _NO_MEMORY
-            terminal.clear()
-        elif terminal.raw is None and terminal.says(_STOP):
-            line = _STOP[0]
-            terminal.clear()
-        else:
+        try:
+            line = _complete(terminal)
+        except MemoryError:
+            self._spare.starve()
             try:
-                line = terminal.take()
+                line = _complete(terminal)
             except MemoryError:
-                self._spare.starve()
-                try:
-                    line = terminal.take()
-                except MemoryError:
-                    terminal.clear()
-                    line = _NO_MEMORY
+                line = _NO_MEMORY
+        terminal.clear()
         self._keep(kind, line)
         if kind == te.ENTER and self._screen is not None and not isinstance(line, str):
             self._screen.remember(line)
@@ -345,7 +343,7 @@ class Service:
             self._print_event()
             return True
         elif self._notes:
-            self._start(_ANSWER, slices(self._notes[0] + _END))
+            self._start(_ANSWER, answers.slices(self._notes[0] + _END))
             self._notes_length -= len(self._notes[0])
             self._notes.pop(0)
             return True
@@ -478,7 +476,7 @@ class Service:
             dropped = self.dropped + self._events.lost - self._dropped_told
             self._dropped_told += dropped
             if dropped:
-                self._start(_ANSWER, slices("console: %d lines for people were dropped meanwhile%s" % (dropped, _END)))
+                self._start(_ANSWER, answers.slices("console: %d lines for people were dropped meanwhile%s" % (dropped, _END)))
         else:
             self._terminal.person = True
             self.screen().greeted = False
@@ -503,22 +501,22 @@ class Service:
             except MemoryError:  # not even the text of what went wrong
                 self._is_spent()
                 line = _NO_MEMORY
-        self._answer = slices(line + _END)
+        self._answer = answers.slices(line + _END)
 
     def _evaluate(self, line: bytes, quiet: bool) -> None:
         """quiet: for a person, who needs no = None."""
         try:
             value = self.lines.value(lines.text_of(line).strip())
             if self.lines.said:
-                self._answer = slices(self.lines.said + value + _END)
+                self._answer = answers.slices(self.lines.said + value + _END)
             elif value is not None or not quiet:
-                self._answer = answer(value, quiet)
-            if type(value) is GENERATOR and not quiet:
+                self._answer = answers.answer(value, quiet)
+            if type(value) is answers.GENERATOR and not quiet:
                 self._answer_behind = "= None" + _END
         except BaseException as error:  # an exit or an interrupt typed here ends the line, not the program
             if isinstance(error, MemoryError):
                 self._is_spent()
-            self._answer = slices("! %s%s" % (self.lines.in_words(error), _END))
+            self._answer = answers.slices("! %s%s" % (self.lines.in_words(error), _END))
 
     def _run_program(self, _kind: int, line) -> None:
         """Run a program of the raw REPL, and have its answer ready."""
@@ -544,7 +542,7 @@ class Service:
             if self._in_raw:
                 self._raw.fail(error)
             else:
-                self._answer = slices("! %s%s" % (self.lines.in_words(error), _END))
+                self._answer = answers.slices("! %s%s" % (self.lines.in_words(error), _END))
         self._storing = None
 
     def _start(self, kind: int, pieces, behind: str = "") -> None:
@@ -556,15 +554,15 @@ class Service:
         self._behind = behind
 
     def _put(self, piece) -> None:
-        """Write a piece; of an answer at most ANSWER_MAX characters, and a note that it was cut."""
+        """Write a piece; of an answer at most answers.ANSWER_MAX characters, and a note that it was cut."""
         if self._kind == _MONITOR:
             if not self._terminal.put(piece):
                 self._drop_monitor()
             return
-        left = max(0, ANSWER_MAX - self._written)
+        left = max(0, answers.ANSWER_MAX - self._written)
         if self._kind == _ANSWER and len(piece) > left and piece != _END:
             self._terminal.put(piece[:left])
-            self._cut("longer than %d characters" % ANSWER_MAX)
+            self._cut("longer than %d characters" % answers.ANSWER_MAX)
             self._end()
             return
         self._terminal.put(piece)
@@ -589,7 +587,7 @@ class Service:
             self._cut("the heap is full" if full else type(error).__name__)
         else:
             text = _NO_MEMORY if full else "! " + self.lines.in_words(error)
-            self._terminal.put(text[:PIECE_MAX] + _END)
+            self._terminal.put(text[: answers.PIECE_MAX] + _END)
 
     def _end(self) -> None:
         """The line is written."""

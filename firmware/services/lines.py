@@ -16,8 +16,7 @@ SERVICE = const(2)
 NAMES = ("view", "operate", "service")
 
 LINE_MS = const(2000)  # what a line may take: control waits meanwhile
-NO_MEMORY = "MemoryError: the heap is full; emergency_shutdown() always works"
-INTERRUPTED = "Interrupted: the line ran for more than %d ms, and control has to go on" % LINE_MS
+_INTERRUPTED = const("Interrupted: the line ran for more than %d ms, and control has to go on")
 _CALLABLES = (type(Event.name), type(loading.exists), type(len), type([].append), type(slices))  # what brackets are forgotten of
 # words that begin a command where no Python follows; a test compares them with commands.TABLE
 COMMANDS = (
@@ -166,7 +165,7 @@ class Lines:
     def in_words(self, error) -> str:
         """What went wrong."""
         if self._console.limit.over and isinstance(error, KeyboardInterrupt):
-            return INTERRUPTED
+            return _INTERRUPTED % LINE_MS
         text = "%s: %s" % (type(error).__name__, error)
         if isinstance(error, (NameError, AttributeError)):
             text += self._mistyped.hint(error, self._app.pm)

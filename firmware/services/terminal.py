@@ -1,10 +1,12 @@
-"""What the console has between itself and its port: the line or program being typed, and the text on its way out.
+"""What the console has between itself and its serial port: the line or program being typed, the text on its way out, the port.
 
 The line begins in a small buffer made at boot and grows with what is typed, to a bound; the words that must work in a full
 heap need no more than it has.  Who types is told by how lines end: programs end them with a line feed and get no echo; Enter on a
 terminal is a carriage return, and keys come with pauses between them: a person gets echo and a prompt.
 """
 
+import select
+import sys
 import time
 
 from micropython import const
@@ -43,7 +45,7 @@ class Terminal:
     """`read` and `take` for what is typed; `put`, `finish` or `take_back`, and `drain` for output."""
 
     def __init__(self, port) -> None:
-        """port: see port.Port."""
+        """port: a Port, or what is like one."""
         self._port = port
         self._small = bytearray(_FIRST)
         self.line = self._small  # or a larger one, for as long as it is needed: what is taken again lies amid what is free
@@ -260,3 +262,70 @@ class Terminal:
                 self._first = self._last
         if self._first == self._end:
             self._first = self._last = self._end = 0
+
+
+class Port:
+    """stdin and stdout as the interpreter gives them: one byte in, some bytes out, and neither waits.
+
+    A read of more than one byte waits on a chip until all have come.  A write waits while a USB host takes nothing; what the
+    port says about being writable is asked first (a UART always says yes: its pace is PIECE).  No method allocates once all
+    have been called.
+    """
+
+    def __init__(self) -> None:
+        self._byte = bytearray(1)
+        self._held = -1  # what ended the letters, for read()
+        self._readable = select.poll()
+        self._readable.register(sys.stdin, select.POLLIN)
+        self._ipoll = self._readable.ipoll
+        self._readinto = sys.stdin.buffer.readinto
+        self._writable = select.poll()
+        self._writable.register(sys.stdout, select.POLLOUT)
+
+    def letters(self, line, at: int, end: int) -> int:
+        """Put letters that were typed into a line, from `at` on and not beyond `end`; where they end.
+
+        A third of what read() takes for each: most bytes are letters, and a file that is copied has many.
+        """
+        code = self._held
+        if code >= 0:
+            return at
+        ipoll = self._ipoll
+        readinto = self._readinto
+        byte = self._byte
+        try:
+            while at < end:
+                code = -1
+                for _ in ipoll(0):
+                    if readinto(byte):
+                        code = byte[0]
+                if code < 32 or code >= 127:
+                    break
+                line[at] = code
+                at += 1
+                code = -1
+        except OSError:
+            code = -1  # read() will meet it too
+        self._held = code
+        return at
+
+    def read(self) -> int:
+        """The next byte that was typed; -1 when there is none."""
+        code = self._held
+        if code >= 0:
+            self._held = -1
+            return code
+        for _ in self._ipoll(0):
+            try:
+                if self._readinto(self._byte):
+                    return self._byte[0]
+            except OSError:
+                pass
+            self._readable.unregister(sys.stdin)  # nobody is there any more
+        return -1
+
+    def write(self, data) -> int:
+        """Hand over bytes, if the port takes any now; how many it took."""
+        for _ in self._writable.ipoll(0):
+            return sys.stdout.buffer.write(data) or 0
+        return 0
