@@ -310,7 +310,7 @@ def test_a_heap_that_takes_its_third_area_takes_all_that_is_left(mp32: Interpret
 def test_the_heap_is_the_profiles_and_what_measures_weighs_nothing(mp32: Interpreter, tree: Tree, tmp_path: Path) -> None:
     async def story(board: Board) -> None:
         figures = await board.figures()
-        assert figures["heap_bytes"] == 160_000 and 0 < figures["heap_instruments_given_back"] < 13_000
+        assert figures["heap_bytes"] == 160_000 and 0 < figures["heap_instruments_given_back"] < 14_000  # sockets too
         total = int((await ask(board, "__import__('gc').mem_free() + __import__('gc').mem_alloc()"))[2:])
         assert abs(total - 160_000 - figures["heap_instruments_given_back"]) < 6_000  # less what the heap's table takes
         assert 0 < figures["heap_live"] < 30_000 < figures["heap_largest"]
