@@ -35,7 +35,7 @@ def free_lines(path: Path, text: str) -> set[int]:
 
 
 def constants() -> dict[str, set[int | tuple]]:
-    """What a name of the tree is defined as, by the name: `NAME = const(5)`, `NAME = const((1, b"x"))` and `NAME = 5` in a class."""
+    """What a name of the tree is defined as: `NAME = const(5)`, `NAME = const((1, b"x"))`, and `NAME = 5` in a class."""
     found: dict[str, set[int | tuple]] = {}
     for path in SOURCES:
         for node in ast.walk(ast.parse((ROOT / path).read_text())):
