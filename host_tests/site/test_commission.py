@@ -17,7 +17,7 @@ from tools.commission.outcome import FAIL, PASS
 from tools.commission.simulated import Cabinet, site
 from tools.commission.steps import BY_ID
 from tools.commission.walk import State, Walk, subject
-from tools.commission.wire import Console
+from tools.commission.wire import Console, Refused
 from tools.interpreters import Interpreter
 from tools.run import ROOT
 from tools.sim.mistakes import MISTAKES
@@ -78,6 +78,9 @@ def test_it_stops_at_a_mistake_goes_on_behind_it_and_what_it_proposes_mends_it(m
         bench, mended = await begin(console, cabinet, tmp_path / "power.json")
         assert mended.changed and not mended.outcomes, "what was measured with another site file does not count"
         assert await Walk(bench, mended).run(["direction"]) is True, mended.outcomes["direction"].text
+        await mend.save(console, bench.site, {"power.max_soc": 89})  # of a file that a board has saved before
+        with pytest.raises(Refused, match="its site file was changed since this session began"):
+            await mend.save(console, bench.site, {"power.max_soc": 88})
 
     asyncio.run(session())
 

@@ -93,4 +93,4 @@ def test_waits_are_shorter_and_the_clock_comes_back(monkeypatch: pytest.MonkeyPa
 def test_a_factor_that_cannot_be_is_refused(tmp_path: Path) -> None:
     for wrong in (0, -1, 21, 2.5):
         with pytest.raises(ValueError, match="allowed are whole numbers from 1 to 20"):
-            faster.environment(wrong, tmp_path)
+            faster.environment(wrong, tmp_path)  # type: ignore[arg-type]  # what a person types

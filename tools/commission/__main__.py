@@ -7,7 +7,6 @@ import argparse
 import asyncio
 import contextlib
 import getpass
-import json
 import os
 import signal
 import sys
@@ -105,7 +104,7 @@ async def prepare(console: Console) -> tuple[dict[str, Any], bytes]:
     """Helpers at the console, and the board's site file."""
     await still.helpers(console)
     content = await still.site_file(console)
-    return json.loads(content), content
+    return still.parsed(content), content
 
 
 async def commission(args: argparse.Namespace) -> int:

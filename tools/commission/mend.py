@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tools.commission.wire import Console
+from tools.commission import still
+from tools.commission.wire import Console, Refused
 
 LINE = 1024  # bytes that the console takes
 _PIECE = 600  # characters of a text in one line: quotes and backslashes make it longer
@@ -36,7 +37,10 @@ def write(folder: Path, site: dict[str, Any], patch: dict[str, Any]) -> Path:
 
 
 async def save(console: Console, site: dict[str, Any], patch: dict[str, Any]) -> None:
-    """Make it the board's site of its next start.  Refused with all that is wrong with it."""
+    """Make it the board's site of its next start.  Refused with what is wrong with it, and where `site` is the board's no more."""
+    await still.helpers(console)
+    if still.parsed(await still.site_file(console)) != site:
+        raise Refused("its site file was changed since this session began, and that would be undone: begin again")
     text = json.dumps(patched(site, patch), separators=(",", ":"))
     await console.ask("_site=''")
     for at in range(0, len(text), _PIECE):

@@ -84,6 +84,13 @@ async def site_file(console: Console) -> bytes:
     return await text_of(console, str(await console.ask("app.path")))
 
 
+def parsed(content: bytes) -> dict[str, Any]:
+    """A site file without the check sum that a board seals it with: it is that of this text, and no key of a site."""
+    site: dict[str, Any] = json.loads(content)
+    site.pop("crc", None)
+    return site
+
+
 async def _files(console: Console, folder: str) -> list[str]:
     entries = await console.ask(f"[e[:2] for e in os.ilistdir({folder!r})]")
     if not isinstance(entries, list):
