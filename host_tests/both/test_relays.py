@@ -382,21 +382,21 @@ def test_a_limit_that_stands_is_in_the_journal_however_soon_after_another_line_a
     assert len(lines) == 5
 
 
-def test_a_contact_that_switches_every_few_seconds_for_an_hour_does_not_fill_the_journal():
+def test_a_contact_that_switches_every_few_seconds_for_twenty_minutes_does_not_fill_the_journal():
     rig = Rig(IMPORT_14A).ready()
     lines = rig.app.services["records"].lines
     rig.run(31)
     del lines[:]
     changes = rig.service.counters()["changes"]
-    for _ in range(300):
+    for _ in range(100):
         rig.set(p32=CLOSED)
         rig.run(6)
         rig.set(p32=OPEN)
         rig.run(6)
-    assert len(lines) <= 120 + 12, len(lines)
+    assert len(lines) <= 40 + 12, len(lines)
     rig.run(60)
     told = sum(data if name == "RELAY 14a changes" else 1 for name, data in lines)
-    assert told == rig.service.counters()["changes"] - changes == 600 and lines[-1] != ("RELAY 14a", 1), "each is in it"
+    assert told == rig.service.counters()["changes"] - changes == 200 and lines[-1] != ("RELAY 14a", 1), "each is in it"
 
 
 def test_several_inputs_that_change_at_once_have_their_lines_within_seconds():
