@@ -22,7 +22,7 @@ HELD_OUT = const(1)  # the permit to enter service is taken (703 ES 0)
 HELD_STANDBY = const(2)  # ENTER_STANDBY (715 OpCtl 2)
 HELD_AWAY = const(4)  # disconnected (123 Conn 0), and nobody has ordered anything since
 HELD_ALL = const(7)
-_HELD_BITS = const(3)
+HELD_BITS = const(3)
 
 
 def _check(owner: str, ms: int) -> None:
@@ -50,7 +50,7 @@ class Remote:
         self.local_holder = None  # the interface by which a person has taken local control for a time; None: nobody has
         self.commands = Commands(pm)
         self._kept_ms = 0  # when who controls last commanded, or said that it still does
-        self._places = 0  # bits of PowerManager.held that are given
+        self.places = 0  # bits of PowerManager.held that are given: each server takes HELD_BITS
         self._keeps_ms = 0  # for how long it has the seat from then on
         self._pm = pm
         self._lock = pm.image.lock
@@ -155,12 +155,6 @@ class Remote:
             pm.states.want_standby()
         if pm.run_memory is not None:
             pm.run_memory.settle()
-
-    def place(self) -> int:
-        """Where in PowerManager.held the next server has its bits."""
-        place = self._places
-        self._places += _HELD_BITS
-        return place
 
     def hold(self, held: int, place: int) -> None:
         """An EMS's orders that stand over a reset, from now on; that less may go on is stored before this returns."""

@@ -77,11 +77,11 @@ class Writer:
             try:
                 await self._round(refresh)
                 if self._write is not None:
-                    self._units[self._write.unit].taken(self._image, self._once)
+                    self._units[self._write.unit].told(self._image, self._once)
                 if refresh:
                     self._refreshed = time.ticks_ms()  # see pcs_sunspec: a round takes a second on a slow line
             except ModbusError as error:
-                self._units[self._write.unit].refused(error, self._image, self._once)
+                self._units[self._write.unit].told(self._image, self._once, error)
                 self._forget()
                 self._doubts = True
                 self._refreshed = now  # everything is written again anyway

@@ -64,21 +64,18 @@ class ModbusUnit:
         else:
             count.rejected += 1
 
-    def refused(self, error: ModbusError, image, once) -> None:
-        """A command has failed: what keeps the device from being commanded is told to people, here and in reasons."""
-        if isinstance(error, ModbusRefused):
+    def told(self, image, once, error=None) -> None:
+        """The device has been commanded, or that failed: what keeps it from being commanded is for people, here and in reasons."""
+        if error is None:
+            self._refusals = 0
+            if image.barred and once.text == image.barred:
+                once.text = ""
+            image.barred = ""
+        elif isinstance(error, ModbusRefused):
             self._refusals += 1
             if self._refusals >= _MANY:
                 image.barred = "it refuses what is commanded: %s" % self.count.last_error
                 once.say(image.barred)
-
-    def taken(self, image, once) -> None:
-        """It has been commanded."""
-        self._refusals = 0
-        if image.barred:
-            if once.text == image.barred:
-                once.text = ""
-            image.barred = ""
 
     def reject(self, text: str) -> None:
         """Count an answer, or a part of one, that cannot be true."""

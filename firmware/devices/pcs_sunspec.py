@@ -183,10 +183,10 @@ class Device(Box):
                 continue
             try:
                 await self._command(now)
-                self.sun.unit.taken(image, self.once)
+                self.sun.unit.told(image, self.once)
             except ModbusError as error:
                 self.sun.note(error)
-                self.sun.unit.refused(error, image, self.once)
+                self.sun.unit.told(image, self.once, error)
                 if isinstance(error, (NeedsPerson, NotSunSpec)):
                     image.barred = str(error)
                     self.once.say(image.barred)

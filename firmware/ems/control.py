@@ -23,7 +23,7 @@ from firmware.ems import curves
 from firmware.ems import tables as t
 from firmware.errors import PowerError
 from firmware.modes import Mode
-from firmware.remote import HELD_ALL, HELD_AWAY, HELD_OUT, HELD_STANDBY
+from firmware.remote import HELD_ALL, HELD_AWAY, HELD_BITS, HELD_OUT, HELD_STANDBY
 from firmware.restriction import Restriction
 
 _LIFE_MS = const(3000)  # of claim, limit and restriction
@@ -71,7 +71,8 @@ class Control:
         self._waits_ms = 0  # the first of them
         self._left_ms = array("i", [0] * _TIMED)  # of each group; 0: no timer runs
         self._reverted = 0  # groups in which the reversion value is in force
-        self._place = pm.remote.place()
+        self._place = pm.remote.places
+        pm.remote.places += HELD_BITS
         self._held = pm.held >> self._place & HELD_ALL  # as it was told; a reset changes nothing of it
         self._standby = self._held & HELD_STANDBY != 0  # ENTER_STANDBY
         if self._held & HELD_OUT:

@@ -40,7 +40,7 @@ _TOO_LONG = const(
     "! ValueError: the line has more than %d bytes: allowed are 1 to %d; nothing of it was run; a site file goes by %s"
 )
 _NO_MEMORY = const("! MemoryError: the heap is full; emergency_shutdown() always works")
-_STOP = (b"pm.stop()",)
+_STOP = const((b"pm.stop()",))
 _RESTS = const("console: the heap is full, the monitor rests")
 _FORGOTTEN = const("console: the heap was full: the names given here are forgotten, with what they kept")
 _END = const("\r\n")

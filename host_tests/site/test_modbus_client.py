@@ -90,7 +90,7 @@ async def exercise_every_function(client: BoardProcess, unit: int) -> None:
     found = await client.ask(["identify", unit, 2])
     assert (found["0"], found["2"], found["5"]) == ("Other", "3.4", "Peer")
     refused = await client.ask(["read_registers", unit, 299, 2, 3])
-    assert refused == {"error": "ModbusRefused", "text": "function 3 refused, exception 2: illegal address"}
+    assert refused == {"error": "ModbusRefused", "text": "function 3 refused, exception 2"}
     wrong = await client.ask(["read_registers", unit, 0, 126, 3])
     assert wrong["error"] == "ValueError" and "126" in wrong["text"] and "125" in wrong["text"]
 

@@ -270,7 +270,7 @@ def test_one_that_refuses_every_setpoint_is_named_with_why_until_it_takes_one(mp
             peer.faults.refuses = True
             await one.command(2000)
             await one.until(lambda: any("it refuses what is commanded: function" in line for line in one.printed))
-            assert "exception 4: it failed" in (await one.counters())["note"]
+            assert "refused, exception 4" in (await one.counters())["note"]
             peer.faults.refuses = False
             await one.until(lambda: peer.setpoints[-1] == 2000.0)
             await asyncio.sleep(0.2)

@@ -36,8 +36,7 @@ class ModbusRefused(ModbusError):
     """
 
     def __init__(self, function: int, code: int) -> None:
-        what = ("", ": illegal function", ": illegal address", ": illegal value", ": it failed")[code if code < 5 else 0]
-        super().__init__("function %d refused, exception %d%s" % (function, code, what))
+        super().__init__("function %d refused, exception %d%s" % (function, code, ": illegal value" if code == 3 else ""))
         self.function = function
         self.code = code
         self.busy = code in (5, 6, 10, 11)
