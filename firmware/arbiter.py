@@ -10,9 +10,9 @@ from firmware import requests as rq
 from firmware.charging import DONE_BAND, ChargeParams, Charger
 from firmware.discharging import DischargeParams, Discharger
 from firmware.event_codes import Event
+from firmware.image import parts
 from firmware.kernel import requests
 from firmware.modes import Mode
-from firmware.units import parts
 
 _ENDED_MS = const(60000)  # a BMS that gives nothing near the end for so long has ended the operation
 _FORCE_CHARGE = const("bms force charge")  # 5 % of the rating, inside every limit

@@ -9,8 +9,8 @@ from micropython import const
 from firmware import image as im
 from firmware import requests as rq
 from firmware.checks import Checked
+from firmware.image import parts
 from firmware.names import Names
-from firmware.units import parts
 
 DONE_BAND = const(5)  # 0.01 %: the taper approaches the target for ever, this near is there
 _SHORT_MS = const(100000)  # what is left of a pulse: 100 s at the steepest ramp are within 30 bits

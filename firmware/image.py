@@ -335,6 +335,7 @@ MISS_TEMP = const(2048)
 MISS_METER = const(4096)
 MISS_GRID = const(8192)  # nobody says whether it is there
 
+_LEAST = const(0.999)  # of one part: what a float of 32 bits makes of exactly one may be a little less
 
 NAMES = ()  # on a board: where the names of this file's numbers stand in flash (tools/build/tables.py)
 
@@ -360,6 +361,18 @@ def __getattr__(name: str):
 def energy_wh(now, turns: int, wh: int) -> int:
     """Wh counted since boot; turns and wh: slots E_IN_TURNS and E_IN_WH, or E_OUT_TURNS and E_OUT_WH."""
     return (now[turns] << 30) + now[wh]
+
+
+def parts(value: float, per_unit: int) -> int:
+    """`value` in whole parts of its unit: the nearest number of them, and none for less than one.
+
+    Where a call knows a default it is exactly 0 that asks for it, and the caller looks for that before it asks here: what
+    is smaller than the resolution is nothing, never everything.
+    """
+    size = abs(value) * per_unit
+    if size < _LEAST:
+        return 0
+    return int(size + 0.5) if value > 0 else -int(size + 0.5)
 
 
 class Image:

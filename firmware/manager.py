@@ -22,9 +22,9 @@ from firmware.errors import PowerError, in_range
 from firmware.event_codes import Event
 from firmware.events import Events
 from firmware.flows import Grid
+from firmware.image import parts
 from firmware.modes import Mode, refusal
 from firmware.supervisor import Supervisor
-from firmware.units import parts
 
 _OWNER_MAX = const(64)  # characters of a claim's
 _PROGRAMS = rq.SOURCES[rq.REMOTE : rq.REMOTE + 1] + rq.SOURCES[rq.GRID_SERVICE : rq.IDLE]

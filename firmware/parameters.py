@@ -5,7 +5,7 @@ from rows import each
 
 from firmware import image as im
 from firmware import protections
-from firmware.units import parts
+from firmware.image import parts
 
 _IO_SILENT_MS = const(500)
 

@@ -4,8 +4,8 @@ from micropython import const
 
 from firmware import image as im
 from firmware.errors import PowerError, in_range
+from firmware.image import parts
 from firmware.modes import Mode
-from firmware.units import parts
 
 ALL_DAYS = 7  # day_of_week for every day
 _MOST_KW = const(1000)

@@ -17,8 +17,8 @@ from firmware import image as im
 from firmware import reasons
 from firmware.bounding import bound
 from firmware.errors import PowerError, in_range
+from firmware.image import parts
 from firmware.modes import Mode
-from firmware.units import parts
 
 _OWNER = const("mqtt")
 _HOME_ASSISTANT = const("mqtt ha")

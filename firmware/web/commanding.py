@@ -10,9 +10,9 @@ from micropython import const
 from firmware import requests as rq
 from firmware.bounding import bound
 from firmware.errors import PowerError, in_range
+from firmware.image import parts
 from firmware.modes import Mode
 from firmware.services.lines import NAMES, OPERATE, SERVICE
-from firmware.units import parts
 
 _OWNER = const("web")
 _LONGEST_MIN = const(1440)

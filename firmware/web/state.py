@@ -5,7 +5,7 @@ import gc
 from civil import DAY_S, UNIX_DAY
 from micropython import const
 
-from firmware import faults, flows, reasons, reports, units
+from firmware import faults, flows, reasons, reports
 from firmware import image as im
 from firmware import limits as limit_list
 from firmware import requests as rq
@@ -204,7 +204,7 @@ def _limits(pm, view) -> dict:
 
 def _claims(pm):
     for claim in pm.claims():
-        claim["w"] = units.parts(claim.pop("kw"), 1000)
+        claim["w"] = im.parts(claim.pop("kw"), 1000)
         claim["left_s"] = claim.pop("seconds_left")
         yield claim
 
@@ -213,7 +213,7 @@ def _curtailments(pm):
     for limit in pm.curtailments():
         for way in ("discharge", "charge"):
             kw = limit.pop(way + "_kw")
-            limit[way + "_w"] = None if kw is None else units.parts(kw, 1000)
+            limit[way + "_w"] = None if kw is None else im.parts(kw, 1000)
         limit["left_s"] = limit.pop("seconds_left")
         yield limit
 

@@ -1,6 +1,6 @@
 """People's units become whole numbers: the nearest, and nothing for less than one (tiny-is-not-none)."""
 
-from firmware.units import parts
+from firmware.image import parts
 
 
 def test_parts_are_the_nearest_and_none_for_less_than_one():
