@@ -154,7 +154,7 @@ async def raw_server(answer: Callable[[int, bytes], list[bytes | float]]) -> Asy
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal number
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        with contextlib.closing(writer), contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 request = await reader.readexactly(12)
                 number += 1
