@@ -208,6 +208,8 @@ class Incoming:
         for path in sorted(others):
             source = "%s/%s" % (self._from, path)
             sha = generations.digest(source, self._piece)
+            if not sha:
+                raise Refused("%s cannot be read, and belongs to what runs: deploy by wire" % source)
             theirs.add(_mark(path, sha))
             yield
             size = os.stat(source)[6]

@@ -23,9 +23,12 @@ def against(prompt: RawPrompt, site: dict[str, Any], file: Path, port: str) -> l
     try:
         prompt.run("LIVE = True\n" + (ONBOARD / "top.py").read_text() + (ONBOARD / "site_there.py").read_text())
         path, deployed, there = prompt.run("found = place()\nprint(found[0], found[1] or '-', digest(found[0]) or '-')").split()
+        if there == "-":
+            return []  # it has none
         content = _content(prompt, path)
-    except (LineError, ValueError):
-        return []  # nothing that a deploy would not mend
+    except (LineError, ValueError) as error:  # no reason to leave a board as it is: a deploy mends a file that is none
+        print(f"the board's site file could not be compared with {file} ({error}): what was changed on the board is replaced")
+        return []
     lines = []
     if content.get("name", site.get("name")) != site.get("name"):
         theirs, ours = _shown("", content["name"]), _shown("", site.get("name"))

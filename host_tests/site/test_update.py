@@ -211,6 +211,9 @@ def test_a_site_that_is_saved_while_an_update_arrives_or_waits_is_not_lost_unsai
             end = await asyncio.to_thread(saved_meanwhile, plant, 1)
             assert end == "NO a/site.json was changed meanwhile: send it again"
             assert switched(flash)["now"]["number"] == 100
+            (flash / "a" / "site.json").rename(flash / "away.json")
+            await plant.refused("a/site.json cannot be read, and belongs to what runs: deploy by wire")
+            (flash / "away.json").rename(flash / "a" / "site.json")
             await plant.send()  # at once: it takes what stands there now
             assert json.loads((flash / "b" / "site.json").read_text())["power"] == {"max_discharge_power": 7}
             waits = "b starts next, with its own site file: restart first, then save"

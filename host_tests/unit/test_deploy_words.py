@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tools import check_site, deploy
+from tools import board_site, check_site, deploy
 from tools.serial_line import LineError
 
 
@@ -86,3 +86,27 @@ def test_a_flash_that_is_full_is_told_in_words(monkeypatch: pytest.MonkeyPatch, 
     for said_by_board in ("OSError: 28", "OSError: [Errno 28] ENOSPC"):
         told = said(monkeypatch, capsys, True, "Copying.run", LineError(said_by_board))
         assert told.startswith(said_by_board + ": the board's flash is full.") and told.endswith("before.  Deploy again.\n"), told
+
+
+def test_a_board_s_site_file_that_cannot_be_compared_is_said_and_one_that_is_not_there_is_not(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Full:
+        """A prompt at which the answers come one by one, and then the heap is full."""
+
+        def __init__(self, *answers: str) -> None:
+            self.answers = list(answers)
+
+        def run(self, _: str) -> str:
+            if self.answers:
+                return self.answers.pop(0)
+            raise LineError("MemoryError: memory allocation failed, allocating 512 bytes")
+
+    def said(*answers: str) -> str:
+        assert board_site.against(Full(*answers), {"name": "depot"}, Path("site.json"), "/dev/ttyX") == []  # type: ignore[arg-type]
+        return capsys.readouterr().out
+
+    assert said("", "site.json - -") == "", "a board without one"
+    for answers in ((), ("", "site.json - 5e3c", "")):
+        assert "could not be compared with site.json (MemoryError: " in said(*answers)
+        assert "what was changed on the board is replaced" in said(*answers)
