@@ -24,16 +24,16 @@ _MODELS = const((201, 202, 203, 204, 211, 212, 213, 214))
 _FLOATS = const(210)  # models above it
 
 # points: begin (what can be true: slot, lowest, highest; copied from points.py by `make slots`)
-# im.METER_P
-# im.METER_V
-# im.METER_I
-# im.METER_HZ
+# t.X_METER_P = im.METER_P
+# t.X_METER_V = im.METER_V
+# t.X_METER_I = im.METER_I
+# t.X_METER_HZ = im.METER_HZ
 # t.X_PHASE_V, 0, 600000
 _RANGES = (
-    im.METER_P, -200000000, 200000000,
-    im.METER_V, 0, 1000000,
-    im.METER_I, -1000000, 1000000,
-    im.METER_HZ, 0, 100000,
+    t.X_METER_P, -200000000, 200000000,
+    t.X_METER_V, 0, 1000000,
+    t.X_METER_I, -1000000, 1000000,
+    t.X_METER_HZ, 0, 100000,
     t.X_PHASE_V, 0, 600000,
 )  # fmt: skip
 # points: end
@@ -48,7 +48,7 @@ class Device(Box):
         self.model = 0
         client = connection.open_client(name, options, buses, LONGEST_METER)
         longest, gap = connection.reading(options, client)
-        sun = SunSpec(client, options["unit"], _RANGES, (im.METER_P,), LONGEST_METER, longest, gap, im.METER_HZ + 1)
+        sun = SunSpec(client, options["unit"], _RANGES, (t.X_METER_P,), LONGEST_METER, longest, gap, t.N_METER_VALUES)
         Box.__init__(self, name, sun, options["period_ms"])
         self._which = options["which"]  # the others have built it
         self._reversed = options["reversed"]
@@ -72,17 +72,17 @@ class Device(Box):
         if not await sun.read(self._block):
             return
         values = sun.values
-        if values[im.METER_P] == im.NO_VALUE:
-            sun.unit.reject("%s: power is not implemented, or not now" % self._block.place_of(im.METER_P))
+        if values[t.X_METER_P] == im.NO_VALUE:
+            sun.unit.reject("%s: power is not implemented, or not now" % self._block.place_of(t.X_METER_P))
             return
         inp = self._image.inp
-        inp[im.METER_P] = -values[im.METER_P] if self._reversed else values[im.METER_P]
-        voltage = values[im.METER_V]
+        inp[im.METER_P] = -values[t.X_METER_P] if self._reversed else values[t.X_METER_P]
+        voltage = values[t.X_METER_V]
         if voltage <= 0 < values[t.X_PHASE_V]:  # not implemented, for which some say 0
             voltage = values[t.X_PHASE_V]
             if self.model % 10 != 1:  # all but single phase: line to line, of a symmetrical three-phase system
                 voltage = voltage * 1732 // 1000
         inp[im.METER_V] = voltage
-        inp[im.METER_I] = values[im.METER_I]
-        inp[im.METER_HZ] = values[im.METER_HZ] or (im.NO_VALUE if voltage > 0 else 0)  # no voltage has 0 Hz
+        inp[im.METER_I] = values[t.X_METER_I]
+        inp[im.METER_HZ] = values[t.X_METER_HZ] or (im.NO_VALUE if voltage > 0 else 0)  # no voltage has 0 Hz
         self._image.heard(im.SEQ_METER)

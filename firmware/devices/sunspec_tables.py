@@ -2,7 +2,7 @@
 
 A block is (model, how many registers it spans, rows), registers counted from the model's id; a row is
 five bytes: offset, type, place of its scale factor (255: none), slot (a battery's, and an inverter's behind its own: the
-driver's own values, X_*), decimals of the slot's unit.
+driver's own values, X_*, of which a meter has nothing else), decimals of the slot's unit.
 """
 
 from micropython import const
@@ -39,7 +39,12 @@ X_STOR_IN = const(28)
 X_STOR_RVRT_S = const(29)
 X_STOR_GRID = const(47)
 X_STOR_SF = const(48)
-N_VALUES = const(51)
+X_METER_P = const(0)
+X_METER_V = const(1)
+X_METER_I = const(3)
+X_METER_HZ = const(4)
+N_METER_VALUES = const(5)
+N_VALUES = const(49)
 # offsets in model 1
 COMMON_MN = const(2)
 COMMON_MD = const(18)
@@ -168,10 +173,10 @@ CONTROLLER = const((
 # model 201, 202, 203, 204: meter, integers
 METER_INT = const((
     203, 23,
-    b"\x02\x00\x06\x31\x01\x0b\x00\x0f\x30\x01\x07\x00\x0f\x02\x01\x10\x00\x11\x32\x03\x12\x00\x16\x2f\x00",
+    b"\x02\x00\x06\x03\x01\x0b\x00\x0f\x01\x01\x07\x00\x0f\x02\x01\x10\x00\x11\x04\x03\x12\x00\x16\x00\x00",
 ))
 # model 211, 212, 213, 214: meter, floats
 METER_FLOAT = const((
     213, 30,
-    b"\x02\x07\xff\x31\x01\x12\x07\xff\x30\x01\x0a\x07\xff\x02\x01\x1a\x07\xff\x32\x03\x1c\x07\xff\x2f\x00",
+    b"\x02\x07\xff\x03\x01\x12\x07\xff\x01\x01\x0a\x07\xff\x02\x01\x1a\x07\xff\x04\x03\x1c\x07\xff\x00\x00",
 ))

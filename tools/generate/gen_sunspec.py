@@ -42,12 +42,14 @@ class Writes:
     points: dict[str, str] = field(default_factory=dict)  # constant's name -> point
 
 
+# where a meter's values lie: they begin at 0 too, around the one that an inverter has as well
+METER_PLACES = {"X_METER_P": 0, "X_METER_V": 1, "X_METER_I": 3, "X_METER_HZ": 4}
 METER_POINTS = [
-    ("A", "METER_I", 1),
-    ("PPV", "METER_V", 1),
+    ("A", "X_METER_I", 1),
+    ("PPV", "X_METER_V", 1),
     ("PhV", "X_PHASE_V", 1),
-    ("Hz", "METER_HZ", 3),
-    ("W", "METER_P", 0),
+    ("Hz", "X_METER_HZ", 3),
+    ("W", "X_METER_P", 0),
 ]
 INVERTER_POINTS = [
     ("A", "PCS_I", 1),
@@ -264,12 +266,14 @@ def block_rows(block: Block, slots: dict[str, int], scratch: dict[str, int]) -> 
         where = points[scale][0] if has_factor else NO_SCALE
         span = max(span, offset + size, where + 1 if has_factor else 0)
         rows += bytes((offset, TYPES.index(kind), where, slots.get(target, scratch.get(target, 0)), decimals))
+    if len(set(rows[3::5])) < len(block.points):
+        raise SystemExit(f"{block.name}: two of its values lie in one place")
     return span, bytes(rows)
 
 
 def generate() -> str:
     """The text of the module."""
-    slots = image_slots()
+    slots = image_slots() | METER_PLACES
     scratch: dict[str, int] = {}
     lines = []
     for block in BLOCKS:
@@ -291,14 +295,16 @@ def generate() -> str:
         "",
         "A block is (model, how many registers it spans, rows), registers counted from the model's id; a row is",
         "five bytes: offset, type, place of its scale factor (255: none), slot (a battery's, and an inverter's behind its own: the",
-        "driver's own values, X_*), decimals of the slot's unit.",
+        "driver's own values, X_*, of which a meter has nothing else), decimals of the slot's unit.",
         '"""',
         "",
         "from micropython import const",
         "",
     ]
     names = [f"{name} = const({value})" for name, value in scratch.items()]
-    names.append(f"N_VALUES = const({max(slots['METER_HZ'], *scratch.values()) + 1})")
+    names += [f"{name} = const({value})" for name, value in METER_PLACES.items()]
+    names.append(f"N_METER_VALUES = const({max(*METER_PLACES.values(), scratch['X_PHASE_V']) + 1})")
+    names.append(f"N_VALUES = const({max(slots['METER_P'] - 1, *scratch.values()) + 1})")
     for writes in WRITES:
         points, _ = model_points(writes.model)
         names.append(f"# offsets in model {writes.model}")
