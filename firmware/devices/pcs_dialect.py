@@ -13,12 +13,12 @@ from modbus import ModbusError, ModbusRefused, ModbusTimeout
 
 _TIMER = const("the reversion timer")
 _SELDOM = const(5)  # times a slow block that does not come is asked for after twice as long
-OLDER = (103, 102, 101, 113, 112, 111)  # models that measure an inverter of the older dialect
+OLDER = const((103, 102, 101, 113, 112, 111))  # models that measure an inverter of the older dialect
 # 701 InvSt, and 103 St from 1: off, sleeping, starting, running (tracking), throttled, shutting down, fault, standby
 STATES = (
     im.PCS_OFF, im.PCS_OFF, im.PCS_STARTING, im.PCS_RUNNING, im.PCS_RUNNING, im.PCS_OFF, im.PCS_FAULT, im.PCS_STANDBY,
 )  # fmt: skip
-LONGEST_WRITE_BLOCK = 58  # registers of the longest block that is read before a write: 704
+LONGEST_WRITE_BLOCK = const(58)  # registers of the longest block that is read before a write: 704
 
 
 class Dialect:
@@ -180,7 +180,8 @@ class Dialect:
 
     async def write(self, address: int, *values) -> None:
         """Write numbers, two's complement, one to a register, which may arrive one by one."""
-        await self._write(address, values, True)
+        self._put(values)
+        await self.sun.write(address, self._words, len(values), True, self._fresh)
 
     async def write_current(self, address: int, current, divisible: bool = True) -> None:
         """The same for numbers that depend on the command: current() gives them for the moment in which they go out.
@@ -189,12 +190,14 @@ class Dialect:
         """
         self._current = current
         try:
-            await self._write(address, current(), divisible)
+            values = current()
+            self._put(values)
+            await self.sun.write(address, self._words, len(values), divisible, self._fresh)
         except ModbusRefused as error:
             if divisible or error.code != 1:
                 raise
             text = "registers %d to %d have to be written together, and the device does not know function 16: not commanded"
-            raise NeedsPerson(text % (address, address + len(current()) - 1))
+            raise NeedsPerson(text % (address, address + len(values) - 1))
         finally:
             self._current = None
 
@@ -231,10 +234,6 @@ class Dialect:
         if what not in self._refusals:
             self._refusals.append(what)
             self.once.say("%s (register %d) cannot be written (%s): it is left as it is" % (what, address, error))
-
-    async def _write(self, address: int, values: tuple, divisible: bool) -> None:
-        self._put(values)
-        await self.sun.write(address, self._words, len(values), divisible, self._fresh)
 
     def _fresh(self) -> None:
         """Called just before a request goes out, which may have waited for its turn, a connection or a busy device."""

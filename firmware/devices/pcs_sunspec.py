@@ -175,7 +175,9 @@ class Device(Box):
             await asyncio.sleep_ms(_LOOK_MS)
             now = time.ticks_ms()
             self._watch_control(now)
-            if not self.ready or not self._alive or self._is_holding(now):
+            # after a write that failed; what is over stays over: days later the moment would look like the future
+            self._holds = self._holds and time.ticks_diff(now, self._hold_until) < 0
+            if not self.ready or not self._alive or self._holds:
                 continue
             if self._connection != self._client.connections:
                 self._forget()
@@ -196,11 +198,6 @@ class Device(Box):
                 self._run = -1
                 self._hold_until = time.ticks_add(time.ticks_ms(), _HOLD_MS)
                 self._holds = True
-
-    def _is_holding(self, now: int) -> bool:
-        """A write has just failed.  What is over stays over: days later the moment would look like the future."""
-        self._holds = self._holds and time.ticks_diff(now, self._hold_until) < 0
-        return self._holds
 
     def _watch_control(self, now: int) -> None:
         """Is anybody deciding?  A command that nobody renews is not repeated."""
