@@ -571,6 +571,7 @@ def divide(image, plan: list) -> None:
         bank.name = name
         bank.config = config
         bank.has = has
+        bank.places = {}  # type: ignore[attr-defined]  # of a site that is one bank the Site has them
         bank.batteries = [im.Image() for _ in range(batteries)] if batteries > 1 else [bank]
         bank.inverters = [im.Image() for _ in range(inverters)] if inverters > 1 else [bank]
         for each in bank.batteries + bank.inverters:

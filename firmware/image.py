@@ -382,8 +382,8 @@ class Image:
     parameters of the cycle as integers (parameters.py fills it).  A device that writes several slots of one
     group from a thread other than the main loop holds `lock`; on the main loop no await between the
     writes is enough.  `banks`, `batteries`, `inverters`: the Images of each, in order; of a site with one of each, it is its
-    own.  A bank's Image has the bank's `name`, its `config`, and in `has` what further devices it has.  `barred`: what keeps its
-    inverter from being commanded, in words.
+    own.  A bank's Image has the bank's `name`, its `config`, in `has` what further devices it has, and it alone `places`, as a
+    Site has them.  `barred`: what keeps its inverter from being commanded, in words.
     """
 
     barred = ""
@@ -398,7 +398,6 @@ class Image:
         self.name = ""
         self.config = None
         self.has = 0
-        self.places: dict = {}  # by HAS_* bit: (name of the device, where it is reached), for people
         for slot in range(N_GROUPS):
             self.inp[slot] = 0
         self.inp[BMS_ODD] = 0

@@ -18,5 +18,5 @@ class Site:
         self.name_server = None  # a function: the address of the network's name server; None without a network
         self.buses: dict = {}
         self.devices: dict = {}
-        self.places = self.image.places  # by image.HAS_* bit: (name of the device that brings it, where it is reached, in words)
+        self.places: dict = {}  # by image.HAS_* bit: (name of the device that brings it, where it is reached, in words)
         self.has = 0  # image.HAS_* bits of the devices

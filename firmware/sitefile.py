@@ -526,7 +526,7 @@ def build(content: dict, site: Site) -> None:
             for bit in _BRINGS.values():
                 if brings & bit:
                     site.places[bit] = place
-                    image.places[bit] = place  # a bank's own
+                    getattr(image, "places", site.places)[bit] = place  # a bank's own
         except (OSError, KeyError, ValueError, ConfigError) as error:
             site.errors.append("devices.%s: %s" % (name, error))
         except MemoryError:
