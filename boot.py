@@ -14,7 +14,7 @@ import sys
 
 import machine
 
-sys.modules["machine"] = machine  # else generations.py searches all of the flash for it again, see startup.find_builtins
+sys.modules["machine"] = machine  # else generations.py searches all of the flash for it again, see _find_builtins
 
 WATCHDOG_MS = 8000  # longer than loading the firmware takes, shorter than a person's patience
 
@@ -67,6 +67,34 @@ except Exception as error:
     print("boot: image: %s: %s" % (type(error).__name__, error))
 
 
+def _find_builtins() -> None:
+    """Enter the built-in modules in sys.modules, so that importing them never searches the flash again.
+
+    Those that a file may replace ("extensible") never get there by themselves: each `import time` searches the whole flash
+    first, 20 ms a time.  Under their other name, with a u in front, they are found at once; those that a board's own file may
+    well replace are searched for, once.
+    """
+    import select
+    import socket
+
+    import machine
+    import uarray
+    import ubinascii
+    import ucollections
+    import uerrno
+    import uio
+    import ujson
+    import uos
+    import urandom
+    import ustruct
+    import utime
+
+    names = "array binascii collections errno io json os random struct time machine select socket"
+    found = (uarray, ubinascii, ucollections, uerrno, uio, ujson, uos, urandom, ustruct, utime, machine, select, socket)
+    for name, module in zip(names.split(" "), found):
+        sys.modules[name] = module
+
+
 def _safe_outputs() -> None:
     """Contactors open, before anything else can want them closed; supplies and enables of the board's own parts."""
     import pinowners  # here: it goes again with what builds the site
@@ -90,14 +118,14 @@ try:
     watchdog.arm(WATCHDOG_MS)
     startup.folder = generations.folder
     startup.low = _low
-    startup.find_builtins()
+    _find_builtins()
 except Exception as error:  # files that are damaged: main.py will find the same, and knows what to do
     print("boot: %s: %s" % (type(error).__name__, error))
 try:
     _safe_outputs()
 except Exception as error:  # a file may hold anything, and be too long for the heap
     print("boot: site.json is not readable (%s: %s); outputs stay as the chip leaves them: inputs" % (type(error).__name__, error))
-del _safe_outputs, _mount_with_larger_reads  # what is named here stays in the heap for ever
+del _find_builtins, _safe_outputs, _mount_with_larger_reads  # what is named here stays in the heap for ever
 globals().pop("generations")  # main.py lets go of it
 globals().pop("ownimage", None)
 _cause = machine.reset_cause()

@@ -5,42 +5,12 @@ import sys
 import time
 
 import watchdog
-from micropython import const
 
 # What boot.py takes of the heap before anything else, so that all that lives lies above it; None once control begins.  Each
 # call of a function with many locals takes a frame from the heap and gives it back, and MicroPython looks for it from the
 # heap's beginning on: past 300 KB that live this is 12,000 instructions a call, and was half of what an ESP32-S3 did.
 low = None
 folder = ""  # where the site file and what it names stand, with its /: boot.py sets it
-
-_FOUND = const("array binascii collections errno io json os random struct time machine select socket")
-
-
-def find_builtins() -> None:
-    """Enter the built-in modules in sys.modules, so that importing them never searches the flash again.
-
-    Those that a file may replace ("extensible") never get there by themselves: each `import time` searches the whole flash
-    first, 20 ms a time.  Under their other name, with a u in front, they are found at once; those that a board's own file may
-    well replace are searched for, once.
-    """
-    import select
-    import socket
-
-    import machine
-    import uarray
-    import ubinascii
-    import ucollections
-    import uerrno
-    import uio
-    import ujson
-    import uos
-    import urandom
-    import ustruct
-    import utime
-
-    found = (uarray, ubinascii, ucollections, uerrno, uio, ujson, uos, urandom, ustruct, utime, machine, select, socket)
-    for name, module in zip(_FOUND.split(" "), found):
-        sys.modules[name] = module
 
 
 def make_room() -> None:
