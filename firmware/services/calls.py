@@ -173,10 +173,6 @@ class Calls:
             yield _HELP
         yield ", ".join(sorted([name for name in names if name[0] != "_"]))
 
-    def dir(self, *thing) -> list:
-        """The names of a thing, or those that a line can use: as the built-in, which asks every property for its value."""
-        return sorted(names_of(thing[0]) if thing else self._console.names)
-
 
 def _kw(watts: int) -> str:
     return "-" if watts == im.FREE else "%.1f" % (watts / 1000)

@@ -120,7 +120,7 @@ class Service:
         names["emergency"] = names["emergency_shutdown"] = pm.emergency_shutdown
         for command in (
             calls.status, calls.why, self.monitor, calls.limits, calls.devices, calls.services, calls.upcoming, calls.save_site,
-            calls.restore_site, calls.help, calls.dir, self.print, self.lines.login,
+            calls.restore_site, calls.help, self.lines.dir, self.print, self.lines.login,
         ):  # fmt: skip
             names[command.__name__] = command
 

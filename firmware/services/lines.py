@@ -9,6 +9,7 @@ from micropython import const
 from firmware import loading
 from firmware.event_codes import Event
 from firmware.services.answers import GENERATOR, slices
+from firmware.services.calls import names_of
 
 VIEW = const(0)
 OPERATE = const(1)
@@ -85,6 +86,10 @@ class Lines:
         """Whoever was there has gone."""
         if self._roles is not None:
             self._roles.fall_back()
+
+    def dir(self, *thing) -> list:
+        """The names of a thing, or those that a line can use: as the built-in, which asks every property for its value."""
+        return sorted(names_of(thing[0]) if thing else self._console.names)
 
     # ---- lines and programs -----------------------------------------------------------------------------
 
