@@ -11,7 +11,7 @@ import simlink
 
 
 def __getattr__(name: str) -> object:
-    stays = "sim_wlan" in sys.modules
+    stays = "sim_import" in sys.modules  # with the instruments
     found = simlink.fetch("sim_wlan", name, stays)
     if stays:
         globals()[name] = found  # a look-up costs the chip nothing

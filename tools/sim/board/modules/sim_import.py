@@ -15,11 +15,13 @@ import simlink
 
 _PATH = ("/chip", ".frozen")
 _FILES = {"machine": "machine", "select": "sim_select", "socket": "sim_socket"}  # extensible built-ins, played by these
-_FIXED = ("network", "esp32", "simlink")
+_FIXED = ("network", "esp32")
 _real_import = builtins.__import__
 _real_open = builtins.open
 _kept: dict = {}
-hidden: dict = {}  # what only measures, by name: a chip has none of it in sys.modules, whose table it would make larger
+# What only measures, and what is C on a chip, by name: a chip has none of it in sys.modules, whose table it would make larger.
+# None: not loaded yet; there from the start, so that they make no table larger later, which would be the firmware's heap
+hidden: dict = dict.fromkeys(_FIXED + ("sim_can", "sim_pin", "sim_timer", "sim_uart", "sim_wdt"))
 _own = False  # the chip's own code is being loaded
 _told = 0  # flash reads that were put down to an inner import already
 
@@ -34,8 +36,9 @@ _give = _keep = _nothing  # told of each module, before it is loaded and then: w
 def _load(name: str):
     """One of the chip's own modules."""
     global _own
-    if name in hidden:
-        return hidden[name]
+    found = hidden.get(name)
+    if found is not None:
+        return found
     _give(name)
     before = sys.path[:]
     _own = True
@@ -44,6 +47,8 @@ def _load(name: str):
         return _real_import(name)
     finally:
         _keep(name)
+        if name in hidden and name in sys.modules:
+            hide(name)
         sys.path[:] = before
         _own = False
 
@@ -83,8 +88,9 @@ def _import(*arguments):
         name = "asyncio." + arguments[0] if arguments[0] else "asyncio"
         arguments = (name, None, None, arguments[3] or True, 0)
     name = arguments[0]
-    if name in hidden:
-        return hidden[name]
+    found = hidden.get(name)
+    if found is not None:
+        return found
     if _own:
         _give(name)
         return _real_import(*arguments)

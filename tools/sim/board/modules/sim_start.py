@@ -76,6 +76,7 @@ def start() -> None:
     if sim_pace.paced:  # else it would have to collect each time
         sim_select.waits.append(sim_pool.look)
     sim_import.hide("sim_end", "sim_flash", "sim_interrupt", "sim_pace", "sim_pool", "sim_select", "sim_socket", "sim_watch")
+    sim_import.hide("sim_wlan", "simlink")
     if firmware is not None:
         import sim_frozen
 
