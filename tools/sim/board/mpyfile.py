@@ -17,8 +17,8 @@ _DESCRIPTION = 12  # bytes of mp_raw_code_t
 _SMALL = 1 << 30  # integers from -_SMALL to _SMALL - 1 are no objects
 # of the texts in the firmware those that every MicroPython has as names: they are no objects
 BUILT_IN = frozenset(
-    "/ /lib <stdin> _mpy any application/json bool count end format generator id int key keys little map read replace req"
-    " start stop str type v value".split()
+    "/ /lib <stdin> MemoryError _mpy any application/json bool count end format generator id int key keys little map read replace"
+    " req start stop str type v value".split()
 )
 _CLASS_BODY = b"\x11\x16\x10\x16"  # LOAD_NAME __name__, STORE_NAME __module__, LOAD_CONST_STRING its name, STORE_NAME __qualname__
 
