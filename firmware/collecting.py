@@ -37,9 +37,9 @@ class Collector:
     def __init__(self, metering, buses: list, kept: int = 0) -> None:
         self._metering = metering
         self._buses = buses
-        self._last_ms = self._look_ms = self._begun_ms = time.ticks_ms()
+        self._last_ms = self._look_ms = time.ticks_ms()
         self.small = gc.mem_free() + kept < _SMALL
-        self._begins = self.small  # devices are being found: boot.py's threshold stays
+        self._begun_ms = self._last_ms if self.small else None  # devices are being found: boot.py's threshold stays
         self._free = 0  # bytes after the last collection; 0: there was none, _UNSEEN: not looked at yet
         self._due = True
         self._hurry = True  # whatever the buses do
@@ -104,8 +104,9 @@ class Collector:
         begun = time.ticks_us()
         gc.collect()
         self._metering.collected(time.ticks_diff(time.ticks_us(), begun))
-        self._begins = self._begins and 0 <= time.ticks_diff(now_ms, self._begun_ms) < _FOUND_MS
-        if not self._begins:
+        if self._begun_ms is not None and not 0 <= time.ticks_diff(now_ms, self._begun_ms) < _FOUND_MS:
+            self._begun_ms = None
+        if self._begun_ms is None:
             gc.threshold(_OFF)
         self._last_ms = now_ms
         self._free = _UNSEEN

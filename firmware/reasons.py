@@ -83,7 +83,8 @@ def why(view) -> str:
     mode = now[im.MODE]
     if mode == Mode.EMERGENCY:
         what = emergency(view) + _more_causes(view, now[im.CAUSE])
-        what += "; reset_emergency()" + (" once that is gone" if _is_caused(view) else " ends it")
+        stays = _causes(view) != 0 or any(_causes(bank) for bank in view.banks)
+        what += "; reset_emergency()" + (" once that is gone" if stays else " ends it")
     elif mode == Mode.STANDBY:
         what = _standby(view)
     elif mode == Mode.MAINTENANCE:
@@ -195,10 +196,6 @@ def _cause(view, cause: int) -> str:
 def _causes(view) -> int:
     """What of an emergency's causes is there now, without the banks'."""
     return (view.now[im.FAULTS] | view.now[im.CONDITIONS]) & _EMERGENCY
-
-
-def _is_caused(view) -> bool:
-    return _causes(view) != 0 or any(_causes(bank) for bank in view.banks)
 
 
 def _more_causes(view, cause: int) -> str:

@@ -17,10 +17,8 @@ from micropython import const
 from timelimit import TimeLimit
 
 import firmware
-from firmware import reasons
+from firmware import events, reasons
 from firmware.errors import PowerError
-from firmware.event_codes import Event
-from firmware.events import Cursor
 from firmware.services import answers, lines, mistyped, monitor
 from firmware.services import terminal as te
 from firmware.services.calls import Calls
@@ -89,7 +87,7 @@ class Service:
         self._behind = ""  # what must follow even if they are cut
         self._answer = None  # the pieces of the next answer, while what its line has printed goes first
         self._answer_behind = ""
-        self._events = Cursor(app.pm.events.total)
+        self._events = events.Cursor(app.pm.events.total)
         self._event_waits = False  # the one in the cursor is still to be printed
         self._monitor_ms = 0
         self._monitor_at = 0
@@ -355,7 +353,7 @@ class Service:
             self._start(_PROGRAM if self._in_raw else _ANSWER, self._answer, self._answer_behind)
             self._answer = None
             return True
-        due = not self._in_raw and self._monitor_due()
+        due = not self._in_raw and self._monitor_ms > 0 and time.ticks_diff(time.ticks_ms(), self._monitor_at) >= 0
         if self._n_typed and (self._answers_turn or not due):
             return self._begin_typed()
         if due and self._begin_monitor():
@@ -398,7 +396,7 @@ class Service:
         self._event_waits = True
         data = json.dumps(reasons.event_data(cursor.event, cursor.data, self._app.pm.image.banks))
         self._hide()
-        self._terminal.put('{"event": "%s", "data": %s, "t": %d}\r\n' % (Event.name(cursor.event), data, cursor.at_s))
+        self._terminal.put('{"event": "%s", "data": %s, "t": %d}\r\n' % (events.Event.name(cursor.event), data, cursor.at_s))
         self._terminal.finish()
         self._event_waits = False
 
@@ -597,9 +595,6 @@ class Service:
         self._spare.keep()
 
     # ---- the monitor ------------------------------------------------------------------------------------
-
-    def _monitor_due(self) -> bool:
-        return self._monitor_ms > 0 and time.ticks_diff(time.ticks_ms(), self._monitor_at) >= 0
 
     def _begin_monitor(self) -> bool:
         """Begin a line, if all that came before has been sent and the heap has enough for a typed line too."""
