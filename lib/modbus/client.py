@@ -56,6 +56,7 @@ class Client:
     # of the class, for a client holds only what is otherwise
     retries = 0  # how often an unanswered request is sent again
     pause_ms = 0  # between an answer and the next request
+    cut = False  # the peer has closed the connection on a request, having answered others: it was only asked too late
     silent = None  # modbus.silent.Silent, where several units share the client
     timeout_ms: int  # for each answer; a transport has it
     _exchange: "function"  # async (slot, length): carries the request in slot.frame; the length of the answer's PDU
@@ -167,6 +168,7 @@ class Client:
         frame[UNIT] = unit
         self._meet(unit)
         slot.attempt = 0
+        again = True
         while True:
             begun = time.ticks_ms()
             try:
@@ -175,6 +177,9 @@ class Client:
                 got = await self._exchange(slot, length)
                 break
             except modbus.ModbusError as error:
+                if self.cut and again and isinstance(error, modbus.ModbusUnreachable):
+                    again = False  # it is no attempt: nobody was there any more to ask
+                    continue
                 self.count.last_error = str(error)
                 if self.silent is not None and isinstance(error, modbus.ModbusTimeout):
                     self.silent.failed(unit, self.timeout_ms, True)

@@ -79,7 +79,6 @@ class TcpClient(Client):
         self._free_ms = time.ticks_ms()  # from when on the peer may be asked
         self._answer_ms = self._free_ms  # when it answered last
         self._same_ms = -1  # connected to again so soon after that it is the same one; -1: it may be another one
-        self._cut = False  # it has closed the connection on a request, having answered others
         self._oddity = ""  # what is odd about what came, for people
         self._unit = -1  # the first unit that was asked
         self._make_room()
@@ -119,19 +118,18 @@ class TcpClient(Client):
             self.silent = Silent()
 
     async def _exchange(self, slot: Slot, length: int) -> int:
-        self._cut = False
-        try:
-            return await self._ask(slot, length)
-        except ModbusUnreachable:
-            if not self._cut:
-                raise
-        return await self._ask(slot, length)
-
-    async def _ask(self, slot: Slot, length: int) -> int:
+        self.cut = False
         self._receive()  # a peer that has closed the connection meanwhile is connected to again, not written to
         if not self.connected:
             await self._connect(time.ticks_add(time.ticks_ms(), self.timeout_ms))
-        await self._wait_until_free()
+        left = time.ticks_diff(self._free_ms, time.ticks_ms())
+        while left > 0:  # after its last answer, and after connecting, the peer may not be asked at once
+            await asyncio.sleep_ms(left)
+            left = time.ticks_diff(self._free_ms, time.ticks_ms())
+        if left < -_SETTLE_MAX_MS:
+            self._free_ms = time.ticks_ms()  # so that it cannot wrap
+        if not self.connected:
+            raise self._unreachable(self.count.last_error)
         slot.fill(PDU + length)
         begun = time.ticks_ms()
         held_ms = 0 if self.silent is None else self.silent.held_ms(slot.frame[UNIT])
@@ -167,17 +165,6 @@ class TcpClient(Client):
         """The peer goes on."""
         if self.silent is not None:
             self.silent.freed(self.timeout_ms)
-
-    async def _wait_until_free(self) -> None:
-        """Until the peer may be asked: after its last answer, and after connecting.  Raises ModbusUnreachable if it hangs up."""
-        left = time.ticks_diff(self._free_ms, time.ticks_ms())
-        while left > 0:
-            await asyncio.sleep_ms(left)
-            left = time.ticks_diff(self._free_ms, time.ticks_ms())
-        if left < -_SETTLE_MAX_MS:
-            self._free_ms = time.ticks_ms()  # so that it cannot wrap
-        if not self.connected:
-            raise self._unreachable(self.count.last_error)
 
     def _give_up_silent(self) -> None:
         """The peer did not answer: close the connection if no more is to be expected of it."""
@@ -285,7 +272,11 @@ class TcpClient(Client):
             if rx[at + 2] or rx[at + 3] or not 3 <= length <= min(_LONGEST, len(self._slots[0].frame) - 6):
                 # The stream is out of step, and nothing in it says where the next frame begins.
                 self.count.rejected += 1
-                self._drop("bad header" + self._describe(at, have - at))
+                what = "%d bytes that are no Modbus/TCP frame" % (have - at)
+                for slot in self._slots:
+                    if slot.transaction >= 0 and rx[at] == slot.frame[UNIT] and rx[at + 1] & 0x7F == slot.frame[PDU]:
+                        what = "an RTU frame, the device or gateway speaks RTU over TCP (transport)"
+                self._drop("bad header: " + what)
                 return
             if have - at < 6 + length:
                 break
@@ -297,9 +288,9 @@ class TcpClient(Client):
 
     def _cut_off(self, why: str) -> None:
         """The connection is gone while something was asked: a peer that closes after each answer was only asked too late."""
-        self._cut = self._answered and self._silent == 0
+        self.cut = self._answered and self._silent == 0
         self._drop(why)
-        if self._cut:
+        if self.cut:
             self._same_ms = _CUT_MS
 
     def _hung_up(self) -> None:
@@ -318,14 +309,6 @@ class TcpClient(Client):
             return
         self.settle_ms = min(max(_SETTLE_FIRST_MS, 2 * self.settle_ms), _SETTLE_MAX_MS)
         self._drop("closed by the peer before it answered: asked %d ms after connecting next time (settle_ms)" % self.settle_ms)
-
-    def _describe(self, at: int, length: int) -> str:
-        """What is odd about bytes that are no answer, for people."""
-        rx = self._rx
-        for slot in self._slots:
-            if slot.transaction >= 0 and rx[at] == slot.frame[UNIT] and rx[at + 1] & 0x7F == slot.frame[PDU]:
-                return ": an RTU frame, the device or gateway speaks RTU over TCP (transport)"
-        return ": %d bytes that are no Modbus/TCP frame" % length
 
     def _answer(self, at: int, length: int) -> None:
         rx = self._rx
