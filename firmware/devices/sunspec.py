@@ -38,10 +38,6 @@ _UNKNOWN = Chain()  # of a device that was not discovered, or whose blocks are p
 _LOST_MS = const(10000)  # without a measurement, after which the device is discovered anew: it may be another one
 
 
-class MapMoved(NotSunSpec):
-    """A model is not where it was, or has another length: whatever lies behind it has moved too."""
-
-
 class Block:
     """A table of sunspec_tables.py placed at its address in one device.
 
@@ -67,10 +63,11 @@ class Block:
         again = []
         for first, end in cuts:
             piece = (self.address + first, end - first, memoryview(registers)[first:end] if first else registers)
-            if _holds_factor(self.rows, first, end):
-                again.append(piece)
-            else:
-                pieces.append(piece)
+            holds_factor = False
+            for at in range(2, len(self.rows), _ROW):
+                if self.rows[at] != _NO_SCALE and first <= self.rows[at] < end:
+                    holds_factor = True
+            (again if holds_factor else pieces).append(piece)
         self.pieces = tuple(again + pieces)
         if again:
             self.again = tuple(again)
@@ -252,7 +249,7 @@ class SunSpec:
     async def read(self, block: Block, to_write: bool = False) -> bool:
         """Read a block and decode it into `values`; False, and counted, if an essential value cannot be true.
 
-        to_write: a command needs it, and waits behind no row of measurements.  Raises MapMoved if the model is not where it was.
+        to_write: a command needs it, and waits behind no row of measurements.  Raises NotSunSpec if the model is not where it was.
         """
         for tries in range(_STEADY_TRIES, 0, -1):
             begun = time.ticks_ms()
@@ -307,10 +304,10 @@ class SunSpec:
             await self.write(address, words, count, True, fresh)
 
     def lose(self, block: Block, why: str) -> None:
-        """The map is not what it was: raises MapMoved, and whoever measures discovers the device anew."""
+        """The map is not what it was: raises NotSunSpec, and whoever measures discovers the device anew."""
         self.moved = True
         place = (block.model, block.length, block.address, why)
-        raise MapMoved("model %d of length %d is not at register %d any more: %s" % place)
+        raise NotSunSpec("model %d of length %d is not at register %d any more: %s" % place)
 
     def note(self, error: ModbusError) -> None:
         """Count what went wrong with a request to this device."""
@@ -409,14 +406,6 @@ def questions_the_map(error: ModbusError) -> bool:
     if isinstance(error, ModbusRefused):
         return error.code <= 3
     return isinstance(error, NotSunSpec)
-
-
-def _holds_factor(rows: bytes, first: int, end: int) -> bool:
-    """A scale factor that `rows` need lies in the registers from `first` to before `end`."""
-    for at in range(0, len(rows), _ROW):
-        if rows[at + 2] != _NO_SCALE and first <= rows[at + 2] < end:
-            return True
-    return False
 
 
 def _pieces(rows: bytes, longest: int, gap: int) -> list:

@@ -14,7 +14,7 @@ _LAST = const(65534)
 
 
 class NotSunSpec(ModbusError):
-    """The device answers, but there is no "SunS" at any of the three places, or no chain of models behind it."""
+    """The device answers, but there is no "SunS" at any of the three places, or no chain of models behind it; or it has moved."""
 
 
 class NeedsPerson(ModbusError):
