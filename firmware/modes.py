@@ -28,12 +28,13 @@ _TABLE = const((
     "ymmmy.",  # MAINTENANCE
 ))
 
-_REASONS = {
-    "f": "start() it first",
-    "s": "stop the operation first (stop_operation or stop)",
-    "r": "only reset_emergency() leaves EMERGENCY, once its cause is gone",
-    "m": "MAINTENANCE leaves to STANDBY only",
-}
+_LETTERS = const("fsrm")
+_REASONS = const((  # in their order
+    "start() it first",
+    "stop the operation first (stop_operation or stop)",
+    "only reset_emergency() leaves EMERGENCY, once its cause is gone",
+    "MAINTENANCE leaves to STANDBY only",
+))  # fmt: skip
 
 
 def refusal(now: int, wanted: int) -> str:
@@ -41,4 +42,4 @@ def refusal(now: int, wanted: int) -> str:
     cell = _TABLE[now][wanted]
     if cell in "y.":
         return ""
-    return "%s to %s is refused: %s" % (Mode.name(now), Mode.name(wanted), _REASONS[cell])
+    return "%s to %s is refused: %s" % (Mode.name(now), Mode.name(wanted), _REASONS[_LETTERS.index(cell)])

@@ -10,7 +10,8 @@ from micropython import const
 ANSWER_MAX = const(4096)  # characters; 0.4 s at 115200 baud, in which nothing else is printed
 PIECE_MAX = const(128)  # characters of a piece
 _DEPTH_MAX = const(8)
-_ENDS: dict = {dict: "{}", list: "[]", tuple: "()", set: "{}", array: ("", "])")}
+_KINDS = (dict, list, tuple, set, array)  # a dict of them took twice the heap
+_ENDS = const(("{}", "[]", "()", "{}", ("", "])")))
 GENERATOR = type(_ for _ in ())
 
 
@@ -43,10 +44,10 @@ def _repr(value, depth: int):
     if kind in (str, bytes) and len(value) > PIECE_MAX:
         yield from _quoted(value)
         return
-    if kind not in _ENDS or not value:
+    if kind not in _KINDS or not value:
         yield from slices(repr(value))
         return
-    ends = _ENDS[kind]
+    ends = _ENDS[_KINDS.index(kind)]
     if depth == _DEPTH_MAX:
         yield "..."
         return

@@ -27,17 +27,21 @@ class Pin:
     DRIVE_2 = 2
     DRIVE_3 = 3
 
-    def __init__(self, id: int, mode: int = -1, pull: int = -1, *, value=None, drive=None, hold=None) -> None:
+    def __init__(self, id: int, mode: int = -1, pull: int = -1, **options) -> None:
         if isinstance(id, Pin):
             id = id._id
         if not isinstance(id, int) or not 0 <= id < len(simlink.level):
             raise ValueError("invalid pin %r" % (id,))
         self._id = id
         if mode != -1:
-            self.init(mode, pull, value=value)
+            self.init(mode, pull, **options)
 
-    def init(self, mode: int = -1, pull: int = -1, *, value=None, drive=None, hold=None) -> None:
+    def init(self, mode: int = -1, pull: int = -1, **options) -> None:  # by name: what they are else is no heap on a chip
         """Sets direction, pull and first level."""
+        value = options.pop("value", None)
+        for name in options:
+            if name not in ("drive", "hold"):
+                raise TypeError("extra keyword arguments given")
         if mode == -1:
             return
         if mode in (Pin.OUT, Pin.OPEN_DRAIN) and 34 <= self._id <= 39 and simlink.unique_id[0] == 0x24:

@@ -56,16 +56,23 @@ class Timer:
         if options:
             self.init(**options)
 
-    def init(self, *, mode: int = PERIODIC, callback=None, period: int = -1, freq=None, tick_hz: int = 1000, hard: bool = False):
-        """Starts: every `period` / `tick_hz` seconds, or `freq` times a second.  Raises ValueError for too short a period."""
-        if hard:
+    def init(self, **options) -> None:
+        """Starts: every `period` / `tick_hz` seconds, or `freq` times a second.  Raises ValueError for too short a period.
+
+        Also mode and callback.  What they are else is no heap on a chip.
+        """
+        if options.pop("hard", False):
             raise ValueError("hard Timers are not implemented")
         self.deinit()
+        freq = options.pop("freq", None)
+        period, tick_hz = options.pop("period", -1), options.pop("tick_hz", 1000)
         self._period_us = int(1000000 / freq) if freq else period * 1000000 // tick_hz
         if not 0 < self._period_us < 1 << 29:
             raise ValueError("Timer period is too short for this timer")
-        self._mode = mode
-        self._callback = callback
+        self._mode = options.pop("mode", Timer.PERIODIC)
+        callback = self._callback = options.pop("callback", None)
+        if options:
+            raise TypeError("extra keyword arguments given")
         self.due_us = time.ticks_add(time.ticks_us(), self._period_us)
         if callback is not None:
             _running.append(self)
