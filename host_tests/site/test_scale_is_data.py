@@ -245,7 +245,9 @@ def test_without_a_reference_nothing_is_commanded_and_it_is_said(mp64: Interpret
             await one.command(10000)
             await asyncio.sleep(0.5)
             assert len(peer.rates) == number
-            assert "WChaMax" in (await one.counters())["last_error"]
+            async with asyncio.timeout(5):  # in turn with what is said of the rating, which is not given either
+                while "WChaMax" not in (await one.counters())["last_error"]:
+                    await asyncio.sleep(0.02)
             chain.put("124.WChaMax", 50000)
             await one.until(lambda: peer.rates[-1] == (20.0, -20.0))
 
