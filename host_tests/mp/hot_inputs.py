@@ -65,7 +65,7 @@ RANGES: tuple[tuple[str, int, int, bool], ...] = (
     (r"BMS_PROTECT|BMS_ALARM", 0, (1 << 20) - 1, True),
     (r"PCS_GRID|IO_", 0, 1, True),
     (r"PCS_P_", 0, 2_000_000, True),
-    (r"PCS_P$|METER_P", -0x3FFFFFFF, 0x3FFFFFFF, True),  # whatever a driver lets through
+    (r"PCS_P$|METER_P|^FAULT_P$", -0x3FFFFFFF, 0x3FFFFFFF, True),  # whatever a driver lets through
     (r"PCS_S_MAX", 0, 2_000_000, True),
     (r"^CMD_Q", -1_000_000, 1_000_000, False),
     (r"PCS_SETPOINT|PCS_DC_P|PCS_Q", -1_500_000, 1_500_000, True),
@@ -85,7 +85,7 @@ RANGES: tuple[tuple[str, int, int, bool], ...] = (
     (r"GATE|MODE|FLOW$|^ORDER", 0, 7, False),
     (r"FLOW_PATHS", 0, 127, False),
     (r"FAULTS|CONDITIONS", 0, (1 << len(faults.TABLE)) - 1, False),
-    (r"REQUEST_P|TARGET_P|CMD_P|SLOW_P", -1_000_000, 1_000_000, False),
+    (r"REQUEST_P|TARGET_P|CMD_P|SLOW_P|^FAULT_CMD", -1_000_000, 1_000_000, False),
     (r"LIMIT_", 0, 1_000_000, False),
     (r"WHY_|REQUEST_BY", 0, 14, False),
     (r"RAMP_REM", 0, 999, False),
