@@ -20,8 +20,8 @@ CACHE = 4  # MicroPython's LittleFS has a cache of so many reads
 
 def readsizes(root: Path) -> list[int]:
     """What boot.py mounts with, by what the board is."""
-    (line,) = re.findall(r"readsize = (.*)", (root / "boot.py").read_text())
-    return [int(number) for number in re.findall(r"\d+", line)]
+    lines = re.findall(r"readsize = (.*)", (root / "boot.py").read_text())
+    return sorted({int(number) for line in lines for number in re.findall(r"\d+", line)})
 
 
 def unread(mp: Interpreter, root: Path, written: int, read: int) -> list[str]:

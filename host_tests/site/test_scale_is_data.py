@@ -245,9 +245,7 @@ def test_without_a_reference_nothing_is_commanded_and_it_is_said(mp64: Interpret
             await one.command(10000)
             await asyncio.sleep(0.5)
             assert len(peer.rates) == number
-            async with asyncio.timeout(5):  # in turn with what is said of the rating, which is not given either
-                while "WChaMax" not in (await one.counters())["last_error"]:
-                    await asyncio.sleep(0.02)
+            await one.until_error("WChaMax")  # in turn with what is said of the rating, which is not given either
             chain.put("124.WChaMax", 50000)
             await one.until(lambda: peer.rates[-1] == (20.0, -20.0))
 
@@ -463,7 +461,7 @@ def test_reference_that_is_not_given_any_more_is_not_replaced_by_another(mp64: I
             await one.command(8000)
             await asyncio.sleep(0.6)
             assert len(peer.rates) == number, peer.rates
-            assert "not commanded" in (await one.counters())["last_error"]
+            await one.until_error("not commanded")
             back()
             await one.until(lambda: peer.rates[-1] == (40.0, -40.0))
 
