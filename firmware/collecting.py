@@ -74,6 +74,8 @@ class Collector:
     def _look(self, now_ms: int, waited: int) -> None:
         """How much is left, and when to look again."""
         free = gc.mem_free()
+        if free > self._free:  # what was in use behind the last collection is not any more: the heap's end collected it
+            self._free = self._metering.free_bytes = free
         left = free - self._free * 2 // 3  # until it is due
         self._due = left <= 0 or waited >= _MAX_MS
         self._hurry = 4 * free <= self._free or 2 * waited >= 3 * _MAX_MS

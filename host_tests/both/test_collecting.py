@@ -8,6 +8,8 @@ from firmware import collecting
 
 
 class Metering:
+    free_bytes = -1
+
     def __init__(self):
         self.lengths = []
 
@@ -97,6 +99,30 @@ def test_before_a_line_a_small_heap_is_swept_and_a_large_one_left_alone():
         finally:
             collecting.gc = real
         assert heap.collections == collections
+
+
+def test_a_collection_that_the_heap_s_end_has_brought_about_is_seen():
+    """Behind a line that held most of the heap what is free looks little; once that is given back, a third is a third again."""
+    heap, metering, real = Heap(150000, 0), Metering(), collecting.gc
+    collecting.gc = heap
+    try:
+        collector = collecting.Collector(metering, [])
+        start = time.ticks_ms()
+
+        def step(ms, used):
+            heap.used = used
+            return collector.step(time.ticks_add(start, ms))
+
+        assert step(1000, 10000)
+        assert not step(1050, 130000)
+        assert metering.free_bytes == 20000
+        assert not step(1300, 0)
+        assert metering.free_bytes == 150000
+        assert not step(1700, 40000)
+        assert not step(2100, 60000)
+        assert step(2150, 60000)
+    finally:
+        collecting.gc = real
 
 
 def test_a_collection_keeps_out_of_the_bursts_where_there_is_time():
