@@ -173,8 +173,8 @@ class Charger:
             target = 10000
         if now[im.SOC] != im.NO_VALUE and now[im.SOC_HIGH] >= target - DONE_BAND:
             return rq.END_TARGET
-        if self._method == 2 and now[im.SOC_HIGH] >= self._stages[-1][0]:
-            return rq.END_STAGES  # a current that is limited to 0 A is no end
+        if self._method == 2 and now[im.SOC_HIGH] >= self._stages[-1][0] and not par[im.OP_I_CHG]:
+            return rq.END_STAGES  # of a charge: a constant power has none; and a current that is limited to 0 A is no end
         held = goes_on = False
         for its, own in batteries:
             if self._holds(its, own):

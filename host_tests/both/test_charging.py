@@ -180,6 +180,20 @@ def test_multi_stage_takes_each_stages_current_and_ends_after_the_last():
     assert 79.7 <= plant.soc < 80.6
 
 
+def test_a_constant_power_goes_on_past_the_stages_of_a_charge():
+    """It ended at the last stage's state of charge, as used up, although no stage shapes it."""
+    plant = Plant()
+    plant.soc = 79.0
+    plant.ready()
+    plant.pm.set_charge_params(ChargeParams(method=ChargeMethod.MULTI_STAGE, stages=((60, 50), (80, 20))))
+    plant.pm.set_constant_power(-60)
+    plant.run(900, 500)
+    assert plant.soc > 83 and plant.command() == -60000 and not plant.events("CHARGE_COMPLETE")
+    plant.pm.start_charging(0)
+    plant.run(2)
+    assert "its stages are used up" in plant.pm.stats()["last_end"]
+
+
 def test_trickle_is_small_and_slow():
     plant = charging(90, 50.0, method=ChargeMethod.TRICKLE, trickle_current=4)
     plant.run(5)
