@@ -12,12 +12,15 @@ from firmware.devices import sunspec_tables as t
 from firmware.devices.pcs_dialect import STATES, Dialect
 from firmware.devices.sunspec_chain import NeedsPerson
 from firmware.devices.sunspec_numbers import truncate_to_scale
+from firmware.modes import Mode
 
 _HEARTBEAT_MS = const(1000)  # 715: "incremented every second by the controller"
 _DC_MS = const(4000)  # and some turns: what the DC side said so long ago stands beside nothing that is so now
 _STOP = const(0)  # 715 OpCtl
 _START = const(1)
 _LARGEST = const(2147483647)  # of 704 WSet
+_RESET_MS = const(5000)  # an alarm stands so long before it is reset, and so long after that once more, each time twice as long,
+_RESET_MOST_MS = const(600000)  # up to this
 
 
 def _reset() -> tuple:
@@ -35,6 +38,8 @@ class Der(Dialect):
             raise NeedsPerson("model 701 is too short")
         self._dc_ms = time.ticks_ms()  # when 714 came last
         self._scale = im.NO_VALUE  # of the setpoint as it was written
+        self._fault_ms = self._reset_ms = self._dc_ms  # when it stood in no fault last, and its alarms were reset last
+        self._reset_after_ms = 0  # not again for so long
         self._set = self.before_writing(t.PCS_SET)
         self._control = self.before_writing(t.CONTROLLER)
         await self.add_slow(t.PCS_CAPACITY, 2000, self._take_capacity)
@@ -94,20 +99,38 @@ class Der(Dialect):
             return
         now = time.ticks_ms()
         again = self.tries_again(refresh) or asleep
-        if self.run() != self.sent_run or again or self.beating(now):
+        resets = self._is_reset_due(now)
+        if self.run() != self.sent_run or again or resets or self.beating(now):
             await self._keep_up()
             await self.read_before(self._control)
+        if resets:
+            await self.write_beside("715 AlarmReset", self._control.address + t.ALARM_RESET, _reset)
         run = self.run()
         if run != self.sent_run or again:
-            if run and run != self.sent_run and self.image.inp[im.PCS_STATE] == im.PCS_FAULT:
-                # latched alarms would keep it from starting
-                await self.write_beside("715 AlarmReset", self._control.address + t.ALARM_RESET, _reset)
             await self.write_beside("715 OpCtl", self._control.address + t.OP_CTL, self._op_ctl)
             self.sent_run = self._run_written
         if self.beating(now):
             self._beat_ms = now
             self._beat = (self._beat + 1) & 0xFFFF
             await self.write_beside("715 ControllerHb", self._control.address + t.CONTROLLER_HB, self._heartbeat)
+
+    def _is_reset_due(self, now: int) -> bool:
+        """It is to run and stands in fault: an alarm that it keeps until it is reset would keep the site from ever starting it.
+
+        Often enough for the restarts that the site has, seldom enough for what fails again and again.
+        """
+        command = self.image.now
+        if self.image.inp[im.PCS_STATE] != im.PCS_FAULT:
+            self._fault_ms = now
+        elif command[im.ORDER] == im.ORDER_START and command[im.MODE] < Mode.EMERGENCY:
+            since_ms = time.ticks_diff(now, self._reset_ms)
+            after_ms = self._reset_after_ms
+            stands = not 0 <= time.ticks_diff(now, self._fault_ms) < _RESET_MS
+            if stands and not 0 <= since_ms < after_ms:
+                self._reset_after_ms = min(2 * after_ms, _RESET_MOST_MS) if 0 <= since_ms < 2 * after_ms else _RESET_MS
+                self._reset_ms = now
+                return True
+        return False
 
     def _op_ctl(self) -> tuple:
         self._run_written = self.run()

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from firmware import image as im
+from firmware.config import PowerConfig
 from firmware.devices import generic_modbus, meter_sunspec, pcs_der, pcs_dialect, pcs_inverter, pcs_sunspec, sunspec
+from firmware.manager import PowerManager
 from firmware.modes import Mode
 from host_tests.both import bms
 from host_tests.both.fakeline import Late
@@ -21,6 +23,7 @@ from host_tests.site import test_pcs_sunspec as newer
 from host_tests.site.test_meter_sunspec import COMMON, SCALES
 from host_tests.unit.test_variants_modbus import Box, registers_of
 from modbus import ModbusTimeout, rtu_client, rtu_line, silent
+from tools.healthy import healthy
 from tools.sim.devices.sunspec_chain import Chain
 
 
@@ -412,3 +415,108 @@ def test_a_row_s_own_highest_percentage_is_kept(life: Virtual) -> None:
     box = Box(life, generic_modbus, Registers({0: 1000, 1: 99, 2: 6240, 3: 0, 4: 250}), table=table)
     life.run(1000)
     assert box.inp[im.SEQ_BMS] == 0
+
+
+# ---- an inverter that keeps its fault until it is told otherwise ---------------------------------------------------
+
+
+class Latching(Registers):
+    """A 7xx inverter whose fault stays until AlarmReset is written while its cause is gone; OpCtl starts and stops it."""
+
+    def __init__(self) -> None:
+        self.chain = peer("newer")
+        super().__init__(registers_of(self.chain))
+        self.cause = False
+        self.resets = 0
+
+    def place(self, name: str) -> int:
+        return self.chain.places[name].address
+
+    def fault(self) -> None:
+        self.cause = True
+        self.registers[self.place("701.InvSt")] = 6
+
+    async def write_registers(self, unit: int, address: int, values: Any, count: int, *rest: Any, **more: Any) -> None:
+        await super().write_registers(unit, address, values, count, *rest, **more)
+        state = self.place("701.InvSt")
+        for name, value in zip(range(address, address + count), values, strict=False):
+            if name == self.place("715.AlarmReset") and value:
+                self.resets += 1
+                if not self.cause:
+                    self.registers[state] = 7
+            if name == self.place("715.OpCtl") and self.registers[state] != 6:
+                self.registers[state] = 3 if value else 7
+
+
+class Cabinet:
+    """A whole site of one battery and that inverter: the manager, and the driver on its registers."""
+
+    def __init__(self, life: Virtual, **config: Any) -> None:
+        self.life = life
+        self.inverter = Latching()
+        self.box = Box(life, pcs_sunspec, self.inverter)
+        self.pm = PowerManager(PowerConfig(**config), image=self.box.image, has=im.HAS_BMS | im.HAS_PCS)
+        self.flip = 0
+        self.run(12)
+        self.pm.start()
+        self.run(5)
+        assert self.pm.mode == Mode.IDLE, self.pm.stats()["reason"]
+
+    def run(self, seconds: float) -> None:
+        image = self.box.image
+        for _ in range(int(seconds * 10)):
+            self.flip ^= 1
+            for slot, value, _group in healthy("battery"):
+                image.inp[slot] = value
+            image.inp[im.BMS_V] = 6435 + self.flip
+            for group in range(im.SEQ_PCS):
+                image.heard(group)
+            self.life.run(100)
+            self.pm.cycle(self.life.ticks_ms())
+
+
+def test_an_inverter_that_keeps_its_fault_is_reset_and_started_again(life: Virtual) -> None:
+    """start() waited for the end of pcs_fault, and what would have ended it was written only once it had started."""
+    site = Cabinet(life)
+    site.inverter.fault()
+    site.run(3)
+    assert site.pm.mode == Mode.STANDBY and site.pm.stats()["faults"] == ["pcs_fault"] and site.inverter.resets == 0
+    site.inverter.cause = False
+    site.run(30)
+    assert site.pm.mode == Mode.IDLE and site.pm.stats()["faults"] == [] and site.inverter.resets == 1
+
+
+def test_a_fault_whose_cause_stays_is_reset_ever_more_seldom_and_still_when_the_cause_is_gone(life: Virtual) -> None:
+    site = Cabinet(life)
+    site.inverter.fault()
+    site.run(3600)
+    assert site.pm.mode == Mode.STANDBY and 8 <= site.inverter.resets <= 12
+    site.inverter.cause = False
+    site.run(620)
+    assert site.pm.mode == Mode.IDLE
+
+
+def test_nobody_s_fault_is_reset_that_is_not_to_run(life: Virtual) -> None:
+    site = Cabinet(life)
+    for stopped in (site.pm.stop, site.pm.emergency_shutdown):
+        stopped()
+        site.run(5)
+        site.inverter.fault()
+        site.inverter.cause = False
+        site.run(60)
+        assert site.inverter.resets == 0 and site.pm.mode in (Mode.STANDBY, Mode.EMERGENCY)
+        if site.pm.mode == Mode.STANDBY:
+            site.pm.start()
+            site.run(15)
+            assert site.inverter.resets == 1 and site.pm.mode == Mode.IDLE
+            site.inverter.resets = 0
+
+
+def test_a_fault_that_comes_back_after_each_reset_uses_up_the_restarts(life: Virtual) -> None:
+    site = Cabinet(life)
+    for _ in range(3600):
+        if site.pm.mode == Mode.IDLE:
+            site.inverter.fault()
+            site.inverter.cause = False
+        site.run(1)
+    assert site.inverter.resets <= 10 and site.pm.mode == Mode.STANDBY
