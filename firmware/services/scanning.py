@@ -10,7 +10,7 @@ from micropython import const
 from firmware.errors import PowerError
 from modbus import ModbusError, ModbusRefused
 
-_TOLD = const(("frames", "unclaimed", "timeouts", "bus_off", "last_error"))  # of a bus's counters
+_TOLD = const(("frames", "unclaimed", "timeouts", "bus_off", "resets", "last_error"))  # of a bus's counters
 _PAUSE_MS = const(200)  # between two units: the line is the devices'
 _under_way: list = []  # the line that is being asked
 

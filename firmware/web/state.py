@@ -273,6 +273,8 @@ def _buses(app):
         words = "started again %d times" % again if again else ""
         if counts.get("bus_off"):
             words = "bus-off %d times" % counts["bus_off"]
+        if counts.get("resets"):
+            words = "its controller had to be set up anew %d times" % counts["resets"]
         yield {"name": name, "health": "trouble" if words else "ok", "words": words}
 
 

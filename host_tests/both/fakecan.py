@@ -33,6 +33,7 @@ class FakeCAN:
         self.sent = []
         self.room = 1000000
         self.restarts = 0
+        self.refuses = 0  # so many restarts
 
     def set_filters(self, filters):
         if filters is not None and len(filters) > self.FILTERS_MAX:
@@ -55,6 +56,8 @@ class FakeCAN:
         return True
 
     def recv(self, message=None):
+        if self._state == self.STATE_STOPPED:
+            raise OSError(22)
         if not self._queue:
             return None
         can_id, data, flags = self._queue.pop(0)
@@ -80,11 +83,17 @@ class FakeCAN:
     def fall_off(self):
         self._state = self.STATE_BUS_OFF
 
+    def halt(self):
+        """Stopped by someone else: nothing but restart() is to be had."""
+        self._state = self.STATE_STOPPED
+
     def state(self):
         return self._state
 
     def restart(self):
         self.restarts += 1
+        if self.restarts <= self.refuses:
+            raise OSError(19, "nobody answers")
         self._state = self.STATE_ACTIVE
 
     def get_counters(self, numbers=None):

@@ -108,8 +108,10 @@ class QuietSpi:
             into[2] = self.mode
         elif out[0] == 0x03 and out[1] == 0x2A:
             into[2] = 0x00
-        elif out[0] == 0x03 and out[1] == 0x2C:
-            into[2] = self.flags
+        elif out[0] == 0x03 and out[1] == 0x2B:
+            into[2] = 0x23
+            into[3] = self.flags
+            into[5] = self.mode
             self.flags = 0
         elif out[0] & 0xF9 == 0x90:
             for i in range(13):

@@ -104,6 +104,56 @@ def test_bus_off_is_counted_once_and_the_controller_restarted_after_a_second():
     assert bus.bus_off == 2
 
 
+def test_a_stopped_controller_is_counted_once_and_restarted_at_once_then_every_second():
+    can, bus = _open()
+    start = time.ticks_add(0, -500)
+    can.refuses = 2
+    can.halt()
+    for ms in range(0, 1000, 100):
+        bus.look(time.ticks_add(start, ms))
+    assert (bus.resets, can.restarts) == (1, 1)
+    assert "by itself" in bus.last_error and "nobody answers" in bus.last_error
+    bus.look(time.ticks_add(start, 1000))
+    bus.look(time.ticks_add(start, 2000))
+    assert can.restarts == 3 and can.state() == can.STATE_ACTIVE
+    bus.look(time.ticks_add(start, 2100))
+    can.halt()
+    bus.look(time.ticks_add(start, 2200))
+    assert (bus.resets, bus.bus_off, can.restarts) == (2, 0, 4)
+    assert bus.counters()["resets"] == 2
+
+
+def test_a_controller_that_went_bus_off_and_stops_then_does_not_wait_for_its_second():
+    can, bus = _open()
+    can.fall_off()
+    bus.look(0)
+    can.halt()
+    bus.look(100)
+    assert (bus.bus_off, bus.resets, can.restarts) == (1, 1, 1)
+
+
+def test_the_task_restarts_a_controller_that_refuses_to_receive():
+    can = FakeCAN()
+    bus = canbus.Bus(can)
+    got = []
+    bus.subscribe(0x4210, 0x1FFFFFFF, True, lambda i, d, f: got.append(i))
+
+    async def run():
+        task = asyncio.create_task(bus.run())
+        await asyncio.sleep_ms(20)
+        can.halt()
+        for _ in range(200):
+            if can.restarts:
+                break
+            await asyncio.sleep_ms(10)
+        can.arrive(0x4210, b"12345678")
+        await asyncio.sleep_ms(30)
+        task.cancel()
+
+    asyncio.run(run())
+    assert got == [0x4210] and bus.resets == 1
+
+
 def test_lost_frames_are_counted():
     can, bus = _open()
     bus.subscribe(7, 0x7FF, False, lambda i, d, f: None)

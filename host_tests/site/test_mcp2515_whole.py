@@ -19,7 +19,7 @@ from tools.sim.site import Site
 BRIDGE = Path(__file__).resolve().parents[2] / "tools" / "onboard" / "spi_over_tcp.py"
 
 
-async def _run(root: Path, scratch: Path, interpreter: Interpreter) -> tuple[dict[str, Any], ChipServer]:
+async def _run(root: Path, scratch: Path, interpreter: Interpreter, then: Any = None) -> tuple[dict[str, Any], ChipServer]:
     site = Site(seed=4)
     await site.start()
     bus = can.Bus(interface="slcan", channel=f"socket://127.0.0.1:{site.ports['can']}", bitrate=500_000, timeout=0)
@@ -49,6 +49,8 @@ async def _run(root: Path, scratch: Path, interpreter: Interpreter) -> tuple[dic
             while not (states and states[-1]["p"] is not None and states[-1]["p"] > 20):
                 assert board.running, list(board.lines)[-20:]
                 await asyncio.sleep(0.1)
+            if then is not None:
+                await then(board, chip, states)
         return states[-1], chip
     except TimeoutError as error:
         raise AssertionError(f"no power: {list(board.lines)[-3:]}") from error
@@ -67,4 +69,23 @@ def test_the_battery_is_discharged_with_its_bms_behind_an_mcp2515(
     assert state["faults"] == []
     assert 49 <= state["soc"] <= 51
     assert chip.transfers > 500
+    assert chip.chip.misuse == []
+
+
+@pytest.mark.serial
+def test_a_chip_that_loses_power_for_a_moment_is_set_up_anew_and_the_power_goes_on(
+    root: Path, tmp_path: Path, mp64: Interpreter
+) -> None:
+    async def brown_out(board: Board, chip: ChipServer, states: list[dict[str, Any]]) -> None:
+        for _ in range(2):
+            chip.chip.lose_power()
+            before = len(states)
+            while chip.chip.bitrate != 500_000 or len(states) < before + 15 or states[-1]["p"] < 20:
+                await asyncio.sleep(0.1)
+        await board.send("scan()")
+        while not any("can0: " in line and "resets 2" in line for line in board.lines):
+            await asyncio.sleep(0.1)
+
+    state, chip = asyncio.run(_run(root, tmp_path, mp64, brown_out))
+    assert state["faults"] == [], "0.1 s of silence are nothing to control"
     assert chip.chip.misuse == []

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import canbus
 from host_tests.unit.can_rigs import EXT, RTR, McpRig, Rig, TwaiRig, burst
 from tools.sim.chips import wire
 from tools.sim.chips.frame import Frame
@@ -417,4 +418,152 @@ def test_filters_may_change_while_frames_wait_to_be_sent(make: Make) -> None:
     rig.peer.send(Frame(0x55, b"y"))
     rig.run_ms(2)
     assert [entry[:2] for entry in rig.received()] == [(0x55, b"y")]
+    rig.sane()
+
+
+# ---- a controller that resets by itself, or is gone --------------------------------------------------------------------
+
+
+def _shared(rig: Rig) -> tuple[canbus.Bus, list[bytes]]:
+    """A bus with one reader, and what it has read."""
+    bus = canbus.Bus(rig.can)
+    got: list[bytes] = []
+    bus.subscribe(0x351, 0x7FF, False, lambda i, data, flags: got.append(bytes(data)))
+    rig.can.set_filters([(0x351, 0x7FF, 0)])
+    return bus, got
+
+
+def _live(rig: Rig, bus: canbus.Bus, now_ms: int, span_ms: int) -> int:
+    """As Bus.run does; when it is then."""
+    for ms in range(now_ms, now_ms + span_ms, 5):
+        if ms % 100 == 0:
+            bus.look(ms)
+        bus.drain()
+        rig.run_ms(5)
+    return now_ms + span_ms
+
+
+def _hit(rig: Rig) -> None:
+    """Brown-out or ESD: the chip wakes as it was made."""
+    if isinstance(rig, McpRig):
+        rig.chip.lose_power()
+    else:
+        rig.chip.set_reset(True)
+        rig.chip.set_reset(False)
+
+
+@pytest.mark.parametrize("irq", [True, False])
+def test_one_that_has_reset_by_itself_is_noticed_and_set_up_anew(make: Make, irq: bool) -> None:
+    rig = make(irq=irq) if make is McpRig else make()
+    bus, got = _shared(rig)
+    rig.peer.send(Frame(0x351, b"before"))
+    now = _live(rig, bus, 0, 100)
+    rig.peer.present = False
+    assert bus.send(0x305, b"unsent")
+    rig.run_ms(1)
+    _hit(rig)
+    assert rig.can.state() == rig.can.STATE_STOPPED
+    assert not bus.send(0x306, b"") and bus.send_failed == 1, "nobody takes it for sent"
+    rig.peer.present = True
+    now = _live(rig, bus, now, 200)
+    assert rig.can.state() == rig.can.STATE_ACTIVE
+    assert (bus.resets, bus.bus_off) == (1, 0) and "by itself" in bus.counters()["last_error"]
+    rig.peer.send(Frame(0x351, b"after"), Frame(0x352, b"no"))
+    assert bus.send(0x307, b"mine")
+    now = _live(rig, bus, now, 200)
+    assert got == [b"before", b"after"] and bus.unclaimed == 0
+    assert rig.peer.heard == [Frame(0x307, b"mine")]
+    assert rig.can.get_timings()[0] == rig.chip.bitrate == 500_000
+    assert not [line for line in rig.chip.misuse if line.startswith("write")]
+    for again in range(2, 5):
+        _hit(rig)
+        now = _live(rig, bus, now, 200)
+        assert bus.resets == again
+
+
+def test_one_that_resets_while_it_is_bus_off_comes_back_too(make: Make) -> None:
+    rig = make()
+    bus, got = _shared(rig)
+    _go_bus_off(rig) if not isinstance(rig, McpRig) else _go_bus_off_fast(rig)
+    bus.look(0)
+    assert bus.bus_off == 1
+    _hit(rig)
+    _live(rig, bus, 100, 200)
+    rig.peer.send(Frame(0x351, b"in"))
+    _live(rig, bus, 300, 100)
+    assert got == [b"in"] and bus.resets == 1
+
+
+@pytest.mark.parametrize("kind", ["esp32", "esp32s3", "esp32c3"])
+def test_a_twai_whose_clock_someone_stopped_gets_it_again(kind: str) -> None:
+    rig = TwaiRig(kind)
+    bus, got = _shared(rig)
+    rig.port.power(False)
+    now = _live(rig, bus, 0, 200)
+    rig.peer.send(Frame(0x351, b"in"))
+    _live(rig, bus, now, 200)
+    assert got == [b"in"] and bus.resets == 1
+
+
+@pytest.mark.parametrize("level", [0x00, 0xFF])
+def test_an_mcp2515_that_is_gone_costs_next_to_nothing_and_is_asked_for_every_second(level: int) -> None:
+    rig = McpRig()
+    bus = canbus.Bus(rig.can)
+    got: list[int] = []
+    bus.subscribe(0, 0, True, lambda i, data, flags: got.append(i))
+    bus.subscribe(0, 0, False, lambda i, data, flags: got.append(i))
+    rig.can.set_filters(None)
+    rig.chip.present, rig.chip.floating = False, level
+    begun = rig.wire.now_us
+    bus.drain()
+    assert rig.wire.now_us - begun < 200, "four looks at most"
+    now = _live(rig, bus, 0, 2500)
+    counters = bus.counters()
+    assert got == [] and bus.overruns == 0
+    assert counters["resets"] == 1 and counters["state"] == rig.can.STATE_STOPPED
+    assert "no MCP2515 answers" in counters["last_error"]
+    assert (counters["tec"], counters["rec"]) == (0, 0)
+    rig.chip.present = True
+    rig.chip.lose_power()
+    now = _live(rig, bus, now, 1100)
+    rig.peer.send(Frame(0x351, b"in"))
+    _live(rig, bus, now, 100)
+    assert got == [0x351] and bus.resets == 1
+
+
+def test_one_disturbed_look_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = McpRig()
+    bus, got = _shared(rig)
+    rig.peer.send(Frame(0x351, b"in"))
+    rig.chip.int.handler = None
+    rig.run_ms(2)
+    plain, looks = rig.chip.spi.write_readinto, []
+
+    def disturbed(out: memoryview, into: memoryview) -> None:
+        plain(out, into)
+        looks.append(out[1])
+        if len(looks) == 1:
+            into[2] = 0
+
+    monkeypatch.setattr(rig.chip.spi, "write_readinto", disturbed)
+    bus.drain()
+    assert got == [b"in"] and bus.resets == 0
+
+
+def test_a_bus_that_stays_shorted_works_when_the_short_is_gone(make: Make) -> None:
+    rig = make()
+    bus, got = _shared(rig)
+    now = 0
+    for _ in range(6):
+        rig.wire.faults = [wire.IN_DATA] * 500
+        bus.send(0x305, bytes(8))
+        now = _live(rig, bus, now, 1000)
+    assert bus.bus_off and not bus.resets
+    rig.wire.faults = []
+    now = _live(rig, bus, now, 2000)
+    rig.peer.send(Frame(0x351, b"in"))
+    assert bus.send(0x307, b"mine")
+    _live(rig, bus, now, 200)
+    assert got == [b"in"] and Frame(0x307, b"mine") in rig.peer.heard
+    assert 0 < rig.can.state() < rig.can.STATE_BUS_OFF
     rig.sane()

@@ -14,7 +14,7 @@ from canbus.filters import fit
 _POLL_MS = const(5)  # between drains; the controller's (or back end's) queue holds what arrives meanwhile
 _PER_TURN = const(2)  # frames handled before other tasks get a turn: neither a burst nor a babbler may delay control
 _LOOK_MS = const(100)  # how often the controller's state is looked at
-_BUS_OFF_WAIT_MS = const(1000)  # from bus-off to the restart: longer than a short circuit's contact bounce
+_RESTART_MS = const(1000)  # from bus-off to the restart, and between two: longer than a short circuit's contact bounce
 
 
 class Bus:
@@ -32,6 +32,7 @@ class Bus:
         self.send_failed = 0  # not sent: the controller was bus-off or stopped
         self.overruns = 0  # receive overruns (each one or more lost frames)
         self.bus_off = 0  # times the controller went bus-off
+        self.resets = 0  # times it was found reset, stopped or gone
         self.handler_errors = 0
         self.last_error = ""
         self._ids = []
@@ -42,7 +43,7 @@ class Bus:
         self._ext_flag = can.FLAG_EXT_ID
         self._overrun_flag = can.RECV_ERR_OVERRUN
         self._off_since = 0
-        self._is_off = False
+        self._off = -1  # the state in which it is off the bus; -1: it is on it
         self._listening = False
 
     def subscribe(self, can_id, mask, extended, handler):
@@ -117,19 +118,31 @@ class Bus:
         return n
 
     def look(self, now_ms):
-        """Look after the controller: count bus-off and restart it after a second.  Called by run()."""
+        """Look after the controller: count bus-off and restart it after a second; set it up anew when it has reset by itself.
+
+        Called by run().
+        """
         can = self.can
-        if can.state() != can.STATE_BUS_OFF:
-            self._is_off = False
+        state = can.state()
+        if state != can.STATE_BUS_OFF and state != can.STATE_STOPPED:
+            self._off = -1
             return
-        if not self._is_off:
-            self._is_off = True
+        if state != self._off:
+            self._off = state
             self._off_since = now_ms
-            self.bus_off += 1
-            self.last_error = "bus-off"
-        elif time.ticks_diff(now_ms, self._off_since) >= _BUS_OFF_WAIT_MS:
-            self._off_since = now_ms
+            if state == can.STATE_BUS_OFF:
+                self.bus_off += 1
+                self.last_error = "bus-off"
+                return
+            self.resets += 1
+            self.last_error = "the controller had reset or stopped by itself"
+        elif time.ticks_diff(now_ms, self._off_since) < _RESTART_MS:
+            return
+        self._off_since = now_ms
+        try:
             can.restart()
+        except OSError as err:
+            self.last_error = "the controller has reset or stopped by itself: %s" % err
 
     async def run(self):
         """Receive for ever.  Faults of the bus are counted, never raised."""
@@ -137,11 +150,11 @@ class Bus:
         looked = time.ticks_ms()
         while True:
             try:
-                pause = 0 if self.drain(_PER_TURN) >= _PER_TURN else _POLL_MS
                 now = time.ticks_ms()
                 if time.ticks_diff(now, looked) >= _LOOK_MS:
                     looked = now
-                    self.look(now)
+                    self.look(now)  # first: one that is stopped may refuse to receive
+                pause = 0 if self.drain(_PER_TURN) >= _PER_TURN else _POLL_MS
             except OSError as err:
                 self.last_error = "receive: %s" % err
                 pause = _POLL_MS
@@ -159,6 +172,7 @@ class Bus:
             "send_failed": self.send_failed,
             "overruns": max(self.overruns, numbers[7] or 0),
             "bus_off": self.bus_off,
+            "resets": self.resets,
             "handler_errors": self.handler_errors,
             "tec": numbers[0],
             "rec": numbers[1],

@@ -177,7 +177,11 @@ class Controller:
                 raise ValueError("%d filters: allowed %d" % (len(wanted), self.FILTERS_MAX))
             filters = tuple(wanted)
         self._filters = filters
-        self._apply_filters(None if filters is None else fit(filters, self._HW_FILTERS))
+        self._apply_filters(self._fitted())
+
+    def _fitted(self):
+        """The filters as the chip gets them."""
+        return None if self._filters is None else fit(self._filters, self._HW_FILTERS)
 
     # ---- receiving ---------------------------------------------------------------------------------------
 
@@ -244,7 +248,7 @@ class Controller:
         """Queue a frame: its index, or None when the queue is full.
 
         The lowest id leaves first; frames of one id leave in the order they came.  Raises ValueError for an id
-        out of range, OverflowError for more than 8 bytes, OSError when stopped, bus-off or listening only.
+        out of range, OverflowError for more than 8 bytes, OSError when stopped, reset, bus-off or listening only.
         """
         self._check()
         extended = flags & self.FLAG_EXT_ID
@@ -253,7 +257,7 @@ class Controller:
         size = len(data)
         if size > 8:
             raise OverflowError("data too long: %d bytes, allowed 8" % size)
-        if self.state() == self.STATE_BUS_OFF:
+        if not self.STATE_STOPPED < self.state() < self.STATE_BUS_OFF:
             raise OSError(100)  # ENETDOWN
         if self._mode == self.MODE_SILENT:
             raise OSError(1)  # EPERM
@@ -366,7 +370,7 @@ class Controller:
         """Read TEC and REC, where _exchange does not do it every time."""
 
     def state(self):
-        """One of the STATE_* values."""
+        """One of the STATE_* values; STATE_STOPPED too where the chip has reset by itself, or is gone: until restart()."""
         if self._running:
             self._service()
         return self._state
@@ -381,7 +385,8 @@ class Controller:
         for slot in range(_TX_SLOTS):
             if self._tx_state[slot] != _FREE:
                 waiting += 1
-        self._count_errors()
+        if self._state != self.STATE_STOPPED:
+            self._count_errors()
         rx = self._rx
         list[0] = self._tec
         list[1] = self._rec
@@ -405,12 +410,23 @@ class Controller:
         return list
 
     def restart(self):
-        """Begin to leave bus-off (it takes 128 times 11 recessive bits); waiting frames are dropped."""
+        """Begin to leave bus-off (it takes 128 times 11 recessive bits), or set up anew a chip that has reset by itself.
+
+        Waiting frames are dropped.  OSError where the chip does not answer.
+        """
         self._check()
         self._drop_sends()
         for i in range(5):
             self._entered[i] = 0
-        self._recover()
+        if self._state != self.STATE_STOPPED:
+            self._recover()
+            return
+        self._busy = True
+        try:
+            self._start()
+            self._state = self.STATE_ACTIVE
+        finally:
+            self._busy = False
 
     def irq(self, handler=None, trigger=0, hard=False):
         """Call handler(controller) on the events of `trigger` (IRQ_RX, IRQ_TX, IRQ_STATE); return the irq object.

@@ -3,6 +3,9 @@
 It has two receive buffers, used here as a queue of two (RXB0 rolls over into RXB1), and three transmit buffers.
 With INT wired, each falling edge moves what was received into the 32-frame ring, at the next bytecode the
 interpreter can spare; a frame that found both buffers full is counted as lost.
+
+One that resets by itself (brown-out, ESD) wakes in configuration mode with its interrupts off, and one that is gone reads all
+0x00 or all 0xFF: both stand beside the flags that every look reads, so noticing costs three bytes of a transfer.
 """
 
 from micropython import const
@@ -42,6 +45,7 @@ _RX_INTERRUPTS = const(0x03)
 _ERROR_INTERRUPT = const(0x20)
 _TXREQ = const(0x08)
 _TX_FAILED = const(0x40)  # TXBnCTRL.ABTF: aborted
+_ENABLED = const(0x23)  # CANINTE: both receive buffers, errors
 _OVERFLOWS = const(0xC0)  # EFLG
 _BUS_OFF = const(0x20)
 _EXTENDED = const(0x08)  # in an id's SIDL byte
@@ -164,7 +168,7 @@ class MCP2515(Controller):
 
     def _start(self):
         self._command(_RESET)
-        for _ in range(200):  # the oscillator needs 128 periods to start
+        for _ in range(20 if self._running else 200):  # the oscillator needs 128 periods to start; when running, control waits
             if self._read(_CANSTAT) & 0xEE == _CONFIG:
                 break
         else:
@@ -174,16 +178,12 @@ class MCP2515(Controller):
         self._write(_CNF3 + 2, self._cnf1)
         if self._read(_CNF3 + 2) != self._cnf1:
             raise OSError(5, "the MCP2515 does not keep what is written: check MOSI")  # EIO
-        self._write_filters(())
-        self._write(_CANINTE, _RX_INTERRUPTS | _ERROR_INTERRUPT)
-        self._enter(self._run_mode())
+        self._write_filters(self._fitted())
+        self._write(_CANINTE, _ENABLED)
+        self._run_mode = {self.MODE_SILENT: _LISTEN, self.MODE_SILENT_LOOPBACK: _LOOPBACK}.get(self._mode, _NORMAL)
+        self._enter(self._run_mode)
         if self._int is not None:
             self._int.irq(handler=self._on_int, trigger=self._int.IRQ_FALLING)
-
-    def _run_mode(self):
-        if self._mode == self.MODE_SILENT:
-            return _LISTEN
-        return _LOOPBACK if self._mode == self.MODE_SILENT_LOOPBACK else _NORMAL
 
     def _enter(self, mode):
         """Ask for a mode of operation and wait for it: the chip first ends a frame on the wire (270 us at 500k)."""
@@ -205,7 +205,7 @@ class MCP2515(Controller):
         try:
             self._enter_config()
             self._write_filters(filters)
-            self._enter(self._run_mode())
+            self._enter(self._run_mode)
         finally:
             self._busy = False
 
@@ -272,18 +272,20 @@ class MCP2515(Controller):
         inp = self._in
         before = self._rx[1]
         for _ in range(64):  # more frames than that in one go would starve the rest
-            self._read_flags()
-            if not inp[2] & _RX_INTERRUPTS:
+            if self._state == self.STATE_STOPPED or not self._read_flags():
+                self._state = self.STATE_STOPPED
+                return
+            waiting = inp[3]
+            if not waiting & _RX_INTERRUPTS:
                 break
-            waiting = inp[2]
             if waiting & 1:
                 self._receive(0)
             if waiting & 2:
                 self._receive(1)
         if self._rx[1] != before:
             self._events |= self.IRQ_RX
-        if inp[2] & _ERROR_INTERRUPT or inp[3] or self._state != self.STATE_ACTIVE:
-            self._look_at_errors(inp[3])
+        if inp[3] & _ERROR_INTERRUPT or inp[4] or self._state != self.STATE_ACTIVE:
+            self._look_at_errors(inp[4])
         if self._sending():
             status = self._status()
             for buffer in range(self._BUFFERS):
@@ -293,10 +295,15 @@ class MCP2515(Controller):
             self._feed()
 
     def _read_flags(self):
-        """CANINTF to _in[2], EFLG to _in[3]."""
-        self._out[0] = _READ
-        self._out[1] = _CANINTF
-        self._transfer(4)
+        """CANINTF to _in[3], EFLG to _in[4]; False where CANINTE before and CANSTAT behind them are not as they were set up."""
+        inp = self._in
+        for _ in range(2):  # what was disturbed on SPI is read once more
+            self._out[0] = _READ
+            self._out[1] = _CANINTE
+            self._transfer(6)
+            if inp[2] == _ENABLED and inp[5] & 0xE0 == self._run_mode:
+                return True
+        return False
 
     def _sending(self):
         for buffer in range(self._BUFFERS):
@@ -341,8 +348,7 @@ class MCP2515(Controller):
         self._modify(_CANINTF, _ERROR_INTERRUPT, 0)
         self._count_errors()
         self._judge(self._tec, self._rec, flags & _BUS_OFF != 0)
-        self._read_flags()
-        if self._in[2] & _RX_INTERRUPTS:  # came while INT was low for the error, so without an edge of its own
+        if self._read_flags() and self._in[3] & _RX_INTERRUPTS:  # came while INT was low already: without an edge
             self._again = True
 
     def _count_errors(self):

@@ -188,8 +188,7 @@ class TWAI(Controller):
         _poke(self._r, _MOD, _RM)
         if not _peek(self._r, _MOD) & _RM:
             raise OSError(19, "no TWAI controller answers at its address")  # ENODEV
-        for i in range(8):
-            self._acceptance[i] = 0xFF if i >= 4 else 0
+        self._accept(self._fitted())
         self._configure(0, 0)
         self._leave_reset()
         if self._timer:
@@ -234,6 +233,10 @@ class TWAI(Controller):
     # ---- filters -----------------------------------------------------------------------------------------
 
     def _apply_filters(self, filters):
+        self._accept(filters)
+        self._reconfigure()
+
+    def _accept(self, filters):
         a = self._acceptance
         for i in range(8):
             a[i] = 0xFF if i >= 4 else 0
@@ -248,7 +251,6 @@ class TWAI(Controller):
         elif filters is not None:  # receive nothing: an id that is not in use, and recv() refuses the rest
             for i in range(8):
                 a[i] = 0xFF if i < 4 else 0
-        self._reconfigure()
 
     def _reconfigure(self):
         """Enter reset mode, write everything again, go on with the same error counters."""
@@ -287,6 +289,9 @@ class TWAI(Controller):
             _poke(r, _MOD, self._mode_bits() | _RM)
             self._configure(0, 0)
             self._leave_reset()
+        if _peek(r, _MOD) & 0x0F != self._mode_bits():  # reset or without clock, and not by us
+            self._state = self.STATE_STOPPED
+            return
         before = rx[1]
         if self._suspect or _drain(r, self._ids, self._info, rx, self._depth, 1 if self._port.first else 0):
             self._reset_chip()

@@ -73,19 +73,26 @@ class Spi:
 
 
 class Mcp2515Chip(wire.Node):
-    """The chip.  `present` False: nothing is soldered there."""
+    """The chip.  `present` False: nothing is soldered there, and MISO reads `floating`."""
 
     def __init__(self, oscillator_hz: int = 16_000_000) -> None:
         self.oscillator_hz = oscillator_hz
         self.present = True
+        self.floating = 0xFF
         self.misuse: list[str] = []
         self.overflowed = 0  # frames lost because both buffers were full
         self.recovering = False
         self.cs, self.int, self.spi = ChipSelect(self), InterruptPin(self), Spi(self)
         self._reset()
 
+    def lose_power(self) -> None:
+        """For a moment: a brown-out, or ESD on its reset pin."""
+        self._reset()
+        self._interrupts()
+
     def _reset(self) -> None:
         self.registers = bytearray(128)
+        self._retime()
         self.registers[CANCTRL] = CONFIG | 0x07
         self.registers[CANSTAT] = CONFIG
         self.errors = ErrorCounters()
@@ -108,7 +115,7 @@ class Mcp2515Chip(wire.Node):
     def exchange(self, byte: int) -> int:
         """One byte in, one out."""
         if not self.present:
-            return 0xFF
+            return self.floating
         if not self._selected:
             self.misuse.append("SPI traffic without chip select")
             return 0xFF
