@@ -13,6 +13,7 @@ from firmware.devices.pcs_dialect import STATES, Dialect
 from firmware.devices.sunspec_chain import NeedsPerson
 from firmware.devices.sunspec_numbers import truncate_to_scale
 from firmware.modes import Mode
+from modbus import ModbusRefused
 
 _HEARTBEAT_MS = const(1000)  # 715: "incremented every second by the controller"
 _DC_MS = const(4000)  # and some turns: what the DC side said so long ago stands beside nothing that is so now
@@ -29,6 +30,8 @@ def _reset() -> tuple:
 
 class Der(Dialect):
     """Models 7xx."""
+
+    _beat = 0  # counted on whatever is forgotten
 
     async def place(self) -> None:
         """Find the blocks that this device has.  Raises ModbusError if it lacks the measurement."""
@@ -51,7 +54,6 @@ class Der(Dialect):
         """Nothing is known of what the PCS was told: everything is written again."""
         Dialect.forget(self)
         self._beat_ms = time.ticks_add(time.ticks_ms(), -_HEARTBEAT_MS)
-        self._beat = 0
 
     # ---- measuring -------------------------------------------------------------------------------------
     def take(self) -> None:
@@ -93,10 +95,26 @@ class Der(Dialect):
     # ---- commanding ------------------------------------------------------------------------------------
     async def command(self, refresh: bool, asleep: bool) -> None:
         """The setpoint first, then start or stop, then the heartbeat."""
+        refused = None
         if self._set is not None:
-            await self._command_power(refresh)
-        if self._control is None:
-            return
+            try:
+                await self._command_power(refresh)
+            except ModbusRefused as error:
+                # one that takes no setpoint before it is started is started at 0 W, and one that takes none any more is stopped
+                if self.run() and (self.watts() or not self._rests()):
+                    raise
+                refused = error
+                self.sent = None
+        if self._control is not None:
+            await self._operate(refresh, asleep)
+        if refused is not None:
+            raise refused
+
+    def _rests(self) -> bool:
+        """The setpoint that it has, as it was read just now, moves nothing."""
+        return self.sun.values[t.X_SET_ENA] == 0 or self.sun.values[im.PCS_SETPOINT] == 0
+
+    async def _operate(self, refresh: bool, asleep: bool) -> None:
         now = time.ticks_ms()
         again = self.tries_again(refresh) or asleep
         resets = self._is_reset_due(now)

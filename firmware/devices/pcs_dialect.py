@@ -55,6 +55,7 @@ class Dialect:
         """Nothing is known of what the PCS was told: everything is written again."""
         self.sent = None  # setpoint as it was written
         self.sent_run = -1
+        self._is_untimed = False  # it refuses the reversion timer
         self._written = 0  # what goes out now
         if self.reactive is not None:
             self.reactive.forget()
@@ -218,13 +219,19 @@ class Dialect:
         return again
 
     async def write_timer(self, address: int, *values) -> None:
-        """The reversion timer.  A device that refuses it is commanded all the same, and that is said once."""
-        if _TIMER in self._refusals:
+        """The reversion timer.  A device that refuses it is commanded all the same, and that is said once; it is tried again with
+        the next first setpoint, as some take nothing before they are started."""
+        if self._is_untimed:
             return
         try:
             await self.write(address, *values)
+            if _TIMER in self._refusals:
+                self._refusals.remove(_TIMER)
+                if self.once.text.startswith(_TIMER):
+                    self.once.text = ""
         except ModbusRefused as error:
             self._leave(_TIMER, address, error)
+            self._is_untimed = True
 
     def _leave(self, what: str, address: int, error: ModbusRefused) -> None:
         """What power does not need was refused: said once.  Raises the error again where it says nothing against it."""

@@ -22,7 +22,7 @@ from host_tests.site import test_pcs_inverter as older
 from host_tests.site import test_pcs_sunspec as newer
 from host_tests.site.test_meter_sunspec import COMMON, SCALES
 from host_tests.unit.test_variants_modbus import Box, registers_of
-from modbus import ModbusTimeout, rtu_client, rtu_line, silent
+from modbus import ModbusRefused, ModbusTimeout, rtu_client, rtu_line, silent
 from tools.healthy import healthy
 from tools.sim.devices.sunspec_chain import Chain
 
@@ -423,6 +423,8 @@ def test_a_row_s_own_highest_percentage_is_kept(life: Virtual) -> None:
 class Latching(Registers):
     """A 7xx inverter whose fault stays until AlarmReset is written while its cause is gone; OpCtl starts and stops it."""
 
+    stopped = 7  # standing by
+
     def __init__(self) -> None:
         self.chain = peer("newer")
         super().__init__(registers_of(self.chain))
@@ -445,17 +447,17 @@ class Latching(Registers):
                 if not self.cause:
                     self.registers[state] = 7
             if name == self.place("715.OpCtl") and self.registers[state] != 6:
-                self.registers[state] = 3 if value else 7
+                self.registers[state] = 3 if value else self.stopped
 
 
 class Cabinet:
     """A whole site of one battery and that inverter: the manager, and the driver on its registers."""
 
-    def __init__(self, life: Virtual, **config: Any) -> None:
+    def __init__(self, life: Virtual, inverter: "Latching | None" = None) -> None:
         self.life = life
-        self.inverter = Latching()
+        self.inverter = inverter or Latching()
         self.box = Box(life, pcs_sunspec, self.inverter)
-        self.pm = PowerManager(PowerConfig(**config), image=self.box.image, has=im.HAS_BMS | im.HAS_PCS)
+        self.pm = PowerManager(PowerConfig(), image=self.box.image, has=im.HAS_BMS | im.HAS_PCS)
         self.flip = 0
         self.run(12)
         self.pm.start()
@@ -520,3 +522,85 @@ def test_a_fault_that_comes_back_after_each_reset_uses_up_the_restarts(life: Vir
             site.inverter.cause = False
         site.run(1)
     assert site.inverter.resets <= 10 and site.pm.mode == Mode.STANDBY
+
+
+class Shy(Latching):
+    """Takes a setpoint and its timer only while it runs; `deaf`: none at all any more."""
+
+    stopped = 0
+    deaf = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.registers[self.place("701.InvSt")] = 0
+
+    async def write_registers(self, unit: int, address: int, values: Any, count: int, *rest: Any, **more: Any) -> None:
+        sets = self.chain.starts[704] <= address < self.chain.starts[704] + 60
+        if sets and (self.deaf or self.registers[self.place("701.InvSt")] != 3):
+            raise ModbusRefused(16, 4)
+        await super().write_registers(unit, address, values, count, *rest, **more)
+        self.chain.put("701.W", self.setpoint() if self.state() == 3 else 0)
+        power = self.place("701.W")
+        self.registers[power] = self.chain.registers[power - self.chain.base]
+
+    def setpoint(self) -> int:
+        high, low = (self.registers[self.place("704.WSet") + i] for i in (0, 1))
+        return (high << 16 | low) - (high >> 15 << 32)
+
+    def state(self) -> int:
+        return self.registers[self.place("701.InvSt")]
+
+
+def test_an_inverter_that_takes_no_setpoint_before_it_runs_is_started(life: Virtual) -> None:
+    """The refused setpoint kept START from being written, for ever; and the refused timer was never written again."""
+    inverter = Shy()
+    site = Cabinet(life, inverter)
+    site.pm.set_constant_power(-20)
+    site.run(15)
+    assert inverter.state() == 3 and inverter.setpoint() == -20000 and site.box.said("note") == ""
+    assert inverter.registers[inverter.place("704.WSetRvrtTms") + 1] == 5
+
+
+def test_one_whose_old_setpoint_would_act_is_not_started(life: Virtual) -> None:
+    inverter = Shy()
+    inverter.registers[inverter.place("704.WSetEna")] = 1
+    inverter.registers[inverter.place("704.WSet") + 1] = 5000
+    site = Cabinet(life, inverter)
+    site.run(10)
+    assert inverter.state() == 0 and "it refuses what is commanded" in site.box.said("note")
+
+
+def test_one_that_takes_no_setpoint_any_more_is_stopped(life: Virtual) -> None:
+    inverter = Shy()
+    site = Cabinet(life, inverter)
+    site.pm.set_constant_power(-20)
+    site.run(4)
+    assert inverter.state() == 3 and inverter.setpoint() < 0
+    inverter.deaf = True
+    site.pm.emergency_shutdown()
+    site.run(1)
+    assert inverter.state() == 0
+
+
+def test_the_heartbeat_of_one_that_refuses_goes_on(life: Virtual) -> None:
+    inverter = Shy()
+    inverter.deaf = True
+    Cabinet(life, inverter)
+    at = inverter.place("715.ControllerHb")
+    beats = [words[1] for address, words in inverter.written if address == at]
+    assert len(beats) > 10 and beats == list(range(1, len(beats) + 1))
+
+
+def test_the_relay_of_one_that_takes_no_limits_any_more_is_opened(life: Virtual) -> None:
+    chain = peer("older")
+    client = Registers(registers_of(chain))
+    box = Box(life, pcs_sunspec, client)
+    box.commanded(3000)
+    relay = chain.places["123.Conn"].address
+    assert client.registers[relay] == 1
+    client.refuse = lambda address, count: 4 if address == chain.places["124.OutWRte"].address else 0
+    box.now[im.CMD_RUN] = box.now[im.CMD_P] = 0
+    for _ in range(5):
+        box.now[im.CMD_SEQ] += 1
+        life.run(200)
+    assert client.registers[relay] == 0
