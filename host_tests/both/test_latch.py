@@ -1,6 +1,7 @@
 """latch: an emergency is stored before the call answers, outside the lock; what cannot be stored is said and tried again."""
 
 import gc
+import sys
 
 import notice
 
@@ -167,7 +168,7 @@ def test_a_full_heap_gets_the_memory_that_is_kept_for_it():
         FakeNVS.fails = Full([MemoryError("full")])
         assert plant.pm.emergency_shutdown() is True and FakeNVS.stored == {"emergency": 1}
         assert len(free) >= 2 and latch.failures == 0
-        if free[0]:
+        if sys.implementation.name == "micropython":
             assert free[1] - free[0] >= 450, (again, free)  # 512 in one piece on 32 bits, twice that on 64
         FakeNVS.fails = None
         assert plant.pm.reset_emergency() is True

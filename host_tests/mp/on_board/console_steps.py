@@ -42,6 +42,7 @@ class ChipTime:
 
 
 console.time = ChipTime
+gc.collect()  # what compiling has left is no heap that runs short
 desk = Desk()
 pm = desk.plant.pm
 pm.clock = Clock(zones.zone("Europe/Berlin"), 0)
