@@ -82,7 +82,8 @@ class App:
             except Exception as error:  # a zone that there is not, a folder that cannot be made, a flash that is full
                 if stays or isinstance(error, MemoryError):
                     raise
-                print("site: without %s: %s: %s" % (name, type(error).__name__, error))
+                self.stopped[name] = "without it: %s: %s" % (type(error).__name__, error)  # for who comes after the lines of boot
+                print("site: %s: %s" % (name, self.stopped[name]))
                 continue
             self.services[name] = service
             self.names.update(getattr(service, "names", {}))

@@ -37,4 +37,4 @@ def server(models, options: dict, gate, **given) -> TlsServer:
     try:
         return TlsServer(models, parts[0], parts[1], parts[2], gate, options["tls_port"], **given)
     except ValueError as error:
-        raise ConfigError(["%s: are no keys that go together: %s" % (options["tls_folder"], error)])
+        raise ConfigError(["%s: %s" % (options["tls_folder"], error)])

@@ -1,9 +1,9 @@
 """MQTT behind TLS: whose certificate a broker must have, and our own where it wants one.  Loaded where the site file says tls."""
 
+import keyfiles
 import tls
 
 from firmware.errors import ConfigError
-from modbus.role import apart
 
 AUTHORITY = "mqtt_authority.der"  # one certificate, or several one behind another
 OWN = ("mqtt.der", "mqtt_key.der")  # both, or none: the broker then knows us by user and password
@@ -14,16 +14,16 @@ def wrapping(folder: str, host: str):
     context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
     path = "%s/%s" % (folder, AUTHORITY)
     try:
-        for one in apart(_read(path)):
+        for one in keyfiles.parts("authority", _read(path)):
             context.load_verify_locations(one)
         context.verify_mode = tls.CERT_REQUIRED  # type: ignore[attr-defined]  # the stubs lack it
         own = [_read("%s/%s" % (folder, name)) for name in OWN if _exists("%s/%s" % (folder, name))]
         if len(own) == len(OWN):
-            context.load_cert_chain(own[0], own[1])
+            keyfiles.show(context, own[0], own[1])
     except OSError:
         raise ConfigError(["%s: cannot be read; over TLS it says who signs the broker's certificate" % path])
     except ValueError as error:
-        raise ConfigError(["%s: holds no keys that go together: %s" % (folder, error)])
+        raise ConfigError(["%s: %s" % (folder, error)])
     return lambda sock: context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
 
 

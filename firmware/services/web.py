@@ -150,4 +150,4 @@ def _context(secure, folder: str):
     try:
         return secure.context(parts[0], parts[1])
     except ValueError as error:
-        raise ConfigError(["%s: are no keys that go together: %s" % (folder, error)])
+        raise ConfigError(["%s: %s" % (folder, error)])

@@ -131,7 +131,12 @@ STUBBORN = LEAK + """
         \"\"\"Its socket is gone.\"\"\"
         raise OSError(9)
 """
-FILES = {"beacon": BEACON, "leak": LEAK, "stubborn": STUBBORN, "raises": RAISES, "unsaid": UNSAID}
+REFUSES = BEACON + """
+    def begin(self):
+        \"\"\"Its keys are not there.\"\"\"
+        raise OSError(2)
+"""
+FILES = {"beacon": BEACON, "refuses": REFUSES, "leak": LEAK, "stubborn": STUBBORN, "raises": RAISES, "unsaid": UNSAID}
 
 
 def site(**services: Any) -> dict[str, Any]:
@@ -190,6 +195,15 @@ def test_a_service_is_one_file_that_the_board_builds_and_people_can_ask(tree: Pa
         assert "count" in await board.wait_line(lambda text: text.startswith("sign: "), 5)
 
     run(tree, site(sign={"type": "beacon", "start": 700}), "1M", story)
+
+
+def test_one_that_cannot_be_built_is_left_out_and_can_be_asked_why_later(tree: Path) -> None:
+    async def story(board: Board) -> None:
+        await until(board, "app.services['sign'].count", lambda said: int(said) > 3)
+        await board.send("services()")
+        assert "without it: " in (said := await board.wait_line(lambda text: text.startswith("keyed: "), 5)) and "ENOENT" in said
+
+    run(tree, site(keyed={"type": "refuses"}, sign={"type": "beacon"}), "1M", story)
 
 
 def test_the_tools_take_it_up_by_themselves(tree: Path) -> None:

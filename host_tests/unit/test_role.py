@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from modbus.role import apart, role_in, validity
+from keyfiles import parts
+from modbus.role import role_in, validity
 
 THEIRS = Path(sunspec2.__file__).parent / "tests" / "tls_data"
 OID = "1.3.6.1.4.1.50316.802.1"
@@ -136,7 +137,7 @@ def test_a_certificate_that_is_cut_off_or_spoilt_has_no_role_of_its_own() -> Non
 
 def test_certificates_of_one_file_are_told_apart() -> None:
     one, two = certificate(), certificate(more=True)
-    assert apart(one + two + one) == [one, two, one]
+    assert parts("x", one + two + one) == [one, two, one]
     for wrong in (b"", one[:-1], one + b"\0", b"-----BEGIN CERTIFICATE-----"):
         with pytest.raises(ValueError):
-            apart(wrong)
+            parts("x", wrong)

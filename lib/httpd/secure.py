@@ -1,10 +1,11 @@
 """The server behind TLS: its certificate, and no client's."""
 
+import keyfiles
 import tls
 
 
 def context(certificate: bytes, key: bytes):
-    """Of a certificate and its key in DER (ECDSA P-256: RSA takes a chip seconds).  ValueError where they are none."""
+    """Of a certificate and its key, as keyfiles.py reads them (ECDSA P-256: RSA takes a chip seconds).  ValueError for none."""
     made = tls.SSLContext(tls.PROTOCOL_TLS_SERVER)
-    made.load_cert_chain(certificate, key)
+    keyfiles.show(made, certificate, key)
     return made

@@ -60,17 +60,6 @@ def _seconds(der, at: int, end: int) -> tuple:
     return days * DAY_S + int(text[8:10]) * 3600 + int(text[10:12]) * 60 + int(text[12:14]), end
 
 
-def apart(certificates: bytes) -> "list[bytes]":
-    """The certificates of a file in which they stand one behind another, in DER.  ValueError where it holds anything else."""
-    found = []
-    at = 0
-    while at < len(certificates) or not found:
-        end = _value(certificates, at, len(certificates), _SEQUENCE)[1]
-        found.append(certificates[at:end])
-        at = end
-    return found
-
-
 def _role(der) -> str:
     at, end = _value(der, 0, len(der), _SEQUENCE)
     at, end = _value(der, at, end, _SEQUENCE)  # what is signed

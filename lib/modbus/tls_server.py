@@ -11,16 +11,18 @@ by the board's clock.
 import select
 import time
 
+import keyfiles
 import tls
 from ipv4 import dotted
 from micropython import const
 
-from modbus.role import apart, role_in, validity
+from modbus.role import role_in, validity
 from modbus.tcp_server import TcpServer
 
 _HANDSHAKES = const(2)
 _PAUSE_MS = const(1000)  # between the beginnings of two: control lies between
 _STUCK_MS = const(2000)  # a handshake that takes so long makes room
+_ENDED = const("the server's certificate is not valid by the board's clock")
 _GIVEN_UP_MS = const(10000)  # no request until then
 _EPOCH_S = 946684800 if time.gmtime(0)[0] == 1970 else 0  # of this machine's clock, 2000-01-01 UTC
 
@@ -42,9 +44,9 @@ class TlsServer(TcpServer):
 
         is_shut_out(address) -> bool: whoever comes from there is not even listened to
 
-    certificate, key: the server's, in DER (ECDSA P-256: RSA takes a chip seconds); authority: the certificate, or several
-    one behind another, in DER, of who signs the clients'; after_step: called after each step of a handshake, which may have
-    taken a chip half a second.  ValueError for certificates or a key that are none.
+    certificate, key: the server's (ECDSA P-256: RSA takes a chip seconds), and behind it those between it and its authority;
+    authority: the certificate, or several, of who signs the clients': as keyfiles.py reads them; after_step: called after each
+    step of a handshake, which may have taken a chip half a second.  ValueError for certificates or a key that are none.
     """
 
     def __init__(
@@ -52,8 +54,8 @@ class TlsServer(TcpServer):
     ) -> None:
         super().__init__(models, port, gate=gate, **given)
         context = tls.SSLContext(tls.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
-        for one in apart(authority):
+        self._own_valid = validity(keyfiles.show(context, certificate, key))
+        for one in keyfiles.parts("authority", authority):
             context.load_verify_locations(one)
         context.verify_mode = tls.CERT_REQUIRED  # type: ignore[attr-defined]  # the stubs lack it
         context.verify_callback = self._look_at  # type: ignore[attr-defined]  # the same
@@ -134,7 +136,7 @@ class TlsServer(TcpServer):
         try:
             got = one.sock.readinto(self._chunk)
         except (OSError, ValueError) as error:  # a certificate of another authority, of another day, or none
-            self.count.last_error = str(error)
+            self.count.last_error = _ENDED if _is_over(self._own_valid) else str(error)
             got = 0
         self._stepped = None
         if self._after_step is not None:
