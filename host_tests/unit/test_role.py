@@ -10,8 +10,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-
 from keyfiles import parts
+
 from modbus.role import role_in, validity
 
 THEIRS = Path(sunspec2.__file__).parent / "tests" / "tls_data"
