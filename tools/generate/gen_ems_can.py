@@ -232,7 +232,7 @@ def bits_of(signal: Signal) -> dict[int, tuple[str, str]]:
         groups = ("BMS_LIMITS", "BMS_CELLS", "BMS_TEMPS", "BMS_FLAGS")  # as image.MISS_BMS says: the next four bits
         first = named_bit(named, "BMS")
         named.update({first + 1 + i: name for i, name in enumerate(groups)})
-        return {i: (f"MISS_{named[i]}", words) for i, words in enumerate(MISSING.split("\n"))}
+        return {i: (f"MISS_{named[i]}", words) for i, words in enumerate(MISSING)}
     raise WrongTable(f"{signal.name}: nobody knows what its bits mean")
 
 
