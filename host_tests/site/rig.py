@@ -60,13 +60,13 @@ class Rig:
         assert self._counters is not None
         return self._counters
 
-    async def until_error(self, words: str, seconds: float = 30.0) -> None:
+    async def until_error(self, words: str, seconds: float = 60.0) -> None:
         """Wait until the driver's last error has these words: errors of one box take turns in it."""
         async with asyncio.timeout(seconds):
             while words not in (await self.counters())["last_error"]:
                 await asyncio.sleep(0.02)
 
-    async def until(self, true: Callable[[], bool], seconds: float = 30.0) -> float:
+    async def until(self, true: Callable[[], bool], seconds: float = 60.0) -> float:
         """Wait until it is true, and say how long that took; fails after `seconds`."""
         begun = time.monotonic()
         while not true():

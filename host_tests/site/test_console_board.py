@@ -89,7 +89,7 @@ def test_what_is_taken_while_control_runs_lies_below_what_lives(tmp_path: Path, 
     """Each call with many locals takes its frame from the heap: behind all that lives it would be looked for past all that."""
 
     async def story(desk: Desk) -> None:
-        async with asyncio.timeout(30):  # a piece is taken now and then, and given back with the next collection
+        async with asyncio.timeout(100):  # a piece is taken now and then, and given back with the next collection
             for name in ("app", "pm", "pm.image"):
                 while await desk.ask(f"__import__('uctypes').addressof(bytearray(9000)) < id({name})") != "= True":
                     await asyncio.sleep(0.5)

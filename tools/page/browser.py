@@ -18,7 +18,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLED = ROOT / ".cache" / "chromium" / "chromium"
 NAMES = ("chromium", "chromium-headless-shell", "google-chrome", "chromium-browser")
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 POLL_S = 0.1
 _OPTIONS = (
     "--headless=new", "--remote-debugging-pipe", "--no-first-run", "--no-default-browser-check", "--disable-gpu",
