@@ -53,7 +53,7 @@ class HeapWatch:
         self._of[self._loop_time.names.index(part)] = self._services.index(service)
 
     def wanted(self, part: str) -> None:
-        """A task ended because the heap had not what it asked for."""
+        """A task ended, or got over it, because the heap had not what it asked for."""
         self._alarm = True
         self._alarm_ms = time.ticks_ms()
         number = self._of[self._loop_time.names.index(part)]

@@ -19,7 +19,7 @@ _STEP_MS = const(20)  # between two steps of what acts ...
 _SOON_MS = const(4)  # ... and while something that was written waits for more
 _NAP_MS = const(10)  # between two looks where nothing is served but a line
 _NO_HEAP = const("MemoryError")
-_TELL_MS = const(1000)  # between two lines of the journal
+_TELL_MS = const(1000)  # between two lines of the journal, and two of what the heap had not
 
 
 class Service:
@@ -41,6 +41,9 @@ class Service:
         self.control = Control(self.chain, pm, app.site.config.cycle_ms, options["silence_s"], self.access)
         self.names = {"ems": self}
         app.names["local"] = pm.remote.local
+        self._name = name
+        self._app = app
+        self._no_memory = self._told = 0  # looks that ended for want of heap; these and the servers', as they were told
         self.parts: dict = {}
         self._tcp: list = []  # servers that look when they are told to
         self._servers: dict = {}
@@ -84,7 +87,7 @@ class Service:
         for server in servers:
             server.open()
         try:
-            before = told = time.ticks_ms()
+            before = told = warned = time.ticks_ms()
             due_ms = _STEP_MS
             while True:
                 now = time.ticks_ms()
@@ -106,10 +109,24 @@ class Service:
                             self.access.tell()
                 except MemoryError:  # what this look could not do the next one does: nobody's connection ends by it
                     control.problem = _NO_HEAP
+                    self._no_memory += 1
+                if not 0 <= time.ticks_diff(now, warned) < _TELL_MS:
+                    warned = now
+                    self._warn()
                 await asyncio.sleep_ms(nap)
         finally:
             for server in servers:
                 server.stop()
+
+    def _warn(self) -> None:
+        """Who watches over the heap hears of what was got over here, as of a service that ends by it: no more often either."""
+        short = self._no_memory
+        for name in self._servers:
+            short += self._servers[name].count.no_memory
+        if short != self._told:
+            self._told = short
+            if self._app.heap_watch is not None:
+                self._app.heap_watch.wanted(self._name)
 
     def stop(self) -> None:
         """Close what is served; what was commanded is over."""

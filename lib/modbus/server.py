@@ -57,7 +57,14 @@ class ServerCounters:
         self.connections = 0  # connections ever
         self.turned_away = 0  # connections over the cap
         self.idle_closed = 0
+        self.no_memory = 0  # times there was no memory for a request or a connection
         self.last_error = ""
+
+    def failed(self, error) -> None:
+        """What has ended a connection, or kept one from coming about."""
+        if isinstance(error, MemoryError):
+            self.no_memory += 1  # first: its text may find none either
+        self.last_error = str(error)
 
     def as_dict(self) -> dict:
         """The counters by name, for people."""
@@ -98,6 +105,7 @@ class Server:
             try:
                 code = self._act(model, frame, at, length, reply, to)
             except MemoryError:  # whoever asks again finds it as it was, or done
+                count.no_memory += 1
                 code = -_BUSY
             except Exception as error:  # a model's mistake must not end the server
                 count.last_error = "function %d: %r" % (function, error)

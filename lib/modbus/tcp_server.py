@@ -148,7 +148,7 @@ class TcpServer(Server):
             try:
                 self._accept(now)
             except (OSError, MemoryError) as error:  # it has already gone again; or nothing to be had for it: the others stay
-                self.count.last_error = str(error)
+                self.count.failed(error)
         if self._resting:
             self._wake(now)
         if time.ticks_diff(now, self._swept_ms) > _SWEEP_MS:
@@ -267,7 +267,7 @@ class TcpServer(Server):
         try:
             self._answer_all(client, rx, have, now)
         except (OSError, MemoryError) as error:
-            self.count.last_error = str(error)
+            self.count.failed(error)
             self._close(client)
 
     def _serve_client(self, client: _Client, now: int) -> None:
@@ -277,7 +277,7 @@ class TcpServer(Server):
             else:
                 self._receive(client, now)
         except (OSError, MemoryError) as error:  # reset by the peer; or no buffer to be had for it
-            self.count.last_error = str(error)
+            self.count.failed(error)
             self._close(client)
 
     def _receive(self, client: _Client, now: int) -> None:

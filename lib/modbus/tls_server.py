@@ -95,7 +95,7 @@ class TlsServer(TcpServer):
         try:
             behind = self._context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         except (OSError, MemoryError) as error:  # no memory for one more
-            self.count.last_error = str(error)
+            self.count.failed(error)
             self._turn_away(sock)
             return
         self._newcomers.append(_Newcomer(behind, sock, address, now))
