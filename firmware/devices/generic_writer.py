@@ -100,13 +100,22 @@ class Writer:
         self._holds = True
 
     async def _round(self, refresh: bool) -> None:
-        """Every row in turn, each with the command of the moment in which it goes out."""
-        for write in self._writes:
-            if not self._in_step():
-                await self._turn()
-                if not self._in_step():  # it has turned again meanwhile
-                    return
-            await self._send(write, refresh)
+        """Every row in turn, each with the command of the moment in which it goes out.
+
+        A device that is to stop is told so although it refuses a power.
+        """
+        try:
+            for write in self._writes:
+                if not self._in_step():
+                    await self._turn()
+                    if not self._in_step():  # it has turned again meanwhile
+                        return
+                await self._send(write, refresh)
+        except ModbusRefused as error:
+            for write in self._writes:
+                if not (self._image.now[im.CMD_RUN] or write.power or write.turns or write is self._write):
+                    await self._send(write, refresh)
+            raise error
 
     def _in_step(self) -> bool:
         """False if the device has to be turned before it may be told the power."""

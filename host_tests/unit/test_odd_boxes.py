@@ -8,7 +8,7 @@ import pytest
 
 from firmware import image as im
 from firmware.config import PowerConfig
-from firmware.devices import generic_modbus, meter_sunspec, pcs_der, pcs_dialect, pcs_inverter, pcs_sunspec, sunspec
+from firmware.devices import generic_modbus, generic_writer, meter_sunspec, pcs_der, pcs_dialect, pcs_inverter, pcs_sunspec, sunspec
 from firmware.manager import PowerManager
 from firmware.modes import Mode
 from host_tests.both import bms
@@ -182,8 +182,8 @@ def test_what_never_came_of_a_battery_that_speaks_is_told_too() -> None:
 @pytest.fixture
 def life() -> "Iterator[Virtual]":
     """The time that all drivers live in."""
-    modules = (pcs_sunspec, pcs_dialect, pcs_der, pcs_inverter, generic_modbus, sunspec, rtu_client, rtu_line, silent)
-    with Virtual(*modules) as one:
+    inverters = (pcs_sunspec, pcs_dialect, pcs_der, pcs_inverter, sunspec)
+    with Virtual(*inverters, generic_modbus, generic_writer, rtu_client, rtu_line, silent) as one:
         yield one
 
 
@@ -604,3 +604,25 @@ def test_the_relay_of_one_that_takes_no_limits_any_more_is_opened(life: Virtual)
         box.now[im.CMD_SEQ] += 1
         life.run(200)
     assert client.registers[relay] == 0
+
+
+@pytest.mark.parametrize(
+    "power",
+    [
+        ({"from": "CMD_P", "address": 50, "type": "int32"},),
+        ({"from": "CMD_MAGNITUDE", "address": 50, "type": "uint32"}, {"from": "CMD_DIRECTION", "address": 52}),
+    ],
+)
+def test_a_table_s_device_that_takes_no_power_any_more_is_stopped(life: Virtual, power: "tuple[dict[str, Any], ...]") -> None:
+    """What stops it stood behind the power in the table, and was never written."""
+    client = Registers({0: 0})
+    writes = [*power, {"from": "CMD_RUN", "address": 60}]
+    box = Box(life, generic_modbus, client, table={"reads": [{"slot": "METER_P", "address": 0}], "writes": writes})
+    box.commanded(3000)
+    assert client.registers[60] == 1
+    client.refuse = lambda address, count: 4 if address == 50 else 0
+    box.now[im.CMD_RUN] = box.now[im.CMD_P] = 0
+    for _ in range(5):
+        box.now[im.CMD_SEQ] += 1
+        life.run(200)
+    assert client.registers[60] == 0 and "register 50 cannot be written" in box.said("last_error")
