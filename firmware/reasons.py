@@ -28,7 +28,7 @@ pcs_not_following the inverter does not follow its setpoint
 overpower more power flows than the limits allow
 bms_frozen the battery's values do not change while power flows
 pcs_frozen the inverter's values do not change while power flows
-meter_frozen the meter's power does not change though the inverter's does
+meter_frozen the meter's values do not change though the inverter works
 contactor their feedback is not what was commanded
 inverter_silent the others in parallel go on
 """)

@@ -104,6 +104,6 @@ class Plant:
     def _meter(self) -> dict:
         return {
             im.METER_P: int((self.load_kw - self.power_kw) * 1000),
-            im.METER_V: 4000 if self.grid else 0,
+            im.METER_V: 4000 + self._flicker if self.grid else 0,
             im.METER_HZ: 50000 if self.grid else 0,
         }

@@ -15,6 +15,7 @@ _PCS_P = const(31)
 _PCS_GRID = const(43)
 _METER_P = const(47)
 _METER_V = const(48)
+_METER_I = const(49)
 _METER_HZ = const(50)
 _METER_LOAD_P = const(52)
 _PV_P = const(53)
@@ -31,6 +32,8 @@ _METER_SEEN = const(237)
 _METER_ANCHOR = const(238)
 _METER_STILL_MS = const(239)
 _ODD_P = const(240)
+_METER_SAID = const(244)
+_METER_SAME_MS = const(245)
 _PAR_GRID_TYPE = const(3)
 _PAR_STALE_PCS = const(13)
 _PAR_STALE_METER = const(14)
@@ -48,6 +51,7 @@ _RANGE = const(1073741823)
 # slots: end
 _STILL_W = const(200)  # what the inverter may move without the meter: its resolution, and the noise of both
 _MOVED = const(2000)  # and what no meter overlooks, W
+_RESTS = const(10)  # times as long, of one that repeats all that it says while nothing moves
 
 
 @micropython.viper
@@ -96,6 +100,8 @@ def watch_meter(img: ptr32, par: ptr32):
 
     A meter that repeats itself to the watt although the inverter's power has moved is frozen, or has not measured since.  An
     inverter that reports behind the meter may still mean the same moment.  In an island nothing flows through it, rightly.
+    Where nothing moves, one that repeats its voltage and frequency too counts as frozen after ten times as long: a gateway may
+    hand out what a dead meter said.  A live one shows by the next volt, or by the power that this takes away.
     """
     one = 1
     b = one << 30
@@ -111,7 +117,20 @@ def watch_meter(img: ptr32, par: ptr32):
     if pcs + most < 0:
         pcs = 0 - most
     still = img[_METER_STILL_MS]
-    if meter == none or meter != ((img[_METER_SEEN] + b) & m) - b:
+    frozen = par[_PAR_FROZEN_MS]
+    same = img[_METER_SAME_MS]
+    said = (img[_METER_V] & 0xFFFFF) ^ ((img[_METER_HZ] & 0x3FFFF) << 12)
+    if said != 0:
+        said = said ^ (img[_METER_I] & 0xFFF)
+    moves = meter == none or meter != ((img[_METER_SEEN] + b) & m) - b
+    if moves or said == 0 or said != img[_METER_SAID]:
+        moves = moves or same > frozen * _RESTS
+        img[_METER_SAID] = said
+        same = 0
+    elif (pcs > _STILL_W or pcs + _STILL_W < 0) and same < _AGE_MAX:
+        same += img[_DT]
+    img[_METER_SAME_MS] = same
+    if moves:
         img[_METER_SEEN] = meter
         img[_METER_ANCHOR] = pcs
         still = img[_FRESH] >> _SEQ_PCS & 1
@@ -122,6 +141,8 @@ def watch_meter(img: ptr32, par: ptr32):
         moved = pcs - (((img[_METER_ANCHOR] + b) & m) - b)
         if (moved > _MOVED or moved + _MOVED < 0) and still < _AGE_MAX:
             still += img[_DT]
+        if same > frozen * _RESTS and still <= frozen:
+            still = frozen + 1
     img[_METER_STILL_MS] = still
 
 

@@ -140,6 +140,7 @@ class BankPlant:
             for slot, value, _ in self.rest[block]:
                 inp[slot] = value
         inp[im.METER_P] = self.load - sum([one.power for one in self.inverters])
+        inp[im.METER_I] += self.ms // 10000 % 2
         if not self.grid:
             inp[im.METER_V] = inp[im.METER_HZ] = 0
         inp[im.IO_CONTACTOR] = im.NO_VALUE

@@ -88,6 +88,7 @@ class Plant:
             self._pcs(inp, volts, amps)
         if im.SEQ_METER not in self.silent:
             inp[im.METER_P] = self.load - self.pv - self.power
+            inp[im.METER_I] += self.ms // 10000 % 2
             if not self.grid:
                 inp[im.METER_V] = inp[im.METER_HZ] = 0
         inp[im.PV_P] = self.pv

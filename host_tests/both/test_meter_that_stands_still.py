@@ -13,6 +13,7 @@ class Slow(Plant):
     every_ms = 50
     step_w = 1
     frozen = False
+    dead = False  # all of it repeats itself, also what is no power
     _last = -1
     _shown = 0
 
@@ -22,6 +23,8 @@ class Slow(Plant):
             self._last = turn
             self._shown = (self.load - self.pv - self.power) // self.step_w * self.step_w
         self.force[im.METER_P] = self._shown
+        if self.dead:
+            self.force[im.METER_I] = 300
         Plant._write(self)
 
 
@@ -54,7 +57,7 @@ def test_a_frozen_meter_lets_no_more_power_out_than_it_did_before_and_is_told():
     plant.until(lambda: plant.faults() == ["meter_frozen"], 30)
     plant.run(3)
     assert plant.command() == 0 and plant.why() == "missing_data"
-    assert "the meter's power does not change though the inverter's does" in plant.pm.stats()["reason"]
+    assert "the meter's values do not change though the inverter works" in plant.pm.stats()["reason"]
     plant.frozen = False
     plant.until(lambda: plant.command() > 14000 and not plant.faults(), 30)
 
@@ -79,6 +82,54 @@ def test_a_meter_that_rests_with_all_others_is_not_frozen():
     plant.run(300)
     plant.pm.set_constant_power(0)
     plant.run(300)
+    assert plant.faults() == []
+
+
+def test_a_dead_meter_behind_a_gateway_that_goes_on_answering_is_found_while_nothing_else_moves():
+    """The load went, and 8 kW of it went out for ever: nobody moved, so nothing was seen to stand still."""
+    plant = exporting(dead=True)
+    plant.pm.limit("zero export", discharge_kw=8)
+    plant.run(10)
+    plant.frozen = True
+    plant.load = 0
+    plant.run(480, 100)
+    assert plant.command() == 8000 and plant.faults() == []
+    plant.until(lambda: plant.command() == 0, 180, 100)
+    plant.run(3600, 100)
+    assert plant.faults() == ["meter_frozen"] and plant.command() == 0 and plant.why() == "missing_data"
+    assert "the meter's values do not change though the inverter works" in plant.pm.stats()["reason"]
+    plant.frozen = False
+    plant.until(lambda: plant.command() == 5000 and not plant.faults(), 30)
+
+
+def test_one_whose_voltage_moves_is_alive_though_its_power_rests():
+    plant = exporting()
+    plant.frozen = True
+    plant.run(3000, 100)
+    assert plant.faults() == [] and plant.command() == 8000
+
+
+def test_a_live_meter_of_coarse_values_shows_when_its_power_is_taken_away():
+    plant = exporting(dead=True)
+    low = 0
+    for _ in range(15 * 60 * 10):
+        plant.cycle(100)
+        low += plant.command() < 8000
+    assert 0 < low < 300, "a dip of some seconds in a quarter of an hour"
+    assert plant.command() == 8000 and plant.faults() == []
+
+
+def test_a_meter_of_nothing_but_power_or_of_an_inverter_at_rest_is_not_judged_so():
+    plant = exporting(dead=True)
+    plant.frozen = True
+    plant.force.update({im.METER_V: im.NO_VALUE, im.METER_HZ: im.NO_VALUE})
+    plant.run(3000, 100)
+    assert plant.faults() == [] and plant.command() == 8000
+    plant = exporting(dead=True)
+    plant.pm.set_constant_power(0)
+    plant.run(10)
+    plant.frozen = True
+    plant.run(3000, 100)
     assert plant.faults() == []
 
 
