@@ -140,6 +140,20 @@ def test_own_echo_is_dropped_even_when_it_comes_in_pieces():
     assert line.receive(buffer, 6) == 10
 
 
+def test_an_echo_that_does_not_come_or_is_another_is_told_until_the_next_request():
+    uart = Uart()
+    line = RtuLine(uart, 115200, echo=True)
+    buffer = bytearray(20)
+    for came, lacks in ((b"request", False), (b"", True), (b"reque", True), (b"regards", True), (b"requestANSWER", False)):
+        line.send(b"..request", 2, 7)
+        uart.incoming = came
+        line.receive(buffer, 0)
+        assert line.lacks_echo() == lacks, came
+    plain = RtuLine(uart, 115200)
+    plain.send(b"request", 0, 7)
+    assert not plain.lacks_echo()
+
+
 def test_bytes_without_end_are_thrown_away_and_counted():
     uart = Uart()
     line = RtuLine(uart, 115200)

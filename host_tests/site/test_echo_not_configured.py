@@ -126,3 +126,34 @@ def test_box_on_an_echoing_line_says_so_where_people_look(mp64: Interpreter) -> 
                 raise AssertionError(await one.counters())
 
     run(story)
+
+
+# ---- the other way round: an echo is configured, and the line has none ---------------------------------------------------
+
+NONE_CAME = "what is sent does not come back"
+
+
+@pytest.mark.parametrize("count", [1, 2, 20])
+def test_an_echo_that_is_configured_and_does_not_come_is_said_whoever_answers(mp: Interpreter, count: int) -> None:
+    """Each answer is thrown away as our own words, and the device looks dead."""
+
+    async def story() -> None:
+        async with wire() as line, serial_servers(line, 3), rtu_client(mp, line, echo=True) as client:
+            answer = await client.ask(["read_registers", 3, 5, count, 3])
+            assert NONE_CAME in answer["text"], answer
+            assert NONE_CAME in (await client.ask(["write_register", 9, 5, 77]))["text"], "nor where nothing comes at all"
+
+    run(story)
+
+
+def test_of_an_echo_that_comes_as_configured_nothing_is_said(mp64: Interpreter) -> None:
+    async def story() -> None:
+        async with wire() as line, rtu_client(mp64, line, echo=True, timeout_ms=STANDS_STILL_MS) as client:
+            line.echoes.add(0)
+            without_9(line)
+            async with serial_servers(line, 3):
+                for _ in range(2):
+                    assert NONE_CAME not in (await client.ask(["read_registers", 9, 5, 2, 3]))["text"]
+                    assert len(await client.ask(["read_registers", 3, 5, 2, 3])) == 2
+
+    run(story)

@@ -32,6 +32,7 @@ _LATEST_MS = const(30000)  # no answer is awaited for so long: a moment that lie
 _NOISE = const(4)  # bytes of noise in front of an echo
 _PROBE_SIZE = const(20)
 _ALIKE = const((5, 6, 22))  # functions that are answered with the request itself
+_NO_ECHO = const('what is sent does not come back: see to the wiring, or set its option "echo" to false')
 _ECHOES = const('the line echoes what is sent: set its option "echo" to true')
 
 
@@ -74,6 +75,7 @@ class RtuClient(Client):
         self.echoes = None  # what is sent comes back though RtuLine drops nothing; None: not known yet
         self._sent = 0  # bytes of the request on the line
         self._echo_due = False  # its echo has not been seen
+        self._lacks_echo = False
         self._probe = Slot(_PROBE_SIZE)
         self.silent = Silent()
 
@@ -90,7 +92,7 @@ class RtuClient(Client):
         """Counts since boot."""
         counts = self.count.as_dict()
         counts["overruns"] = self.line.overruns
-        counts["note"] = _ECHOES if self.echoes else ""
+        counts["note"] = self._note()
         return counts
 
     # ---- what Client asks of a transport ---------------------------------------------------------------
@@ -100,6 +102,7 @@ class RtuClient(Client):
         if self.echoes is None and unit and frame[PDU] in _ALIKE:
             await self._learn_echo(frame)
         got = await self._talk(slot, length)
+        self._lacks_echo = unit and self.line.lacks_echo()  # a broadcast's is not looked for
         if got == 0 and unit:
             self.count.timeouts += 1
             strange = "; %d bytes that are no answer came" % self._strange if self._strange else ""
@@ -181,7 +184,11 @@ class RtuClient(Client):
 
     # ---- sending ---------------------------------------------------------------------------------------
     def _why(self) -> str:
-        return "; " + _ECHOES if self.echoes else ""
+        note = self._note()
+        return "; " + note if note else ""
+
+    def _note(self) -> str:
+        return _ECHOES if self.echoes else _NO_ECHO if self._lacks_echo else ""
 
     async def _send(self, frame, length: int) -> None:
         line = self.line

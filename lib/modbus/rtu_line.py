@@ -37,6 +37,9 @@ class RtuLine:
         self._de = de
         self._echo = echo
         self._drop = 0  # bytes of our own still to come back
+        self._spoilt = False  # those that came are not what was sent
+        self._frame = None  # what was sent, up to _end
+        self._end = 0
         self._chunk = bytearray(_CHUNK)
         self._last_us = time.ticks_us()  # when a byte was last seen or sent
         self._quiet = True  # silent for so long that _last_us means nothing any more
@@ -59,6 +62,9 @@ class RtuLine:
             self._quiet = False
             got = self.uart.readinto(self._chunk, min(waiting, _CHUNK)) or 0
             own = min(self._drop, got)
+            for i in range(own):
+                if self._chunk[i] != self._frame[self._end - self._drop + i]:
+                    self._spoilt = True
             self._drop -= own
             got -= own
             if have + got > len(buffer):
@@ -66,6 +72,10 @@ class RtuLine:
                 have = 0
             hot.move(self._chunk, own, got, buffer, have)
             have += got
+
+    def lacks_echo(self) -> bool:
+        """What was sent last is to come back, and has not, or another thing in its place."""
+        return self._drop > 0 or self._spoilt
 
     def silence_left_us(self, pause_us: int = 0) -> int:
         """Microseconds until the line will have been silent for 3.5 characters, or for pause_us if that is longer; 0: it has."""
@@ -90,6 +100,9 @@ class RtuLine:
         if self._de is not None:
             self._de(1)
         self._drop = length if self._echo else 0
+        self._spoilt = False
+        self._frame = frame
+        self._end = start + length
         self.uart.write(frame, start, length)
 
     def sent(self) -> bool:
