@@ -35,6 +35,7 @@ _HOLD = const(20)  # so far above it nothing is discharged any more ...
 _AGAIN = const(50)  # ... until it is so far above
 _CHARGES = const(1)  # bits of StorCtl_Mod: the rate of this direction is in force
 _DISCHARGES = const(2)
+_STANDS = const(10)  # looks until two rates that exclude each other are no longer the one of two writes
 # groups that end when their timer has run out, or their client is silent: groups below this number have a timer
 _TIMED = t.G_CONN + 1
 _HELD = (t.G_WSET, t.G_WLIMIT, t.G_OLD_LIMIT, t.G_STORAGE, t.G_RESERVE)  # and are kept alive by what their client asks
@@ -92,6 +93,7 @@ class Control:
         self._told_last = bytearray(2)
         self._claim_w = self._dis_w = self._chg_w = im.FREE  # as they stand; FREE: there is none
         self._rates_w = array("i", [im.FREE] * 3)  # of 124: what it asks for, its limits of discharge and charge
+        self._crossed = 0  # looks at rates of 124 that exclude each other, up to one more than are needed to say so
         self._asks = t.G_WSET  # the group whose claim it is,
         self._binds = t.G_WLIMIT  # and that whose limit binds the most
         self._look_ms = 0
@@ -516,6 +518,10 @@ class Control:
             charge = max(0, rate * par[im.PAR_P_CHG] // _FULL)
             if rate < 0 and wanted == im.FREE:
                 wanted = -rate * par[im.PAR_P_DIS] // _FULL
+        self._crossed = min(self._crossed + 1, _STANDS + 1) if wanted != im.FREE and discharge == charge == 0 else 0
+        if self._crossed == _STANDS:
+            self.problem = "124: what one of OutWRte and InWRte asks for the other bounds to 0 W"
+            say("ems: " + self.problem)
         rates = self._rates_w
         rates[0] = wanted
         rates[1] = discharge

@@ -384,6 +384,22 @@ def test_both_rates_bound_both_directions():
     assert ems.limits() == (None, 10.0)
 
 
+def test_124_two_rates_that_exclude_each_other_are_said_and_one_on_the_way_to_the_other_direction_is_not():
+    ems = _fast()
+    ems.put(124, 12, 2000, 0x10000 - 2000)
+    ems.put(124, 5, 3)
+    ems.run(3)
+    assert _watts(ems) == 20000 and ems.control.problem == ""
+    ems.put(124, 12, 0x10000 - 3000)
+    ems.run(1)
+    ems.put(124, 13, 3000)
+    ems.run(3)
+    assert _watts(ems) == -30000 and ems.control.problem == ""
+    ems.put(124, 13, 0x10000 - 3000)
+    ems.run(5)
+    assert _watts(ems) == 0 and "OutWRte" in ems.control.problem and "InWRte" in ems.control.problem
+
+
 def test_124_ends_by_its_own_time():
     ems = _fast()
     ems.put(124, 15, 4)
