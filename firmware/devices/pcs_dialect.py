@@ -104,11 +104,17 @@ class Dialect:
         block, period_ms, _, take, given, failures = entry
         entry[2] = time.ticks_add(time.ticks_ms(), period_ms << failures)
         entry[5] = min(failures + 1, _SELDOM)
+        text = ""
+        if failures + 1 >= _SELDOM and given:  # a rating stays as it was: people have to know
+            text = "model %d (register %d) does not come any more" % (block.model, block.address)
         try:
             if await self.sun.read(block):
                 take()
             entry[4] = True
             entry[5] = 0
+            if text and self.once.text == text:
+                self.once.text = ""
+            text = ""
         except ModbusRefused as error:
             if given and questions_the_map(error):
                 self.sun.lose(block, str(error))
@@ -119,6 +125,8 @@ class Dialect:
             if not given:
                 raise
             self.sun.note(error)
+        if text:
+            self.once.say(text)
 
     def before_writing(self, table: tuple):
         """The block of `table` as it is read just before a write to its model; None if the device has none."""

@@ -313,6 +313,29 @@ def test_what_a_slow_model_said_is_none_any_more_when_it_does_not_come(life: Vir
     assert (box.inp[im.PCS_DC_I], box.inp[im.PCS_DC_V]) == (100, 6400)
 
 
+@pytest.mark.parametrize("how", [0, 4])
+def test_a_rating_that_does_not_come_any_more_is_said_and_stays_until_it_comes(
+    life: Virtual, capsys: pytest.CaptureFixture[str], how: int
+) -> None:
+    chain = peer("newer")
+    client = Mute(registers_of(chain))
+    place = chain.starts[702]
+    box = Box(life, pcs_sunspec, client)
+    box.commanded(3000, 100, 0)
+    if how:
+        client.refuse = lambda address, count: how if address == place and count > 2 else 0
+    else:
+        client.lose = lambda address, count: address == place and count > 2
+    box.commanded(300000, 100, 0)
+    assert box.inp[im.PCS_P_DIS] == 100000 and box.said("note") == f"model 702 (register {place}) does not come any more"
+    assert len(said(capsys, "any more")) == 1
+    client.lose, client.refuse = (lambda address, count: False), (lambda address, count: 0)
+    chain.put("702.WMax", 40000)
+    client.registers.update(registers_of(chain))
+    box.commanded(70000, 100, 0)
+    assert box.said("note") == "" and box.inp[im.PCS_P_DIS] == 40000
+
+
 def test_a_704_that_is_too_short_is_said(life: Virtual, capsys: pytest.CaptureFixture[str]) -> None:
     """A draft's: nothing was written, and nobody said why."""
     registers = registers_of(peer("newer"))
