@@ -19,7 +19,9 @@ _STEP_MS = const(20)  # between two steps of what acts ...
 _SOON_MS = const(4)  # ... and while something that was written waits for more
 _NAP_MS = const(10)  # between two looks where nothing is served but a line
 _NO_HEAP = const("MemoryError")
-_TELL_MS = const(1000)  # between two lines of the journal, and two of what the heap had not
+_TELL_MS = const(1000)  # between two lines of the journal
+_WARN_MS = const(1000)  # between two words of what the heap had not; it doubles, as between two starts of a service
+_WARN_MAX_MS = const(64000)
 
 
 class Service:
@@ -89,6 +91,7 @@ class Service:
         try:
             before = told = warned = time.ticks_ms()
             due_ms = _STEP_MS
+            pause_ms = _WARN_MS
             while True:
                 now = time.ticks_ms()
                 nap = _NAP_MS
@@ -110,23 +113,25 @@ class Service:
                 except MemoryError:  # what this look could not do the next one does: nobody's connection ends by it
                     control.problem = _NO_HEAP
                     self._no_memory += 1
-                if not 0 <= time.ticks_diff(now, warned) < _TELL_MS:
+                if not 0 <= time.ticks_diff(now, warned) < pause_ms:
                     warned = now
-                    self._warn()
+                    pause_ms = min(2 * pause_ms, _WARN_MAX_MS) if self._warn() else _WARN_MS
                 await asyncio.sleep_ms(nap)
         finally:
             for server in servers:
                 server.stop()
 
-    def _warn(self) -> None:
+    def _warn(self) -> bool:
         """Who watches over the heap hears of what was got over here, as of a service that ends by it: no more often either."""
         short = self._no_memory
         for name in self._servers:
             short += self._servers[name].count.no_memory
-        if short != self._told:
-            self._told = short
-            if self._app.heap_watch is not None:
-                self._app.heap_watch.wanted(self._name)
+        if short == self._told:
+            return False
+        self._told = short
+        if self._app.heap_watch is not None:
+            self._app.heap_watch.wanted(self._name)
+        return True
 
     def stop(self) -> None:
         """Close what is served; what was commanded is over."""
