@@ -135,14 +135,14 @@ class Bus:
                 self.last_error = "bus-off"
                 return
             self.resets += 1
-            self.last_error = "the controller had reset or stopped by itself"
         elif time.ticks_diff(now_ms, self._off_since) < _RESTART_MS:
             return
         self._off_since = now_ms
+        self.last_error = "bus-off" if state == can.STATE_BUS_OFF else "the controller has reset or stopped by itself"
         try:
             can.restart()
         except OSError as err:
-            self.last_error = "the controller has reset or stopped by itself: %s" % err
+            self.last_error += ": %s" % err
 
     async def run(self):
         """Receive for ever.  Faults of the bus are counted, never raised."""
