@@ -10,6 +10,7 @@ beside a site that runs.
 import json
 import os
 import sys
+import time
 from array import array
 
 import generations
@@ -22,10 +23,14 @@ _PIECE = const(1024)  # bytes copied in one step
 _LINES = const(8)  # of a manifest read in one step
 _SPARE = const(8)  # blocks that must stay free
 _INLINE = const(512)  # bytes that LittleFS keeps beside a name, at most
+_QUIET_MS = const(20000)  # of who writes: then another may begin
 _DIRECTORY = const(0x4000)  # of a mode
 _OWN = const("_mpy")  # of sys.implementation: what .mpy files this machine takes; the documented name of MicroPython's
 _MACHINE = const(0x2F)  # bits of it; 0x10 says that more of it follows
+_OTHER = const("another deploy or update is under way: wait for its end")
 _MANIFEST_MOST = const(0xFFFF)  # bytes that an array of "H" can point into
+
+_writing = [None, 0]  # whether who writes keeps what is there (it is then the update service, else a deploy), and when he did last
 
 
 class Refused(Exception):
@@ -40,6 +45,9 @@ class Incoming:
     """
 
     def __init__(self, running=None, keep: bool = False) -> None:
+        if _writing[0] == (not keep) and time.ticks_diff(time.ticks_ms(), _writing[1]) < _QUIET_MS:
+            raise Refused(_OTHER)
+        _writing[0] = keep
         generations.load()
         self.place = generations.target()
         self._missing = array("H")  # of what must be sent: where its line of the manifest begins
@@ -57,10 +65,16 @@ class Incoming:
     # ---- what arrives ------------------------------------------------------------------------------------
 
     def write(self, path: str, data: bytes) -> None:
-        """The next piece of a file: the first begins it, end() closes it."""
+        """The next piece of a file: the first begins it, end() closes it.  Refused where another writes here meanwhile."""
+        self._go_on()
         if self._file is None:
             self._file = open("%s/%s" % (self.place, path), "wb")
         self._file.write(data)
+
+    def _go_on(self) -> None:
+        if _writing[0] != self._keep:
+            raise Refused(_OTHER)
+        _writing[1] = time.ticks_ms()
 
     def end(self) -> None:
         """The file that was written is whole."""
@@ -157,6 +171,7 @@ class Incoming:
             at = at or len(file.readline())
             for line in file:
                 sha, size, path = _entry(line)
+                self._go_on()
                 yield at, sha, size, path
                 at += len(line)
                 if at > _MANIFEST_MOST:
@@ -278,6 +293,7 @@ class Incoming:
 
     def finish(self):
         """Check what was missing, and make this generation the next start: a generator.  Refused where a file is damaged."""
+        self._go_on()
         self.end()
         place = self.place
         for path, _, sha in self.lacking():
@@ -288,6 +304,7 @@ class Incoming:
         os.rename(place + "/" + MANIFEST, place + "/manifest")
         yield
         yield from generations.saving(generations.switched(place))
+        _writing[0] = None
 
 
 def _mark(path: str, sha: str = "") -> int:

@@ -28,3 +28,7 @@ def test_what_does_not_fit_is_refused_in_figures_what_fills_it_is_removed_and_wh
     assert found["over the one before"]["said"] == "DONE 5", found["over the one before"]
     tight = found["what it replaces counts"]
     assert tight["said"] == "DONE 6" and tight["before"] <= 11, tight
+    two = found["two at once"]
+    assert two["said"].startswith("NO ") and "another deploy or update is under way" in two["said"], two
+    assert found["behind one that is gone"]["said"] == "DONE 7", found["behind one that is gone"]
+    assert "another deploy or update is under way" in found["it comes back"], "it would write into what is the next start"

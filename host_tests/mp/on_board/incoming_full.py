@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 
 import vfs
 
@@ -165,6 +166,16 @@ class Network:
         pass
 
 
+class Later:
+    """The clock, half a minute on."""
+
+    @staticmethod
+    def ticks_ms():
+        return time.ticks_add(time.ticks_ms(), 30000)
+
+    ticks_diff = staticmethod(time.ticks_diff)
+
+
 class App:
     """As much as the service looks at."""
 
@@ -252,4 +263,19 @@ for _ in generations.saving(generations.passed([])):
 startup.folder = generations.record["now"]["folder"] + "/"
 fill(11)
 report["what it replaces counts"] = take(Client(6, 12))
+for _ in generations.saving(generations.passed([])):
+    pass
+startup.folder = generations.record["now"]["folder"] + "/"
+unfill()
+wire = incoming.Incoming()  # a deploy that has begun
+head, _ = manifest(7, 2)
+wire.write(incoming.MANIFEST, head[:64])
+report["two at once"] = take(Client(7, 2))
+incoming.time = Later()  # its computer is gone
+report["behind one that is gone"] = take(Client(7, 2))
+try:
+    wire.write(incoming.MANIFEST, head[64:])
+    report["it comes back"] = "goes on"
+except incoming.Refused as error:
+    report["it comes back"] = str(error)
 print(json.dumps(report))
