@@ -89,6 +89,7 @@ class PowerManager:
         self.places: dict = {}  # by image.HAS_* bit: (name of the device, where it is reached), for reasons.py
         self.refused = ""  # why the site file was refused
         self.run_memory = None  # what keeps over a reset what runs: settle() stores what stands
+        self.emergencies = 0  # commanded since the start: whoever resets his own sees that there is another on top of it
         self.emergency_memory = None  # what keeps an emergency over a reset: settle() stores what stands, True once it is
 
     # ---- start, stop, modes -----------------------------------------------------------------------------
@@ -353,6 +354,7 @@ class PowerManager:
         with self._lock:
             self.arbiter.end_all(rq.END_EMERGENCY)
             self.states.enter_emergency(-1)
+            self.emergencies += 1
         # outside the lock: flash takes longer than the cycle may wait
         return self.emergency_memory is not None and self.emergency_memory.settle()
 

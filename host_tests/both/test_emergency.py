@@ -158,6 +158,16 @@ def test_a_reset_without_an_emergency_is_refused_and_changes_nothing():
     assert photo(plant.pm) == before
 
 
+def test_an_emergency_that_is_commanded_on_top_of_one_is_counted():
+    """No event tells it: whoever has given the first, and goes to reset it, is to see that it is not his alone any more."""
+    plant = Plant().ready()
+    assert plant.pm.emergencies == 0
+    plant.pm.emergency_shutdown()
+    plant.pm.emergency_shutdown()
+    plant.pm.reset_emergency()
+    assert plant.pm.emergencies == 2
+
+
 def test_every_mode_goes_to_emergency_and_a_second_one_is_no_second_event():
     for prepare in (
         lambda pm: None,

@@ -14,8 +14,8 @@ from tools.commission import mend, place, report
 from tools.commission.__main__ import prepare
 from tools.commission.bench import Agreed, Bench
 from tools.commission.outcome import FAIL, PASS
-from tools.commission.simulated import Cabinet, site
-from tools.commission.steps import BY_ID
+from tools.commission.simulated import TWO_BANKS, Cabinet, site
+from tools.commission.steps import BY_ID, Step
 from tools.commission.walk import State, Walk, subject
 from tools.commission.wire import Console, Refused
 from tools.interpreters import Interpreter
@@ -104,3 +104,39 @@ def test_ctrl_c_leaves_the_site_at_rest_and_a_report(mp64: Interpreter, tmp_path
     assert "SIMULATED CABINET" in "".join(before), "said before anything else"
     assert report.verify(next((tmp_path / place.REPORTS).glob("*.html")))[1]
     assert verdicts["clock"] == "pass" and verdicts["polls"] == "not tested"
+
+
+def test_of_two_banks_each_is_tried_while_the_other_stands_still_and_a_mistake_in_the_second_is_named_as_its(
+    mp64: Interpreter, tmp_path: Path
+) -> None:
+    """They were tried as one: of an inverter that went the other way the sum was half, and the meter was to blame."""
+    powers: list[list[float]] = []
+
+    async def session() -> None:
+        cabinet = Cabinet(site(1, TWO_BANKS), ["b_inverter_turned"], lambda _: None)
+        console = Console(cabinet)
+
+        async def work(bench: Bench) -> None:
+            await bench.start()
+            await bench.hold(bench.pulse_kw, 0.5, parts=False)
+            powers.append([round(one.pcs.power_w / 1000) for one in cabinet.site.plant.inverters])
+
+        try:
+            await console.open()
+            bench, state = await begin(console, cabinet, tmp_path / "state.json")
+            flows = Step("flows", "Power flows", work, each="bank")
+            assert await Walk(bench, state, steps=(flows,)).run() is True, state.outcomes
+            assert powers == [[4, 0], [0, -4]], "one moves, the other does not, and the second goes the other way"
+            assert await Walk(bench, state).run(["estop_power"]) is False
+            text = state.outcomes["estop_power"].text
+            assert "pcs_b of bank b has no part" in text and "its sign is turned?" in text, text  # the other did it all
+            assert await Walk(bench, state).run(["direction"]) is False
+            found = state.outcomes["direction"]
+            assert found.text.startswith("bank b (bms_b, pcs_b): the inverter (pcs_b) goes the wrong way"), found.text
+            assert not [figure for figure in found.figures if figure.ok is False and figure.name.startswith("bank a")]
+            free = await console.ask("[b.par[s]==im.FREE for b in pm.image.banks for s in (im.EMS_P_CHG,im.EMS_P_DIS)]")
+            assert free == [True] * 4, "nobody is held any more"
+        finally:
+            await console.close()
+
+    asyncio.run(session())

@@ -227,7 +227,7 @@ class Paper(Bench):
     async def state(self) -> dict[str, Any]:
         return {"lim_dis": 100.0, "lim_chg": 100.0}
 
-    async def hold(self, kw: float, seconds: float = 2.0) -> dict[str, float]:
+    async def hold(self, kw: float, seconds: float = 2.0, parts: bool = True) -> dict[str, float]:
         self.rests += kw == 0
         power, load = self.shares[0] * kw, 40.0 + self.drift * (self.rests % 2)
         return {"cmd": kw, "p": power, "grid_p": load - self.shares[1] * power, "kw_dc": power / (0.95 if kw > 0 else 1 / 0.95)}
@@ -558,6 +558,110 @@ def test_a_command_line_that_cannot_be_is_refused_with_what_can(given: list[str]
     assert errors and words in " ".join(errors), errors
 
 
+# ---- several banks -------------------------------------------------------------------------------------------
+TWO = {
+    "power": {"max_charge_power": 200, "max_discharge_power": 150},
+    "banks": {
+        "b": {"batteries": ["bms_b"], "inverters": ["pcs_b"], "power": {"max_charge_power": 60}, "io": "io_b"},
+        "a": {"batteries": ["bms_a"], "inverters": ["pcs_a"], "power": {"max_charge_power": 100, "max_discharge_power": 80}},
+    },
+    "devices": {
+        "pcs_b": {"type": "pcs_sunspec"}, "pcs_a": {"type": "pcs_sunspec"}, "bms_a": {"type": "bms_pylontech"},
+        "bms_b": {"type": "bms_pylontech"}, "io_b": {"type": "io_board", "feedback_pin": 3}, "io": {"type": "io_board"},
+    },
+}  # fmt: skip
+
+
+def test_who_is_tried_by_itself_has_its_own_rating_devices_and_values() -> None:
+    port = Accepts()
+
+    async def session() -> None:
+        bench = Bench(Console(port), TWO, Agreed({}), NoHand())
+        assert [bank.told for bank in bench.banks] == ["bank a (bms_a, pcs_a)", "bank b (bms_b, pcs_b)"], "in the board's order"
+        assert (bench.rated_kw, bench.device("io_board")[0]) == (150, "io")
+        a, b = bench.banks
+        assert bench.turns("bank") == [a, b] and bench.turns("") == [None] and bench.turns("io") == [b, None]
+        assert bench.turns("both") == [a, b, None]
+        bench.bank = a
+        assert (bench.rated_kw, bench.device("pcs")[0], bench.device("bms")[0]) == (80, "pcs_a", "bms_a")
+        bench.bank = b
+        assert (bench.rated_kw, bench.device("pcs")[0], bench.device("io_board")[0]) == (60, "pcs_b", "io_b")
+        with pytest.raises(AssertionError):  # the answer is no list here
+            await bench.raw("PCS_P", "METER_P", "IO_CONTACTOR", "AGE + im.SEQ_BMS_CELLS")
+        own = "pm.image.banks[1].now[im."
+        assert port.sent[-1] == f"[{own}PCS_P], pm.image.now[im.METER_P], {own}IO_CONTACTOR], {own}AGE + im.SEQ_BMS_CELLS]]"
+
+    asyncio.run(asyncio.wait_for(session(), 10))
+
+
+@pytest.mark.parametrize(
+    ("b", "words"),
+    [
+        ((4000, 4000, 6400, 65), ""),
+        ((4000, -4000, 6400, 65), "inverter pcs_b of bank b is told +4.0 kW, and does -4.00 kW"),
+        ((4000, 40000, 6400, 650), "inverter pcs_b of bank b is told +4.0 kW, and does 40.00 kW"),
+        ((4000, NO_VALUE, 6400, 65), "inverter pcs_b of bank b is told +4.0 kW, and does nothing"),
+        ((4000, 4000, 6400, -65), "battery bms_b of bank b shows -4.16 kW"),
+        ((4000, 4000, 6400, 650), "battery bms_b of bank b shows 41.60 kW"),
+        ((-4000, -4000, 6400, -65), ""),
+        ((0, 0, 6400, 0), "pcs_b of bank b has no part of the power"),
+    ],
+)
+def test_each_banks_devices_do_their_part_whatever_the_sum_is(b: tuple[int, ...], words: str) -> None:
+    port = Accepts()
+    port.value_of = {"pm.image.banks[0]": "[4000, 4010, 6400, 65]", "pm.image.banks[1]": str(list(b))}
+
+    async def session() -> None:
+        bench = Bench(Console(port), TWO, Agreed({}), NoHand())
+        if not words:
+            await bench.do_their_part()
+            return
+        with pytest.raises(Failed, match=re.escape(words)):
+            await bench.do_their_part()
+        if b[0]:
+            assert next(figure.name for figure in bench.outcome.figures if figure.ok is False).startswith("bank b: ")
+
+    asyncio.run(asyncio.wait_for(session(), 10))
+
+
+def test_two_banks_that_flow_against_each_other_are_no_power_at_rest() -> None:
+    board, site = [1, 0, 0, 0], [0, 6400, 0]
+    assert inputs.joined([*board, *site]) == [*board, *site]
+    against = inputs.joined([*board, *site, 4000, 4000, 6400, 65, -4000, -4000, 6400, -65])
+    assert against[:4] == [1, 0, 0, 8000] and inputs.flowing_kw(against[4:]) == 8.0
+    silent = inputs.joined([*board, *site, 0, NO_VALUE, 6400, 65, 0, 0, 6400, 0])
+    assert inputs.flowing_kw(silent[4:]) == pytest.approx(4.16), "the battery tells of an inverter that is off"
+
+
+def test_a_step_is_done_for_each_bank_and_says_which_has_failed_and_which_is_not_tested(tmp_path: Path) -> None:
+    port, hand = Accepts(), NoHand()
+    tried: list[str] = []
+
+    async def work(bench: Bench) -> None:
+        name = bench.bank.name if bench.bank else "site"
+        tried.append(name)
+        bench.note("power", 1.0, "kW")
+        if name == "b":
+            raise Failed("the inverter (pcs_b) is slow", "its ramps", {"devices.pcs_b.period_ms": 50})
+        if name == "site":
+            raise NotTested("nobody is here")
+
+    async def session() -> Outcome:
+        console = Console(port)
+        console.next_sample = lambda *_: sample(port)  # type: ignore[method-assign]
+        bench = Bench(console, TWO, Agreed({}), hand)
+        walk = Walk(bench, State(tmp_path / "state.json", {}), steps=())
+        return await walk.one(Step("one", "One", work, standby=False, each="both"))
+
+    result = asyncio.run(asyncio.wait_for(session(), 20))
+    assert tried == ["a", "b", "site"] and result.verdict == FAIL
+    assert result.text == ("bank b (bms_b, pcs_b): the inverter (pcs_b) is slow; the site as a whole: nobody is here")
+    assert [figure.name for figure in result.figures] == ["bank a: power", "bank b: power", "power"]
+    assert result.patch == {"devices.pcs_b.period_ms": 50}
+    assert [line for line in port.sent if line.startswith("_alone(")] == ["_alone(0)", "_alone(-1)", "_alone(1)", "_alone(-1)"]
+    assert all(len(line.encode()) < mend.LINE for line in port.sent), "the console takes no longer line"
+
+
 # ---- what is left when commissioning is gone ------------------------------------------------------------------
 class Accepts(Replies):
     """A board that takes everything; `deaf`: one that has no power."""
@@ -567,12 +671,13 @@ class Accepts(Replies):
         self.sent: list[str] = []
         self.deaf = False
         self.mode = "STANDBY"
+        self.value_of: dict[str, str] = {}  # the answer to a line that has this in it
 
     async def send(self, line: str) -> None:
         self.sent.append(line)
         if not self.deaf:
             self.on_line(f'{{"t": 1.0, "mode": "{self.mode}", "cmd": 0}}')
-            self.on_line("= 'accepted'")
+            self.on_line("= " + next((value for part, value in self.value_of.items() if part in line), "'accepted'"))
 
 
 def test_a_power_ends_by_itself_is_renewed_while_it_goes_on_and_never_comes_back_after_another(
@@ -664,7 +769,76 @@ def test_an_inverter_that_is_told_nothing_is_told_0_w_at_once_when_somebody_stop
             await step
 
     asyncio.run(asyncio.wait_for(session(), 10))
-    assert [line for line in port.sent if "keep_silent" in line][-1] == "app.site.devices['pcs'].keep_silent(0)"
+    assert "app.site.devices['pcs'].keep_silent(0)" in [line for line in port.sent if "keep_silent" in line][-1]
+
+
+def test_an_inverter_is_told_nothing_for_seconds_at_a_time_so_that_a_computer_that_is_gone_leaves_it_so_no_longer() -> None:
+    """It was told nothing for all of the step, up to a minute, whatever became of the computer."""
+    port = Accepts()
+    port.mode = "DISCHARGE"
+
+    async def session() -> None:
+        console = Console(port)
+        bench = Bench(console, {"devices": {"pcs": {"type": "pcs_sunspec"}}}, Agreed({}), NoHand())
+        console.next_sample = lambda *_: running_sample(port)  # type: ignore[method-assign]
+        bench.start = bench.hold = nothing  # type: ignore[method-assign, assignment]
+        step = asyncio.create_task(losses.watchdog(bench))
+        while sum("keep_silent" in line for line in port.sent) < 3:
+            await asyncio.sleep(0.01)
+        step.cancel()
+        await asyncio.wait([step])
+
+    asyncio.run(asyncio.wait_for(session(), 10))
+    asked_ms = [int(found) for line in port.sent for found in re.findall(r"keep_silent\((\d+)\)", line)]
+    assert max(asked_ms) == 1000 * losses.SILENCE_S and losses.SILENCE_S <= 5, asked_ms
+
+
+def test_a_stop_that_somebody_gives_while_an_inverter_is_told_nothing_ends_that_at_once() -> None:
+    """The contactors opened under the power that it went on with."""
+    port = Accepts()
+    port.mode = "DISCHARGE"
+    port.value_of = {"im.ORDER_START": "False"}
+
+    async def session() -> None:
+        console = Console(port)
+        bench = Bench(console, {"devices": {"pcs": {"type": "pcs_sunspec"}}}, Agreed({}), NoHand())
+        console.next_sample = lambda *_: running_sample(port)  # type: ignore[method-assign]
+        bench.start = bench.hold = nothing  # type: ignore[method-assign, assignment]
+        with pytest.raises(Failed, match="somebody has stopped the site"):
+            await losses.watchdog(bench)
+
+    asyncio.run(asyncio.wait_for(session(), 10))
+    assert "keep_silent(0)" in [line for line in port.sent if "keep_silent" in line][-1]
+
+
+def test_an_emergency_that_somebody_gives_on_top_of_that_of_a_step_is_not_reset_with_it() -> None:
+    """Two had been given when the step came to reset its own."""
+    port = Accepts()
+    port.value_of = {"pm.reset_emergency() if": "2"}
+
+    async def session() -> None:
+        bench = Bench(Console(port), {}, Agreed({}), NoHand())
+        with pytest.raises(Failed, match="somebody has given an emergency meanwhile"):
+            await bench.reset_emergency(1)
+
+    asyncio.run(asyncio.wait_for(session(), 10))
+    assert port.sent == ["pm.reset_emergency() if pm.emergencies<=1 else pm.emergencies"]
+
+
+def test_a_power_that_an_ems_commands_amid_a_step_is_said_to_be_somebody_elses() -> None:
+    """A meter was said to be turned that showed what an EMS had commanded meanwhile."""
+    port = Accepts()
+
+    async def session() -> None:
+        bench = Bench(Console(port), {}, Agreed({}), NoHand())
+        await bench.set_power(4)
+        await bench.check_running({"mode": "DISCHARGE", "by": "manual"})
+        with pytest.raises(Failed, match="somebody else commands meanwhile"):
+            await bench.check_running({"mode": "DISCHARGE", "by": "remote"})
+        await bench.free()
+        await bench.check_running({"mode": "DISCHARGE", "by": "remote"})  # the step asks it to
+
+    asyncio.run(asyncio.wait_for(session(), 10))
 
 
 async def nothing(*_: Any) -> None:

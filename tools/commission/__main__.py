@@ -36,7 +36,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--plant", metavar="NAME", action="append", default=[], help="a mistake in the simulated cabinet (--list)")
     parser.add_argument("--site", type=Path, metavar="FILE", help="the site file of the simulated cabinet (default: its own)")
     parser.add_argument(
-        "--all-mistakes", action="store_true", help="every mistake in a simulated cabinet of its own, and one without: 10 minutes"
+        "--all-mistakes", action="store_true", help="every mistake in a simulated cabinet of its own, and none in one of each kind"
     )
     parser.add_argument("--seed", type=int, default=1, help="of the simulated cabinet")
     parser.add_argument("--export-kw", type=float, help=Agreed.KEYS["export_kw"])
@@ -113,7 +113,8 @@ async def commission(args: argparse.Namespace) -> int:
     port: Port
     typed: list[str] = []
     if args.sim:
-        cabinet = simulated.Cabinet(simulated.site(args.seed, args.site), args.plant, lambda line: print(line, flush=True))
+        plant = simulated.site(args.seed, simulated.file_for(args.plant, args.site))
+        cabinet = simulated.Cabinet(plant, args.plant, lambda line: print(line, flush=True))
         port = hand = cabinet
         typed = cabinet.typed
     else:
@@ -122,9 +123,10 @@ async def commission(args: argparse.Namespace) -> int:
     try:
         await opened_by_pin(console, hand)
         site, content = await prepare(console)
-        if "banks" in site:
-            hand.say("a site of several banks: it is tried as a whole, not bank by bank")
         bench = Bench(console, site, Agreed({}), hand)
+        if bench.banks:
+            told = "; ".join(bank.told for bank in bench.banks)
+            hand.say(f"a site of several banks, each of which is tried by itself while the others stand at 0 W: {told}")
         bench.tables = await still.tables(console, site)
         state = opened(args, await subject(bench, content), hand)
         devices = await introduced(args, bench, state)

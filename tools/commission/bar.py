@@ -7,10 +7,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tools.commission.simulated import TWO_BANKS
 from tools.sim.mistakes import MISTAKES
 
 AT_A_TIME = 4  # a walk mostly waits
 _CLEAN = "no mistake"
+_CLEAN_TWO = "no mistake, two banks"
 
 
 async def _walk(name: str, out: Path, turn: asyncio.Semaphore) -> tuple[str, float, dict[str, Any]]:
@@ -18,7 +20,8 @@ async def _walk(name: str, out: Path, turn: asyncio.Semaphore) -> tuple[str, flo
     async with turn:
         folder = out / name.replace(" ", "_")
         began = time.monotonic()
-        plant = [] if name == _CLEAN else ["--plant", name]
+        clean = {_CLEAN: [], _CLEAN_TWO: ["--site", str(TWO_BANKS)]}
+        plant = clean.get(name, ["--plant", name])
         command = [sys.executable, "-m", "tools.commission", "--sim", "--out", str(folder), *plant]
         process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
         output, _ = await process.communicate()
@@ -32,7 +35,7 @@ async def _walk(name: str, out: Path, turn: asyncio.Semaphore) -> tuple[str, flo
 def judged(name: str, seconds: float, content: dict[str, Any]) -> tuple[str, bool]:
     """A line for people, and whether it is what it should be."""
     failed = [step for step in content["steps"] if step["verdict"] == "fail"]
-    if name == _CLEAN:
+    if name in (_CLEAN, _CLEAN_TWO):
         sound = content["verdict"] == "passed"
         return f"{'ok ' if sound else 'BAD'} {name:20} {seconds:4.0f} s  {content['verdict']}", sound
     mistake = MISTAKES[name]
@@ -46,7 +49,7 @@ def judged(name: str, seconds: float, content: dict[str, Any]) -> tuple[str, boo
 async def run(out: Path) -> int:
     """All of them; the exit code."""
     turn = asyncio.Semaphore(AT_A_TIME)
-    found = await asyncio.gather(*(_walk(name, out, turn) for name in (_CLEAN, *MISTAKES)))
+    found = await asyncio.gather(*(_walk(name, out, turn) for name in (_CLEAN, _CLEAN_TWO, *MISTAKES)))
     wrong = [name for name, seconds, content in found if not judged(name, seconds, content)[1]]
     print(f"{len(found) - len(wrong)} of {len(found)} as they should be" + (f"; not: {', '.join(wrong)}" if wrong else ""))
     return 1 if wrong else 0

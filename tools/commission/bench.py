@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 
-from tools.commission import figures
+from tools.commission import banks, figures
 from tools.commission.outcome import Failed, Figure, NotTested, Outcome, Plot, Series
 from tools.commission.wire import Console, Refused, Sample, Silent
 
@@ -20,8 +20,10 @@ LIFETIME_MIN = 1  # of a power: the shortest that an operation can have
 RENEW_S = 20.0  # while it is to go on longer, as when a person looks for a cable
 HOLD_S = 3600  # of the 0 W below it: what a schedule would do on a site that nobody has signed off waits so long
 _STOPPED = ("STANDBY", "EMERGENCY", "MAINTENANCE")
+REPORTED_S = 1.5  # until every battery has reported a power that is there
 _STEADY_S = 1.0
 _TAKEN_S = 0.3  # until a command shows in the monitor
+_BANKS_OWN = ("BMS", "PCS", "CMD_", "FAULTS")  # how slots and groups begin that each bank has for itself
 # limits that are about the direction of the request, by the keys of the monitor
 _LIMITS = {1: ("lim_dis", "why_dis"), -1: ("lim_chg", "why_chg")}
 
@@ -71,24 +73,38 @@ class Bench:
         self.site = site
         self.agreed = agreed
         self.hand = hand
+        self.banks = banks.of(site)
+        self.bank: banks.Bank | None = None  # the one that is tried by itself
         self.outcome = Outcome("", "")
         self.software: dict[str, Any] = {}  # still.software() of this session
         self.tables: dict[str, Any] = {}  # of devices whose table stands in a file of its own
         self.counts: dict[str, Any] = {}  # devices() as it was when the walk began
         self.counted_since = time.monotonic()
         self.asked: dict[str, tuple[str, tuple[tuple[str, ...], ...]]] = {}  # of the step: what a person may be asked
+        self.commands = False  # a power of ours is to flow, and nobody else's
         self._ended = asyncio.Event()  # nobody renews the power that was commanded last
         self._keeper: asyncio.Task[None] | None = None
 
     # ---- the site file ----------------------------------------------------------------------------------
     def power(self, name: str, default: float) -> float:
-        """A field of the power section."""
+        """A field of the power section: of the bank that is tried by itself, else the site's."""
+        own = self.bank.options.get("power", {}) if self.bank else {}
+        return float(own.get(name, self.site_power(name, default)))
+
+    def site_power(self, name: str, default: float) -> float:
+        """The site's, whoever is tried."""
         return float(self.site.get("power", {}).get(name, default))
 
     @property
     def rated_kw(self) -> float:
-        """The lesser of both configured powers."""
-        return min(self.power("max_charge_power", 100.0), self.power("max_discharge_power", 100.0))
+        """The lesser of both configured powers, of the bank that is tried by itself or the site's."""
+        return self.rated_of(self.bank)
+
+    def rated_of(self, bank: banks.Bank | None) -> float:
+        """Of a bank, which is no more than the site; None: the site's."""
+        own = bank.options.get("power", {}) if bank else {}
+        given = [self.site_power(name, 100.0) for name in ("max_charge_power", "max_discharge_power")]
+        return min(*given, *(float(own[name]) for name in ("max_charge_power", "max_discharge_power") if name in own))
 
     @property
     def pulse_kw(self) -> float:
@@ -96,14 +112,40 @@ class Bench:
         return round(self.rated_kw * PULSE_SHARE, 2)
 
     def device(self, kind: str) -> tuple[str, dict[str, Any]]:
-        """Name and options of the device that is the site's bms, pcs, meter or pv; ("", {}) where there is none."""
+        """Name and options of the device that is the site's bms, pcs, meter or pv; ("", {}) where there is none.
+
+        Of the bank that is tried by itself its own, and where it has none of the kind the site's.
+        """
+        return next(iter(self.devices(kind)), ("", {}))
+
+    def devices(self, kind: str) -> list[tuple[str, dict[str, Any]]]:
+        """All of them, the first of which is what a site with one of each has."""
         slots = {"bms": "BMS_V", "pcs": "PCS_P", "meter": "METER_P", "pv": "PV_P"}
+        found = []
         for name, options in self.site.get("devices", {}).items():
             table = self.tables.get(name, options.get("table"))
             reads = [read.get("slot") for read in table.get("reads", [])] if isinstance(table, dict) else []
             if str(options.get("type", "")).startswith(kind) or slots.get(kind) in reads:
-                return name, options
-        return "", {}
+                found.append((name, options))
+        return self._whose(found)
+
+    def _whose(self, found: list[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
+        """Those of the bank that is tried by itself; else, and where it has none, those that are no bank's alone."""
+        if self.bank is not None:
+            own = (*self.bank.batteries, *self.bank.inverters, self.bank.options.get("io"))
+            if mine := [device for device in found if device[0] in own]:
+                return mine
+        io = {bank.options.get("io") for bank in self.banks}
+        return [device for device in found if device[0] not in io]
+
+    def turns(self, each: str) -> "list[banks.Bank | None]":
+        """Who is tried, one after the other: None is the site as a whole.
+
+        each: "" the site; "bank" every bank; "both" the banks, then the site; "io" those with contactors of their own, then it.
+        """
+        of_io = [bank for bank in self.banks if bank.options.get("io")]
+        several: list[banks.Bank | None] = [*(of_io if each == "io" else self.banks if each else [])]
+        return several if several and each == "bank" else [*several, None]
 
     def services(self, kind: str) -> dict[str, dict[str, Any]]:
         """The services of a type that the site file names, by their names."""
@@ -142,11 +184,22 @@ class Bench:
             raise NotTested(f"{self.hand.absent() or 'not done here'}: {text.format(**words)}")
 
     # ---- the state ---------------------------------------------------------------------------------------
-    async def raw(self, *slots: str) -> list[int]:
-        """Slots of the image as they are now."""
-        found = await self.console.ask(f"[{', '.join(f'pm.image.now[im.{slot}]' for slot in slots)}]")
+    async def raw(self, *slots: str, of_banks: tuple[str, ...] = ()) -> list[int]:
+        """Slots of the image as they are now, and behind them these of each bank."""
+        asked = [f"{self._image(slot)}.now[im.{slot}]" for slot in slots]
+        asked += [f"{bank.image}.now[im.{slot}]" for bank in self.banks for slot in of_banks]
+        found = await self.console.ask(f"[{', '.join(asked)}]")
         assert isinstance(found, list)
         return found
+
+    def _image(self, slot: str) -> str:
+        """Where the board has it: what a bank has of its own is asked of the one that is tried."""
+        bank = self.bank
+        if bank is not None and (slot.removeprefix("AGE + im.SEQ_").startswith(_BANKS_OWN) or (
+            slot.startswith("IO_") and bank.options.get("io")
+        )):  # fmt: skip
+            return bank.image
+        return "pm.image"
 
     async def state(self) -> dict[str, Any]:
         """The monitor's next line."""
@@ -172,24 +225,42 @@ class Bench:
             if time.monotonic() > give_up:
                 raise Failed(f"{what}: not within {seconds:g} s; the board says: {await self.why()}")
 
+    async def emergencies(self) -> int:
+        """How many have been commanded since the board started."""
+        return int(await self.console.ask("pm.emergencies"))
+
+    async def reset_emergency(self, ours: int) -> Any:
+        """End the emergency of a step, when so many had been commanded.  Failed where somebody has given another: that is theirs.
+
+        Looked at and reset in one line: nobody comes between.
+        """
+        answer = await self.console.ask(f"pm.reset_emergency() if pm.emergencies<={ours} else pm.emergencies")
+        if isinstance(answer, bool):
+            return answer
+        raise Failed("somebody has given an emergency meanwhile, on top of this one: it stands, with 0 W and open contactors",
+                     "find out who and why, then pm.reset_emergency(), and the step again")  # fmt: skip
+
     async def check_running(self, state: dict[str, Any]) -> None:
         """Failed where the site has stopped by itself."""
         if state.get("mode") in _STOPPED:
             raise Failed(f"the site has stopped by itself: {await self.why()}")
+        if state.get("by") == "remote" and self.commands:
+            raise Failed(f"somebody else commands meanwhile, and has priority: {await self.why()}",
+                         "have the EMS rest while the site is commissioned")  # fmt: skip
 
     def first(self, since: float, wanted: Callable[[dict[str, Any]], bool]) -> float:
         """When it was first so, of all the samples since then: a person says later what has happened."""
         return next((sample.at for sample in self.console.since(since) if wanted(sample.state)), time.monotonic())
 
     @contextlib.asynccontextmanager
-    async def watching(self, *slots: str) -> AsyncIterator[list[tuple[float, list[int]]]]:
-        """Look at slots as often as the console answers, before and while something else goes on: (when, values)."""
-        seen = [(time.monotonic(), await self.raw(*slots))]  # how it was before
+    async def watching(self, *slots: str, of_banks: tuple[str, ...] = ()) -> AsyncIterator[list[tuple[float, list[int]]]]:
+        """Look at slots as often as the console answers, before and while something else goes on: (when, values), as raw()."""
+        seen = [(time.monotonic(), await self.raw(*slots, of_banks=of_banks))]  # how it was before
         ended = asyncio.Event()
 
         async def look() -> None:
             while not ended.is_set():
-                values = await self.raw(*slots)
+                values = await self.raw(*slots, of_banks=of_banks)
                 seen.append((time.monotonic(), values))
 
         task = asyncio.create_task(look())
@@ -233,7 +304,7 @@ class Bench:
         answer = await self.console.ask(line)
         if not str(answer).startswith("accepted"):
             raise Failed(f"set_constant_power({kw:g}) is answered with {answer}")
-        self._ended = asyncio.Event()
+        self._ended, self.commands = asyncio.Event(), True
         self._keeper = asyncio.create_task(self._keep(line, self._ended))
         return at
 
@@ -256,17 +327,26 @@ class Bench:
 
     def _no_keeper(self) -> None:
         self._ended.set()
+        self.commands = False
 
-    async def hold(self, kw: float, seconds: float = 2.0) -> dict[str, float]:
+    async def hold(self, kw: float, seconds: float = 2.0, parts: bool = True) -> dict[str, float]:
         """Command a power, wait until what is measured is steady, then average for so many seconds: {key: mean}.
 
         What is averaged is p, cmd, grid_p, v, i, load meter and the like, as the monitor has them; kw_dc is v x i.
+        parts: of several banks each has to do its part of it, too.  Failed.
         """
         await self.steady(kw, await self.set_power(kw))
         began = time.monotonic()
         while time.monotonic() - began < seconds:
             await self.check_running((await self.console.next_sample()).state)
-        return mean([sample.state for sample in self.console.since(began)])
+        means = mean([sample.state for sample in self.console.since(began)])
+        if parts and kw:
+            await self.do_their_part()
+        return means
+
+    async def do_their_part(self) -> None:
+        """Of several banks: each inverter and each battery has its part of the power that flows.  Failed with who has not."""
+        await banks.do_their_part(self)
 
     async def steady(self, kw: float, since: float, most_s: float = 30.0) -> None:
         """Until command and measured power stand still, later than `since`, and the battery has reported then too."""

@@ -35,7 +35,9 @@ async def limits(bench: Bench) -> None:
         await bench.console.ask(f"pm.limit({OWNER!r})")
     await bench.hold(0.0, 0.5)
     bench.plot("limits that move", began, {"cmd": "command", "p": "inverter", "req": "request"})
-    beyond = max(bench.power("max_charge_power", 100), bench.power("max_discharge_power", 100)) + 1
+    if bench.bank:
+        await _own_bounds(bench)
+    beyond = max(bench.site_power("max_charge_power", 100), bench.site_power("max_discharge_power", 100)) + 1
     for kw in (beyond, -beyond):
         try:
             await bench.console.ask(f"pm.set_constant_power({kw:g}, {LIFETIME_MIN})")
@@ -44,6 +46,16 @@ async def limits(bench: Bench) -> None:
         else:
             await bench.console.ask("pm.set_constant_power(0)")
             raise Failed(f"{kw:+g} kW is accepted, the configuration allows {beyond - 1:g} kW")
+
+
+async def _own_bounds(bench: Bench) -> None:
+    """What the board lets a bank do is at most what its own section of site.json says."""
+    state = await bench.state()
+    for way, name in ((1, "max_discharge_power"), (-1, "max_charge_power")):
+        limit, why = bench.limit(state, way)
+        most = min(bench.power(name, 100.0), bench.site_power(name, 100.0))
+        if not bench.at_most(f"limit by {why} ({'discharge' if way > 0 else 'charge'})", limit, most, "kW"):
+            raise Failed(f"the bank may move {limit:g} kW, {most:g} kW are configured", f"{name} of the bank in site.json")
 
 
 async def export(bench: Bench) -> None:

@@ -11,7 +11,7 @@ import cantools
 from cantools.database.can import Database, Message
 from crccheck.crc import Crc8Base
 
-from tools.commission.bench import Bench
+from tools.commission.bench import REPORTED_S, Bench
 from tools.commission.outcome import DoesNotApply, Failed, NotTested
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -118,6 +118,7 @@ async def _one(bench: Bench, name: str, options: dict[str, Any], master: Master)
             result = master.says("ANSWER", "SETPOINT_RESULT") or "no answer"
             raise Failed(f"{name}: {kw:g} kW over CAN move nothing: {result}; {await bench.why()}", "docs/can.md, docs/access.md")
         bench.at_most(f"{name}: the power is there after", after, FOLLOW_S, "s")
+        await bench.do_their_part()
         by = str((await bench.state()).get("by"))
         bench.note(f"{name}: who asks for the power", by, "", "remote", by == "remote")
         told = master.says("POWER", "PCS_P")
@@ -133,9 +134,10 @@ def _near(text: str, kw: float, pulse_kw: float) -> bool:
 
 
 async def _followed(bench: Bench, master: Master, kw: float, began: float) -> float | None:
-    """s until the inverter shows it; None: not in time.  Then it goes on for a second, so that the status frames show it too."""
+    """s until the inverter shows it; None: not in time.  Then it goes on, so that status frames and batteries show it too."""
     after = None
-    while (passed := time.monotonic() - began) < (FOLLOW_S + 2 if after is None else after + 1.0):
+    more = REPORTED_S if bench.banks else 1.0
+    while (passed := time.monotonic() - began) < (FOLLOW_S + 2 if after is None else after + more):
         await asyncio.to_thread(master.send, kw)
         await asyncio.to_thread(master.listen, EVERY_S)
         newest = bench.console.since(time.monotonic() - 0.5)

@@ -1,22 +1,27 @@
 """Steps about who is outside, and about the board itself: remote interfaces, a power cut, a reset."""
 
 import asyncio
+import contextlib
 import struct
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
 
 from tools.commission import still
-from tools.commission.bench import Bench
+from tools.commission.bench import REPORTED_S, Bench
 from tools.commission.outcome import DoesNotApply, Failed, NotTested
+from tools.commission.wire import Refused, Silent
 
 BASE = 40000
 MARK = b"SunS"
 BOOT_S = 60.0
 FOLLOW_S = 3.0
 SETTLED_S = 5.0
+LOOK_S = 0.2
+ANSWER_S = 2.0  # of a board that may be reset at any moment
 # offsets in SunSpec's models 701 and 704, from the model's identifier on (docs/ems-registers.md)
 _SET_ENA, _SET_MOD, _SET, _SET_TIME, _SET_SF = 22, 23, 24, 31, 55
 _WATTS = 1
@@ -102,6 +107,9 @@ async def _commanded(bench: Bench, client: AsyncModbusTcpClient, unit: int, at: 
         sample = await bench.until(lambda s: abs((s.get("p") or 0) - kw) < 0.3 * bench.pulse_kw, FOLLOW_S + 2,
                                    f"{name} commands {kw:g} kW over Modbus")  # fmt: skip
         bench.at_most(f"{name}: the power is there after", sample.at - began, FOLLOW_S, "s")
+        if bench.banks:
+            await asyncio.sleep(REPORTED_S)
+            await bench.do_their_part()
         bench.note(f"{name}: who asks for the power", str(sample.state.get("by")), "", "remote", sample.state.get("by") == "remote")
     finally:
         await _write(client, unit, at + _SET_ENA, [0])
@@ -129,21 +137,46 @@ async def power_cut(bench: Bench) -> None:
 
 async def reset(bench: Bench) -> None:
     """An emergency outlives a reset, and ends when a person says so."""
+    ours = await bench.emergencies() + 1
     if await bench.console.ask("pm.emergency_shutdown()") is not True:
         raise Failed(
             "the emergency could not be stored: it would not outlive a reset", "services() at the console: emergency_memory"
         )
     before = (await bench.state()).get("t", 0.0)
     began = time.monotonic()
-    await bench.ask_for("reset")
+    async with _counting(bench) as known:
+        await bench.ask_for("reset")
+    if max(known, default=0) > ours:
+        raise Failed("somebody has given an emergency before the reset, on top of this one: it stands",
+                     "find out who and why, then pm.reset_emergency(), and the step again")  # fmt: skip
     await _up_again(bench, float(before), began, "the reset")
     state = await bench.state()
     bench.note("mode afterwards", str(state.get("mode")), "", "EMERGENCY", state.get("mode") == "EMERGENCY")
     if state.get("mode") != "EMERGENCY":
         raise Failed("an emergency does not outlive a reset", "services() at the console: emergency_memory")
     bench.note("its reason", str(await bench.console.ask("pm.emergency_reason")))
-    await bench.console.ask("pm.reset_emergency()")
+    await bench.reset_emergency(0)  # the board counts anew, and what it has restored nobody has commanded since
     await bench.mode("STANDBY", seconds=5)
+
+
+@contextlib.asynccontextmanager
+async def _counting(bench: Bench) -> AsyncIterator[list[int]]:
+    """How many emergencies have been commanded, again and again until the board is reset: it forgets that."""
+    known = [await bench.emergencies()]
+    ended = asyncio.Event()
+
+    async def look() -> None:
+        with contextlib.suppress(Refused, Silent, ValueError):  # the last is half an answer
+            while not ended.is_set():
+                known.append(int(await bench.console.ask("pm.emergencies", ANSWER_S)))
+                await asyncio.sleep(LOOK_S)
+
+    task = asyncio.create_task(look())
+    try:
+        yield known
+    finally:
+        ended.set()
+        await task
 
 
 async def _up_again(bench: Bench, before_t: float, began: float, what: str) -> None:

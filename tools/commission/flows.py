@@ -41,6 +41,9 @@ async def direction(bench: Bench) -> None:
     wrong = _judged(bench, found)
     if wrong:
         raise _together(wrong)
+    if bench.bank and bench.bank.is_parallel:  # their sum is right; each of them by itself, at the same small power
+        await bench.hold(bench.pulse_kw)
+        await bench.hold(-bench.pulse_kw)
 
 
 def is_unsure(shares: list[float]) -> bool:
@@ -101,7 +104,7 @@ def _tripped(bench: Bench, kw: float, at: float, rest: dict[str, float], error: 
 
 async def _held(bench: Bench, kw: float, meter: str) -> dict[str, float]:
     """As Bench.hold, with what the other meters show, in kW by their slots, and the meter's phases by their names."""
-    means = await bench.hold(kw, 1.5)
+    means = await bench.hold(kw, 1.5, parts=False)  # who is wrong is judged here, by three witnesses
     reads = [await bench.raw(*(slot for slot, _ in _OTHERS)) for _ in range(_READS)]
     for n, (slot, _) in enumerate(_OTHERS):
         values = [read[n] for read in reads if read[n] != NO_VALUE]
@@ -141,16 +144,18 @@ def _judged(bench: Bench, found: dict[str, float]) -> list[Failed]:
     for name, value in zip(phases.NAMES, shares, strict=False):
         shown.append(_phase(name, value, shares, meter))
     wrong: list[Failed] = []
+    name = bench.device("pcs")[0]
     witnesses = [value for value in (battery, meter) if value is not None]
     scaled = judge.decade(sum(witnesses) / len(witnesses))
     if all(value < -0.2 for value in witnesses):
         size = f", and {scaled:g} times as much" if scaled else ""
-        text = f"the inverter goes the wrong way: it charges where a discharge is commanded{size}"
+        text = f"the inverter ({name}) goes the wrong way: it charges where a discharge is commanded{size}"
         return [_of_inverter(bench, text, -1 / (scaled or 1.0), "CMD_P")]
     if scaled is not None and all(judge.decade(value) == scaled for value in witnesses):
-        return [_of_inverter(bench, f"the inverter moves {scaled:g} times the power that is commanded", 1 / scaled, "CMD_P")]
+        text = f"the inverter ({name}) moves {scaled:g} times the power that is commanded"
+        return [_of_inverter(bench, text, 1 / scaled, "CMD_P")]
     if (reading := judge.share(inverter)).text:
-        wrong.append(_of_inverter(bench, f"the inverter's own power {_own(reading.text)}", reading.factor, "PCS_P"))
+        wrong.append(_of_inverter(bench, f"the own power of the inverter ({name}) {_own(reading.text)}", reading.factor, "PCS_P"))
     if judge.share(battery).text:
         wrong.append(_of_battery(bench, battery))
     if meter is not None and (reading := judge.share(meter)).text:
@@ -196,8 +201,11 @@ def _of_battery(bench: Bench, value: float) -> Failed:
         now = options.get("current_positive", "charge")
         return Failed(f"the battery's current ({name}) has the wrong sign: it shows a charge as a discharge",
                       "the BMS counts the other way", {key: "discharge" if now == "charge" else "charge"})  # fmt: skip
-    return Failed(f"the battery's current ({name}) shows {value:.2f} of what flows: its scale is wrong, or its DC side feeds more",
-                  "the options of the BMS: current_offset, byte_order, its variant")  # fmt: skip
+    text = f"the battery's current ({name}) shows {value:.2f} of what flows: its scale is wrong, or its DC side feeds more"
+    advice = "the options of the BMS: current_offset, byte_order, its variant"
+    if bench.bank and abs(value) < 0.2:
+        text += "; or it is the battery of another bank: \"banks\" in site.json, and which bus which battery is on"
+    return Failed(text, advice)
 
 
 def scaled(name: str, options: dict[str, Any], slot: str, factor: float) -> dict[str, Any]:
@@ -230,7 +238,7 @@ async def response(bench: Bench) -> None:
     finally:
         await bench.console.monitor(SAMPLE_MS)
     if slow:
-        raise Failed(f"the inverter is slow: {'; '.join(slow)}",
+        raise Failed(f"the inverter ({bench.device('pcs')[0]}) is slow: {'; '.join(slow)}",
                      "its own ramps and filters; period_ms of its device; ramps in site.json as it can")  # fmt: skip
 
 
@@ -242,6 +250,7 @@ async def _one_response(bench: Bench, kw: float) -> str:
     if limit < abs(kw) * REACHED:
         raise NotTested(f"a step to {kw:g} kW: {why} allows {limit:.1f} kW")
     await bench.steady(kw, began)
+    await bench.do_their_part()
     samples = bench.console.since(began)
     command = [(s.at - began, float(s.state["cmd"])) for s in samples]
     power = [(s.at - began, float(s.state["p"])) for s in samples if s.state.get("p") is not None]

@@ -17,6 +17,7 @@ POWER_S = 2.0  # and to no power
 BEFORE_S = 1.0  # of a press, that is drawn
 ZERO_SHARE = 0.15  # of the small power: less is none
 CLOSE_S = 1.0
+_FLOWING = ("PCS_P", "BMS_V", "BMS_I")  # as flowing_kw() takes them
 
 
 async def estop(bench: Bench) -> None:
@@ -25,6 +26,7 @@ async def estop(bench: Bench) -> None:
     if int(options.get("estop_pin", -1)) < 0:
         raise DoesNotApply("no emergency stop is wired to this board (estop_pin -1): try what it acts on, and write it down")
     await bench.start()
+    ours = await bench.emergencies()  # a press is none that is commanded
     wired = int(options.get("feedback_pin", -1)) >= 0
     async with bench.watching("IO_ESTOP", "CMD_CONTACTOR", "IO_CONTACTOR") as seen:
         await bench.ask_for("press")
@@ -46,7 +48,8 @@ async def estop(bench: Bench) -> None:
     else:
         raise Failed("the emergency was reset while its stop is pressed", "the stop bounces, or its contact does not latch")
     await _released(bench)
-    await _reset(bench)
+    await _reset(bench, ours)
+    _not_seen(bench)
 
 
 async def estop_power(bench: Bench) -> None:
@@ -56,11 +59,14 @@ async def estop_power(bench: Bench) -> None:
         raise DoesNotApply("no emergency stop is wired to this board (estop_pin -1): try what it acts on, and write it down")
     wired = int(options.get("feedback_pin", -1)) >= 0
     await bench.start()
+    ours = await bench.emergencies()  # a press is none that is commanded
     await bench.hold(bench.pulse_kw, 1.0)
-    async with bench.watching("IO_ESTOP", "CMD_CONTACTOR", "IO_CONTACTOR", "CMD_P", "PCS_P", "BMS_V", "BMS_I") as seen:
+    board = ("IO_ESTOP", "CMD_CONTACTOR", "IO_CONTACTOR", "CMD_P")
+    async with bench.watching(*board, *_FLOWING, of_banks=("CMD_P", *_FLOWING)) as looked:
         await bench.ask_for("press")
         pressed = await _pressed(bench, 1)
         await asyncio.sleep(bench.power("contactor_wait", 2.0) + STOP_S)
+    seen = [(at, joined(values)) for at, values in looked]
     await bench.tidy()  # nobody renews the power: it is not to come back with the reset
     if pressed != 1:
         await bench.ask_for("release")
@@ -74,7 +80,8 @@ async def estop_power(bench: Bench) -> None:
         await bench.ask_for("release")
         raise
     await _released(bench)
-    await _reset(bench)
+    await _reset(bench, ours)
+    _not_seen(bench)
 
 
 def _ended(bench: Bench, seen: list[tuple[float, list[int]]]) -> None:
@@ -95,6 +102,20 @@ def _ended(bench: Bench, seen: list[tuple[float, list[int]]]) -> None:
             is_so = "never" if late is None else f"only {late:.1f} s later"
             raise Failed(f"the emergency stop is pressed under power, and the power is 0 {is_so}",
                          "the inverter's ramps and its stop input; what the emergency stop acts on beside the board")  # fmt: skip
+
+
+def joined(values: list[int]) -> list[int]:
+    """Of a site of several banks: the command and the power of all of them, whichever way each goes; else as it is.
+
+    The sum of two that go against each other would be none.  What flows in them all is told as the inverters' power.
+    """
+    board, parts = values[:3], [values[at : at + 4] for at in range(7, len(values), 4)]
+    if not parts:
+        return values
+    flows = [flowing_kw(part[1:]) for part in parts]
+    known = [abs(kw) for kw in flows if kw is not None]
+    watts = round(1000 * sum(known)) if known else NO_VALUE
+    return [*board, sum(abs(part[0]) for part in parts), watts, NO_VALUE, NO_VALUE]
 
 
 def _small(kw: float) -> float:
@@ -152,9 +173,9 @@ async def _released(bench: Bench) -> None:
         raise Failed("the site can be started before the emergency is reset", "nothing but a reset may end an emergency")
 
 
-async def _reset(bench: Bench) -> None:
-    """The reset ends it, and a start brings the site back, at 0 W."""
-    if await bench.console.ask("pm.reset_emergency()") is not True:
+async def _reset(bench: Bench, ours: int) -> None:
+    """The reset ends it, and a start brings the site back, at 0 W; ours: see Bench.reset_emergency."""
+    if await bench.reset_emergency(ours) is not True:
         raise Failed("the reset of the emergency could not be stored", "the board's flash: services() at the console")
     sample = await bench.mode("STANDBY", seconds=5)
     commanded = abs(float(sample.state.get("cmd") or 0.0))
@@ -204,6 +225,19 @@ async def contactor(bench: Bench) -> None:
     await _broken(bench, wired)
     if not wired:
         bench.note("feedback", "not wired: the board does not see whether the contactors close and open")
+    if bench.bank is None:
+        _not_seen(bench)
+
+
+def _not_seen(bench: Bench) -> None:
+    """Of several banks: whose contactors the site's own output and feedback tell nothing of."""
+    own = [bank.name for bank in bench.banks if bank.options.get("io")]
+    shared = [bank.name for bank in bench.banks if not bank.options.get("io")]
+    if own:
+        bench.note("not seen here", f"the contactors of bank {', '.join(own)}, on an io of its own: look at them")
+    if len(shared) > 1:
+        told = f"whether the contactors of bank {' and of bank '.join(shared)} each move: they have one output and one feedback"
+        bench.note("not seen here", f"{told}: look at each")
 
 
 async def break_current(bench: Bench) -> None:

@@ -17,6 +17,7 @@ GRID_S = 2.0
 GRID_BACK_S = 420.0  # an inverter may have to look at the grid for minutes before it connects again
 WATCHDOG_MARGIN_S = 3.0
 UNKNOWN_WATCHDOG_S = 10.0  # of an inverter whose own time nobody knows
+SILENCE_S = 5.0  # of an inverter, that it is told nothing: renewed while the step goes on
 RAISED_S = 0.5  # beyond the time that a device may be silent: the cycle, and how often the console is asked
 _LOOK_ON_S = 0.3  # until the fault that the monitor has told is seen by who looks too
 
@@ -47,13 +48,20 @@ async def loss(bench: Bench) -> None:
     taken: set[str] = set()
     for kind in _KINDS:
         name, options = bench.device(kind.kind)
-        if not name or name in taken:  # a meter that has the PV's figures too
+        is_of_banks = bool(bench.banks) and kind.kind in ("bms", "pcs")
+        if not name or name in taken or is_of_banks != (bench.bank is not None):  # a meter that has the PV's figures too
             continue
-        taken.add(name)
-        try:
-            await _one(bench, name, options, kind)
-        except NotTested as error:
-            unplugged.append(str(error))
+        each = bench.devices(kind.kind) if is_of_banks else [(name, options)]
+        if kind.kind == "pcs" and len(each) > 1:
+            told = ", ".join(one for one, _ in each)
+            unplugged.append(f"{told}: inverters in parallel, of which one that is lost leaves the others to go on: not tried here")
+            continue
+        for one, its in each:
+            taken.add(one)
+            try:
+                await _one(bench, one, its, kind)
+            except NotTested as error:
+                unplugged.append(str(error))
     if unplugged:
         raise NotTested("; ".join(unplugged))
 
@@ -147,54 +155,75 @@ def _raised(bench: Bench, name: str, fault: str, silent_s: float | None, allowed
 
 async def watchdog(bench: Bench) -> None:
     """The inverter is told nothing for a while, as when the controller dies: it has to end its power by itself."""
-    name, options = bench.device("pcs")
+    silenced = bench.devices("pcs")
+    name, options = silenced[0] if silenced else ("", {})
+    names = ", ".join(one for one, _ in silenced)
     await bench.start()
     own_s = float(options.get("reversion_s", 5)) if options.get("type") == "pcs_sunspec" else UNKNOWN_WATCHDOG_S
     known = options.get("type") == "pcs_sunspec" and own_s > 0
     if own_s == 0:
         own_s = UNKNOWN_WATCHDOG_S
     most = own_s + WATCHDOG_MARGIN_S
-    silent_s = min(55.0, most + 2)
     await bench.hold(bench.pulse_kw, 1.0)
+    small = 0.3 * bench.pulse_kw / max(1, len(silenced))
     began = time.monotonic()
     try:
-        await bench.console.ask(f"app.site.devices[{name!r}].keep_silent({round(silent_s * 1000)})")
-    except Exception as error:
-        raise NotTested(
-            f"the driver of {name} cannot be silenced ({error}); instead: take the board's supply away under power"
-        ) from None
-    small = 0.3 * bench.pulse_kw
-    ended = None
-    try:
-        while time.monotonic() - began < silent_s - 0.5:
-            sample = await bench.console.next_sample()
-            if sample.state.get("mode") == "EMERGENCY":
-                await bench.check_running(sample.state)
-            if abs(sample.state.get("p") or 0.0) < small:
-                ended = sample.at - began
-                break
+        ended = await _ends_by_itself(bench, [one for one, _ in silenced], small, min(55.0, most + 2) - 0.5)
         await bench.set_power(0.0)
-        await asyncio.sleep(max(0.0, silent_s + 1.5 - (time.monotonic() - began)))
-    finally:  # whoever stops it meanwhile: the 0 W are not to wait for the rest of a minute
+    finally:  # whoever stops it meanwhile: the 0 W are not to wait
         with contextlib.suppress(Refused, Silent):
-            await bench.console.ask(f"app.site.devices[{name!r}].keep_silent(0)")
+            await bench.console.ask(_silence([one for one, _ in silenced], 0))
+    await bench.until(lambda s: abs(s.get("p") or 0.0) < small, 5, "0 W once it is commanded again")
     bench.plot("nobody commands", began, {"cmd": "command", "p": "inverter"})
     bench.note(
-        "power ended by itself after",
+        f"{names}: power ended by itself after",
         ended if ended is not None else "never",
         "s" if ended is not None else "",
         f"{figures.at_most(most, 's')}: {own_s:g} s {'reversion_s' if known else 'as nobody knows its own'}, "
         f"and {WATCHDOG_MARGIN_S:g} s",
         ended is not None,
     )
-    await bench.until(lambda s: abs(s.get("p") or 0.0) < small, 5, "0 W once it is commanded again")
     if ended is None:
         raise Failed(
-            f"the inverter has no watchdog of its own that works: it goes on with {bench.pulse_kw:g} kW though nobody has "
-            f"commanded it for {most:g} s",
+            f"the inverter ({names}) has no watchdog of its own that works: it goes on with {bench.pulse_kw:g} kW though nobody "
+            f"has commanded it for {most:g} s",
             "its communication time-out (at most 10 s, to 0 W) in its own settings; of pcs_sunspec: reversion_s; "
             "with generic_modbus: a row with heartbeat",
         )  # fmt: skip
+
+
+def _silence(names: list[str], ms: int) -> str:
+    """The line that has these inverters told nothing for so long; its answer: whether the site is still to run."""
+    told = ", ".join(f"app.site.devices[{name!r}].keep_silent({ms})" for name in names)
+    return f"[{told}, pm.image.now[im.ORDER]==im.ORDER_START][-1]"
+
+
+async def _ends_by_itself(bench: Bench, names: list[str], small: float, seconds: float) -> float | None:
+    """Tell inverters nothing, and see when their power ends, s; None: it does not.  NotTested, Failed.
+
+    The silence is asked for again and again, and short: a computer that is gone leaves them untold no longer than that.
+    """
+    began = asked = time.monotonic()
+    again = 0.0
+    while time.monotonic() - began < seconds:
+        now = time.monotonic()
+        if now >= again:
+            if now - asked > SILENCE_S - 0.5:
+                raise NotTested(f"this computer was held up for {now - asked:.1f} s, and {', '.join(names)} told again meanwhile")
+            asked, again = now, now + SILENCE_S / 5
+            try:
+                wanted = await bench.console.ask(_silence(names, round(SILENCE_S * 1000)))
+            except Refused as error:
+                raise NotTested(f"the driver of {', '.join(names)} cannot be silenced ({error}); instead: take the board's supply "
+                                "away under power") from None  # fmt: skip
+            if wanted is False:
+                raise Failed("somebody has stopped the site meanwhile")
+        sample = await bench.console.next_sample()
+        if sample.state.get("mode") == "EMERGENCY":
+            await bench.check_running(sample.state)
+        if abs(sample.state.get("p") or 0.0) < small:
+            return sample.at - began
+    return None
 
 
 async def grid(bench: Bench) -> None:

@@ -85,7 +85,8 @@ async def _held(bench: Bench, way: int, level: int, short: list[str]) -> dict[st
     if limit < abs(kw) * REACHED:
         short.append(f"{level} % {_word(way)}: {why} allows {limit:.1f} kW")
         return None
-    return await bench.hold(way * min(abs(kw), limit), 1.2)
+    is_parallel = bench.bank is not None and bench.bank.is_parallel  # of one of each all is judged here, closer
+    return await bench.hold(way * min(abs(kw), limit), 1.2, parts=is_parallel)
 
 
 def _word(way: int) -> str:

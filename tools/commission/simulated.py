@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import tempfile
 import time
 from collections import deque
@@ -10,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from tools.ports import free_port
-from tools.sim import mistakes
+from tools.sim import layout, mistakes
+from tools.sim.banks_site import BanksSite
 from tools.sim.board.board import Board
 from tools.sim.shipped import ShippedSite
 from tools.sim.site import Site
 
 ROOT = Path(__file__).resolve().parents[2]
+TWO_BANKS = ROOT / "docs/site.two.json"
 EXPORT_KW = 60.0
 LOAD_KW = 45.0
 READY_S = 30.0
@@ -59,15 +62,26 @@ class SimulatedSite(Site):
         return content
 
 
-def site(seed: int, file: Path | None = None) -> Site:
+def site(seed: int, file: Path | None = None) -> Site | BanksSite:
     """The simulated site, its own or as a site file has it."""
+    if file and layout.several(json.loads(file.read_text())):
+        waits = {name: _POWER[name] for name in ("pcs_timeout_ms", "meter_timeout_ms")}
+        return BanksSite(file, seed, **_PLANT, power=waits)
     return ShippedSite(file, seed, False, **_PLANT) if file else SimulatedSite(seed)
+
+
+def file_for(planted: list[str], file: Path | None) -> Path | None:
+    """The site file that is wanted, or that these mistakes need.  ValueError where they need different ones."""
+    kinds = {mistakes.MISTAKES[name].two for name in planted}
+    if len(kinds) > 1:
+        raise ValueError(f"--plant {', '.join(planted)}: some are of a site of two banks, some of one of one")
+    return file or (TWO_BANKS if True in kinds else None)
 
 
 class Cabinet:
     """Site and board; a Port of wire.py and the hand at it."""
 
-    def __init__(self, site: Site, planted: list[str], say: Callable[[str], None], state: Path | None = None) -> None:
+    def __init__(self, site: Site | BanksSite, planted: list[str], say: Callable[[str], None], state: Path | None = None) -> None:
         """planted: names of tools.sim.mistakes; say: where a person reads.  ValueError for one there is not."""
         self.site = site
         self.typed = mistakes.plant(planted, self.site)
@@ -147,10 +161,10 @@ class Cabinet:
 
     async def _act(self, what: str, *words: str) -> None:
         match what, words:
-            case "inject", (name,):
-                self.site.inject(name)
-            case "clear", (name,):
-                self.site.clear(name)
+            case "inject", (name, *of):
+                self.site.inject(name, *(one for one in of if one in self.site.names()))
+            case "clear", (name, *of):
+                self.site.clear(name, *(one for one in of if one in self.site.names()))
             case "load", (kw,):
                 self.site.set("load_kw", LOAD_KW if kw == "back" else max(0.0, float(kw) - 10))
             case "kill", ():

@@ -22,6 +22,7 @@ class Step(NamedTuple):
     needs: tuple[str, ...] = ()  # steps that must have passed
     standby: bool = True  # it begins in STANDBY; False: as the step before has left it
     hands: Hands = {}
+    each: str = ""  # of several banks, who is tried by itself: see Bench.turns
 
 
 _PRESS: Hands = {
@@ -33,8 +34,8 @@ _LOAD: Hands = {
     "load_back": ("Switch the loads on again.", (("load", "back"),)),
 }
 _PLUG: Hands = {
-    "unplug": ("Pull the data cable of {name} ({where}).", (("inject", "{act}"),)),
-    "plug": ("Plug the data cable of {name} in again.", (("clear", "{act}"),)),
+    "unplug": ("Pull the data cable of {name} ({where}).", (("inject", "{act}", "{name}"),)),
+    "plug": ("Plug the data cable of {name} in again.", (("clear", "{act}", "{name}"),)),
 }
 _GRID: Hands = {
     "grid_off": (
@@ -60,19 +61,19 @@ STEPS = (
     Step("leftovers", "Service overrides left behind", still.leftovers, standby=False),
     Step("clock", "Clock", still.clock),
     Step("polls", "Every device answers", still.polls),
-    Step("rest", "Sensors at rest", still.rest, ("polls",)),
+    Step("rest", "Sensors at rest", still.rest, ("polls",), each="bank"),
     Step("estop", "Emergency stop", inputs.estop, ("rest",), hands=_PRESS),
-    Step("contactor", "Contactor and its feedback", inputs.contactor, ("rest", "estop")),
-    Step("direction", "Direction and phase of every meter and the inverter", flows.direction, _SAFE),
-    Step("break_current", "The current that the contactors break", inputs.break_current, _RIGHT),
+    Step("contactor", "Contactor and its feedback", inputs.contactor, ("rest", "estop"), each="io"),
+    Step("direction", "Direction and phase of every meter and the inverter", flows.direction, _SAFE, each="bank"),
+    Step("break_current", "The current that the contactors break", inputs.break_current, _RIGHT, each="bank"),
     Step("estop_power", "Emergency stop under power", inputs.estop_power, _RIGHT, hands=_PRESS),
-    Step("response", "Step response", flows.response, _RIGHT),
-    Step("scale", "Scale at 5, 25, 50 and 100 %", scales.scale, _RIGHT),
-    Step("limits", "Limits that move", bounds.limits, _RIGHT),
+    Step("response", "Step response", flows.response, _RIGHT, each="bank"),
+    Step("scale", "Scale at 5, 25, 50 and 100 %", scales.scale, _RIGHT, each="bank"),
+    Step("limits", "Limits that move", bounds.limits, _RIGHT, each="bank"),
     Step("export", "Export limit", bounds.export, _RIGHT, hands=_LOAD),
     Step("thousand", "1,000 answers of every bus", still.thousand, ("polls",)),
-    Step("watchdog", "The inverter's own watchdog", losses.watchdog, _RIGHT),
-    Step("loss", "Loss of each device", losses.loss, _RIGHT, hands=_PLUG),
+    Step("watchdog", "The inverter's own watchdog", losses.watchdog, _RIGHT, each="bank"),
+    Step("loss", "Loss of each device", losses.loss, _RIGHT, hands=_PLUG, each="both"),
     Step("grid", "Loss of the grid", losses.grid, _RIGHT, hands=_GRID),
     Step("relays", "The grid operator's relays", contacts.relays, _RIGHT, hands=_RELAYS),
     Step("remote", "EMS on Modbus", faces.remote, _RIGHT),

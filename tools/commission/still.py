@@ -302,10 +302,20 @@ async def rest(bench: Bench) -> None:
     means = mean([sample.state for sample in bench.console.since(began)])
     stats = await bench.console.ask("pm.stats()")
     wrong = await _contactor(bench)
+    batteries = stats.get("batteries") if bench.bank else None
+    if batteries:  # of all that the site has, in the board's order
+        own = [name for bank in bench.banks for name in bank.batteries]
+        of_bank = bench.bank.batteries if bench.bank else []
+        each = [(name, values) for name, values in zip(own, batteries, strict=True) if name in of_bank]
+    else:
+        each = [("", {**stats, "voltage": means.get("v"), "soc": means.get("soc")})]
     wrong += _powers(bench, means)
-    wrong += _battery(bench, means, stats)
+    for name, values in each:
+        wrong += _battery(bench, values, f"{name}: " if batteries else "")
     wrong += _grid(bench, means, stats)
     faults = [fault for fault in await bench.console.ask("pm.faults()") if fault["active"]]
+    if bench.bank:  # what another has is said in its own turn
+        faults = [fault for fault in faults if fault.get("bank") in (None, bench.bank.name)]
     bench.note("active faults", ", ".join(fault["name"] for fault in faults) or "none", "", "none", not faults)
     bench.plot("at rest", began, {"p": "inverter", "grid_p": "grid", "load_p": "load"})
     if wrong:
@@ -346,30 +356,33 @@ def _powers(bench: Bench, means: dict[str, float]) -> Wrong:
     return wrong
 
 
-def _battery(bench: Bench, means: dict[str, float], stats: dict[str, Any]) -> Wrong:
+def _battery(bench: Bench, stats: dict[str, Any], who: str) -> Wrong:
+    """Of one; who: its name where there are several."""
     wrong: Wrong = []
     cells = bench.power("module_count", 13) * bench.power("cells_per_module", 15)
-    volts = means.get("v")
+    volts = stats.get("voltage")
     if volts is None:
-        return [("the battery reports no voltage", "", {})]
+        return [(f"{who}the battery reports no voltage", "", {})]
     for name, cell in (("lowest cell", stats.get("cell_min")), ("highest cell", stats.get("cell_max"))):
         if cell is None:
             continue
         off = cell * cells - volts
         bound = f"within 3 % of {volts:.1f} V, the battery's own voltage"
-        bench.note(f"voltage of the {name}, times {cells:g} cells in series", cell * cells, "V", bound, abs(off) <= 0.03 * volts)
+        what = f"{who}voltage of the {name}, times {cells:g} cells in series"
+        bench.note(what, cell * cells, "V", bound, abs(off) <= 0.03 * volts)
         if abs(off) > 0.03 * volts:
-            wrong.append((f"{name} {cell:.3f} V x {cells:g} cells is {cell * cells:.0f} V, the battery reports {volts:.0f} V",
+            wrong.append((f"{who}{name} {cell:.3f} V x {cells:g} cells is {cell * cells:.0f} V, the battery reports {volts:.0f} V",
                           "module_count and cells_per_module in site.json", {}))  # fmt: skip
     spread = 1000 * ((stats.get("cell_max") or 0) - (stats.get("cell_min") or 0))
-    if not bench.at_most("cells part by", spread, 100, "mV"):
-        wrong.append((f"the cells part by {spread:.0f} mV", "charge and balance the battery first", {}))
+    if not bench.at_most(f"{who}cells part by", spread, 100, "mV"):
+        wrong.append((f"{who}the cells part by {spread:.0f} mV", "charge and balance the battery first", {}))
     low, high = bench.power("min_soc", 20), bench.power("max_soc", 90)
-    soc = means.get("soc", 0.0)
+    soc = stats.get("soc") or 0.0
     fits = low + 5 <= soc <= high - 5
-    bench.note("state of charge", soc, "%", f"{figures.between(low + 5, high - 5, '%')}, to move both ways", fits)
+    bench.note(f"{who}state of charge", soc, "%", f"{figures.between(low + 5, high - 5, '%')}, to move both ways", fits)
     if not fits:
-        wrong.append((f"the state of charge is {soc:.1f} %", "charge or discharge it first: pm.start(), pm.start_charging(50)", {}))
+        advice = "charge or discharge it first: pm.start(), pm.start_charging(50)"
+        wrong.append((f"{who}the state of charge is {soc:.1f} %", advice, {}))
     return wrong
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tools.commission import figures, mend, still
+from tools.commission import banks, figures, mend, still
 from tools.commission.bench import SAMPLE_MS, Bench
 from tools.commission.outcome import FAIL, NOT_TESTED, PASS, DoesNotApply, Failed, Figure, NotTested, Outcome, Plot, Series
 from tools.commission.steps import STEPS, Step
@@ -141,9 +141,7 @@ class Walk:
             missing = [need for need in step.needs if not self.state.passed(need)] if check else []
             if missing:
                 raise NotTested(f"needs first: {', '.join(missing)}")
-            if step.standby:
-                await self._begin()
-            await step.work(bench)
+            await self._work(step)
             result.verdict = PASS
             doubtful = [figure.name for figure in result.figures if figure.ok is False]
             if doubtful:
@@ -166,6 +164,55 @@ class Walk:
         if result.verdict != FAIL and step.standby:
             await self._end()
         return result
+
+    async def _work(self, step: Step) -> None:
+        """What the step does, of a site of several banks for each that it is about.  Failed and NotTested say for which."""
+        turns = self.bench.turns(step.each)
+        failed: list[Failed] = []
+        untested: list[NotTested] = []
+        for number, bank in enumerate(turns):
+            who = f"{bank.told}: " if bank else "the site as a whole: " if len(turns) > 1 else ""
+            try:
+                await self._turn(step, bank, who)
+            except Failed as error:
+                failed.append(Failed(who + str(error), error.advice, error.patch))
+                if number + 1 < len(turns):
+                    await self.make_safe()
+            except NotTested as error:
+                untested.append(type(error)(who + str(error)))
+        if failed:
+            patch = {path: value for one in failed for path, value in one.patch.items()}
+            advice = dict.fromkeys(one.advice for one in failed if one.advice)
+            raise Failed("; ".join(str(one) for one in (*failed, *untested)), "; ".join(advice), patch)
+        missing = [one for one in untested if not isinstance(one, DoesNotApply)]
+        if missing or len(untested) == len(turns):
+            kind = NotTested if missing else DoesNotApply
+            raise kind("; ".join(str(one) for one in missing or untested))
+        for one in untested:
+            self.bench.note("does not apply", str(one))
+
+    async def _turn(self, step: Step, bank: "banks.Bank | None", who: str) -> None:
+        """One of them; its figures and plots get its name."""
+        bench, result = self.bench, self.bench.outcome
+        if step.standby:
+            await self._begin()
+        if bank is None:
+            await step.work(bench)
+            return
+        bench.hand.say(f"   {who.removesuffix(': ')}")
+        figures_before, plots_before = len(result.figures), len(result.plots)
+        try:
+            async with banks.alone(bench, bank):
+                await step.work(bench)
+        finally:
+            name = f"bank {bank.name}: "
+            for figure in result.figures[figures_before:]:
+                figure.name = name + figure.name.removeprefix(name)
+            for plot in result.plots[plots_before:]:
+                plot.title = name + plot.title
+        if step.standby:
+            await bench.tidy()
+            await bench.stop()
 
     async def _begin(self) -> None:
         if await self.bench.stop() == "EMERGENCY":

@@ -78,6 +78,7 @@ class Console:
         self._turn = asyncio.Lock()
         self.pin = ""  # of the service role, where the board has one
         self.starts = 0  # of the board, that were seen
+        self.aside: Callable[[Sample], None] | None = None  # who takes the monitor's lines, and gives back what becomes of them
         port.on_line = self._line
 
     async def open(self) -> None:
@@ -191,6 +192,11 @@ class Console:
         """The samples that came from then on."""
         return [sample for sample in self.samples if sample.at >= at]
 
+    def take(self, sample: Sample) -> None:
+        """The newest there is."""
+        self.samples.append(sample)
+        self._fresh.set()
+
     # ---- what comes --------------------------------------------------------------------------------------
     def _line(self, raw: str) -> None:
         line = _PROMPT.sub("", _DRAWN.sub("", raw).rstrip("\r"))
@@ -204,8 +210,7 @@ class Console:
                 self.events.append((now, str(data["event"]), data.get("data")))
                 return
             if "mode" in data and "t" in data:
-                self.samples.append(Sample(now, data))
-                self._fresh.set()
+                (self.aside or self.take)(Sample(now, data))
                 return
         if line.startswith(("= ", "! ")) or line == "=":
             self._answers.put_nowait(line)

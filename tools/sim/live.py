@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import copy
 import time
 from collections.abc import Callable
 from typing import Any
@@ -41,6 +42,7 @@ class LiveSite:
         self._pressed = False
         self._feedback = -1
         self._task: asyncio.Task[None] | None = None
+        self.mistaken: list[Callable[[dict[str, Any], Any], None]] = []  # what somebody got wrong in site.json (mistakes.py)
         self.services: dict[str, Any] = {}  # of the board, beside those of the site file
 
     # ---- life -------------------------------------------------------------------------------------------
@@ -87,11 +89,13 @@ class LiveSite:
         raise NotImplementedError
 
     def board_json(self) -> dict[str, Any]:
-        """The same with the further services."""
-        content = self.site_json()
-        if not self.services:
-            return content
-        return {**content, "services": {**content.get("services", {}), **self.services}}
+        """The same with the further services, and what somebody got wrong in it."""
+        content = copy.deepcopy(self.site_json())
+        if self.services:
+            content["services"] = {**content.get("services", {}), **copy.deepcopy(self.services)}
+        for mistake in self.mistaken:
+            mistake(content, self)
+        return content
 
     def env(self) -> dict[str, str]:
         """Where the simulated board finds the buses."""

@@ -25,6 +25,7 @@ class Mistake(NamedTuple):
     build: Callable[[Site], None] | None = None  # in the site, before it starts
     file: Callable[[SiteFile, Site], None] | None = None  # in its site.json
     typed: Callable[[], str] | None = None  # at the console, before commissioning begins
+    two: bool = False  # in a site of two banks (docs/site.two.json), in the second of them
 
 
 def _wiring(wiring: Any) -> Callable[[Site], None]:
@@ -39,6 +40,25 @@ def _set(part: str, field: str, value: Any) -> Callable[[Site], None]:
         setattr(site.plant.pcs if part == "pcs" else site, field, value)
 
     return build
+
+
+def _set_second(field: str, value: Any) -> Callable[[Any], None]:
+    """Of the second inverter."""
+
+    def build(site: Any) -> None:
+        setattr(site.inverters["pcs_b"].plant.pcs, field, value)
+
+    return build
+
+
+def _exchanged(role: str) -> Callable[[SiteFile, Any], None]:
+    """site.json takes what hangs on one bank for the other's."""
+
+    def file(content: SiteFile, _site: Any) -> None:
+        first, second = content["banks"]["a"], content["banks"]["b"]
+        first[role], second[role] = second[role], first[role]
+
+    return file
 
 
 def _option(path: str, value: Any) -> Callable[[SiteFile, Site], None]:
@@ -67,16 +87,17 @@ def _meter_by_table(content: SiteFile, site: Site) -> None:
     content["devices"]["meter"] = {"type": "generic_modbus", "host": old["host"], "port": old["port"], "unit": 1, "table": table}
 
 
-def _inverter_by_table(scale: float) -> Callable[[SiteFile, Site], None]:
-    """The inverter is commanded by a table: a count of its setpoint is 1 W, and the table's row has this scale."""
+def _inverter_by_table(scale: float, name: str = "pcs", shows: float = 10) -> Callable[[SiteFile, Any], None]:
+    """The inverter has a table with these scales: a count of its setpoint is 1 W, one of its power 10 W."""
 
-    def file(content: SiteFile, site: Site) -> None:
-        at = {name: place.address for name, place in site.pcs.chain.places.items()}
+    def file(content: SiteFile, site: Any) -> None:
+        device = site.pcs if isinstance(site, Site) else site.inverters[name]
+        at = {point: place.address for point, place in device.chain.places.items()}
         states = {"0": 0, "2": 1, "3": 3, "4": 3, "6": 4, "7": 2}
         table = {
             "name": "inverter",
             "reads": [
-                {"slot": "PCS_P", "address": at["701.W"], "type": "int16", "scale": 10},
+                {"slot": "PCS_P", "address": at["701.W"], "type": "int16", "scale": shows},
                 {"slot": "PCS_V", "address": at["701.LLV"], "type": "uint16"},
                 {"slot": "PCS_HZ", "address": at["701.Hz"], "type": "uint32"},
                 {"slot": "PCS_STATE", "address": at["701.InvSt"], "type": "uint16", "map": states},
@@ -92,8 +113,8 @@ def _inverter_by_table(scale: float) -> Callable[[SiteFile, Site], None]:
                 {"heartbeat": True, "address": at["715.ControllerHb"], "type": "uint32"},
             ],
         }
-        old = content["devices"]["pcs"]
-        content["devices"]["pcs"] = {"type": "generic_modbus", "host": old["host"], "port": old["port"], "unit": 1, "table": table}
+        old = content["devices"][name]
+        content["devices"][name] = {"type": "generic_modbus", "host": old["host"], "port": old["port"], "unit": 1, "table": table}
 
     return file
 
@@ -152,10 +173,32 @@ MISTAKES: dict[str, Mistake] = {
     "relay_inverted": Mistake(
         "site.json takes the grid operator's contact that opens for one that closes", "relays", ("no export", "active", "operator"),
         file=_option("services.operator.inputs.no export.contact", "closes")),
+    # in the second of two banks
+    "b_inverter_turned": Mistake(
+        "the second inverter takes a positive setpoint for a charge", "direction", ("bank b", "pcs_b", "wrong way"),
+        file=_inverter_by_table(-1, "pcs_b"), two=True),
+    "b_inverter_scale": Mistake(
+        "the second inverter's table makes ten times the power of a setpoint", "direction", ("bank b", "pcs_b", "10 times"),
+        file=_inverter_by_table(0.1, "pcs_b"), two=True),
+    "b_inverter_shows": Mistake(
+        "the second inverter's table takes its own power ten times too large", "direction", ("bank b", "pcs_b", "10 times"),
+        file=_inverter_by_table(1, "pcs_b", shows=100), two=True),
+    "b_bms_option": Mistake(
+        "site.json takes the current of the second BMS the wrong way round", "direction", ("bank b", "bms_b", "current"),
+        file=_option("devices.bms_b.current_positive", "discharge"), two=True),
+    "b_no_watchdog": Mistake(
+        "the second inverter goes on when nobody commands it any more", "watchdog", ("bank b", "pcs_b", "goes on"),
+        build=_set_second("guarded", False), two=True),
+    "b_slow_inverter": Mistake(
+        "the second inverter takes seconds to follow", "response", ("bank b", "pcs_b", "slow"),
+        build=_set_second("tau_s", 2.5), two=True),
+    "batteries_exchanged": Mistake(
+        "site.json has each battery in the other bank", "direction", ("bank a", "bms_b", "banks"),
+        file=_exchanged("batteries"), two=True),
 }  # fmt: skip
 
 
-def plant(names: list[str], site: Site) -> list[str]:
+def plant(names: list[str], site: Any) -> list[str]:
     """Give a site these mistakes before it starts; the lines to type before commissioning.  ValueError for one there is not."""
     lines = []
     for name in names:

@@ -1,8 +1,6 @@
 """The simulated site with one battery and one inverter: its endpoints on loopback, its faults, its auditor."""
 
-import copy
 import random
-from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
@@ -49,7 +47,6 @@ class Site(LiveSite):
         self.pcs_wire = WireFaults(random.Random(rng.random()), share, slow)
         self.meter_wire = WireFaults(random.Random(rng.random()), share, slow)
         self._spare = random.Random(seed * 7919 + 2)
-        self.mistaken: list[Callable[[dict[str, Any], Site], None]] = []  # what somebody got wrong in site.json (mistakes.py)
         self.guests: list[BmsOnCan] = []  # further batteries on the bus
         self.hub = CanHub()
         self.ems_port = 0  # of 127.0.0.1, where an EMS finds the CAN bus and may command; 0: there is none
@@ -86,13 +83,6 @@ class Site(LiveSite):
     def random(self) -> random.Random:
         """For whoever joins the site."""
         return random.Random(self._spare.random())
-
-    def board_json(self) -> dict[str, Any]:
-        """The same with what somebody got wrong in it."""
-        content = copy.deepcopy(super().board_json())
-        for mistake in self.mistaken:
-            mistake(content, self)
-        return content
 
     def setpoints(self) -> int:
         """Written to the inverter since the site began."""
