@@ -194,9 +194,11 @@ ODD_P = const(240)  #         count     its reports in a row with a power that i
 WAY_P = const(241)  #         W         PCS_P as near to the command as it came when it last made way
 ODD_I = const(242)  #         count     times in a row that the currents of battery and inverter were not the same, at most 2
 ODD_I_CAME = const(243)  #    bits      1 << group: battery, inverter: has reported since they were compared
-METER_SAID = const(244)  #    bits      what else the meter says, in one number; 0: neither voltage nor frequency
-METER_SAME_MS = const(245)  # ms        how long all that the meter says has been the same while the inverter worked
-N_SLOTS = const(246)  #       count     length of Image.now
+STILL_SOC = const(244)  #     0.01 %    BMS_SOC as it was when anything of the battery's values last changed,
+STILL_DRIFT = const(245)  #   0.01 %    and how large SOC_DRIFT was at that time
+METER_SAID = const(246)  #    bits      what else the meter says, in one number; 0: neither voltage nor frequency
+METER_SAME_MS = const(247)  # ms        how long all that the meter says has been the same while the inverter worked
+N_SLOTS = const(248)  #       count     length of Image.now
 
 # ---- parameters of the cycle, in Image.par
 PAR_P_CHG = const(0)  #       W         configured charge power

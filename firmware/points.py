@@ -237,6 +237,8 @@ MADE = (
     ("site", im.WAY_P, "W", "", "", 1, "PCS_P as near to the command as it came when it last made way"),
     ("site", im.ODD_I, "count", "", "", 1, "times in a row that the currents of battery and inverter were not the same, at most 2"),
     ("site", im.ODD_I_CAME, "bits", "", "", 1, "1 << group: battery, inverter: has reported since they were compared"),
+    ("site", im.STILL_SOC, "0.01 %", "", "", 1, "BMS_SOC as it was when anything of the battery's values last changed,"),
+    ("site", im.STILL_DRIFT, "0.01 %", "", "", 1, "and how large SOC_DRIFT was at that time"),
     ("site", im.METER_SAID, "bits", "", "", 1, "what else the meter says, in one number; 0: neither voltage nor frequency"),
     ("site", im.METER_SAME_MS, "ms", "", "", 1, "how long all that the meter says has been the same while the inverter worked"),
 )

@@ -65,6 +65,8 @@ _ODD_P = const(240)
 _WAY_P = const(241)
 _ODD_I = const(242)
 _ODD_I_CAME = const(243)
+_STILL_SOC = const(244)
+_STILL_DRIFT = const(245)
 _PAR_GRID_TYPE = const(3)
 _PAR_STALE_BMS = const(12)
 _PAR_STALE_PCS = const(13)
@@ -413,7 +415,8 @@ def detect_frozen(img: ptr32, par: ptr32):
     """Time how long BMS and PCS have repeated the same voltage, current and power although the power has moved.
 
     A live sender may rest as long as what it measures rests; frozen is one that does not see what the other one sees: a
-    load over 5 A that has moved by more than 2 A.
+    load over 5 A that has moved by more than 2 A.  So is a BMS that goes on saying the same of everything while the current
+    that it says itself has moved more charge than soc_bound.
     """
     one = 1
     b = one << 30
@@ -433,6 +436,14 @@ def detect_frozen(img: ptr32, par: ptr32):
             p = ((img[_PCS_P] + b) & m) - b
             if img[_AGE + _SEQ_PCS] > par[_PAR_STALE_PCS]:
                 p = none
+            drift = ((img[_SOC_DRIFT] + b) & m) - b
+            if drift < 0:
+                drift = 0 - drift
+            if s != img[_STILL_SUM_BMS] or rests or img[_BMS_SOC] != img[_STILL_SOC]:
+                img[_STILL_SOC] = img[_BMS_SOC]
+                img[_STILL_DRIFT] = drift
+            elif drift - img[_STILL_DRIFT] > par[_PAR_SOC_BOUND] and img[_STILL_BMS_MS] <= par[_PAR_FROZEN_MS]:
+                img[_STILL_BMS_MS] = par[_PAR_FROZEN_MS] + 1
         else:
             s = ((img[_PCS_DC_V] & 0xFFFF) << 12) ^ (img[_PCS_P] & 0xFFFFF)
             p = none

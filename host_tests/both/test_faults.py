@@ -473,3 +473,40 @@ def test_an_inverter_that_stands_still_is_none_whatever_its_noise_and_wherever_i
     plant.rate = -167  # the wrong way
     plant.run(6)
     assert plant.events("FAULT_RAISED") == [ROWS["pcs_not_following"][0]]
+
+
+def _charged_by_a_bms_that_repeats_itself(**changes):
+    """A steady charge of 60 kW, and from then on the BMS says the same for ever; its frames go on coming."""
+    plant = Plant(max_soc=95)
+    plant.ready()
+    plant.pm.set_constant_power(-60)
+    plant.run(20)
+    for slot in (im.BMS_V, im.BMS_I, im.BMS_SOC):
+        plant.force[slot] = plant.image.inp[slot]
+    plant.force.update(changes)
+    return plant
+
+
+def test_a_bms_whose_values_are_repeated_by_somebody_else_is_found_by_the_charge_they_tell():
+    """A gateway may go on telling what a dead one said last: nothing moved, so it was charged blindly to the ceiling."""
+    plant = _charged_by_a_bms_that_repeats_itself()
+    plant.until(lambda: "bms_frozen" in plant.faults(), 900, 100)
+    assert plant.soc < 57 and plant.pm.mode == Mode.STANDBY
+    plant.run(600, 100)
+    assert plant.pm.mode == Mode.STANDBY and plant.command() == 0
+    plant.force.clear()
+    plant.until(lambda: plant.pm.mode != Mode.STANDBY, 120)
+
+
+def test_one_whose_state_of_charge_alone_is_stuck_is_not_frozen():
+    plant = _charged_by_a_bms_that_repeats_itself()
+    del plant.force[im.BMS_V]
+    plant.run(900, 100)
+    assert "bms_frozen" not in plant.faults() and "soc_disagrees" in plant.faults()
+
+
+def test_one_that_rests_at_a_steady_power_and_counts_on_is_not_frozen():
+    plant = _charged_by_a_bms_that_repeats_itself()
+    del plant.force[im.BMS_SOC]
+    plant.run(1500, 100)
+    assert "bms_frozen" not in plant.faults() and plant.command() == -60000

@@ -50,6 +50,8 @@ RANGES: tuple[tuple[str, int, int, bool], ...] = (
     (r"^ODD_I_CAME", 0, 33, False),
     (r"^METER_SEEN", -0x3FFFFFFF, 0x3FFFFFFF, True),
     (r"^METER_ANCHOR", -(1 << 28), 1 << 28, False),
+    (r"^STILL_SOC$", 0, 10000, True),
+    (r"^STILL_DRIFT$", 0, 20000, False),
     (r"^METER_SAID", 0, 0x3FFFFFFF, False),
     (r"^FRESH", 0, (1 << image.N_GROUPS) - 1, False),
     (r"^DOUBTS", 0, 0x3FFFFFFF, False),
