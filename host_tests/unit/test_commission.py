@@ -589,6 +589,11 @@ def test_who_is_tried_by_itself_has_its_own_rating_devices_and_values() -> None:
         with pytest.raises(AssertionError):  # the answer is no list here
             await bench.raw("PCS_P", "METER_P", "IO_CONTACTOR", "AGE + im.SEQ_BMS_CELLS")
         own = "pm.image.banks[1].now[im."
+        bench.bank = a
+        with pytest.raises(AssertionError):
+            await bench.raw("CMD_CONTACTOR", "CMD_P")
+        both = "[pm.image.now[im.CMD_CONTACTOR], pm.image.banks[0].now[im.CMD_P]]"
+        assert port.sent.pop() == both, "one output for all lets go when the last bank does"
         assert port.sent[-1] == f"[{own}PCS_P], pm.image.now[im.METER_P], {own}IO_CONTACTOR], {own}AGE + im.SEQ_BMS_CELLS]]"
 
     asyncio.run(asyncio.wait_for(session(), 10))

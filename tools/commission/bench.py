@@ -23,7 +23,8 @@ _STOPPED = ("STANDBY", "EMERGENCY", "MAINTENANCE")
 REPORTED_S = 1.5  # until every battery has reported a power that is there
 _STEADY_S = 1.0
 _TAKEN_S = 0.3  # until a command shows in the monitor
-_BANKS_OWN = ("BMS", "PCS", "CMD_", "FAULTS")  # how slots and groups begin that each bank has for itself
+_BANKS_OWN = ("BMS", "PCS", "CMD_P", "CMD_RUN", "FAULTS")  # how slots and groups begin that each bank has for itself,
+_BY_IO = ("IO_", "CMD_CONTACTOR")  # and that one has whose I/O board is its own
 # limits that are about the direction of the request, by the keys of the monitor
 _LIMITS = {1: ("lim_dis", "why_dis"), -1: ("lim_chg", "why_chg")}
 
@@ -196,7 +197,7 @@ class Bench:
         """Where the board has it: what a bank has of its own is asked of the one that is tried."""
         bank = self.bank
         if bank is not None and (slot.removeprefix("AGE + im.SEQ_").startswith(_BANKS_OWN) or (
-            slot.startswith("IO_") and bank.options.get("io")
+            slot.startswith(_BY_IO) and bank.options.get("io")
         )):  # fmt: skip
             return bank.image
         return "pm.image"
