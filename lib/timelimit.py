@@ -49,10 +49,6 @@ class TimeLimit:
         while time.ticks_diff(due, time.ticks_ms()) > 0:
             time.sleep_ms(1)
 
-    def suspend(self) -> None:
-        """What runs now may take its time until its end."""
-        self._running = False
-
     def check(self) -> None:
         """Interrupt what has run for too long."""
         now = time.ticks_ms()

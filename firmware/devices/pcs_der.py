@@ -13,7 +13,6 @@ from firmware.devices.pcs_dialect import STATES, Dialect
 from firmware.devices.sunspec_chain import NeedsPerson
 from firmware.devices.sunspec_numbers import truncate_to_scale
 from firmware.modes import Mode
-from modbus import ModbusRefused
 
 _HEARTBEAT_MS = const(1000)  # 715: "incremented every second by the controller"
 _DC_MS = const(4000)  # and some turns: what the DC side said so long ago stands beside nothing that is so now
@@ -93,28 +92,14 @@ class Der(Dialect):
             self.outdated = True
 
     # ---- commanding ------------------------------------------------------------------------------------
-    async def command(self, refresh: bool, asleep: bool) -> None:
-        """The setpoint first, then start or stop, then the heartbeat."""
-        refused = None
-        if self._set is not None:
-            try:
-                await self._command_power(refresh)
-            except ModbusRefused as error:
-                # one that takes no setpoint before it is started is started at 0 W, and one that takes none any more is stopped
-                if self.run() and (self.watts() or not self._rests()):
-                    raise
-                refused = error
-                self.sent = None
-        if self._control is not None:
-            await self._operate(refresh, asleep)
-        if refused is not None:
-            raise refused
-
     def _rests(self) -> bool:
-        """The setpoint that it has, as it was read just now, moves nothing."""
-        return self.sun.values[t.X_SET_ENA] == 0 or self.sun.values[im.PCS_SETPOINT] == 0
+        values = self.sun.values
+        return self._set is not None and (values[t.X_SET_ENA] == 0 or values[im.PCS_SETPOINT] == 0)
 
-    async def _operate(self, refresh: bool, asleep: bool) -> None:
+    async def operate(self, refresh: bool, asleep: bool) -> None:
+        """Start or stop, and the heartbeat."""
+        if self._control is None:
+            return
         now = time.ticks_ms()
         again = self.tries_again(refresh) or asleep
         resets = self._is_reset_due(now)
@@ -170,8 +155,10 @@ class Der(Dialect):
         """The heartbeat of model 715 is due."""
         return self._control is not None and time.ticks_diff(now, self._beat_ms) >= _HEARTBEAT_MS
 
-    async def _command_power(self, refresh: bool) -> None:
+    async def write_power(self, refresh: bool) -> None:
         """The setpoint, at the scale factor that is in force now."""
+        if self._set is None:
+            return
         self.outdated = False
         await self.read_before(self._set)
         values = self.sun.values
@@ -197,7 +184,7 @@ class Der(Dialect):
     async def _keep_up(self) -> None:
         """A setpoint that has changed meanwhile waits neither for the rest of a refresh nor for the heartbeat."""
         if self.sent is not None and truncate_to_scale(self.watts(), self._scale, _LARGEST) != self.sent:
-            await self._command_power(False)
+            await self.write_power(False)
 
     async def _write_timer(self, address: int, again: bool = False) -> None:
         timer_s = self.options["reversion_s"]

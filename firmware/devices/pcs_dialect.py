@@ -22,13 +22,13 @@ LONGEST_WRITE_BLOCK = const(58)  # registers of the longest block that is read b
 
 
 class Dialect:
-    """One family of SunSpec models.  A subclass adds `place`, `take`, `command` and `beating`.
+    """One family of SunSpec models.  A subclass adds `place`, `take`, `write_power`, `operate` and `beating`.
 
     `await place()` finds the family's blocks; `take()` puts the main block's values into the image;
-    `await command(refresh, asleep)` writes what has changed, or everything on `refresh`; `beating(now)`: a heartbeat is
-    due.  What is written is what is commanded at that moment, not when the reading before it began.  A model is read just
-    before it is written, with what the setpoint is scaled by: a register is never written where another model has come to
-    lie, nor from a scale factor or reference of before.
+    `await command(refresh, asleep)` writes what has changed, or everything on `refresh`, first what `write_power(refresh)` does,
+    then `operate(refresh, asleep)`: start or stop; `beating(now)`: a heartbeat is due.  What is written is what is commanded at
+    that moment, not when the reading before it began.  A model is read just before it is written, with what the setpoint is
+    scaled by: a register is never written where another model has come to lie, nor from a scale factor or reference of before.
     """
 
     def __init__(self, sun, image, options: dict, once) -> None:
@@ -141,6 +141,25 @@ class Dialect:
             if questions_the_map(error):
                 self.sun.lose(block, str(error))
             raise
+
+    async def command(self, refresh: bool, asleep: bool) -> None:
+        """The power, then start or stop: one that takes no setpoint before it runs is started at 0 W, and one that takes none any
+        more is stopped."""
+        refused = None
+        try:
+            await self.write_power(refresh)  # type: ignore[attr-defined]  # a subclass's
+        except ModbusRefused as error:
+            if self.run() and (self.watts() or not self._rests()):
+                raise
+            refused = error
+            self.sent = None
+        await self.operate(refresh, asleep)  # type: ignore[attr-defined]  # the same
+        if refused is not None:
+            raise refused
+
+    def _rests(self) -> bool:
+        """The setpoint that it has, as it was read just now, moves nothing."""
+        return False
 
     def run(self) -> int:
         """1: it may switch, as commanded now; `told_run` has what was asked for last."""

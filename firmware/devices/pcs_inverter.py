@@ -92,17 +92,7 @@ class Inverter(Dialect):
             self.outdated = True
 
     # ---- commanding ------------------------------------------------------------------------------------
-    async def command(self, refresh: bool, asleep: bool) -> None:
-        """Both limits, then the relay; of one that takes no limits any more it is opened all the same."""
-        try:
-            await self._command_power(refresh)
-        except ModbusRefused as error:
-            if not self.run():
-                await self._operate(refresh, asleep)
-            raise error
-        await self._operate(refresh, asleep)
-
-    async def _command_power(self, refresh: bool) -> None:
+    async def write_power(self, refresh: bool) -> None:
         """Both limits in one write; then, the first time and on refresh, that they are in force."""
         self.outdated = False
         await self._read_basis()
@@ -124,7 +114,8 @@ class Inverter(Dialect):
         if whole and not first and reverts:  # the same as before: it keeps no setpoint waiting
             await self.write_timer(address + t.STOR_RVRT, self.options["reversion_s"])
 
-    async def _operate(self, refresh: bool, asleep: bool) -> None:
+    async def operate(self, refresh: bool, asleep: bool) -> None:
+        """The relay."""
         again = self.tries_again(refresh) or asleep
         if self._connect is not None and (self.run() != self.sent_run or again):
             await self.read_before(self._connect)

@@ -83,7 +83,9 @@ def parts_of(site: dict[str, Any], known: dict[str, Any]) -> list[tuple[str, str
             found.append((f"buses.{name}", backend))
     for name, device in site.get("devices", {}).items():
         tcp = ", TCP" if device.get("host") else ""
-        found.append((f"devices.{name}", f"device {device['type']}{tcp}"))
+        part = f"device {device['type']}{tcp}"
+        spoken = f"{part}, {device.get('dialect')}"
+        found.append((f"devices.{name}", spoken if spoken in known else part))
         if tcp and device.get("transport", "tcp") != "tcp":
             found.append((f"devices.{name}", f"transport {device['transport']}"))
         table = device.get("table")

@@ -261,7 +261,14 @@ def variants() -> dict[str, tuple[dict, str, tuple[str, ...]]]:
         made[f"device {kind}"] = ({**rtu, "devices": {"x": {"type": kind, "bus": "rs485", **options}}}, "bus modbus_rtu", ())
         unit = {**options, "unit": 1}
         made[f"device {kind}, TCP"] = ({"devices": {"x": {"type": kind, "host": "10.0.0.9", **unit}}}, "core", ())
+    for part in ("device pcs_sunspec", "device pcs_sunspec, TCP"):  # as fits.parts_of names them
+        site, base, typed = made[part]
+        for spoken in DIALECTS:
+            made[f"{part}, {spoken}"] = ({**site, "devices": {"x": {**site["devices"]["x"], "dialect": spoken}}}, base, typed)
     return made
+
+
+DIALECTS = ("newer", "older")  # of an inverter that speaks SunSpec: the code of the other is not loaded
 
 
 # need nothing of each other
@@ -283,6 +290,11 @@ def _shared(heaps: dict[str, int], together: int) -> int:
     core = heaps["core"]
     apart = core + sum(heaps[part] - core for part in TOGETHER)
     return max(0, apart - together) // (len(TOGETHER) - 1)
+
+
+def _meter_of(part: str) -> str:
+    """The part of a meter reached as that inverter is, of which everything else of the inverter's site in our own image is."""
+    return "device meter_sunspec, TCP" if ", TCP" in part else "device meter_sunspec"
 
 
 def _beside(site: dict, part: str) -> dict:
@@ -328,7 +340,7 @@ def parts(modules: dict[str, dict], can: tuple[int, int]) -> dict[str, dict]:
             names -= len(below.names)
         once = -1 if not base else 1 if base == "core" else 0  # with the core
         objects -= once * shared
-        under = own[part.replace("pcs_sunspec", "meter_sunspec") if "pcs_sunspec" in part else base] if base else None
+        under = own[_meter_of(part) if "pcs_sunspec" in part else base] if base else None
         frozen = sum(
             fits.frozen_bytes(modules[name]) for name in own[part].modules - (under.modules if under else set()) if name in modules
         )
