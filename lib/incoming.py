@@ -45,7 +45,7 @@ class Incoming:
     """
 
     def __init__(self, running=None, keep: bool = False) -> None:
-        if _writing[0] == (not keep) and time.ticks_diff(time.ticks_ms(), _writing[1]) < _QUIET_MS:
+        if _writing[0] == (not keep) and 0 <= time.ticks_diff(time.ticks_ms(), _writing[1]) < _QUIET_MS:
             raise Refused(_OTHER)
         _writing[0] = keep
         generations.load()

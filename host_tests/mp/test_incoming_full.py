@@ -32,3 +32,4 @@ def test_what_does_not_fit_is_refused_in_figures_what_fills_it_is_removed_and_wh
     assert two["said"].startswith("NO ") and "another deploy or update is under way" in two["said"], two
     assert found["behind one that is gone"]["said"] == "DONE 7", found["behind one that is gone"]
     assert "another deploy or update is under way" in found["it comes back"], "it would write into what is the next start"
+    assert found["days later"]["said"] == "DONE 8", found["days later"]
