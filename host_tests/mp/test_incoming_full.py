@@ -8,10 +8,10 @@ from tools.interpreters import Interpreter
 
 
 def test_what_does_not_fit_is_refused_in_figures_what_fills_it_is_removed_and_who_hangs_up_ends_nothing(
-    mp64: Interpreter, root: Path
+    mp32: Interpreter, root: Path
 ) -> None:
     script = root / "host_tests" / "mp" / "on_board" / "incoming_full.py"
-    done = subprocess.run([*mp64.command, "-X", "heapsize=8M", str(script), str(root)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*mp32.command, "-X", "heapsize=8M", str(script), str(root)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     gone = found["hung up"]

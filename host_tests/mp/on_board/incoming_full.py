@@ -173,7 +173,8 @@ class Later:
 
     @staticmethod
     def ticks_ms():
-        return time.ticks_add(time.ticks_ms(), Later.ahead_ms)
+        half = Later.ahead_ms // 2  # more at once than ticks tell apart cannot be added
+        return time.ticks_add(time.ticks_add(time.ticks_ms(), half), half)
 
     ticks_diff = staticmethod(time.ticks_diff)
 
