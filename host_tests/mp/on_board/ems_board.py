@@ -44,6 +44,7 @@ class App:
         self.services = {}
         self.names = {}
         self.metering = Metering(50, LoopTime())
+        self.heap_watch = None
 
 
 plant = Plant(**setup.get("power", {}))
