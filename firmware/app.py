@@ -71,7 +71,8 @@ class App:
         self.pm = PowerManager(self.site.config, self.site.image, self.site.has)
         self.pm.places = self.site.places
         self.pm.refused = site.refused
-        self.metering.expect(self.site.config.cycle_ms)
+        self.cycle_ms = self.site.config.cycle_ms
+        self.metering.expect(self.cycle_ms)
         # its services in its order; one that cannot be built is left out, but none of those that every site has
         for name, module, options, stays in site.services:
             try:
@@ -208,7 +209,7 @@ class App:
         timing = self.metering
         collector = self.collector
         pm = self.pm
-        beat = Beat(self.site.config.cycle_ms)
+        beat = Beat(self.cycle_ms)
         self._loop_time.goes_first = beat.due
         beat.watch = self._on_beat  # whoever keeps control from its beat for too long at the console is interrupted
         before = time.ticks_us()

@@ -34,8 +34,8 @@ class BankEvents:
 class ParallelSupervisor(Supervisor):
     """The mode machine of a bank whose batteries are in parallel: what flows from one into another is a current too."""
 
-    def __init__(self, image, config, events) -> None:
-        super().__init__(image, config, events)
+    def __init__(self, image, fields: dict, events) -> None:
+        super().__init__(image, fields, events)
         self._packs = image.batteries
 
     def current_broken(self) -> bool:
@@ -56,11 +56,11 @@ class SiteSupervisor(Supervisor):
     (super() would allocate in the cycle.)
     """
 
-    def __init__(self, image, config, events, banks: list) -> None:
+    def __init__(self, image, fields: dict, events, banks: list) -> None:
         self._banks = banks
         self._nows = [bank.now for bank in banks]
         self._served = None  # the name of the only bank that service() is about
-        super().__init__(image, config, events)
+        super().__init__(image, fields, events)
 
     def want_running(self) -> None:
         """See Supervisor.want_running."""

@@ -161,16 +161,16 @@ class Several:
         self.banks = []
         rows = debounce_rows()
         for number, each in enumerate(image.banks):
-            config = each.config
+            fields = each.config.whole()
             packs = len(each.batteries)
             own = im.HAS_BMS | im.HAS_PCS | each.has
-            parameters.apply(config, each.par, own, packs)
+            parameters.apply(fields, each.par, own, packs)
             for slot in (im.OP_P_CHG, im.OP_P_DIS, im.EMS_P_CHG, im.EMS_P_DIS):
                 each.par[slot] = im.FREE  # the site bounds them for all
             for limits in (im.LIMIT_ROWS_DIS, im.LIMIT_ROWS_CHG):
                 for slot in range(limits, limits + im.LIMIT_ROWS_CHG - im.LIMIT_ROWS_DIS):
                     each.now[slot] = im.FREE  # the rows of the site are not looked at here
-            states = (Supervisor if packs == 1 else ParallelSupervisor)(each, config, BankEvents(events, number + 1))
+            states = (Supervisor if packs == 1 else ParallelSupervisor)(each, fields, BankEvents(events, number + 1))
             bank = Bank(each, states, rows)
             bank.batteries = self._parts_of(each, each.batteries)
             bank.inverters = self._parts_of(each, each.inverters)

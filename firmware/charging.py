@@ -48,18 +48,18 @@ class ChargeParams(Checked):
         ("stages", "any", (), 0, 0, "up to 8 pairs (SoC % up to which, 0.1 to 1000 A), SoC rising"),
     )
 
-    def _check_together(self, errors: list) -> None:
-        before = 0.0
-        if not _is_pairs(self.stages):
-            raise ValueError("charge.stages = %r: must be a list of up to %d pairs (SoC %%, A)" % (self.stages, _STAGES_MAX))
-        if len(self.stages) > _STAGES_MAX:
-            errors.append("charge.stages: %d stages: allowed are 0 to %d" % (len(self.stages), _STAGES_MAX))
-        for stage in self.stages:
+    def _check_together(self, fields: dict, errors: list) -> None:
+        before, stages = 0.0, fields["stages"]
+        if not _is_pairs(stages):
+            raise ValueError("charge.stages = %r: must be a list of up to %d pairs (SoC %%, A)" % (stages, _STAGES_MAX))
+        if len(stages) > _STAGES_MAX:
+            errors.append("charge.stages: %d stages: allowed are 0 to %d" % (len(stages), _STAGES_MAX))
+        for stage in stages:
             if len(stage) != 2 or not before < stage[0] <= 100 or not 0.1 <= stage[1] <= 1000:
                 errors.append("charge.stages: %r: must be (SoC above %s, at most 100 %%; 0.1 to 1000 A)" % (stage, before))
                 return
             before = stage[0]
-        if self.method == ChargeMethod.MULTI_STAGE and not self.stages:
+        if fields["method"] == ChargeMethod.MULTI_STAGE and not stages:
             errors.append("charge.stages: is empty: MULTI_STAGE needs 1 to 8 pairs (SoC %, A)")
 
 

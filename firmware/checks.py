@@ -105,7 +105,7 @@ class Checked:
             if key in found:
                 setattr(self, key, found[key])
         if not errors:
-            self._check_together(errors)
+            self._check_together(found, errors)
         if errors:
             raise ConfigError(errors)
 
@@ -119,5 +119,11 @@ class Checked:
         """Another one with the same fields, which are checked again: a field may have been set since."""
         return type(self)(**self.__dict__)
 
-    def _check_together(self, errors: list) -> None:
-        """Rules that need two fields."""
+    def whole(self) -> dict:
+        """Every field by its name, given or not: for who needs many of them, as ROWS is then read once."""
+        fields = {row[0]: _default(row) for row in each(self.ROWS)}
+        fields.update(self.__dict__)
+        return fields
+
+    def _check_together(self, fields: dict, errors: list) -> None:
+        """Rules that need two fields; `fields`: all of them, as whole() gives them."""

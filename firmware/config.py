@@ -97,16 +97,21 @@ class PowerConfig(Checked):
         if wrong is not None:
             raise wrong
 
-    def _check_together(self, errors: list) -> None:
+    def _check_together(self, fields: dict, errors: list) -> None:
         for low, high in _ASCENDING:
-            least, most = getattr(self, low), getattr(self, high)
+            least, most = fields[low], fields[high]
             if least >= most:
                 errors.append("power.%s = %s: must be below %s = %s" % (low, least, high, most))
-        if self.cycle_ms % 10:
-            errors.append("power.cycle_ms = %d: allowed are 20 to 1000 ms in steps of 10" % self.cycle_ms)
-        if self.max_soc - self.min_soc < 2 * self.soc_taper:
-            errors.append("power.soc_taper = %s: must fit twice between min_soc and max_soc" % self.soc_taper)
+        if fields["cycle_ms"] % 10:
+            errors.append("power.cycle_ms = %d: allowed are 20 to 1000 ms in steps of 10" % fields["cycle_ms"])
+        if fields["max_soc"] - fields["min_soc"] < 2 * fields["soc_taper"]:
+            errors.append("power.soc_taper = %s: must fit twice between min_soc and max_soc" % fields["soc_taper"])
 
     def capacity_ah(self) -> float:
         """Ah of the pack: its energy over its nominal voltage."""
-        return self.module_count * self.module_energy * 1000 / self.system_voltage_nominal
+        return capacity_ah(self.whole())
+
+
+def capacity_ah(fields: dict) -> float:
+    """The same of PowerConfig.whole()."""
+    return fields["module_count"] * fields["module_energy"] * 1000 / fields["system_voltage_nominal"]

@@ -54,6 +54,7 @@ class PowerManager:
     def __init__(self, config=None, image=None, has: int = im.HAS_BMS | im.HAS_PCS) -> None:
         """A manager in STANDBY.  config: a PowerConfig; image: an Image; has: image.HAS_* bits of the site's devices."""
         from firmware import parameters  # here: whoever runs does not need it any more, see loading.py
+        from firmware.config import capacity_ah
 
         if config is None:
             config = PowerConfig()
@@ -62,8 +63,9 @@ class PowerManager:
         if image is None:
             config.copy()  # refused where a field was set since to what cannot be; a site file's was made just now
         self.config = config
+        fields = config.whole()
         self.image = image or im.Image()
-        parameters.apply(config, self.image.par, has)
+        parameters.apply(fields, self.image.par, has)
         self._lock = self.image.lock
         self.events = Events(self._lock)
         if self.image.divided:
@@ -71,11 +73,11 @@ class PowerManager:
 
             self.bank_view = bank_reports.BankInstant
             several = banks.Several(self.image, has, self.events)
-            self.states = bank_supervisors.SiteSupervisor(self.image, config, self.events, several.banks)
+            self.states = bank_supervisors.SiteSupervisor(self.image, fields, self.events, several.banks)
         else:
             several = None
-            self.states = Supervisor(self.image, config, self.events)
-        self.arbiter = Arbiter(self.image, config.capacity_ah(), self.events)
+            self.states = Supervisor(self.image, fields, self.events)
+        self.arbiter = Arbiter(self.image, capacity_ah(fields), self.events)
         self._cycle = Cycle(self.image, self.arbiter, self.states, self.events, several)
         self._last_ms = -1
         self.lock_wait_us = 0  # the longest the cycle ever waited for the lock

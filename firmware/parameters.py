@@ -5,6 +5,7 @@ from rows import each
 
 from firmware import image as im
 from firmware import protections
+from firmware.config import capacity_ah
 from firmware.image import parts
 
 _IO_SILENT_MS = const(500)
@@ -49,33 +50,34 @@ PLACE_ROWS = (  # field of config.FIELDS; slot; parts of its unit in one of the 
 )
 
 
-def apply(config, par, has: int, packs: int = 1) -> None:
-    """Write the cycle's integer parameters (image.PAR_*); `has`: image.HAS_* bits of the devices; packs: in parallel."""
+def apply(fields: dict, par, has: int, packs: int = 1) -> None:
+    """Write the cycle's integer parameters (image.PAR_*).
+
+    fields: PowerConfig.whole(); has: image.HAS_* bits of the devices; packs: in parallel.
+    """
     for name, slot, scale in each(PLACE_ROWS):
-        par[slot] = parts(getattr(config, name), scale)
-    cells = config.module_count * config.cells_per_module
+        par[slot] = parts(fields[name], scale)
+    cells = fields["module_count"] * fields["cells_per_module"]
     most = max(par[im.PAR_P_CHG], par[im.PAR_P_DIS])
     par[im.PAR_HAS] = has
     par[im.PAR_FROZEN_MS] = 60000
-    par[im.PAR_STALL_MS] = config.cycle_ms * 3 // 2 + 100  # at most 1600: inputs.freeze bounds a cycle to 2000
+    par[im.PAR_STALL_MS] = fields["cycle_ms"] * 3 // 2 + 100  # at most 1600: inputs.freeze bounds a cycle to 2000
     for slot, silent_ms in (
-        (im.PAR_STALE_BMS, 3 * config.bms_period_ms),
-        (im.PAR_STALE_PCS, config.pcs_timeout_ms),
-        (im.PAR_STALE_METER, config.meter_timeout_ms),
+        (im.PAR_STALE_BMS, 3 * fields["bms_period_ms"]),
+        (im.PAR_STALE_PCS, fields["pcs_timeout_ms"]),
+        (im.PAR_STALE_METER, fields["meter_timeout_ms"]),
         (im.PAR_STALE_IO, _IO_SILENT_MS),
     ):  # an age counts from the cycle before the one that saw the group, and a cycle may be late by PAR_STALL_MS on top
-        par[slot] = max(silent_ms, par[im.PAR_STALL_MS]) + config.cycle_ms
-    par[im.PAR_SOC_FLOORED] = 1 if config.soc_rounding == "down" else 0
+        par[slot] = max(silent_ms, par[im.PAR_STALL_MS]) + fields["cycle_ms"]
+    par[im.PAR_SOC_FLOORED] = 1 if fields["soc_rounding"] == "down" else 0
     par[im.PAR_CELLS] = cells
-    par[im.PAR_V_MAX] = parts(config.cell_voltage_max * cells, 10)
-    par[im.PAR_V_MIN] = parts(config.cell_voltage_min * cells, 10)
+    par[im.PAR_V_MAX] = parts(fields["cell_voltage_max"] * cells, 10)
+    par[im.PAR_V_MIN] = parts(fields["cell_voltage_min"] * cells, 10)
     par[im.PAR_R_PACK] = max(1, par[im.PAR_R_PACK] // packs)
-    par[im.PAR_ENERGY] = parts(config.module_count * config.module_energy * packs, 1000)
-    par[im.PAR_Q_STEP] = parts(config.capacity_ah() * packs, 3600)  # Ah x 3600 s x 10 x 1000 ms / 10000 steps
+    par[im.PAR_ENERGY] = parts(fields["module_count"] * fields["module_energy"] * packs, 1000)
+    par[im.PAR_Q_STEP] = parts(capacity_ah(fields) * packs, 3600)  # Ah x 3600 s x 10 x 1000 ms / 10000 steps
     par[im.PAR_CELL_DEAD] = par[im.PAR_CELL_TRIP_LO] * 2 // 3  # copper dissolves: such a cell is no longer charged
-    par[im.PAR_PROT_CHG] = protections.mask(protections.CHARGE)
-    par[im.PAR_PROT_DIS] = protections.mask(protections.DISCHARGE)
-    par[im.PAR_PROT_SEP] = protections.mask(protections.SEPARATE)
+    par[im.PAR_PROT_CHG], par[im.PAR_PROT_DIS], par[im.PAR_PROT_SEP] = protections.masks()
     par[im.PAR_T_TRIP_LO] = par[im.PAR_T_DIS]
     par[im.PAR_OVER_P] = par[im.PAR_FOLLOW_P] = most // 20  # 5 % of rating
     par[im.PAR_FLOW_P] = most // 200  # 0.5 %

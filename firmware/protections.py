@@ -39,10 +39,14 @@ TABLE = (
 )
 
 
-def mask(forbids: int) -> int:
-    """The bits of all protections that forbid CHARGE or DISCHARGE, or that mean SEPARATE."""
-    bits = 0
+def masks() -> tuple:
+    """The bits of all protections that forbid CHARGE, of those that forbid DISCHARGE, and of those that mean SEPARATE."""
+    charge = discharge = separate = 0
     for _, bit, what in each(TABLE):
-        if what & forbids == forbids:
-            bits |= bit
-    return bits
+        if what & CHARGE:
+            charge |= bit
+        if what & DISCHARGE:
+            discharge |= bit
+        if what == SEPARATE:
+            separate |= bit
+    return charge, discharge, separate

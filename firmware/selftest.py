@@ -77,7 +77,7 @@ class SelfTest:
         metering = app.metering
         cycles = metering.cycles - self._cycles
         late = sum(metering.held_up) - self._late
-        due = time.ticks_diff(time.ticks_ms(), self._at_ms) // app.site.config.cycle_ms
+        due = time.ticks_diff(time.ticks_ms(), self._at_ms) // app.cycle_ms
         self._mark()
         if cycles * 100 < due * _SHARE or late * 100 > max(1, cycles) * (100 - _SHARE):
             return "%d of %d cycles came within a second, %d of them late" % (cycles, due, late)

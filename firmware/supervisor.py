@@ -34,7 +34,7 @@ CONNECTED = (Mode.IDLE, Mode.CHARGE, Mode.DISCHARGE)  # made once: a tuple in th
 class Supervisor:
     """The mode machine: what moves the modes is decided here, and what follows for claims is returned."""
 
-    def __init__(self, image, config, events) -> None:
+    def __init__(self, image, fields: dict, events) -> None:  # fields: PowerConfig.whole()
         self._events = events
         self._now = image.now
         self._par = image.par
@@ -42,8 +42,8 @@ class Supervisor:
         self._run = False  # the PCS may switch
         self._service_ms = 0  # left of service()'s commands
         self.stop_ms = -1  # how long a stop has been ramping down; -1: none is
-        self._restart_ms = int(config.restart_delay * 1000)  # here: looking into it allocates
-        self._restart_limit = config.restart_limit if config.auto_restart else 0
+        self._restart_ms = int(fields["restart_delay"] * 1000)
+        self._restart_limit = fields["restart_limit"] if fields["auto_restart"] else 0
         self._restarts_s = array("i", [0] * max(1, self._restart_limit))  # uptime at which each was used up, in turn
         self._restart = 0  # place of the next one
         self._now[im.CAUSE] = -1

@@ -120,7 +120,8 @@ def _of_services(content: dict[str, Any]) -> list[str]:
     if site.errors:
         return []
     pm = PowerManager(site.config, site.image, site.has)
-    app = SimpleNamespace(site=site, pm=pm, metering=Metering(site.config.cycle_ms, LoopTime()), services={}, names={})
+    cycle_ms = site.config.cycle_ms
+    app = SimpleNamespace(site=site, pm=pm, cycle_ms=cycle_ms, metering=Metering(cycle_ms, LoopTime()), services={}, names={})
     errors: list[str] = []
     built: set[str] = set()
     with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch):

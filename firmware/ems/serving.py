@@ -40,7 +40,7 @@ class Service:
             self.chain.count_from(int(energy["out_wh"]), int(energy["in_wh"]))
         places = options["clients"] + options["tls_clients"] + 1  # of TCP, TLS and the serial line, in this order
         self.access = Access(options, places, app)
-        self.control = Control(self.chain, pm, app.site.config.cycle_ms, options["silence_s"], self.access)
+        self.control = Control(self.chain, pm, app.cycle_ms, options["silence_s"], self.access)
         self.names = {"ems": self}
         app.names["local"] = pm.remote.local
         self._name = name

@@ -33,7 +33,7 @@ class App:
         self.pm = pm
         self.services = {}
         self.names = {}
-        self.site = self.config = self.metering = self.loop_time = self
+        self.site = self.metering = self.loop_time = self
         self.cycle_ms = 50
         self.heap_watch = watch
 

@@ -41,7 +41,7 @@ def test_every_bit_has_its_row_and_its_words():
 
 def test_what_separates_forbids_both_and_what_only_warns_forbids_nothing():
     image = im.Image()
-    apply(PowerConfig(), image.par, 0)
+    apply(PowerConfig().whole(), image.par, 0)
     charge, discharge, separate = (image.par[slot] for slot in (im.PAR_PROT_CHG, im.PAR_PROT_DIS, im.PAR_PROT_SEP))
     assert separate == im.BMS_PROT_SYSTEM | im.BMS_PROT_SHORT | im.BMS_PROT_CONTACTOR | im.BMS_PROT_INSULATION
     assert separate & charge == separate == separate & discharge

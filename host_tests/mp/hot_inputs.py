@@ -158,7 +158,7 @@ def make_par(rng: random.Random) -> array:
     """Parameters of such a configuration, with an operation and a curtailment that may be free."""
     accepted = rng.choice(accepted_configurations())
     par = array("i", [0] * image.N_PAR)
-    parameters.apply(accepted, par, rng.randint(0, 31))
+    parameters.apply(accepted.whole(), par, rng.randint(0, 31))
     for slot in range(image.OP_P_CHG, image.EMS_P_DIS + 1):
         limit = {image.OP_SOC_MIN: 10000, image.OP_SOC_MAX: 10000, image.OP_V_MAX: 15000, image.OP_V_MIN: 15000}
         par[slot] = FREE if rng.random() < 0.5 else rng.randint(0, limit.get(slot, 1_000_000))

@@ -41,6 +41,7 @@ class App:
     def __init__(self, pm):
         self.pm = pm
         self.site = Site(pm.config)
+        self.cycle_ms = pm.config.cycle_ms
         self.services = {}
         self.names = {}
         self.metering = Metering(50, LoopTime())
