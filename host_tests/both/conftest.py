@@ -1,6 +1,6 @@
-"""Gives every test file in here two more items: the same file under the 64-bit MicroPython, which compiles the sources, and
-under the 32-bit one on the staged tree, cross-compiled as it goes on a board: what is tested is what is flashed.  make check
-has CPython and, where there is a 32-bit one, the staged tree; the sources under MicroPython are left to make test then.
+"""Gives every test file in here one more item: the same file under the 32-bit MicroPython on the staged tree, cross-compiled
+as it goes on a board: what is tested is what is flashed.  Where there is no 32-bit one, under the 64-bit one, which compiles
+the sources.  (That one runs the sources in host_tests/site, whose boards and rigs are of both.)
 """
 
 import atexit
@@ -43,12 +43,11 @@ class MicroPythonFile(pytest.File):
     """A test file to be run by MicroPython."""
 
     def collect(self) -> Iterator[pytest.Item]:
-        item = MicroPythonRun.from_parent(self, name="mp64")
-        item.bits = 64
-        item.add_marker("mp64")
-        if find32() is not None:
-            item.add_marker("slow")
-        yield item
+        if find32() is None and not needs.required():
+            item = MicroPythonRun.from_parent(self, name="mp64")
+            item.bits = 64
+            item.add_marker("mp64")
+            yield item
         item = MicroPythonRun.from_parent(self, name="staged32")
         item.bits, item.staged = 32, True
         item.add_marker("mp32")

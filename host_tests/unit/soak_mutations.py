@@ -28,7 +28,7 @@ def apply(name: str) -> None:
 
 def _around(name: str, before: Callable[..., Any] | None = None, after: Callable[..., Any] | None = None) -> None:
     """Let something be done before or after a kernel."""
-    honest = getattr(kernels.plain(), name)
+    honest = getattr(kernels.imported(), name)
 
     def broken(*given: Any) -> Any:
         if before is not None:

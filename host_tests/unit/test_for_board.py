@@ -5,6 +5,7 @@ import io
 import json
 import re
 import tokenize
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,13 @@ ROOT = stage.ROOT
 SOURCES = [path for path in stage.device_files() if path.suffix == ".py" and path.name not in stage.ENTRY_FILES]
 
 
-CONSTANTS: dict[str, set[int | tuple]] = {}
+@cache
+def built(path: Path) -> tuple[str, dict[Path, str]]:
+    """What the build makes of a file."""
+    return stage.for_board(ROOT, path)
 
 
+@cache
 def tokens(text: str) -> list[tokenize.TokenInfo]:
     skip = (tokenize.NL, tokenize.COMMENT, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
     return [token for token in tokenize.generate_tokens(io.StringIO(text).readline) if token.type not in skip]
@@ -25,7 +30,7 @@ def tokens(text: str) -> list[tokenize.TokenInfo]:
 
 def free_lines(path: Path, text: str) -> set[int]:
     """The lines of a file where the build may change more: its imports, its declared tables, its public numbers."""
-    wanted = (*tables.DECLARED.get(path.as_posix(), ()), "NAMES", *(name for name, lines in CONSTANTS.items() if lines))
+    wanted = (*tables.DECLARED.get(path.as_posix(), ()), "NAMES", *constants())
     found: set[int] = set()
     for node in ast.parse(text).body:
         named = isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id in wanted
@@ -34,6 +39,7 @@ def free_lines(path: Path, text: str) -> set[int]:
     return found
 
 
+@cache
 def constants() -> dict[str, set[int | tuple]]:
     """What a name of the tree is defined as: `NAME = const(5)`, `NAME = const((1, b"x"))`, and `NAME = 5` in a class."""
     found: dict[str, set[int | tuple]] = {}
@@ -54,9 +60,6 @@ def constants() -> dict[str, set[int | tuple]]:
     return found
 
 
-CONSTANTS.update(constants())
-
-
 def value_at(got: list[str], at: int) -> tuple[int | tuple, int]:
     """The number or the tuple written there, and how many tokens it takes."""
     if got[at] != "(":
@@ -75,7 +78,7 @@ def read(path: Path) -> str:
 @pytest.mark.parametrize("path", SOURCES, ids=str)
 def test_every_token_is_as_written_but_constants_imports_and_declared_tables(path: Path) -> None:
     text = read(path)
-    made, _ = stage.for_board(ROOT, path)
+    made, _ = built(path)
     kept = free_lines(path, text)
     before = [token.string for token in tokens(text) if token.start[0] not in kept]
     after = [token.string for token in tokens(made) if token.start[0] not in kept]
@@ -85,10 +88,10 @@ def test_every_token_is_as_written_but_constants_imports_and_declared_tables(pat
             i, j = i + 1, j + 1
             continue
         value, taken = value_at(after, j)  # fails for anything but a number or a tuple of literals
-        if i + 2 < len(before) and before[i + 1] == "." and value in CONSTANTS.get(before[i + 2], ()):
+        if i + 2 < len(before) and before[i + 1] == "." and value in constants().get(before[i + 2], ()):
             i += 3
         else:
-            assert value in CONSTANTS.get(before[i], ()), f"{before[i - 3 : i + 4]} became {after[j - 3 : j + 4]}"
+            assert value in constants().get(before[i], ()), f"{before[i - 3 : i + 4]} became {after[j - 3 : j + 4]}"
             i += 1
         j += taken
     assert j == len(after)
@@ -97,7 +100,7 @@ def test_every_token_is_as_written_but_constants_imports_and_declared_tables(pat
 @pytest.mark.parametrize("path", SOURCES, ids=str)
 def test_every_line_keeps_its_number(path: Path) -> None:
     text = read(path)
-    made, _ = stage.for_board(ROOT, path)
+    made, _ = built(path)
     assert len(made.splitlines()) == len(text.splitlines())
     kept = free_lines(path, text)
 
@@ -122,7 +125,7 @@ def imported(source: str) -> dict[str, str]:
 @pytest.mark.parametrize("path", SOURCES, ids=str)
 def test_only_what_was_there_for_its_numbers_is_not_imported(path: Path) -> None:
     text = read(path)
-    made, _ = stage.for_board(ROOT, path)
+    made, _ = built(path)
     before, after = imported(text), imported(made)
     assert {name: before[name] for name in after} == after
     was_used, used = ({token.string for token in tokens(source)} for source in (text, made))
@@ -132,7 +135,7 @@ def test_only_what_was_there_for_its_numbers_is_not_imported(path: Path) -> None
 
 
 def test_what_a_compiled_file_imports_from_another_is_there() -> None:
-    trees = {path: ast.parse(stage.for_board(ROOT, path)[0]) for path in SOURCES}
+    trees = {path: ast.parse(built(path)[0]) for path in SOURCES}
     defined: dict[str, set[str]] = {}
     for path, tree in trees.items():
         parts = path.with_suffix("").parts
@@ -197,7 +200,7 @@ def test_a_declared_table_that_is_missing_or_none_is_an_error(source: str, said:
 
 def test_every_declared_table_is_there_and_no_two_share_a_file() -> None:
     declared = {*tables.DECLARED, *tables.NAMED_NUMBERS}
-    files = [file for path in declared for file in stage.for_board(ROOT, Path(path))[1]]
+    files = [file for path in declared for file in built(Path(path))[1]]
     assert len(files) == len(set(files)) == sum(len(names) for names in tables.DECLARED.values()) + len(tables.NAMED_NUMBERS)
 
 
@@ -279,7 +282,7 @@ def test_a_stamped_file_without_its_line_fails_the_build(tmp_path: Path) -> None
 
 def test_a_public_constant_tuple_is_written_where_it_is_used() -> None:
     """So no board loads the tables of SunSpec: those of a dialect that a device does not speak take nothing of its heap."""
-    made, _ = stage.for_board(ROOT, Path("firmware/devices/pcs_der.py"))
+    made, _ = built(Path("firmware/devices/pcs_der.py"))
     assert "sun.block((701, 120, b'" in made
-    loaded = {path for path in SOURCES if "sunspec_tables" in " ".join(imported(stage.for_board(ROOT, path)[0]).values())}
+    loaded = {path for path in SOURCES if "sunspec_tables" in " ".join(imported(built(path)[0]).values())}
     assert loaded == set()

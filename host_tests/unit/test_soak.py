@@ -115,8 +115,9 @@ def test_a_broken_limit_is_found_and_its_era_repeats_it() -> None:
     assert status == 1 and found[2] in again
 
 
-# A seed from which each is found within some thousand cycles, and the era where those before it took most of the time; the others
-# from _SEED within a hundred thousand, but for those that take up to a third of a million: they are left to a run by hand.
+# A seed from which each is found within some thousand cycles, and the era that is played first where those before it took most of
+# the time; the others from _SEED within a hundred thousand, but for those that take up to a third of a million: they are left to
+# a run by hand.
 _SEED = 5
 _SEEDS = {
     "a_bank_in_trouble_strands_the_others": 3,
@@ -129,9 +130,13 @@ _SEEDS = {
     "what_ran_does_not_start_again": 10,
 }
 _ERAS = {
+    "a_bank_that_comes_back_costs_the_power_of_all": 2,
+    "a_reset_forgets_the_emergency": 1,
     "a_scale_factor_is_read_once": 4,
     "a_setpoint_keeps_the_scale_of_before": 9,
+    "an_emergency_stays_in_its_bank": 1,
     "packs_in_parallel_forget_a_protection": 11,
+    "two_readings_do_not_latch": 2,
 }
 _RARE = (
     "a_broken_sensor_costs_more_than_itself",
@@ -145,10 +150,13 @@ _RARE = (
 def test_a_broken_rule_is_found(name: str) -> None:
     code = f"from host_tests.unit import soak_mutations; soak_mutations.apply({name!r}); import sys"
     _, pattern, arguments = MUTATIONS[name]
-    where = ("--era", str(_ERAS[name])) if name in _ERAS else ("--cycles", "100000")
-    status, said = soak("--seed", str(_SEEDS.get(name, _SEED)), *where, *arguments, code=code)
-    found = r"^cycle \d+:" if name in _ERAS else "BROKEN:"
-    assert status == 1 and re.search(f"{found} .*({pattern})", said, re.M), said
+    seed = ("--seed", str(_SEEDS.get(name, _SEED)), *arguments)
+    if name in _ERAS:
+        status, said = soak(*seed, "--era", str(_ERAS[name]), code=code)
+        if status == 1 and re.search(rf"^cycle \d+: .*({pattern})", said, re.M):
+            return  # else what the firmware does is no longer what it was in this era
+    status, said = soak(*seed, "--cycles", "100000", code=code)
+    assert status == 1 and re.search(rf"BROKEN: .*({pattern})", said), said
 
 
 @pytest.mark.parametrize("value", [2**30, -(2**30) - 1, 2**31 - 1, -(2**31)])

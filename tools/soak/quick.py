@@ -19,6 +19,8 @@ from host_tests import shims
 from tools.build import inline
 
 ROOT = Path(__file__).resolve().parents[2]
+_ALL = "firmware."
+KERNELS = "firmware.kernel."
 
 
 class _Fold(ast.NodeTransformer):
@@ -78,7 +80,7 @@ def quickened(source: str, name: str) -> ast.Module:
     tree = ast.parse(inline.inline(source, ROOT))
     tree.body[1:1] = ast.parse("from micropython import const").body  # behind the docstring: the cross-compiler needs none
     tree = _Fold(tree).visit(tree)
-    if name.startswith("firmware.kernel."):
+    if name.startswith(KERNELS):
         tree = _Signed().visit(tree)
     ast.fix_missing_locations(tree)
     return tree
@@ -91,10 +93,13 @@ class _Loader(importlib.machinery.SourceFileLoader):
 
 
 class _Finder(importlib.abc.MetaPathFinder):
+    def __init__(self, package: str) -> None:
+        self._package = package
+
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if not fullname.startswith("firmware."):
+        if not fullname.startswith(self._package):
             return None
         file = ROOT.joinpath(*fullname.split(".")).with_suffix(".py")
         if not file.exists():
@@ -102,12 +107,12 @@ class _Finder(importlib.abc.MetaPathFinder):
         return importlib.machinery.ModuleSpec(fullname, _Loader(fullname, str(file)), origin=str(file))
 
 
-def install() -> None:
-    """Shims, and quick firmware for this process.  RuntimeError when plain firmware is already loaded."""
+def install(package: str = _ALL) -> None:
+    """Shims, and quick firmware for this process, or what begins so of it.  RuntimeError when plain firmware is already loaded."""
     shims.install()
     if any(isinstance(finder, _Finder) for finder in sys.meta_path):
         return
     loaded = [name for name in sys.modules if name.startswith("firmware")]
     if loaded:
         raise RuntimeError(f"quick.install() must come before the first import of firmware; loaded: {', '.join(loaded)}")
-    sys.meta_path.insert(0, _Finder())
+    sys.meta_path.insert(0, _Finder(package))
