@@ -69,6 +69,11 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker("live")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes a minute and more by itself begins first: begun last, it is what all wait for."""
+    items.sort(key=lambda item: item.get_closest_marker("longest") is None)
+
+
 def pytest_collection_finish() -> None:
     """The firmware collects garbage by itself, a thousand times in these tests: thousands of collected tests are none of it."""
     gc.freeze()

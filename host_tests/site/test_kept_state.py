@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from tools.ports import free_port
 from tools.sim import pins
 
@@ -49,6 +51,7 @@ def paged(state: Path, port: int, *args: str) -> tuple[str, str]:
     return " ".join(given), " ".join(map(str, roles)) + "; " + said
 
 
+@pytest.mark.longest
 def test_the_page_comes_up_again_with_the_pins_that_were_kept(tmp_path: Path) -> None:
     port = free_port()
     first, said = paged(tmp_path, port)
