@@ -2,10 +2,12 @@
 
     python -m tools.pki make DIR --host 192.168.1.20 [--host bess.local]   authority, server, a client for each SunSpec role
     python -m tools.pki client DIR NAME ROLE                               one client more
+    python -m tools.pki server DIR --host 192.168.1.30                     the server anew: its address is another, or it ends
     python -m tools.pki put DIR --port /dev/ttyUSB0                        the server's keys on the board, folder `keys`
 
 Keys are ECDSA P-256, each with its certificate: PEM for clients on computers, DER for the board.  Nothing that is there
-is written over, and nothing is written inside the repository: keys belong in no version control.  Whoever has
+is written over (what a new server replaces is kept beside it), and nothing is written inside the repository: keys belong in no
+version control.  A new server of the same authority costs its clients nothing.  Whoever has
 authority_key.pem makes clients with every right: keep it away from the site.  A client's rights end with its certificate, of a
 connection that lives too; to end them sooner make a new authority, and new clients of it.
 """
@@ -16,6 +18,7 @@ import hashlib
 import ipaddress
 import os
 import re
+import shutil
 import sys
 from base64 import b64encode
 from pathlib import Path
@@ -160,24 +163,32 @@ def _check_name(name: str) -> None:
         raise PkiError(f"name = {name!r}: must be 1 to {_MOST_NAME} letters, digits, - _ and . (not the first)")
 
 
+def _names(hosts: list[str]) -> x509.SubjectAlternativeName:
+    if not hosts:
+        raise PkiError("no host: give the board's address or name, as its clients call it")
+    return x509.SubjectAlternativeName([_host(host) for host in hosts])
+
+
+def _write_server(folder: Path, authority: Authority, hosts: list[str], days: float) -> None:
+    key, certificate = authority.signs(hosts[0], days, False, [_names(hosts)])
+    der = serialization.Encoding.DER
+    parts = (certificate.public_bytes(der), _key_bytes(key, der), authority.certificate.public_bytes(der))
+    for name, data in zip(BOARD_FILES, parts, strict=True):
+        _write(folder / name, data, secret="key" in name)
+
+
 def make(folder: Path, hosts: list[str], days: int = 3650) -> None:
     """Authority, server and a client for each role in a new folder.  PkiError where a file of them is there already."""
     folder = _outside(folder)
-    if not hosts:
-        raise PkiError("no host: give the board's address or name, as its clients call it")
     _check_days(days)
-    names = x509.SubjectAlternativeName([_host(host) for host in hosts])  # before anything is written: half a folder is none
+    _names(hosts)  # before anything is written: half a folder is none
     there = [path for path in (folder / "authority_key.pem", folder / BOARD / "server_key.der") if path.exists()]
     if there:
         raise PkiError(f"{there[0]}: is there already, and is not written over")
     authority = Authority.made(f"{hosts[0]} authority", days)
     _write(folder / "authority_key.pem", _key_bytes(authority.key, serialization.Encoding.PEM), secret=True)
     _write(folder / "authority.pem", authority.certificate.public_bytes(serialization.Encoding.PEM))
-    key, certificate = authority.signs(hosts[0], days, False, [names])
-    der = serialization.Encoding.DER
-    parts = (certificate.public_bytes(der), _key_bytes(key, der), authority.certificate.public_bytes(der))
-    for name, data in zip(BOARD_FILES, parts, strict=True):
-        _write(folder / BOARD / name, data, secret="key" in name)
+    _write_server(folder / BOARD, authority, hosts, days)
     for role in ROLES:
         client(folder, role.removesuffix("SunSpec").lower(), role, days)
 
@@ -193,13 +204,41 @@ def client(folder: Path, name: str, role: str, days: float = 3650) -> None:
     _check_name(name)
     _check_days(days)
     extension = x509.UnrecognizedExtension(ROLE_EXTENSION, _utf8(role))
+    authority = _living(folder)
+    key, certificate = authority.signs(name, days, True, [extension])
+    _write(folder / "clients" / f"{name}_key.pem", _key_bytes(key, serialization.Encoding.PEM), secret=True)
+    _write(folder / "clients" / f"{name}.pem", certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def _living(folder: Path) -> Authority:
+    """The folder's authority.  PkiError where it has ended."""
     authority = Authority.of(folder)
     ends = authority.certificate.not_valid_after_utc
     if ends <= datetime.datetime.now(datetime.UTC):
         raise PkiError(f"{folder}: its authority ended on {ends:%Y-%m-%d}, and with it all that it signs; make a new one")
-    key, certificate = authority.signs(name, days, True, [extension])
-    _write(folder / "clients" / f"{name}_key.pem", _key_bytes(key, serialization.Encoding.PEM), secret=True)
-    _write(folder / "clients" / f"{name}.pem", certificate.public_bytes(serialization.Encoding.PEM))
+    return authority
+
+
+def server(folder: Path, hosts: list[str], days: float = 3650) -> Path:
+    """The server's key and certificate anew, of the folder's authority: its clients go on as they are.  Where the ones before are kept.
+
+    PkiError for a host that cannot be one, and where there is no authority or it has ended.
+    """
+    folder = _outside(folder)
+    _check_days(days)
+    _names(hosts)
+    authority = _living(folder)
+    new = folder / f"{BOARD}.new"
+    if new.exists():
+        shutil.rmtree(new)  # one that was never finished
+    _write_server(new, authority, hosts, days)
+    number = 1
+    while (kept := folder / f"{BOARD}.{number}").exists():
+        number += 1
+    if (folder / BOARD).exists():
+        (folder / BOARD).rename(kept)
+    new.rename(folder / BOARD)
+    return kept
 
 
 def put(folder: Path, port: str) -> None:
@@ -231,27 +270,34 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     of_make = commands.add_parser("make")
     of_client = commands.add_parser("client")
+    of_server = commands.add_parser("server")
     of_put = commands.add_parser("put")
-    for command in (of_make, of_client, of_put):
+    for command in (of_make, of_client, of_server, of_put):
         command.add_argument("folder", type=Path)
-    of_make.add_argument("--host", action="append", default=[], help="address or name by which clients reach the board")
+    for command in (of_make, of_server):
+        command.add_argument("--host", action="append", default=[], help="address or name by which clients reach the board")
     of_client.add_argument("name")
     of_client.add_argument("role", help=", ".join(ROLES))
-    for command in (of_make, of_client):
+    for command in (of_make, of_client, of_server):
         command.add_argument("--days", type=int, default=3650, help="for which the certificates are valid")
     of_put.add_argument("--port", required=True)
     arguments = parser.parse_args()
+    done = f"{arguments.folder}: done"
     try:
         if arguments.command == "make":
             make(arguments.folder, arguments.host, arguments.days)
         elif arguments.command == "client":
             client(arguments.folder, arguments.name, arguments.role, arguments.days)
+        elif arguments.command == "server":
+            kept = server(arguments.folder, arguments.host, arguments.days)
+            done += f"; the server before is in {kept}; `put` takes the new one to the board"
         else:
             put(arguments.folder, arguments.port)
+            done = IS_ON_BOARD
     except (PkiError, serial_line.LineError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"{arguments.folder}: done" if arguments.command != "put" else IS_ON_BOARD)
+    print(done)
     return 0
 
 

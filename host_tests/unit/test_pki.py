@@ -142,3 +142,39 @@ def test_an_authority_that_has_ended_signs_nobody(tmp_path: Path, monkeypatch: p
         pki.make(tmp_path / "old", ["bess.local"], 30)
     with pytest.raises(pki.PkiError, match=r"its authority ended on .*, and with it all that it signs"):
         pki.client(tmp_path / "old", "evcc", "GridServiceSunSpec")
+
+
+def test_a_server_is_made_anew_and_its_clients_go_on_as_they_are(site: Path) -> None:
+    """A board whose address is another, or whose certificate ends, had cost all clients theirs."""
+    before = files(site)
+    kept = pki.server(site, ["192.168.1.30"], 365)
+    after = files(site)
+    made = certificate(site / "board" / "server.der")
+    made.verify_directly_issued_by(certificate(site / "authority.pem"))
+    names = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert [str(ip) for ip in names.get_values_for_type(x509.IPAddress)] == ["192.168.1.30"]
+    assert after["board/authority.der"] == before["board/authority.der"]
+    assert all(after[name] == data for name, data in before.items() if not name.startswith("board/"))
+    # what it replaces is kept, and so is what the next one replaces
+    assert all(after[f"{kept.name}/{name.removeprefix('board/')}"] == data for name, data in before.items() if "board/" in name)
+    assert pki.server(site, ["192.168.1.31"]) != kept and kept.exists()
+    assert stat.S_IMODE((site / "board" / "server_key.der").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(("hosts", "days", "words"), [
+    ([], 30, "no host"), (["bess local"], 30, "host = 'bess local'"), (["bess.local"], 0, "days = 0: allowed are 1 to 36500"),
+])  # fmt: skip
+def test_a_server_that_cannot_be_leaves_the_one_that_is(hosts: list[str], days: int, words: str, site: Path) -> None:
+    before = files(site)
+    with pytest.raises(pki.PkiError, match=re.escape(words)):
+        pki.server(site, hosts, days)
+    assert files(site) == before
+
+
+def test_one_that_was_broken_off_half_way_is_made_again(site: Path) -> None:
+    (site / "board.new").mkdir()
+    (site / "board.new" / "server.der").write_bytes(b"half")
+    command = [sys.executable, "-m", "tools.pki", "server", str(site), "--host", "bess.local"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "the server before is in" in done.stdout and not (site / "board.new").exists(), done.stderr
+    assert sorted(path.name for path in (site / "board").iterdir()) == sorted(pki.BOARD_FILES)
