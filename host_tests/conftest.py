@@ -16,14 +16,16 @@ quick.install(quick.KERNELS)
 
 import notice  # noqa: E402  (lib/ is on the path that quick adds)
 
-from host_tests import needs  # noqa: E402
+from host_tests import needs, times  # noqa: E402
 from tools.interpreters import Interpreter  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 
 settings.register_profile("house", deadline=None)  # cores are shared: slow is not wrong
 settings.register_profile("check", deadline=None, max_examples=25)  # make check: a taste of each property
-settings.load_profile(os.environ.get("TEST_PROFILE", "house"))
+settings.register_profile("times", parent=settings.get_profile("check"))
+PROFILE = os.environ.get("TEST_PROFILE", "house")
+settings.load_profile(PROFILE)
 
 
 @pytest.fixture(autouse=True)
@@ -69,9 +71,20 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker("live")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes a minute and more by itself begins first: begun last, it is what all wait for."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Measures, where that is asked for (host_tests/times.py)."""
+    if PROFILE == "times" and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(times.Times())
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What takes a minute by itself begins first: begun last, it is what all wait for.  make check has the quick ones."""
     items.sort(key=lambda item: item.get_closest_marker("longest") is None)
+    if PROFILE == "check":
+        slow = times.slow_ones()
+        left = [item for item in items if times.name_of(item.nodeid) in slow]
+        items[:] = [item for item in items if times.name_of(item.nodeid) not in slow]
+        config.hook.pytest_deselected(items=left)
 
 
 def pytest_collection_finish() -> None:

@@ -220,7 +220,7 @@ def _living(folder: Path) -> Authority:
 
 
 def server(folder: Path, hosts: list[str], days: float = 3650) -> Path:
-    """The server's key and certificate anew, of the folder's authority: its clients go on as they are.  Where the ones before are kept.
+    """The server's key and certificate anew, of the folder's authority: clients go on as they are.  Gives where the old ones are.
 
     PkiError for a host that cannot be one, and where there is no authority or it has ended.
     """

@@ -1,6 +1,6 @@
-"""Runs parts of the test suite: `python -m tools.run_tests lint fast all [-- pytest arguments]`.
+"""Runs parts of the test suite: `python -m tools.run_tests lint fast all times [-- pytest arguments]`.
 
-fast: unit and both (CPython, and the staged tree under the 32-bit MicroPython) without the slow ones; all: every test.
+fast: of unit and both what is quick, 9 of 10 tests; all: every test; times: measures anew what is quick (host_tests/times.py).
 Those of host_tests/site mostly wait for real time: six at a time, then those that keep a pace, three files at a time.  The others
 compute: they use, at a low priority, what of the processors that leaves.  Each of these three runs reads the files of its own
 tests only: that takes seconds a process.  Lint runs beside tests too.  What runs beside is shown when it has ended.
@@ -53,9 +53,9 @@ class Beside:
         return _status(status)
 
 
-def fast(extra: list[str]) -> int:
-    """Tiers 1 and 2, without what is marked slow, and with a few examples of each property."""
-    os.environ.setdefault("TEST_PROFILE", "check")
+def fast(extra: list[str], profile: str = "check") -> int:
+    """Tiers 1 and 2, without what is slow, and with a few examples of each property; profile "times": with it, to measure it."""
+    os.environ["TEST_PROFILE"] = profile
     chosen = ("-m", "not serial and not slow", "host_tests/unit", "host_tests/both")
     return pytest("-n", CORES, "--dist", SHARING, *chosen, *extra)
 
@@ -74,7 +74,7 @@ def everything(extra: list[str]) -> int:
 
 def main(arguments: list[str]) -> int:
     """See the top of the file."""
-    parts = [name for name in arguments if name in ("lint", "fast", "all")]
+    parts = [name for name in arguments if name in ("lint", "fast", "all", "times")]
     extra = [name for name in arguments if name not in parts and name != "--"]
     if not parts:
         print(__doc__, file=sys.stderr)
@@ -84,6 +84,8 @@ def main(arguments: list[str]) -> int:
     status = 0
     if "fast" in parts:
         status = fast(extra)
+    if "times" in parts:
+        status = fast(extra, "times") or status
     if "all" in parts:
         status = everything(extra) or status
     if beside:
