@@ -22,7 +22,7 @@ from tools.interpreters import Interpreter
 from tools.run import ROOT
 from tools.sim.mistakes import MISTAKES
 
-pytestmark = [pytest.mark.mp64, pytest.mark.longest]
+pytestmark = [pytest.mark.mp64, pytest.mark.serial, pytest.mark.longest]
 FIRST = tuple(BY_ID[name] for name in ("identity", "leftovers", "clock"))
 
 
