@@ -15,7 +15,7 @@ from firmware import reasons, reports
 from firmware import requests as rq
 from firmware.arbiter import Arbiter
 from firmware.charging import ChargeParams
-from firmware.config import PowerConfig
+from firmware.config import PowerConfig, capacity_ah
 from firmware.cycle import Cycle
 from firmware.discharging import DischargeParams
 from firmware.errors import PowerError, in_range
@@ -54,7 +54,6 @@ class PowerManager:
     def __init__(self, config=None, image=None, has: int = im.HAS_BMS | im.HAS_PCS) -> None:
         """A manager in STANDBY.  config: a PowerConfig; image: an Image; has: image.HAS_* bits of the site's devices."""
         from firmware import parameters  # here: whoever runs does not need it any more, see loading.py
-        from firmware.config import capacity_ah
 
         if config is None:
             config = PowerConfig()

@@ -1,6 +1,6 @@
 """Runs parts of the test suite: `python -m tools.run_tests lint fast all times [-- pytest arguments]`.
 
-fast: of unit and both what is quick, 9 of 10 tests; all: every test; times: measures anew what is quick (host_tests/times.py).
+fast: of unit and both what is quick, three quarters of the tests; all: every test; times: see host_tests/times.py.
 Those of host_tests/site mostly wait for real time: six at a time, then those that keep a pace, three files at a time.  The others
 compute: they use, at a low priority, what of the processors that leaves.  Each of these three runs reads the files of its own
 tests only: that takes seconds a process.  Lint runs beside tests too.  What runs beside is shown when it has ended.
