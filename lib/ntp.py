@@ -10,6 +10,7 @@ import time
 import udp
 from civil import DAY_S, seconds_between
 from micropython import const
+from notice import readable
 
 _PORT = const(123)
 _LARGEST = const(128)  # bytes of a reply that are read: 48 are the header, what is behind them is not used
@@ -47,7 +48,7 @@ def parse(reply: bytes, request: bytes, sent_ms: int, now_ms: int):
     if reply[0] & 7 != 4 or not 3 <= reply[0] >> 3 & 7 <= 4:
         raise ValueError("reply is not NTP version 3 or 4 from a server")
     if reply[1] == 0:
-        code = "".join([chr(c) for c in reply[12:16] if 32 < c < 127])
+        code = readable(reply[12:16])
         if code in ("DENY", "RSTR", "RATE"):
             raise KissOfDeath(code)
         raise ValueError("server is not synchronised itself: " + code)  # INIT, STEP and the like: it may be later

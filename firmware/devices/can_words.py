@@ -4,11 +4,6 @@ from firmware import image as im
 from firmware.battery_words import conditions, reading
 
 
-def text(data):
-    """What can be read of a frame that holds a name."""
-    return "".join([chr(byte) for byte in data if 32 <= byte < 127]).strip()
-
-
 def oddity(odd, slot, kinds):
     """One reading's last oddity in words; `odd` holds times, kind, value and id of each reading from BMS_SOC on."""
     at = 4 * (slot - im.BMS_SOC)

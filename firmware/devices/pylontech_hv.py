@@ -5,10 +5,10 @@ answer, x being the battery's address.  bms_pylontech.py reads these tables; `to
 """
 
 from micropython import const
+from notice import readable
 
 from firmware import image as im
 from firmware.devices import can_fields as f
-from firmware.devices.can_words import text
 
 EXTENDED = True
 ADDRESSED = True  # the battery's address is the last digit of each id
@@ -142,5 +142,5 @@ def equipment(known, order):
         answer["nominal_v"] = int.from_bytes(sizes[4:6], order)
         answer["nominal_ah"] = int.from_bytes(sizes[6:8], order)
     if known[2] is not None and known[3] is not None:
-        answer["maker"] = text(known[2] + known[3])
+        answer["maker"] = readable(known[2] + known[3])
     return answer

@@ -9,10 +9,10 @@ without it many packs stop sending, or open their relay.
 """
 
 from micropython import const
+from notice import readable
 
 from firmware import image as im
 from firmware.devices import can_fields as f
-from firmware.devices.can_words import text
 
 EXTENDED = False
 ADDRESSED = False
@@ -143,7 +143,7 @@ def equipment(known, order):
     """Maker (0x35E), version and nominal Ah (0x35F, or 0x379)."""
     answer = {}
     if known[0] is not None:
-        answer["maker"] = text(known[0])
+        answer["maker"] = readable(known[0])
     if known[1] is not None and len(known[1]) >= 6:
         answer["version"] = int.from_bytes(known[1][2:4], order)
         answer["nominal_ah"] = int.from_bytes(known[1][4:6], order)

@@ -12,7 +12,7 @@ import time
 from array import array
 
 from micropython import const
-from notice import Once, say
+from notice import Once, readable, say
 
 from firmware import image as im
 from firmware.devices import sunspec_tables as tables
@@ -230,8 +230,10 @@ class SunSpec:
         words = []
         for offset, count in _NAMES[: None if whole else -1]:
             await self._read_surely(entry[1] + offset, count)
-            text = "".join([chr(r >> 8) + chr(r & 0xFF) for r in self.registers[0:count]])
-            words.append("".join([c for c in text if " " <= c <= "~"]).strip())
+            said = bytearray()
+            for register in self.registers[0:count]:
+                said += bytes((register >> 8, register & 0xFF))
+            words.append(readable(said))
         return " ".join([w for w in words if w]) or "unnamed"
 
     async def _read_surely(self, address: int, count: int) -> None:

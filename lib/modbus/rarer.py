@@ -7,6 +7,7 @@ They take the client they go through; a program that needs none of them leaves t
 """
 
 from micropython import const
+from notice import readable
 
 from modbus.client import PDU, check_range, get16, put16
 
@@ -94,7 +95,7 @@ async def read_write(client, unit: int, address: int, count: int, out, write_at:
 
 
 async def identify(client, unit: int, category: int = 1) -> dict:
-    """The device's identification: texts by object id (function 43/14); category 1 basic, 2 regular, 3 extended."""
+    """The device's identification: texts by object id (function 43/14), ASCII by the standard; category 1 basic, 2 regular, 3 extended."""
     check_range("category", category, 1, 3)
     texts = {}
     wanted = 0
@@ -123,6 +124,6 @@ def _texts(frame, end: int, texts: dict) -> bool:
     for _ in range(frame[PDU + 6]):
         if at + 2 > end or at + 2 + frame[at + 1] > end:
             return False
-        texts[frame[at]] = "".join([chr(c) for c in frame[at + 2 : at + 2 + frame[at + 1]]])
+        texts[frame[at]] = readable(frame[at + 2 : at + 2 + frame[at + 1]])
         at += 2 + frame[at + 1]
     return True

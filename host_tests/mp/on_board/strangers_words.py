@@ -1,0 +1,78 @@
+"""What devices and servers say of themselves, read under MicroPython: `strangers_words.py`.
+
+Everybody says every byte once.  The interpreter's table of names is printed before and after, with a line between.
+"""
+
+import asyncio
+
+import micropython
+
+from firmware.devices import pylontech_hv, pylontech_lv
+from firmware.devices.sunspec import SunSpec
+from modbus import rarer
+from modbus.client import PDU
+from ntp import parse
+
+
+class Named:
+    """A SunSpec device whose common model has the given bytes; it answers function 43/14 with the same."""
+
+    connections = 0
+    registers = 125
+
+    def __init__(self, said):
+        self.frame = bytearray(260)
+        self._said = said
+        self._map = [0x5375, 0x6E53, 1, 66] + [said[i % len(said)] << 8 | said[(i + 1) % len(said)] for i in range(66)] + [0xFFFF, 0]
+
+    async def read_registers(self, unit, address, count, out, function=3, to_write=False):
+        for i in range(count):
+            out[i] = self._map[address - 40000 + i]
+
+    def free_slot(self):
+        return self
+
+    def release(self, slot):
+        pass
+
+    def refuse(self, why):
+        raise ValueError(why)
+
+    async def transact(self, slot, unit, length):
+        said = self._said[: min(len(self._said), 200)]
+        head = bytes((43, 14, 1, 1, 0, 0, 1, 0, len(said)))
+        self.frame[PDU : PDU + len(head) + len(said)] = head + said
+        return len(head) + len(said)
+
+
+def parts(said, size):
+    return [said[at : at + size] for at in range(0, len(said), size)]
+
+
+def listen(said):
+    """Everything that takes a name or a word from somebody else."""
+    for some in parts(said, 60):
+        device = Named(some)
+        sun = SunSpec(device, 1, (), (), 70, 125, 0)
+        asyncio.run(sun.discover())
+        asyncio.run(rarer.identify(device, 1))
+    for some in parts(said, 8):
+        pylontech_hv.equipment((None, None, some, some), "little")
+        pylontech_lv.equipment((some, None, None), "little")
+    for some in parts(said, 4):
+        reply = bytearray(48)
+        reply[0] = 0x24
+        reply[24:32] = bytes(range(8))
+        reply[12 : 12 + len(some)] = some
+        try:
+            parse(bytes(reply), bytes(40) + bytes(range(8)), 0, 1)
+        except ValueError:
+            pass
+
+
+ALL = bytes(range(256))
+listen(b"Maker")
+micropython.qstr_info(True)
+listen(ALL)
+print("----")
+micropython.qstr_info(True)
