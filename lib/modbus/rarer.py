@@ -95,7 +95,10 @@ async def read_write(client, unit: int, address: int, count: int, out, write_at:
 
 
 async def identify(client, unit: int, category: int = 1) -> dict:
-    """The device's identification: texts by object id (function 43/14), ASCII by the standard; category 1 basic, 2 regular, 3 extended."""
+    """The device's identification: texts by object id (function 43/14), ASCII by the standard.
+
+    category: 1 basic, 2 regular, 3 extended.
+    """
     check_range("category", category, 1, 3)
     texts = {}
     wanted = 0

@@ -6,12 +6,12 @@ Everybody says every byte once.  The interpreter's table of names is printed bef
 import asyncio
 
 import micropython
+from ntp import parse
 
 from firmware.devices import pylontech_hv, pylontech_lv
 from firmware.devices.sunspec import SunSpec
 from modbus import rarer
 from modbus.client import PDU
-from ntp import parse
 
 
 class Named:
@@ -23,7 +23,8 @@ class Named:
     def __init__(self, said):
         self.frame = bytearray(260)
         self._said = said
-        self._map = [0x5375, 0x6E53, 1, 66] + [said[i % len(said)] << 8 | said[(i + 1) % len(said)] for i in range(66)] + [0xFFFF, 0]
+        named = [said[i % len(said)] << 8 | said[(i + 1) % len(said)] for i in range(66)]
+        self._map = [0x5375, 0x6E53, 1, 66] + named + [0xFFFF, 0]
 
     async def read_registers(self, unit, address, count, out, function=3, to_write=False):
         for i in range(count):
