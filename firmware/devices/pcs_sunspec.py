@@ -219,7 +219,8 @@ class Device(Box):
         """There is something to write.  Asked a hundred times a second, so it allocates nothing."""
         command = self._image.now
         run = command[im.CMD_RUN]
-        if run != self._run or (run and command[im.CMD_P] != self._watts):
+        # a stop too may have overtaken the setpoint, which is 0 W from then on
+        if run != self._run or (command[im.CMD_P] if run else 0) != self._watts:
             return True
         if time.ticks_diff(now, self._refreshed) >= self._options["refresh_ms"]:
             return True
