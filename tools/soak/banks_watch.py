@@ -520,6 +520,8 @@ class BanksWatch:
             return False
         if part.now[im.SOC_LOW] != part.now[im.SOC] or part.now[im.SOC_HIGH] != part.now[im.SOC]:
             return False
+        if wants < 0 and now[im.REQUEST_BY] == PROTECTION and not self._forced(part):
+            return False  # a forced charge is of those that ask for it: _check_sharing looks at that
         reports = [one.report for one in part.batteries if one.report is not None]
         charge, discharge = part.physics.pcs.limits_w()
         if len(reports) < len(part.batteries) or not all(15.0 < report.temperature_c < 40.0 for report in reports):
