@@ -111,7 +111,7 @@ class PowerManager:
         return _answer(self, reasons.started)
 
     def stop(self) -> None:
-        """End every operation and a pause, ramp to 0 W, open the contactors, STANDBY.  No effect in EMERGENCY."""
+        """End every operation and a pause, ramp to 0 W, open the contactors, STANDBY; in EMERGENCY it ends the pause alone."""
         with self._lock:
             self.arbiter.end_pause()
             self.arbiter.end_all(rq.END_STOP)
