@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tools.soak import quick
 
@@ -21,8 +21,9 @@ from tools.interpreters import Interpreter  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 
-settings.register_profile("house", deadline=None)  # cores are shared: slow is not wrong
-settings.register_profile("check", deadline=None, max_examples=25)  # make check: a taste of each property
+# cores are shared: slow is not wrong
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("check", parent=settings.get_profile("house"), max_examples=25)  # make check: a taste of each property
 settings.register_profile("times", parent=settings.get_profile("check"))
 PROFILE = os.environ.get("TEST_PROFILE", "house")
 settings.load_profile(PROFILE)

@@ -4,6 +4,8 @@ fast: of unit and both what is quick, three quarters of the tests; all: every te
 Those of host_tests/site mostly wait for real time: six at a time, then those that keep a pace, three files at a time.  The others
 compute: they use, at a low priority, what of the processors that leaves.  Each of these three runs reads the files of its own
 tests only: that takes seconds a process.  Lint runs beside tests too.  What runs beside is shown when it has ended.
+
+Properties meet the examples of the change's seed (tools/change_seed.py): -- --hypothesis-seed=NUMBER gives others.
 """
 
 import os
@@ -12,6 +14,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from tools.change_seed import change_seed
 
 ROOT = Path(__file__).resolve().parents[1]
 NO_TESTS = 5  # pytest's status when nothing was selected
@@ -23,7 +27,7 @@ PACED = (LIVE, "host_tests/mp")  # where tests marked serial are; test_run_tests
 
 
 def _pytest(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "pytest", "-q", *arguments]
+    return [sys.executable, "-m", "pytest", "-q", f"--hypothesis-seed={change_seed()}", *arguments]
 
 
 def _status(returned: int) -> int:

@@ -14,7 +14,6 @@ import socket
 import struct
 import subprocess
 import threading
-import zlib
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -23,6 +22,7 @@ import pytest
 from host_tests.site import test_pcs_inverter as older_inverter
 from host_tests.site.board_process import BOARD_SIDE, ROOT, board_process
 from host_tests.site.test_modbus_generic import TABLE
+from tools.change_seed import change_seed
 from tools.interpreters import Interpreter
 from tools.ports import free_port
 from tools.sim.devices.meter_device import MeterDevice
@@ -34,9 +34,7 @@ REQUESTS = 70_000  # more than there are transaction ids
 
 def seeds() -> dict[str, int]:
     """A seed that stays, and one that every change of the board's sources replaces."""
-    sources = sorted(path for room in ("firmware", "lib") for path in (ROOT / room).rglob("*.py"))
-    digest = zlib.crc32(b"".join(path.read_bytes() for path in sources))
-    return {"fixed seed": 20261122, "the change's seed": int(os.environ.get("FUZZ_SEED", digest % (2**31 - 2) + 1))}
+    return {"fixed seed": 20261122, "the change's seed": int(os.environ.get("FUZZ_SEED", change_seed()))}
 
 
 def run(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
