@@ -140,3 +140,22 @@ def test_of_two_banks_each_is_tried_while_the_other_stands_still_and_a_mistake_i
             await console.close()
 
     asyncio.run(session())
+
+
+def test_an_ems_on_modbus_and_one_on_can_move_both_of_two_banks(mp64: Interpreter, tmp_path: Path) -> None:
+    async def session() -> None:
+        cabinet = Cabinet(site(1, TWO_BANKS), [], lambda _: None)
+        console = Console(cabinet)
+        try:
+            await console.open()
+            bench, state = await begin(console, cabinet, tmp_path / "state.json")
+            for step, name in (("remote", "ems"), ("ems_can", "ems can")):
+                assert await Walk(bench, state).run([step]) is True, state.outcomes[step].text
+                told = {figure.name: figure.value for figure in state.outcomes[step].figures}
+                each = [abs(float(value) + 4) < 1 for figure, value in told.items() if "told -4.0 kW" in figure]
+                assert each == [True, True], told
+                assert told[f"{name}: who asks for the power"] == "remote"
+        finally:
+            await console.close()
+
+    asyncio.run(session())

@@ -38,18 +38,20 @@ _RELAYS = {
 _RELAY_LEVELS = {32: 1, 33: 0}  # of the pins while nothing is limited: one contact closes for it, the other opens
 
 
+def _ems(bus: str) -> dict[str, Any]:
+    """The interfaces of an EMS, by which this computer may command."""
+    return {
+        "ems": {"type": "sunspec_server", "port": free_port(), "host": "127.0.0.1", "allow": {"127.0.0.0/8": "control"}},
+        "ems can": {"type": "ems_can", "bus": bus, "control": True},
+    }
+
+
 class SimulatedSite(Site):
     """With a clock, the interfaces of an EMS, a grid operator's relays and the export that is agreed."""
 
     def __init__(self, seed: int, **options: Any) -> None:
         super().__init__(seed, **{**_PLANT, **options, "power": {**_POWER, **options.get("power", {})}})
-        self.ems = free_port()
-        allow = {"127.0.0.0/8": "control"}
-        self.services = {
-            "ems": {"type": "sunspec_server", "port": self.ems, "host": "127.0.0.1", "allow": allow},
-            "ems can": {"type": "ems_can", "bus": "can0", "control": True},
-            "operator": {"type": "relays", "inputs": _RELAYS},
-        }
+        self.services = {**_ems("can0"), "operator": {"type": "relays", "inputs": _RELAYS}}
 
     def inputs(self) -> dict[int, int]:
         """Levels of the board's input pins, the operator's contacts among them."""
@@ -66,7 +68,10 @@ def site(seed: int, file: Path | None = None) -> Site | BanksSite:
     """The simulated site, its own or as a site file has it."""
     if file and layout.several(json.loads(file.read_text())):
         waits = {name: _POWER[name] for name in ("pcs_timeout_ms", "meter_timeout_ms")}
-        return BanksSite(file, seed, **_PLANT, power=waits)
+        banks = BanksSite(file, seed, **_PLANT, power=waits)
+        if "services" not in banks.content:
+            banks.services = _ems(next(iter(banks.hubs)))
+        return banks
     return ShippedSite(file, seed, False, **_PLANT) if file else SimulatedSite(seed)
 
 
@@ -182,8 +187,8 @@ class Cabinet:
     def agreed(self) -> dict[str, Any]:
         """What a simulated site's owner has been told: values of bench.Agreed."""
         found: dict[str, Any] = {"export_kw": float(self.site.power["max_grid_export_power"])}
-        if isinstance(self.site, SimulatedSite):
-            found["ems"] = f"127.0.0.1:{self.site.ems}"
+        if "ems" in self.site.services:
+            found["ems"] = f"127.0.0.1:{self.site.services['ems']['port']}"
             found["ems_can"] = f"slcan:socket://127.0.0.1:{self.site.ports['can']}"
         return found
 
