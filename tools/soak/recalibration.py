@@ -59,8 +59,8 @@ class Recalibration:
         manager.set_charge_params(ChargeParams())
         manager.set_discharge_params(DischargeParams())
         manager.enable_scheduling(False)
-        for source in ("manual", "remote"):
-            manager.release(source)
+        manager.resume()  # a person's pause too, which no release() ends
+        manager.release("remote")
         if self._broken >= 0:
             self._wire.refuse(self._broken)
         return f"a calm begins at {self._counted:.1f} %, broken sensor {self._broken}"
