@@ -280,6 +280,18 @@ def test_behind_tls_it_does_the_same_and_who_does_not_speak_it_hurts_nobody(mp: 
         assert served.ask("counters")["faults"] == 0
 
 
+def test_behind_tls_who_does_not_get_through_the_handshake_is_let_go_at_once(mp: Interpreter, tmp_path: Path) -> None:
+    """A chip has 16 sockets, its inverters' among them: a browser that does not trust a certificate comes again and again."""
+    pki.make(tmp_path / "pki", ["127.0.0.1"])
+    with serving(mp, keys=str(tmp_path / "pki" / pki.BOARD)) as served:
+        with socket.create_connection(("127.0.0.1", served.port), timeout=5) as plain:
+            plain.sendall(b"GET /echo HTTP/1.1\r\nHost: a\r\n\r\n")
+            with contextlib.suppress(ConnectionResetError):
+                while plain.recv(100):  # what TLS has to say of it, then the end
+                    pass
+        assert served.ask("counters")["clients"] == 0
+
+
 def test_who_asks_too_often_waits(mp64: Interpreter) -> None:
     with serving(mp64, options={"requests": 6}) as served:
         client = served.client()

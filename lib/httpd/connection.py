@@ -43,6 +43,7 @@ class Connection:
     def __init__(self, server, sock, address: str, now: int) -> None:
         """server: see server.Server."""
         self.sock = sock
+        self.below = sock  # the plain one, where TLS is before it: a handshake that fails leaves it open
         self.address = address
         self.ready = False  # the poller has found something
         self.known = False  # somebody who has shown who he is

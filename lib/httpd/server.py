@@ -225,6 +225,7 @@ class Server:
         if len(self._open) >= self._places and not self._make_room(now, dotted(peer)):
             self._turn_away(sock)
             return
+        below = sock
         sock.setblocking(False)
         try:
             if self._tls is not None:
@@ -233,6 +234,7 @@ class Server:
                 self._poller.modify(self._listener, 0)
                 sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
             one = Connection(self, sock, dotted(peer), now)
+            one.below = below
             self._poller.register(sock, select.POLLIN)
         except (OSError, ValueError, MemoryError):
             self._turn_away(sock)
@@ -277,6 +279,8 @@ class Server:
         try:
             one.end()
             sock.close()
+            if self._tls is not None:
+                one.below.close()
         except OSError:
             pass
 
