@@ -8,6 +8,7 @@ from micropython import const
 _GOOD_US = const(5000)  # a cycle within this of its period is in time
 _LATE_US = const(20000)  # beyond it the cycle was held up, and somebody is named for it
 _PERMILLE = const(999)
+_MOST = const(0x3FFFFFFF)
 
 # what can hold the loop besides a task: in the order of their slots behind the tasks'
 COLLECTION = const(-1)
@@ -44,6 +45,9 @@ class Metering:
         late = period_us - self._period_us
         self._late.add(late)
         self._compute.add(compute_us)
+        if self.cycles == _MOST:  # after 1.7 years: half of both says the same, and one more would be a number of the heap
+            self.cycles >>= 1
+            self.good >>= 1
         self.cycles += 1
         if -_GOOD_US <= late <= _GOOD_US:
             self.good += 1

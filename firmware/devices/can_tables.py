@@ -127,8 +127,8 @@ class Battery:
                     taken = 1
                 else:
                     refused = 1
-        self.frames += taken
-        self.rejected += refused & ~taken
+        self.frames = (self.frames + taken) & 0x3FFFFFFF
+        self.rejected = (self.rejected + (refused & ~taken)) & 0x3FFFFFFF
         equipment = self.protocol.EQUIPMENT
         for i in range(len(equipment)):
             if equipment[i] == base and self.answers[i] is None:

@@ -86,7 +86,7 @@ class Device:
         if self._pressed != _UNKNOWN:
             inp[im.IO_ESTOP] = self._pressed
             self._image.heard(im.SEQ_IO)
-        self.reads += 1
+        self.reads = (self.reads + 1) & 0x3FFFFFFF
         self._drive_contactor(dt_ms)
         if self._led is not None:
             self._drive_led(dt_ms)
@@ -98,7 +98,7 @@ class Device:
         if pressed != self._candidate:
             self._candidate = pressed
             self._candidate_ms = 0
-            self._turns += 1
+            self._turns = min(self._turns + 1, _LOOSE)
         else:
             self._candidate_ms = min(self._candidate_ms + dt_ms, 10000)
         if self._candidate_ms >= (self._press_ms if pressed else self._release_ms):
@@ -109,7 +109,7 @@ class Device:
             pressed = 1  # it is never steady: the wire is loose
         if pressed != self._pressed:
             self._pressed = pressed
-            self.presses += pressed
+            self.presses = (self.presses + pressed) & 0x3FFFFFFF
 
     def _drive_contactor(self, dt_ms):
         now = self._image.now

@@ -300,7 +300,7 @@ class Service:
         for i in range(len(fr.FRAMES)):
             if (self._periods + i) % fr.FRAMES[i][1] == 0:
                 if i and self._due >> i & 1:  # an answer may have become due a moment ago
-                    self.skipped += 1
+                    self.skipped = (self.skipped + 1) & 0x3FFFFFFF
                 self._due |= 1 << i
 
     def _is_quiet(self, now_ms: int) -> bool:
@@ -315,7 +315,7 @@ class Service:
             self._busy = 0
             return True
         self._busy = min(self._busy + 1, _PATIENCE)
-        self.waited += 1
+        self.waited = (self.waited + 1) & 0x3FFFFFFF
         return False
 
     def _send(self) -> None:
@@ -326,7 +326,7 @@ class Service:
                 frame = fr.FRAMES[i]
                 self._fill(frame[2])
                 if not self._bus.send(self._base + frame[0], self._data, self._extended):
-                    self.skipped += 1
+                    self.skipped = (self.skipped + 1) & 0x3FFFFFFF
                 sent += 1
                 if sent == self._per_step:
                     return

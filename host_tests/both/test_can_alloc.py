@@ -18,6 +18,8 @@ class Replay(FakeCAN):
     def __init__(self):
         super().__init__()
         self.left = 0
+        self.flags = 2
+        self.errors = 0
         self._at = 0
         self._frames = [(can_id, data) for can_id, data in FRAMES]
 
@@ -32,9 +34,12 @@ class Replay(FakeCAN):
             self._buffer[i] = data[i]
         message[0] = frame[0]
         message[1] = self._views[8]
-        message[2] = 2
-        message[3] = 0
+        message[2] = self.flags
+        message[3] = self.errors
         return message
+
+    def send(self, can_id, data, flags=0):
+        return 0
 
 
 def test_a_thousand_polls_answered_allocate_nothing():
@@ -54,6 +59,41 @@ def test_a_thousand_polls_answered_allocate_nothing():
         micropython.heap_unlock()
     assert image.inp[im.SEQ_BMS] == before + 1000
     assert device.rejected == 0 and bus.handler_errors == 0
+
+
+def test_frames_are_counted_without_heap_however_many_there_were():
+    """At 400 frames a second, as a battery with many modules and an EMS have, 2**30 are there after a month."""
+    can = Replay()
+    bus = canbus.Bus(can)
+    image = im.Image()
+    device = bms_pylontech.Device("bms", options(), image, {"can0": bus})
+    can.left = len(FRAMES)
+    bus.drain()
+    for counter in ("frames", "unclaimed", "overruns", "remote", "sent", "send_full"):
+        setattr(bus, counter, 0x3FFFFFFF)
+    device.frames = device.rejected = 0x3FFFFFFF
+    before = image.inp[im.SEQ_BMS]
+    data = bytes(8)
+
+    all_flags = bytes((can.FLAG_EXT_ID, can.FLAG_EXT_ID | can.FLAG_RTR, 0))  # the last: nobody has subscribed to such
+
+    def turn():
+        for i in range(len(all_flags)):
+            can.flags = all_flags[i]
+            can.errors = can.RECV_ERR_OVERRUN
+            can.left = len(FRAMES)
+            bus.drain()
+        bus.send(0x4200, data, True)
+
+    turn()
+    micropython.heap_lock()
+    try:
+        turn()
+    finally:
+        micropython.heap_unlock()
+    assert image.inp[im.SEQ_BMS] == before + 2 and bus.handler_errors == 0
+    counted = bus.counters()
+    assert [counted[name] < 3 * len(FRAMES) for name in ("frames", "unclaimed", "remote", "sent")] == [True] * 4
 
 
 class Timer:

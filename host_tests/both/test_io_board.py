@@ -2,6 +2,8 @@
 
 import sys
 
+import micropython
+
 
 class FakePin:
     """A pin that tests read and drive through `FakePin.at[number]`."""
@@ -194,3 +196,24 @@ def test_the_led_tells_running_standby_and_trouble_apart():
     assert _blinks(device, image, pins[2], 2000) > 15
     image.now[im.FAULTS] = 0
     assert _blinks(device, image, pins[2], 4000, alive=False) > 20
+
+
+def test_a_step_needs_no_heap_however_long_it_has_run():
+    """At 50 steps a second a count leaves the small integers after 248 days; behind it the contactor is driven."""
+    device, image, pins = _rig()
+    image.now[im.CMD_CONTACTOR] = 1
+    _steps(device, image, 300)
+    assert pins[25].level == 1
+    device.reads = device.presses = 0x3FFFFFFF
+    device._turns = 0x3FFFFFFF  # of a pin that is never steady
+    pins[34].level = 1 - pins[34].level
+    device.step(20)
+    pins[34].level = 1 - pins[34].level
+    image.now[im.CMD_CONTACTOR] = 0
+    micropython.heap_lock()
+    try:
+        device.step(20)
+    finally:
+        micropython.heap_unlock()
+    assert pins[25].level == 0
+    assert 0 <= device.counters()["frames"] <= 0x3FFFFFFF

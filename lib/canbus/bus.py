@@ -79,9 +79,9 @@ class Bus:
             self.last_error = "send: %s" % err
             return False
         if index is None:
-            self.send_full += 1
+            self.send_full = (self.send_full + 1) & 0x3FFFFFFF
             return False
-        self.sent += 1
+        self.sent = (self.sent + 1) & 0x3FFFFFFF
         return True
 
     def drain(self, most=64):
@@ -94,9 +94,9 @@ class Bus:
             n += 1
             flags = message[2]
             if message[3] & self._overrun_flag:
-                self.overruns += 1
+                self.overruns = (self.overruns + 1) & 0x3FFFFFFF
             if flags & can.FLAG_RTR:
-                self.remote += 1
+                self.remote = (self.remote + 1) & 0x3FFFFFFF
                 continue
             can_id = message[0]
             extended = flags & self._ext_flag != 0
@@ -110,9 +110,9 @@ class Bus:
                         self.handler_errors += 1
                         self.last_error = "handler of 0x%x: %r" % (can_id, err)
             if claimed:
-                self.frames += 1
+                self.frames = (self.frames + 1) & 0x3FFFFFFF
             else:
-                self.unclaimed += 1
+                self.unclaimed = (self.unclaimed + 1) & 0x3FFFFFFF
         if n:
             self.last_ms = time.ticks_ms()
         return n

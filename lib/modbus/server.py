@@ -94,7 +94,7 @@ class Server:
     def serve(self, unit: int, frame, at: int, length: int, reply, to: int) -> int:
         """Answer the PDU frame[at:at + length] into reply[to:]; the length of the answer (never 0)."""
         count = self.count
-        count.frames += 1
+        count.frames = (count.frames + 1) & 0x3FFFFFFF
         model = self._model
         if model is None:
             model = self._units.get(unit)
@@ -116,7 +116,7 @@ class Server:
 
     def refuse(self, function: int, reply, to: int, code: int = _ILLEGAL_FUNCTION) -> int:
         """An exception as the answer to a function, into reply[to:]; its length."""
-        self.count.exceptions += 1
+        self.count.exceptions = (self.count.exceptions + 1) & 0x3FFFFFFF
         reply[to] = function | 0x80
         reply[to + 1] = code
         return 2
