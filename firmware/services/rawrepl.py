@@ -26,6 +26,7 @@ _SHARE = const(4)  # of what is free: what a program may print
 _IN_A_FILE = const('  File "')
 _THEIRS = const('  File "<stdin>"')  # where a trace comes to what the program has
 _SPENT = const("MemoryError: the heap is full\r\n")
+_SPENT_BYTES = const(b"MemoryError: the heap is full\r\n")  # each letter of a text would be one more of the interpreter's names
 _END_OF_TEXT = const("\x04")
 
 
@@ -199,9 +200,10 @@ class RawRepl:
         if self._ends == 0:
             terminal.put_byte(te.END)
         if self._ends < 2:
-            for i in range(len(_SPENT)):
-                terminal.put_byte(ord(_SPENT[i]))
+            for i in range(len(_SPENT_BYTES)):
+                terminal.put_byte(_SPENT_BYTES[i])
             terminal.put_byte(te.END)
             terminal.put_byte(62)
-        self._printed = []
+        for i in range(len(self._printed)):
+            self._printed[i] = ""
         self._line = self._error = ""

@@ -2,8 +2,12 @@
 
 import random
 
+import micropython
+
 from firmware.event_codes import Event
 from firmware.modes import Mode
+from firmware.services.rawrepl import RawRepl
+from firmware.services.terminal import Terminal
 from host_tests.both.desk import Desk
 from host_tests.both.plant import Plant
 
@@ -264,3 +268,22 @@ def test_random_bytes_never_cost_the_console_nor_control():
         host.turn(50)
         answers_again(host)
         assert (host.plant.pm.mode, host.plant.pm.claims()) == before
+
+
+def test_the_end_of_an_answer_that_cannot_be_made_needs_no_heap():
+    """Not even the table of names grows by it, whose next entry may want a piece that is not there."""
+    terminal = Terminal(None)
+    programs = RawRepl(terminal)
+    programs.run("= 1", None, 100000)
+    names = ["name%d" % i for i in range(200)]  # what the table has place for without heap is taken
+    micropython.heap_lock()
+    try:
+        try:
+            for name in names:
+                getattr(terminal, name, None)
+        except MemoryError:
+            pass
+        programs.give_up()
+    finally:
+        micropython.heap_unlock()
+    assert bytes(terminal._view[: terminal.waiting]) == b"\x04MemoryError: the heap is full\r\n\x04>"
