@@ -6,6 +6,7 @@ from firmware.services.screen import is_secret
 
 _MOST_SHOWN = const(60)  # names of a completion
 _ESCAPE = const(27)
+_ARROWS = const(b"ABCDFH~")  # what ends a sequence that is known
 
 
 class Editor:
@@ -49,10 +50,10 @@ class Editor:
             self._number = 0  # a modifier follows: Ctrl with an arrow is the arrow
         else:
             self.waits = 0
-            key = chr(code)
-            if key == "~":
-                key = {1: "H", 7: "H", 4: "F", 8: "F", 3: "~"}.get(self._number, "")
-            if key in "ABCDFH~":
+            if code in _ARROWS:  # of noise each text of a letter would be one more of the interpreter's names, for good
+                key = chr(code)
+                if key == "~":
+                    key = {1: "H", 7: "H", 4: "F", 8: "F", 3: "~"}.get(self._number, "")
                 self._arrow(terminal, key)
             elif code >= 32:
                 self._put_in(terminal, code)  # no key that is known: no letter of an emergency is lost
@@ -75,7 +76,7 @@ class Editor:
 
     def _control(self, terminal, code: int) -> None:
         """Ctrl-A and so on, by letter."""
-        key = chr(code + 64)
+        key = chr(code & 31 | 64)
         if code in (8, 127):
             if terminal.cursor:
                 self._left(terminal)

@@ -153,6 +153,7 @@ HOSTILE = [
     (b"GET /echo\r\n\r\n", 400),
     (b"get /echo HTTP/1.1\r\nHost: a\r\n\r\n", 405),
     (b"GET  /echo HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    (b"GET  HTTP/1.1\r\nHost: a\r\n\r\n", 400),  # no path
     (b"GET http://a/echo HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     (b"GET /echo HTTP/2.0\r\nHost: a\r\n\r\n", 400),
     (b"DELETE /echo HTTP/1.1\r\nHost: a\r\n\r\n", 405),

@@ -52,10 +52,10 @@ class Files:
 
 
 def _is_name(name: str) -> bool:
-    if len(name) > _LONGEST or name[0] == ".":
+    if len(name) > _LONGEST or name.startswith("."):
         return False
-    for sign in name:
-        if not ("a" <= sign <= "z" or "0" <= sign <= "9" or sign in "._-"):
+    for byte in name.encode():  # a letter of a stranger's that is a text of its own stays for good: notice.readable
+        if not (97 <= byte <= 122 or 48 <= byte <= 57 or byte in b"._-"):
             return False
     return True
 

@@ -83,7 +83,7 @@ def _first_line(line: bytes) -> tuple:
     if method not in _METHODS:
         raise Refused(405, "%.20s: allowed are %s" % (method, ", ".join(_METHODS)), "Allow: %s\r\n" % ", ".join(_METHODS))
     target = parts[1].decode()
-    if target[0] != "/":
+    if not target.startswith("/"):
         raise Refused(400, "a path begins with /")
     path, _, query = target.partition("?")
     return method, path, _query(query) if query else {}, parts[2] != b"HTTP/1.0"
