@@ -249,15 +249,21 @@ class Slot:
         self.at = 0
         self.fresh = None  # see Client.write_registers
 
-    def fill(self, end: int) -> None:
-        """Put in what is written, as it is now; the PDU ends before frame[end].  A transport calls it just before sending."""
+    def fill(self, end: int) -> bool:
+        """Put in what is written, as it is now; the PDU ends before frame[end].  A transport calls it just before sending.
+
+        True: something else stood there, as an earlier attempt has sent it.
+        """
         if self.values is None:
-            return
+            return False
         if self.fresh is not None:
             self.fresh()
-        at = self.at
-        for i in range((end - at) // 2):
-            put16(self.frame, at + 2 * i, self.values[i])
+        changed = False
+        for i in range((end - self.at) // 2):
+            at = self.at + 2 * i
+            changed = changed or get16(self.frame, at) != self.values[i]
+            put16(self.frame, at, self.values[i])
+        return changed
 
 
 def check_range(name: str, value: int, low: int, high: int) -> None:

@@ -6,7 +6,8 @@ by unit, function, length and CRC: noise before it, or another device's late ans
 
 Nothing in an answer says to which request of its unit it belongs.  One that was waited for in vain may still come, for as
 long again; its repeat may have it, as both ask the same, but then the repeat's own is owed.  So whatever else that unit is
-asked next lets it pass first.  Other units are asked meanwhile.
+asked next lets it pass first.  Other units are asked meanwhile.  A repeat that writes something else goes out at once too, but is
+not taken for done: that answer may be the earlier one's.
 
 A transceiver may send back what we send though nobody said so.  Such an echo of function 5, 6 or 22 looks exactly like
 the device's answer, so before the first of them the line is asked something whose answer differs from the request;
@@ -114,7 +115,7 @@ class RtuClient(Client):
         frame = slot.frame
         unit = frame[UNIT]
         await self._clear_line(unit, slot.attempt)
-        slot.fill(PDU + length)
+        doubtful = slot.fill(PDU + length) and slot.attempt > 0 and self._owes(unit) and frame[PDU] not in _ALIKE
         crc = hot.crc16(frame, UNIT, PDU + length)
         frame[PDU + length] = crc & 0xFF
         frame[PDU + length + 1] = crc >> 8
@@ -141,6 +142,8 @@ class RtuClient(Client):
         else:
             self._expect_late(unit, time.ticks_add(time.ticks_ms(), self.timeout_ms))
         self._owed = -1
+        if got and doubtful:
+            self.refuse("unit %d: it has answered what was written before, or this: which of both it holds is not known" % unit)
         return got
 
     # ---- echo ------------------------------------------------------------------------------------------
@@ -263,6 +266,11 @@ class RtuClient(Client):
         late = self._late.setdefault(unit, [0, until])
         late[0] += 1
         late[1] = until
+
+    def _owes(self, unit: int) -> bool:
+        """An answer of this unit may still come late."""
+        late = self._late.get(unit)
+        return late is not None and late[0] > 0
 
     def _put_off(self, unit: int, begun: int) -> None:
         """A unit has answered that owes answers: if this was one of them, the next one takes it as long once more."""
