@@ -175,8 +175,8 @@ class Writer:
         power = self._power()
         way = (power > 0) - (power < 0)
         if self._in_parts:
-            if self._halts or way != self._way:
-                power = 0
+            if self._halts or way != self._way or self._connection != self._client.connections:
+                power = 0  # of one that was connected to anew in this round nobody knows the direction: it may have begun anew
             way = self._way
         self._set_power(power)
         command[DIRECTION] = way

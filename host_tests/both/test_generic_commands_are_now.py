@@ -162,6 +162,38 @@ def test_a_direction_that_changes_while_a_request_waits_never_meets_the_power_of
                     assert did[-1] == wanted, (before, first, second, at, did)
 
 
+def test_a_device_that_begins_anew_while_a_request_waits_never_meets_the_power_without_its_direction():
+    for rows in HALF_KINDS:
+        for anew in (2, 3):  # the direction that it begins with
+            for at in range(3):
+                for refresh in (False, True):
+                    for site in sites(rows):
+                        _begins_anew(site, anew, at, refresh)
+
+
+def _begins_anew(site, anew, at, refresh):
+    """It charges if it begins with discharging, and the other way round; then it is connected to again, by whoever measures it."""
+    wire, image = site.wire, site.image
+    watts = -5000 if anew == 3 else 5000
+    command(image, watts)
+    site.round()
+    assert power(wire.held) == watts
+    wire.after = []
+    command(image, watts * 4 // 5)
+
+    def restarts():
+        wire.connections += 1
+        wire.held = {50: anew, 51: 0}
+
+    wire.at = at
+    wire.meanwhile = restarts
+    for _ in range(4):
+        site.round(refresh)
+    did = [power(held) for held in wire.after]
+    assert all(each * watts >= 0 for each in did), (anew, at, refresh, did)
+    assert did[-1] == watts * 4 // 5, (anew, at, refresh, did)
+
+
 def power(held):
     return {0: 0, 2: -1, 3: 1}[held.get(50, 0)] * held.get(51, 0)
 
