@@ -279,8 +279,10 @@ class Server:
         try:
             one.end()
             sock.close()
-            if self._tls is not None:
-                one.below.close()
+        except OSError:
+            pass
+        try:
+            one.below.close()  # whatever that has come to; closed twice is closed
         except OSError:
             pass
 
