@@ -6,6 +6,9 @@ Everybody says every byte once.  The interpreter's table of names is printed bef
 import asyncio
 
 import micropython
+from httpd.answer import Refused
+from httpd.files import Files
+from httpd.request import Request
 from ntp import parse
 
 from firmware.devices import pylontech_hv, pylontech_lv
@@ -13,9 +16,6 @@ from firmware.devices.sunspec import SunSpec
 from firmware.services.keys import Editor
 from firmware.services.terminal import Terminal
 from firmware.web.logins import Logins
-from httpd.answer import Refused
-from httpd.files import Files
-from httpd.request import Request
 from modbus import rarer
 from modbus.client import PDU
 
