@@ -200,8 +200,8 @@ class Control:
         self._run_down(dt)
         self._hold()
         self._look_ms -= dt
-        self._renew_ms -= dt
-        self._narrow_ms -= dt
+        self._renew_ms = max(0, self._renew_ms - dt)
+        self._narrow_ms = max(0, self._narrow_ms - dt)
         if self._look_ms <= 0 and not self._touched:  # what waits for more does not act yet
             self._look_ms = _LOOK_MS
             self._chain.own[t.O_LOCAL] = self.is_local()

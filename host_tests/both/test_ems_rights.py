@@ -285,6 +285,24 @@ def test_two_clients_that_ask_and_what_they_have_in_force_allocate_nothing():
     assert ems.owner() == "ems 192.168.1.5" and ems.pm.curtailments()[0]["owner"] == "ems 192.168.1.6"
 
 
+def test_what_nobody_has_commanded_for_weeks_allocates_nothing():
+    """2**30 ms are twelve days: a time that runs on below them takes of the heap in each of fifty steps a second."""
+    ems, access = _rig()
+    control = ems.control
+    for _ in range(3):
+        control.step(0x1FFFFFFF)
+    gc.collect()
+    micropython.heap_lock()
+    try:
+        for _ in range(100):
+            control.step(25)
+    finally:
+        micropython.heap_unlock()
+    assert _as(ems, 0).refusal(704, 22, 1, 1, 0, 20000) == 0
+    ems.run(1)
+    assert ems.owner() == "ems 192.168.1.5"
+
+
 def _nothing(_client):
     """Instead of the rig's list, which grows."""
 
