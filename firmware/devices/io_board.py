@@ -98,7 +98,7 @@ class Device:
         if pressed != self._candidate:
             self._candidate = pressed
             self._candidate_ms = 0
-            self._turns = min(self._turns + 1, _LOOSE)
+            self._turns += 1
         else:
             self._candidate_ms = min(self._candidate_ms + dt_ms, 10000)
         if self._candidate_ms >= (self._press_ms if pressed else self._release_ms):

@@ -205,7 +205,6 @@ def test_a_step_needs_no_heap_however_long_it_has_run():
     _steps(device, image, 300)
     assert pins[25].level == 1
     device.reads = device.presses = 0x3FFFFFFF
-    device._turns = 0x3FFFFFFF  # of a pin that is never steady
     pins[34].level = 1 - pins[34].level
     device.step(20)
     pins[34].level = 1 - pins[34].level
