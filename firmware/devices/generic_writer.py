@@ -50,6 +50,8 @@ class Writer:
         self._seq = -1
         self._seq_ms = self._refreshed = self._beat_ms = self._hold_until = time.ticks_ms()
         self._holds = False  # after a write that failed, until _hold_until
+        self._silent = False  # see keep_silent(), until _silent_until: a write that was under way and has failed does not end it
+        self._silent_until = self._hold_until
         self._doubts = False  # a write has failed: the device may have begun anew, and have lost its constants
         self._waits = False  # they were written again for that, at _again_ms, and are so next when _again_after_ms are over
         self._waited = False  # that was wanted meanwhile
@@ -89,15 +91,18 @@ class Writer:
                 self._holds = True
 
     def _is_holding(self, now: int) -> bool:
-        """A write has just failed.  What is over stays over: days later the moment would look like the future."""
+        """A write has just failed, or it is to be told nothing.  What is over stays over: days later the moment would look like
+        the future."""
         self._holds = self._holds and time.ticks_diff(now, self._hold_until) < 0
-        return self._holds
+        if self._silent:
+            self._forget()
+            self._silent = time.ticks_diff(now, self._silent_until) < 0
+        return self._holds or self._silent
 
     def keep_silent(self, ms: int) -> None:
         """See generic_modbus; everything but constants is written again afterwards."""
-        self._forget()
-        self._hold_until = time.ticks_add(time.ticks_ms(), min(ms, _SILENT_MAX_MS))
-        self._holds = True
+        self._silent_until = time.ticks_add(time.ticks_ms(), min(ms, _SILENT_MAX_MS))
+        self._silent = True
 
     async def _round(self, refresh: bool) -> None:
         """Every row in turn, each with the command of the moment in which it goes out.
@@ -243,8 +248,10 @@ class Writer:
             value.sent = value.due
 
     def _fill(self) -> None:
-        """Put into the request what is commanded now.  Raises ModbusError if nobody decides any more."""
+        """Put in what is commanded now.  Raises ModbusError if nobody decides any more, or it is to be told nothing."""
         now = time.ticks_ms()
+        if self._silent:
+            raise ModbusError("it is told nothing for now: keep_silent()")
         self._look_alive(now)
         if not self._alive:
             raise ModbusError("the control cycle has not renewed the command for %d ms" % self._control_timeout_ms)

@@ -110,16 +110,15 @@ class Device(Box):
         self._seq = -1
         self._seq_ms = 0
         self._alive = False  # the control cycle counts
+        self._silent = False  # see keep_silent(), until _silent_until: a write that was under way and has failed does not end it
+        self._silent_until = 0
         self._forget()
         self.parts = {name + " commands": Part(self._command_for_ever)}
 
     def keep_silent(self, ms: int) -> None:
         """For commissioning: it is told nothing for so long (60 s at most), so that its own watchdog is seen to act."""
-        self._hold_until = time.ticks_add(time.ticks_ms(), min(ms, _SILENT_MAX_MS))
-        self._holds = True
-        self._run = -1  # everything is written again afterwards
-        if self._dialect is not None:
-            self._dialect.forget()
+        self._silent_until = time.ticks_add(time.ticks_ms(), min(ms, _SILENT_MAX_MS))
+        self._silent = True
 
     # ---- measuring -------------------------------------------------------------------------------------
     async def place(self) -> None:
@@ -177,7 +176,10 @@ class Device(Box):
             self._watch_control(now)
             # after a write that failed; what is over stays over: days later the moment would look like the future
             self._holds = self._holds and time.ticks_diff(now, self._hold_until) < 0
-            if not self.ready or not self._alive or self._holds:
+            if self._silent:
+                self._forget()  # everything is written again afterwards
+                self._silent = time.ticks_diff(now, self._silent_until) < 0
+            if not self.ready or not self._alive or self._holds or self._silent:
                 continue
             if self._connection != self._client.connections:
                 self._forget()
@@ -210,7 +212,9 @@ class Device(Box):
             self._alive = False
 
     def _check_control(self) -> None:
-        """Raises ModbusError if nobody decides any more: what waited till then is not written."""
+        """Raises ModbusError if nobody decides any more, or it is to be told nothing: what waited till then is not written."""
+        if self._silent:
+            raise ModbusError("it is told nothing for now: keep_silent()")
         self._watch_control(time.ticks_ms())
         if not self._alive:
             raise ModbusError("the control cycle has not renewed the command for %d ms" % self._options["control_timeout_ms"])

@@ -11,7 +11,7 @@ from firmware.devices.pcs_der import Der
 from firmware.devices.pcs_inverter import Inverter
 from host_tests.both.registers import Registers
 from host_tests.both.virtual import Virtual
-from modbus import ModbusError
+from modbus import ModbusError, ModbusTimeout
 
 NUMBERS = {  # a staged tree has the numbers only
     "INVERTER_CONN": 4,
@@ -317,6 +317,32 @@ def test_who_is_to_be_silent_writes_nothing_for_so_long_and_then_everything():
             first = one.line.ended[before:][0][1] - begun
             assert silent_ms <= first <= silent_ms + 100, first
             assert {MODE, TIMER} <= {address for address, _ in one.line.ended[before:]}
+
+
+def test_nothing_that_is_under_way_ends_the_silence_or_is_told_in_it():
+    for fails in (False, True):
+        for wait_ms in range(0, 350, 50):  # through a refresh
+            with Virtual(pcs_sunspec, pcs_dialect, pcs_inverter, sunspec) as life:
+                one = Life(life, 100, 1000)
+                one.goes_on(3000)
+                line = one.line
+                before = len(line.ended)
+                while len(line.ended) == before:
+                    one.goes_on(50)
+                one.goes_on(wait_ms)
+                if fails:
+                    line.refuse = _lost
+                one.device.keep_silent(3000)
+                begun = life.us // 1000
+                one.goes_on(200)
+                line.refuse = lambda address, count: 0
+                one.goes_on(3300)
+                first = [when for _, when in line.ended if when > begun + 100][0] - begun  # what waited is not known to be late
+                assert 3000 <= first <= 3250, (fails, wait_ms, first)
+
+
+def _lost(address, count):
+    raise ModbusTimeout("no answer")
 
 
 def test_on_a_slow_line_a_refresh_counts_from_when_it_was_written():

@@ -5,6 +5,7 @@ from firmware.devices import generic_writer
 from firmware.devices.generic_writes import made
 from firmware.devices.modbus_unit import ModbusUnit
 from host_tests.both.virtual import Virtual
+from modbus import ModbusTimeout
 from modbus.client import PDU, Client, get16
 
 OPTIONS = {"refresh_ms": 1000, "control_timeout_ms": 1500}
@@ -271,3 +272,27 @@ def test_who_is_to_be_silent_writes_nothing_for_so_long_and_then_what_is_command
             for _ in range(more):
                 site.round(refresh)
             assert number([words for address, words in site.wire.written[before:] if address == 10][-1]) == -3000
+
+
+def test_nothing_that_is_under_way_ends_the_silence_or_is_told_in_it():
+    for fails in (False, True):
+        for site in sites([POWER, {"from": "CMD_RUN", "address": 60}]):
+            wire, writer = site.wire, site.writer
+            site.round()
+            before = len(wire.written)
+            command(site.image, 3000)
+
+            def meanwhile(wire=wire, writer=writer, fails=fails):
+                wire.meanwhile = None
+                writer.keep_silent(1000)
+                if fails:
+                    raise ModbusTimeout("no answer")
+
+            wire.meanwhile = meanwhile
+            wire.at = 0
+            for _ in range(15):  # rounds of 60 ms
+                site.round()
+            assert wire.meanwhile is None and len(wire.written) == before, (fails, wire.written[before:])
+            for _ in range(4):
+                site.round()
+            assert wire.written[before:] == [(10, [0, 3000]), (60, [1])], "then everything is told anew"
