@@ -337,7 +337,7 @@ def test_nothing_that_is_under_way_ends_the_silence_or_is_told_in_it():
                 one.goes_on(200)
                 line.refuse = lambda address, count: 0
                 one.goes_on(3300)
-                first = [when for _, when in line.ended if when > begun + 100][0] - begun  # what waited is not known to be late
+                first = next(when for _, when in line.ended if when > begun + 100) - begun  # what waited is not known to be late
                 assert 3000 <= first <= 3250, (fails, wait_ms, first)
 
 
