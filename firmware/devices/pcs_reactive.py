@@ -81,9 +81,10 @@ class Reactive:
         if not (self.due() or (refresh and asked and self._usable)):
             return
         dialect = self.dialect
+        wanted = self.vars()
         try:
             if not await dialect.sun.read(self.block, True):
-                self._vars = self.vars()  # counted; again with the next refresh
+                self._vars = wanted  # counted; again with the next refresh
                 return
             if not self._is_there():
                 self._give_up("is not implemented")
@@ -102,7 +103,7 @@ class Reactive:
             if error.busy:
                 raise
             dialect.sun.note(error)
-            self._vars = self.vars()  # tried again with the next refresh, or another setpoint
+            self._vars = self._told or wanted  # again with the next refresh, or another setpoint, also one that came meanwhile
             self._say("cannot be set (%s)" % error)
         except NeedsPerson as error:
             self._give_up("cannot be set (%s)" % error)
