@@ -143,15 +143,17 @@ class Logins:
         self._trying = True
         role = NAMES.index(name)
         found = False
+        salted = self._roles.pins[name]
         try:
             found = yield from self._roles.is_pin(name, pin)
+            found = found and self._roles.pins.get(name) == salted  # one that was changed meanwhile ends logins
         finally:  # who goes away meanwhile has tried too
             self._trying = False
             if not found:
                 self._fail(address, role, now)
         if not found:
             raise Refused(401, "wrong PIN")
-        session = Session(role, self._roles.pins[name], address, now)
+        session = Session(role, salted, address, now)
         self._make_room(role, now)
         self._succeed(address, role)
         self._sessions.append(session)

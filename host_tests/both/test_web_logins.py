@@ -249,3 +249,21 @@ def test_looking_at_a_pin_is_done_in_pieces():
     logins, _, _ = logins_of(service="98765")
     work = logins.login("10.0.0.1", "service", "98765", 0)
     assert len(list(work)) >= 8
+
+
+def test_a_pin_that_is_changed_while_it_is_looked_at_lets_nobody_in():
+    for pin, status in (("5678", 401), ("off", 401)):
+        for steps in range(1, 8):
+            logins, lines, noted = logins_of(service="98765", operate="1234")
+            work = logins.login("10.0.0.1", "operate", "1234", 0)
+            for _ in range(steps):
+                next(work)
+            lines.set("operate", pin)
+            try:
+                session = whole(work)
+            except Refused as error:
+                assert error.status == status, pin
+            else:
+                raise AssertionError("let in as %s by a PIN that is none any more, with %s" % (session.who, pin))
+            assert logins.count() == 0 and noted == [], pin
+            assert refused(logins, 2000, "operate", "1234") in (401, 409), "and it stays wrong"
