@@ -98,14 +98,14 @@ class PowerManager:
     def start(self) -> str:
         """Leave STANDBY for IDLE as soon as BMS and PCS are alive and no fault forbids it; ends a manual pause.
 
-        Returns "accepted", and for what it waits.  PowerError in EMERGENCY and MAINTENANCE.
+        Returns "accepted", and for what it waits.  PowerError in EMERGENCY and MAINTENANCE, and once the program ends.
         """
         with self._lock:
             mode = self.image.now[im.MODE]
             if mode in (Mode.EMERGENCY, Mode.MAINTENANCE):
                 raise PowerError(refusal(mode, Mode.IDLE))
-            self.arbiter.end_pause()
             self.states.want_running()
+            self.arbiter.end_pause()
             if self._plan is not None:
                 self._plan.claimed = None  # an entry whose window it is goes on, as after a reboot
         return _answer(self, reasons.started)

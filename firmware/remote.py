@@ -131,7 +131,7 @@ class Remote:
     # ---- what is ordered --------------------------------------------------------------------------------
 
     def start(self, after: int = -1) -> bool:
-        """PowerManager.start() by a program: a person's pause stays one.  PowerError in EMERGENCY and MAINTENANCE.
+        """PowerManager.start() by a program: a person's pause stays one.  PowerError as there.
 
         after: arbiter.orders as it was, and what was ordered since then stands instead; whether it was started.
         """
@@ -141,8 +141,8 @@ class Remote:
                 return False
             if pm.mode in (Mode.EMERGENCY, Mode.MAINTENANCE):
                 raise PowerError(refusal(pm.mode, Mode.IDLE))
-            pm.arbiter.orders += 1
             pm.states.want_running()
+            pm.arbiter.orders += 1
             if pm.planned is not None:
                 pm.planned.claimed = None  # an entry whose window it is goes on, as after a reboot
         return True

@@ -40,6 +40,7 @@ class Supervisor:
         self._par = image.par
         self._closed = False  # the contactors are wanted closed
         self._run = False  # the PCS may switch
+        self._ends = False  # the program ends
         self._service_ms = 0  # left of service()'s commands
         self.stop_ms = -1  # how long a stop has been ramping down; -1: none is
         self._restart_ms = int(fields["restart_delay"] * 1000)
@@ -65,7 +66,9 @@ class Supervisor:
     # ---- asked for by the API ---------------------------------------------------------------------------
 
     def want_running(self) -> None:
-        """start(): also forgives the restarts used up."""
+        """start(): also forgives the restarts used up.  PowerError on the way to the program's end, which has looked already."""
+        if self._ends:
+            raise PowerError("the program ends: nothing is started any more")
         now = self._now
         now[im.ORDER] = im.ORDER_START
         self.stop_ms = -1
@@ -76,6 +79,7 @@ class Supervisor:
 
     def want_standby(self, order: int = im.ORDER_STOP) -> None:
         """stop(): ramp down, then STANDBY; at once from MAINTENANCE."""
+        self._ends = self._ends or order == im.ORDER_END
         self._now[im.ORDER] = order
         mode = self._now[im.MODE]
         if mode == Mode.MAINTENANCE:

@@ -3,7 +3,7 @@
 from firmware import image as im
 from firmware.errors import PowerError
 from firmware.modes import Mode
-from host_tests.both.plant import Plant, refusal
+from host_tests.both.plant import Plant, photo, refusal
 
 NAMES = ("STANDBY", "IDLE", "CHARGE", "DISCHARGE", "EMERGENCY", "MAINTENANCE")
 # What the product says, not what modes.py says.  A word is a piece of the reason for refusing.
@@ -190,3 +190,20 @@ def test_while_stopping_an_operation_is_refused_and_start_takes_the_stop_back():
     plant.pm.stop_operation()
     plant.run(4)
     assert plant.pm.mode == Mode.IDLE
+
+
+def test_nobody_starts_a_site_whose_program_ends():
+    for start in (lambda pm: pm.start(), lambda pm: pm.remote.start(), lambda pm: pm.set_mode(Mode.IDLE)):
+        plant = Plant().ready()
+        plant.pm.set_constant_power(20)
+        plant.run(2)
+        assert plant.command() == 20000
+        plant.pm.halt()  # as every 50 ms until the contactors are open, and once more before the chip is reset
+        plant.until(lambda plant=plant: plant.now[im.CMD_CONTACTOR] == 0)
+        plant.pm.stop()  # somebody else's
+        before = photo(plant.pm)
+        assert "the program ends" in refusal(PowerError, start, plant.pm)
+        assert photo(plant.pm) == before
+        plant.cycles(3)
+        assert plant.pm.mode == Mode.STANDBY
+        assert plant.now[im.CMD_CONTACTOR] == 0 and plant.now[im.CMD_RUN] == 0 and plant.command() == 0
