@@ -157,15 +157,17 @@ class Resume:
     def _wanted(self) -> int:
         """What is to be stored; at the end of the program what was before it."""
         order, by, left, watts, goal, target = self._pm.going_on()
-        if order == im.ORDER_END and self._later >= _NOTHING:
-            return self._later
+        ends = order == im.ORDER_END and self._later >= _NOTHING
         if left and goal == rq.PAUSE:
-            kind = _PAUSED if order == im.ORDER_START else _HELD
+            goes_on = _RUNNING <= self._later & 7 <= _TIMED if ends else order == im.ORDER_START
+            kind = _PAUSED if goes_on else _HELD
             minutes = 0 if left == rq.FOREVER else (left + 59999) // 60000
             kept = self._stored >> 6
             if self._stored & 7 == kind and minutes and minutes <= kept:
                 return self._stored  # it has begun to pass
             return kind | minutes << 6
+        if ends:
+            return self._later
         if order != im.ORDER_START:
             return _NOTHING
         if not left or by != rq.MANUAL:
@@ -201,7 +203,7 @@ class Resume:
                 if not self._set(_LIMITS[n], 0 if watts == im.FREE else watts + 1):
                     return
                 self._limits[n] = watts
-        wanted = self._wanted()
+        wanted = self._later = self._wanted()  # a stop on the way to the end of the program is one: it is not what was before that
         if wanted == self._stored:
             return
         self._tried_ms = time.ticks_ms()

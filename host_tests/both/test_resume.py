@@ -823,3 +823,36 @@ def test_resume_an_emergency_that_arises_when_the_house_has_ended_is_stored_at_t
     for _ in service.last_steps():
         pass
     assert FakeNVS.stored["emergency"] == 5
+
+
+def test_resume_a_stop_on_the_way_to_the_end_is_a_stop():
+    for stop in (lambda pm: pm.stop(), lambda pm: pm.remote.stop()):
+        board = started()
+        board.pm.halt()
+        stop(board.pm)
+        board.plant.cycles(1)
+        board.pm.halt()  # again and again, until the contactors are open
+        for _ in Service.last_steps(board):
+            pass
+        board = board.reset()
+        board.run(5)
+        assert not board.runs() and board.pm.image.now[im.ORDER] == im.ORDER_NONE
+
+
+def test_resume_nor_is_a_pause_forgotten_that_comes_there():
+    for before, after in (("runs", "started again, paused"), ("paused", "started again, paused"), ("stopped", "it stood still")):
+        board = started()
+        if before == "paused":
+            board.pm.stop_operation()
+        elif before == "stopped":
+            board.pm.stop()
+        board.run(2)
+        board.pm.halt()
+        board.pm.stop_operation(30)
+        board.plant.cycles(1)
+        board.pm.halt()
+        for _ in Service.last_steps(board):
+            pass
+        board = board.reset()
+        assert after in board.resume.text, (before, board.resume.text)
+        assert [claim["goal"] for claim in board.pm.claims()] == ["pause"]
