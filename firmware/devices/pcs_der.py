@@ -104,7 +104,7 @@ class Der(Dialect):
         again = self.tries_again(refresh) or asleep
         resets = self._is_reset_due(now)
         if self.run() != self.sent_run or again or resets or self.beating(now):
-            await self._keep_up()
+            await self.keep_up()
             await self.read_before(self._control)
         if resets:
             await self.write_beside("715 AlarmReset", self._control.address + t.ALARM_RESET, _reset)
@@ -144,7 +144,7 @@ class Der(Dialect):
 
     def _setpoint(self) -> tuple:
         """WSet as commanded now."""
-        self._written = truncate_to_scale(self.watts(), self._scale, _LARGEST)
+        self._written = self.scaled(self.watts())
         return self._written >> 16, self._written
 
     def _whole_setpoint(self) -> tuple:
@@ -181,15 +181,14 @@ class Der(Dialect):
         if whole and not first and values[t.X_RVRT_S] != im.NO_VALUE:  # the same as before: it keeps no setpoint waiting
             await self._write_timer(address, True)
 
-    async def _keep_up(self) -> None:
-        """A setpoint that has changed meanwhile waits neither for the rest of a refresh nor for the heartbeat."""
-        if self.sent is not None and truncate_to_scale(self.watts(), self._scale, _LARGEST) != self.sent:
-            await self.write_power(False)
+    def scaled(self, watts: int) -> int:
+        """WSet, as a whole number."""
+        return truncate_to_scale(watts, self._scale, _LARGEST)
 
     async def _write_timer(self, address: int, again: bool = False) -> None:
         timer_s = self.options["reversion_s"]
         if timer_s:
             await self.write_timer(address + t.WSET_RVRT, 0, 0)
             if again:
-                await self._keep_up()
+                await self.keep_up()
             await self.write_timer(address + t.WSET_ENA_RVRT, 1, timer_s >> 16, timer_s)  # 1: stay enabled, at WSetRvrt

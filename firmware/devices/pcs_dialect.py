@@ -22,7 +22,7 @@ LONGEST_WRITE_BLOCK = const(58)  # registers of the longest block that is read b
 
 
 class Dialect:
-    """One family of SunSpec models.  A subclass adds `place`, `take`, `write_power`, `operate` and `beating`.
+    """One family of SunSpec models.  A subclass adds `place`, `take`, `write_power`, `scaled`, `operate` and `beating`.
 
     `await place()` finds the family's blocks; `take()` puts the main block's values into the image;
     `await command(refresh, asleep)` writes what has changed, or everything on `refresh`, first what `write_power(refresh)` does,
@@ -160,6 +160,15 @@ class Dialect:
     def _rests(self) -> bool:
         """The setpoint that it has, as it was read just now, moves nothing."""
         return False
+
+    async def keep_up(self) -> None:
+        """A setpoint that has changed meanwhile waits neither for the rest of a refresh nor for what is written besides."""
+        if self.sent is not None and self.scaled(self.watts()) != self.sent:
+            await self.write_power(False)  # type: ignore[attr-defined]  # a subclass's
+
+    def scaled(self, watts: int) -> int:
+        """The number that stands for so many W, as the setpoint was scaled last."""
+        raise NotImplementedError
 
     def run(self) -> int:
         """1: it may switch, as commanded now; `told_run` has what was asked for last."""

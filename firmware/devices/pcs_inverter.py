@@ -108,23 +108,26 @@ class Inverter(Dialect):
         self._rates()
         if whole or self._written != self.sent:
             await self.write_current(address + t.STOR_OUT, self._rates)
-        if whole:
-            await self.write(address + t.STOR_MOD, _BOTH)
         self.sent = self._written
+        if whole:
+            await self.keep_up()
+            await self.write(address + t.STOR_MOD, _BOTH)
         if whole and not first and reverts:  # the same as before: it keeps no setpoint waiting
+            await self.keep_up()
             await self.write_timer(address + t.STOR_RVRT, self.options["reversion_s"])
 
     async def operate(self, refresh: bool, asleep: bool) -> None:
         """The relay."""
         again = self.tries_again(refresh) or asleep
         if self._connect is not None and (self.run() != self.sent_run or again):
+            await self.keep_up()
             await self.read_before(self._connect)
             await self.write_beside("123 Conn", self._connect.address + t.INVERTER_CONN, self._connected)
             self.sent_run = self._run_written
 
     def _rates(self) -> tuple:
         """OutWRte and InWRte as commanded now."""
-        self._written = self._rate(self.watts())
+        self._written = self.scaled(self.watts())
         return self._written, -self._written
 
     def _connected(self) -> tuple:
@@ -180,7 +183,7 @@ class Inverter(Dialect):
         """It has no heartbeat."""
         return False
 
-    def _rate(self, watts: int) -> int:
+    def scaled(self, watts: int) -> int:
         """Percent of WChaMax in units of the scale factor, truncated towards zero, and to 100 % and what a register holds."""
         fine = min(abs(watts), self._full_w) * 1000000 // self._full_w  # in steps of 0.0001 %
         size = truncate_to_scale(fine, self._scale + 4, _LARGEST)

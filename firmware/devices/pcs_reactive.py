@@ -12,7 +12,7 @@ from firmware import image as im
 from firmware.devices import sunspec_tables as t
 from firmware.devices.sunspec_chain import NeedsPerson
 from firmware.devices.sunspec_numbers import truncate_to_scale
-from modbus import ModbusRefused
+from modbus import ModbusError, ModbusRefused
 
 _VARS = const(4)  # 704 VarSetMod
 _OF_W = const(1)  # 123 VArPct_Mod: percent of WMax
@@ -114,18 +114,30 @@ class Reactive:
         timer_s = self.dialect.options["reversion_s"]
         if whole and timer_s and values[t.X_Q_RVRT_S] != im.NO_VALUE:
             await self._write_timer(enable if enable == 1 else 0, timer_s)
+        await self._power_first()
         await self._write_setpoint(self._setpoint)
         if whole or values[t.X_Q_ENA] != 1 or values[t.X_Q_MOD] != self._mode():
+            await self._power_first()
             await self._write_mode(1, self._mode())
 
     async def _restore(self) -> None:
         """What was there before, its setpoint only once it is out of force."""
         enable, mode, _ = self.own
+        await self._power_first()
         if enable != 1:
             await self._write_mode(0, mode)
+            await self._power_first()
         await self._write_setpoint(self._own_setpoint)
         if enable == 1:
+            await self._power_first()
             await self._write_mode(1, mode)
+
+    async def _power_first(self) -> None:
+        """Power that has changed meanwhile waits for nothing of this.  What of it is refused is no refusal of this: ModbusError."""
+        try:
+            await self.dialect.keep_up()
+        except (ModbusRefused, NeedsPerson) as error:
+            raise ModbusError(str(error))
 
     def _give_up(self, why: str) -> None:
         self._usable = False
@@ -177,7 +189,9 @@ class DerReactive(Reactive):
     async def _write_timer(self, enable: int, timer_s: int) -> None:
         """After so long without a word the setpoint of before is in force again, if it was."""
         address = self.block.address
+        await self._power_first()
         await self.dialect.write(address + t.VARSET_RVRT, *self._own_setpoint())
+        await self._power_first()
         await self.dialect.write(address + t.VARSET_ENA_RVRT, enable, timer_s >> 16, timer_s)
 
 

@@ -203,6 +203,32 @@ def test_a_setpoint_that_changes_during_a_refresh_waits_for_one_more_request_at_
     pcs_der.time = time
 
 
+def test_so_it_does_where_one_is_commanded_by_limits_and_a_stop_is_0_w_first():
+    for at in range(6):  # of a refresh: read, limits, mode, timer
+        for watts, run in ((31000, 1), (0, 0)):
+            one, sun, image = inverter(Inverter)
+            asyncio.run(one.command(True, False))
+            sun.written = []
+            since = []
+
+            def changes(image=image, watts=watts, run=run, since=since, sun=sun):
+                command(image, watts, run)
+                since.append(len(sun.written))
+
+            sun.meanwhile = changes
+            sun.meanwhile_at = at
+            asyncio.run(one.command(True, False))
+            asyncio.run(one.command(False, False))  # the next look
+            if not since:
+                continue
+            later = [address for address, _ in sun.written[since[0] :]]
+            assert powers(Inverter, sun)[-1] == watts, (at, watts)
+            assert later.index(1000 + AT.STOR_OUT) <= 1, (at, watts, later)
+            if not run:
+                assert starts(Inverter, sun) == [0]
+                assert later.index(1000 + AT.STOR_OUT) < later.index(2000 + AT.INVERTER_CONN), (at, later)
+
+
 def test_an_inverter_that_may_not_switch_any_more_is_not_started():
     for dialect in (Der, Inverter):
         one, sun, image = inverter(dialect)

@@ -13,6 +13,7 @@ REFRESH_MS = 5000
 AT_ONCE_MS = 500  # some requests of 20 ms
 REQUEST_MS = 20
 ENABLE, SETPOINT = NEW[704] + 35, NEW[704] + 38  # VarSetEna and VarSetMod, VarSet
+POWER = NEW[704] + 24  # WSet
 
 
 class Line(Registers):
@@ -20,6 +21,7 @@ class Line(Registers):
 
     meanwhile = None
     refused = -1  # the address of which a write is refused
+    at = -1  # the writes until `meanwhile` happens in one that is taken
 
     async def read_registers(self, unit, address, count, out, function=3, to_write=False):
         await asyncio.sleep_ms(REQUEST_MS)
@@ -27,6 +29,9 @@ class Line(Registers):
 
     async def write_registers(self, unit, address, values, count, function=16, fresh=None):
         fresh()
+        self.at -= 1
+        if self.at == 0:
+            self.meanwhile()
         words = list(values[:count])
         await asyncio.sleep_ms(REQUEST_MS)
         self.refuse = lambda first, _: 3 if first == address == self.refused else 0
@@ -99,3 +104,31 @@ def test_nor_does_what_was_there_before():
     for var, run in ((0, 1), (2000, 0)):
         for refused in (ENABLE, SETPOINT):
             assert refused_and_overtaken(refused, var, run) == (0, 0, 0), (var, run, refused - SETPOINT)
+
+
+def test_power_that_is_commanded_while_it_is_written_waits_for_one_more_request_at_most():
+    for watts, run, var in ((4000, 1, 2000), (0, 0, 2000), (4000, 1, 0)):
+        for at in range(1, 12):  # through more than a refresh
+            with Virtual(pcs_sunspec, pcs_dialect, pcs_der, pcs_reactive, sunspec) as life:
+                site = Site(life)
+                line, now = site.line, site.image.now
+                now[im.CMD_Q] = 2000
+                site.goes_on(500)
+                assert site.holds() == (1, 4, 2000)
+                now[im.CMD_Q] = var
+                begun = []
+
+                def meanwhile(now=now, line=line, begun=begun, watts=watts, run=run):
+                    now[im.CMD_P] = watts
+                    now[im.CMD_RUN] = run
+                    begun.append(len(line.written))
+
+                line.at = at
+                line.meanwhile = meanwhile
+                while not begun:
+                    site.goes_on(50)
+                site.goes_on(AT_ONCE_MS)
+                assert line.registers[POWER + 1] == watts, (watts, at)
+                later = [address for address, _ in line.written[begun[0] + 1 :]]  # behind the one under way
+                told = [i for i, address in enumerate(later) if address in (POWER, POWER - 2)]
+                assert told[0] <= 1, (watts, var, at, [address - NEW[704] for address in later])
