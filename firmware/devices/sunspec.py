@@ -33,6 +33,7 @@ _NO_SCALE = const(255)
 LONGEST_METER = const(44)  # registers that a meter's blocks and the discovery need at most
 LONGEST_PCS = const(123)  # and an inverter's
 _RETRY_MS = const(200)  # after a discovery that failed
+_LISTED = const(8)  # of several of one kind; a gateway's meters, with what each says of itself, would fill kilobytes in one piece
 _DECIDE_MS = const(5000)  # and after one that needs a person
 _UNKNOWN = Chain()  # of a device that was not discovered, or whose blocks are placed
 _LOST_MS = const(10000)  # without a measurement, after which the device is discovered anew: it may be another one
@@ -184,7 +185,10 @@ class SunSpec:
         fitting = [i for i in range(len(entries)) if which and which.lower() in names[i].lower()]
         if len(fitting) == 1:
             return chain.narrow(entries, fitting[0], -1)
-        listed = ["%d: model %d at %d (%s)" % (i + 1, entries[i][0], entries[i][1], names[i]) for i in range(len(entries))]
+        shown = min(len(entries), _LISTED)
+        listed = ["%d: model %d at %d (%s)" % (i + 1, entries[i][0], entries[i][1], names[i]) for i in range(shown)]
+        if len(entries) > shown:
+            listed.append("and %d more" % (len(entries) - shown))
         given = 'option "which" is %r' % which if which else 'say which with the option "which"'
         text = "%d of one kind in this chain, %s (its number, or part of its name): %s"
         raise NeedsPerson(text % (len(entries), given, "; ".join(listed)))
