@@ -327,6 +327,22 @@ def test_what_is_said_byte_by_byte_makes_no_garbage(mp32: Interpreter) -> None:
         assert sock.recv(100).startswith(b"HTTP/1.1 200")
 
 
+def test_what_strangers_say_together_keeps_little_of_the_heap(mp32: Interpreter) -> None:
+    """Ten that each begin a long head had 45 KB of it, for as long as they came again: a small board has 27 KB free."""
+    begun = b"GET /echo HTTP/1.1\r\nHost: a\r\nX-Long: "
+    with serving(mp32) as served, contextlib.ExitStack() as crowd:
+        served.get("/echo")
+        before = int(served.ask("heap"))
+        some = [crowd.enter_context(socket.create_connection(("127.0.0.1", served.port), timeout=5)) for _ in range(10)]
+        for sock in some:
+            sock.sendall(begun + b"x" * 3900)
+        time.sleep(0.5)
+        assert int(served.ask("heap")) - before < 24_000
+        for sock in some:  # each in its turn
+            sock.sendall(b"\r\n\r\n")
+        assert [sock.recv(100)[:12] for sock in some] == [b"HTTP/1.1 200"] * 10
+
+
 def test_lines_that_say_nothing_make_no_garbage(mp32: Interpreter) -> None:
     """More than one request makes: as each was copied for the next, 4 KB of them made 4 MB."""
     asked = b"GET /echo HTTP/1.1\r\nHost: a\r\n"

@@ -11,6 +11,7 @@ from httpd.answer import Answer, Refused, status_line
 from httpd.request import PATH_MAX, Request
 
 HEAD_MAX = const(4096)  # bytes of a request without its body
+_SHORT = const(1024)  # the same of most
 _CHUNK = const(512)  # bytes of an answer that are sent together
 _SLICE_US = const(4000)  # of making them
 _FIRST_MS = const(5000)  # a new connection says something
@@ -55,6 +56,7 @@ class Connection:
         self._fresh = True  # nothing was ever asked
         self._have = bytearray()  # of a head, or what came behind a request ...
         self._unseen = False  # ... and was not looked at yet
+        self._may_be_long = False  # it may have more than most
         self._body = bytearray()
         self._got = 0
         self._request = None
@@ -87,6 +89,17 @@ class Connection:
             return passed > (_FIRST_MS if self._fresh else _IDLE_MS)
         return passed > _LIMITS[state]
 
+    def is_long(self) -> bool:
+        """It keeps more of the heap for what it says than most."""
+        return self._may_be_long and len(self._have) >= _SHORT
+
+    def _reads_on(self) -> bool:
+        """What comes may be kept: a long head waits for its turn where it is, not in the heap."""
+        if len(self._have) >= _SHORT:
+            self._may_be_long = self.is_long() or self._server.has_place_for_long()
+            return self._may_be_long
+        return True
+
     def end(self) -> None:
         """Let go of what it holds; the socket is the server's to close."""
         for made in (self._work, self._pieces):
@@ -118,7 +131,7 @@ class Connection:
             self._unseen = False
             self._feed(b"", now)
             return True
-        if not self.ready:
+        if not self.ready or (state == HEAD and not self._reads_on()):
             return False
         self.ready = False
         chunk = self._server.chunk
@@ -137,6 +150,8 @@ class Connection:
 
     def _look_behind(self) -> None:
         """What comes while an answer is made: that the peer has gone, or its next request."""
+        if not self._reads_on():
+            return
         self.ready = False
         chunk = self._server.chunk
         got = self.sock.readinto(chunk)

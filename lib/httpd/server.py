@@ -28,6 +28,7 @@ _ROOM_MS = const(1000)  # a connection whose peer has had us wait for so long ma
 _KNOWN_ROOM_MS = const(5000)  # of somebody who has shown who he is
 _ADDRESSES = const(16)  # whose requests are counted
 _SPARE = const(2)  # places that are to be free: with fewer of them nobody keeps a connection
+_LONG_ONES = const(2)  # connections that may say more than most at a time: all of them had half of a small board's heap
 _HANDSHAKE_MS = const(1000)  # between two of TLS: control lies between
 
 
@@ -82,6 +83,10 @@ class Server:
     def has_space(self) -> bool:
         """Whether there is heap for more before the next collection."""
         return self._space is None or self._space(self)
+
+    def has_place_for_long(self) -> bool:
+        """Whether one more connection may have a long head."""
+        return len([one for one in self._open if one.is_long()]) < _LONG_ONES
 
     def count_request(self, garbage: int) -> None:
         """One more, and the bytes that it leaves to the next collection."""
