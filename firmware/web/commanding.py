@@ -120,8 +120,9 @@ class Commanding:
         self.seat.leave(self, 0)
 
     def note(self, who: str, accepted: bool, what: str, value: int) -> None:
-        """Into the journal: each that was accepted, as people ask for few; what was refused as often as an EMS's, see Commands."""
-        records = self._app.services.get("records") if accepted else None
+        """Into the journal: each that was accepted, as people ask for few; what was refused, and logins, which programs make too,
+        as often as an EMS's commands, see Commands."""
+        records = self._app.services.get("records") if accepted and what != "login" else None
         if records is not None:
             records.records.log(self._pm.clock, "%s %s" % (who.replace("web: ", "WEB "), what), value)
         self.seat.commands.note(who, accepted, what, value, records is not None)

@@ -270,3 +270,31 @@ def test_a_key_that_a_command_has_not_is_refused_but_of_an_emergency():
         assert not rig.operation() and not rig.pm.curtailments() and rig.is_free(), what
     assert "EMERGENCY" in rig.do("emergency", minutes=5, why="smoke")
     assert rig.pm.is_emergency
+
+
+class Journal:
+    """The records of a site, as far as commands look at them."""
+
+    def __init__(self):
+        self.records = self
+        self.lines = []
+
+    def log(self, clock, name, data=0, urgent=False, level=""):
+        self.lines.append(name)
+
+
+def test_a_program_that_logs_in_again_and_again_does_not_fill_the_journal():
+    """At one login in ten seconds the 32 KB of it had nothing else after seven hours: no emergency, no fault."""
+    rig = Rig()
+    journal = Journal()
+    app = App(rig.pm)
+    app.services["records"] = journal
+    page = commanding.Commanding(app, 30)
+    for i in range(120):
+        page.note("web: view 10.0.0.7", True, "login", 0)
+        page.note("web: service 10.0.0.1", True, "power", i)
+        for _ in range(10):
+            rig.plant.cycles(4, 250)
+            page.seat.commands.tell(journal)
+    assert journal.lines.count("WEB service 10.0.0.1 power") == 120, "each command is told"
+    assert 1 <= journal.lines.count("WEB view 10.0.0.7 login") <= 3
