@@ -261,9 +261,9 @@ class App:
         elif self.pm.events.callbacks:
             self.callbacks = Worker(self.pm.events)
         while self._coroutines:
+            start("callbacks", self._coroutines[0])  # first: one that a full heap does not let begin is not lost
             with self._handing_over:
-                coroutine = self._coroutines.pop(0)
-            start("callbacks", coroutine)
+                self._coroutines.pop(0)
 
     async def _keep(self, name: str, box, service: str) -> None:
         """Run a device, bus or part of a service for ever: what it raises is said, and it starts again.

@@ -23,6 +23,7 @@ class Callback:
         self.fn = fn
         self.user_data = user_data
         self.failures = 0  # in a row
+        self.under_way = 0  # of an async one, how many have not ended
         self.suspended = False
 
 

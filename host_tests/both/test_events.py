@@ -7,7 +7,7 @@ import time
 from firmware import callbacks, dispatching
 from firmware import image as im
 from firmware.callbacks import STUCK_MS, Worker
-from firmware.dispatching import MAX_FAILURES
+from firmware.dispatching import MAX_FAILURES, UNDER_WAY
 from firmware.errors import PowerError
 from firmware.event_codes import Event
 from firmware.events import MAX_CALLBACKS, QUEUE, Cursor
@@ -23,6 +23,16 @@ class Ear:
 
     def __call__(self, event, data, user_data):
         self.heard.append((event, data, user_data))
+
+
+class never:
+    """What is awaited never comes."""
+
+    def __await__(self):
+        while True:
+            yield
+
+    __iter__ = __await__
 
 
 def drain(plant):
@@ -296,6 +306,50 @@ def wait_for(condition, plant, worker):
             return
         time.sleep_ms(5)
     raise AssertionError("it did not happen")
+
+
+def test_async_callbacks_that_do_not_end_are_not_begun_without_end():
+    """Each that waits for what never comes is a task of the loop for good, and there are events for as long as the site runs."""
+    plant = Plant()
+    reports = quiet(plant)
+    tasks = []
+
+    async def waits(event, data, user_data):
+        await never()
+
+    plant.pm.events.start_task = tasks.append
+    plant.pm.register_callback(Event.ALL, waits)
+    for i in range(8 * UNDER_WAY):
+        plant.pm.events.post(Event.MODE_CHANGE, i, 0)
+        drain(plant)
+    assert len(tasks) == UNDER_WAY
+    assert plant.pm.events.callbacks[0].suspended and "have not ended" in reports[-1][1]
+    for task in tasks:
+        task.send(None)
+        task.close()
+
+
+def test_async_callbacks_that_end_are_begun_for_ever():
+    plant = Plant()
+    reports = quiet(plant)
+    tasks = []
+    heard = []
+
+    async def ends(event, data, user_data):
+        heard.append(data)
+
+    plant.pm.events.start_task = tasks.append
+    plant.pm.register_callback(Event.ALL, ends)
+    for i in range(8 * UNDER_WAY):
+        plant.pm.events.post(Event.MODE_CHANGE, i, 0)
+        drain(plant)
+        if len(tasks) == UNDER_WAY // 2:
+            while tasks:
+                try:
+                    tasks.pop(0).send(None)
+                except StopIteration:
+                    pass
+    assert heard == list(range(8 * UNDER_WAY)) and reports == []
 
 
 def test_async_callbacks_need_no_thread_and_a_plain_one_brings_it():
