@@ -42,18 +42,32 @@ class Journal:
         return len(self._waiting)
 
     def flush(self) -> None:
-        """Writes the waiting lines, all of them or (after a power cut) none.  OSError leaves them waiting."""
+        """Writes the waiting lines, all of them or (after a power cut) none.  OSError or MemoryError leaves them waiting."""
         for _ in self.steps():
             pass
 
     def steps(self):
         """flush() as a generator that stops before each step; a step erases flash at most once.
 
-        Lines that come meanwhile wait for the next flush; while one is under way another does nothing.
+        Lines that come meanwhile wait for the next flush; while one is under way another does nothing.  Where the heap has no
+        piece for all of them, a part goes after the other: what waits for such a piece may wait for ever.
         """
-        if not self._waiting or self._writing:
+        if self._writing:
             return
-        self._writing = len(self._waiting)
+        left = most = len(self._waiting)
+        while left > 0 and self._waiting:
+            count = min(left, most, len(self._waiting))
+            try:
+                yield from self._batch(count)
+                left -= count
+            except MemoryError:
+                most = count // 4
+                if not most:
+                    raise
+
+    def _batch(self, count: int):
+        """Writes so many of them, or (after a power cut) none."""
+        self._writing = count
         sealed: list = []
         size = torn = 0
         try:

@@ -1,7 +1,9 @@
 """Documents and logs in flash: sealed, kept in two versions, migrated; written late; damage found and told."""
 
+import gc
 import json
 import os
+import sys
 
 import journal
 import rowlog
@@ -575,6 +577,43 @@ def test_a_log_whose_write_fails_half_way_damages_no_line_and_doubles_none():
             assert log.waiting == 0
             assert list(log.lines()) == ["before"] + lines + ["EMERGENCY"], (error, pieces, count)
             assert list(Journal(path).lines()) == ["before"] + lines + ["EMERGENCY"]
+
+
+def _crumbs(size):
+    """The heap with nothing free in it but pieces of about this size; what it returns keeps it so."""
+    if sys.implementation.name != "micropython":
+        return None
+    gc.collect()
+    held = [None] * (gc.mem_free() // size + 100)
+    n = 0
+    try:
+        while n < len(held):
+            held[n] = bytearray(size)
+            n += 1
+    except MemoryError:
+        pass
+    for i in range(0, min(n, 200), 2):
+        held[i] = None
+    gc.collect()
+    return held
+
+
+def test_a_log_is_written_where_there_is_no_piece_of_heap_for_all_that_waits():
+    """An hour's lines want five kilobytes in one piece: a heap in crumbs had none then, nor a minute later, nor ever."""
+    path = _place("crumbs")
+    log = Journal(path, limit=16384)
+    lines = ["an event of the usual length, with its number %d and what it says of a fault" % n for n in range(64)]
+    for line in lines:
+        log.append(line)
+    log.append("EMERGENCY")
+    held = _crumbs(1500)
+    try:
+        log.flush()
+    finally:
+        held = None
+    assert log.waiting == 0 and log.lost == 1
+    assert list(log.lines()) == lines[1:] + ["EMERGENCY"]
+    assert held is None
 
 
 def test_a_log_that_ends_torn_at_a_boot_damages_no_line_behind_it():
