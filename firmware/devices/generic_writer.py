@@ -115,12 +115,19 @@ class Writer:
                     await self._turn()
                     if not self._in_step():  # it has turned again meanwhile
                         return
-                await self._send(write, refresh)
+                if await self._send(write, refresh):
+                    await self._keep_up()
         except ModbusRefused as error:
             for write in self._writes:
                 if not (self._image.now[im.CMD_RUN] or write.power or write.turns or write is self._write):
                     await self._send(write, refresh)
             raise error
+
+    async def _keep_up(self) -> None:
+        """Power that has changed while another request was on its way waits for no more of these, where it was told before."""
+        for write in self._writes:
+            if (write.power or (write.turns and not self._in_parts)) and write.values[0].sent is not None and self._in_step():
+                await self._send(write, False)
 
     def _in_step(self) -> bool:
         """False if the device has to be turned before it may be told the power."""
@@ -222,17 +229,17 @@ class Writer:
                 await self._send(write, False)
         self._direction = self._way
 
-    async def _send(self, write, refresh: bool) -> None:
-        """Write it if a value has changed, or if it is time to write it again."""
+    async def _send(self, write, refresh: bool) -> bool:
+        """Write it if a value has changed, or if it is time to write it again; whether it was."""
         needed = refresh and write.refresh
         self._take_command(time.ticks_ms())
         if write.reactive and not self._reactive:
-            return
+            return False
         for value in write.values:
             if value.on_wire(self.command) != value.sent:
                 needed = True
         if not needed:
-            return
+            return False
         unit = self._units[write.unit]
         self._write = write
         try:
@@ -246,6 +253,7 @@ class Writer:
             self._doubts = True
         for value in write.values:
             value.sent = value.due
+        return True
 
     def _fill(self) -> None:
         """Put in what is commanded now.  Raises ModbusError if nobody decides any more, or it is to be told nothing."""

@@ -296,3 +296,35 @@ def test_nothing_that_is_under_way_ends_the_silence_or_is_told_in_it():
             for _ in range(4):
                 site.round()
             assert wire.written[before:] == [(10, [0, 3000]), (60, [1])], "then everything is told anew"
+
+
+def test_power_that_changes_in_a_round_waits_for_one_more_request_at_most():
+    others = [{"value": n, "address": 70 + n, "refresh": True} for n in range(6)]
+    run = {"from": "CMD_RUN", "address": 60}
+    for rows in ([POWER] + others + [run], others + [run, POWER], others[:3] + [POWER, run] + others[3:]):
+        for at in range(8):
+            for watts, runs in ((0, 0), (-3000, 1)):
+                for site in sites(rows):
+                    _changes_in_a_round(site, at, watts, runs)
+
+
+def _changes_in_a_round(site, at, watts, runs):
+    wire, image = site.wire, site.image
+    site.round()
+    before = len(wire.written)
+    begun = []
+
+    def changes():
+        command(image, watts, runs)
+        begun.append(len(wire.written))
+
+    wire.at = at
+    wire.meanwhile = changes
+    site.round(True)
+    site.round()
+    later = [(address, words) for address, words in wire.written[begun[0] :]]
+    told = [i for i, (address, words) in enumerate(later) if address == 10 and number(words) == watts]
+    assert told[0] <= 1, (at, watts, [address for address, _ in later])
+    assert [wire.held[address] for address in (10, 11, 60)] == [watts >> 16 & 0xFFFF, watts & 0xFFFF, runs]
+    refreshed = {address for address, _ in wire.written[before:]}
+    assert len(refreshed) == 8, "and the rest of the refresh is not left out"
