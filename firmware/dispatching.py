@@ -11,6 +11,7 @@ from micropython import const
 
 MAX_FAILURES = const(3)
 UNDER_WAY = const(32)  # of one async callback that have not ended: each is a task of the loop, and keeps heap
+_COUNTED = const(0x3FFFFFFF)
 
 
 def dispatch(events) -> bool:
@@ -54,11 +55,11 @@ def _run(events, callback, event: int, data: int) -> None:
         if hasattr(result, "send"):
             if events.start_task is None:
                 raise RuntimeError("an async callback needs the running application")
-            if callback.under_way >= UNDER_WAY:
+            if (callback.begun - callback.ended) & _COUNTED >= UNDER_WAY:
                 result.close()
                 raise RuntimeError("%d calls of it have not ended" % UNDER_WAY)
             events.start_task(_finish(events, callback, result))  # it must be safe to call from this thread
-            callback.under_way += 1
+            callback.begun = (callback.begun + 1) & _COUNTED
         else:
             callback.failures = 0
     except (Exception, SystemExit) as error:
@@ -74,7 +75,7 @@ async def _finish(events, callback, coroutine) -> None:
     except (Exception, SystemExit) as error:
         _failed(events, callback, error)
     finally:
-        callback.under_way -= 1
+        callback.ended = (callback.ended + 1) & _COUNTED
 
 
 def _failed(events, callback, error) -> None:

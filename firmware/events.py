@@ -23,7 +23,8 @@ class Callback:
         self.fn = fn
         self.user_data = user_data
         self.failures = 0  # in a row
-        self.under_way = 0  # of an async one, how many have not ended
+        self.begun = 0  # calls of an async one: counted by who calls, in a thread of its own,
+        self.ended = 0  # and by the loop
         self.suspended = False
 
 
